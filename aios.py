@@ -1,0 +1,65 @@
+"""The `aios` command: the front door. A command's module is imported when that command is called, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A command that lives elsewhere: `attribute` of `module` is a typer app or a ready command."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "doctor": Mounted("doctor.commands", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
+    "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
+    "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
+}
+
+
+class FrontDoor(TyperGroup):
+    """Lists the commands from the table above; loads the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        mounted = COMMANDS.get(cmd_name)
+        return mounted and TyperCommand(cmd_name, callback=None, help=mounted.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        mounted = COMMANDS[str(name)]
+        target = getattr(importlib.import_module(mounted.module), mounted.attribute)
+        command = typer.main.get_command(target) if isinstance(target, typer.Typer) else target
+        return name, command, rest
+
+
+app = typer.Typer(cls=FrontDoor, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def aios() -> None:
+    """Train language models on the fastest attention that this machine really has."""
+
+
+def main() -> None:
+    """Run `aios` with the arguments of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run
+    app(prog_name="aios")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A check: which facts it needs and how it judges them. One file below `doctor/checks` each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from doctor.host import Host
+from doctor.models import Finding
+
+Facts = TypeVar("Facts")
+Group = Literal["system", "gpu", "build-tools", "packages", "backends"]
+
+
+@dataclass(frozen=True)
+class Probe(Generic[Facts]):
+    """Collects facts from a host. Runs in parallel with the others, at most `timeout` seconds."""
+
+    name: str
+    collect: Callable[[Host], Facts]
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """A pure judgement on facts. `judge` takes the facts of `probes`, in their order."""
+
+    id: str
+    group: Group
+    looks_at: str  # one line
+    why: str  # why it matters
+    by_hand: str  # how a person fixes it without the doctor
+    probes: tuple[Probe[Any], ...]
+    judge: Callable[..., Finding]
+    systems: frozenset[str] = frozenset({"windows", "linux", "macos"})

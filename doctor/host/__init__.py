@@ -1,0 +1,30 @@
+"""The only door to the machine: registry, environment, files, programs, installed distributions, identity."""
+
+from doctor.host.base import (
+    Completed,
+    Distribution,
+    ElevationRefused,
+    Frozen,
+    Gpu,
+    Host,
+    Identity,
+    NvidiaDriver,
+    RegistryValue,
+)
+from doctor.host.readings import Absent, Found, Reading, Unreadable
+
+__all__ = [
+    "Absent",
+    "Completed",
+    "Distribution",
+    "ElevationRefused",
+    "Found",
+    "Frozen",
+    "Gpu",
+    "Host",
+    "Identity",
+    "NvidiaDriver",
+    "Reading",
+    "RegistryValue",
+    "Unreadable",
+]

@@ -1,0 +1,131 @@
+"""The door to the machine: everything that the doctor reads or changes goes through a `Host`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from doctor.host.readings import Reading
+
+RegistryType = Literal[
+    "REG_SZ", "REG_EXPAND_SZ", "REG_MULTI_SZ", "REG_DWORD", "REG_QWORD", "REG_BINARY", "REG_NONE"
+]
+
+
+class Frozen(BaseModel):
+    """An immutable value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegistryValue(Frozen):
+    """A registry value with its type. REG_BINARY and REG_NONE data is hexadecimal text."""
+
+    type: RegistryType
+    value: int | str | tuple[str, ...]
+
+
+class Identity(Frozen):
+    """Who and what this machine is: read once, without WMI (`platform.*` hangs on Windows)."""
+
+    os: Literal["windows", "linux", "macos"]
+    os_build: str  # "10.0.22631"; the kernel release elsewhere
+    architecture: str  # of the machine, not of the process: "AMD64", "ARM64", "x86_64"
+    elevated: bool
+    wsl: bool
+    ansi_code_page: int | None
+    oem_code_page: int | None
+    python: str  # "3.12.4"
+    python_implementation: str  # "CPython"
+    python_bits: int
+    python_free_threaded: bool
+    python_platform: str  # a wheel's platform tag: "win_amd64", "linux_x86_64"
+    executable: str
+    prefix: str
+    base_prefix: str
+    site_packages: str
+    home: str
+    user: str
+    host_name: str
+
+
+class Completed(Frozen):
+    """A program that ran to its end. `exit_code` is unsigned on Windows; output is bytes decoded tolerantly."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Gpu(Frozen):
+    """One NVIDIA GPU as the driver describes it."""
+
+    index: int
+    name: str
+    compute_capability: tuple[int, int]
+    total_memory_bytes: int
+    driver_model: str | None = None  # "WDDM", "TCC" or "MCDM" on Windows
+
+
+class NvidiaDriver(Frozen):
+    """The NVIDIA driver and its GPUs. `cuda_version` is the newest CUDA that the driver supports: (13, 0)."""
+
+    driver_version: str
+    cuda_version: tuple[int, int] | None
+    gpus: tuple[Gpu, ...]
+
+
+class Distribution(Frozen):
+    """An installed Python distribution, from its metadata alone."""
+
+    name: str
+    version: str
+    location: str  # the folder that holds its .dist-info
+    direct_url: str | None = None  # PEP 610
+
+
+@dataclass(frozen=True)
+class ElevationRefused:
+    """The user said no to the prompt, or nobody was there to answer it."""
+
+    reason: str
+
+
+class Host(Protocol):
+    """One machine: the live one, a recorded one, or a live one being recorded.
+
+    Readers never raise for what a machine may do to them: they return `Absent` or `Unreadable`.
+    Writers raise `OSError`; only `doctor.executor` calls them.
+    Registry keys are spelled ``HKLM\\...`` or ``HKCU\\...``; relative paths are refused.
+    """
+
+    @property
+    def identity(self) -> Identity: ...
+
+    # -- reading
+    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]: ...
+    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]: ...
+    def variable(self, name: str) -> str | None: ...
+    def variable_names(self, prefix: str) -> tuple[str, ...]: ...
+    def read_file(self, path: str) -> Reading[bytes]: ...
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]: ...
+    def find_program(self, name: str) -> Reading[str]: ...
+    def run(
+        self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
+    ) -> Reading[Completed]: ...
+    def distribution(self, name: str) -> Reading[Distribution]: ...
+    def nvml(self) -> Reading[NvidiaDriver]: ...
+    def git_setting(self, name: str) -> Reading[str]: ...
+
+    # -- writing
+    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None: ...
+    def set_variable(self, name: str, value: str | None) -> None: ...
+    def broadcast_environment_change(self) -> None: ...
+    def make_directory(self, path: str) -> None: ...
+    def remove_directory(self, path: str) -> None: ...
+    def write_file(self, path: str, content: bytes | None) -> None: ...
+    def set_git_setting(self, name: str, value: str | None) -> None: ...
+    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused: ...

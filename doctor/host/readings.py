@@ -1,0 +1,30 @@
+"""What comes back when the doctor looks at something: it is there, it is not there, or it could not be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """It is there, and this is its value."""
+
+    value: T
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Looked, and it is not there."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Could not look: access denied, timed out, garbage. `reason` is a clause that a person understands."""
+
+    reason: str
+
+
+Reading: TypeAlias = Found[T] | Absent | Unreadable

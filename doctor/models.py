@@ -1,0 +1,88 @@
+"""What the doctor says: findings, their fixes, and the report. The JSON Schema is made from these models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from doctor.actions import Action
+from doctor.host import Frozen
+
+Status = Literal["ok", "info", "warning", "error", "skipped", "unknown"]
+Applicability = Literal["safe", "unsafe", "manual"]
+Restart = Literal["none", "shell", "session", "system"]
+JsonValue = str | int | float | bool | None | list[str]
+
+
+class Evidence(Frozen):
+    """One fact that the judgement rests on: where it was read, its name there, its value (null: absent)."""
+
+    source: Literal[
+        "registry", "environment", "file", "program", "nvml", "metadata", "process", "identity", "system"
+    ]
+    name: str
+    value: JsonValue
+
+
+class Fix(Frozen):
+    """How to put a finding right: actions for the doctor (none: by hand) and the commands a person would type."""
+
+    id: str
+    applicability: Applicability
+    elevated: bool = False
+    restart: Restart = "none"
+    reversible: bool = True
+    commands: tuple[str, ...]
+    actions: tuple[Action, ...] = ()
+
+
+class Finding(Frozen):
+    """One judgement of one check. `unknown` means that the doctor could not look."""
+
+    check: str
+    status: Status
+    summary: str
+    measured: str = ""
+    expected: str = ""
+    impact: str = ""
+    hint: str = ""
+    links: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    fix: Fix | None = None
+
+
+class Machine(Frozen):
+    """The machine that was looked at."""
+
+    os: str
+    os_build: str
+    architecture: str
+    elevated: bool
+    python: str
+    recorded: bool
+
+
+class Summary(Frozen):
+    """How many findings have which status."""
+
+    ok: int = 0
+    info: int = 0
+    warning: int = 0
+    error: int = 0
+    skipped: int = 0
+    unknown: int = 0
+
+
+class Report(Frozen):
+    """One run of the doctor: `aios doctor --json` prints exactly this."""
+
+    schema_version: Literal[1] = 1
+    aios_version: str
+    started_at: str = Field(description="RFC 3339, UTC")
+    duration_seconds: float
+    machine: Machine
+    findings: tuple[Finding, ...]
+    summary: Summary
+    capability_file: str | None
+    pending_restart: bool = False

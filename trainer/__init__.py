@@ -1,0 +1,1 @@
+"""Training and generation on the fastest attention backend that this machine really has."""

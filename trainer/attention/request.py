@@ -1,0 +1,31 @@
+"""What is asked of an attention backend: everything that decides whether it can serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AttentionRequest:
+    """A plain description of an attention call, with no tensors in it, so that the choice needs no GPU.
+
+    Attributes:
+        device: "cpu" or "cuda:N".
+        dtype: "float32", "float16" or "bfloat16".
+        head_dim: size of a head.
+        query_heads, key_heads: H and H_kv; H is a multiple of H_kv.
+        window: tokens that a query sees, itself among them; None for all.
+        packed: several documents in a row (`document_ids` given).
+        dropout: probability.
+        training: a backward pass follows.
+    """
+
+    device: str
+    dtype: str
+    head_dim: int
+    query_heads: int
+    key_heads: int
+    window: int | None = None
+    packed: bool = False
+    dropout: float = 0.0
+    training: bool = True

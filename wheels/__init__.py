@@ -1,0 +1,1 @@
+"""Which torch, flash-attn, xformers and triton fit which machine: data and the pure functions that read it."""
