@@ -16,17 +16,17 @@ from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
 USER_ENVIRONMENT = r"HKCU\Environment"
 
 
-class CannotRead(Exception):
+class UnreadableStateError(Exception):
     """The target's present state cannot be seen, so it must not be changed."""
 
 
 def _present(reading: Reading[Any], what: str) -> Any:
-    """The value, None where there is none; raises CannotRead where nobody can tell."""
+    """The value, None where there is none; raises UnreadableStateError where nobody can tell."""
     if isinstance(reading, Found):
         return reading.value
     if isinstance(reading, Absent):
         return None
-    raise CannotRead(f"{what}: {reading.reason}")
+    raise UnreadableStateError(f"{what}: {reading.reason}")
 
 
 class BaseAction(Frozen, ABC):
@@ -43,14 +43,14 @@ class BaseAction(Frozen, ABC):
 
     @abstractmethod
     def read(self, host: Host) -> Any:
-        """The target's present state, in the form of `state`. Raises CannotRead."""
+        """The target's present state, in the form of `state`. Raises UnreadableStateError."""
 
     @abstractmethod
     def apply(self, host: Host) -> None:
         """Bring the wanted state about. Raises OSError."""
 
     def is_already_so(self, host: Host) -> bool:
-        """Is there nothing to do? Raises CannotRead."""
+        """Is there nothing to do? Raises UnreadableStateError."""
         return bool(self.read(host) == self.state)  # type: ignore[attr-defined]
 
     def inverse(self, before: Any) -> Action:
