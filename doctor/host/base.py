@@ -14,6 +14,9 @@ RegistryType = Literal[
     "REG_SZ", "REG_EXPAND_SZ", "REG_MULTI_SZ", "REG_DWORD", "REG_QWORD", "REG_BINARY", "REG_NONE"
 ]
 
+# What git uses outside of any repository; what this user has set.
+GitScope = Literal["effective", "user"]
+
 
 class Frozen(BaseModel):
     """An immutable value that refuses unknown fields."""
@@ -56,8 +59,8 @@ class Completed(Frozen):
     """A program that ran to its end. `exit_code` is unsigned on Windows; output is bytes decoded tolerantly."""
 
     exit_code: int
-    stdout: str
-    stderr: str
+    stdout: str = ""
+    stderr: str = ""
 
 
 class Gpu(Frozen):
@@ -118,7 +121,7 @@ class Host(Protocol):
     ) -> Reading[Completed]: ...
     def distribution(self, name: str) -> Reading[Distribution]: ...
     def nvml(self) -> Reading[NvidiaDriver]: ...
-    def git_setting(self, name: str) -> Reading[str]: ...
+    def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]: ...
 
     # -- writing
     def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None: ...

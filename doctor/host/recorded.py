@@ -1,0 +1,204 @@
+"""The host of a recorded machine: reads answer from the record, writes change a copy of it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import TypeVar
+
+from packaging.utils import canonicalize_name
+
+from doctor.host.base import (
+    Completed,
+    Distribution,
+    ElevationRefused,
+    GitScope,
+    Identity,
+    NvidiaDriver,
+    RegistryValue,
+)
+from doctor.host.machine import (
+    NOT_RECORDED,
+    Entry,
+    FileContent,
+    MachineFileError,
+    NotSeen,
+    RecordedMachine,
+    load_machine,
+    to_reading,
+)
+from doctor.host.readings import Absent, Found, Reading, Unreadable
+
+__all__ = ["MachineFileError", "RecordedHost", "RecordedMachine", "command_line", "load_machine"]
+
+V = TypeVar("V")
+
+
+def command_line(command: Sequence[str], executable: str, programs: Mapping[str, Entry[str]]) -> str:
+    """How a recording names a command: this Python is `python`, a program found by name is that name."""
+    program, *arguments = command
+    if program == executable:
+        program = "python"
+    else:
+        program = next((name for name, path in programs.items() if path == program), program)
+    return " ".join([program, *arguments])
+
+
+class RecordedHost:
+    """Answers from a recorded machine; `machine` gives its present state.
+
+    Names of keys, files and variables are compared as that machine's system compares them: without regard to case on
+    Windows. What a removal leaves behind is ``null``: exactly what was there before the value was.
+    """
+
+    def __init__(self, machine: RecordedMachine) -> None:
+        self._machine = machine.model_copy(deep=True)
+        self._windows = machine.identity.os == "windows"
+
+    @property
+    def machine(self) -> RecordedMachine:
+        return self._machine.model_copy(deep=True)
+
+    @property
+    def identity(self) -> Identity:
+        return self._machine.identity
+
+    # -- reading
+    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
+        values = self._machine.registry.get(self._spelling(self._machine.registry, key), {})
+        return self._reading(values, name)
+
+    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]:
+        return self._reading(self._machine.registry_subkeys, key)
+
+    def variable(self, name: str) -> str | None:
+        environment = self._machine.environment
+        return environment.get(self._spelling(environment, name))
+
+    def variable_names(self, prefix: str) -> tuple[str, ...]:
+        start = self._fold(prefix)
+        return tuple(sorted(n for n in self._machine.environment if self._fold(n).startswith(start)))
+
+    def read_file(self, path: str) -> Reading[bytes]:
+        reading = self._path_reading(self._machine.files, path)
+        return Found(reading.value.to_bytes()) if isinstance(reading, Found) else reading
+
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        return self._path_reading(self._machine.directories, path)
+
+    def find_program(self, name: str) -> Reading[str]:
+        return self._reading(self._machine.programs, name)
+
+    def run(
+        self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
+    ) -> Reading[Completed]:
+        """The recorded outcome of the command line, named as by `command_line`."""
+        if isinstance(self.find_program(command[0]), Absent):
+            return Absent()
+        line = command_line(command, self.identity.executable, self._machine.programs)
+        return to_reading(self._machine.runs.get(line, NOT_RECORDED))
+
+    def distribution(self, name: str) -> Reading[Distribution]:
+        known = {canonicalize_name(n): entry for n, entry in self._machine.distributions.items()}
+        return to_reading(known.get(canonicalize_name(name), NOT_RECORDED))
+
+    def nvml(self) -> Reading[NvidiaDriver]:
+        return to_reading(self._machine.nvml)
+
+    def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]:
+        if isinstance(self.find_program("git"), Absent):
+            return Unreadable("git is not installed")
+        own = self._reading(self._machine.git_settings, name)
+        if scope == "effective" and isinstance(own, Absent):
+            return to_reading(self._machine.git_system_settings.get(name))
+        return own
+
+    # -- writing
+    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
+        registry = self._machine.registry
+        known_key = self._spelling(registry, key)
+        values = registry.get(known_key, {})
+        spelling = self._spelling(values, name)
+        if key.upper().startswith("HKLM\\") and not self.identity.elevated:
+            raise PermissionError(f"{key}: access denied; only an administrator may write there")
+        if isinstance(entry := values.get(spelling), NotSeen):
+            raise PermissionError(f"{key}\\{name}: {entry.unreadable}")
+        registry[known_key] = {**values, spelling: value}
+
+    def set_variable(self, name: str, value: str | None) -> None:
+        environment = self._machine.environment
+        spelling = self._spelling(environment, name)
+        if value is None:
+            environment.pop(spelling, None)
+        else:
+            environment[spelling] = value
+
+    def broadcast_environment_change(self) -> None:
+        """Nobody listens on a recorded machine."""
+
+    def make_directory(self, path: str) -> None:
+        directories = self._machine.directories
+        for folder in (*reversed(self._path(path).parents), self._path(path)):
+            spelling = self._spelling(directories, str(folder))
+            entry = directories.get(spelling)
+            if isinstance(entry, NotSeen):
+                raise PermissionError(f"{folder}: {entry.unreadable}")
+            if entry is None and (spelling in directories or folder == self._path(path)):
+                directories[spelling] = ()
+                self._enter_in_parent(folder)
+
+    def remove_directory(self, path: str) -> None:
+        reading = self.list_directory(path)
+        if not isinstance(reading, Found):
+            raise FileNotFoundError(f"{path}: there is no such folder")
+        if reading.value:
+            raise OSError(f"{path}: the folder is not empty")
+        self._machine.directories[self._spelling(self._machine.directories, path)] = None
+        self._enter_in_parent(self._path(path), present=False)
+
+    def write_file(self, path: str, content: bytes | None) -> None:
+        files = self._machine.files
+        spelling = self._spelling(files, path)
+        if isinstance(entry := files.get(spelling), NotSeen):
+            raise PermissionError(f"{path}: {entry.unreadable}")
+        files[spelling] = None if content is None else FileContent.of(content)
+        self._enter_in_parent(self._path(path), present=content is not None)
+
+    def set_git_setting(self, name: str, value: str | None) -> None:
+        if isinstance(reading := self.git_setting(name), Unreadable):
+            raise OSError(f"git's {name}: {reading.reason}")
+        self._machine.git_settings[name] = value
+
+    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
+        return ElevationRefused("a recorded machine has nobody to ask")
+
+    # -- names
+    def _path(self, path: str) -> PurePath:
+        return PureWindowsPath(path) if self._windows else PurePosixPath(path)
+
+    def _fold(self, name: str) -> str:
+        return name.replace("/", "\\").rstrip("\\").casefold() if self._windows else name
+
+    def _spelling(self, mapping: Mapping[str, V], name: str) -> str:
+        """The name as the record spells it, or as given where the record lacks it."""
+        folded = self._fold(name)
+        return next((known for known in mapping if self._fold(known) == folded), name)
+
+    def _reading(self, mapping: Mapping[str, Entry[V]], name: str) -> Reading[V]:
+        return to_reading(mapping.get(self._spelling(mapping, name), NOT_RECORDED))
+
+    def _path_reading(self, mapping: Mapping[str, Entry[V]], path: str) -> Reading[V]:
+        if not self._path(path).is_absolute():
+            return Unreadable(f"{path} is not an absolute path")
+        return self._reading(mapping, path)
+
+    def _enter_in_parent(self, path: PurePath, *, present: bool = True) -> None:
+        """Add the name to the listing of the folder that holds it, or take it out, where that listing is recorded."""
+        spelling = self._spelling(self._machine.directories, str(path.parent))
+        names = self._machine.directories.get(spelling)
+        if isinstance(names, tuple):
+            others = tuple(name for name in names if self._fold(name) != self._fold(path.name))
+            if present and others == names:
+                self._machine.directories[spelling] = (*names, path.name)
+            elif not present:
+                self._machine.directories[spelling] = others
