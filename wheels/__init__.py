@@ -1,1 +1,1 @@
-"""Which torch, flash-attn, xformers and triton fit which machine: data and the pure functions that read it."""
+"""Which builds of torch, flash-attn, xformers and Triton fit which machine: published facts, and functions over them."""

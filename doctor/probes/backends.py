@@ -1,0 +1,75 @@
+"""What each attention backend can do here, by running it: one child process each, so that a crash costs one only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from doctor.capability import BACKENDS, Backend, BackendCapability, Device
+from doctor.check import Probe
+from doctor.host import Absent, Completed, Found, Frozen, Host, Unreadable
+
+TIMEOUT = 120.0
+PACKAGES: dict[Backend, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """`devices` are those that torch sees; empty where no child answered."""
+
+    capability: BackendCapability
+    devices: tuple[Device, ...] = ()
+
+
+class _Answer(Frozen):
+    """The last line that the child prints."""
+
+    backend: BackendCapability
+    devices: tuple[Device, ...]
+
+
+def _without_proof(status: str, reason: str) -> BackendFacts:
+    return BackendFacts(BackendCapability.model_validate({"status": status, "reasons": (reason,)}))
+
+
+def parse_proof(completed: Completed) -> BackendFacts:
+    """What the child that tried the backend said, or how it ended."""
+    lines = completed.stdout.strip().splitlines()
+    if completed.exit_code != 0:
+        code = completed.exit_code
+        shown = f"{code:#010x}" if code >= 0x80000000 else str(code)
+        said = completed.stderr.strip().splitlines()
+        return _without_proof(
+            "unavailable", f"trying it ended with exit code {shown}" + (f": {said[-1][:200]}" if said else "")
+        )
+    try:
+        answer = _Answer.model_validate_json(lines[-1] if lines else "")
+    except ValidationError:
+        last = lines[-1][:80] if lines else ""
+        return _without_proof("unknown", f"the process that tries it printed {last!r} instead of its result")
+    return BackendFacts(answer.backend, answer.devices)
+
+
+def _prove(backend: Backend) -> Callable[[Host], BackendFacts]:
+    def prove(host: Host) -> BackendFacts:
+        for package in ("torch", PACKAGES.get(backend)):
+            if package and isinstance(host.distribution(package), Absent):
+                return _without_proof("unavailable", f"{package} package not installed")
+        ran = host.run(
+            [host.identity.executable, "-m", "trainer.attention.prove", backend],
+            timeout=TIMEOUT,
+            environment={"PYTHONSAFEPATH": "1"},
+        )
+        if isinstance(ran, Found):
+            return parse_proof(ran.value)
+        reason = ran.reason if isinstance(ran, Unreadable) else "this Python cannot be started"
+        return _without_proof("unknown", f"could not try it: {reason}")
+
+    return prove
+
+
+BACKEND_PROBES: dict[Backend, Probe[BackendFacts]] = {
+    backend: Probe(f"backend:{backend}", _prove(backend), timeout=TIMEOUT + 10.0) for backend in BACKENDS
+}

@@ -1,0 +1,120 @@
+"""The CUDA toolkits (nvcc) on this machine, and the one that PyTorch would build with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.probes.paths import join, parent
+
+TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """A folder that something points to as a CUDA toolkit. `nvcc` is its compiler's version; Absent: it has none."""
+
+    path: str
+    found_by: tuple[str, ...]
+    nvcc: Reading[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class CudaFacts:
+    """`chosen` is the path that torch.utils.cpp_extension would take (torch 2.13: `_find_cuda_home`)."""
+
+    cuda_home: str | None
+    cuda_path: str | None
+    toolkits: tuple[Toolkit, ...]
+    chosen: str | None
+    unreadable: tuple[str, ...]
+
+    def toolkit(self, path: str) -> Toolkit | None:
+        return next((toolkit for toolkit in self.toolkits if _same(toolkit.path, path)), None)
+
+
+def _same(one: str, other: str) -> bool:
+    def folded(path: str) -> str:
+        return path.replace("/", "\\").rstrip("\\").casefold() if "\\" in path else path.rstrip("/")
+
+    return folded(one) == folded(other)
+
+
+def parse_nvcc(output: str) -> tuple[int, int] | None:
+    """"..., release 12.6, V12.6.77" -> (12, 6)."""
+    match = re.search(r"release (\d{1,3})\.(\d{1,3})", output)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def _nvcc_version(host: Host, toolkit: str) -> Reading[tuple[int, int]]:
+    name = "nvcc.exe" if host.identity.os == "windows" else "nvcc"
+    ran = host.run([join(host, toolkit, "bin", name), "--version"], timeout=10.0)
+    if not isinstance(ran, Found):
+        return ran
+    version = parse_nvcc(ran.value.stdout)
+    if version is None:
+        said = (ran.value.stdout.strip() or ran.value.stderr.strip())[:80]
+        return Unreadable(f"nvcc --version ended with exit code {ran.value.exit_code} and printed {said!r}")
+    return Found(version)
+
+
+def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
+    """Where installers put toolkits, in the order in which torch would find them."""
+    windows = host.identity.os == "windows"
+    if windows:
+        files = host.variable("ProgramFiles") or "C:\\Program Files"
+        root = join(host, files, "NVIDIA GPU Computing Toolkit", "CUDA")
+    else:
+        root = "/usr/local"
+    names = host.list_directory(root)
+    if not isinstance(names, Found):
+        return names
+    pattern = r"v\d+\.\d+" if windows else r"cuda(-\d+\.\d+)?"
+    return Found(tuple(join(host, root, name) for name in sorted(names.value) if re.fullmatch(pattern, name)))
+
+
+def _registered(host: Host) -> Reading[tuple[str, ...]]:
+    versions = host.registry_subkeys(TOOLKITS_KEY)
+    if not isinstance(versions, Found):
+        return versions
+    folders = (host.registry_value(f"{TOOLKITS_KEY}\\{version}", "InstallDir") for version in versions.value)
+    return Found(tuple(str(folder.value.value) for folder in folders if isinstance(folder, Found)))
+
+
+def _cuda(host: Host) -> CudaFacts:
+    candidates: list[tuple[str, str]] = []  # (path, found by)
+    for variable in ("CUDA_HOME", "CUDA_PATH", *host.variable_names("CUDA_PATH_V")):
+        if value := host.variable(variable):
+            candidates.append((value, variable))
+    if isinstance(nvcc := host.find_program("nvcc"), Found):
+        candidates.append((parent(host, parent(host, nvcc.value)), "PATH"))
+    unreadable = []
+    registered = _registered(host) if host.identity.os == "windows" else Absent()
+    folders = _default_folders(host)
+    for found_by, reading in (("registry", registered), ("folder", folders)):
+        if isinstance(reading, Found):
+            candidates += [(path, found_by) for path in reading.value]
+        elif isinstance(reading, Unreadable):
+            unreadable.append(f"{found_by}: {reading.reason}")
+
+    distinct: list[tuple[str, list[str]]] = []
+    for path, found_by in candidates:
+        known = next((names for other, names in distinct if _same(other, path)), None)
+        if known is None:
+            distinct.append((path, [found_by]))
+        else:
+            known.append(found_by)
+    order = ("CUDA_HOME", "CUDA_PATH", "PATH", "folder")
+    chosen = next((path for wanted in order for path, found_by in candidates if found_by == wanted), None)
+    return CudaFacts(
+        cuda_home=host.variable("CUDA_HOME"),
+        cuda_path=host.variable("CUDA_PATH"),
+        toolkits=tuple(Toolkit(path, tuple(names), _nvcc_version(host, path)) for path, names in distinct),
+        chosen=chosen,
+        unreadable=tuple(unreadable),
+    )
+
+
+PROBE = Probe("cuda", _cuda, timeout=30.0)

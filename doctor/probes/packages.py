@@ -1,0 +1,117 @@
+"""The installed packages that matter for attention, read from their files: an import may be what is broken."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
+from doctor.probes.paths import join
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """What torch/version.py says. The package's metadata cannot tell a CPU build from a CUDA build."""
+
+    version: str  # "2.13.0+cu130"
+    cuda: str | None  # "13.0"
+
+
+@dataclass(frozen=True)
+class TorchFacts:
+    distribution: Reading[Distribution]
+    build: Reading[TorchBuild]
+    libraries: Reading[tuple[str, ...]]  # file names in torch/lib
+
+    @property
+    def installed(self) -> bool:
+        return not isinstance(self.distribution, Absent)
+
+
+@dataclass(frozen=True)
+class FlashAttnFacts:
+    distribution: Reading[Distribution]
+    extensions: Reading[tuple[str, ...]]  # file names of the compiled module
+
+
+@dataclass(frozen=True)
+class XformersBuild:
+    """What xformers/cpp_lib.json says that its kernels were built with."""
+
+    torch: str  # "2.10.0+cu128"
+    cuda: tuple[int, int] | None  # (12, 8)
+
+
+@dataclass(frozen=True)
+class XformersFacts:
+    distribution: Reading[Distribution]
+    build: Reading[XformersBuild]  # Absent: no compiled kernels inside
+
+
+@dataclass(frozen=True)
+class TritonFacts:
+    triton: Reading[Distribution]
+    triton_windows: Reading[Distribution]
+
+
+def parse_torch_version(text: str) -> Reading[TorchBuild]:
+    """torch/version.py, as text."""
+    version = re.search(r"^__version__\b[^=]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"]([\d.]+)['\"]|None)", text, re.MULTILINE)
+    if not version or not cuda:
+        return Unreadable(f"torch/version.py does not state a version and a CUDA: {text.strip()[:60]!r}")
+    return Found(TorchBuild(version=version.group(1), cuda=cuda.group(1)))
+
+
+def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
+    """xformers/cpp_lib.json; its CUDA is a number: 1208 is 12.8."""
+    try:
+        version = json.loads(content)["version"]
+        torch, cuda = str(version["torch"]), version["cuda"]
+        return Found(XformersBuild(torch, divmod(cuda, 100) if isinstance(cuda, int) and cuda else None))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Unreadable("xformers/cpp_lib.json does not state a torch and a CUDA version")
+
+
+def _torch(host: Host) -> TorchFacts:
+    distribution = host.distribution("torch")
+    if not isinstance(distribution, Found):
+        return TorchFacts(distribution, distribution, distribution)
+    folder = join(host, distribution.value.location, "torch")
+    source = host.read_file(join(host, folder, "version.py"))
+    if isinstance(source, Found):
+        build = parse_torch_version(source.value.decode("utf-8", errors="replace"))
+        return TorchFacts(distribution, build, host.list_directory(join(host, folder, "lib")))
+    return TorchFacts(distribution, source, host.list_directory(join(host, folder, "lib")))
+
+
+def _flash_attn(host: Host) -> FlashAttnFacts:
+    distribution = host.distribution("flash-attn")
+    if not isinstance(distribution, Found):
+        return FlashAttnFacts(distribution, distribution)
+    names = host.list_directory(distribution.value.location)
+    if isinstance(names, Found):
+        names = Found(tuple(name for name in names.value if name.startswith("flash_attn_2_cuda")))
+    return FlashAttnFacts(distribution, names)
+
+
+def _xformers(host: Host) -> XformersFacts:
+    distribution = host.distribution("xformers")
+    if not isinstance(distribution, Found):
+        return XformersFacts(distribution, distribution)
+    content = host.read_file(join(host, distribution.value.location, "xformers", "cpp_lib.json"))
+    return XformersFacts(
+        distribution, parse_cpp_lib(content.value) if isinstance(content, Found) else content
+    )
+
+
+def _triton(host: Host) -> TritonFacts:
+    return TritonFacts(host.distribution("triton"), host.distribution("triton-windows"))
+
+
+TORCH = Probe("torch", _torch)
+FLASH_ATTN = Probe("flash-attn", _flash_attn)
+XFORMERS = Probe("xformers", _xformers)
+TRITON = Probe("triton", _triton)

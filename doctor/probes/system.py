@@ -1,0 +1,68 @@
+"""The system itself: identity, long paths, the folder for temporary files, git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from doctor.actions import USER_ENVIRONMENT
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
+
+FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
+LONG_PATHS_VALUE = "LongPathsEnabled"
+
+
+def _identity(host: Host) -> Identity:
+    return host.identity
+
+
+def _long_paths(host: Host) -> Reading[RegistryValue]:
+    return host.registry_value(FILE_SYSTEM_KEY, LONG_PATHS_VALUE)
+
+
+@dataclass(frozen=True)
+class TempFacts:
+    """TEMP and TMP: what programs started now get, what this user's new programs will get, and is it there?"""
+
+    process: dict[str, str | None]
+    user: dict[str, Reading[RegistryValue]]
+    exists: dict[str, Reading[bool]]  # by path
+    long_paths: Reading[RegistryValue]
+    drive: str  # "C:"
+
+
+def _is_directory(host: Host, path: str) -> Reading[bool]:
+    listing = host.list_directory(path)
+    if isinstance(listing, Unreadable):
+        return listing
+    return Found(isinstance(listing, Found))
+
+
+def _temp(host: Host) -> TempFacts:
+    names = ("TEMP", "TMP")
+    process = {name: host.variable(name) for name in names}
+    return TempFacts(
+        process=process,
+        user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
+        exists={path: _is_directory(host, path) for path in process.values() if path},
+        long_paths=_long_paths(host),
+        drive=host.variable("SystemDrive") or "C:",
+    )
+
+
+@dataclass(frozen=True)
+class GitFacts:
+    program: Reading[str]
+    long_paths: Reading[str]
+
+
+def _git(host: Host) -> GitFacts:
+    program = host.find_program("git")
+    setting = host.git_setting("core.longpaths") if isinstance(program, Found) else Absent()
+    return GitFacts(program, setting)
+
+
+IDENTITY = Probe("identity", _identity)
+LONG_PATHS = Probe("long-paths", _long_paths)
+TEMP = Probe("temp", _temp)
+GIT = Probe("git", _git)

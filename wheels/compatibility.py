@@ -1,0 +1,264 @@
+"""Which builds fit together and fit a machine. Pure functions over `compatibility.json`, which names its sources.
+
+Spelling: `platform` is "windows" or "linux"; a CUDA tag is "cu130"; a compute capability is (8, 9); "2.13" is a torch
+minor. A question that the data cannot answer is answered with None, never with a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+ComputeCapability = tuple[int, int]
+
+
+@cache
+def _data() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(
+        Path(__file__).with_name("compatibility.json").read_text(encoding="utf-8")
+    )
+    return data
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """ "581.80" -> (581, 80)."""
+    return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+def parse_version(text: str) -> Version | None:
+    """A Python version, or None where the text is none."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def minor(version: Version) -> str:
+    """ "2.13.0+cu130" -> "2.13"."""
+    return f"{version.major}.{version.minor}"
+
+
+# -- CUDA tags, drivers and GPUs
+
+
+def cuda_tag(version: Version) -> str | None:
+    """The CUDA tag in a local version: "2.13.0+cu130" -> "cu130"; "2.13.0+cpu" -> None."""
+    match = re.search(r"\bcu\d{3}\b", version.local or "")
+    return match.group() if match else None
+
+
+def tag_of_cuda(cuda: str) -> str:
+    """ "13.0" -> "cu130"."""
+    return "cu" + "".join(cuda.split(".")[:2])
+
+
+def cuda_of_tag(tag: str) -> tuple[int, int]:
+    """ "cu130" -> (13, 0)."""
+    return int(tag[2:-1]), int(tag[-1])
+
+
+def minimum_driver(cuda_major: int, platform: str) -> str | None:
+    """The oldest driver on which programs built with this CUDA major run, for example "528.33"."""
+    found: str | None = _data()["drivers"].get(platform, {}).get(str(cuda_major))
+    return found
+
+
+def driver_supports(driver: str, cuda_major: int, platform: str) -> bool | None:
+    """Does this driver run programs built with this CUDA major?"""
+    minimum = minimum_driver(cuda_major, platform)
+    return None if minimum is None else _numbers(driver) >= _numbers(minimum)
+
+
+def contains_code_for(architectures: Iterable[str], capability: ComputeCapability) -> bool:
+    """Does a build with these architectures ("8.6", "12.0+PTX") run on such a GPU?
+
+    Machine code runs on the same major version and the same or a higher minor; PTX on everything newer.
+    """
+    for architecture in architectures:
+        built_for = _numbers(architecture)
+        if architecture.endswith("+PTX") and capability >= built_for:
+            return True
+        if built_for[0] == capability[0] and built_for[1] <= capability[1]:
+            return True
+    return False
+
+
+def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, ...] | None:
+    """The GPU architectures inside PyTorch's own build for a CUDA tag."""
+    for build in _data()["architectures"]["builds"]:
+        if (build["platform"], build["cuda"]) == (platform, tag) and torch.base_version in SpecifierSet(
+            build["torch"]
+        ):
+            return tuple(build["contains"].split())
+    return None
+
+
+# -- torch
+
+
+def torch_pythons(torch: Version) -> tuple[str, ...] | None:
+    """The Python minors with a Windows wheel of this torch release: ("3.10", ..., "3.14")."""
+    release = _data()["torch"]["releases"].get(torch.base_version)
+    return tuple(release["windows_pythons"].split()) if release else None
+
+
+def pythons_with_torch() -> tuple[str, ...]:
+    """The Python minors for which a Windows CUDA build of torch is known, oldest first."""
+    known = {
+        python
+        for release in _data()["torch"]["releases"].values()
+        if release["windows_cuda"]
+        for python in release["windows_pythons"].split()
+    }
+    return tuple(sorted(known, key=_numbers))
+
+
+def newest_torch(tag: str, python: str) -> str | None:
+    """The newest torch release known to have a Windows build for this CUDA tag and Python minor."""
+    fitting = [
+        version
+        for version, release in _data()["torch"]["releases"].items()
+        if tag in release["windows_cuda"].split() and python in release["windows_pythons"].split()
+    ]
+    return max(fitting, key=Version, default=None)
+
+
+def recommended_cuda_tag(
+    driver: str, capabilities: Iterable[ComputeCapability], platform: str = "windows"
+) -> str | None:
+    """The best covered CUDA tag that the driver allows and that has code for every GPU; None: there is none."""
+    capabilities = tuple(capabilities)
+    newest = Version(max(_data()["torch"]["releases"], key=Version))
+    for tag in _data()["torch"]["preferred_cuda"]:
+        architectures = torch_architectures(newest, tag, platform) or ()
+        if driver_supports(driver, cuda_of_tag(tag)[0], platform) and all(
+            contains_code_for(architectures, capability) for capability in capabilities
+        ):
+            return str(tag)
+    return None
+
+
+# -- Triton
+
+
+def triton_minor(torch: Version) -> str | None:
+    """The Triton minor that this torch was made for: "3.7"."""
+    for known, release in _data()["torch"]["releases"].items():
+        if minor(Version(known)) == minor(torch):
+            return str(release["triton"])
+    return None
+
+
+def triton_windows_requirement(torch: Version) -> str | None:
+    """What to ask pip for on Windows: "triton-windows>=3.7,<3.8"; None where nothing fitting is published."""
+    row = _data()["triton_windows"]["for_torch"].get(minor(torch))
+    return row["requirement"] if row else None
+
+
+# -- xformers
+
+
+@dataclass(frozen=True)
+class KnownFault:
+    """A release that is known not to work, why, and which one to take instead."""
+
+    why: str
+    use: str
+
+
+def xformers_torch_requirement(xformers: Version) -> str | None:
+    """The torch that a release asks for: "==2.10.0" or ">=2.10"."""
+    row = _data()["xformers"]["releases"].get(xformers.public)
+    return row["torch"] if row else None
+
+
+def xformers_for_torch(torch: Version) -> str | None:
+    """The newest release that accepts this torch."""
+    fitting = [
+        version
+        for version, row in _data()["xformers"]["releases"].items()
+        if torch.base_version in SpecifierSet(row["torch"])
+    ]
+    return max(fitting, key=Version, default=None)
+
+
+def xformers_windows_cuda(xformers: Version) -> str | None:
+    """The CUDA tag of the Windows wheel that a plain `pip install` of this release takes."""
+    row = _data()["xformers"]["releases"].get(xformers.public)
+    return row.get("windows_built_with") if row else None
+
+
+def xformers_fault(
+    xformers: Version, platform: str, capabilities: Iterable[ComputeCapability]
+) -> KnownFault | None:
+    """Is this release known not to work on this platform and these GPUs?"""
+    strongest = max(capabilities, default=(0, 0))
+    for row in _data()["xformers"]["known_bad"]:
+        if (
+            row["platform"] == platform
+            and xformers.public in SpecifierSet(row["versions"], prereleases=True)
+            and strongest >= _numbers(row.get("compute_capability_from", "0.0"))
+        ):
+            return KnownFault(why=row["why"], use=row["use"])
+    return None
+
+
+# -- flash-attn
+
+
+@dataclass(frozen=True)
+class FlashAttnBuild:
+    """What a flash-attn wheel says that it was built for. None: it does not say."""
+
+    version: str
+    torch: str | None  # minor: "2.8"
+    cuda_major: int | None
+    cuda_minor: int | None
+
+
+def parse_flash_attn(version: str, url: str | None = None) -> FlashAttnBuild:
+    """From the version ("2.8.3+cu128torch2.8"), else from the address that it was installed from."""
+    public, _, local = version.partition("+")
+    label = local or (url or "").rpartition("/")[2].replace("%2B", "+").replace("%2b", "+").partition("+")[2]
+    torch = re.search(r"torch(\d+\.\d+)", label)
+    cuda = re.search(r"cu(\d{2,3})(?!\d)", label)
+    digits = cuda.group(1) if cuda else ""
+    return FlashAttnBuild(
+        version=public,
+        torch=torch.group(1) if torch else None,
+        cuda_major=int(digits[:2]) if digits else None,
+        cuda_minor=int(digits[2:]) if digits[2:] else None,
+    )
+
+
+def flash_attn_minimum_capability() -> ComputeCapability:
+    """The oldest GPUs with FlashAttention-2 kernels: (8, 0)."""
+    major, minor_ = _numbers(_data()["flash_attn"]["compute_capability_from"])
+    return major, minor_
+
+
+def flash_attn_architectures(cuda: tuple[int, int]) -> tuple[str, ...] | None:
+    """The GPU architectures inside a flash-attn wheel built with this CUDA."""
+    for row in _data()["flash_attn"]["architectures"]:
+        if cuda >= _numbers(row["cuda_from"]):
+            return tuple(row["contains"].split())
+    return None
+
+
+# -- MSVC
+
+
+def msvc_accepted_by_nvcc(nvcc: tuple[int, int]) -> range | None:
+    """The _MSC_VER values (1941 is MSVC 14.41) that this nvcc accepts."""
+    for row in _data()["msvc"]["accepted_by_nvcc"]:
+        if _numbers(row["nvcc_from"]) <= nvcc < _numbers(row["nvcc_below"]):
+            return range(row["msc_ver_from"], row["msc_ver_below"])
+    return None
