@@ -6,7 +6,9 @@ action that puts an earlier state back (its inverse: the same target, the earlie
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,6 +16,7 @@ from pydantic import Field
 from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
 
 USER_ENVIRONMENT = r"HKCU\Environment"
+SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 
 
 class UnreadableStateError(Exception):
@@ -29,8 +32,17 @@ def _present(reading: Reading[Any], what: str) -> Any:
     raise UnreadableStateError(f"{what}: {reading.reason}")
 
 
+def show(state: Any) -> str:
+    """An action's state in words."""
+    if isinstance(state, RegistryValue):
+        return f"{state.value} ({state.type})"
+    if isinstance(state, tuple):
+        return f"without {', '.join(state)}" if state else "there"
+    return "absent" if state is None else str(state)
+
+
 class BaseAction(Frozen, ABC):
-    """A target (every field but `state`) and its wanted `state`; None means that it should not exist."""
+    """A target (every field but `state`) and its wanted `state`; a state says everything that undo must restore."""
 
     @property
     def needs_elevation(self) -> bool:
@@ -72,16 +84,13 @@ class SetRegistryValue(BaseAction):
 
     def describe(self) -> str:
         where = f"{self.key}\\{self.name}"
-        return (
-            f"remove {where}"
-            if self.state is None
-            else f"set {where} = {self.state.value} ({self.state.type})"
-        )
+        if self.state is None:
+            return f"remove {where}"
+        return f"set {where} = {self.state.value} ({self.state.type})"
 
     def read(self, host: Host) -> RegistryValue | None:
-        value: RegistryValue | None = _present(
-            host.registry_value(self.key, self.name), f"{self.key}\\{self.name}"
-        )
+        where = f"{self.key}\\{self.name}"
+        value: RegistryValue | None = _present(host.registry_value(self.key, self.name), where)
         return value
 
     def apply(self, host: Host) -> None:
@@ -109,28 +118,51 @@ class SetUserEnvironmentVariable(BaseAction):
 
     def apply(self, host: Host) -> None:
         host.set_registry_value(USER_ENVIRONMENT, self.name, self.state)
-        host.set_variable(self.name, None if self.state is None else str(self.state.value))
+        host.set_variable(self.name, self._as_inherited(host))
         host.broadcast_environment_change()
+
+    def _as_inherited(self, host: Host) -> str | None:
+        """What a program started from the desktop would see: the user's value before the system's, expanded."""
+        value = self.state
+        if value is None:
+            system = host.registry_value(SYSTEM_ENVIRONMENT, self.name)
+            value = system.value if isinstance(system, Found) else None
+        if value is None:
+            return None
+        return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], str(value.value))
 
 
 class MakeDirectory(BaseAction):
-    """A folder: `state` True makes it with its parents; False removes it where it is empty."""
+    """A folder with its parents. `state` names the folders on the way to `path` that do not exist, outermost first."""
 
     kind: Literal["make-directory"] = "make-directory"
     path: str
-    state: bool = True
+    state: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        return f"make the folder {self.path}" if self.state else f"remove the empty folder {self.path}"
+        if self.state:
+            return f"remove {', '.join(reversed(self.state))} where empty"
+        return f"make the folder {self.path}"
 
-    def read(self, host: Host) -> bool:
-        return _present(host.list_directory(self.path), self.path) is not None
+    def read(self, host: Host) -> tuple[str, ...]:
+        path: PurePath = (
+            PureWindowsPath(self.path) if host.identity.os == "windows" else PurePosixPath(self.path)
+        )
+        if _present(host.list_directory(self.path), self.path) is not None:
+            return ()
+        missing = [str(path)]
+        for folder in path.parents:
+            if not isinstance(host.list_directory(str(folder)), Absent):
+                break  # one that may not be listed is there
+            missing.insert(0, str(folder))
+        return tuple(missing)
 
     def apply(self, host: Host) -> None:
-        if self.state:
-            host.make_directory(self.path)
-        else:
-            host.remove_directory(self.path)
+        for folder in reversed(self.state):
+            host.remove_directory(folder)
+        if not self.state:
+            for folder in self.read(host):
+                host.make_directory(folder)
 
 
 class SetGitSetting(BaseAction):
@@ -144,7 +176,7 @@ class SetGitSetting(BaseAction):
         return f"remove git's {self.name}" if self.state is None else f"set git's {self.name} = {self.state}"
 
     def read(self, host: Host) -> str | None:
-        value: str | None = _present(host.git_setting(self.name), f"git's {self.name}")
+        value: str | None = _present(host.git_setting(self.name, "user"), f"git's {self.name}")
         return value
 
     def apply(self, host: Host) -> None:

@@ -1,0 +1,51 @@
+"""The elevated child's side: work out what is to be done, compare its hash with the parent's, do it, answer.
+
+The parent names fixes, not actions: those come from the child's own diagnosis, or for an undo from the run's journal,
+and nothing is done that differs from what the parent showed. Nor without administrator rights: under Wine, "runas"
+starts the child without any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from doctor.check import Check
+from doctor.diagnosis import diagnose
+from doctor.executor import apply_steps, put_back, standing
+from doctor.host import Host
+from doctor.journal import Journal, Outcome
+from doctor.plan import Step, hash_of, make_plan
+
+
+def apply_elevated(
+    host: Host, checks: Sequence[Check], fixes: Collection[str], plan_hash: str, answer: Path
+) -> None:
+    """Apply the steps of `fixes` that need an administrator. Raises FileExistsError where `answer` exists."""
+    plan = make_plan(diagnose(host, checks).findings, only=[check.id for check in checks])
+    steps = [step for step in plan.steps if step.fix in fixes and step.action.needs_elevation]
+    _answer(host, steps, plan_hash, answer, lambda journal: apply_steps(steps, host, journal))
+
+
+def undo_elevated(host: Host, run_folder: Path, plan_hash: str, answer: Path) -> None:
+    """Put back what the run changed as an administrator. Raises FileExistsError where `answer` exists."""
+    undoable = [entry for entry in standing(run_folder, host) if entry.step.action.needs_elevation]
+    steps = [entry.back for entry in undoable]
+    _answer(host, steps, plan_hash, answer, lambda journal: put_back(undoable, host, journal))
+
+
+def _answer(
+    host: Host,
+    steps: Sequence[Step],
+    plan_hash: str,
+    answer: Path,
+    act: Callable[[Journal], Sequence[Outcome]],
+) -> None:
+    answer.open("xb").close()  # exclusive: an elevated process writes over nobody's file
+    journal = Journal(answer)
+    if not host.identity.elevated:
+        journal.answer("the child process was started without administrator rights", [])
+    elif hash_of(steps) != plan_hash:
+        journal.answer("the elevated process found another plan than the one that was shown", [])
+    else:
+        journal.answer(None, act(journal))

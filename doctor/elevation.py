@@ -1,0 +1,47 @@
+"""Ask for administrator rights: one child process, one prompt, one answer file.
+
+The child gets no orders that it could be tricked with: it works out itself what is to be done, and compares the hash.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from doctor.host import ElevationRefused, Host
+from doctor.journal import ELEVATED, Outcome, records
+from doctor.plan import Step, hash_of
+
+TIMEOUT_SECONDS = 300.0  # a person has to notice the prompt and answer it
+
+
+def in_elevated_child(
+    command: Sequence[str], steps: Sequence[Step], host: Host, run_folder: Path
+) -> tuple[Outcome, ...]:
+    """Have an elevated `aios doctor COMMAND` do `steps`; one outcome for each. The rest of a run goes on whatever comes.
+
+    Args:
+        command: the hidden subcommand with what it needs to work out `steps` by itself.
+        steps: what this process expects it to do.
+        host: the machine.
+        run_folder: where the child makes its journal, which is also its answer.
+    """
+    answer = run_folder / ELEVATED.replace("*", secrets.token_hex(4))
+    ended = host.run_elevated(
+        [
+            *(host.identity.executable, "-m", "aios", "doctor", *command),
+            *("--plan-hash", hash_of(steps), "--answer", str(answer)),
+        ],
+        TIMEOUT_SECONDS,
+    )
+    if isinstance(ended, ElevationRefused):
+        return tuple(Outcome(step=step, result="refused", reason=ended.reason) for step in steps)
+    last = next((record for record in records(answer) if record.get("event") == "answer"), None)
+    if last is None:
+        reason = f"the elevated process ended without an answer (exit status {ended})"
+        return tuple(Outcome(step=step, result="failed", reason=reason) for step in steps)
+    if last["refusal"] is not None:
+        return tuple(Outcome(step=step, result="refused", reason=last["refusal"]) for step in steps)
+    results = {outcome["step"]: outcome for outcome in last["outcomes"]}
+    return tuple(Outcome.model_validate({**results[step.id], "step": step}) for step in steps)

@@ -1,0 +1,121 @@
+"""The only writer: applies the steps of a plan, or puts back what a run changed, and journals every move."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from doctor.actions import UnreadableStateError, show
+from doctor.elevation import in_elevated_child
+from doctor.host import Host
+from doctor.journal import ACTIONS, Entry, Journal, Outcome, entries
+from doctor.plan import Plan, Step
+
+
+def execute(plan: Plan, host: Host, run_folder: Path) -> tuple[Outcome, ...]:
+    """Apply the plan. What needs an administrator goes to one elevated child where this process is none."""
+    theirs = [step for step in plan.steps if step.action.needs_elevation and not host.identity.elevated]
+    ours = [step for step in plan.steps if step not in theirs]
+    outcomes: tuple[Outcome, ...] = ()
+    if theirs:
+        fixes = sorted({step.fix for step in theirs})
+        checks = [check for p in plan.fixes if p.fix.id in fixes for check in p.checks]
+        named = [part for check in checks for part in ("--check", check)]
+        outcomes = in_elevated_child(["apply-elevated", *fixes, *named], theirs, host, run_folder)
+    broken = {outcome.step.fix for outcome in outcomes if not outcome.stands}
+    return (*outcomes, *apply_steps(ours, host, Journal(run_folder / ACTIONS), broken))
+
+
+def apply_steps(
+    steps: Sequence[Step], host: Host, journal: Journal, broken: Collection[str] = ()
+) -> tuple[Outcome, ...]:
+    """Apply `steps` in order. A step that fails ends its fix (`broken` names those that are ended), not the others."""
+    ended = set(broken)
+    outcomes = []
+    for step in steps:
+        if step.fix in ended:
+            outcome = Outcome(step=step, result="refused", reason="another step of this fix was not applied")
+        else:
+            outcome = _apply(step, host, journal)
+        if not outcome.stands:
+            ended.add(step.fix)
+        outcomes.append(outcome)
+    return tuple(outcomes)
+
+
+def _apply(step: Step, host: Host, journal: Journal) -> Outcome:
+    try:
+        before = step.action.read(host)
+    except UnreadableStateError as error:
+        return Outcome(step=step, result="failed", reason=f"its present state cannot be read: {error}")
+    if before == step.action.state:
+        return Outcome(step=step, result="already so")
+    journal.intend(step, step.action.inverse(before))
+    if failure := _change(step, host):
+        journal.failed(step, failure)
+        return Outcome(step=step, result="failed", reason=failure)
+    journal.done(step)
+    return Outcome(step=step, result="applied")
+
+
+def _change(step: Step, host: Host) -> str | None:
+    """Bring the step's state about and read it back. Returns why that failed, or None."""
+    try:
+        step.action.apply(host)
+        now = step.action.read(host)
+    except (OSError, UnreadableStateError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None if now == step.action.state else f"afterwards it is {show(now)}"
+
+
+def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
+    """What the run changed and is not undone, newest first.
+
+    A step that failed or was interrupted counts where its target is not as it was before.
+    """
+
+    def stands(entry: Entry) -> bool:
+        if entry.progress in ("done", "undone"):
+            return entry.progress == "done"
+        try:
+            return not entry.inverse.is_already_so(host)
+        except UnreadableStateError:
+            return True
+
+    return tuple(entry for entry in reversed(entries(run_folder)) if stands(entry))
+
+
+def undo(run_folder: Path, host: Host) -> tuple[Outcome, ...]:
+    """Put back what the run changed, backwards; the steps of the outcomes are the inverse ones."""
+    undoable = standing(run_folder, host)
+    theirs = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
+    ours = [entry for entry in undoable if entry not in theirs]
+    outcomes = put_back(ours, host, Journal(run_folder / ACTIONS))
+    if theirs:
+        steps = [entry.back for entry in theirs]
+        command = ["undo-elevated", str(run_folder)]
+        outcomes = (*outcomes, *in_elevated_child(command, steps, host, run_folder))
+    return outcomes
+
+
+def put_back(undoable: Sequence[Entry], host: Host, journal: Journal) -> tuple[Outcome, ...]:
+    """Put the earlier states back, in the order given. Refuses where someone else changed one since."""
+    return tuple(_put_back(entry, host, journal) for entry in undoable)
+
+
+def _put_back(entry: Entry, host: Host, journal: Journal) -> Outcome:
+    back, left = entry.back, entry.step.action.state
+    try:
+        now = back.action.read(host)
+    except UnreadableStateError as error:
+        return Outcome(step=back, result="failed", reason=f"its present state cannot be read: {error}")
+    if now == back.action.state:
+        journal.undone(back)
+        return Outcome(step=back, result="already so")
+    if now != left:
+        reason = f"someone else changed it since: the run left it {show(left)}, now it is {show(now)}"
+        return Outcome(step=back, result="refused", reason=reason)
+    if failure := _change(back, host):
+        return Outcome(step=back, result="failed", reason=failure)
+    journal.undone(back)
+    return Outcome(step=back, result="applied")

@@ -1,0 +1,135 @@
+"""The journal of a run: what was about to be changed, what was changed, what was put back. Survives a kill.
+
+One JSON object a line, each flushed to the disk before the next thing happens. A run has `actions.jsonl`, and one
+`elevated-*.jsonl` for each elevated child: a second process never writes to the first one's file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from pydantic import ValidationError
+
+from doctor.actions import Action
+from doctor.host import Frozen
+from doctor.plan import Step
+
+ACTIONS = "actions.jsonl"
+ELEVATED = "elevated-*.jsonl"
+
+Progress = Literal["intended", "failed", "done", "undone"]
+RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2}
+
+Result = Literal["applied", "already so", "refused", "failed"]
+
+
+class Outcome(Frozen):
+    """What became of one step. `refused` means that nothing was tried. `reason` says why the step does not stand."""
+
+    step: Step
+    result: Result
+    reason: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Is the target now as the step wants it?"""
+        return self.result in ("applied", "already so")
+
+
+class Entry(Frozen):
+    """One step of a run, the action that puts its target's earlier state back, and how far it came.
+
+    `intended` without more means that the run was killed in the middle: only the target's real state can tell.
+    """
+
+    step: Step
+    inverse: Action
+    progress: Progress = "intended"
+
+    @property
+    def back(self) -> Step:
+        """The step that undoes this one."""
+        return self.step.model_copy(update={"action": self.inverse})
+
+
+class Journal:
+    """Appends to a journal file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def intend(self, step: Step, inverse: Action) -> None:
+        """About to apply `step`; `inverse` holds the state before."""
+        entry = Entry(step=step, inverse=inverse)
+        self._append({"event": "intended", **entry.model_dump(mode="json", include={"step", "inverse"})})
+
+    def done(self, step: Step) -> None:
+        """The step was applied, and a read-back agreed."""
+        self._append({"event": "done", "step": step.id})
+
+    def failed(self, step: Step, reason: str) -> None:
+        """The step raised, or its read-back differs."""
+        self._append({"event": "failed", "step": step.id, "reason": reason})
+
+    def undone(self, step: Step) -> None:
+        """The step's target is again as it was before."""
+        self._append({"event": "undone", "step": step.id})
+
+    def answer(self, refusal: str | None, outcomes: Sequence[Outcome]) -> None:
+        """The last line of an elevated child's journal: why it refused to begin, or what became of each step."""
+        results = [{"step": o.step.id, "result": o.result, "reason": o.reason} for o in outcomes]
+        self._append({"event": "answer", "refusal": refusal, "outcomes": results})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with self.path.open("a+b") as file:
+            if _is_torn(file):
+                file.write(b"\n")
+            file.write(json.dumps(record).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _is_torn(file: BinaryIO) -> bool:
+    """Was the last writer killed in the middle of a line?"""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a journal file. A torn line is passed over; no file, no records."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def entries(run_folder: Path) -> tuple[Entry, ...]:
+    """Every step that the run began, in the order of execution, with how far each came."""
+    found: dict[str, Entry] = {}
+    elevated_first = (*sorted(run_folder.glob(ELEVATED)), run_folder / ACTIONS)
+    events = [record for path in elevated_first for record in records(path)]
+    for record in events:
+        if record.get("event") == "intended":
+            try:
+                begun = Entry(step=record["step"], inverse=record["inverse"])
+            except (KeyError, ValidationError):
+                continue  # nothing that could be put back
+            found[begun.step.id] = begun
+    for record in events:
+        progress, entry = record.get("event"), found.get(str(record.get("step")))
+        if entry and progress in RANK and RANK[progress] > RANK[entry.progress]:
+            found[entry.step.id] = entry.model_copy(update={"progress": progress})
+    return tuple(found.values())

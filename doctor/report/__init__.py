@@ -1,0 +1,1 @@
+"""What a run found, as a person or a program reads it: console, JSON, Markdown."""

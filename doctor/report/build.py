@@ -1,0 +1,73 @@
+"""Make the report of a run, say it in JSON, and derive the exit status from it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from doctor.host import Identity
+from doctor.models import Finding, Machine, Report, Summary
+
+HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART = range(6)  # exit statuses; an interrupt is 130
+
+
+def aios_version() -> str:
+    """The installed version; "unknown" where aios runs from a folder without being installed."""
+    try:
+        return version("aios")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def make_report(
+    identity: Identity,
+    findings: Sequence[Finding],
+    *,
+    started_at: datetime,
+    duration_seconds: float,
+    recorded: bool,
+    capability_file: str | None = None,
+    pending_restart: bool = False,
+) -> Report:
+    """The report of one run. `started_at` is in UTC."""
+    return Report(
+        aios_version=aios_version(),
+        started_at=rfc_3339(started_at),
+        duration_seconds=round(duration_seconds, 3),
+        machine=Machine(
+            os=identity.os,
+            os_build=identity.os_build,
+            architecture=identity.architecture,
+            elevated=identity.elevated,
+            python=identity.python,
+            recorded=recorded,
+        ),
+        findings=tuple(findings),
+        summary=Summary.model_validate(Counter(finding.status for finding in findings)),
+        capability_file=capability_file,
+        pending_restart=pending_restart,
+    )
+
+
+def rfc_3339(moment: datetime) -> str:
+    """A moment in UTC, to the second: 2026-11-21T05:30:00Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_json(report: Report) -> str:
+    """The report in ASCII, so that no stream's encoding can spoil it."""
+    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
+
+
+def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> int:
+    """The contract's exit status. What is certainly wrong goes before what could not be seen."""
+    if fix_failed:
+        return FIX_FAILED
+    if report.pending_restart:
+        return RESTART
+    if report.summary.error or (strict and report.summary.warning):
+        return FINDINGS
+    return UNKNOWN if report.summary.unknown else HEALTHY
