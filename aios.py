@@ -48,8 +48,20 @@ class FrontDoor(TyperGroup):
 app = typer.Typer(cls=FrontDoor, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from doctor.version import aios_version
+
+        typer.echo(f"aios {aios_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def aios() -> None:
+def aios(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and stop."
+    ),
+) -> None:
     """Train language models on the fastest attention that this machine really has."""
 
 

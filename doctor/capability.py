@@ -5,19 +5,21 @@ The doctor writes it, the trainer reads it. It is the only part of the doctor th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from doctor.host import Frozen
+from doctor.host import Distribution, Found, Frozen, Host, Reading
+from doctor.host.live import live_host
+from doctor.probes.packages import TORCH
+from doctor.state import state_folder, write_atomically
 
 Backend = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
-BACKENDS: tuple[Backend, ...] = (
-    "flash_attn_2",
-    "xformers",
-    "sdpa",
-    "manual",
-)  # fastest first: the fallback chain
+# The fallback chain, fastest first.
+BACKENDS: tuple[Backend, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
 
 
 class Fingerprint(Frozen):
@@ -84,3 +86,85 @@ class Capability(Frozen):
     devices: tuple[Device, ...]
     backends: dict[Backend, BackendCapability]
     recommended: dict[str, Backend]
+
+
+@dataclass(frozen=True)
+class CapabilityProblem:
+    """Why there is no capability to be had from a file: a clause that follows the file's name."""
+
+    reason: str
+
+
+def default_path(explicit: Path | None = None, host: Host | None = None) -> Path:
+    """Where the file lies: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder."""
+    host = host or live_host()
+    named = explicit or host.variable("AIOS_CAPABILITY_FILE")
+    return Path(named) if named else state_folder(host) / "capability.json"
+
+
+def write(path: Path, capability: Capability) -> None:
+    """Put the file in place, whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (capability.model_dump_json(indent=2) + "\n").encode())
+
+
+def read(path: Path) -> Capability | CapabilityProblem:
+    """The file, if it can be trusted. Never raises."""
+    try:
+        capability = Capability.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return CapabilityProblem("is not there: `aios doctor` writes it")
+    except OSError as error:
+        return CapabilityProblem(f"cannot be read ({error.strerror or error})")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if where == "schema_version":
+            return CapabilityProblem(f"has schema version {first['input']}, and this aios reads version 1")
+        return CapabilityProblem(f"is damaged ({where + ': ' if where else ''}{first['msg']})")
+    missing = [backend for backend in BACKENDS if backend not in capability.backends]
+    return CapabilityProblem(f"says nothing about {', '.join(missing)}") if missing else capability
+
+
+def fingerprint(host: Host) -> Fingerprint:
+    """What is installed on `host` now, from metadata and the driver: nothing is imported."""
+    torch = TORCH.collect(host)
+    build = torch.build.value if isinstance(torch.build, Found) else None
+    nvidia = host.nvml()
+    driver = nvidia.value if isinstance(nvidia, Found) else None
+    return Fingerprint(
+        python=host.identity.python,
+        platform=host.identity.python_platform,
+        torch=build.version if build else _version(torch.distribution),
+        cuda=build.cuda if build else None,
+        driver=driver.driver_version if driver else None,
+        flash_attn=_version(host.distribution("flash-attn")),
+        xformers=_version(host.distribution("xformers")),
+        triton=_version(host.distribution("triton")) or _version(host.distribution("triton-windows")),
+        gpus=tuple(gpu.name for gpu in driver.gpus) if driver else (),
+    )
+
+
+def current_fingerprint() -> Fingerprint:
+    """What is installed on this machine now."""
+    return fingerprint(live_host())
+
+
+def stale(capability: Capability, now: Fingerprint) -> str | None:
+    """What changed since the file was written, as a clause; None if nothing did."""
+    return "; ".join(_changes(capability.fingerprint, now)) or None
+
+
+def _changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
+    for name in Fingerprint.model_fields:
+        before, after = getattr(then, name), getattr(now, name)
+        if before != after:
+            yield f"{name} was {_shown(before)} and is {_shown(after)} now"
+
+
+def _shown(value: str | tuple[str, ...] | None) -> str:
+    return (", ".join(value) if isinstance(value, tuple) else value) or "absent"
+
+
+def _version(reading: Reading[Distribution]) -> str | None:
+    return reading.value.version if isinstance(reading, Found) else None

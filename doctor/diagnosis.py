@@ -80,7 +80,9 @@ def _judge(check: Check, system: str, facts: Mapping[str, Any]) -> Finding:
     if system not in check.systems:
         only = " and ".join(sorted(check.systems))
         return Finding(
-            check=check.id, status="skipped", summary=f"applies to {only} only; this system is {system}"
+            check=check.id,
+            status="skipped",
+            summary=f"Does not apply: it is for {only}, and this is {system}",
         )
     needed = [facts[probe.name] for probe in check.probes]
     failures = [fact.reason for fact in needed if isinstance(fact, ProbeFailure)]
@@ -96,7 +98,7 @@ def _unknown(check: Check, reason: str) -> Finding:
     return Finding(
         check=check.id,
         status="unknown",
-        summary=f"could not look: {reason}",
+        summary=f"Could not look: {reason}",
         impact=check.why,
         hint=check.by_hand,
     )

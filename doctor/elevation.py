@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doctor.host import ElevationRefused, Host
-from doctor.journal import ELEVATED, Outcome, records
+from doctor.journal import ELEVATED, Outcome, Result, records
 from doctor.plan import Step, hash_of
 
+FRONT_DOOR = Path(__file__).parents[1] / "aios.py"  # by its path: an elevated child starts in any folder
 TIMEOUT_SECONDS = 300.0  # a person has to notice the prompt and answer it
 
 
@@ -27,21 +28,22 @@ def in_elevated_child(
         host: the machine.
         run_folder: where the child makes its journal, which is also its answer.
     """
+
+    def all_of_them(result: Result, reason: str) -> tuple[Outcome, ...]:
+        return tuple(Outcome(step=step, result=result, reason=reason) for step in steps)
+
     answer = run_folder / ELEVATED.replace("*", secrets.token_hex(4))
-    ended = host.run_elevated(
-        [
-            *(host.identity.executable, "-m", "aios", "doctor", *command),
-            *("--plan-hash", hash_of(steps), "--answer", str(answer)),
-        ],
-        TIMEOUT_SECONDS,
-    )
+    orders = ["doctor", *command, "--plan-hash", hash_of(steps), "--answer", str(answer)]
+    try:
+        ended = host.run_elevated([host.identity.executable, str(FRONT_DOOR), *orders], TIMEOUT_SECONDS)
+    except OSError as error:
+        return all_of_them("failed", f"no elevated process could be run: {error}")
     if isinstance(ended, ElevationRefused):
-        return tuple(Outcome(step=step, result="refused", reason=ended.reason) for step in steps)
+        return all_of_them("refused", ended.reason)
     last = next((record for record in records(answer) if record.get("event") == "answer"), None)
     if last is None:
-        reason = f"the elevated process ended without an answer (exit status {ended})"
-        return tuple(Outcome(step=step, result="failed", reason=reason) for step in steps)
+        return all_of_them("failed", f"the elevated process ended without an answer (exit status {ended})")
     if last["refusal"] is not None:
-        return tuple(Outcome(step=step, result="refused", reason=last["refusal"]) for step in steps)
+        return all_of_them("refused", last["refusal"])
     results = {outcome["step"]: outcome for outcome in last["outcomes"]}
     return tuple(Outcome.model_validate({**results[step.id], "step": step}) for step in steps)

@@ -6,20 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 
 from doctor.host import Identity
 from doctor.models import Finding, Machine, Report, Summary
+from doctor.version import aios_version
 
 HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART = range(6)  # exit statuses; an interrupt is 130
-
-
-def aios_version() -> str:
-    """The installed version; "unknown" where aios runs from a folder without being installed."""
-    try:
-        return version("aios")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def make_report(

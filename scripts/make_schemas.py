@@ -1,0 +1,51 @@
+"""Write the JSON Schemas that the doctor ships, from its own models. A test fails where they are out of date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from doctor.capability import Capability  # noqa: E402
+from doctor.host import Frozen  # noqa: E402
+from doctor.models import Report  # noqa: E402
+
+SCHEMAS: dict[str, type[Frozen]] = {"report": Report, "capability": Capability}
+
+
+def schema(model: type[Frozen]) -> dict[str, Any]:
+    """The schema of what we write: every field is there, and a later version may add some."""
+    content: dict[str, Any] = _as_written(model.model_json_schema(mode="serialization"))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}
+
+
+def _as_written(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_as_written(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {key: _as_written(value) for key, value in part.items() if key != "default"}
+    if kept.get("additionalProperties") is False:
+        del kept["additionalProperties"]
+    if "properties" in kept:
+        kept["required"] = list(kept["properties"])
+    return kept
+
+
+def text(model: type[Frozen]) -> str:
+    """The schema file's content."""
+    return json.dumps(schema(model), indent=2) + "\n"
+
+
+def path(name: str) -> Path:
+    """Where the schema lies."""
+    return ROOT / "doctor" / "schemas" / f"{name}.schema.json"
+
+
+if __name__ == "__main__":
+    for name, model in SCHEMAS.items():
+        path(name).write_bytes(text(model).encode())
