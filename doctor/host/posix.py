@@ -1,0 +1,60 @@
+"""Linux and macOS: identity, and the absence of a registry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+
+from doctor.host.base import ElevationRefused, Identity, RegistryValue
+from doctor.host.live import LiveHost, python_identity
+from doctor.host.readings import Absent, Reading
+
+assert sys.platform != "win32"
+
+import os  # noqa: E402
+import pwd  # noqa: E402
+
+
+class PosixHost(LiveHost):
+    """A live Linux or macOS machine."""
+
+    _program_extensions = ()
+
+    @cached_property
+    def identity(self) -> Identity:
+        system = os.uname()
+        return Identity(
+            **python_identity(),
+            os="macos" if sys.platform == "darwin" else "linux",
+            os_build=system.release,
+            architecture=system.machine,
+            elevated=os.geteuid() == 0,
+            wsl="microsoft" in system.release.lower(),
+            ansi_code_page=None,
+            oem_code_page=None,
+            user=_user(),
+            host_name=system.nodename,
+        )
+
+    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
+        return Absent()
+
+    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]:
+        return Absent()
+
+    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
+        raise OSError(f"{key}: this system has no registry")
+
+    def broadcast_environment_change(self) -> None:
+        """No program here listens for it."""
+
+    def run_elevated(self, command: Sequence[str], timeout: float) -> ElevationRefused:
+        return ElevationRefused("only Windows can ask for administrator rights; run this command with sudo")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user that has a number alone
+        return str(os.geteuid())

@@ -1,0 +1,117 @@
+"""A program and everything that it starts: begun together, so that they can be ended together."""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+_running: set[ProcessTree] = set()
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], *, flags: int = 0, session: bool = False
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        creationflags=flags,
+        start_new_session=session,
+    )
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    CREATE_SUSPENDED = 0x4
+    PROCESS_TERMINATE_AND_SET_QUOTA = 0x101
+
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.CreateJobObjectW.argtypes = [wintypes.LPVOID, wintypes.LPCWSTR]
+    kernel32.CreateJobObjectW.restype = wintypes.HANDLE
+    kernel32.OpenProcess.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]
+    kernel32.OpenProcess.restype = wintypes.HANDLE
+    kernel32.AssignProcessToJobObject.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
+    kernel32.TerminateJobObject.argtypes = [wintypes.HANDLE, wintypes.UINT]
+    kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+
+    class ProcessTree:
+        """A program in a job object, without a console window. Raises OSError where it cannot start.
+
+        A job, since a process that ended no longer tells whom it had started.
+        """
+
+        def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+            # Suspended, so that it starts nothing before it is in the job.
+            flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
+            self.process = _start(command, environment, flags=flags)
+            self._job = kernel32.CreateJobObjectW(None, None)
+            _running.add(self)
+            try:
+                self._enter_job()
+                psutil.Process(self.process.pid).resume()
+            except OSError:
+                self.close()
+                self.process.kill()
+                raise
+
+        def _enter_job(self) -> None:
+            handle = kernel32.OpenProcess(PROCESS_TERMINATE_AND_SET_QUOTA, False, self.process.pid)
+            if not handle:
+                raise ctypes.WinError(ctypes.get_last_error())
+            assigned = kernel32.AssignProcessToJobObject(self._job, handle)
+            error = ctypes.WinError(ctypes.get_last_error())
+            kernel32.CloseHandle(handle)
+            if not assigned:
+                raise error
+
+        def kill(self) -> None:
+            """End the program and all that it started."""
+            kernel32.TerminateJobObject(self._job, 1)
+
+        def close(self) -> None:
+            """Let go of it. What still runs goes on."""
+            _running.discard(self)
+            kernel32.CloseHandle(self._job)
+
+else:
+    import os
+    import signal
+    from contextlib import suppress
+
+    class ProcessTree:
+        """A program in a session of its own. Raises OSError where it cannot start."""
+
+        def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+            self.process = _start(command, environment, session=True)
+            _running.add(self)
+
+        def kill(self) -> None:
+            """End the program and all that it started: its session, and descendants that left the session."""
+            descendants: list[psutil.Process] = []
+            with suppress(psutil.NoSuchProcess):
+                descendants = psutil.Process(self.process.pid).children(recursive=True)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            for descendant in descendants:
+                with suppress(psutil.NoSuchProcess):
+                    descendant.kill()
+
+        def close(self) -> None:
+            """Let go of it. What still runs goes on."""
+            _running.discard(self)
+
+
+@atexit.register
+def _kill_what_runs() -> None:
+    """An interrupted doctor takes its probes' programs with it."""
+    for tree in tuple(_running):
+        tree.kill()

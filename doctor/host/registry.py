@@ -1,0 +1,87 @@
+"""The Windows registry: values with their exact type, seen as a 64-bit program sees them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from doctor.host.base import RegistryType, RegistryValue
+from doctor.host.readings import Absent, Found, Reading, Unreadable
+
+assert sys.platform == "win32"
+
+import winreg  # noqa: E402
+
+ROOTS = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}
+READ = winreg.KEY_READ | winreg.KEY_WOW64_64KEY
+WRITE = winreg.KEY_SET_VALUE | winreg.KEY_WOW64_64KEY
+TYPES: dict[RegistryType, int] = {
+    "REG_NONE": winreg.REG_NONE,
+    "REG_SZ": winreg.REG_SZ,
+    "REG_EXPAND_SZ": winreg.REG_EXPAND_SZ,
+    "REG_BINARY": winreg.REG_BINARY,
+    "REG_DWORD": winreg.REG_DWORD,
+    "REG_MULTI_SZ": winreg.REG_MULTI_SZ,
+    "REG_QWORD": winreg.REG_QWORD,
+}
+NAMES = {number: name for name, number in TYPES.items()}
+
+
+def _parts(key: str) -> tuple[int, str]:
+    root, _, path = key.partition("\\")
+    return ROOTS[root.upper()], path
+
+
+def read_value(key: str, name: str) -> Reading[RegistryValue]:
+    """A value below ``HKLM\\`` or ``HKCU\\``, which is opened for reading only."""
+    root, path = _parts(key)
+    try:
+        with winreg.OpenKeyEx(root, path, 0, READ) as handle:
+            data, number = winreg.QueryValueEx(handle, name)
+    except FileNotFoundError:
+        return Absent()
+    except OSError as error:
+        return Unreadable(_reason(error))
+    if number not in NAMES:
+        return Unreadable(f"its registry type {number} is none that a setting has")
+    return Found(RegistryValue(type=NAMES[number], value=_from_windows(data)))
+
+
+def read_subkeys(key: str) -> Reading[tuple[str, ...]]:
+    """The names of the keys directly below a key."""
+    root, path = _parts(key)
+    try:
+        with winreg.OpenKeyEx(root, path, 0, READ) as handle:
+            count, _, _ = winreg.QueryInfoKey(handle)
+            return Found(tuple(winreg.EnumKey(handle, index) for index in range(count)))
+    except FileNotFoundError:
+        return Absent()
+    except OSError as error:
+        return Unreadable(_reason(error))
+
+
+def write_value(key: str, name: str, value: RegistryValue | None) -> None:
+    """Set a value, and make its key where there is none; None removes the value. Raises OSError."""
+    root, path = _parts(key)
+    if value is None:
+        with winreg.OpenKeyEx(root, path, 0, WRITE) as handle:
+            winreg.DeleteValue(handle, name)
+    else:
+        with winreg.CreateKeyEx(root, path, 0, WRITE) as handle:
+            winreg.SetValueEx(handle, name, 0, TYPES[value.type], _to_windows(value))
+
+
+def _from_windows(data: Any) -> int | str | tuple[str, ...]:
+    if data is None or isinstance(data, bytes):
+        return (data or b"").hex()
+    return tuple(data) if isinstance(data, list) else data
+
+
+def _to_windows(value: RegistryValue) -> Any:
+    if value.type in ("REG_BINARY", "REG_NONE"):
+        return bytes.fromhex(str(value.value))
+    return list(value.value) if isinstance(value.value, tuple) else value.value
+
+
+def _reason(error: OSError) -> str:
+    return "access denied" if isinstance(error, PermissionError) else error.strerror or str(error)

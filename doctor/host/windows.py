@@ -1,0 +1,138 @@
+"""Windows: identity without WMI, the registry, the change broadcast, the elevation prompt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+
+from doctor.host.base import ElevationRefused, Identity, RegistryValue
+from doctor.host.live import LiveHost, python_identity
+from doctor.host.readings import Found, Reading
+
+assert sys.platform == "win32"
+
+import ctypes  # noqa: E402
+from ctypes import wintypes  # noqa: E402
+
+from doctor.host import registry  # noqa: E402
+
+SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+
+SEM_NO_DIALOGS = 0x1 | 0x2 | 0x8000  # critical errors, crashes, missing files
+HWND_BROADCAST = 0xFFFF
+WM_SETTINGCHANGE = 0x1A
+SMTO_ABORTIFHUNG = 0x2
+BROADCAST_MILLISECONDS = 1000  # for each window
+SEE_MASK = 0x40 | 0x100 | 0x400  # keep the process handle, be synchronous, show no error of its own
+SW_HIDE = 0
+ERROR_CANCELLED = 1223
+WAIT_TIMEOUT = 0x102
+
+kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+shell32 = ctypes.WinDLL("shell32", use_last_error=True)
+user32 = ctypes.WinDLL("user32", use_last_error=True)
+
+
+class ShellExecuteInfo(ctypes.Structure):
+    """SHELLEXECUTEINFOW."""
+
+    _fields_ = (
+        ("cbSize", wintypes.DWORD),
+        ("fMask", wintypes.ULONG),
+        ("hwnd", wintypes.HWND),
+        ("lpVerb", wintypes.LPCWSTR),
+        ("lpFile", wintypes.LPCWSTR),
+        ("lpParameters", wintypes.LPCWSTR),
+        ("lpDirectory", wintypes.LPCWSTR),
+        ("nShow", ctypes.c_int),
+        ("hInstApp", wintypes.HINSTANCE),
+        ("lpIDList", wintypes.LPVOID),
+        ("lpClass", wintypes.LPCWSTR),
+        ("hkeyClass", wintypes.HKEY),
+        ("dwHotKey", wintypes.DWORD),
+        ("hIcon", wintypes.HANDLE),
+        ("hProcess", wintypes.HANDLE),
+    )
+
+
+class WindowsHost(LiveHost):
+    """A live Windows machine."""
+
+    def __init__(self) -> None:
+        # Children inherit it: a program whose DLL is missing must end, not wait for somebody to close a dialog.
+        kernel32.SetErrorMode(kernel32.GetErrorMode() | SEM_NO_DIALOGS)
+
+    @cached_property
+    def identity(self) -> Identity:
+        version = sys.getwindowsversion()
+        return Identity(
+            **python_identity(),
+            os="windows",
+            os_build=f"{version.major}.{version.minor}.{version.build}",
+            architecture=self._architecture(),
+            elevated=bool(shell32.IsUserAnAdmin()),
+            wsl=False,
+            ansi_code_page=kernel32.GetACP(),
+            oem_code_page=kernel32.GetOEMCP(),
+            user=os.environ.get("USERNAME", ""),
+            host_name=os.environ.get("COMPUTERNAME", ""),
+        )
+
+    def _architecture(self) -> str:
+        """The machine's. This process's own variables tell an emulated program what it was built for."""
+        own = os.environ.get("PROCESSOR_ARCHITEW6432") or os.environ.get("PROCESSOR_ARCHITECTURE", "")
+        reading = self.registry_value(SYSTEM_ENVIRONMENT, "PROCESSOR_ARCHITECTURE")
+        return str(reading.value.value) if isinstance(reading, Found) else own
+
+    @property
+    def _program_extensions(self) -> tuple[str, ...]:
+        return tuple(os.environ.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";"))
+
+    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
+        return registry.read_value(key, name)
+
+    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]:
+        return registry.read_subkeys(key)
+
+    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
+        registry.write_value(key, name, value)
+
+    def broadcast_environment_change(self) -> None:
+        """Tell running programs, the taskbar first of all, that what they start gets other variables."""
+        user32.SendMessageTimeoutW(
+            wintypes.HWND(HWND_BROADCAST),
+            WM_SETTINGCHANGE,
+            wintypes.WPARAM(0),
+            ctypes.c_wchar_p("Environment"),
+            SMTO_ABORTIFHUNG,
+            BROADCAST_MILLISECONDS,
+            None,
+        )
+
+    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
+        """Run an absolute path as administrator, after Windows has asked the user. Raises OSError."""
+        info = ShellExecuteInfo(
+            cbSize=ctypes.sizeof(ShellExecuteInfo),
+            fMask=SEE_MASK,
+            lpVerb="runas",
+            lpFile=command[0],
+            lpParameters=subprocess.list2cmdline(command[1:]),
+            nShow=SW_HIDE,
+        )
+        if not shell32.ShellExecuteExW(ctypes.byref(info)):
+            code = ctypes.get_last_error()
+            if code == ERROR_CANCELLED:
+                return ElevationRefused("the question for administrator rights was answered with no")
+            raise ctypes.WinError(code)
+        process = wintypes.HANDLE(info.hProcess)
+        try:
+            if kernel32.WaitForSingleObject(process, int(timeout * 1000)) == WAIT_TIMEOUT:
+                raise TimeoutError(f"{command[0]} did not end within {timeout:g} s")
+            exit_code = wintypes.DWORD()
+            kernel32.GetExitCodeProcess(process, ctypes.byref(exit_code))
+            return exit_code.value
+        finally:
+            kernel32.CloseHandle(process)

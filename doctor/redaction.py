@@ -1,0 +1,136 @@
+"""Takes out of a recording or a report what is nobody else's business, by the type of each value.
+
+Names of users and hosts give way to words of the same length and shape, everywhere in the same way: a path stays as long
+as it was and keeps its spaces and its non-ASCII letters, so a recording is judged as the machine was. A masked secret
+shows nothing of itself, not even its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle
+from pathlib import PurePosixPath, PureWindowsPath
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from doctor.host import Host
+
+SECRET = "<secret>"
+SHORTEST_SECRET = 6  # characters; a shorter value is masked in its own variable alone
+
+SECRET_WORDS = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.IGNORECASE)
+USER_VARIABLES = {"USER", "USERNAME", "LOGNAME", "LNAME"}
+HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | {
+    "USERDOMAIN",
+    "USERDOMAIN_ROAMINGPROFILE",
+    "USERDNSDOMAIN",
+}
+
+CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+EVERYBODYS_FOLDERS = r"(?!(?:public|default|default user|all users|shared)(?:[\\/]|$))"
+ANY_USERS_FOLDER = re.compile(
+    rf"([\\/]users[\\/]+|[\\/]home/){EVERYBODYS_FOLDERS}([^\\/:;\"'<>|\r\n]+)", re.IGNORECASE
+)
+
+
+def is_secret(name: str) -> bool:
+    """Does the name of a variable or setting say that its value is a secret?"""
+    return SECRET_WORDS.search(name) is not None
+
+
+def disguise(name: str, word: str) -> str:
+    """`word` over and over, in the shape of `name`: for "user", "Zoë B" becomes "usü e"."""
+    letters = cycle(word)
+    return "".join("ü" if not c.isascii() else next(letters) if c.isalnum() else c for c in name)
+
+
+def _spellings(name: str, word: str) -> Iterator[tuple[str, str]]:
+    """How a name occurs in paths, each with its disguise: as it is, in a URL, as the short name that Windows makes."""
+    hidden = disguise(name, word)
+    yield name, hidden
+    yield quote(name), quote(hidden)
+    for number in range(1, 5):
+        yield _short(name, number), _short(hidden, number)
+
+
+def _short(name: str, number: int) -> str:
+    return re.sub(r"[ .]", "", name)[:6].upper() + f"~{number}"
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """Redacts one machine's values. `users` and `hosts` are names; `secrets` are values that must appear nowhere."""
+
+    users: tuple[str, ...]
+    hosts: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, host: Host) -> Redactor:
+        """Knows this machine's user, home folder, host name and the values of variables that are secrets."""
+        identity = host.identity
+        home = (PureWindowsPath if identity.os == "windows" else PurePosixPath)(identity.home)
+        values = [host.variable(name) or "" for name in host.variable_names("") if is_secret(name)]
+        return cls(
+            users=(identity.user, home.name),
+            hosts=(identity.host_name, identity.host_name.partition(".")[0]),
+            secrets=tuple(sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)),
+        )
+
+    def user(self, name: str) -> str:
+        return disguise(name, "user")
+
+    def host(self, name: str) -> str:
+        return disguise(name, "host")
+
+    def text(self, value: str) -> str:
+        """Any text with paths in it: names are found where they are a whole part of a path."""
+        for secret in self.secrets:
+            value = value.replace(secret, SECRET)
+        value = CREDENTIALS.sub("", value)
+        if self._disguises:
+            value = self._part_of_a_path.sub(lambda match: self._disguises[match[0].casefold()], value)
+        return value.encode("utf-8", "backslashreplace").decode(
+            "utf-8"
+        )  # lone surrogates: no JSON holds them
+
+    def path(self, value: str) -> str:
+        """A path, or several in a row. What lies directly below the folder of all users is a user's name."""
+        return ANY_USERS_FOLDER.sub(self._users_folder, self.text(value))
+
+    def url(self, value: str) -> str:
+        """An address without credentials, query and fragment."""
+        scheme, place, path, _, _ = urlsplit(value)
+        return self.path(urlunsplit((scheme, place, path, "", "")))
+
+    def variable(self, name: str, value: str) -> str:
+        """The value of an environment variable or registry value, whose type its name tells."""
+        if is_secret(name):
+            return SECRET
+        if name.upper() in USER_VARIABLES:
+            return self.user(value)
+        if name.upper() in HOST_VARIABLES:
+            return self.host(value)
+        return self.path(value)
+
+    @cached_property
+    def _disguises(self) -> dict[str, str]:
+        named = [(name, "host") for name in self.hosts] + [(name, "user") for name in self.users]
+        return {
+            spelling.casefold(): hidden
+            for name, word in named
+            if name
+            for spelling, hidden in _spellings(name, word)
+        }
+
+    @cached_property
+    def _part_of_a_path(self) -> re.Pattern[str]:
+        longest_first = sorted(self._disguises, key=len, reverse=True)
+        return re.compile(rf"(?<=[\\/])(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+
+    def _users_folder(self, match: re.Match[str]) -> str:
+        below, name = match.groups()
+        known = name in self._disguises.values()
+        return below + (name if known else self.user(name))
