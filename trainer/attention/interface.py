@@ -1,0 +1,114 @@
+"""`attention`: checks what it is given, and hands it to one backend."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from trainer.attention.choice import MODULES, decide
+from trainer.attention.definition import check_document_ids, effective_window
+from trainer.attention.request import AttentionRequest
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    backend: str = "auto",
+    window: int | None = None,
+    document_ids: Tensor | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Causal attention. Backends differ in speed only.
+
+    Args:
+        q: (B, H, S_q, D). The queries are the last S_q of the S_k positions.
+        k, v: (B, H_kv, S_k, D); H is a multiple of H_kv (grouped heads share keys and values).
+        backend: one of flash_attn_2, xformers, sdpa, manual. "auto" is the first that torch alone brings and that
+            serves this call; third-party kernels are run by name, once `choice.decide` has found them proven.
+        window: keys that a query sees, itself among them; None or 0 for all.
+        document_ids: (B, S_k) integers, one for each key; a query sees keys of its own document only.
+        scale: what scores are multiplied with; None for 1 / sqrt(D).
+        dropout: probability that a weight is dropped.
+
+    Returns:
+        (B, H, S_q, D), of the dtype of q. Under autocast everything is cast first, as torch's own attention does.
+
+    Raises:
+        ValueError: shapes, dtypes or options that make no sense, or that the named backend cannot serve.
+    """
+    if torch.is_autocast_enabled(q.device.type):
+        dtype = torch.get_autocast_dtype(q.device.type)
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    _check(q, k, v, document_ids, dropout)
+    query_length, key_length = q.shape[2], k.shape[2]
+    window = effective_window(window, key_length)
+    if window is not None and key_length > query_length + window - 1:  # the first keys are out of every reach
+        key_length = query_length + window - 1
+        k, v = k[:, :, -key_length:], v[:, :, -key_length:]
+        document_ids = None if document_ids is None else document_ids[:, -key_length:]
+        window = effective_window(window, key_length)
+    request = AttentionRequest(
+        device=str(q.device),
+        dtype=str(q.dtype).removeprefix("torch."),
+        head_dim=q.shape[3],
+        query_heads=q.shape[1],
+        key_heads=k.shape[1],
+        window=window,
+        packed=document_ids is not None,
+        dropout=dropout,
+        training=torch.is_grad_enabled(),
+    )
+    output: Tensor = _serving(backend, request).run(
+        q,
+        k,
+        v,
+        window=window,
+        document_ids=document_ids,
+        scale=q.shape[3] ** -0.5 if scale is None else scale,
+        dropout=dropout,
+    )
+    return output
+
+
+@lru_cache(maxsize=256)
+def _serving(backend: str, request: AttentionRequest) -> ModuleType:
+    """The module that runs this call. Raises ValueError where the named backend cannot."""
+    if backend == "auto":
+        return MODULES[decide("auto", request, None).backend]
+    if backend not in MODULES:
+        raise ValueError(f"unknown attention backend {backend!r}; one of auto, {', '.join(MODULES)}")
+    reasons: list[str] = MODULES[backend].reasons_against(request)
+    if reasons:
+        raise ValueError(f"{backend} cannot serve this call: {'; '.join(reasons)}")
+    return MODULES[backend]
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor | None, dropout: float) -> None:
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape:
+        raise ValueError(f"need q (B, H, S_q, D) and k, v (B, H_kv, S_k, D), got {shapes}")
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"q, k and v must agree in batch size and head dimension, got {shapes}")
+    if 0 in q.shape or 0 in k.shape:
+        raise ValueError(f"q, k and v must not be empty, got {shapes}")
+    if q.shape[1] % k.shape[1] != 0:
+        raise ValueError(f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}")
+    if q.shape[2] > k.shape[2]:
+        raise ValueError(f"there must not be more queries than keys, got {q.shape[2]} and {k.shape[2]}")
+    if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
+        raise ValueError(
+            f"q, k and v must have one floating-point dtype, got {q.dtype}, {k.dtype} and {v.dtype}"
+        )
+    devices = {tensor.device for tensor in (q, k, v, document_ids) if tensor is not None}
+    if len(devices) > 1:
+        raise ValueError(f"all tensors must be on one device, got {', '.join(sorted(map(str, devices)))}")
+    if document_ids is not None:
+        check_document_ids(document_ids, (k.shape[0], k.shape[2]))
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
