@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -17,10 +18,11 @@ PACKAGES: dict[Backend, str] = {"flash_attn_2": "flash-attn", "xformers": "xform
 
 @dataclass(frozen=True)
 class BackendFacts:
-    """`devices` are those that torch sees; empty where no child answered."""
+    """`devices` are those that torch sees; none where no child answered. `installed`: is its own package there?"""
 
     capability: BackendCapability
     devices: tuple[Device, ...] = ()
+    installed: bool = True
 
 
 class _Answer(Frozen):
@@ -30,8 +32,8 @@ class _Answer(Frozen):
     devices: tuple[Device, ...]
 
 
-def _without_proof(status: str, reason: str) -> BackendFacts:
-    return BackendFacts(BackendCapability.model_validate({"status": status, "reasons": (reason,)}))
+def _without_proof(status: Literal["unavailable", "unknown"], reason: str) -> BackendFacts:
+    return BackendFacts(BackendCapability(status=status, reasons=(reason,)))
 
 
 def parse_proof(completed: Completed) -> BackendFacts:
@@ -56,7 +58,8 @@ def _prove(backend: Backend) -> Callable[[Host], BackendFacts]:
     def prove(host: Host) -> BackendFacts:
         for package in ("torch", PACKAGES.get(backend)):
             if package and isinstance(host.distribution(package), Absent):
-                return _without_proof("unavailable", f"{package} package not installed")
+                missing = _without_proof("unavailable", f"{package} package not installed")
+                return replace(missing, installed=False)
         ran = host.run(
             [host.identity.executable, "-m", "trainer.attention.prove", backend],
             timeout=TIMEOUT,

@@ -32,10 +32,10 @@ class CudaFacts:
     unreadable: tuple[str, ...]
 
     def toolkit(self, path: str) -> Toolkit | None:
-        return next((toolkit for toolkit in self.toolkits if _same(toolkit.path, path)), None)
+        return next((toolkit for toolkit in self.toolkits if same_path(toolkit.path, path)), None)
 
 
-def _same(one: str, other: str) -> bool:
+def same_path(one: str, other: str) -> bool:
     def folded(path: str) -> str:
         return path.replace("/", "\\").rstrip("\\").casefold() if "\\" in path else path.rstrip("/")
 
@@ -43,7 +43,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def parse_nvcc(output: str) -> tuple[int, int] | None:
-    """"..., release 12.6, V12.6.77" -> (12, 6)."""
+    """ "..., release 12.6, V12.6.77" -> (12, 6)."""
     match = re.search(r"release (\d{1,3})\.(\d{1,3})", output)
     return (int(match.group(1)), int(match.group(2))) if match else None
 
@@ -101,7 +101,7 @@ def _cuda(host: Host) -> CudaFacts:
 
     distinct: list[tuple[str, list[str]]] = []
     for path, found_by in candidates:
-        known = next((names for other, names in distinct if _same(other, path)), None)
+        known = next((names for other, names in distinct if same_path(other, path)), None)
         if known is None:
             distinct.append((path, [found_by]))
         else:

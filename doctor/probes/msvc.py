@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
+from doctor.host import Completed, Found, Host, Reading, Unreadable
 from doctor.probes.paths import join
 
 # Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.
@@ -60,10 +60,8 @@ def _toolset(host: Host, installation: str) -> Reading[str]:
 def _msvc(host: Host) -> MsvcFacts:
     files = host.variable("ProgramFiles(x86)") or "C:\\Program Files (x86)"
     ran = _run(host, join(host, files, "Microsoft Visual Studio", "Installer", "vswhere.exe"))
-    if isinstance(ran, Absent):
-        return MsvcFacts(Absent())
-    if isinstance(ran, Unreadable):
-        return MsvcFacts(Unreadable(f"vswhere {ran.reason}"))
+    if not isinstance(ran, Found):
+        return MsvcFacts(ran)
     installed = parse_vswhere(ran.value.stdout)
     if ran.value.exit_code != 0 or (ran.value.stdout.strip() and not installed):
         said = (ran.value.stdout.strip() or ran.value.stderr.strip())[:80]

@@ -145,7 +145,7 @@ def _nvidia(host: Host) -> NvidiaFacts:
         if not isinstance(ran, Absent):
             source = "nvidia-smi"
             if isinstance(ran, Unreadable):
-                driver = Unreadable(f"the NVIDIA driver is not answering: nvidia-smi {ran.reason}")
+                driver = Unreadable(f"the NVIDIA driver is not answering: {ran.reason}")
             elif ran.value.exit_code == 0:
                 driver = parse_smi(ran.value.stdout)
             else:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ntpath
-import posixpath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from doctor.host import Host
 
 
+def _path(host: Host, text: str) -> PurePath:
+    return PureWindowsPath(text) if host.identity.os == "windows" else PurePosixPath(text)
+
+
 def join(host: Host, folder: str, *names: str) -> str:
     """`folder/names...` as that machine spells it."""
-    return (ntpath if host.identity.os == "windows" else posixpath).join(folder, *names)
+    return str(_path(host, folder).joinpath(*names))
 
 
 def parent(host: Host, path: str) -> str:
-    return (ntpath if host.identity.os == "windows" else posixpath).dirname(path)
+    return str(_path(host, path).parent)

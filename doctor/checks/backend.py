@@ -1,0 +1,95 @@
+"""The judgement that the four backend checks share: did the backend run here, and agree with the reference?"""
+
+from __future__ import annotations
+
+from doctor.capability import Backend
+from doctor.check import Check
+from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia, skipped_without_torch
+from doctor.models import Evidence, Finding
+from doctor.probes.backends import BACKEND_PROBES, BackendFacts
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TORCH, TorchFacts
+from wheels.compatibility import ComputeCapability
+
+LOOKS_AT = (
+    "Runs the {backend} attention in a process of its own: forward and backward, with and without a window, "
+    "against a float64 reference."
+)
+
+
+def backend_check(backend: Backend, why: str, by_hand: str, gpus_from: ComputeCapability | None) -> Check:
+    """The check `backend-...` of one backend; `gpus_from` is the oldest GPU that it serves, None: it needs none."""
+    check_id = f"backend-{backend.replace('_', '-')}"
+
+    def judge(facts: BackendFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
+        return _judge(check, backend, facts, torch, nvidia, gpus_from)
+
+    check = Check(
+        id=check_id,
+        group="backends",
+        looks_at=LOOKS_AT.format(backend=backend),
+        why=why,
+        by_hand=by_hand,
+        probes=(BACKEND_PROBES[backend], TORCH, NVIDIA),
+        judge=judge,
+    )
+    return check
+
+
+def _judge(
+    check: Check,
+    backend: Backend,
+    facts: BackendFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    gpus_from: ComputeCapability | None,
+) -> Finding:
+    capability = facts.capability
+    reasons = "; ".join(capability.reasons)
+    if capability.status == "available":
+        proof = capability.evidence
+        errors = (
+            proof and f"largest error forward {proof.forward_error:.1e}, backward {proof.backward_error:.1e}"
+        )
+        return Finding(
+            check=check.id,
+            status="ok",
+            summary=f"{backend} runs on {', '.join(capability.devices)}",
+            measured=errors or "",
+            expected="runs here and agrees with the reference",
+            evidence=(
+                Evidence(source="process", name="dtypes", value=list(capability.dtypes)),
+                Evidence(source="process", name="devices", value=list(capability.devices)),
+            ),
+        )
+    if without := skipped_without_torch(check.id, torch):
+        return without
+    if gpus_from is not None:
+        if without := skipped_without_nvidia(check.id, nvidia):
+            return without
+        if nvidia.gpus and max(nvidia.capabilities) < gpus_from:
+            return skipped(
+                check.id, "it needs a GPU of compute capability {}.{} or higher".format(*gpus_from)
+            )
+    if capability.status == "unknown":
+        return could_not_look(check.id, f"whether {backend} works", reasons, check.by_hand)
+    if not facts.installed:
+        return Finding(
+            check=check.id,
+            status="info",
+            summary=f"{backend} cannot be used: {reasons}",
+            measured=reasons,
+            impact=check.why,
+            hint=check.by_hand,
+        )
+    return Finding(
+        check=check.id,
+        status="error",
+        summary=f"{backend} does not work here: {reasons}",
+        measured=reasons,
+        expected="runs here and agrees with the reference",
+        impact=check.why,
+        hint=check.by_hand,
+        evidence=(Evidence(source="process", name=f"proof of {backend}", value=reasons),),
+    )

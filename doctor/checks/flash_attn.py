@@ -1,0 +1,166 @@
+"""Is flash-attn installed, and built for this torch, this Python and these GPUs?"""
+
+from __future__ import annotations
+
+import re
+
+from packaging.version import Version
+
+from doctor.check import Check
+from doctor.checks.shared import (
+    build_name,
+    could_not_look,
+    python_minor,
+    skipped_without_nvidia,
+    skipped_without_torch,
+    torch_version,
+)
+from doctor.host import Absent, Found, Identity, Unreadable
+from doctor.models import Evidence, Finding
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import (
+    FlashAttnBuild,
+    contains_code_for,
+    cuda_of_tag,
+    cuda_tag,
+    flash_attn_architectures,
+    flash_attn_minimum_capability,
+    minor,
+    parse_flash_attn,
+)
+
+LINK = "https://github.com/Dao-AILab/flash-attention"
+
+
+def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+    if not_applicable:
+        return not_applicable
+    version = torch_version(torch)
+    if isinstance(flash_attn.distribution, Unreadable):
+        return could_not_look(CHECK.id, "the installed packages", flash_attn.distribution.reason)
+    if isinstance(flash_attn.distribution, Absent):
+        return _absent(version, nvidia, identity)
+    installed = flash_attn.distribution.value
+    build = parse_flash_attn(installed.version, installed.direct_url)
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"flash-attn {installed.version}",
+        measured=f"flash-attn {installed.version}, built for torch {build.torch or 'unknown'}",
+        expected=f"a build for {_wanted(version, identity)}",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        evidence=(
+            Evidence(source="metadata", name="flash-attn version", value=installed.version),
+            Evidence(source="metadata", name="flash-attn direct_url", value=installed.direct_url),
+        ),
+    )
+    if isinstance(flash_attn.extensions, Unreadable):
+        return could_not_look(CHECK.id, f"flash-attn in {installed.location}", flash_attn.extensions.reason)
+    names = flash_attn.extensions.value if isinstance(flash_attn.extensions, Found) else ()
+    if version is None:
+        return could_not_look(CHECK.id, "whether flash-attn fits torch", "torch does not state its version")
+    trouble = _trouble(build, names, version, nvidia, identity)
+    if trouble:
+        return finding.model_copy(update={"status": "error", "summary": trouble})
+    if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
+        summary = f"flash-attn {installed.version} is installed, but this GPU is too old for it"
+        return finding.model_copy(update={"status": "info", "summary": summary, "hint": ""})
+    if build.torch is None:
+        summary = f"flash-attn {build.version} does not state which torch it was built for"
+        hint = "backend-flash-attn-2 tells whether it runs here."
+        return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
+    return finding.model_copy(update={"impact": "", "hint": "", "links": ()})
+
+
+def _wanted(torch: Version | None, identity: Identity) -> str:
+    """The build to look for: "torch 2.8, CUDA 12, Python 3.12, win_amd64"."""
+    if torch is None:
+        return f"Python {python_minor(identity)}, {identity.python_platform}"
+    tag = cuda_tag(torch)
+    cuda = f", CUDA {cuda_of_tag(tag)[0]}" if tag else ""
+    return f"torch {minor(torch)}{cuda}, Python {python_minor(identity)}, {identity.python_platform}"
+
+
+def _absent(torch: Version | None, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    finding = Finding(
+        check=CHECK.id,
+        status="info",
+        summary="flash-attn is not installed",
+        measured="no flash-attn in this Python",
+        expected=f"flash-attn for {_wanted(torch, identity)}",
+        impact=CHECK.why,
+        links=(LINK,),
+    )
+    needed = "{}.{}".format(*flash_attn_minimum_capability())
+    if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
+        summary = f"flash-attn is not installed, and needs a GPU of compute capability {needed} or higher"
+        return finding.model_copy(update={"summary": summary})
+    if torch is not None and cuda_tag(torch) is None:
+        hint = "First give torch a CUDA build (see torch-cuda-build)."
+        return finding.model_copy(update={"hint": hint})
+    if not nvidia.gpus:
+        return finding
+    return finding.model_copy(
+        update={
+            "status": "warning",
+            "summary": "flash-attn is not installed: training uses a slower attention",
+            "hint": CHECK.by_hand,
+        }
+    )
+
+
+def _python_of(extension: str) -> str | None:
+    """ "flash_attn_2_cuda.cp312-win_amd64.pyd" -> "3.12"; None for a stable-ABI module."""
+    match = re.search(r"\.(?:cp|cpython-)(\d)(\d{1,2})t?-", extension)
+    return f"{match.group(1)}.{match.group(2)}" if match else None
+
+
+def _trouble(
+    build: FlashAttnBuild,
+    extensions: tuple[str, ...],
+    torch: Version,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+) -> str | None:
+    """Why this build cannot load or run here."""
+    name = f"flash-attn {build.version}"
+    pythons = {_python_of(extension) for extension in extensions}
+    tag = cuda_tag(torch)
+    if not extensions:
+        return f"{name} has no compiled module (flash_attn_2_cuda): the installation is damaged"
+    if None not in pythons and python_minor(identity) not in pythons:
+        built_for = ", ".join(sorted(filter(None, pythons)))
+        return f"{name} was built for Python {built_for}; this is Python {python_minor(identity)}"
+    if tag is None:
+        return f"{name} needs a CUDA build of torch; this is {build_name(torch)}"
+    if build.torch is not None and build.torch != minor(torch):
+        return f"{name} was built for torch {build.torch}; this is torch {minor(torch)}"
+    if build.cuda_major is None:
+        return None
+    if build.cuda_major != cuda_of_tag(tag)[0]:
+        return f"{name} was built for CUDA {build.cuda_major}; torch has CUDA {cuda_of_tag(tag)[0]}"
+    if build.cuda_minor is None:
+        return None
+    architectures = flash_attn_architectures((build.cuda_major, build.cuda_minor)) or ()
+    for gpu in nvidia.gpus:
+        newer = gpu.compute_capability >= flash_attn_minimum_capability()
+        if newer and not contains_code_for(architectures, gpu.compute_capability):
+            return f"{name} was built with CUDA {build.cuda_major}.{build.cuda_minor}, which has no code for {gpu.name}"
+    return None
+
+
+CHECK = Check(
+    id="flash-attn",
+    group="packages",
+    looks_at="The flash-attn package: its version, where it came from, and its compiled module's name. Nothing is imported.",
+    why="FlashAttention is the fastest attention with a window; a build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
+    by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
+    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY),
+    judge=judge,
+)

@@ -1,0 +1,94 @@
+"""Is an NVIDIA driver installed, does it answer, and is it new enough for CUDA 12?"""
+
+from __future__ import annotations
+
+from doctor.check import Check
+from doctor.checks.shared import NVIDIA_DRIVERS, could_not_look, skipped
+from doctor.host import Absent, Found, Identity
+from doctor.models import Evidence, Finding
+from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import driver_supports, minimum_driver
+
+OLDEST_CUDA, NEWEST_CUDA = 12, 13
+
+
+def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    if isinstance(nvidia.driver, Found):
+        return _judge_version(nvidia, nvidia.driver.value.driver_version, identity.os)
+    evidence = tuple(Evidence(source="system", name="display adapter", value=a) for a in nvidia.adapters)
+    trouble = Finding(
+        check=CHECK.id,
+        status="error",
+        summary="",
+        expected="a driver that answers",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(NVIDIA_DRIVERS,),
+        evidence=evidence,
+    )
+    if isinstance(nvidia.driver, Absent):
+        if not nvidia.adapters:
+            return skipped(CHECK.id, "there is no NVIDIA GPU")
+        summary = f"The driver for {nvidia.adapters[0]} is missing"
+        return trouble.model_copy(update={"summary": summary, "measured": "no NVIDIA driver"})
+    if nvidia.complaint:
+        said = Evidence(source="program", name="nvidia-smi", value=nvidia.complaint)
+        return trouble.model_copy(
+            update={
+                "summary": f"The NVIDIA driver does not work: {nvidia.complaint}",
+                "measured": nvidia.complaint,
+                "evidence": (*evidence, said),
+            }
+        )
+    reason = nvidia.driver.reason
+    hint = "Restart the machine; if the driver still does not answer, install it again."
+    return could_not_look(CHECK.id, "the NVIDIA driver", reason, hint).model_copy(
+        update={"evidence": evidence}
+    )
+
+
+def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
+    evidence = (
+        Evidence(
+            source="nvml" if nvidia.source == "nvml" else "program", name="driver version", value=version
+        ),
+    )
+    oldest, newest = (minimum_driver(cuda, system) for cuda in (OLDEST_CUDA, NEWEST_CUDA))
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"NVIDIA driver {version}",
+        measured=version,
+        expected=f"{oldest} or newer for CUDA {OLDEST_CUDA}, {newest} or newer for CUDA {NEWEST_CUDA}",
+        evidence=evidence,
+    )
+    if not version[:1].isdigit():
+        return could_not_look(CHECK.id, "the driver version", f"the driver calls it {version!r}")
+    if driver_supports(version, OLDEST_CUDA, system) is False:
+        return finding.model_copy(
+            update={
+                "status": "error",
+                "summary": f"NVIDIA driver {version} is too old for every supported CUDA build of PyTorch",
+                "impact": CHECK.why,
+                "hint": CHECK.by_hand,
+                "links": (NVIDIA_DRIVERS,),
+            }
+        )
+    if driver_supports(version, NEWEST_CUDA, system) is False:
+        summary = (
+            f"NVIDIA driver {version}: serves CUDA {OLDEST_CUDA} builds, not those for CUDA {NEWEST_CUDA}"
+        )
+        return finding.model_copy(update={"summary": summary})
+    return finding
+
+
+CHECK = Check(
+    id="nvidia-driver",
+    group="gpu",
+    looks_at="The NVIDIA driver: asked through NVML, then through nvidia-smi; else what the system lists on its PCI bus.",
+    why="Without a working driver PyTorch finds no GPU, and with an old one it fails with 'driver version is insufficient'.",
+    by_hand="Install the newest driver for your GPU from NVIDIA, and restart the machine.",
+    probes=(PROBE, IDENTITY),
+    judge=judge,
+)

@@ -1,0 +1,77 @@
+"""What several checks say in the same words."""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
+from doctor.models import Evidence, Finding, JsonValue
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TorchFacts
+from wheels.compatibility import cuda_tag, newest_torch, parse_version, recommended_cuda_tag
+
+PYTORCH = "https://pytorch.org/get-started/locally/"
+NVIDIA_DRIVERS = "https://www.nvidia.com/drivers"
+
+
+def skipped(check: str, reason: str) -> Finding:
+    return Finding(check=check, status="skipped", summary=f"Does not apply: {reason}")
+
+
+def could_not_look(check: str, at: str, reason: str, hint: str = "") -> Finding:
+    return Finding(
+        check=check,
+        status="unknown",
+        summary=f"Could not look at {at}: {reason}",
+        measured=reason,
+        hint=hint,
+    )
+
+
+def registry_evidence(key: str, name: str, reading: Reading[RegistryValue]) -> Evidence:
+    return Evidence(source="registry", name=f"{key}\\{name}", value=shown(reading))
+
+
+def shown(reading: Reading[RegistryValue]) -> JsonValue:
+    """A registry value as evidence: null where it is absent."""
+    if isinstance(reading, Found):
+        value = reading.value.value
+        return list(value) if isinstance(value, tuple) else value
+    return f"unreadable: {reading.reason}" if isinstance(reading, Unreadable) else None
+
+
+def skipped_without_nvidia(check: str, nvidia: NvidiaFacts) -> Finding | None:
+    """Most of CUDA does not apply where there is no NVIDIA GPU."""
+    return skipped(check, "there is no NVIDIA GPU") if nvidia.has_gpu is False else None
+
+
+def skipped_without_torch(check: str, torch: TorchFacts) -> Finding | None:
+    return None if torch.installed else skipped(check, "torch is not installed")
+
+
+def torch_version(torch: TorchFacts) -> Version | None:
+    """The installed torch with its build ("2.13.0+cu130"); None where nobody can tell."""
+    return parse_version(torch.build.value.version) if isinstance(torch.build, Found) else None
+
+
+def build_name(torch: Version) -> str:
+    """ "torch 2.13.0 for cu130", "torch 2.13.0 for the CPU"."""
+    return f"torch {torch.base_version} for {cuda_tag(torch) or 'the CPU'}"
+
+
+def python_minor(identity: Identity) -> str:
+    """ "3.12.4" -> "3.12"."""
+    return ".".join(identity.python.split(".")[:2])
+
+
+def torch_install_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, ...]:
+    """What a person types to get the torch that fits this machine."""
+    if identity.os == "windows" and isinstance(nvidia.driver, Found) and nvidia.gpus:
+        tag = recommended_cuda_tag(nvidia.driver.value.driver_version, nvidia.capabilities)
+        release = tag and newest_torch(tag, python_minor(identity))
+        if release:
+            return (
+                "python -m pip install uv",
+                f"python -m uv pip install --reinstall torch=={release} --torch-backend={tag}",
+            )
+    return ('python -m pip install "aios[train]"',)

@@ -1,0 +1,127 @@
+"""Is the folder for temporary files there, short, and free of characters that build tools stumble over?"""
+
+from __future__ import annotations
+
+import ntpath
+
+from doctor.actions import USER_ENVIRONMENT, MakeDirectory, SetUserEnvironmentVariable
+from doctor.check import Check
+from doctor.checks.shared import could_not_look, registry_evidence
+from doctor.host import Found, RegistryValue, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.system import TEMP, TempFacts
+
+PIP_PREFIX = 66  # \pip-install-xxxxxxxx\flash-attn_<32 hexadecimal digits>\ and the like
+LONGEST_MEMBER = 133  # leaves TEMP 60 characters: what torch.compile's cache below it needs, too
+LONGEST_PATH = 259
+LONGEST_TEMP = LONGEST_PATH - PIP_PREFIX - LONGEST_MEMBER
+NAMES = ("TEMP", "TMP")
+
+
+def _short_temp(temp: TempFacts) -> Fix:
+    folder = f"{temp.drive}\\Temp"
+
+    def registry_type(name: str) -> str:
+        reading = temp.user[name]
+        kept = isinstance(reading, Found) and reading.value.type == "REG_EXPAND_SZ"
+        return "REG_EXPAND_SZ" if kept else "REG_SZ"
+
+    return Fix(
+        id="short-temp",
+        applicability="safe",
+        restart="shell",
+        commands=(f"mkdir {folder}", *(f"setx {name} {folder}" for name in NAMES)),
+        actions=(
+            MakeDirectory(path=folder),
+            *(
+                SetUserEnvironmentVariable(
+                    name=name,
+                    state=RegistryValue.model_validate({"type": registry_type(name), "value": folder}),
+                )
+                for name in NAMES
+            ),
+        ),
+    )
+
+
+def _make(folder: str) -> Fix:
+    return Fix(
+        id="make-temp-dir",
+        applicability="safe",
+        commands=(f'mkdir "{folder}"',),
+        actions=(MakeDirectory(path=folder),),
+    )
+
+
+def _exists(temp: TempFacts, path: str) -> bool:
+    reading = temp.exists.get(path)
+    return isinstance(reading, Found) and reading.value
+
+
+def _long_paths_on(temp: TempFacts) -> bool | None:
+    if isinstance(temp.long_paths, Unreadable):
+        return None
+    return isinstance(temp.long_paths, Found) and temp.long_paths.value.value == 1
+
+
+def judge(temp: TempFacts) -> Finding:
+    folders = {name: temp.process[name] for name in NAMES}
+    measured = ", ".join(f"{name} is {folder or 'not set'}" for name, folder in folders.items())
+    evidence = (
+        *(Evidence(source="environment", name=name, value=folder) for name, folder in folders.items()),
+        *(registry_evidence(USER_ENVIRONMENT, name, temp.user[name]) for name in NAMES),
+    )
+    expected = f"an existing folder of at most {LONGEST_TEMP} plain characters, such as {temp.drive}\\Temp"
+    ok = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"Temporary files go to {folders['TEMP']}",
+        measured=measured,
+        expected=expected,
+        evidence=evidence,
+    )
+
+    def finding(status: str, summary: str, fix: Fix) -> Finding:
+        hint = (
+            "Let the doctor make the folder."
+            if fix.id == "make-temp-dir"
+            else f"Let the doctor make {temp.drive}\\Temp and point TEMP and TMP of your user to it."
+        )
+        found = {"status": status, "summary": summary, "impact": CHECK.why, "hint": hint, "fix": fix}
+        return ok.model_copy(update=found)
+
+    for name, folder in folders.items():
+        if isinstance(reading := temp.user[name], Unreadable):
+            return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", reading.reason)
+        if not folder:
+            return finding("error", f"{name} is not set", _short_temp(temp))
+        if isinstance(state := temp.exists[folder], Unreadable):
+            return could_not_look(CHECK.id, f"{name} ({folder})", state.reason)
+        if not _exists(temp, folder):
+            fix = _make(folder) if _exists(temp, ntpath.dirname(folder)) else _short_temp(temp)
+            return finding("error", f"{name} is {folder}, and there is no such folder", fix)
+    for name, folder in folders.items():
+        if not str(folder).isascii():
+            summary = f"{name} holds characters that build tools misread: {folder}"
+            return finding("warning", summary, _short_temp(temp))
+        if " " in str(folder):
+            return finding("warning", f"{name} holds a space: {folder}", _short_temp(temp))
+        if len(str(folder)) > LONGEST_TEMP and (long_paths := _long_paths_on(temp)) is not True:
+            if long_paths is None:
+                reason = "nobody can tell whether long paths are on"
+                return could_not_look(CHECK.id, f"whether {folder} is too long", reason)
+            summary = f"{name} is {len(str(folder))} characters long, and long paths are off"
+            return finding("warning", summary, _short_temp(temp))
+    return ok
+
+
+CHECK = Check(
+    id="temp-dir",
+    group="system",
+    looks_at="TEMP and TMP, of this process and of your user: set, existing, short, no spaces, plain ASCII.",
+    why="pip unpacks and compilers build below TEMP: a long path, a space or an accented letter there ends in 'No such file' or a garbled name.",
+    by_hand="Make the folder C:\\Temp, and set TEMP and TMP to it: Settings > System > About > Advanced system settings > Environment Variables.",
+    probes=(TEMP,),
+    judge=judge,
+    systems=frozenset({"windows"}),
+)

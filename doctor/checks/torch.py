@@ -1,0 +1,73 @@
+"""Is PyTorch installed, whole, and new enough?"""
+
+from __future__ import annotations
+
+from doctor.check import Check
+from doctor.checks.shared import PYTORCH, build_name, could_not_look, torch_install_commands
+from doctor.host import Absent, Identity, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import parse_version
+
+OLDEST = "2.6"  # pyproject.toml: the extra [train]
+
+
+def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    trouble = Finding(
+        check=CHECK.id,
+        status="error",
+        summary="",
+        expected=f"torch {OLDEST} or newer",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(PYTORCH,),
+        fix=Fix(
+            id="install-torch",
+            applicability="manual",
+            commands=torch_install_commands(identity, nvidia),
+        ),
+    )
+    if isinstance(torch.distribution, Absent):
+        update = {"summary": "PyTorch is not installed", "measured": "no torch in this Python"}
+        return trouble.model_copy(update=update)
+    if isinstance(torch.distribution, Unreadable):
+        return could_not_look(CHECK.id, "the installed packages", torch.distribution.reason)
+    location = torch.distribution.value.location
+    if isinstance(torch.build, Unreadable):
+        return could_not_look(CHECK.id, f"torch in {location}", torch.build.reason, CHECK.by_hand)
+    if isinstance(torch.build, Absent):
+        update = {
+            "summary": "PyTorch is only half installed: torch/version.py is missing",
+            "measured": f"torch {torch.distribution.value.version} without its files in {location}",
+        }
+        return trouble.model_copy(update=update)
+    text = torch.build.value.version
+    version = parse_version(text)
+    if version is None:
+        return could_not_look(CHECK.id, "torch's version", f"it calls itself {text!r}", CHECK.by_hand)
+    evidence = (Evidence(source="file", name="torch/version.py: __version__", value=text),)
+    if version < parse_version(OLDEST):  # type: ignore[operator]
+        summary = f"torch {text} is too old for aios"
+        return trouble.model_copy(update={"summary": summary, "measured": text, "evidence": evidence})
+    return Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=build_name(version),
+        measured=text,
+        expected=trouble.expected,
+        evidence=evidence,
+    )
+
+
+CHECK = Check(
+    id="torch",
+    group="packages",
+    looks_at="The torch package of this Python: its metadata, and torch/version.py read as text. Nothing is imported.",
+    why="Training runs on PyTorch; without it the doctor can look at the machine only.",
+    by_hand='Install it: python -m pip install "aios[train]". On Windows with an NVIDIA GPU take the CUDA build from PyTorch\'s own index instead ("Get started" on pytorch.org gives the line).',
+    probes=(TORCH, NVIDIA, IDENTITY),
+    judge=judge,
+)

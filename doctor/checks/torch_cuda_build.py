@@ -1,0 +1,115 @@
+"""Is the installed torch a build that these GPUs and this driver can run?"""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from doctor.check import Check
+from doctor.checks.shared import (
+    PYTORCH,
+    build_name,
+    could_not_look,
+    skipped_without_nvidia,
+    skipped_without_torch,
+    torch_install_commands,
+    torch_version,
+)
+from doctor.host import Found, Identity, Unreadable
+from doctor.models import Evidence, Finding, Fix, JsonValue
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import (
+    contains_code_for,
+    driver_supports,
+    minimum_driver,
+    tag_of_cuda,
+    torch_architectures,
+)
+
+
+def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    not_applicable = skipped_without_torch(CHECK.id, torch) or skipped_without_nvidia(CHECK.id, nvidia)
+    if not_applicable:
+        return not_applicable
+    version = torch_version(torch)
+    if not isinstance(torch.build, Found) or version is None:
+        reason = torch.build.reason if isinstance(torch.build, Unreadable) else "torch/version.py is no help"
+        return could_not_look(CHECK.id, "which build of torch this is", reason)
+    if nvidia.has_gpu is None and isinstance(nvidia.driver, Unreadable):
+        return could_not_look(CHECK.id, "the GPU that torch should fit", nvidia.driver.reason)
+    cuda = torch.build.value.cuda
+    libraries: JsonValue = None
+    if isinstance(torch.libraries, Found):
+        libraries = sorted(name for name in torch.libraries.value if "torch_cuda" in name or "cudart" in name)
+    finding = Finding(
+        check=CHECK.id,
+        status="error",
+        summary="",
+        measured=f"torch {torch.build.value.version}, CUDA {cuda or 'none'}",
+        expected="a CUDA build for this driver and these GPUs",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(PYTORCH,),
+        evidence=(
+            Evidence(source="file", name="torch/version.py: __version__", value=torch.build.value.version),
+            Evidence(source="file", name="torch/version.py: cuda", value=cuda),
+            Evidence(source="file", name="torch/lib", value=libraries),
+        ),
+        fix=Fix(
+            id="install-torch",
+            applicability="manual",
+            commands=torch_install_commands(identity, nvidia),
+        ),
+    )
+    trouble = _trouble(torch, version, cuda, nvidia, identity.os)
+    if trouble:
+        return finding.model_copy(update={"summary": trouble})
+    if isinstance(torch.libraries, Unreadable):
+        return could_not_look(CHECK.id, "the libraries inside torch", torch.libraries.reason)
+    return finding.model_copy(
+        update={
+            "status": "ok",
+            "summary": f"{build_name(version)} fits this driver and these GPUs"
+            if nvidia.gpus
+            else f"{build_name(version)} is a CUDA build",
+            "impact": "",
+            "hint": "",
+            "links": (),
+            "fix": None,
+        }
+    )
+
+
+def _trouble(
+    torch: TorchFacts, version: Version, cuda: str | None, nvidia: NvidiaFacts, system: str
+) -> str | None:
+    """What keeps this build from the GPU, the most basic cause first."""
+    if cuda is None:
+        return f"{build_name(version)}: the NVIDIA GPU stays unused"
+    if isinstance(torch.libraries, Found) and not any("torch_cuda" in name for name in torch.libraries.value):
+        return f"{build_name(version)} lacks its CUDA library: the installation is damaged"
+    major = int(cuda.split(".")[0])
+    if isinstance(nvidia.driver, Found):
+        driver = nvidia.driver.value.driver_version
+        if driver_supports(driver, major, system) is False:
+            needed = minimum_driver(major, system)
+            return f"{build_name(version)} needs an NVIDIA driver from {needed} on; this one is {driver}"
+    architectures = torch_architectures(version, tag_of_cuda(cuda), system)
+    for gpu in nvidia.gpus if architectures else ():
+        if not contains_code_for(architectures or (), gpu.compute_capability):
+            capability = "{}.{}".format(*gpu.compute_capability)
+            return f"{build_name(version)} has no code for {gpu.name} (compute capability {capability})"
+    return None
+
+
+CHECK = Check(
+    id="torch-cuda-build",
+    group="packages",
+    looks_at="torch/version.py and the library names in torch/lib, against the driver and the GPUs. Nothing is imported.",
+    why="`pip install torch` on Windows always brings the CPU build, and `pip list` does not show it: training then runs on the processor, or fails with 'Torch not compiled with CUDA enabled' or 'no kernel image is available'.",
+    by_hand="Install the CUDA build that fits, from PyTorch's own index for that CUDA version; or update the driver where only that is too old.",
+    probes=(TORCH, NVIDIA, IDENTITY),
+    judge=judge,
+)

@@ -1,0 +1,108 @@
+"""Is Triton installed in the version that this torch needs?"""
+
+from __future__ import annotations
+
+from doctor.check import Check
+from doctor.checks.shared import (
+    could_not_look,
+    skipped_without_nvidia,
+    skipped_without_torch,
+    torch_version,
+)
+from doctor.host import Distribution, Found, Identity, Reading, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TORCH, TRITON, TorchFacts, TritonFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import minor, parse_version, triton_minor, triton_windows_requirement
+
+LINK = "https://github.com/woct0rdho/triton-windows"
+
+
+def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+    if not_applicable:
+        return not_applicable
+    windows = identity.os == "windows"
+    installed = {"triton": triton.triton, "triton-windows": triton.triton_windows}
+    for name, reading in installed.items():
+        if isinstance(reading, Unreadable):
+            return could_not_look(CHECK.id, f"the package {name}", reading.reason)
+    torch_is = torch_version(torch)
+    if torch_is is None:
+        return could_not_look(CHECK.id, "which Triton torch needs", "torch does not state its version")
+    wanted = triton_minor(torch_is)
+    name = "triton-windows" if windows else "triton"
+    requirement = triton_windows_requirement(torch_is) if windows else wanted and f"triton=={wanted}.*"
+    finding = Finding(
+        check=CHECK.id,
+        status="info",
+        summary="",
+        measured=_measured(installed),
+        expected=requirement or f"a {name} for torch {minor(torch_is)}, which nobody has published",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,) if windows else (),
+        evidence=tuple(
+            Evidence(source="metadata", name=f"{package} version", value=_version(reading))
+            for package, reading in installed.items()
+        ),
+        fix=_install(requirement),
+    )
+    if isinstance(triton.triton, Found) and isinstance(triton.triton_windows, Found):
+        return finding.model_copy(
+            update={
+                "status": "error",
+                "summary": "triton and triton-windows are both installed, and overwrite each other's files",
+                "fix": _install(requirement, ("python -m pip uninstall -y triton triton-windows",)),
+            }
+        )
+    present = triton.triton_windows if windows else triton.triton
+    if not isinstance(present, Found):
+        summary = f"{name} is not installed: torch.compile cannot use the GPU"
+        return finding.model_copy(update={"summary": summary})
+    version = parse_version(present.value.version)
+    if version is None:
+        return could_not_look(CHECK.id, f"{name}'s version", f"it calls itself {present.value.version!r}")
+    if wanted is None:
+        summary = f"{name} {version}: nobody here knows which one torch {torch_is.base_version} needs"
+        return finding.model_copy(update={"summary": summary, "hint": "", "fix": None})
+    if minor(version) != wanted:
+        summary = f"{name} {version} does not fit torch {torch_is.base_version}, which needs {wanted}"
+        return finding.model_copy(update={"status": "error", "summary": summary})
+    return finding.model_copy(
+        update={
+            "status": "ok",
+            "summary": f"{name} {version} fits torch {torch_is.base_version}",
+            "impact": "",
+            "hint": "",
+            "links": (),
+            "fix": None,
+        }
+    )
+
+
+def _version(reading: Reading[Distribution]) -> str | None:
+    return reading.value.version if isinstance(reading, Found) else None
+
+
+def _measured(installed: dict[str, Reading[Distribution]]) -> str:
+    found = [f"{name} {version}" for name, reading in installed.items() if (version := _version(reading))]
+    return ", ".join(found) or "no Triton in this Python"
+
+
+def _install(requirement: str | None, before: tuple[str, ...] = ()) -> Fix | None:
+    commands = (*before, *((f'python -m pip install "{requirement}"',) if requirement else ()))
+    return Fix(id="install-triton", applicability="manual", commands=commands) if commands else None
+
+
+CHECK = Check(
+    id="triton",
+    group="packages",
+    looks_at="The packages triton and triton-windows, against the Triton version that this torch was made for.",
+    why="torch.compile generates its GPU code with Triton; another version fails with 'cannot import name' errors.",
+    by_hand="On Windows install triton-windows in the range for your torch, and never the package triton beside it; on Linux install torch again, which brings its own.",
+    probes=(TRITON, TORCH, NVIDIA, IDENTITY),
+    judge=judge,
+)

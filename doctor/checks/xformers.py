@@ -1,0 +1,120 @@
+"""Is xformers installed, and do its kernels fit this torch?"""
+
+from __future__ import annotations
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from doctor.check import Check
+from doctor.checks.shared import (
+    could_not_look,
+    skipped_without_nvidia,
+    skipped_without_torch,
+    torch_version,
+)
+from doctor.host import Absent, Identity, Unreadable
+from doctor.models import Evidence, Finding
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import (
+    cuda_of_tag,
+    cuda_tag,
+    minor,
+    parse_version,
+    xformers_fault,
+    xformers_for_torch,
+    xformers_torch_requirement,
+)
+
+LINK = "https://github.com/facebookresearch/xformers"
+
+
+def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+    if not_applicable:
+        return not_applicable
+    if isinstance(xformers.distribution, Unreadable):
+        return could_not_look(CHECK.id, "the installed packages", xformers.distribution.reason)
+    torch_is = torch_version(torch)
+    fitting = torch_is and xformers_for_torch(torch_is)
+    expected = f"xformers {fitting}" if fitting else "the xformers release made for this torch"
+    if isinstance(xformers.distribution, Absent):
+        return Finding(
+            check=CHECK.id,
+            status="info",
+            summary="xformers is not installed: the other backends serve without it",
+            measured="no xformers in this Python",
+            expected=expected,
+            links=(LINK,),
+        )
+    text = xformers.distribution.value.version
+    version = parse_version(text)
+    if version is None:
+        return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
+    if torch_is is None:
+        return could_not_look(CHECK.id, "whether xformers fits torch", "torch does not state its version")
+    finding = Finding(
+        check=CHECK.id,
+        status="error",
+        summary="",
+        measured=f"xformers {text} with torch {torch_is}",
+        expected=expected,
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        evidence=(Evidence(source="metadata", name="xformers version", value=text),),
+    )
+    if fault := xformers_fault(version, identity.os, nvidia.capabilities):
+        summary = f"xformers {text} does not work here: {fault.why}"
+        update = {"summary": summary, "expected": f"xformers {fault.use}"}
+        return finding.model_copy(update=update)
+    if isinstance(xformers.build, Unreadable):
+        return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
+    if isinstance(xformers.build, Absent):
+        return finding.model_copy(update={"summary": f"xformers {text} has no compiled kernels inside"})
+    built = xformers.build.value
+    evidence = (*finding.evidence, Evidence(source="file", name="xformers/cpp_lib.json", value=str(built)))
+    finding = finding.model_copy(update={"evidence": evidence})
+    if trouble := _mismatch(version, built, torch_is):
+        return finding.model_copy(update={"summary": f"xformers {text} {trouble}"})
+    return finding.model_copy(
+        update={
+            "status": "ok",
+            "summary": f"xformers {text} fits torch {torch_is}",
+            "impact": "",
+            "hint": "",
+            "links": (),
+        }
+    )
+
+
+def _mismatch(xformers: Version, built: XformersBuild, torch: Version) -> str | None:
+    """How the kernels and torch differ, as a clause."""
+    requirement = xformers_torch_requirement(xformers)
+    built_for = parse_version(built.torch)
+    if requirement is not None:
+        if torch.base_version not in SpecifierSet(requirement):
+            return f"was made for torch{requirement}; this is torch {torch.base_version}"
+    elif built_for is None or minor(built_for) != minor(torch):
+        return f"was built with torch {built.torch}; this is torch {torch.base_version}"
+    tag = cuda_tag(torch)
+    if tag is None:
+        return "needs a CUDA build of torch; this one is for the CPU (see torch-cuda-build)"
+    if built.cuda is None:
+        return "was built without CUDA"
+    if built.cuda[0] != cuda_of_tag(tag)[0]:
+        return f"was built with CUDA {built.cuda[0]}.{built.cuda[1]}; torch has CUDA {cuda_of_tag(tag)[0]}"
+    return None
+
+
+CHECK = Check(
+    id="xformers",
+    group="packages",
+    looks_at="The xformers package: its version, and xformers/cpp_lib.json, where its build states torch and CUDA. Nothing is imported.",
+    why="An xformers for another torch or CUDA imports with a warning and has no kernels; letting pip repair that may swap a CUDA torch for the CPU one.",
+    by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps, from PyTorch's own index.",
+    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY),
+    judge=judge,
+)
