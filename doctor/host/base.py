@@ -103,6 +103,9 @@ class Host(Protocol):
     Readers never raise for what a machine may do to them: they return `Absent` or `Unreadable`.
     Writers raise `OSError`; only `doctor.executor` calls them.
     Registry keys are spelled ``HKLM\\...`` or ``HKCU\\...``; relative paths are refused.
+    `run` takes an absolute path or a bare name, which is looked up on PATH (Absent: there is no such program), and never
+    a shell; `environment` is what the child gets besides this process's variables.
+    `run_elevated` raises TimeoutError where the program does not end in time.
     """
 
     @property

@@ -108,7 +108,7 @@ class LiveHost(ABC):
         return run_bounded(
             [program.value, *command[1:]],
             timeout,
-            {**os.environ, **(environment or {})},
+            {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(environment or {})},
             self.identity.oem_code_page,
         )
 
@@ -160,5 +160,5 @@ def python_identity() -> dict[str, Any]:
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "site_packages": sysconfig.get_path("purelib"),
-        "home": os.path.expanduser("~"),
+        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises where there is none
     }

@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 
 def _keep(record: dict[str, Entry[T]], name: str, reading: Reading[T]) -> Reading[T]:
-    record[name] = to_entry(reading)
+    entry = to_entry(reading)
+    record[name] = entry
     return reading
 
 

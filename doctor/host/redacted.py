@@ -40,12 +40,13 @@ class _Hide:
     redactor: Redactor
 
     def each(self, entries: Mapping[str, Entry[T]], hide: Callable[[str, T], T]) -> dict[str, Entry[T]]:
-        return {name: self._entry(name, entry, hide) for name, entry in entries.items()}
-
-    def _entry(self, name: str, entry: Entry[T], hide: Callable[[str, T], T]) -> Entry[T]:
-        if isinstance(entry, NotSeen):
-            return NotSeen(unreadable=self.redactor.text(entry.unreadable))
-        return None if entry is None else hide(name, entry)
+        hidden: dict[str, Entry[T]] = {}
+        for name, entry in entries.items():
+            if isinstance(entry, NotSeen):
+                hidden[name] = NotSeen(unreadable=self.redactor.text(entry.unreadable))
+            else:
+                hidden[name] = None if entry is None else hide(name, entry)
+        return hidden
 
     def identity(self, identity: Identity) -> Identity:
         paths = ("executable", "prefix", "base_prefix", "site_packages", "home")
