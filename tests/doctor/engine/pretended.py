@@ -1,0 +1,119 @@
+"""A small Windows machine to diagnose and to fix, and checks that are simple enough to reason about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from doctor.actions import Action, MakeDirectory, SetRegistryValue, SetUserEnvironmentVariable
+from doctor.check import Check, Probe
+from doctor.host import Absent, ElevationRefused, Found, Host, Identity, RegistryValue, Unreadable
+from doctor.host.machine import RecordedMachine
+from doctor.host.recorded import RecordedHost
+from doctor.models import Finding, Fix
+
+FILE_SYSTEM = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
+ONE = RegistryValue(type="REG_DWORD", value=1)
+
+
+def identity(**changes: Any) -> Identity:
+    plain = {
+        "os": "windows",
+        "os_build": "10.0.22631",
+        "architecture": "AMD64",
+        "elevated": True,
+        "wsl": False,
+        "ansi_code_page": 1252,
+        "oem_code_page": 437,
+        "python": "3.12.4",
+        "python_implementation": "CPython",
+        "python_bits": 64,
+        "python_free_threaded": False,
+        "python_platform": "win_amd64",
+        "executable": "C:\\Python312\\python.exe",
+        "prefix": "C:\\venv",
+        "base_prefix": "C:\\Python312",
+        "site_packages": "C:\\venv\\Lib\\site-packages",
+        "home": "C:\\Users\\Zoë B",
+        "user": "Zoë B",
+        "host_name": "PC",
+    }
+    return Identity.model_validate({**plain, **changes})
+
+
+class PretendedHost(RecordedHost):
+    """A recorded machine on which somebody, or nobody, answers the question for administrator rights."""
+
+    def __init__(
+        self, machine: RecordedMachine, elevate: Callable[[Sequence[str]], Any] | None = None
+    ) -> None:
+        super().__init__(machine)
+        self.elevate = elevate or (lambda command: ElevationRefused("the answer was no"))
+        self.asked: list[Sequence[str]] = []
+
+    def run_elevated(self, command: Sequence[str], timeout: float) -> Any:
+        self.asked.append(command)
+        return self.elevate(command)
+
+    def as_administrator(self) -> RecordedHost:
+        """The same machine, seen by an elevated process."""
+        administrator = RecordedHost(self._machine)
+        administrator._machine = self._machine.model_copy(update={"identity": identity(elevated=True)})
+        return administrator
+
+
+def enable_long_paths() -> SetRegistryValue:
+    return SetRegistryValue(key=FILE_SYSTEM, name="LongPathsEnabled", state=ONE)
+
+
+def short_temp() -> SetUserEnvironmentVariable:
+    return SetUserEnvironmentVariable(name="TEMP", state=RegistryValue(type="REG_SZ", value="C:\\Temp"))
+
+
+def make_temp() -> MakeDirectory:
+    return MakeDirectory(path="C:\\Temp")
+
+
+def state_check(check_id: str, *actions: Action, applicability: Any = "safe", restart: Any = "none") -> Check:
+    """Is every action's state there? Its fix brings them about."""
+
+    def look(host: Host) -> Any:
+        states = []
+        for action in actions:
+            if isinstance(action, SetRegistryValue):
+                reading = host.registry_value(action.key, action.name)
+                if isinstance(reading, Unreadable):
+                    return reading
+                states.append(reading.value if isinstance(reading, Found) else None)
+            else:
+                states.append(action.read(host))
+        return Found(tuple(states))
+
+    def judge(seen: Any) -> Finding:
+        if isinstance(seen, Unreadable | Absent):
+            return Finding(check=check_id, status="unknown", summary="could not look")
+        if seen.value == tuple(action.state for action in actions):
+            return Finding(check=check_id, status="ok", summary="as it should be")
+        fix = Fix(
+            id=f"fix-{check_id}",
+            applicability=applicability,
+            elevated=any(action.needs_elevation for action in actions),
+            restart=restart,
+            commands=("type this",),
+            actions=actions if applicability != "manual" else (),
+        )
+        return Finding(check=check_id, status="error", summary="not as it should be", hint="Do it", fix=fix)
+
+    return Check(
+        id=check_id,
+        group="system",
+        looks_at="states",
+        why="it matters",
+        by_hand="by hand",
+        probes=(Probe(check_id, look),),
+        judge=judge,
+    )
+
+
+LONG_PATHS = state_check("long-paths", enable_long_paths())
+TEMP_DIR = state_check("temp-dir", make_temp(), short_temp())
