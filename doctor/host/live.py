@@ -67,7 +67,7 @@ class LiveHost(ABC):
         except (FileNotFoundError, NotADirectoryError):
             return Absent()
         except (OSError, ValueError) as error:
-            return Unreadable(_reason(error))
+            return Unreadable.because(error)
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         if not Path(path).is_absolute():
@@ -79,7 +79,7 @@ class LiveHost(ABC):
         except NotADirectoryError:
             return Unreadable(f"{path} is not a folder")
         except (OSError, ValueError) as error:
-            return Unreadable(_reason(error))
+            return Unreadable.because(error)
 
     def make_directory(self, path: str) -> None:
         _absolute(path).mkdir(parents=True, exist_ok=True)
@@ -137,12 +137,6 @@ def _absolute(path: str) -> Path:
     if not Path(path).is_absolute():
         raise OSError(f"{path} is not an absolute path")
     return Path(path)
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, PermissionError):
-        return "access denied"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def python_identity() -> dict[str, Any]:

@@ -96,7 +96,7 @@ def run_bounded(
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not Path(command[0]).exists():
             return Absent()
-        return Unreadable(f"{name} could not be started: {error.strerror or error}")
+        return Unreadable(f"{name} could not be started: {Unreadable.because(error).reason}")
     try:
         return _outcome(tree, name, timeout, code_page)
     finally:

@@ -26,5 +26,12 @@ class Unreadable:
 
     reason: str
 
+    @classmethod
+    def because(cls, error: OSError | ValueError) -> Unreadable:
+        """What the system answered, in its words; refusals in ours, since they are the common case."""
+        if isinstance(error, PermissionError):
+            return cls("access denied")
+        return cls((error.strerror if isinstance(error, OSError) else None) or str(error))
+
 
 Reading: TypeAlias = Found[T] | Absent | Unreadable

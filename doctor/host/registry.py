@@ -41,7 +41,7 @@ def read_value(key: str, name: str) -> Reading[RegistryValue]:
     except FileNotFoundError:
         return Absent()
     except OSError as error:
-        return Unreadable(_reason(error))
+        return Unreadable.because(error)
     if number not in NAMES:
         return Unreadable(f"its registry type {number} is none that a setting has")
     return Found(RegistryValue(type=NAMES[number], value=_from_windows(data)))
@@ -57,7 +57,7 @@ def read_subkeys(key: str) -> Reading[tuple[str, ...]]:
     except FileNotFoundError:
         return Absent()
     except OSError as error:
-        return Unreadable(_reason(error))
+        return Unreadable.because(error)
 
 
 def write_value(key: str, name: str, value: RegistryValue | None) -> None:
@@ -81,7 +81,3 @@ def _to_windows(value: RegistryValue) -> Any:
     if value.type in ("REG_BINARY", "REG_NONE"):
         return bytes.fromhex(str(value.value))
     return list(value.value) if isinstance(value.value, tuple) else value.value
-
-
-def _reason(error: OSError) -> str:
-    return "access denied" if isinstance(error, PermissionError) else error.strerror or str(error)
