@@ -1,0 +1,203 @@
+"""Checkpoints that survive a crash at any moment.
+
+`<output_dir>/checkpoints/` holds one folder a checkpoint and `latest`, a text file that names the newest. A folder
+is what transformers saves (config.json, model.safetensors), the tokenizer's description, and beside them
+
+* training_state.safetensors: optimizer and random generators, tensors by name
+* state.json: step, data position, gradient scaler, the configuration
+* checksums.json: sha256 of every other file
+
+It is written under a temporary name, flushed, read back, and only then moved into its place.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainer.errors import UserError
+from trainer.files import flush, replace_text, sha256
+from trainer.progress import Say
+from trainer.tokenizer import Tokenizer
+
+CHECKPOINTS = "checkpoints"
+LATEST = "latest"
+CHECKSUMS = "checksums.json"
+STATE = "state.json"
+TENSORS = "training_state.safetensors"
+ONE_FILE = "1000TB"  # weights are not split
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come: optimizer steps taken, and samples read."""
+
+    step: int = 0
+    samples: int = 0
+
+
+class CheckpointFolder:
+    """The checkpoints of one run, newest last."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    def save(
+        self,
+        position: Position,
+        model: Any,
+        tokenizer: Tokenizer,
+        optimizer: Optimizer,
+        scaler: torch.amp.GradScaler,
+        device: torch.device,
+        config: dict[str, Any],
+    ) -> Path:
+        """Write a checkpoint, point to it, and then let the oldest go.
+
+        Raises:
+            OSError: it cannot be written; those before it are as they were.
+        """
+        target = self.folder / f"step-{position.step:08d}"
+        partial = self.folder / f"{target.name}.partial"
+        _remove(partial)
+        partial.mkdir(parents=True)
+        model.save_pretrained(partial, max_shard_size=ONE_FILE)
+        tokenizer.save(partial)
+        save_file(_flatten(optimizer) | _random_state(device), partial / TENSORS)
+        state = {
+            "step": position.step,
+            "samples": position.samples,
+            "scaler": scaler.state_dict(),
+            "config": config,
+        }
+        (partial / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8", newline="\n")
+        sums = {file.name: sha256(file) for file in sorted(partial.iterdir())}
+        (partial / CHECKSUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8", newline="\n")
+        for file in partial.iterdir():
+            flush(file)
+        if problems := problems_of(partial):
+            raise OSError(f"{partial} reads back wrong: {'; '.join(problems)}")
+        if target.exists():  # damaged, or left by a run that went on from before it
+            _remove(self.folder / f"{target.name}.old.partial")
+            target.replace(self.folder / f"{target.name}.old.partial")
+        partial.replace(target)
+        replace_text(self.folder / LATEST, target.name + "\n")
+        before = [folder for folder in self._all() if folder <= target]
+        later = [
+            folder for folder in self._all() if folder > target
+        ]  # damaged, or the run had gone on from there
+        for folder in (*self.folder.glob("*.partial"), *later, *before[: -self._keep]):
+            _remove(folder)
+        return target
+
+    def newest(self, say: Say) -> Path | None:
+        """The newest checkpoint that is whole; each damaged one before it is said. None where there is none."""
+        for folder in reversed(self._all()):
+            problems = problems_of(folder)
+            if not problems:
+                return folder
+            say(
+                f"WARNING: the checkpoint {folder} is damaged ({'; '.join(problems)}); looking for the one before it."
+            )
+        return None
+
+    def exists(self) -> bool:
+        return bool(self._all())
+
+    def _all(self) -> list[Path]:
+        return sorted(folder for folder in self.folder.glob("step-*") if folder.suffix != ".partial")
+
+
+def restore(
+    checkpoint: Path, optimizer: Optimizer, scaler: torch.amp.GradScaler, device: torch.device
+) -> Position:
+    """Put back everything but the weights, random generators last of all."""
+    tensors = load_file(checkpoint / TENSORS)
+    state = read_state(checkpoint)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            index, _, slot = rest.partition(".")
+            slots.setdefault(int(index), {})[slot] = tensor.clone()
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    scaler.load_state_dict(state["scaler"])
+    torch.set_rng_state(tensors["random.cpu"].clone())
+    if device.type == "cuda" and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"].clone(), device)
+    return Position(state["step"], state["samples"])
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """What state.json says: step, samples, scaler, config."""
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def find(path: Path, say: Say) -> Path:
+    """The checkpoint that a person means: a checkpoint or model folder, or the output folder of a run.
+
+    Raises:
+        UserError: there is none, or none that is whole.
+    """
+    if (path / "config.json").exists():
+        problems = problems_of(path) if (path / CHECKSUMS).exists() else []
+        if problems:
+            raise UserError(f"The checkpoint {path.absolute()} is damaged: {'; '.join(problems)}.")
+        return path
+    folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+    checkpoints = CheckpointFolder(folder, keep=1)
+    found = checkpoints.newest(say)
+    if found is None:
+        state = "every one is damaged" if checkpoints.exists() else "there is none"
+        raise UserError(
+            f"No checkpoint in {path.absolute()}: {state}. Name the output folder of a training run, one of its "
+            f"checkpoints, or a model folder with a config.json."
+        )
+    return found
+
+
+def problems_of(checkpoint: Path) -> list[str]:
+    """What is wrong with a checkpoint's files; empty where each is as it was written."""
+    try:
+        sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [f"{CHECKSUMS} is missing or cut short"]
+    problems = []
+    for name, expected in sums.items():
+        if not (checkpoint / name).is_file():
+            problems.append(f"{name} is missing")
+        elif sha256(checkpoint / name) != expected:
+            problems.append(f"{name} has changed since it was written")
+    return problems
+
+
+def _flatten(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Optimizer state as tensors by name: "optimizer.<parameter>.<slot>"."""
+    return {
+        f"optimizer.{index}.{slot}": tensor.detach().cpu().contiguous()
+        for index, slots in optimizer.state_dict()["state"].items()
+        for slot, tensor in slots.items()
+    }
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    states = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random.cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder. On Windows a file that is open elsewhere stays, and the next save tries again."""
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)

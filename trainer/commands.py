@@ -1,0 +1,117 @@
+"""`aios train` and `aios generate`. torch is imported when a run begins, so `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainer.config import Backend, load
+from trainer.errors import UserError
+from trainer.options import canonical_spelling, with_config_options
+
+CapabilityFile = Annotated[
+    Path | None, typer.Option(help="Capability file to read instead of the one that `aios doctor` wrote.")
+]
+StrictCapability = Annotated[
+    bool,
+    typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
+]
+
+train = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+generate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@train.command(context_settings={"token_normalize_func": canonical_spelling})
+@with_config_options
+def run_train(
+    overrides: dict[str, Any],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file; the options below override its keys.", metavar="FILE")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the newest whole checkpoint in output_dir, if there is one."
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
+    ] = False,
+    strict_capability: StrictCapability = False,
+    capability_file: CapabilityFile = None,
+) -> None:
+    """Train a language model: continue one, or start from scratch.
+
+    Every key of the configuration file is an option; --window_size and --model.window-size mean --window-size.
+    """
+    with _UserErrors():
+        settings = load(config, overrides)
+        from trainer.loop import NotFiniteError
+        from trainer.progress import Reporter
+        from trainer.run import Options, run
+
+        reporter = Reporter()
+        try:
+            summary = run(settings, Options(resume, strict, strict_capability, capability_file), reporter)
+        except NotFiniteError as error:
+            reporter.say(f"Error: {error}")
+            raise typer.Exit(1) from None
+    folder, log = settings.output.output_dir, settings.log_file
+    if not summary.completed:
+        typer.echo(f"Stopped after step {summary.position.step}. Go on with --resume. Records: {log}")
+        raise typer.Exit(130)
+    if summary.evaluation:
+        typer.echo(
+            f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "
+            f"(text alone: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
+        )
+    typer.echo(f"Checkpoints: {folder}\nRecords: {log}")
+    typer.echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "It is a truth"')
+
+
+@generate.command()
+def run_generate(
+    checkpoint: Annotated[
+        Path, typer.Option(help="Output folder of a training run, one of its checkpoints, or a model folder.")
+    ],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add, at most.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0, help="Randomness; 0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Choose among the k likeliest tokens; 0 among all.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 1234,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    attention_backend: Annotated[Backend, typer.Option(help="Attention backend.")] = "auto",
+    strict_capability: StrictCapability = False,
+    capability_file: CapabilityFile = None,
+) -> None:
+    """Sample text from a checkpoint. Text goes to stdout, all else to stderr."""
+    with _UserErrors():
+        from trainer import capability
+        from trainer import generate as generation
+        from trainer.progress import Reporter
+
+        say = Reporter().say
+        proven = capability.load(capability_file, strict=strict_capability, say=say)
+        model, tokenizer = generation.load(checkpoint, device, attention_backend, proven, say)
+        sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
+        decoder = tokenizer.decoder()
+        sys.stdout.write(prompt)
+        tokens = tokenizer.encode(prompt.encode("utf-8")).tolist()
+        for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
+            sys.stdout.write(decoder.decode(token))
+            sys.stdout.flush()
+        sys.stdout.write(decoder.rest() + "\n")
+
+
+class _UserErrors:
+    """Prints what a person can put right, and ends with status 2."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UserError):
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None

@@ -1,0 +1,256 @@
+"""The configuration of a training run: one section per concern, every key unique over all sections.
+
+A key's `Field` is its only definition: type, range, default and, by its description, the help of the
+command-line option that `trainer.options` makes of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainer.errors import UserError
+
+Backend = Literal["auto", "flash_attn_2", "xformers", "sdpa", "manual"]
+InlineMapping = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value),
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True)
+
+
+class ModelSection(Section):
+    name: str | None = Field(
+        default=None,
+        description="Model to continue training: a local folder, or a Hugging Face id whose files are in the cache. "
+        "A folder that holds a config.json and no weights is trained from scratch.",
+    )
+    architecture: InlineMapping = Field(
+        default=None,
+        description="Model to train from scratch: a Hugging Face configuration, of which model_type is the first key "
+        "(JSON on the command line). Instead of name.",
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="byte, a local folder, or a Hugging Face id. Default: the one that lies beside the model.",
+    )
+    attention_backend: Backend = Field(
+        default="auto",
+        description="auto, flash_attn_2, xformers, sdpa or manual; auto is the fastest that this machine can run.",
+    )
+    use_flash_attention: bool | None = Field(
+        default=None, description="Short for attention_backend: true is flash_attn_2, false is sdpa."
+    )
+    window_size: int | None = Field(
+        default=None,
+        ge=0,
+        description="Tokens that a token sees, itself among them; 0 for all before it. Default: what the model was "
+        "trained with.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass rather than keep them: less memory, more time.",
+    )
+
+
+class DataSection(Section):
+    dataset_file: Path | None = Field(
+        default=None, description="Text to train on. A line that reads <|endoftext|> ends a document."
+    )
+    max_length: int = Field(default=1024, ge=1, description="Tokens in a sequence.")
+    eval_fraction: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="Share of the text, at its end, that is held out for evaluation; 0 for none.",
+    )
+
+
+class TrainingSection(Section):
+    steps: int = Field(default=1000, ge=1, description="Optimizer steps, in all.")
+    batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass.")
+    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Forward passes in one step.")
+    learning_rate: float = Field(
+        default=3e-4, gt=0, alias="lr", description="Highest learning rate; a cosine ends at a tenth of it."
+    )
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Steps over which the learning rate rises to its highest."
+    )
+    weight_decay: float = Field(
+        default=0.1, ge=0, description="Decoupled weight decay of matrices; vectors have none."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="The gradient's norm is clipped to this.")
+    amp: bool = Field(
+        default=False,
+        description="Automatic mixed precision: bfloat16 where the device has it, else float16 with a gradient scaler.",
+    )
+    seed: int = Field(default=1234, ge=0, description="Seed of initial weights, order of data and dropout.")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N."
+    )
+    log_every: int = Field(default=1, ge=1, description="Steps between two train records.")
+    eval_every: int = Field(
+        default=0, ge=0, description="Steps between two evaluations; 0 for one at the end."
+    )
+    eval_batches: int = Field(default=50, ge=1, description="Batches in an evaluation, at most.")
+    checkpoint_every: int = Field(
+        default=0, ge=0, description="Steps between two checkpoints; 0 for one at the end."
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
+
+
+class OutputSection(Section):
+    output_dir: Path = Field(
+        default=Path("artifacts/train"), description="Folder for checkpoints and records."
+    )
+    log_file: Path | None = Field(
+        default=None, description="Where to write records. Default: metrics.jsonl in output_dir."
+    )
+
+
+class TrainConfig(Section):
+    """A whole configuration."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    training: TrainingSection = TrainingSection()
+    output: OutputSection = OutputSection()
+
+    @property
+    def requested_backend(self) -> str:
+        """The attention backend that the two keys ask for together."""
+        if self.model.use_flash_attention is None:
+            return self.model.attention_backend
+        return "flash_attn_2" if self.model.use_flash_attention else "sdpa"
+
+    @property
+    def log_file(self) -> Path:
+        return self.output.log_file or self.output.output_dir / "metrics.jsonl"
+
+
+# Two ways to say one thing: an override of one takes the other's place.
+ALTERNATIVES = (("name", "architecture"), ("attention_backend", "use_flash_attention"))
+
+
+def keys() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every key of the configuration: (section, key, field)."""
+    for section, field in TrainConfig.model_fields.items():
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        for key, leaf in field.annotation.model_fields.items():
+            yield section, key, leaf
+
+
+def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
+    """Read the configuration file, if any, and put the overrides (key → value) on top.
+
+    Raises:
+        UserError: the file cannot be read, or a key or value is not a valid one.
+    """
+    content = _read(file) if file else {}
+    for section, key, field in keys():
+        if key in overrides:
+            values = content.setdefault(section, {})
+            for replaced in {key, field.alias, *_alternatives(key)} - {None}:
+                if replaced == key or replaced not in overrides:
+                    values.pop(replaced, None)
+            value = overrides[key]
+            values[key] = None if isinstance(value, str) and value.lower() in ("none", "null") else value
+    try:
+        config = TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(error, file)) from None
+    _check(config)
+    return config
+
+
+def _alternatives(key: str) -> Iterator[str]:
+    for pair in ALTERNATIVES:
+        if key in pair:
+            yield from pair
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"No configuration file at {file.absolute()}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The configuration file {file.absolute()} cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"The configuration file {file.absolute()} is not valid YAML: {error}") from None
+    if not isinstance(content or {}, dict):
+        raise UserError(
+            f"The configuration file {file.absolute()} holds a {type(content).__name__}, not sections with keys. "
+            f"Sections: {', '.join(TrainConfig.model_fields)}."
+        )
+    return {section: values if values is not None else {} for section, values in (content or {}).items()}
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = [f"The configuration{f' in {file}' if file else ''} is not valid:"]
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        name = ".".join(where)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {name}: unknown key. {_valid_keys(where)}")
+        else:
+            lines.append(f"  {name} = {problem['input']!r}: {problem['msg']}.{_meaning(where)}")
+    return "\n".join(lines)
+
+
+def _valid_keys(where: list[str]) -> str:
+    valid = (
+        [key for section, key, _ in keys() if section == where[0]]
+        if len(where) > 1
+        else [*TrainConfig.model_fields]
+    )
+    near = difflib.get_close_matches(where[-1], valid, n=1)
+    guess = f"Did you mean {near[0]}? " if near else ""
+    elsewhere = [f"{section}.{key}" for section, key, _ in keys() if key == where[-1]]
+    guess = f"It belongs to another section: {elsewhere[0]}. " if elsewhere else guess
+    return f"{guess}Valid keys{f' of {where[0]}' if len(where) > 1 else ''}: {', '.join(valid)}."
+
+
+def _meaning(where: list[str]) -> str:
+    for section, key, field in keys():
+        if where[0] == section and len(where) > 1 and where[1] in (key, field.alias):
+            return f" It is: {field.description}"
+    return ""
+
+
+def _check(config: TrainConfig) -> None:
+    """What no single key can say."""
+    model = config.model
+    if (model.name is None) == (model.architecture is None):
+        found = "neither" if model.name is None else "both"
+        raise UserError(
+            f"Name a model to continue (model.name, --name) or an architecture to train from scratch "
+            f"(model.architecture): the configuration has {found}."
+        )
+    if model.architecture is not None and model.tokenizer is None:
+        raise UserError(
+            "model.architecture has no tokenizer beside it: set model.tokenizer (--tokenizer) to byte, "
+            "to a local folder, or to a Hugging Face id."
+        )
+    if model.use_flash_attention is not None and model.attention_backend not in (
+        "auto",
+        config.requested_backend,
+    ):
+        raise UserError(
+            f"model.use_flash_attention = {model.use_flash_attention} means {config.requested_backend}, but "
+            f"model.attention_backend = {model.attention_backend}. Keep one of the two."
+        )
+    if config.data.dataset_file is None:
+        raise UserError(
+            "There is nothing to train on: set data.dataset_file (--dataset-file) to a text file."
+        )

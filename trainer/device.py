@@ -1,0 +1,78 @@
+"""The device of a run, its precision, and its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from trainer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What forward passes compute in. Weights and the loss stay in float32.
+
+    Attributes:
+        dtype: of matrix products and attention.
+        scaled: float16 gradients, too small for their range, are scaled.
+        note: why it is not what one might expect, or empty.
+    """
+
+    dtype: torch.dtype
+    scaled: bool = False
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.dtype)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is the first GPU, or the CPU.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda:0" if name == "cuda" else name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        build = torch.version.cuda or "a CPU-only build"
+        raise UserError(
+            f"training.device = {name!r}: this torch ({torch.__version__}, CUDA {build}) sees "
+            f"{torch.cuda.device_count()} GPUs. Run `aios doctor` for the cause, or use --device cpu."
+        )
+    return device
+
+
+def choose_precision(device: torch.device, amp: bool) -> Precision:
+    """float32, or with `amp` the 16-bit type that the device really computes in."""
+    if not amp:
+        return Precision(torch.float32)
+    if device.type == "cpu":
+        return Precision(torch.bfloat16)
+    with torch.cuda.device(device):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision(torch.bfloat16)
+    return Precision(torch.float16, scaled=True, note=f"{torch.cuda.get_device_name(device)} has no bfloat16")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory used so far: of the GPU by tensors, or of the host by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,29 @@
+"""Writing files so that a crash leaves the old content or the new, never half of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put text in place of a file's content: written beside it, flushed, then moved over it."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    flush(beside)
+    beside.replace(path)
+
+
+def flush(path: Path) -> None:
+    """Return once a file's content is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,207 @@
+"""The training loop: data → model → loss → backward → step → records.
+
+Shapes: B sequences of S tokens over a vocabulary of V.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from trainer.checkpoint import Position
+from trainer.config import TrainingSection
+from trainer.data import IGNORED, Batch, Dataset, Indices, Stream, order
+from trainer.device import Precision, peak_memory_bytes
+from trainer.metrics import MetricsLog
+from trainer.optimizer import learning_rate
+from trainer.progress import Reporter
+from trainer.stop import StopRequest
+
+NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a step works on.
+
+    Attributes:
+        labels: fields that every train record repeats: window_size, chunk_size, backend.
+    """
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    dataset: Dataset
+    training: TrainingSection
+    device: torch.device
+    precision: Precision
+    labels: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step: mean loss in nats per valid token, norm of the gradient before clipping."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """On held-out text: nats per token, its exponential, share of tokens guessed right, bits per byte of text."""
+
+    loss: float
+    ppl: float
+    token_accuracy: float
+    bits_per_byte: float
+
+
+class NotFiniteError(Exception):
+    """The loss or its gradient was not a number for too many steps in a row."""
+
+
+def train(
+    run: Run,
+    position: Position,
+    log: MetricsLog,
+    reporter: Reporter,
+    save: Callable[[Position], None],
+    stop: StopRequest,
+) -> Position:
+    """Take steps until the run is complete or a stop is requested; returns how far it came.
+
+    Args:
+        position: where to begin.
+        save: writes a checkpoint; called when one is due, and at the end.
+
+    Raises:
+        NotFiniteError: training has diverged. Weights are as the last good step left them.
+    """
+    training = run.training
+    samples = training.batch_size * training.gradient_accumulation_steps
+    not_finite = 0
+    run.model.train()
+    while position.step < training.steps and not stop.requested:
+        began = time.perf_counter()
+        step = position.step + 1
+        rate = learning_rate(step, training)
+        result = optimizer_step(run, batches(run, position), rate)
+        seconds = time.perf_counter() - began
+        position = Position(step, position.samples + samples)
+        last = step == training.steps
+
+        not_finite = 0 if result.finite else not_finite + 1
+        if not result.finite:
+            log.write("nonfinite", step, loss=result.loss, grad_norm=result.grad_norm, in_a_row=not_finite)
+            if not_finite == NONFINITE_LIMIT:
+                raise NotFiniteError(
+                    f"The loss or its gradient was not finite for {NONFINITE_LIMIT} steps in a row, up to step {step}. "
+                    "A lower learning rate (--learning-rate) or a longer warm-up (--warmup-steps) usually helps."
+                )
+        elif step % training.log_every == 0 or last:
+            record = {
+                "loss": result.loss,
+                "lr": rate,
+                "grad_norm": result.grad_norm,
+                "tokens": result.tokens,
+                "tokens_per_second": result.tokens / seconds,
+                "step_seconds": seconds,
+                "mfu": None,  # needs the device's peak, which is not known
+                "peak_memory_bytes": peak_memory_bytes(run.device),
+                **run.labels,
+            }
+            log.write("train", step, **record)
+            reporter.step(step, record)
+        if _due(step, training.eval_every) and not last and run.dataset.held_out:
+            evaluation = evaluate(run, run.dataset.held_out)
+            log.write("eval", step, **vars(evaluation))
+            reporter.evaluation(step, evaluation.loss, evaluation.bits_per_byte)
+        if _due(step, training.checkpoint_every) or last or stop.requested:
+            save(position)
+    return position
+
+
+def batches(run: Run, position: Position) -> list[Batch]:
+    """The micro-batches of the step after a position."""
+    size, parts = run.training.batch_size, run.training.gradient_accumulation_steps
+    indices = order(run.training.seed, position.samples, size * parts, run.dataset.training.blocks)
+    return [run.dataset.training.batch(part) for part in indices.reshape(parts, size)]
+
+
+def optimizer_step(run: Run, batches: list[Batch], rate: float) -> StepResult:
+    """One step. The loss is a mean over all valid tokens of the step, however they are split into batches."""
+    valid = sum(batch.valid_tokens() for batch in batches)
+    total = 0.0
+    for batch in batches:
+        batch = batch.to(run.device)
+        loss = summed_loss(logits(run, batch), batch.targets) / valid
+        torch.autograd.backward(run.scaler.scale(loss))
+        total += loss.item()
+    run.scaler.unscale_(run.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.training.max_grad_norm).item()
+    result = StepResult(total, norm, valid)
+    if (
+        result.finite or run.scaler.is_enabled()
+    ):  # a scaler leaves such steps out itself, and lowers its scale
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+    run.optimizer.zero_grad(set_to_none=True)
+    return result
+
+
+def logits(run: Run, batch: Batch) -> Tensor:
+    """(B, S, V), in the precision of the run."""
+    packing = {} if batch.document_ids is None else {"document_ids": batch.document_ids}
+    with run.precision.autocast(run.device):
+        output: Tensor = run.model(input_ids=batch.tokens, use_cache=False, **packing).logits
+    return output
+
+
+def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sum of cross-entropies in nats, in float32. Targets (B, S) are the next tokens already."""
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+@torch.no_grad()
+def evaluate(run: Run, stream: Stream) -> Evaluation:
+    """Loss over the first blocks of held-out text, as many as the configuration allows."""
+    run.model.eval()
+    size = run.training.batch_size
+    count = min(stream.blocks, run.training.eval_batches * size)
+    nats, correct, valid = 0.0, 0, 0
+    for first in range(0, count, size):
+        indices: Indices = torch.arange(first, min(first + size, count)).numpy()
+        batch = stream.batch(indices).to(run.device)
+        output = logits(run, batch)
+        nats += summed_loss(output, batch.targets).item()
+        correct += int((output.argmax(-1) == batch.targets).sum())
+        valid += batch.valid_tokens()
+    run.model.train()
+    loss = nats / valid
+    tokens_per_byte = len(stream.tokens) / stream.text_bytes
+    return Evaluation(
+        loss=loss,
+        ppl=math.exp(min(loss, 700)),  # beyond it a float overflows
+        token_accuracy=correct / valid,
+        bits_per_byte=loss / math.log(2) * tokens_per_byte,
+    )
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

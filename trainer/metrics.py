@@ -1,0 +1,85 @@
+"""`metrics.jsonl`: what a run did, one JSON object a line, flushed line by line.
+
+A log file may hold several runs, one after the other. A run begins with a `run_start` whose `resumed_from` is
+null; a resumed run goes on with a `run_start` that names the step it continues from. Records that a killed run
+wrote after that step describe steps that are now done again, so resuming drops them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from trainer.files import replace_text
+
+SCHEMA_VERSION = 1
+
+
+class MetricsLog:
+    """Appends records to a log file.
+
+    Args:
+        path: the log file; folders above it are made.
+        resumed_from: the step after which the run goes on; None for a new run.
+    """
+
+    def __init__(self, path: Path, resumed_from: int | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            replace_text(
+                path, _without_later(path.read_text(encoding="utf-8", errors="replace"), resumed_from)
+            )
+        self._file = path.open("a", encoding="utf-8", newline="\n")
+
+    def write(self, event: str, step: int, **fields: Any) -> None:
+        """Append one record. Numbers that JSON cannot hold (NaN, infinity) become null."""
+        moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
+        self._file.write(json.dumps(_finite(record), allow_nan=False, default=str) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _without_later(text: str, resumed_from: int | None) -> str:
+    """A log without the line that a kill cut short and, when resuming, without its last run's later records."""
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    if resumed_from is None:
+        return "".join(lines)
+    records = [_parse(line) for line in lines]
+    starts = [
+        i for i, r in enumerate(records) if r.get("event") == "run_start" and r.get("resumed_from") is None
+    ]
+    last = starts[-1] if starts else 0
+    kept = [line for i, line in enumerate(lines) if i < last or records[i].get("step", 0) <= resumed_from]
+    return "".join(kept)
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}  # not ours: leave it alone
+    return record if isinstance(record, dict) else {}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

@@ -1,0 +1,153 @@
+"""Making the model of a run: from a folder with weights, or from scratch by its configuration."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import logging
+
+from trainer.attention.request import AttentionRequest
+from trainer.device import Precision
+from trainer.errors import UserError
+from trainer.tokenizer import Tokenizer
+
+logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+CausalLM: Any = AutoModelForCausalLM
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def has_weights(folder: Path) -> bool:
+    return any(True for pattern in WEIGHTS for _ in folder.glob(pattern))
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of the model in a folder.
+
+    Raises:
+        UserError: the folder holds none that transformers knows.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        raise UserError(
+            f"{folder} holds no model configuration that can be read: {_first_line(error)}"
+        ) from error
+
+
+def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
+    """The transformers configuration of an inline one; vocabulary and special tokens follow the tokenizer.
+
+    Raises:
+        UserError: an unknown model type or key, or a value that the model type does not take.
+    """
+    values = dict(architecture)
+    model_type = values.pop("model_type", None)
+    if model_type not in CONFIG_MAPPING:
+        near = difflib.get_close_matches(str(model_type), CONFIG_MAPPING.keys(), n=3)
+        raise UserError(
+            f"model.architecture.model_type = {model_type!r} is no model type of transformers. "
+            f"{'Near it: ' + ', '.join(near) if near else 'For example: gpt2, llama, mistral, qwen3'}."
+        )
+    # transformers takes any key without a word; one that the model type does not have would be lost.
+    known = CONFIG_MAPPING[model_type]()
+    for key in values:
+        if not hasattr(known, key):
+            near = difflib.get_close_matches(
+                key, [name for name in vars(known) if not name.startswith("_")], n=3
+            )
+            raise UserError(
+                f"model.architecture.{key}: {model_type} has no such key{'. Near it: ' + ', '.join(near) if near else ''}."
+            )
+    special = {
+        "bos_token_id": tokenizer.end_id,
+        "eos_token_id": tokenizer.end_id,
+        "pad_token_id": tokenizer.pad_id,
+    }
+    try:
+        return AutoConfig.for_model(model_type, **{"vocab_size": tokenizer.vocab_size, **special, **values})
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        raise UserError(f"model.architecture: {model_type} does not take these values: {error}") from error
+
+
+def check(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
+    """Refuse what would only fail, or be lost, later.
+
+    Raises:
+        UserError: the vocabulary or the positions of the model are too few.
+    """
+    text = config.get_text_config()
+    if text.vocab_size < tokenizer.vocab_size:
+        raise UserError(
+            f"The tokenizer has {tokenizer.vocab_size} tokens and the model's vocabulary is {text.vocab_size}. "
+            "Choose the tokenizer that belongs to the model (leave model.tokenizer out), or a larger vocab_size."
+        )
+    positions = getattr(text, "max_position_embeddings", None)
+    if positions is not None and max_length > positions:
+        raise UserError(
+            f"data.max_length = {max_length}: the model has {positions} positions. "
+            f"Set data.max_length (--max-length) to {positions} or less."
+        )
+
+
+def attention_request(
+    config: Any, device: torch.device, precision: Precision, window: int | None, packed: bool, training: bool
+) -> AttentionRequest:
+    """What this model will ask of an attention backend."""
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    dropout = getattr(text, "attn_pdrop", getattr(text, "attention_dropout", 0.0))
+    windows = [size for size in (window, getattr(text, "sliding_window", None)) if size]
+    return AttentionRequest(
+        device=str(device),
+        dtype=precision.name,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        query_heads=heads,
+        key_heads=getattr(text, "num_key_value_heads", None) or heads,
+        window=min(windows, default=None),
+        packed=packed,
+        dropout=dropout if training else 0.0,
+        training=training,
+    )
+
+
+def build(config: Any, weights: Path | None, seed: int) -> tuple[nn.Module, list[str]]:
+    """The model in float32 on the CPU, and what there is to say about its weights.
+
+    Args:
+        config: of transformers, with the attention backend attached.
+        weights: folder to load weights from; None for fresh ones.
+        seed: of fresh weights.
+
+    Raises:
+        UserError: the configuration makes no causal language model, or the weights cannot be loaded.
+    """
+    torch.manual_seed(seed)
+    try:
+        if weights is None:
+            return CausalLM.from_config(config, dtype=torch.float32), []
+        model, loading = CausalLM.from_pretrained(
+            weights, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        source = f"weights in {weights}" if weights else "architecture"
+        raise UserError(
+            f"No causal language model could be made of the {source}: {_first_line(error)}"
+        ) from error
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # out of the mapped file, which Windows could not replace meanwhile
+    fresh = sorted(loading["missing_keys"])
+    return model, [f"{weights} holds no weights for {', '.join(fresh)}: these start fresh."] if fresh else []
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

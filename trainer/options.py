@@ -1,0 +1,69 @@
+"""Command-line options made of the configuration's keys: one key, one option."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from trainer.config import keys
+
+
+def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every key of the configuration; it receives those given as `overrides`.
+
+    The values stay text: the configuration's own fields read them, so that a wrong one is judged and explained
+    in one place.
+    """
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
+    generated = [
+        inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(section, key, field)
+        )
+        for section, key, field in keys()
+    ]
+
+    def run(**values: Any) -> None:
+        given = {parameter.name: values.pop(parameter.name) for parameter in generated}
+        command(overrides={key: value for key, value in given.items() if value is not None}, **values)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = inspect.Signature([*own, *generated])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *generated)}
+    return run
+
+
+def canonical_spelling(name: str) -> str:
+    """The option that a name means: `window_size` and `model.window-size` are `window-size`, `lr` is `learning-rate`."""
+    name = name.replace("_", "-")
+    return _SPELLINGS.get(name, name)
+
+
+def _annotation(section: str, key: str, field: FieldInfo) -> Any:
+    name = key.replace("_", "-")
+    flag = bool in (field.annotation, *get_args(field.annotation))
+    option = typer.Option(
+        f"--{name}/--no-{name}" if flag else f"--{name}",
+        help=field.description,
+        rich_help_panel=section,
+        show_default=False if field.default is None else str(field.default),
+        metavar=None if flag else _metavar(field),
+    )
+    return Annotated[bool | None if flag else str | None, option]
+
+
+def _metavar(field: FieldInfo) -> str:
+    names = {int: "INTEGER", float: "NUMBER", Path: "PATH", dict: "JSON"}
+    kinds = [get_origin(kind) or kind for kind in (field.annotation, *get_args(field.annotation))]
+    return next((names[kind] for kind in kinds if kind in names), "TEXT")
+
+
+_SPELLINGS = {
+    spelling.replace("_", "-"): key.replace("_", "-")
+    for section, key, field in keys()
+    for spelling in (f"{section}.{key}", *([field.alias] if field.alias else []))
+}

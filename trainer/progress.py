@@ -1,0 +1,65 @@
+"""What a person sees of a run, on stderr: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Say = Callable[[str], None]  # tells a person one line
+PLAIN_INTERVAL = 10.0  # seconds between two plain lines
+
+
+class Reporter:
+    """Lines at any time; inside `with reporter.steps(total)`, steps too."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._next_line = 0.0
+
+    def say(self, line: str) -> None:
+        self._console.print(line)
+
+    def steps(self, total: int, done: int) -> Reporter:
+        """Expect steps done+1 … total."""
+        self._total = total
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.fields[figures]}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("", total=total, completed=done, figures="")
+        return self
+
+    def __enter__(self) -> Reporter:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def step(self, step: int, record: dict[str, Any]) -> None:
+        """Show a train record."""
+        memory = record["peak_memory_bytes"] / 2**20
+        figures = f"loss {record['loss']:.4f}  {record['tokens_per_second']:,.0f} tokens/s  {memory:,.0f} MiB"
+        if self._bar:
+            self._bar.update(self._task, completed=step, figures=figures)
+        elif step == self._total or time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PLAIN_INTERVAL
+            self.say(f"step {step}/{self._total}  {figures}")
+
+    def evaluation(self, step: int, loss: float, bits_per_byte: float) -> None:
+        self.say(f"step {step}/{self._total}  held-out loss {loss:.4f}, {bits_per_byte:.3f} bits per byte")
