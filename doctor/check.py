@@ -10,6 +10,7 @@ from doctor.host import Host
 from doctor.models import Finding
 
 Facts = TypeVar("Facts")
+SYSTEMS = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
 Group = Literal["system", "gpu", "build-tools", "packages", "backends"]
 
 
@@ -33,4 +34,4 @@ class Check:
     by_hand: str  # how a person fixes it without the doctor
     probes: tuple[Probe[Any], ...]
     judge: Callable[..., Finding]
-    systems: frozenset[str] = frozenset({"windows", "linux", "macos"})
+    systems: frozenset[str] = frozenset(SYSTEMS)

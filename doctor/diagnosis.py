@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from doctor.check import Check, Probe
+from doctor.check import SYSTEMS, Check, Probe
 from doctor.host import Host
 from doctor.models import Finding
 
@@ -78,12 +78,8 @@ def _collect(
 
 def _judge(check: Check, system: str, facts: Mapping[str, Any]) -> Finding:
     if system not in check.systems:
-        only = " and ".join(sorted(check.systems))
-        return Finding(
-            check=check.id,
-            status="skipped",
-            summary=f"Does not apply: it is for {only}, and this is {system}",
-        )
+        only = " and ".join(SYSTEMS[name] for name in sorted(check.systems))
+        return Finding(check=check.id, status="skipped", summary=f"Does not apply: for {only} only")
     needed = [facts[probe.name] for probe in check.probes]
     failures = [fact.reason for fact in needed if isinstance(fact, ProbeFailure)]
     if failures:

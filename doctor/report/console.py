@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO, get_args
+from typing import TextIO
 
+from rich.console import Console
 from rich.text import Text
 
 from doctor.check import Group
 from doctor.models import Finding, Report, Status
 from doctor.report.wording import WORST_FIRST, counts, machine_line, next_step, what_to_do
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+HEADINGS: dict[Group, str] = {
+    "system": "System",
+    "gpu": "GPU",
+    "build-tools": "Build tools",
+    "packages": "Packages",
+    "backends": "Attention backends",
+}
 COLOURS: dict[Status, str] = {
     "ok": "green",
     "info": "cyan",
@@ -41,9 +46,7 @@ class Printer:
     """Prints lines of text as they are: no markup, no wrapping, nothing that the stream's encoding lacks."""
 
     def __init__(self, file: TextIO, ascii_only: bool = False) -> None:
-        from rich.console import Console
-
-        self.console: Console = Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console = Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self.encoding = "ascii" if ascii_only else (getattr(file, "encoding", None) or "utf-8")
         self.glyphs = UNICODE if self._can_show(UNICODE) else ASCII
 
@@ -74,12 +77,12 @@ def print_report(
     """Print the findings by group, the worst first. `groups` tells each check's group."""
     printer.line(machine_line(report))
     width = max((len(finding.check) for finding in report.findings), default=0)
-    for group in get_args(Group):
+    for group, heading in HEADINGS.items():
         members = [finding for finding in report.findings if groups.get(finding.check) == group]
         if not members:
             continue
         printer.line()
-        printer.line((group.replace("-", " ").capitalize(), "bold"))
+        printer.line((heading, "bold"))
         for finding in sorted(members, key=lambda member: WORST_FIRST.index(member.status)):
             sign, colour = printer.glyphs.status[finding.status], COLOURS[finding.status]
             printer.line("  ", (sign, colour), f" {finding.check:<{width}}  ", (finding.summary, colour))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from doctor.check import SYSTEMS
 from doctor.models import Finding, Report, Status
 
-WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "skipped", "ok")
+WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
 OPEN: tuple[Status, ...] = ("error", "unknown", "warning")
 
 
@@ -26,7 +27,7 @@ def what_to_do(finding: Finding) -> str:
 def machine_line(report: Report) -> str:
     """Which machine was looked at."""
     machine = report.machine
-    system = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}.get(machine.os, machine.os)
+    system = SYSTEMS[machine.os]
     rights = ", administrator" if machine.elevated else ""
     recorded = " (recorded machine)" if machine.recorded else ""
     return f"{system} {machine.os_build}, {machine.architecture}, Python {machine.python}{rights}{recorded}"

@@ -80,7 +80,7 @@ def test_a_check_for_another_system_is_skipped_and_its_probes_do_not_run(machine
     foreign = replace(check("x", Probe("bad", crash)), systems=frozenset({"linux"}))
     diagnosis = diagnose(machine(), [foreign])
     assert diagnosis.findings[0].status == "skipped"
-    assert "linux" in diagnosis.findings[0].summary
+    assert "Linux" in diagnosis.findings[0].summary
     assert diagnosis.facts == {}
 
 
