@@ -1,0 +1,116 @@
+"""`mask` and `attention` follow the definition, and refuse what makes no sense."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.attention import attention, mask
+
+
+def seen(table: torch.Tensor) -> list[list[int]]:
+    return [row.nonzero().flatten().tolist() for row in table]
+
+
+def test_window_counts_the_token_itself():
+    table = mask(1024, 1024, window=512)
+    assert seen(table)[1000] == list(range(489, 1001))
+
+
+def test_no_window_sees_all_that_came_before():
+    for window in (None, 0, 4, 5):
+        assert seen(mask(4, 4, window)) == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_window_of_one_sees_itself():
+    assert seen(mask(3, 3, 1)) == [[0], [1], [2]]
+
+
+def test_fewer_queries_are_the_last_ones():
+    assert seen(mask(2, 5, 2)) == [[2, 3], [3, 4]]
+
+
+def test_documents_belong_to_the_keys_and_need_not_be_in_order():
+    ids = torch.tensor([[0, 0, 1, 0, 1], [7, 7, 7, 7, 7]])
+    first, second = mask(2, 5, 4, ids)
+    assert seen(first) == [[0, 1, 3], [2, 4]]
+    assert seen(second) == [[0, 1, 2, 3], [1, 2, 3, 4]]
+
+
+def tensors(queries=4, keys=4, heads=2, key_heads=2, dim=8, batch=1):
+    return (
+        torch.randn(batch, heads, queries, dim),
+        torch.randn(batch, key_heads, keys, dim),
+        torch.randn(batch, key_heads, keys, dim),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"window": -1}, "window must not be negative, got -1"),
+        ({"backend": "flash"}, "unknown attention backend 'flash'; one of auto, flash_attn_2"),
+        ({"backend": "flash_attn_2"}, "flash_attn_2 cannot serve this call: needs an NVIDIA GPU"),
+        ({"backend": "xformers"}, "xformers cannot serve this call: needs an NVIDIA GPU"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        (
+            {"document_ids": torch.zeros(1, 3, dtype=torch.long)},
+            r"document_ids must be integers of shape \(1, 4\)",
+        ),
+        ({"document_ids": torch.zeros(1, 4)}, "got torch.float32"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        attention(*tensors(), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda q, k, v: (q[0], k, v), "need q"),
+        (lambda q, k, v: (q, k, v[:, :, :3]), "need q"),
+        (lambda q, k, v: (q[..., :4], k, v), "agree in batch size and head dimension"),
+        (lambda q, k, v: (q.expand(2, -1, -1, -1), k, v), "agree in batch size"),
+        (lambda q, k, v: (q, k[:, :, :2], v[:, :, :2]), "more queries than keys, got 4 and 2"),
+        (lambda q, k, v: (q[:, :1], k, v), "multiple of key heads, got 1 and 2"),
+        (lambda q, k, v: (q.half(), k, v), "one floating-point dtype"),
+        (lambda q, k, v: (q.long(), k.long(), v.long()), "one floating-point dtype"),
+        (lambda q, k, v: (q[:, :, :0], k, v), "must not be empty"),
+        (lambda q, k, v: (q, k.to("meta"), v.to("meta")), "on one device, got cpu, meta"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        attention(*change(*tensors()))
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_autocast_casts_mixed_inputs_as_torch_does(backend, window):
+    q, k, v = tensors(9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = attention(q, k, v.bfloat16(), backend=backend, window=window)
+    assert output.dtype == torch.bfloat16
+    exact = attention(*(x.bfloat16().float() for x in (q, k, v)), backend=backend, window=window)
+    torch.testing.assert_close(output.float(), exact, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_scale_is_what_scores_are_multiplied_with(backend):
+    q, k, v = tensors(9, 9)
+    for window in (None, 4):
+        scaled = attention(q, k, v, backend=backend, window=window, scale=0.7)
+        by_hand = attention(q * 0.7 * 8**0.5, k, v, backend=backend, window=window)
+        torch.testing.assert_close(scaled, by_hand)
+
+
+def test_one_token_at_a_time_sees_what_the_whole_sequence_sees():
+    q, k, v = tensors(50, 50, heads=4)
+    for window in (None, 7):
+        whole = attention(q, k, v, window=window)
+        steps = [
+            attention(q[:, :, i : i + 1], k[:, :, : i + 1], v[:, :, : i + 1], window=window)
+            for i in range(50)
+        ]
+        torch.testing.assert_close(torch.cat(steps, dim=2), whole)

@@ -1,0 +1,211 @@
+"""What must hold for any shape, window and documents: who is seen, who is not, and what it costs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import WAYS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.attention import attention, banded, sdpa
+from trainer.attention.laboratory import visible
+
+BANDED = {"manual": WAYS["manual"], "sdpa:banded": WAYS["sdpa:banded"]}
+
+
+@st.composite
+def inputs(draw):
+    """q, k, v, window and document_ids of any size up to a few blocks."""
+    keys = draw(st.integers(1, 150))
+    queries = draw(st.integers(1, keys))
+    key_heads, groups = draw(st.sampled_from([(1, 1), (2, 1), (1, 3), (2, 2)]))
+    window = draw(st.none() | st.integers(0, keys + 2))
+    batch = draw(st.integers(1, 2))
+    dim = draw(st.sampled_from([1, 4, 8]))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    ids = None
+    if draw(st.booleans()):
+        starts = torch.rand(batch, keys, generator=random) < draw(st.sampled_from([0.02, 0.2, 1.0]))
+        ids = starts.cumsum(1)
+        if draw(st.booleans()):
+            ids = ids % 2  # documents that are interrupted by others
+    shapes = ((batch, key_heads * groups, queries, dim), *[(batch, key_heads, keys, dim)] * 2)
+    return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes], window, ids
+
+
+@settings(max_examples=60, deadline=None)
+@given(inputs())
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_any_shape_agrees_with_the_dense_table(backend, drawn):
+    tensors, window, ids = drawn
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    q, k, v = leaves
+    groups, past = q.shape[1] // k.shape[1], k.shape[2] - q.shape[2]
+    rows = [None] if ids is None else ids.tolist()
+    sees = torch.tensor([visible(k.shape[2], window or None, row)[past:] for row in rows])[:, None]
+    scores = q @ k.repeat_interleave(groups, 1).mT / q.shape[3] ** 0.5
+    expected = scores.masked_fill(~sees, -torch.inf).softmax(-1) @ v.repeat_interleave(groups, 1)
+    output = attention(q, k, v, backend=backend, window=window, document_ids=ids)
+    torch.testing.assert_close(output, expected)
+    grad = torch.ones_like(output).cumsum(2)
+    mine, theirs = (torch.autograd.grad(x, leaves, grad) for x in (output, expected))
+    torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("window", [1, 2, 63, 64, 65, 130, 399, 400])
+@pytest.mark.parametrize("way", BANDED)
+def test_one_hot_values_show_exactly_the_keys_in_reach(way, window):
+    length = 400  # several blocks
+    q, k = torch.randn(2, 1, 1, length, 8)
+    v = torch.eye(length)[None, None]
+    k, q = (torch.nn.functional.pad(x, (0, length - 8)) for x in (k, q))
+    weights = BANDED[way](q, k, v, window=window, document_ids=None, scale=1.0, dropout=0.0)
+    assert torch.equal(weights[0, 0] > 0, torch.tensor(visible(length, window, None)))
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_key_at_the_edge_of_the_window_counts_and_the_one_before_does_not(backend):
+    window, i = 70, 250
+    q, k, v = torch.randn(3, 1, 2, 300, 8).unbind()
+    before = attention(q, k, v, backend=backend, window=window)[:, :, i]
+    for distance, moves in ((window, False), (window - 1, True)):
+        changed_k, changed_v = k.clone(), v.clone()
+        changed_k[:, :, i - distance] += 3
+        changed_v[:, :, i - distance] += 3
+        after = attention(q, changed_k, changed_v, backend=backend, window=window)[:, :, i]
+        assert torch.equal(before, after) is not moves
+
+
+@pytest.mark.parametrize("window", [None, 20])
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_rows_of_a_batch_and_documents_do_not_see_each_other(backend, window):
+    q, k, v = torch.randn(3, 2, 2, 200, 8).unbind()
+    ids = torch.cat([torch.zeros(2, 90), torch.ones(2, 110)], dim=1).long()
+    before = attention(q, k, v, backend=backend, window=window, document_ids=ids)
+    k[0, :, :90], v[0, :, :90] = 5, 5
+    after = attention(q, k, v, backend=backend, window=window, document_ids=ids)
+    assert not torch.equal(before[0, :, :90], after[0, :, :90])
+    assert torch.equal(before[0, :, 90:], after[0, :, 90:])
+    assert torch.equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_dropout_drops_the_same_weights_in_both_passes_and_keeps_the_scale(way):
+    window = None if way == "sdpa:causal" else 50
+    q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 4, 300, 8).double().unbind())
+    options = {"window": window, "document_ids": None, "scale": 0.3}
+    full = WAYS[way](q, k, v, dropout=0.0, **options)
+    torch.manual_seed(1)
+    output = WAYS[way](q, k, v, dropout=0.4, **options)
+    torch.manual_seed(1)
+    assert torch.equal(output, WAYS[way](q, k, v, dropout=0.4, **options))
+    assert not torch.equal(output, WAYS[way](q, k, v, dropout=0.4, **options))
+    scale = ((output * full).sum() / full.square().sum()).item()
+    assert abs(scale - 1) < 0.1
+    grad = torch.randn_like(output)
+    dq, dk, dv = torch.autograd.grad(output, (q, k, v), grad)
+    torch.testing.assert_close((output * grad).sum(), (v * dv).sum())  # linear in v
+    step = 1e-6 * torch.randn_like(q)
+    torch.manual_seed(1)
+    moved = WAYS[way](q + step, k + step, v, dropout=0.4, **options)
+    torch.testing.assert_close(
+        ((moved - output) * grad).sum(), (step * (dq + dk)).sum(), rtol=1e-3, atol=1e-9
+    )
+
+
+def test_strided_inputs_are_as_good_as_contiguous_ones():
+    q, k, v = (x.transpose(1, 2) for x in torch.randn(3, 2, 300, 2, 8).unbind())
+    for way, call in BANDED.items():
+        options = {"window": 30, "document_ids": None, "scale": 0.3, "dropout": 0.0}
+        strided = call(q, k, v, **options)
+        assert torch.equal(strided, call(*(x.contiguous() for x in (q, k, v)), **options)), way
+
+
+def test_real_block_sizes_agree_with_torch_over_many_blocks():
+    q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 2, 1500, 8).unbind())
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    output = sdpa.banded(q, k, v, window=None, document_ids=None, scale=8**-0.5, dropout=0.0)
+    torch.testing.assert_close(output, expected)
+    grad = torch.randn_like(output)
+    for mine, theirs in zip(
+        torch.autograd.grad(output, (q, k, v), grad),
+        torch.autograd.grad(expected, (q, k, v), grad),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_local_attention_package_is_a_witness():
+    local = pytest.importorskip("local_attention")
+    window = 16
+    q, k, v = torch.randn(3, 2, 2, 150, 8).unbind()
+    theirs = local.LocalAttention(
+        window_size=window - 1,  # keeps one key more than it is given
+        causal=True,
+        exact_windowsize=True,
+        use_rotary_pos_emb=False,
+        autopad=True,
+    )
+    expected = theirs(q, k, v)
+    for backend in ("sdpa", "manual"):
+        torch.testing.assert_close(attention(q, k, v, backend=backend, window=window), expected)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest new tensor had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and not leaf._is_view():
+                self.elements = max(self.elements, leaf.numel())
+        return result
+
+
+def forward_and_backward(backend: str, length: int, window: int | None, packed: bool = False) -> None:
+    q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 1, length, 8).unbind())
+    ids = (torch.arange(length) // 300)[None] if packed else None
+    attention(q, k, v, backend=backend, window=window, document_ids=ids).sum().backward()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_windowed_memory_holds_no_square_of_the_length(backend, packed):
+    length, window = 2048, 64
+    with LargestTensor() as largest:
+        forward_and_backward(backend, length, window, packed)
+    assert largest.elements <= length * 2 * window < length**2 / 8
+
+
+def test_unwindowed_sdpa_holds_no_square_of_the_length_with_documents():
+    length = 2048
+    with LargestTensor() as largest:
+        forward_and_backward("sdpa", length, None, packed=True)
+    assert largest.elements <= 2 * 256 * length
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_windowed_work_grows_with_the_length_and_not_with_its_square(backend):
+    def flops(length: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            forward_and_backward(backend, length, 64)
+        return counter.get_total_flops()
+
+    assert 0 < flops(2048) <= 2.1 * flops(1024)
+
+
+def test_whole_sequence_in_reach_takes_the_code_path_of_no_window(monkeypatch):
+    monkeypatch.setattr(banded, "_Banded", None)
+    length = 300
+    q, k, v = torch.randn(3, 1, 1, length, 8).unbind()
+    expected = attention(q, k, v)
+    for window in (0, length, length + 1, 10 * length):
+        assert torch.equal(attention(q, k, v, window=window), expected)
