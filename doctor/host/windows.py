@@ -31,6 +31,10 @@ SW_HIDE = 0
 ERROR_CANCELLED = 1223
 WAIT_TIMEOUT = 0x102
 
+WIN_BUILTIN_ADMINISTRATORS = 26
+SECURITY_MAX_SID_SIZE = 68
+
+advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 shell32 = ctypes.WinDLL("shell32", use_last_error=True)
 user32 = ctypes.WinDLL("user32", use_last_error=True)
@@ -58,6 +62,16 @@ class ShellExecuteInfo(ctypes.Structure):
     )
 
 
+def _is_administrator() -> bool:
+    """Is the Administrators group enabled for this process? (`IsUserAnAdmin` asks the same, and is deprecated.)"""
+    group = ctypes.create_string_buffer(SECURITY_MAX_SID_SIZE)
+    size = wintypes.DWORD(len(group))
+    member = wintypes.BOOL()
+    advapi32.CreateWellKnownSid(WIN_BUILTIN_ADMINISTRATORS, None, group, ctypes.byref(size))
+    advapi32.CheckTokenMembership(None, group, ctypes.byref(member))
+    return bool(member.value)
+
+
 class WindowsHost(LiveHost):
     """A live Windows machine."""
 
@@ -73,7 +87,7 @@ class WindowsHost(LiveHost):
             os="windows",
             os_build=f"{version.major}.{version.minor}.{version.build}",
             architecture=self._architecture(),
-            elevated=bool(shell32.IsUserAnAdmin()),
+            elevated=_is_administrator(),
             wsl=False,
             ansi_code_page=kernel32.GetACP(),
             oem_code_page=kernel32.GetOEMCP(),

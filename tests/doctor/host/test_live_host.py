@@ -1,0 +1,104 @@
+"""This machine's identity, files and environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from doctor.host import Absent, ElevationRefused, Found, Host, RegistryValue, Unreadable
+
+WINDOWS = sys.platform == "win32"
+
+
+# -- identity
+
+
+def test_identity_agrees_with_what_python_says(host: Host) -> None:
+    identity = host.identity
+    assert identity.os == ("windows" if WINDOWS else "macos" if sys.platform == "darwin" else "linux")
+    assert identity.python == ".".join(map(str, sys.version_info[:3]))
+    assert identity.python_bits == (64 if sys.maxsize > 2**32 else 32)
+    assert identity.executable == sys.executable
+    assert Path(identity.home) == Path.home()
+    assert Path(identity.site_packages).is_dir()
+    assert identity.user and identity.host_name and identity.os_build[0].isdigit()
+    assert (identity.oem_code_page is None) == (not WINDOWS)
+
+
+def test_nothing_asks_the_platform_module() -> None:
+    """It queries WMI on Windows, which hangs or ends the process."""
+    for file in Path(__file__).parents[3].joinpath("doctor").rglob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        assert "import platform\n" not in source and "from platform " not in source, file
+
+
+# -- environment
+
+
+def test_variables_change_for_this_process_and_its_children(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIOS_TEST", raising=False)
+    host.set_variable("AIOS_TEST", "żółw")
+    assert host.variable("AIOS_TEST") == "żółw" and "AIOS_TEST" in host.variable_names("AIOS_")
+    code = "import os; print(os.environ['AIOS_TEST'])"
+    ran = host.run([sys.executable, "-c", code], 30)
+    assert isinstance(ran, Found) and ran.value.stdout == "żółw\n"
+    host.set_variable("AIOS_TEST", None)
+    host.set_variable("AIOS_TEST", None)
+    assert host.variable("AIOS_TEST") is None
+
+
+# -- files
+
+
+def test_files_are_written_read_and_removed(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "ż"
+    host.make_directory(str(folder))
+    host.make_directory(str(folder))
+    host.write_file(str(folder / "f"), b"\x00\xff")
+    assert host.read_file(str(folder / "f")) == Found(b"\x00\xff")
+    assert host.list_directory(str(folder)) == Found(("f",))
+    with pytest.raises(OSError):
+        host.remove_directory(str(folder))
+    host.write_file(str(folder / "f"), None)
+    host.remove_directory(str(folder))
+    assert host.list_directory(str(folder)) == Absent()
+    assert host.read_file(str(folder / "f")) == Absent()
+
+
+def test_what_is_no_folder_is_not_absent(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    assert isinstance(host.list_directory(str(file)), Unreadable)
+    assert isinstance(host.read_file(str(tmp_path)), Unreadable)
+
+
+def test_paths_that_no_system_allows_are_unreadable(host: Host, tmp_path: Path) -> None:
+    for path in ("relative", str(tmp_path / "nul\0byte")):
+        assert isinstance(host.read_file(path), Unreadable)
+        assert isinstance(host.list_directory(path), Unreadable)
+    with pytest.raises(OSError, match="not an absolute path"):
+        host.make_directory("relative")
+
+
+@pytest.mark.skipif(WINDOWS or os.geteuid() == 0, reason="needs an ordinary user of a POSIX system")
+def test_a_locked_folder_is_unreadable(host: Host, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    assert host.list_directory(str(locked)) == Unreadable("access denied")
+
+
+# -- what systems without a registry answer
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows has a registry")
+def test_a_system_without_registry_says_so(host: Host) -> None:
+    assert host.registry_value(r"HKCU\Environment", "TEMP") == Absent()
+    assert host.registry_subkeys(r"HKLM\SOFTWARE") == Absent()
+    with pytest.raises(OSError, match="no registry"):
+        host.set_registry_value(r"HKCU\Environment", "TEMP", RegistryValue(type="REG_SZ", value="x"))
+    assert isinstance(host.run_elevated(["x"], 1), ElevationRefused)
