@@ -136,7 +136,8 @@ def fix(
 @app.command()
 def undo(
     run: Annotated[
-        str | None, typer.Argument(help="Its folder's name. Default: the newest with changes.")
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Its folder's name. Default: the newest with changes."),
     ] = None,
 ) -> None:
     """Put back what a fix changed."""
@@ -161,7 +162,7 @@ def undo(
 
 
 @app.command()
-def record(file: Annotated[Path, typer.Argument(help="Where to write it.")]) -> None:
+def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")]) -> None:
     """Save what the doctor sees on this machine, without personal data, for `aios doctor --machine FILE`."""
     recorder = Recorder(live_host())
     with _progress() as on_progress:

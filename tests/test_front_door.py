@@ -1,0 +1,53 @@
+"""`aios` itself: it lists the commands and loads only the one that is called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT, timeout=60
+    )
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The top-level packages that `aios ARGUMENTS` imports."""
+    done = python("-X", "importtime", "aios.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_help_lists_every_command_without_loading_one() -> None:
+    done = python("aios.py", "--help")
+    assert all(name in done.stdout for name in ("doctor", "train", "generate"))
+    assert not {"doctor", "trainer", "torch", "pydantic", "yaml"} & imported_by("--help")
+
+
+@pytest.mark.parametrize("arguments", [["doctor", "--help"], ["doctor", "fix", "--help"], ["--version"]])
+def test_the_doctor_loads_neither_torch_nor_the_trainer(arguments) -> None:
+    assert not {"torch", "trainer", "transformers", "numpy"} & imported_by(*arguments)
+
+
+def test_version() -> None:
+    done = python("aios.py", "--version")
+    assert done.stdout.startswith("aios ")
+    assert len(done.stdout.split()) == 2
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    done = python("aios.py", "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nonsense" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"]])
+def test_there_are_no_completion_options(arguments) -> None:
+    assert "completion" not in python("aios.py", *arguments).stdout
