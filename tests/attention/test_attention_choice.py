@@ -1,0 +1,159 @@
+"""The choice of a backend, as pure data: no GPU, no package, no torch kernel is touched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from doctor.capability import BackendCapability, Capability, Features, Fingerprint
+from trainer.attention.choice import decide
+from trainer.attention.request import AttentionRequest
+
+GPU = AttentionRequest("cuda:0", "bfloat16", 64, 8, 8, window=512)
+CPU = replace(GPU, device="cpu", dtype="float32")
+ALL = Features(window=True, packed=True, gqa=True, dropout=True)
+HALF = ("float16", "bfloat16")
+
+
+def proven(devices=("cuda:0",), dtypes=HALF, features=ALL, **others) -> BackendCapability:
+    return BackendCapability(status="available", devices=devices, dtypes=dtypes, features=features, **others)
+
+
+def refused(*reasons: str, status="unavailable") -> BackendCapability:
+    return BackendCapability(status=status, reasons=reasons)
+
+
+TORCH = proven(("cpu", "cuda:0"), ("float32", *HALF))
+FULL = {
+    "flash_attn_2": proven(max_head_dim=256),
+    "xformers": proven(dtypes=("float32", *HALF)),
+    "sdpa": TORCH,
+    "manual": TORCH,
+}
+BARE = {
+    **FULL,
+    "flash_attn_2": refused("flash-attn package not installed"),
+    "xformers": refused("xformers package not installed"),
+}
+
+
+def capability(backends: dict[str, BackendCapability]) -> Capability:
+    return Capability(
+        written_at="2026-11-21T00:00:00Z",
+        aios_version="0",
+        fingerprint=Fingerprint(
+            python="3.12.4",
+            platform="win_amd64",
+            torch="2.13.0",
+            cuda=None,
+            driver=None,
+            flash_attn=None,
+            xformers=None,
+            triton=None,
+            gpus=(),
+        ),
+        devices=(),
+        backends=backends,
+        recommended={},
+    )
+
+
+TABLE = [
+    # asked for, of what, with what proven, chosen, rejected on the way
+    ("auto", GPU, FULL, "flash_attn_2", {}),
+    ("flash_attn_2", GPU, FULL, "flash_attn_2", {}),
+    ("xformers", GPU, FULL, "xformers", {}),
+    ("sdpa", GPU, FULL, "sdpa", {}),
+    ("manual", GPU, FULL, "manual", {}),
+    ("auto", GPU, BARE, "sdpa", {"flash_attn_2": "flash-attn package not inst", "xformers": "xformers package not"}),
+    ("xformers", GPU, BARE, "sdpa", {"xformers": "xformers package not installed"}),
+    ("auto", CPU, FULL, "sdpa", {"flash_attn_2": "needs an NVIDIA GPU", "xformers": "needs an NVIDIA GPU"}),
+    ("auto", replace(GPU, dtype="float32"), FULL, "xformers", {"flash_attn_2": "float16 and bfloat16, not in float32"}),
+    ("auto", replace(GPU, head_dim=288), FULL, "xformers", {"flash_attn_2": "up to 256 wide, not 288"}),
+    ("flash_attn_2", replace(GPU, head_dim=260), FULL, "sdpa", {"flash_attn_2": "256", "xformers": "8 divides"}),
+    ("flash_attn_2", replace(GPU, device="cuda:1"), FULL, "manual", {
+        "flash_attn_2": "not proven on cuda:1, only on cuda:0",
+        "xformers": "not proven on cuda:1",
+        "sdpa": "not proven on cuda:1, only on cpu, cuda:0",
+    }),
+    ("auto", replace(GPU, device="cuda"), FULL, "flash_attn_2", {}),
+    ("auto", GPU, {**FULL, "flash_attn_2": proven(dtypes=("float16",))}, "xformers", {
+        "flash_attn_2": "not proven in bfloat16, only in float16",
+    }),
+    ("auto", GPU, {**FULL, "flash_attn_2": refused(status="unknown")}, "xformers", {"flash_attn_2": "unknown here"}),
+    ("auto", GPU, {**FULL, "flash_attn_2": refused("exit code 0xc0000005")}, "xformers", {
+        "flash_attn_2": "exit code 0xc0000005",
+    }),
+    ("auto", GPU, None, "sdpa", {"flash_attn_2": "not proven on this machine", "xformers": "not proven"}),
+    ("auto", CPU, None, "sdpa", {"flash_attn_2": "needs an NVIDIA GPU", "xformers": "needs an NVIDIA GPU"}),
+    ("sdpa", CPU, {**FULL, "sdpa": refused("off")}, "manual", {"sdpa": "off"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("requested", "request_", "backends", "chosen", "rejected"), TABLE)
+def test_first_backend_that_was_proven_and_serves(requested, request_, backends, chosen, rejected):
+    decision = decide(requested, request_, None if backends is None else capability(backends))
+    assert decision.backend == chosen
+    assert decision.fell_back is (requested not in ("auto", chosen))
+    reasons = {backend: "; ".join(said) for backend, said in decision.rejections}
+    assert list(reasons) == list(rejected)
+    for backend, part in rejected.items():
+        assert part in reasons[backend]
+
+
+@pytest.mark.parametrize(
+    ("feature", "needing"),
+    [
+        ("window", GPU),
+        ("packed", replace(GPU, window=None, packed=True)),
+        ("gqa", replace(GPU, window=None, key_heads=2)),
+        ("dropout", replace(GPU, window=None, dropout=0.1)),
+    ],
+)
+def test_feature_that_failed_its_proof_is_not_used(feature, needing):
+    lame = capability({**FULL, "flash_attn_2": proven(features=ALL.model_copy(update={feature: False}))})
+    decision = decide("auto", needing, lame)
+    assert decision.backend == "xformers"
+    assert decision.rejections == (("flash_attn_2", (f"failed its proof with {feature}",)),)
+    without = AttentionRequest("cuda:0", "bfloat16", 64, 8, 8)
+    assert decide("auto", without, lame).backend == "flash_attn_2"
+
+
+def test_unknown_name_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match="'flash'; one of auto, flash_attn_2, xformers, sdpa, manual"):
+        decide("flash", GPU, None)
+
+
+def test_log_has_the_wording_of_the_seeds():
+    plain = replace(GPU, window=None)
+    without_xformers = capability({**BARE, "xformers": FULL["sdpa"].model_copy(update={"devices": ()})})
+    lines = decide("flash_attn_2", plain, without_xformers).log_lines()
+    assert lines[0] == (
+        "WARNING: flash_attn_2 requested but flash-attn package not installed. "
+        "Falling back to 'sdpa' (PyTorch SDPA (FlashAttention-1, standard))"
+    )
+    assert lines[-1] == "INFO: Attention backend: PyTorch SDPA (FlashAttention-1, standard)"
+    assert decide("auto", plain, capability(FULL)).log_lines() == [
+        "INFO: Attention backend: FlashAttention-2 (explicit, fastest)"
+    ]
+
+
+def test_log_of_auto_says_what_is_not_used_and_warns_of_nothing():
+    lines = decide("auto", CPU, capability(BARE)).log_lines()
+    assert [line.split(":")[0] for line in lines] == ["INFO"] * 3
+    assert lines[0] == "INFO: flash_attn_2 not used: flash-attn package not installed"
+    assert lines[2].startswith("INFO: Attention backend: PyTorch SDPA (banded")
+
+
+def test_decision_is_plain_json():
+    decision = decide("auto", CPU, capability(BARE))
+    assert json.loads(json.dumps(decision.to_json())) == {
+        "backend": "sdpa",
+        "requested": "auto",
+        "rejections": [
+            {"backend": "flash_attn_2", "reasons": ["flash-attn package not installed"]},
+            {"backend": "xformers", "reasons": ["xformers package not installed"]},
+        ],
+    }
