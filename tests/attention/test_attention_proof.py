@@ -38,7 +38,11 @@ def test_child_process_prints_one_json_line():
     )
     backend, devices = answer(done.stdout)
     assert done.stdout.count("\n") == 1 and done.stderr == ""
-    assert backend.status == "available" and backend.version == importlib.metadata.version("torch") and backend.reasons == ()
+    assert (
+        backend.status == "available"
+        and backend.version == importlib.metadata.version("torch")
+        and backend.reasons == ()
+    )
     assert "cpu" in backend.devices and backend.dtypes == ("float32", "float16", "bfloat16")
     assert backend.implementations == ("causal", "dense", "banded")
     assert all(backend.features.model_dump().values())

@@ -1,0 +1,235 @@
+"""transformers models on our attention give what they give on transformers' own eager attention."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import (
+    AutoModelForCausalLM,
+    DynamicCache,
+    Gemma2Config,
+    GPT2Config,
+    Llama4TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    StaticCache,
+)
+
+from trainer.attention.huggingface import attach, window_of
+
+SMALL = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 2,
+    "intermediate_size": 40,
+    "max_position_embeddings": 256,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": None,
+}
+WINDOW = 11
+
+
+def gpt2(**changes):
+    return GPT2Config(
+        vocab_size=61,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=256,
+        bos_token_id=0,
+        eos_token_id=0,
+        **changes,
+    )
+
+
+CONFIGS = {
+    "gpt2": gpt2,
+    "gpt2, scaled by layer": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
+    "llama": lambda: LlamaConfig(**SMALL),
+    "mistral": lambda: MistralConfig(**SMALL, sliding_window=WINDOW),
+}
+
+
+def build(config, **attached):
+    """A model with weights that depend on the config alone; on our attention where `attached` says how."""
+    if attached:
+        attach(config, **attached)
+    else:
+        config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).double().eval()
+
+
+def dense_mask(length, window=None, ids=None):
+    """(B, 1, S, S): what eager attention adds to the scores for the definition's table."""
+    i, j = torch.arange(length)[:, None], torch.arange(length)
+    sees = (j <= i) & (i - j < (window or length))
+    if ids is not None:
+        sees = sees & (ids[:, :, None] == ids[:, None, :])
+    return torch.zeros(sees.shape).double().masked_fill(~sees, -1e9).view(-1, 1, length, length)
+
+
+def tokens(batch=2, length=150):
+    return torch.randint(1, 61, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+def loss_and_gradients(model, inputs, **options):
+    result = model(inputs, labels=inputs, use_cache=False, **options)
+    model.zero_grad()
+    result.loss.backward()
+    return result.logits.detach(), {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "manual"])
+@pytest.mark.parametrize("window", [None, 7, 100])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_and_gradients_are_those_of_eager_attention(name, window, backend):
+    inputs = tokens()
+    ours = loss_and_gradients(build(CONFIGS[name](), backend=backend, window=window), inputs)
+    eager = build(CONFIGS[name]())
+    own = getattr(eager.config, "sliding_window", None)
+    smaller = min((w for w in (window, own) if w), default=None)
+    theirs = loss_and_gradients(eager, inputs, attention_mask=dense_mask(150, smaller))
+    torch.testing.assert_close(ours, theirs)
+    if window is None:
+        torch.testing.assert_close(ours, loss_and_gradients(eager, inputs))
+
+
+@pytest.mark.parametrize("window", [None, 20])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_documents_are_passed_through_the_model(name, window):
+    inputs = tokens()
+    ids = (torch.arange(150) // 40).expand(2, -1)
+    model, eager = build(CONFIGS[name](), backend="sdpa", window=window), build(CONFIGS[name]())
+    smaller = min((w for w in (window, getattr(eager.config, "sliding_window", None)) if w), default=None)
+    ours = loss_and_gradients(model, inputs, document_ids=ids)
+    theirs = loss_and_gradients(eager, inputs, attention_mask=dense_mask(150, smaller, ids))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_activation_checkpointing_changes_nothing(name):
+    inputs, ids = tokens(), (torch.arange(150) // 40).expand(2, -1)
+    config = CONFIGS[name]()
+    for dropout in ("attn_pdrop", "resid_pdrop", "embd_pdrop", "attention_dropout"):
+        if hasattr(config, dropout):
+            setattr(config, dropout, 0.1)
+    model = build(config, backend="sdpa", window=9).train()
+    torch.manual_seed(2)
+    plain = loss_and_gradients(model, inputs, document_ids=ids)
+    model.activation_checkpointing_enable()
+    torch.manual_seed(2)
+    torch.testing.assert_close(loss_and_gradients(model, inputs, document_ids=ids), plain)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_cached_generation_is_full_recomputation(name, window):
+    model = build(CONFIGS[name](), backend="sdpa", window=window)
+    prompt = tokens(length=6)
+    options = {"max_new_tokens": 30, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    cached = model.generate(prompt, use_cache=True, **options)
+    assert torch.equal(cached, model.generate(prompt, use_cache=False, **options))
+    with torch.no_grad():
+        whole = model(cached, use_cache=False).logits
+        cache = DynamicCache(config=model.config)
+        pieces = [model(part, past_key_values=cache).logits for part in cached.split([6, 1, 9, 20], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
+
+
+def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
+    model = build(gpt2(), backend="sdpa", window=9)
+    names = set(model.state_dict())
+    assert names == set(build(gpt2()).state_dict())
+    model.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert saved["aios_window"] == 9
+    assert not any("aios" in str(value) or value == "sdpa" for value in saved.values())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64).eval()
+    assert window_of(again.config) == 9
+    attach(again.config, backend="manual", window=window_of(again.config))
+    torch.testing.assert_close(again(tokens()).logits, model(tokens()).logits)
+
+
+def test_no_window_says_so():
+    assert window_of(gpt2()) is None
+    config = gpt2()
+    attach(config, window=0)
+    assert window_of(config) is None
+
+
+class NoSquare(TorchDispatchMode):
+    """Fails on any tensor with two dimensions of the sequence's length."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            assert list(result.shape).count(777) < 2, f"{func} made {tuple(result.shape)}"
+        return result
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_square_mask_is_made(name):
+    config = CONFIGS[name]()
+    config.max_position_embeddings = 777
+    model = build(config, backend="sdpa", window=50)
+    inputs = tokens(batch=1, length=777)
+    with NoSquare():
+        model(inputs, labels=inputs, attention_mask=torch.ones_like(inputs)).loss.backward()
+
+
+def test_padding_on_the_right_changes_no_real_token():
+    model = build(gpt2(), backend="sdpa", window=5)
+    inputs = tokens(batch=2, length=12)
+    padding = torch.ones_like(inputs)
+    padding[1, 8:] = 0
+    with torch.no_grad():
+        padded = model(inputs, attention_mask=padding).logits[1, :8]
+        torch.testing.assert_close(padded, model(inputs[1:, :8]).logits[0])
+
+
+@pytest.mark.parametrize("kept", [[0, 0, 1, 1, 1], [1, 1, 0, 1, 1]])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padding_that_tokens_would_see_is_refused(name, kept):
+    model = build(CONFIGS[name](), backend="sdpa")
+    with pytest.raises(ValueError, match="padding in front of or between tokens"):
+        model.generate(tokens(1, 5), attention_mask=torch.tensor([kept]), max_new_tokens=2, pad_token_id=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"attention_mask": torch.ones(1, 1, 8, 8)}, "a ready-made attention mask is not supported"),
+        ({"position_ids": (torch.arange(8) % 4)[None], "use_cache": False}, "pass document_ids"),
+    ],
+)
+def test_other_masks_are_refused_and_not_dropped(options, says):
+    with pytest.raises(ValueError, match=says):
+        build(gpt2(), backend="sdpa")(tokens(1, 8), **options)
+
+
+def test_static_cache_is_refused():
+    model = build(CONFIGS["llama"](), backend="sdpa")
+    with torch.no_grad(), pytest.raises(ValueError, match="default"):
+        model(tokens(1, 5), past_key_values=StaticCache(config=model.config, max_cache_len=20))
+
+
+def test_models_that_attend_otherwise_are_refused():
+    with pytest.raises(ValueError, match="attend in chunks"):
+        attach(Llama4TextConfig(num_hidden_layers=2))
+    model = build(Gemma2Config(**SMALL, head_dim=8, attn_logit_softcapping=50.0), backend="sdpa")
+    with pytest.raises(ValueError, match="attention with softcap is not supported"):
+        model(tokens(1, 5))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="window must not be negative"):
+        attach(gpt2(), window=-2)
+    with pytest.raises(ValueError, match="unknown attention backend 'eager'"):
+        attach(gpt2(), backend="eager")
