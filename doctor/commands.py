@@ -3,60 +3,60 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from doctor import capability
-from doctor.assembly import assemble, has_proofs
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
-from doctor.diagnosis import Diagnosis, diagnose
+from doctor.diagnosis import Progress, diagnose
 from doctor.elevated import apply_elevated, undo_elevated
+from doctor.examination import Subject, examine
 from doctor.executor import undo as undo_run
-from doctor.fixing import FixRun, carry_out, keep_report, newest_standing_run, run_names
+from doctor.fixing import carry_out, keep_report, newest_standing_run, run_names
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
-from doctor.journal import Outcome
-from doctor.models import Finding, Report
+from doctor.models import Report
 from doctor.plan import Plan, make_plan
-from doctor.report.build import FINDINGS, FIX_FAILED, exit_status, make_report, to_json
+from doctor.report.build import FINDINGS, FIX_FAILED, after_fix, exit_status, to_json
+from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer, print_report
 from doctor.report.markdown import to_markdown
 from doctor.state import runs_folder, write_atomically
-
-Format = Literal["console", "json", "markdown"]
 
 app = typer.Typer(invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
-class Examination:
-    """One call of the doctor: what it looks at, and how it talks."""
+class Output:
+    """How this call talks. stdout is for the report; at a console also for what leads to it."""
 
-    host: Host
-    checks: tuple[Check, ...]
-    recorded: bool = False
-    timeout: float | None = None
-    capability_file: Path | None = None
-    format: Format = "console"
+    format: Literal["console", "json", "markdown"] = "console"
     ascii: bool = False
     verbose: bool = False
-    strict: bool = False
 
     @property
     def printer(self) -> Printer:
-        """For all that is not the report: beside it at a console, else out of its way."""
+        """For all that is not the report."""
         return Printer(sys.stdout if self.format == "console" else sys.stderr, self.ascii)
+
+    def show(self, report: Report) -> None:
+        """Print the report."""
+        if self.format == "json":
+            sys.stdout.write(to_json(report))
+        elif self.format == "markdown":
+            sys.stdout.write(to_markdown(report))
+        else:
+            groups = {check.id: check.group for check in CHECKS}
+            print_report(report, groups, self.printer, self.verbose)
 
 
 @app.callback(
@@ -99,45 +99,41 @@ def doctor(
         raise typer.BadParameter("a recorded machine gives no capability file for this one")
     if machine and fix and not dry_run:
         raise typer.BadParameter("a recorded machine can only be fixed with --dry-run")
-    examination = Examination(
-        host=_recorded(machine) if machine else live_host(),
-        checks=_select(only, skip),
-        recorded=machine is not None,
-        timeout=timeout,
-        capability_file=capability_file,
-        format="json" if json else "markdown" if markdown else "console",
-        ascii=ascii,
-        verbose=verbose,
-        strict=strict,
-    )
+    host = _recorded(machine) if machine else live_host()
+    subject = Subject(host, _select(only, skip), timeout, recorded=machine is not None)
+    output = Output("json" if json else "markdown" if markdown else "console", ascii, verbose)
+    with _progress() as on_progress:
+        examination = examine(subject, capability_file, on_progress)
+    if examination.trouble:
+        Printer(sys.stderr).line(examination.trouble)
     if fix:
-        _fix(examination, named=False, unsafe=False, yes=yes, dry_run=dry_run)
-    started_at, diagnosis = _diagnose(examination)
-    written, saved = _write_capability(examination, diagnosis)
-    report = _report(examination, started_at, diagnosis.findings, written)
-    _print(examination, report)
-    raise typer.Exit(exit_status(report, strict=strict) if saved else FINDINGS)
+        _fix(subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict)
+    output.show(examination.report)
+    raise typer.Exit(FINDINGS if examination.trouble else exit_status(examination.report, strict=strict))
 
 
 @app.command()
 def fix(
     checks: Annotated[
-        list[str] | None, typer.Argument(metavar="[CHECK]...", help="All if none is named.")
+        list[str] | None, typer.Argument(metavar="CHECK...", help="All if none is named.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and stop.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Also what may not be right everywhere.")] = False,
 ) -> None:
     """Show what would be changed, ask, change it, and check again."""
-    examination = Examination(host=live_host(), checks=_select(checks, None))
-    _fix(examination, named=bool(checks), unsafe=unsafe, yes=yes, dry_run=dry_run)
+    subject = Subject(live_host(), _select(checks, None))
+    with _progress() as on_progress:
+        report = examine(subject, on_progress=on_progress).report
+    named = [check.id for check in subject.checks] if checks else []
+    _fix(subject, report, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
 
 
 @app.command()
 def undo(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Its folder's name. Default: the newest with changes."),
+        typer.Argument(metavar="RUN", help="Its folder's name. Default: the newest with changes."),
     ] = None,
 ) -> None:
     """Put back what a fix changed."""
@@ -154,7 +150,7 @@ def undo(
         folder = runs_folder(host) / run
     printer.line(f"Undoing {folder.name}:")
     outcomes = undo_run(folder, host)
-    _print_outcomes(printer, outcomes)
+    print_outcomes(printer, outcomes)
     if not outcomes:
         printer.line("There is nothing left to undo in it.")
     if not all(outcome.stands for outcome in outcomes):
@@ -215,20 +211,16 @@ def _recorded(file: Path) -> Host:
 
 def _select(only: Sequence[str] | None, skip: Sequence[str] | None) -> tuple[Check, ...]:
     try:
-        return select(only or (), skip or ())
+        selected = select(only or (), skip or ())
     except UnknownCheckError as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def _diagnose(examination: Examination) -> tuple[float, Diagnosis]:
-    """The time when it began, in seconds, and what was found."""
-    started_at = time.time()
-    with _progress() as on_progress:
-        return started_at, diagnose(examination.host, examination.checks, examination.timeout, on_progress)
+    if not selected:
+        raise typer.BadParameter("--only and --skip leave no check")
+    return selected
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
+def _progress() -> Iterator[Progress | None]:
     """On stderr, and only where that is a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -237,115 +229,55 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: status.update(f"Looking: {done} of {total}")
 
 
-def _report(
-    examination: Examination,
-    started_at: float,
-    findings: Sequence[Finding],
-    capability_file: Path | None = None,
-    pending_restart: bool = False,
-) -> Report:
-    return make_report(
-        examination.host.identity,
-        findings,
-        started_at=datetime.fromtimestamp(started_at, timezone.utc),
-        duration_seconds=time.time() - started_at,
-        recorded=examination.recorded,
-        capability_file=str(capability_file) if capability_file else None,
-        pending_restart=pending_restart,
-    )
-
-
-def _print(examination: Examination, report: Report) -> None:
-    if examination.format == "json":
-        sys.stdout.write(to_json(report))
-    elif examination.format == "markdown":
-        sys.stdout.write(to_markdown(report))
+def _fix(
+    subject: Subject,
+    report: Report,
+    output: Output,
+    *,
+    yes: bool,
+    dry_run: bool,
+    named: Sequence[str] = (),
+    unsafe: bool = False,
+    strict: bool = False,
+) -> NoReturn:
+    """Plan, show, ask, apply, verify, report; ends the command."""
+    printer = output.printer
+    plan = make_plan(report.findings, only=named, unsafe=unsafe)
+    print_plan(printer, plan, elevated=subject.host.identity.elevated)
+    wanted = plan.fixes and not dry_run
+    if wanted and (yes or _confirmed(printer)):
+        status = _apply(plan, subject, report, output, strict)
     else:
-        groups = {check.id: check.group for check in CHECKS}
-        print_report(report, groups, Printer(sys.stdout, examination.ascii), examination.verbose)
-
-
-def _write_capability(examination: Examination, diagnosis: Diagnosis) -> tuple[Path | None, bool]:
-    """Where the capability was written, None if it was not due; and whether all went well."""
-    host = examination.host
-    if examination.recorded or not has_proofs(diagnosis.facts):
-        return None, True
-    proven = assemble(diagnosis.facts, capability.fingerprint(host), datetime.now(timezone.utc))
-    path = capability.default_path(examination.capability_file, host)
-    try:
-        capability.write(path, proven)
-    except OSError as error:
-        Printer(sys.stderr).line(f"Cannot write the capability file {path}: {error.strerror or error}")
-        return None, False
-    return path, True
-
-
-def _fix(examination: Examination, *, named: bool, unsafe: bool, yes: bool, dry_run: bool) -> None:
-    """Diagnose, plan, ask, apply, verify, report; ends the command."""
-    started_at, diagnosis = _diagnose(examination)
-    written, _ = _write_capability(examination, diagnosis)
-    findings, host, printer = diagnosis.findings, examination.host, examination.printer
-    plan = make_plan(
-        findings, only=[check.id for check in examination.checks] if named else None, unsafe=unsafe
-    )
-    _print_plan(printer, plan, elevated=host.identity.elevated)
-    report = _report(examination, started_at, findings, written)
-    status = exit_status(report, strict=examination.strict)
-    run: FixRun | None = None
-    if plan.fixes and not dry_run:
-        if yes or _confirmed(printer):
-            try:
-                run = carry_out(plan, findings, examination.checks, host, datetime.now(timezone.utc))
-            except OSError as error:
-                printer.line(f"Nothing was changed: no run can be recorded in {runs_folder(host)} ({error})")
-                raise typer.Exit(FIX_FAILED) from error
-            _print_outcomes(printer, run.outcomes)
-            report = _report(examination, started_at, run.findings, written, run.pending_restart)
-            keep_report(run, report)
-            status = exit_status(report, strict=examination.strict, fix_failed=run.failed)
-        else:
-            status = FINDINGS
-    if run or examination.format != "console":
-        _print(examination, report)
+        status = FINDINGS if wanted else exit_status(report, strict=strict)
+        if output.format != "console":
+            output.show(report)
     raise typer.Exit(status)
 
 
-def _print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
-    for planned in plan.fixes:
-        asks = any(step.needs_elevation for step in planned.fix.actions) and not elevated
-        printer.line(
-            (planned.fix.id, "bold"),
-            f" for {', '.join(planned.checks)}",
-            " (asks for administrator rights)" if asks else "",
-        )
-        for action in planned.fix.actions:
-            printer.line(f"  {printer.glyphs.arrow} {action.describe()}")
-        for command in planned.fix.commands:
-            printer.line((f"  by hand: {command}", "dim"))
-    for left in plan.left:
-        printer.line((left.check, "bold"), f" stays open, {left.reason}")
-        for command in left.commands:
-            printer.line((f"  by hand: {command}", "dim"))
-    if not plan.fixes:
-        printer.line("There is nothing that the doctor would fix.")
+def _apply(plan: Plan, subject: Subject, report: Report, output: Output, strict: bool) -> int:
+    printer = output.printer
+    try:
+        run = carry_out(plan, report.findings, subject, datetime.now(timezone.utc))
+    except OSError as error:
+        printer.line(f"Nothing was changed: no run can be recorded in {runs_folder(subject.host)} ({error})")
+        return FIX_FAILED
+    print_outcomes(printer, run.outcomes)
+    after = after_fix(report, run.findings, run.pending_restart)
+    try:
+        keep_report(run, after)
+    except OSError as error:
+        printer.line(f"The report could not be kept in {run.folder} ({error})")
+    output.show(after)
+    return exit_status(after, strict=strict, fix_failed=run.failed)
 
 
 def _confirmed(printer: Printer) -> bool:
     if not (sys.stdin and sys.stdin.isatty()):
         printer.line("Nothing was changed: there is no terminal to ask on. --yes answers for scripts.")
         return False
-    printer.console.print("Apply? [y/N] ", end="")
+    sys.stderr.write("Apply? [y/N] ")
+    sys.stderr.flush()
     agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
     if not agreed:
         printer.line("Nothing was changed.")
     return agreed
-
-
-def _print_outcomes(printer: Printer, outcomes: Sequence[Outcome]) -> None:
-    signs = printer.glyphs.status
-    for outcome in outcomes:
-        sign, colour = (signs["ok"], "green") if outcome.stands else (signs["error"], "bold red")
-        note = (
-            outcome.reason if not outcome.stands else "already so" if outcome.result == "already so" else ""
-        )
-        printer.line((sign, colour), f" {outcome.step.action.describe()}", f": {note}" if note else "")

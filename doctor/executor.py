@@ -50,12 +50,16 @@ def _apply(step: Step, host: Host, journal: Journal) -> Outcome:
         return Outcome(step=step, result="failed", reason=f"its present state cannot be read: {error}")
     if before == step.action.state:
         return Outcome(step=step, result="already so")
-    journal.intend(step, step.action.inverse(before))
-    if failure := _change(step, host):
-        journal.failed(step, failure)
-        return Outcome(step=step, result="failed", reason=failure)
-    journal.done(step)
-    return Outcome(step=step, result="applied")
+    try:
+        journal.intend(step, step.action.inverse(before))
+        failure = _change(step, host)
+        if failure:
+            journal.failed(step, failure)
+        else:
+            journal.done(step)
+    except OSError as error:
+        failure = f"the journal cannot be written: {error}"
+    return Outcome(step=step, result="failed" if failure else "applied", reason=failure or "")
 
 
 def _change(step: Step, host: Host) -> str | None:
@@ -109,13 +113,15 @@ def _put_back(entry: Entry, host: Host, journal: Journal) -> Outcome:
         now = back.action.read(host)
     except UnreadableStateError as error:
         return Outcome(step=back, result="failed", reason=f"its present state cannot be read: {error}")
-    if now == back.action.state:
-        journal.undone(back)
-        return Outcome(step=back, result="already so")
-    if now != left:
+    if now not in (left, back.action.state):
         reason = f"someone else changed it since: the run left it {show(left)}, now it is {show(now)}"
         return Outcome(step=back, result="refused", reason=reason)
-    if failure := _change(back, host):
+    failure = _change(back, host) if now == left else None
+    try:
+        if not failure:
+            journal.undone(back)
+    except OSError as error:
+        failure = f"the journal cannot be written: {error}"
+    if failure:
         return Outcome(step=back, result="failed", reason=failure)
-    journal.undone(back)
-    return Outcome(step=back, result="applied")
+    return Outcome(step=back, result="applied" if now == left else "already so")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from doctor.check import Check
 from doctor.diagnosis import diagnose
+from doctor.examination import Subject
 from doctor.executor import execute, standing
 from doctor.host import Host
 from doctor.journal import Outcome
@@ -31,17 +31,20 @@ class FixRun:
     pending_restart: bool
 
 
-def carry_out(
-    plan: Plan, findings: Sequence[Finding], checks: Sequence[Check], host: Host, now: datetime
-) -> FixRun:
-    """Apply `plan`, made from `findings`, and verify it by `checks`. Raises OSError where no run can be recorded."""
+def carry_out(plan: Plan, findings: Sequence[Finding], subject: Subject, now: datetime) -> FixRun:
+    """Apply `plan`, made from `findings`, and verify it by the same checks.
+
+    Raises OSError where no run can be recorded: then nothing was changed.
+    """
+    host = subject.host
     folder = new_run_folder(host, now)
     shown = {"schema_version": 1, "hash": plan.hash, **plan.model_dump(mode="json")}
     write_atomically(folder / "plan.json", (json.dumps(shown, indent=2) + "\n").encode())
     outcomes = execute(plan, host, folder)
 
     planned = {check for planned in plan.fixes for check in planned.checks}
-    again = diagnose(host, [check for check in checks if check.id in planned]).findings
+    concerned = [check for check in subject.checks if check.id in planned]
+    again = diagnose(host, concerned, subject.timeout).findings
     verified = {finding.check: finding for finding in again}
     open_still = {finding.check for finding in again if finding.status in OPEN}
 

@@ -23,6 +23,7 @@ class Leftover(Frozen):
 
     check: str
     reason: str
+    hint: str
     commands: tuple[str, ...]
 
 
@@ -60,34 +61,34 @@ class Plan(Frozen):
         return hash_of(self.steps)
 
 
-def make_plan(findings: Sequence[Finding], only: Collection[str] | None = None, unsafe: bool = False) -> Plan:
+def make_plan(findings: Sequence[Finding], only: Collection[str] = (), unsafe: bool = False) -> Plan:
     """Plan the fixes of the open findings.
 
     Args:
         findings: of a diagnosis.
-        only: the checks that were named; all if None. A named check's fix may be unsafe.
+        only: the checks that were named; all if none is. A named check's fix may be unsafe.
         unsafe: take the fixes that are not safe, too.
     """
     fixes: dict[str, PlannedFix] = {}
     left: list[Leftover] = []
     for finding in findings:
         fix = finding.fix
-        if finding.status not in ("error", "warning", "info") or (
-            only is not None and finding.check not in only
-        ):
+        if finding.status not in ("error", "warning", "info") or (only and finding.check not in only):
             continue
         if fix is None or fix.applicability == "manual" or not fix.actions:
             if finding.status != "info":
-                left.append(
-                    Leftover(check=finding.check, reason="by hand", commands=fix.commands if fix else ())
-                )
-        elif fix.applicability == "unsafe" and not (unsafe or only is not None):
-            reason = f"not safe in every case: aios doctor fix {finding.check}"
-            left.append(Leftover(check=finding.check, reason=reason, commands=fix.commands))
+                left.append(_leave(finding, "by hand"))
+        elif fix.applicability == "unsafe" and not (unsafe or only):
+            left.append(_leave(finding, f"not safe in every case: aios doctor fix {finding.check}"))
         else:
             same = fixes.get(fix.id, PlannedFix(checks=(), fix=fix))
             fixes[fix.id] = PlannedFix(checks=(*same.checks, finding.check), fix=same.fix)
     return Plan(fixes=tuple(fixes.values()), left=tuple(left))
+
+
+def _leave(finding: Finding, reason: str) -> Leftover:
+    commands = finding.fix.commands if finding.fix else ()
+    return Leftover(check=finding.check, reason=reason, hint=finding.hint, commands=commands)
 
 
 def hash_of(steps: Sequence[Step]) -> str:

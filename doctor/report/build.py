@@ -22,7 +22,6 @@ def make_report(
     duration_seconds: float,
     recorded: bool,
     capability_file: str | None = None,
-    pending_restart: bool = False,
 ) -> Report:
     """The report of one run. `started_at` is in UTC."""
     return Report(
@@ -38,10 +37,19 @@ def make_report(
             recorded=recorded,
         ),
         findings=tuple(findings),
-        summary=Summary.model_validate(Counter(finding.status for finding in findings)),
+        summary=_count(findings),
         capability_file=capability_file,
-        pending_restart=pending_restart,
     )
+
+
+def after_fix(report: Report, findings: Sequence[Finding], pending_restart: bool) -> Report:
+    """The report of the same run with the findings as they are after its fixes."""
+    update = {"findings": tuple(findings), "summary": _count(findings), "pending_restart": pending_restart}
+    return report.model_copy(update=update)
+
+
+def _count(findings: Sequence[Finding]) -> Summary:
+    return Summary.model_validate(Counter(finding.status for finding in findings))
 
 
 def rfc_3339(moment: datetime) -> str:

@@ -153,3 +153,22 @@ def test_a_run_that_was_killed_in_the_middle_is_judged_by_the_real_state(
 
     execute(plan_for(host, LONG_PATHS), host, run_folder)  # or it is finished instead
     assert enable_long_paths().is_already_so(host)
+
+
+def test_what_someone_else_put_back_needs_no_undo_any_more(machine, run_folder) -> None:
+    host = machine()
+    execute(plan_for(host, LONG_PATHS), host, run_folder)
+    host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", None)
+    assert results(undo(run_folder, host)) == ["already so"]
+    assert standing(run_folder, host) == ()
+
+
+def test_nothing_is_changed_that_cannot_be_journalled(machine, run_folder) -> None:
+    host = machine()
+    before = host.machine
+    plan = plan_for(host, LONG_PATHS)
+    (run_folder / ACTIONS).mkdir()  # as good as a full disk
+    (outcome,) = execute(plan, host, run_folder)
+    assert outcome.result == "failed"
+    assert "the journal cannot be written" in outcome.reason
+    assert host.machine == before

@@ -12,7 +12,7 @@ from pretended import LONG_PATHS, TEMP_DIR, identity
 
 from doctor.diagnosis import diagnose
 from doctor.models import Evidence, Finding, Report
-from doctor.report.build import exit_status, make_report, to_json
+from doctor.report.build import after_fix, exit_status, make_report, to_json
 from doctor.report.console import Printer, print_report
 from doctor.report.markdown import to_markdown
 from doctor.report.wording import next_step
@@ -31,6 +31,10 @@ def finding(status: str = "error", check: str = "x", **more: object) -> Finding:
 def report(*findings: Finding, **more: object) -> Report:
     plain = {"started_at": AT, "duration_seconds": 0.25, "recorded": False}
     return make_report(identity(), findings, **{**plain, **more})  # type: ignore[arg-type]
+
+
+def waiting_for_restart() -> Report:
+    return after_fix(report(finding("ok")), [finding("error")], pending_restart=True)
 
 
 def printed(shown: Report, encoding: str = "utf-8", ascii_only: bool = False, verbose: bool = False) -> str:
@@ -58,7 +62,7 @@ def test_exit_statuses_of_findings(statuses, strict, expected) -> None:
 
 
 def test_exit_statuses_of_a_fix() -> None:
-    waiting = report(finding("error"), pending_restart=True)
+    waiting = waiting_for_restart()
     assert exit_status(waiting) == 5
     assert exit_status(waiting, fix_failed=True) == 4
 
@@ -153,7 +157,7 @@ def test_what_a_fix_can_do_is_said_with_its_command(machine) -> None:
         (report(finding("ok")), "aios train"),
         (report(finding("error", hint="install it")), "do what is said above"),
         (report(finding("unknown")), "could not be looked at"),
-        (report(finding("error"), pending_restart=True), "restart"),
+        (waiting_for_restart(), "restart"),
     ],
 )
 def test_the_last_line_says_what_to_do_next(shown, says) -> None:

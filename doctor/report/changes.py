@@ -1,0 +1,45 @@
+"""What a fix would change, and what it or an undo changed, for a person at a console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctor.journal import Outcome
+from doctor.models import Status
+from doctor.plan import Plan
+from doctor.report.console import COLOURS, Printer
+
+
+def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
+    """Each fix with its actions and the commands in their place; then what stays open. `elevated`: nobody is asked."""
+    for planned in plan.fixes:
+        asks = any(step.needs_elevation for step in planned.fix.actions) and not elevated
+        printer.line(
+            (planned.fix.id, "bold"),
+            f" for {', '.join(planned.checks)}",
+            " (asks for administrator rights)" if asks else "",
+        )
+        for action in planned.fix.actions:
+            printer.line(f"  {printer.glyphs.arrow} {action.describe()}")
+        for command in planned.fix.commands:
+            printer.line((f"  by hand: {command}", "dim"))
+    for left in plan.left:
+        printer.line((left.check, "bold"), f" stays open, {left.reason}")
+        if left.hint:
+            printer.line(f"  {printer.glyphs.arrow} {left.hint}")
+        for command in left.commands:
+            printer.line((f"  by hand: {command}", "dim"))
+    if not plan.fixes:
+        printer.line("There is nothing that the doctor would fix.")
+
+
+def print_outcomes(printer: Printer, outcomes: Sequence[Outcome]) -> None:
+    """One line for each step."""
+    for outcome in outcomes:
+        status: Status = "ok" if outcome.stands else "error"
+        note = outcome.reason or ("already so" if outcome.result == "already so" else "")
+        printer.line(
+            (printer.glyphs.status[status], COLOURS[status]),
+            f" {outcome.step.action.describe()}",
+            f": {note}" if note else "",
+        )
