@@ -16,6 +16,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from doctor.host import Host
+from doctor.host.readings import as_unicode
 
 SECRET = "<secret>"
 SHORTEST_SECRET = 6  # characters; a shorter value is masked in its own variable alone
@@ -92,9 +93,7 @@ class Redactor:
         value = CREDENTIALS.sub("", value)
         if self._disguises:
             value = self._part_of_a_path.sub(lambda match: self._disguises[match[0].casefold()], value)
-        return value.encode("utf-8", "backslashreplace").decode(
-            "utf-8"
-        )  # lone surrogates: no JSON holds them
+        return as_unicode(value)
 
     def path(self, value: str) -> str:
         """A path, or several in a row. What lies directly below the folder of all users is a user's name."""

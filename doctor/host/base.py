@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from doctor.host.readings import Reading
 
@@ -29,6 +30,18 @@ class RegistryValue(Frozen):
 
     type: RegistryType
     value: int | str | tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> RegistryValue:
+        wanted = {"REG_DWORD": int, "REG_QWORD": int, "REG_MULTI_SZ": tuple}.get(self.type, str)
+        fits = isinstance(self.value, wanted)
+        if fits and self.type in ("REG_BINARY", "REG_NONE"):
+            fits = re.fullmatch(r"([0-9a-f]{2})*", str(self.value)) is not None
+        if isinstance(self.value, str | tuple):
+            "".join(self.value).encode("utf-8")  # a lone surrogate could be written to no journal
+        if not fits:
+            raise ValueError(f"{self.value!r} is no {self.type}")
+        return self
 
 
 class Identity(Frozen):

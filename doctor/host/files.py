@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SHARING_VIOLATION_RETRIES = 20  # a virus scanner holds a new file on Windows for a moment
+RETRIES = 20 if os.name == "nt" else 0  # a virus scanner there holds a new file for a moment
 SECONDS_BETWEEN = 0.05
 
 
@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    for _ in range(SHARING_VIOLATION_RETRIES if os.name == "nt" else 0):
+    for _ in range(RETRIES):
         try:
             temporary.replace(path)
             return

@@ -15,7 +15,7 @@ from doctor.host.base import Completed, Distribution, GitScope, Host, Identity, 
 from doctor.host.files import write_atomically
 from doctor.host.git import read_setting, write_setting
 from doctor.host.programs import find_on_path, run_bounded
-from doctor.host.readings import Absent, Found, Reading, Unreadable
+from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
 GIT_TIMEOUT = 10.0  # seconds
 
@@ -46,11 +46,12 @@ class LiveHost(ABC):
 
     # -- environment
     def variable(self, name: str) -> str | None:
-        return os.environ.get(name)
+        value = os.environ.get(name)
+        return None if value is None else as_unicode(value)
 
     def variable_names(self, prefix: str) -> tuple[str, ...]:
         start = prefix.upper() if os.name == "nt" else prefix  # os.environ holds upper case there
-        return tuple(sorted(name for name in os.environ if name.startswith(start)))
+        return tuple(sorted(as_unicode(name) for name in os.environ if name.startswith(start)))
 
     def set_variable(self, name: str, value: str | None) -> None:
         if value is None:
@@ -73,7 +74,7 @@ class LiveHost(ABC):
         if not Path(path).is_absolute():
             return Unreadable(f"{path} is not an absolute path")
         try:
-            return Found(tuple(sorted(entry.name for entry in Path(path).iterdir())))
+            return Found(tuple(sorted(as_unicode(entry.name) for entry in Path(path).iterdir())))
         except FileNotFoundError:
             return Absent()
         except NotADirectoryError:

@@ -35,3 +35,8 @@ class Unreadable:
 
 
 Reading: TypeAlias = Found[T] | Absent | Unreadable
+
+
+def as_unicode(text: str) -> str:
+    """Text that any file and stream can hold: what the system could not decode is shown as an escape."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

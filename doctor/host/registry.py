@@ -44,7 +44,10 @@ def read_value(key: str, name: str) -> Reading[RegistryValue]:
         return Unreadable.because(error)
     if number not in NAMES:
         return Unreadable(f"its registry type {number} is none that a setting has")
-    return Found(RegistryValue(type=NAMES[number], value=_from_windows(data)))
+    try:
+        return Found(RegistryValue(type=NAMES[number], value=_from_windows(data)))
+    except ValueError:
+        return Unreadable("its text is not valid Unicode")
 
 
 def read_subkeys(key: str) -> Reading[tuple[str, ...]]:

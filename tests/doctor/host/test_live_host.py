@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from doctor.host import Absent, ElevationRefused, Found, Host, RegistryValue, Unreadable
+from doctor.host.live import live_host
 
 WINDOWS = sys.platform == "win32"
 
@@ -52,6 +53,12 @@ def test_variables_change_for_this_process_and_its_children(
     assert host.variable("AIOS_TEST") is None
 
 
+@pytest.mark.skipif(WINDOWS, reason="variables are Unicode there")
+def test_a_variable_that_is_no_text_is_shown_escaped(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOS_TEST", os.fsdecode(b"a\xff"))
+    assert host.variable("AIOS_TEST") == "a\\udcff"
+
+
 # -- files
 
 
@@ -85,7 +92,9 @@ def test_paths_that_no_system_allows_are_unreadable(host: Host, tmp_path: Path) 
         host.make_directory("relative")
 
 
-@pytest.mark.skipif(WINDOWS or os.geteuid() == 0, reason="needs an ordinary user of a POSIX system")
+@pytest.mark.skipif(
+    WINDOWS or live_host().identity.elevated, reason="needs an ordinary user of a POSIX system"
+)
 def test_a_locked_folder_is_unreadable(host: Host, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
