@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from doctor.actions import USER_ENVIRONMENT
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
+from doctor.probes.paths import parent
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
 LONG_PATHS_VALUE = "LongPathsEnabled"
@@ -26,7 +27,7 @@ class TempFacts:
 
     process: dict[str, str | None]
     user: dict[str, Reading[RegistryValue]]
-    exists: dict[str, Reading[bool]]  # by path
+    exists: dict[str, Reading[bool]]  # by path, of these folders and those that hold them
     long_paths: Reading[RegistryValue]
     drive: str  # "C:"
 
@@ -41,10 +42,12 @@ def _is_directory(host: Host, path: str) -> Reading[bool]:
 def _temp(host: Host) -> TempFacts:
     names = ("TEMP", "TMP")
     process = {name: host.variable(name) for name in names}
+    folders = [folder for folder in process.values() if folder]
+    folders += [parent(host, folder) for folder in folders]
     return TempFacts(
         process=process,
         user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
-        exists={path: _is_directory(host, path) for path in process.values() if path},
+        exists={folder: _is_directory(host, folder) for folder in folders},
         long_paths=_long_paths(host),
         drive=host.variable("SystemDrive") or "C:",
     )
