@@ -23,17 +23,31 @@ SHORTEST_SECRET = 6  # characters; a shorter value is masked in its own variable
 
 SECRET_WORDS = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.IGNORECASE)
 USER_VARIABLES = {"USER", "USERNAME", "LOGNAME", "LNAME"}
-HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | {
-    "USERDOMAIN",
-    "USERDOMAIN_ROAMINGPROFILE",
-    "USERDNSDOMAIN",
+DOMAIN_VARIABLES = {"USERDOMAIN", "USERDOMAIN_ROAMINGPROFILE", "USERDNSDOMAIN"}
+HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | DOMAIN_VARIABLES
+
+# Names that tell nothing of anybody; and folders that checks look for by name: /dev/nvidia0 is no user's.
+NOBODYS_NAMES = {"public", "default", "default user", "all users", "shared", "root", "user", "admin"}
+FIXED_FOLDERS = {
+    "dev",
+    "proc",
+    "usr",
+    "opt",
+    "lib",
+    "bin",
+    "etc",
+    "var",
+    "mnt",
+    "home",
+    "users",
+    "tmp",
+    "temp",
 }
+PRODUCT_FOLDERS = {"windows", "system32", "programdata", "python", "git", "cuda", "nvidia", "torch", "aios"}
+NOT_REDACTED = NOBODYS_NAMES | FIXED_FOLDERS | PRODUCT_FOLDERS
 
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
-EVERYBODYS_FOLDERS = r"(?!(?:public|default|default user|all users|shared)(?:[\\/]|$))"
-ANY_USERS_FOLDER = re.compile(
-    rf"([\\/]users[\\/]+|[\\/]home/){EVERYBODYS_FOLDERS}([^\\/:;\"'<>|\r\n]+)", re.IGNORECASE
-)
+BELOW_USERS_FOLDER = re.compile(r"([\\/]users[\\/]+|[\\/]home/)([^\\/:;\"'<>|\r\n]+)", re.IGNORECASE)
 
 
 def is_secret(name: str) -> bool:
@@ -81,7 +95,7 @@ class Redactor:
         )
 
     def user(self, name: str) -> str:
-        return disguise(name, "user")
+        return name if name.casefold() in NOT_REDACTED else disguise(name, "user")
 
     def host(self, name: str) -> str:
         return disguise(name, "host")
@@ -97,7 +111,7 @@ class Redactor:
 
     def path(self, value: str) -> str:
         """A path, or several in a row. What lies directly below the folder of all users is a user's name."""
-        return ANY_USERS_FOLDER.sub(self._users_folder, self.text(value))
+        return BELOW_USERS_FOLDER.sub(self._users_folder, self.text(value))
 
     def url(self, value: str) -> str:
         """An address without credentials, query and fragment."""
@@ -120,7 +134,7 @@ class Redactor:
         return {
             spelling.casefold(): hidden
             for name, word in named
-            if name
+            if name and name.casefold() not in NOT_REDACTED
             for spelling, hidden in _spellings(name, word)
         }
 

@@ -53,7 +53,7 @@ if sys.platform == "win32":
             # Suspended, so that it starts nothing before it is in the job.
             flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
             self.process = _start(command, environment, flags=flags)
-            self._job = kernel32.CreateJobObjectW(None, None)
+            self._job: int | None = kernel32.CreateJobObjectW(None, None)
             _running.add(self)
             try:
                 self._enter_job()
@@ -80,7 +80,8 @@ if sys.platform == "win32":
         def close(self) -> None:
             """Let go of it. What still runs goes on."""
             _running.discard(self)
-            kernel32.CloseHandle(self._job)
+            job, self._job = self._job, None
+            kernel32.CloseHandle(job)
 
 else:
     import os

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -112,13 +113,18 @@ def _outcome(tree: ProcessTree, name: str, timeout: float, code_page: int | None
         with suppress(subprocess.TimeoutExpired):  # one that waits for a wedged driver cannot even be killed
             tree.process.wait(SECONDS_FOR_LAST_WORDS)
         return Unreadable(f"{name} did not answer within {timeout:g} s")
-    for output in outputs:
-        output.join(SECONDS_FOR_LAST_WORDS)
-    if any(output.is_alive() for output in outputs):  # a child of it lives on and holds the pipe
+    if not _finish(outputs):  # a child of it lives on and holds a pipe
         tree.kill()
-        for output in outputs:
-            output.join(SECONDS_FOR_LAST_WORDS)
+        _finish(outputs)
     if any(output.overflowed for output in outputs):
         return Unreadable(f"{name} printed more than {OUTPUT_LIMIT // 2**20} MiB")
     stdout, stderr = (decode(bytes(output.content), code_page) for output in outputs)
     return Found(Completed(exit_code=exit_code, stdout=stdout, stderr=stderr))
+
+
+def _finish(outputs: Sequence[_Collector]) -> bool:
+    """Give the pipes a moment to come to their end; did they?"""
+    deadline = time.monotonic() + SECONDS_FOR_LAST_WORDS
+    for output in outputs:
+        output.join(max(0.0, deadline - time.monotonic()))
+    return not any(output.is_alive() for output in outputs)

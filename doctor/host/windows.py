@@ -28,7 +28,7 @@ SMTO_ABORTIFHUNG = 0x2
 BROADCAST_MILLISECONDS = 1000  # for each window
 SEE_MASK = 0x40 | 0x100 | 0x400  # keep the process handle, be synchronous, show no error of its own
 SW_HIDE = 0
-ERROR_CANCELLED = 1223
+REFUSALS = {1223, 1260, 5}  # cancelled by the user, blocked by group policy, access denied
 WAIT_TIMEOUT = 0x102
 
 WIN_BUILTIN_ADMINISTRATORS = 26
@@ -138,9 +138,10 @@ class WindowsHost(LiveHost):
         )
         if not shell32.ShellExecuteExW(ctypes.byref(info)):
             code = ctypes.get_last_error()
-            if code == ERROR_CANCELLED:
-                return ElevationRefused("the question for administrator rights was answered with no")
-            raise ctypes.WinError(code)
+            error = ctypes.WinError(code)
+            if code in REFUSALS:
+                return ElevationRefused(f"Windows gave no administrator rights: {error.strerror}")
+            raise error
         process = wintypes.HANDLE(info.hProcess)
         try:
             if kernel32.WaitForSingleObject(process, int(timeout * 1000)) == WAIT_TIMEOUT:

@@ -41,6 +41,12 @@ def test_paths(redactor: Redactor, before: str, after: str) -> None:
     assert redactor.path(hidden) == hidden
 
 
+def test_a_user_called_like_a_system_folder_changes_no_system_path() -> None:
+    redactor = Redactor(users=("dev",), hosts=("Temp",))
+    for path in ("/dev/nvidia0", "/home/dev/x", r"C:\Temp\x"):
+        assert redactor.path(path) == redactor.text(path) == path
+
+
 def test_a_path_stays_as_long_as_it_was(redactor: Redactor) -> None:
     path = r"C:\Users\Zoë Lovelace\AppData\Local\Temp"
     assert len(redactor.path(path)) == len(path) and not redactor.path(path).isascii()
