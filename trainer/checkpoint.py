@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainer.errors import UserError
-from trainer.files import flush, replace_text, sha256
+from trainer.errors import RunError, UserError
+from trainer.files import flush, move, replace_text, sha256
 from trainer.progress import Say
 from trainer.tokenizer import Tokenizer
 
@@ -64,40 +65,48 @@ class CheckpointFolder:
         """Write a checkpoint, point to it, and then let the oldest go.
 
         Raises:
-            OSError: it cannot be written; those before it are as they were.
+            RunError: it cannot be written; those before it are as they were.
         """
         target = self.folder / f"step-{position.step:08d}"
         partial = self.folder / f"{target.name}.partial"
-        _remove(partial)
-        partial.mkdir(parents=True)
-        model.save_pretrained(partial, max_shard_size=ONE_FILE)
-        tokenizer.save(partial)
-        save_file(_flatten(optimizer) | _random_state(device), partial / TENSORS)
         state = {
             "step": position.step,
             "samples": position.samples,
             "scaler": scaler.state_dict(),
             "config": config,
         }
-        (partial / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8", newline="\n")
-        sums = {file.name: sha256(file) for file in sorted(partial.iterdir())}
-        (partial / CHECKSUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8", newline="\n")
-        for file in partial.iterdir():
-            flush(file)
-        if problems := problems_of(partial):
-            raise OSError(f"{partial} reads back wrong: {'; '.join(problems)}")
-        if target.exists():  # damaged, or left by a run that went on from before it
-            _remove(self.folder / f"{target.name}.old.partial")
-            target.replace(self.folder / f"{target.name}.old.partial")
-        partial.replace(target)
-        replace_text(self.folder / LATEST, target.name + "\n")
-        before = [folder for folder in self._all() if folder <= target]
-        later = [
-            folder for folder in self._all() if folder > target
-        ]  # damaged, or the run had gone on from there
-        for folder in (*self.folder.glob("*.partial"), *later, *before[: -self._keep]):
-            _remove(folder)
+        try:
+            _remove(partial)
+            partial.mkdir(parents=True)
+            model.save_pretrained(partial, max_shard_size=ONE_FILE)
+            tokenizer.save(partial)
+            save_file(_flatten(optimizer) | _random_state(device), partial / TENSORS)
+            _write_json(partial / STATE, state)
+            files = sorted(file for file in partial.rglob("*") if file.is_file())
+            sums = {file.relative_to(partial).as_posix(): sha256(file) for file in files}
+            _write_json(partial / CHECKSUMS, sums)
+            for file in (*files, partial / CHECKSUMS):
+                flush(file)
+            self._put_in_place(partial, target)
+        except (OSError, SafetensorError) as error:
+            raise RunError(
+                f"The checkpoint of step {position.step} could not be written to {self.folder.absolute()}: {error}. "
+                "Those before it are as they were: make room, then go on with --resume."
+            ) from error
         return target
+
+    def _put_in_place(self, partial: Path, target: Path) -> None:
+        if problems := problems_of(partial):
+            raise OSError(f"it reads back wrong ({'; '.join(problems)})")
+        if target.exists():  # damaged: the run went on from before it
+            _remove(target.with_suffix(".old.partial"))
+            move(target, target.with_suffix(".old.partial"))
+        move(partial, target)
+        replace_text(self.folder / LATEST, target.name + "\n")
+        earlier = [folder for folder in self._all() if folder <= target]
+        later = [folder for folder in self._all() if folder > target]  # damaged, too
+        for folder in (*self.folder.glob("*.partial"), *later, *earlier[: -self._keep]):
+            _remove(folder)
 
     def newest(self, say: Say) -> Path | None:
         """The newest checkpoint that is whole; each damaged one before it is said. None where there is none."""
@@ -106,7 +115,7 @@ class CheckpointFolder:
             if not problems:
                 return folder
             say(
-                f"WARNING: the checkpoint {folder} is damaged ({'; '.join(problems)}); looking for the one before it."
+                f"WARNING: {folder} is damaged ({'; '.join(problems)}); looking for the checkpoint before it."
             )
         return None
 
@@ -179,6 +188,10 @@ def problems_of(checkpoint: Path) -> list[str]:
         elif sha256(checkpoint / name) != expected:
             problems.append(f"{name} has changed since it was written")
     return problems
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def _flatten(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from trainer.config import Backend, load
-from trainer.errors import UserError
+from trainer.errors import RunError, UserError
 from trainer.options import canonical_spelling, with_config_options
 
 CapabilityFile = Annotated[
@@ -47,18 +49,12 @@ def run_train(
 
     Every key of the configuration file is an option; --window_size and --model.window-size mean --window-size.
     """
-    with _UserErrors():
+    with _told_errors():
         settings = load(config, overrides)
-        from trainer.loop import NotFiniteError
         from trainer.progress import Reporter
         from trainer.run import Options, run
 
-        reporter = Reporter()
-        try:
-            summary = run(settings, Options(resume, strict, strict_capability, capability_file), reporter)
-        except NotFiniteError as error:
-            reporter.say(f"Error: {error}")
-            raise typer.Exit(1) from None
+        summary = run(settings, Options(resume, strict, strict_capability, capability_file), Reporter())
     folder, log = settings.output.output_dir, settings.log_file
     if not summary.completed:
         typer.echo(f"Stopped after step {summary.position.step}. Go on with --resume. Records: {log}")
@@ -88,7 +84,7 @@ def run_generate(
     capability_file: CapabilityFile = None,
 ) -> None:
     """Sample text from a checkpoint. Text goes to stdout, all else to stderr."""
-    with _UserErrors():
+    with _told_errors():
         from trainer import capability
         from trainer import generate as generation
         from trainer.progress import Reporter
@@ -99,19 +95,18 @@ def run_generate(
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
         decoder = tokenizer.decoder()
         sys.stdout.write(prompt)
-        tokens = tokenizer.encode(prompt.encode("utf-8")).tolist()
+        tokens = tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
         for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
             sys.stdout.write(decoder.decode(token))
             sys.stdout.flush()
         sys.stdout.write(decoder.rest() + "\n")
 
 
-class _UserErrors:
-    """Prints what a person can put right, and ends with status 2."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, UserError):
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
+@contextlib.contextmanager
+def _told_errors() -> Iterator[None]:
+    """Print the errors that are meant for a person, and end with their status."""
+    try:
+        yield
+    except (UserError, RunError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None

@@ -142,7 +142,7 @@ class TrainConfig(Section):
 ALTERNATIVES = (("name", "architecture"), ("attention_backend", "use_flash_attention"))
 
 
-def keys() -> Iterator[tuple[str, str, FieldInfo]]:
+def each_key() -> Iterator[tuple[str, str, FieldInfo]]:
     """Every key of the configuration: (section, key, field)."""
     for section, field in TrainConfig.model_fields.items():
         assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
@@ -157,7 +157,7 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
         UserError: the file cannot be read, or a key or value is not a valid one.
     """
     content = _read(file) if file else {}
-    for section, key, field in keys():
+    for section, key, field in each_key():
         if key in overrides:
             values = content.setdefault(section, {})
             for replaced in {key, field.alias, *_alternatives(key)} - {None}:
@@ -210,19 +210,19 @@ def _explain(error: ValidationError, file: Path | None) -> str:
 
 def _valid_keys(where: list[str]) -> str:
     valid = (
-        [key for section, key, _ in keys() if section == where[0]]
+        [key for section, key, _ in each_key() if section == where[0]]
         if len(where) > 1
         else [*TrainConfig.model_fields]
     )
     near = difflib.get_close_matches(where[-1], valid, n=1)
     guess = f"Did you mean {near[0]}? " if near else ""
-    elsewhere = [f"{section}.{key}" for section, key, _ in keys() if key == where[-1]]
+    elsewhere = [f"{section}.{key}" for section, key, _ in each_key() if key == where[-1]]
     guess = f"It belongs to another section: {elsewhere[0]}. " if elsewhere else guess
     return f"{guess}Valid keys{f' of {where[0]}' if len(where) > 1 else ''}: {', '.join(valid)}."
 
 
 def _meaning(where: list[str]) -> str:
-    for section, key, field in keys():
+    for section, key, field in each_key():
         if where[0] == section and len(where) > 1 and where[1] in (key, field.alias):
             return f" It is: {field.description}"
     return ""

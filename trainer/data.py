@@ -81,6 +81,10 @@ class Dataset:
     unigram_entropy: float
     bigram_entropy: float
 
+    @property
+    def packed(self) -> bool:
+        return self.training.packed or bool(self.held_out and self.held_out.packed)
+
 
 def load(path: Path, tokenizer: Tokenizer, length: int, eval_fraction: float) -> Dataset:
     """Read, tokenize and split a text file.

@@ -1,7 +1,11 @@
-"""The errors that a person can put right. Commands print them and end with status 2."""
+"""The errors that are told to a person. Commands print them: what was looked for, what was found, what to do next."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Says what was looked for, what was found, and what to do next."""
+    """Something that was asked for cannot be done as asked. Ends with status 2."""
+
+
+class RunError(Exception):
+    """Something went wrong during a run. Ends with status 1."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+import time
 from pathlib import Path
 
 
@@ -12,7 +14,18 @@ def replace_text(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".partial")
     beside.write_text(text, encoding="utf-8", newline="\n")
     flush(beside)
-    beside.replace(path)
+    move(beside, path)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename. On Windows a virus scanner may hold a new file for a moment: then try again, for a second."""
+    for _ in range(10 if sys.platform == "win32" else 0):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    source.replace(target)
 
 
 def flush(path: Path) -> None:

@@ -19,6 +19,7 @@ from trainer.checkpoint import Position
 from trainer.config import TrainingSection
 from trainer.data import IGNORED, Batch, Dataset, Indices, Stream, order
 from trainer.device import Precision, peak_memory_bytes
+from trainer.errors import RunError
 from trainer.metrics import MetricsLog
 from trainer.optimizer import learning_rate
 from trainer.progress import Reporter
@@ -32,7 +33,7 @@ class Run:
     """All that a step works on.
 
     Attributes:
-        labels: fields that every train record repeats: window_size, chunk_size, backend.
+        labels: what every train record repeats: window_size, chunk_size, backend.
     """
 
     model: Any
@@ -68,7 +69,7 @@ class Evaluation:
     bits_per_byte: float
 
 
-class NotFiniteError(Exception):
+class NotFiniteError(RunError):
     """The loss or its gradient was not a number for too many steps in a row."""
 
 
@@ -142,7 +143,7 @@ def batches(run: Run, position: Position) -> list[Batch]:
 
 def optimizer_step(run: Run, batches: list[Batch], rate: float) -> StepResult:
     """One step. The loss is a mean over all valid tokens of the step, however they are split into batches."""
-    valid = sum(batch.valid_tokens() for batch in batches)
+    valid = sum(batch.valid_tokens() for batch in batches) or 1
     total = 0.0
     for batch in batches:
         batch = batch.to(run.device)

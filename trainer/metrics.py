@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trainer.errors import UserError
 from trainer.files import replace_text
 
 SCHEMA_VERSION = 1
@@ -25,18 +26,29 @@ class MetricsLog:
     Args:
         path: the log file; folders above it are made.
         resumed_from: the step after which the run goes on; None for a new run.
+
+    Raises:
+        UserError: it cannot be written.
     """
 
     def __init__(self, path: Path, resumed_from: int | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            replace_text(
-                path, _without_later(path.read_text(encoding="utf-8", errors="replace"), resumed_from)
-            )
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+        self.step = resumed_from or 0  # of the newest record
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            kept = _without_later(before, resumed_from)
+            if kept != before:
+                replace_text(path, kept)
+            self._file = path.open("a", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UserError(
+                f"The log file {path.absolute()} cannot be written: {error}. Name another place with "
+                "output.output_dir (--output-dir) or output.log_file (--log-file)."
+            ) from error
 
     def write(self, event: str, step: int, **fields: Any) -> None:
         """Append one record. Numbers that JSON cannot hold (NaN, infinity) become null."""
+        self.step = step
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
         self._file.write(json.dumps(_finite(record), allow_nan=False, default=str) + "\n")

@@ -149,5 +149,22 @@ def build(config: Any, weights: Path | None, seed: int) -> tuple[nn.Module, list
     return model, [f"{weights} holds no weights for {', '.join(fresh)}: these start fresh."] if fresh else []
 
 
+def checkpoint_activations(network: Any) -> None:
+    """Let the backward pass compute activations again, rather than keep them.
+
+    Raises:
+        UserError: the model does not support it.
+    """
+    name = "activation_checkpointing"  # its name in older releases: gradient_checkpointing
+    if not hasattr(network, f"{name}_enable"):
+        name = "gradient_checkpointing"
+    try:
+        getattr(network, f"{name}_enable")(**{f"{name}_kwargs": {"use_reentrant": False}})
+    except ValueError as error:
+        raise UserError(
+            f"model.gradient_checkpointing: {error} Leave it out (--no-gradient-checkpointing)."
+        ) from error
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]

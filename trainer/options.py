@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from trainer.config import keys
+from trainer.config import each_key
 
 
 def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -24,7 +24,7 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(
             key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(section, key, field)
         )
-        for section, key, field in keys()
+        for section, key, field in each_key()
     ]
 
     def run(**values: Any) -> None:
@@ -64,6 +64,6 @@ def _metavar(field: FieldInfo) -> str:
 
 _SPELLINGS = {
     spelling.replace("_", "-"): key.replace("_", "-")
-    for section, key, field in keys()
+    for section, key, field in each_key()
     for spelling in (f"{section}.{key}", *([field.alias] if field.alias else []))
 }

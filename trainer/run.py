@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from trainer.attention.choice import decide
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
 from trainer.config import TrainConfig
 from trainer.device import choose_device, choose_precision
-from trainer.errors import UserError
-from trainer.loop import Evaluation, NotFiniteError, Run, evaluate, train
+from trainer.errors import RunError, UserError
+from trainer.loop import Evaluation, Run, evaluate, train
 from trainer.metrics import MetricsLog
 from trainer.optimizer import make_optimizer
 from trainer.progress import Reporter
@@ -52,12 +53,19 @@ class Summary:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins: a checkpoint to resume from, else a model folder, else neither (from scratch)."""
+    """What a run begins with.
 
-    checkpoint: Path | None
-    folder: Path | None
+    Attributes:
+        weights: folder to load weights from; None for fresh ones.
+        checkpoint: to resume from; None for a new run.
+        notes: what there is to say about it.
+    """
+
     tokenizer: Tokenizer
-    changed: dict[str, list[Any]]
+    model_config: Any
+    weights: Path | None = None
+    checkpoint: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
@@ -65,28 +73,23 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
 
     Raises:
         UserError: something that a person can put right, found before the first step.
-        NotFiniteError: training has diverged.
+        RunError: the run could not go on.
     """
-    checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
     device = choose_device(config.training.device)
     precision = choose_precision(device, config.training.amp)
+    checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
     start = _start(config, options, checkpoints, reporter)
-    dataset = data.load(
-        config.data.dataset_file or Path(), start.tokenizer, config.data.max_length, config.data.eval_fraction
-    )
-    source = start.checkpoint or start.folder
-    model_config = (
-        model.read_config(source)
-        if source
-        else model.make_config(config.model.architecture or {}, start.tokenizer)
-    )
-    model.check(model_config, start.tokenizer, config.data.max_length)
+    assert config.data.dataset_file is not None, "checked by config.load"
+    length = config.data.max_length
+    dataset = data.load(config.data.dataset_file, start.tokenizer, length, config.data.eval_fraction)
+    model.check(start.model_config, start.tokenizer, length)
 
+    own_window = huggingface.window_of(start.model_config)
+    window = (own_window if config.model.window_size is None else config.model.window_size) or None
     proven = capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
-    packed = dataset.training.packed or bool(dataset.held_out and dataset.held_out.packed)
-    named = config.model.window_size
-    window = (huggingface.window_of(model_config) if named is None else named) or None
-    request = model.attention_request(model_config, device, precision, window, packed, training=True)
+    request = model.attention_request(
+        start.model_config, device, precision, window, dataset.packed, training=True
+    )
     decision = decide(config.requested_backend, request, proven)
     for line in decision.log_lines():
         reporter.say(line)
@@ -94,34 +97,28 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
         raise UserError(
             f"--strict: {decision.requested} was asked for and cannot be had (the reasons are above)."
         )
-    huggingface.attach(model_config, backend=decision.backend, window=window)
+    huggingface.attach(start.model_config, backend=decision.backend, window=window)
 
-    weights = start.checkpoint or (start.folder if start.folder and model.has_weights(start.folder) else None)
-    network, notes = model.build(model_config, weights, config.training.seed)
-    notes += [precision.note] if precision.note else []
-    if start.folder and not weights:
-        notes.append(f"{start.folder} holds no weights: training from scratch.")
-    notes += [f"resumed with another {key}: {new} for {old}." for key, (old, new) in start.changed.items()]
+    network, notes = model.build(start.model_config, start.weights, config.training.seed)
     network = network.to(device)
     if config.model.gradient_checkpointing:
-        _checkpoint_activations(network)
+        model.checkpoint_activations(network)
     optimizer = make_optimizer(network, config.training)
     scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
     position = restore(start.checkpoint, optimizer, scaler, device) if start.checkpoint else Position()
+    notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
     for note in notes:
         reporter.say(f"WARNING: {note}")
 
     settings = config.model_dump(mode="json", by_alias=False)
     labels = {"window_size": window, "chunk_size": None, "backend": decision.backend}
     state = Run(network, optimizer, scaler, dataset, config.training, device, precision, labels)
-    with (
-        MetricsLog(config.log_file, position.step if start.checkpoint else None) as log,
-        StopRequest(reporter.say) as stop,
-    ):
+    resumed_from = position.step if start.checkpoint else None
+    with MetricsLog(config.log_file, resumed_from) as log, StopRequest(reporter.say) as stop:
         log.write(
             "run_start",
             position.step,
-            resumed_from=position.step if start.checkpoint else None,
+            resumed_from=resumed_from,
             config=settings,
             versions=versions(),
             device=str(device),
@@ -142,8 +139,8 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
         try:
             with reporter.steps(config.training.steps, done=position.step):
                 position = train(state, position, log, reporter, save, stop)
-        except (KeyboardInterrupt, NotFiniteError) as reason:
-            log.write("stopped", position.step, reason=type(reason).__name__)
+        except (KeyboardInterrupt, RunError) as reason:
+            log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
             raise
         completed = position.step >= config.training.steps
         evaluation = evaluate(state, dataset.held_out) if completed and dataset.held_out else None
@@ -175,43 +172,43 @@ def _start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder,
             f"{config.output.output_dir.absolute()} holds checkpoints of a run already. Go on with it by --resume, "
             "or name another folder with output.output_dir (--output-dir)."
         )
-    checkpoint = checkpoints.newest(reporter.say) if options.resume else None
-    if checkpoint:
-        reporter.say(f"INFO: resuming from {checkpoint}")
-        return Start(checkpoint, None, tokenizer.load(None, checkpoint), _changed(config, checkpoint))
-    if options.resume and checkpoints.exists():
-        raise UserError(
-            f"Every checkpoint in {checkpoints.folder.absolute()} is damaged, so there is nothing to resume from. "
-            "Name another folder with output.output_dir (--output-dir) to begin again."
-        )
     if options.resume:
+        checkpoint = checkpoints.newest(reporter.say)
+        if checkpoint:
+            reporter.say(f"INFO: resuming from {checkpoint}")
+            notes = tuple(_changes(config, checkpoint))
+            text = tokenizer.load(None, checkpoint)
+            return Start(text, model.read_config(checkpoint), checkpoint, checkpoint, notes)
+        if checkpoints.exists():
+            raise UserError(
+                f"Every checkpoint in {checkpoints.folder.absolute()} is damaged: there is nothing to resume from. "
+                "Name another folder with output.output_dir (--output-dir) to begin again."
+            )
         reporter.say(f"INFO: no checkpoint in {checkpoints.folder} yet: starting from the beginning")
-    folder = hub.local_copy(config.model.name, "model.name (--name)") if config.model.name else None
-    return Start(None, folder, tokenizer.load(config.model.tokenizer, folder), {})
+    if config.model.name is None:
+        text = tokenizer.load(config.model.tokenizer, None)
+        return Start(text, model.make_config(config.model.architecture or {}, text))
+    folder = hub.local_copy(config.model.name, "model.name (--name)")
+    text = tokenizer.load(config.model.tokenizer, folder)
+    if model.has_weights(folder):
+        return Start(text, model.read_config(folder), folder)
+    return Start(
+        text, model.read_config(folder), notes=(f"{folder} holds no weights: training from scratch.",)
+    )
 
 
-def _changed(config: TrainConfig, checkpoint: Path) -> dict[str, list[Any]]:
-    """Keys of the model, data and training that differ from those the checkpoint was made with: [old, new]."""
+def _changes(config: TrainConfig, checkpoint: Path) -> Iterator[str]:
+    """What differs from the configuration that the checkpoint was made with."""
     before = read_state(checkpoint)["config"]
     now = config.model_dump(mode="json", by_alias=False)
-    changed = {
-        key: [before[section].get(key), value]
-        for section in ("model", "data", "training")
-        for key, value in now[section].items()
-        if before[section].get(key) != value
-    }
-    if fixed := [key for key in FIXED_BY_CHECKPOINT if key in changed]:
-        raise UserError(
-            f"--resume: {', '.join(fixed)} is not what {checkpoint} was trained with, and a resumed run keeps its model. "
-            "Take the setting back, or start a new run with another output.output_dir (--output-dir)."
-        )
-    return changed
-
-
-def _checkpoint_activations(network: Any) -> None:
-    if not network.supports_gradient_checkpointing:
-        raise UserError(
-            f"model.gradient_checkpointing: {type(network).__name__} does not support it. "
-            "Leave it out (--no-gradient-checkpointing)."
-        )
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for section in ("model", "data", "training"):
+        for key, value in now[section].items():
+            old = before[section].get(key)
+            if value == old:
+                continue
+            if key in FIXED_BY_CHECKPOINT:
+                raise UserError(
+                    f"--resume: {section}.{key} is not what {checkpoint} was trained with, and a resumed run keeps its "
+                    "model. Take the setting back, or start a new run with another output.output_dir (--output-dir)."
+                )
+            yield f"resumed with {section}.{key} = {value!r}, before it was {old!r}."

@@ -1,0 +1,99 @@
+"""Bytes and Hugging Face tokenizers behind one interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import tokenizer
+from trainer.errors import UserError
+from trainer.tokenizer import ByteTokenizer, HuggingFaceTokenizer
+
+TEXT = "Grüße, мир\n€ 🙂 done"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small byte-level BPE tokenizer that, like GPT-2's, has an end-of-text token and no padding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe: Any = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator([TEXT, "the cat and the hat\n" * 20], trainer)
+    path = tmp_path_factory.mktemp("tok enizer ä")
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>").save_pretrained(path)
+    return path
+
+
+def streamed(tok: tokenizer.Tokenizer, tokens: list[int]) -> str:
+    decoder = tok.decoder()
+    return "".join(decoder.decode(token) for token in tokens) + decoder.rest()
+
+
+def test_bytes_stand_for_themselves() -> None:
+    tok = ByteTokenizer()
+    assert tok.encode(bytes(range(256))).tolist() == list(range(256))
+    assert len({*range(256), tok.end_id, tok.pad_id}) == tok.vocab_size
+
+
+def test_bytes_come_back_as_text_character_by_character() -> None:
+    tok = ByteTokenizer()
+    decoder = tok.decoder()
+    pieces = [decoder.decode(token) for token in tok.encode("€!".encode()).tolist()]
+    assert pieces == ["", "", "€", "!"]
+    assert streamed(tok, tok.encode(TEXT.encode()).tolist()) == TEXT
+
+
+def test_bytes_that_are_no_text_come_back_as_replacement_characters() -> None:
+    assert streamed(ByteTokenizer(), [0xFF, 65, 0xE2, 0x82]) == "\ufffdA\ufffd"
+
+
+def test_a_hugging_face_tokenizer_streams_what_it_encoded(folder: Path) -> None:
+    tok = tokenizer.load(str(folder), None)
+    assert isinstance(tok, HuggingFaceTokenizer)
+    assert streamed(tok, tok.encode(TEXT.encode()).tolist()) == TEXT
+
+
+def test_padding_never_equals_end_of_text(folder: Path) -> None:
+    tok = tokenizer.load(None, folder)
+    assert tok.pad_id != tok.end_id
+    assert 0 <= tok.pad_id < tok.vocab_size
+
+
+def test_each_tokenizer_is_found_again_beside_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(["byte", str(folder)]):
+        tok = tokenizer.load(name, None)
+        beside = tmp_path / str(number)
+        beside.mkdir()
+        tok.save(beside)
+        again = tokenizer.load(None, beside)
+        assert type(again) is type(tok)
+        assert again.encode(TEXT.encode()).tolist() == tok.encode(TEXT.encode()).tolist()
+
+
+def test_text_that_is_not_utf8_is_explained(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"not UTF-8 .*--tokenizer byte"):
+        tokenizer.load(str(folder), None).encode(b"caf\xe9")
+
+
+def test_a_tokenizer_that_is_nowhere_names_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        tokenizer.load("no-such/tokenizer", None)
+    assert str(tmp_path / "no-such" / "tokenizer") in str(error.value)
+    assert "Hugging Face cache" in str(error.value)
+
+
+def test_a_folder_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No tokenizer could be read from"):
+        tokenizer.load(str(tmp_path), None)
