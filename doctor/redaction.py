@@ -28,21 +28,7 @@ HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | DOMAIN_VARIABLES
 
 # Names that tell nothing of anybody; and folders that checks look for by name: /dev/nvidia0 is no user's.
 NOBODYS_NAMES = {"public", "default", "default user", "all users", "shared", "root", "user", "admin"}
-FIXED_FOLDERS = {
-    "dev",
-    "proc",
-    "usr",
-    "opt",
-    "lib",
-    "bin",
-    "etc",
-    "var",
-    "mnt",
-    "home",
-    "users",
-    "tmp",
-    "temp",
-}
+FIXED_FOLDERS = {"dev", "proc", "usr", "opt", "lib", "bin", "etc", "var", "mnt", "tmp", "temp"}
 PRODUCT_FOLDERS = {"windows", "system32", "programdata", "python", "git", "cuda", "nvidia", "torch", "aios"}
 NOT_REDACTED = NOBODYS_NAMES | FIXED_FOLDERS | PRODUCT_FOLDERS
 

@@ -19,6 +19,7 @@ from ctypes import wintypes  # noqa: E402
 
 from doctor.host import registry  # noqa: E402
 
+CURRENT_VERSION = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 
 SEM_NO_DIALOGS = 0x1 | 0x2 | 0x8000  # critical errors, crashes, missing files
@@ -81,11 +82,10 @@ class WindowsHost(LiveHost):
 
     @cached_property
     def identity(self) -> Identity:
-        version = sys.getwindowsversion()
         return Identity(
             **python_identity(),
             os="windows",
-            os_build=f"{version.major}.{version.minor}.{version.build}",
+            os_build=self._os_build(),
             architecture=self._architecture(),
             elevated=_is_administrator(),
             wsl=False,
@@ -94,6 +94,16 @@ class WindowsHost(LiveHost):
             user=os.environ.get("USERNAME", ""),
             host_name=os.environ.get("COMPUTERNAME", ""),
         )
+
+    def _os_build(self) -> str:
+        """As the registry says, which no compatibility mode of this process changes; Windows 10 and newer."""
+        names = ("CurrentMajorVersionNumber", "CurrentMinorVersionNumber", "CurrentBuildNumber")
+        readings = [self.registry_value(CURRENT_VERSION, name) for name in names]
+        parts = [str(reading.value.value) for reading in readings if isinstance(reading, Found)]
+        if len(parts) == len(names):
+            return ".".join(parts)
+        version = sys.getwindowsversion()
+        return f"{version.major}.{version.minor}.{version.build}"
 
     def _architecture(self) -> str:
         """The machine's. This process's own variables tell an emulated program what it was built for."""
