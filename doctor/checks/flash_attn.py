@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 
-from packaging.version import Version
-
 from doctor.check import Check
 from doctor.checks.shared import (
-    build_name,
+    TorchIs,
     could_not_look,
     python_minor,
     skipped_without_nvidia,
     skipped_without_torch,
-    torch_version,
+    torch_is,
 )
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
@@ -24,8 +22,6 @@ from doctor.probes.system import IDENTITY
 from wheels.compatibility import (
     FlashAttnBuild,
     contains_code_for,
-    cuda_of_tag,
-    cuda_tag,
     flash_attn_architectures,
     flash_attn_minimum_capability,
     minor,
@@ -39,11 +35,11 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
     not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
     if not_applicable:
         return not_applicable
-    version = torch_version(torch)
+    this = torch_is(torch)
     if isinstance(flash_attn.distribution, Unreadable):
         return could_not_look(CHECK.id, "the installed packages", flash_attn.distribution.reason)
     if isinstance(flash_attn.distribution, Absent):
-        return _absent(version, nvidia, identity)
+        return _absent(this, nvidia, identity)
     installed = flash_attn.distribution.value
     build = parse_flash_attn(installed.version, installed.direct_url)
     finding = Finding(
@@ -51,7 +47,7 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
         status="ok",
         summary=f"flash-attn {installed.version}",
         measured=f"flash-attn {installed.version}, built for torch {build.torch or 'unknown'}",
-        expected=f"a build for {_wanted(version, identity)}",
+        expected=f"a build for {_wanted(this, identity)}",
         impact=CHECK.why,
         hint=CHECK.by_hand,
         links=(LINK,),
@@ -63,9 +59,9 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
     if isinstance(flash_attn.extensions, Unreadable):
         return could_not_look(CHECK.id, f"flash-attn in {installed.location}", flash_attn.extensions.reason)
     names = flash_attn.extensions.value if isinstance(flash_attn.extensions, Found) else ()
-    if version is None:
+    if this is None:
         return could_not_look(CHECK.id, "whether flash-attn fits torch", "torch does not state its version")
-    trouble = _trouble(build, names, version, nvidia, identity)
+    trouble = _trouble(build, names, this, nvidia, identity)
     if trouble:
         return finding.model_copy(update={"status": "error", "summary": trouble})
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
@@ -78,22 +74,21 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
     return finding.model_copy(update={"impact": "", "hint": "", "links": ()})
 
 
-def _wanted(torch: Version | None, identity: Identity) -> str:
+def _wanted(this: TorchIs | None, identity: Identity) -> str:
     """The build to look for: "torch 2.8, CUDA 12, Python 3.12, win_amd64"."""
-    if torch is None:
+    if this is None:
         return f"Python {python_minor(identity)}, {identity.python_platform}"
-    tag = cuda_tag(torch)
-    cuda = f", CUDA {cuda_of_tag(tag)[0]}" if tag else ""
-    return f"torch {minor(torch)}{cuda}, Python {python_minor(identity)}, {identity.python_platform}"
+    cuda = f", CUDA {this.cuda_major}" if this.cuda_major else ""
+    return f"torch {minor(this.version)}{cuda}, Python {python_minor(identity)}, {identity.python_platform}"
 
 
-def _absent(torch: Version | None, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="info",
         summary="flash-attn is not installed",
         measured="no flash-attn in this Python",
-        expected=f"flash-attn for {_wanted(torch, identity)}",
+        expected=f"flash-attn for {_wanted(this, identity)}",
         impact=CHECK.why,
         links=(LINK,),
     )
@@ -101,7 +96,7 @@ def _absent(torch: Version | None, nvidia: NvidiaFacts, identity: Identity) -> F
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
         summary = f"flash-attn is not installed, and needs a GPU of compute capability {needed} or higher"
         return finding.model_copy(update={"summary": summary})
-    if torch is not None and cuda_tag(torch) is None:
+    if this is not None and this.cuda_tag is None:
         hint = "First give torch a CUDA build (see torch-cuda-build)."
         return finding.model_copy(update={"hint": hint})
     if not nvidia.gpus:
@@ -124,27 +119,26 @@ def _python_of(extension: str) -> str | None:
 def _trouble(
     build: FlashAttnBuild,
     extensions: tuple[str, ...],
-    torch: Version,
+    this: TorchIs,
     nvidia: NvidiaFacts,
     identity: Identity,
 ) -> str | None:
     """Why this build cannot load or run here."""
     name = f"flash-attn {build.version}"
     pythons = {_python_of(extension) for extension in extensions}
-    tag = cuda_tag(torch)
     if not extensions:
         return f"{name} has no compiled module (flash_attn_2_cuda): the installation is damaged"
     if None not in pythons and python_minor(identity) not in pythons:
         built_for = ", ".join(sorted(filter(None, pythons)))
         return f"{name} was built for Python {built_for}; this is Python {python_minor(identity)}"
-    if tag is None:
-        return f"{name} needs a CUDA build of torch; this is {build_name(torch)}"
-    if build.torch is not None and build.torch != minor(torch):
-        return f"{name} was built for torch {build.torch}; this is torch {minor(torch)}"
+    if this.cuda_tag is None:
+        return f"{name} needs a CUDA build of torch; this is {this}"
+    if build.torch is not None and build.torch != minor(this.version):
+        return f"{name} was built for torch {build.torch}; this is torch {minor(this.version)}"
     if build.cuda_major is None:
         return None
-    if build.cuda_major != cuda_of_tag(tag)[0]:
-        return f"{name} was built for CUDA {build.cuda_major}; torch has CUDA {cuda_of_tag(tag)[0]}"
+    if build.cuda_major != this.cuda_major:
+        return f"{name} was built for CUDA {build.cuda_major}; torch has CUDA {this.cuda_major}"
     if build.cuda_minor is None:
         return None
     architectures = flash_attn_architectures((build.cuda_major, build.cuda_minor)) or ()

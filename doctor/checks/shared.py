@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from packaging.version import Version
 
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
-from wheels.compatibility import cuda_tag, newest_torch, parse_version, recommended_cuda_tag
+from wheels.compatibility import (
+    cuda_of_tag,
+    newest_torch,
+    parse_version,
+    recommended_cuda_tag,
+    tag_of_cuda,
+)
 
 PYTORCH = "https://pytorch.org/get-started/locally/"
 NVIDIA_DRIVERS = "https://www.nvidia.com/drivers"
@@ -49,14 +57,34 @@ def skipped_without_torch(check: str, torch: TorchFacts) -> Finding | None:
     return None if torch.installed else skipped(check, "torch is not installed")
 
 
-def torch_version(torch: TorchFacts) -> Version | None:
-    """The installed torch with its build ("2.13.0+cu130"); None where nobody can tell."""
-    return parse_version(torch.build.value.version) if isinstance(torch.build, Found) else None
+@dataclass(frozen=True)
+class TorchIs:
+    """The installed torch, as its files state it. `cuda_tag` is None in a build for the CPU."""
+
+    version: Version
+    cuda_tag: str | None
+
+    @property
+    def release(self) -> str:
+        return self.version.base_version
+
+    @property
+    def cuda_major(self) -> int | None:
+        return cuda_of_tag(self.cuda_tag)[0] if self.cuda_tag else None
+
+    def __str__(self) -> str:
+        return f"torch {self.release} for {self.cuda_tag or 'the CPU'}"
 
 
-def build_name(torch: Version) -> str:
-    """ "torch 2.13.0 for cu130", "torch 2.13.0 for the CPU"."""
-    return f"torch {torch.base_version} for {cuda_tag(torch) or 'the CPU'}"
+def torch_is(torch: TorchFacts) -> TorchIs | None:
+    """None where nobody can tell. The tag comes from `cuda`: conda's and self-built versions carry none."""
+    if not isinstance(torch.build, Found):
+        return None
+    build = torch.build.value
+    version = parse_version(build.version)
+    if version is None:
+        return None
+    return TorchIs(version, tag_of_cuda(build.cuda) if build.cuda else None)
 
 
 def python_minor(identity: Identity) -> str:

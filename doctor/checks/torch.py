@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import PYTORCH, build_name, could_not_look, torch_install_commands
+from doctor.checks.shared import PYTORCH, could_not_look, torch_install_commands, torch_is
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
@@ -45,17 +45,17 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         }
         return trouble.model_copy(update=update)
     text = torch.build.value.version
-    version = parse_version(text)
-    if version is None:
+    this = torch_is(torch)
+    if this is None:
         return could_not_look(CHECK.id, "torch's version", f"it calls itself {text!r}", CHECK.by_hand)
     evidence = (Evidence(source="file", name="torch/version.py: __version__", value=text),)
-    if version < parse_version(OLDEST):  # type: ignore[operator]
+    if this.version < parse_version(OLDEST):  # type: ignore[operator]
         summary = f"torch {text} is too old for aios"
         return trouble.model_copy(update={"summary": summary, "measured": text, "evidence": evidence})
     return Finding(
         check=CHECK.id,
         status="ok",
-        summary=build_name(version),
+        summary=str(this),
         measured=text,
         expected=trouble.expected,
         evidence=evidence,

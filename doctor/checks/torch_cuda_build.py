@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from packaging.version import Version
-
 from doctor.check import Check
 from doctor.checks.shared import (
     PYTORCH,
-    build_name,
+    TorchIs,
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_install_commands,
-    torch_version,
+    torch_is,
 )
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix, JsonValue
@@ -24,7 +22,6 @@ from wheels.compatibility import (
     contains_code_for,
     driver_supports,
     minimum_driver,
-    tag_of_cuda,
     torch_architectures,
 )
 
@@ -33,8 +30,8 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     not_applicable = skipped_without_torch(CHECK.id, torch) or skipped_without_nvidia(CHECK.id, nvidia)
     if not_applicable:
         return not_applicable
-    version = torch_version(torch)
-    if not isinstance(torch.build, Found) or version is None:
+    this = torch_is(torch)
+    if not isinstance(torch.build, Found) or this is None:
         reason = torch.build.reason if isinstance(torch.build, Unreadable) else "torch/version.py is no help"
         return could_not_look(CHECK.id, "which build of torch this is", reason)
     if nvidia.has_gpu is None and isinstance(nvidia.driver, Unreadable):
@@ -63,7 +60,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
             commands=torch_install_commands(identity, nvidia),
         ),
     )
-    trouble = _trouble(torch, version, cuda, nvidia, identity.os)
+    trouble = _trouble(torch, this, nvidia, identity.os)
     if trouble:
         return finding.model_copy(update={"summary": trouble})
     if isinstance(torch.libraries, Unreadable):
@@ -71,9 +68,9 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     return finding.model_copy(
         update={
             "status": "ok",
-            "summary": f"{build_name(version)} fits this driver and these GPUs"
+            "summary": f"{this} fits this driver and these GPUs"
             if nvidia.gpus
-            else f"{build_name(version)} is a CUDA build",
+            else f"{this} is a CUDA build",
             "impact": "",
             "hint": "",
             "links": (),
@@ -82,25 +79,22 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     )
 
 
-def _trouble(
-    torch: TorchFacts, version: Version, cuda: str | None, nvidia: NvidiaFacts, system: str
-) -> str | None:
+def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str) -> str | None:
     """What keeps this build from the GPU, the most basic cause first."""
-    if cuda is None:
-        return f"{build_name(version)}: the NVIDIA GPU stays unused"
+    if this.cuda_tag is None or this.cuda_major is None:
+        return f"{this}: the NVIDIA GPU stays unused"
     if isinstance(torch.libraries, Found) and not any("torch_cuda" in name for name in torch.libraries.value):
-        return f"{build_name(version)} lacks its CUDA library: the installation is damaged"
-    major = int(cuda.split(".")[0])
+        return f"{this} lacks its CUDA library: the installation is damaged"
     if isinstance(nvidia.driver, Found):
         driver = nvidia.driver.value.driver_version
-        if driver_supports(driver, major, system) is False:
-            needed = minimum_driver(major, system)
-            return f"{build_name(version)} needs an NVIDIA driver from {needed} on; this one is {driver}"
-    architectures = torch_architectures(version, tag_of_cuda(cuda), system)
+        if driver_supports(driver, this.cuda_major, system) is False:
+            needed = minimum_driver(this.cuda_major, system)
+            return f"{this} needs an NVIDIA driver from {needed} on; this one is {driver}"
+    architectures = torch_architectures(this.version, this.cuda_tag, system)
     for gpu in nvidia.gpus if architectures else ():
         if not contains_code_for(architectures or (), gpu.compute_capability):
             capability = "{}.{}".format(*gpu.compute_capability)
-            return f"{build_name(version)} has no code for {gpu.name} (compute capability {capability})"
+            return f"{this} has no code for {gpu.name} (compute capability {capability})"
     return None
 
 

@@ -7,7 +7,7 @@ from doctor.checks.shared import (
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
-    torch_version,
+    torch_is,
 )
 from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -29,18 +29,18 @@ def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity:
     for name, reading in installed.items():
         if isinstance(reading, Unreadable):
             return could_not_look(CHECK.id, f"the package {name}", reading.reason)
-    torch_is = torch_version(torch)
-    if torch_is is None:
+    this = torch_is(torch)
+    if this is None:
         return could_not_look(CHECK.id, "which Triton torch needs", "torch does not state its version")
-    wanted = triton_minor(torch_is)
+    wanted = triton_minor(this.version)
     name = "triton-windows" if windows else "triton"
-    requirement = triton_windows_requirement(torch_is) if windows else wanted and f"triton=={wanted}.*"
+    requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
     finding = Finding(
         check=CHECK.id,
         status="info",
         summary="",
         measured=_measured(installed),
-        expected=requirement or f"a {name} for torch {minor(torch_is)}, which nobody has published",
+        expected=requirement or f"a {name} for torch {minor(this.version)}, which nobody has published",
         impact=CHECK.why,
         hint=CHECK.by_hand,
         links=(LINK,) if windows else (),
@@ -66,15 +66,15 @@ def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity:
     if version is None:
         return could_not_look(CHECK.id, f"{name}'s version", f"it calls itself {present.value.version!r}")
     if wanted is None:
-        summary = f"{name} {version}: nobody here knows which one torch {torch_is.base_version} needs"
+        summary = f"{name} {version}: nobody here knows which one torch {this.release} needs"
         return finding.model_copy(update={"summary": summary, "hint": "", "fix": None})
     if minor(version) != wanted:
-        summary = f"{name} {version} does not fit torch {torch_is.base_version}, which needs {wanted}"
+        summary = f"{name} {version} does not fit torch {this.release}, which needs {wanted}"
         return finding.model_copy(update={"status": "error", "summary": summary})
     return finding.model_copy(
         update={
             "status": "ok",
-            "summary": f"{name} {version} fits torch {torch_is.base_version}",
+            "summary": f"{name} {version} fits torch {this.release}",
             "impact": "",
             "hint": "",
             "links": (),

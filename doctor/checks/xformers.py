@@ -7,10 +7,11 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.shared import (
+    TorchIs,
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
-    torch_version,
+    torch_is,
 )
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding
@@ -19,8 +20,6 @@ from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import (
-    cuda_of_tag,
-    cuda_tag,
     minor,
     parse_version,
     xformers_fault,
@@ -37,8 +36,8 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
         return not_applicable
     if isinstance(xformers.distribution, Unreadable):
         return could_not_look(CHECK.id, "the installed packages", xformers.distribution.reason)
-    torch_is = torch_version(torch)
-    fitting = torch_is and xformers_for_torch(torch_is)
+    this = torch_is(torch)
+    fitting = this and xformers_for_torch(this.version)
     expected = f"xformers {fitting}" if fitting else "the xformers release made for this torch"
     if isinstance(xformers.distribution, Absent):
         return Finding(
@@ -53,13 +52,13 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
     version = parse_version(text)
     if version is None:
         return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
-    if torch_is is None:
+    if this is None:
         return could_not_look(CHECK.id, "whether xformers fits torch", "torch does not state its version")
     finding = Finding(
         check=CHECK.id,
         status="error",
         summary="",
-        measured=f"xformers {text} with torch {torch_is}",
+        measured=f"xformers {text} with {this}",
         expected=expected,
         impact=CHECK.why,
         hint=CHECK.by_hand,
@@ -77,12 +76,12 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
     built = xformers.build.value
     evidence = (*finding.evidence, Evidence(source="file", name="xformers/cpp_lib.json", value=str(built)))
     finding = finding.model_copy(update={"evidence": evidence})
-    if trouble := _mismatch(version, built, torch_is):
+    if trouble := _mismatch(version, built, this):
         return finding.model_copy(update={"summary": f"xformers {text} {trouble}"})
     return finding.model_copy(
         update={
             "status": "ok",
-            "summary": f"xformers {text} fits torch {torch_is}",
+            "summary": f"xformers {text} fits {this}",
             "impact": "",
             "hint": "",
             "links": (),
@@ -90,22 +89,21 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
     )
 
 
-def _mismatch(xformers: Version, built: XformersBuild, torch: Version) -> str | None:
+def _mismatch(xformers: Version, built: XformersBuild, this: TorchIs) -> str | None:
     """How the kernels and torch differ, as a clause."""
     requirement = xformers_torch_requirement(xformers)
     built_for = parse_version(built.torch)
     if requirement is not None:
-        if torch.base_version not in SpecifierSet(requirement):
-            return f"was made for torch{requirement}; this is torch {torch.base_version}"
-    elif built_for is None or minor(built_for) != minor(torch):
-        return f"was built with torch {built.torch}; this is torch {torch.base_version}"
-    tag = cuda_tag(torch)
-    if tag is None:
+        if this.release not in SpecifierSet(requirement):
+            return f"was made for torch{requirement}; this is torch {this.release}"
+    elif built_for is None or minor(built_for) != minor(this.version):
+        return f"was built with torch {built.torch}; this is torch {this.release}"
+    if this.cuda_tag is None:
         return "needs a CUDA build of torch; this one is for the CPU (see torch-cuda-build)"
     if built.cuda is None:
         return "was built without CUDA"
-    if built.cuda[0] != cuda_of_tag(tag)[0]:
-        return f"was built with CUDA {built.cuda[0]}.{built.cuda[1]}; torch has CUDA {cuda_of_tag(tag)[0]}"
+    if built.cuda[0] != this.cuda_major:
+        return f"was built with CUDA {built.cuda[0]}.{built.cuda[1]}; torch has CUDA {this.cuda_major}"
     return None
 
 

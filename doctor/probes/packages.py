@@ -59,7 +59,7 @@ class TritonFacts:
 def parse_torch_version(text: str) -> Reading[TorchBuild]:
     """torch/version.py, as text."""
     version = re.search(r"^__version__\b[^=]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
-    cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"]([\d.]+)['\"]|None)", text, re.MULTILINE)
+    cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"](\d{1,3}\.\d{1,3})[\d.]*['\"]|None)", text, re.MULTILINE)
     if not version or not cuda:
         return Unreadable(f"torch/version.py does not state a version and a CUDA: {text.strip()[:60]!r}")
     return Found(TorchBuild(version=version.group(1), cuda=cuda.group(1)))

@@ -1,0 +1,93 @@
+"""Write `docs/checks/*.md` from the checks themselves and from the recorded machines on which they are tested.
+
+Run it after changing a check or a case: python scripts/make_check_pages.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "doctor")]
+
+from cases import Case, cases_of  # noqa: E402
+
+from doctor.check import Check  # noqa: E402
+from doctor.checks import CHECKS  # noqa: E402
+from doctor.diagnosis import diagnose  # noqa: E402
+from doctor.host.recorded import RecordedHost  # noqa: E402
+from doctor.models import Finding, Fix  # noqa: E402
+
+PAGES = ROOT / "docs" / "checks"
+SYSTEMS = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
+NOTICE = "<!-- Written by scripts/make_check_pages.py: change the check, not this page. -->\n"
+
+
+def _cell(text: str) -> str:
+    """Text from a machine, as it stands, in a table."""
+    return "`" + text.replace("`", "'").replace("|", "\\|").replace("\r", "").replace("\n", " ") + "`"
+
+
+def _row(case: Case, finding: Finding) -> str:
+    return f"| {finding.status} | {case.name} | {_cell(finding.summary)} |"
+
+
+def _fix_section(fix: Fix) -> str:
+    rights = ", with administrator rights" if fix.elevated else ""
+    lines = [
+        f"### `{fix.id}`\n",
+        f"Safe, undone by `aios doctor undo`{rights}. It does, in this order:\n",
+        *(f"* {action.describe()}" for action in fix.actions),
+        "\nUndo walks the same steps backwards and puts back what was there before: a value that was absent is absent",
+        "again, a type is kept. Where somebody changed a value in between, undo leaves it and says so.",
+    ]
+    if fix.restart == "shell":
+        lines.append("Programs that are open keep what they know: open a new terminal afterwards.")
+    return "\n".join(lines) + "\n"
+
+
+def page(check: Check) -> str:
+    """The page of one check."""
+    judged = [(case, diagnose(RecordedHost(case.machine), [check]).findings[0]) for case in cases_of(check)]
+    fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.applicability == "safe"}
+    parts = [
+        NOTICE,
+        f"# {check.id}\n",
+        f"On {', '.join(name for key, name in SYSTEMS.items() if key in check.systems)}.\n",
+        f"## What it looks at\n\n{check.looks_at}\n",
+        f"## Why it matters\n\n{check.why}\n",
+        "## What it reports\n\n| status | where | it says |\n|---|---|---|\n"
+        + "\n".join(_row(case, finding) for case, finding in judged)
+        + "\n",
+        f"## By hand\n\n{check.by_hand}\n",
+    ]
+    if fixes:
+        parts.append(
+            f"## By the doctor\n\n    aios doctor fix {check.id} --dry-run\n    aios doctor fix {check.id}\n"
+        )
+        parts += [_fix_section(fix) for fix in fixes.values()]
+    return "\n".join(parts)
+
+
+def index() -> str:
+    """The list of all checks."""
+    rows = "\n".join(
+        f"| [{check.id}]({check.id}.md) | {check.group} | {check.looks_at} |" for check in CHECKS
+    )
+    return f"{NOTICE}\n# Checks\n\n| check | group | looks at |\n|---|---|---|\n{rows}\n"
+
+
+def pages() -> dict[str, str]:
+    """Every page, by file name."""
+    return {"index.md": index(), **{f"{check.id}.md": page(check) for check in CHECKS}}
+
+
+def main() -> None:
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (PAGES / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

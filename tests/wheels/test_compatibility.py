@@ -1,0 +1,215 @@
+"""The questions to the compatibility table, against answers that NVIDIA, PyTorch and the publishers give elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from wheels import compatibility as c
+
+DATA = json.loads(Path(c.__file__).with_name("compatibility.json").read_text(encoding="utf-8"))
+ADA, BLACKWELL, TURING, PASCAL = (8, 9), (12, 0), (7, 5), (6, 1)
+
+
+def test_every_table_names_its_source_and_date() -> None:
+    for name, table in DATA.items():
+        assert table["source"], name
+        assert table["date"].startswith("2026-"), name
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "platform", "expected"),
+    [
+        ("581.80", 13, "windows", True),
+        ("580", 13, "windows", True),
+        ("579.99", 13, "windows", False),
+        ("528.33", 12, "windows", True),
+        ("528.02", 12, "windows", False),
+        ("1000.1", 12, "windows", True),  # numbers, not text
+        ("580.65.06", 13, "linux", True),
+        ("525.60.12", 12, "linux", False),
+        ("581.80", 99, "windows", None),
+        ("581.80", 13, "macos", None),
+    ],
+)
+def test_driver_supports(driver: str, cuda: int, platform: str, expected: bool | None) -> None:
+    assert c.driver_supports(driver, cuda, platform) is expected
+
+
+@pytest.mark.parametrize(
+    ("built_for", "capability", "runs"),
+    [
+        ("8.0 8.6 9.0", (8, 9), True),  # machine code of 8.6 runs on 8.9
+        ("8.0", (8, 6), True),
+        ("8.6", (8, 0), False),
+        ("8.0 9.0", (12, 0), False),
+        ("12.0", (12, 1), True),
+        ("9.0+PTX", (12, 0), True),
+        ("12.0+PTX", (9, 0), False),
+        ("", (8, 0), False),
+    ],
+)
+def test_contains_code_for(built_for: str, capability: tuple[int, int], runs: bool) -> None:
+    assert c.contains_code_for(built_for.split(), capability) is runs
+
+
+@pytest.mark.parametrize(
+    ("torch", "tag", "platform", "capability", "runs"),
+    [
+        ("2.13.0", "cu130", "windows", PASCAL, False),
+        ("2.13.0", "cu126", "windows", PASCAL, True),
+        ("2.13.0", "cu126", "windows", BLACKWELL, False),
+        ("2.7.1", "cu128", "windows", BLACKWELL, True),
+        ("2.10.0", "cu128", "linux", (7, 0), True),  # Volta: dropped after 2.10
+        ("2.11.0", "cu128", "linux", (7, 0), False),
+    ],
+)
+def test_torch_architectures(
+    torch: str, tag: str, platform: str, capability: tuple[int, int], runs: bool
+) -> None:
+    architectures = c.torch_architectures(Version(torch), tag, platform)
+    assert architectures is not None
+    assert c.contains_code_for(architectures, capability) is runs
+
+
+def test_an_unknown_build_has_unknown_architectures() -> None:
+    assert c.torch_architectures(Version("2.13.0"), "cu199", "windows") is None
+
+
+@pytest.mark.parametrize(
+    ("driver", "capability", "tag"),
+    [
+        ("581.80", ADA, "cu130"),
+        ("566.36", ADA, "cu126"),
+        ("581.80", PASCAL, "cu126"),
+        ("581.80", BLACKWELL, "cu130"),
+        ("572.61", BLACKWELL, "cu128"),
+        ("581.80", TURING, "cu130"),
+        ("472.12", ADA, None),
+        ("581.80", (3, 5), None),
+    ],
+)
+def test_recommended_cuda_tag(driver: str, capability: tuple[int, int], tag: str | None) -> None:
+    assert c.recommended_cuda_tag(driver, [capability]) == tag
+
+
+def test_the_weakest_and_the_newest_gpu_both_count() -> None:
+    assert c.recommended_cuda_tag("581.80", [PASCAL, ADA]) == "cu126"
+    assert c.recommended_cuda_tag("581.80", [PASCAL, BLACKWELL]) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "python", "release"),
+    [
+        ("cu130", "3.12", "2.13.0"),
+        ("cu128", "3.12", "2.11.0"),
+        ("cu129", "3.12", "2.9.0"),
+        ("cu118", "3.13", "2.7.1"),
+        ("cu130", "3.9", None),
+        ("cu199", "3.12", None),
+    ],
+)
+def test_newest_torch(tag: str, python: str, release: str | None) -> None:
+    assert c.newest_torch(tag, python) == release
+
+
+def test_pythons() -> None:
+    assert c.torch_pythons(Version("2.13.0+cu130")) == ("3.10", "3.11", "3.12", "3.13", "3.14")
+    assert c.torch_pythons(Version("2.15.0")) == ("3.11", "3.12", "3.13", "3.14", "3.15")
+    assert c.torch_pythons(Version("9.9")) is None
+    assert c.pythons_with_torch()[0] == "3.8"
+    assert c.pythons_with_torch()[-1] == "3.14"
+
+
+@pytest.mark.parametrize(
+    ("version", "tag"), [("2.13.0+cu130", "cu130"), ("2.13.0+cpu", None), ("2.13.0", None)]
+)
+def test_cuda_tag(version: str, tag: str | None) -> None:
+    assert c.cuda_tag(Version(version)) == tag
+
+
+def test_tags_and_versions_are_the_same_thing() -> None:
+    for tag in ("cu118", "cu126", "cu130"):
+        assert c.tag_of_cuda("{}.{}".format(*c.cuda_of_tag(tag))) == tag
+
+
+def test_triton_windows_requirements_admit_the_minor_that_torch_asks_for() -> None:
+    for torch in DATA["triton_windows"]["for_torch"]:
+        wanted, requirement = c.triton_minor(Version(torch)), c.triton_windows_requirement(Version(torch))
+        if requirement is not None:
+            assert f"{wanted}.0" in SpecifierSet(requirement.removeprefix("triton-windows"))
+    assert c.triton_minor(Version("2.13.0")) == "3.7"
+    assert c.triton_windows_requirement(Version("2.15.0")) is None
+    assert c.triton_minor(Version("9.9")) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "url", "expected"),
+    [
+        ("2.8.3+cu128torch2.8", None, c.FlashAttnBuild("2.8.3", "2.8", 12, 8)),
+        ("2.8.3+cu12torch2.8cxx11abiFALSE", None, c.FlashAttnBuild("2.8.3", "2.8", 12, None)),
+        ("2.7.4.post1+cu118torch2.4", None, c.FlashAttnBuild("2.7.4.post1", "2.4", 11, 8)),
+        ("2.8.3+cu130torch2.13", None, c.FlashAttnBuild("2.8.3", "2.13", 13, 0)),
+        (
+            "2.8.3",
+            "https://example.org/flash_attn-2.8.3%2Bcu126torch2.10-cp312-cp312-win_amd64.whl",
+            c.FlashAttnBuild("2.8.3", "2.10", 12, 6),
+        ),
+        ("2.8.3", None, c.FlashAttnBuild("2.8.3", None, None, None)),
+        ("", None, c.FlashAttnBuild("", None, None, None)),
+    ],
+)
+def test_parse_flash_attn(version: str, url: str | None, expected: c.FlashAttnBuild) -> None:
+    assert c.parse_flash_attn(version, url) == expected
+
+
+def test_flash_attn_has_blackwell_code_from_cuda_12_8_on() -> None:
+    for cuda, runs in (((12, 6), False), ((12, 8), True), ((13, 0), True)):
+        assert c.contains_code_for(c.flash_attn_architectures(cuda) or (), BLACKWELL) is runs
+    assert c.flash_attn_architectures((11, 0)) is None
+    assert c.flash_attn_minimum_capability() == (8, 0)
+
+
+def test_xformers() -> None:
+    assert c.xformers_torch_requirement(Version("0.0.34")) == "==2.10.0"
+    assert c.xformers_torch_requirement(Version("0.0.99")) is None
+    assert c.xformers_for_torch(Version("2.9.1+cu128")) == "0.0.33.post2"
+    assert c.xformers_for_torch(Version("2.13.0")) == "0.0.35"
+    assert c.xformers_for_torch(Version("2.0.0")) is None
+    assert c.xformers_windows_cuda(Version("0.0.33")) == "cu130"
+
+
+@pytest.mark.parametrize(
+    ("version", "platform", "capability", "use"),
+    [
+        ("0.0.31", "windows", ADA, "0.0.31.post1"),
+        ("0.0.31", "linux", ADA, None),
+        ("0.0.31.post1", "windows", ADA, None),
+        ("0.0.31.post1", "windows", BLACKWELL, "0.0.35"),
+        ("0.0.34", "windows", BLACKWELL, "0.0.35"),
+        ("0.0.35", "windows", BLACKWELL, None),
+    ],
+)
+def test_xformers_fault(version: str, platform: str, capability: tuple[int, int], use: str | None) -> None:
+    fault = c.xformers_fault(Version(version), platform, [capability])
+    assert (fault and fault.use) == use
+
+
+@pytest.mark.parametrize(
+    ("nvcc", "accepted", "refused"),
+    [((12, 3), 1939, 1940), ((12, 8), 1944, 1950), ((13, 0), 1944, 1910), ((13, 2), 1950, 1960)],
+)
+def test_msvc_accepted_by_nvcc(nvcc: tuple[int, int], accepted: int, refused: int) -> None:
+    versions = c.msvc_accepted_by_nvcc(nvcc)
+    assert versions is not None
+    assert accepted in versions
+    assert refused not in versions
+
+
+def test_msvc_for_an_unknown_nvcc_is_unknown() -> None:
+    assert c.msvc_accepted_by_nvcc((10, 0)) is None
+    assert c.msvc_accepted_by_nvcc((14, 0)) is None
