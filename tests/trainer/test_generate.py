@@ -1,0 +1,170 @@
+"""`aios generate`: the cache changes nothing, the text arrives whole, and bad input is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import Result
+
+from trainer import generate
+from trainer.attention import huggingface
+from trainer.generate import Sampling
+from trainer.tokenizer import ByteTokenizer
+
+ROOT = Path(__file__).parents[2]
+END, VOCABULARY = 256, 258
+Call = Callable[..., Result]
+Settings = dict[str, dict[str, Any]]
+
+
+def model(kind: str, window: int | None = None) -> Any:
+    sizes: dict[str, dict[str, Any]] = {
+        "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 48},
+        "llama": {
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 4,
+        }
+        | {"num_key_value_heads": 2, "max_position_embeddings": 48},
+    }
+    special = {"vocab_size": VOCABULARY, "bos_token_id": END, "eos_token_id": END}
+    config = AutoConfig.for_model(kind, **sizes[kind], **special, initializer_range=0.3)
+    huggingface.attach(config, backend="sdpa", window=window)
+    torch.manual_seed(3)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+def sample(network: Any, prompt: bytes, **sampling: Any) -> list[int]:
+    return list(generate.generate(network, list(prompt), Sampling(**sampling), END, VOCABULARY))
+
+
+@pytest.mark.parametrize("window", [None, 1, 5])
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_with_the_cache_the_tokens_are_those_without(kind: str, window: int | None) -> None:
+    network = model(kind, window)
+    tokens = list(b"once upon")
+    expected: list[int] = []
+    with torch.no_grad():
+        for _ in range(30):
+            logits = network(input_ids=torch.tensor([tokens + expected]), use_cache=False).logits[0, -1]
+            expected.append(int(logits.argmax()))
+    assert END not in expected
+    assert sample(network, b"once upon", max_new_tokens=30, temperature=0) == expected
+
+
+def test_it_goes_on_past_the_positions_of_the_model() -> None:
+    assert len(sample(model("gpt2"), b"x" * 100, max_new_tokens=130, temperature=0)) == 130
+
+
+def test_the_seed_decides() -> None:
+    network = model("gpt2")
+    one, again, other = (sample(network, b"a", max_new_tokens=20, seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_top_k_of_one_is_the_likeliest() -> None:
+    network = model("gpt2")
+    assert sample(network, b"ab", max_new_tokens=9, top_k=1, temperature=5) == sample(
+        network, b"ab", max_new_tokens=9, temperature=0
+    )
+
+
+def test_choosing_follows_the_distribution() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0, -50.0])
+    generator = torch.Generator().manual_seed(0)
+    drawn = [generate.choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
+    expected = torch.tensor([2.0, 4.0]).softmax(0)
+    assert set(drawn) == {1, 2}
+    assert drawn.count(1) / 4000 == pytest.approx(expected[0].item(), abs=0.02)
+
+
+def test_end_of_text_ends_it_and_an_empty_prompt_begins_after_it() -> None:
+    network = model("gpt2")
+    with torch.no_grad():
+        network.lm_head.weight = torch.nn.Parameter(torch.zeros(VOCABULARY, 32))
+    seen: list[Any] = []
+    network.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs["input_ids"].tolist()), with_kwargs=True
+    )
+    assert len(list(generate.generate(network, [], Sampling(3, temperature=0), END, VOCABULARY))) == 3
+    assert seen[0] == [[END]]
+    with torch.no_grad():
+        network.lm_head.weight[END] = network.transformer.ln_f.bias + 1
+        network.transformer.ln_f.bias.add_(1)
+    assert sample(network, b"x", temperature=0) == []
+
+
+@pytest.fixture
+def trained(settings: Settings, write_config: Callable[[Any], Path], call: Call, tmp_path: Path) -> Path:
+    settings["training"] |= {"steps": 120, "learning_rate": 5e-3, "checkpoint_every": 60}
+    settings["model"]["window_size"] = 24
+    assert call("train", "--config", write_config(settings)).exit_code == 0
+    return tmp_path / "out"
+
+
+def test_a_trained_model_writes_what_it_learned(trained: Path, call: Call) -> None:
+    arguments = ("--prompt", "5 bottles of ", "--max-new-tokens", 24, "--temperature", 0)
+    result = call("generate", "--checkpoint", trained, *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("5 bottles of ")
+    assert "be" in result.stdout[13:]
+    assert result.stderr.count("INFO: Attention backend:") == 1
+    newest = trained / "checkpoints" / "step-00000120"
+    assert call("generate", "--checkpoint", newest, *arguments).stdout == result.stdout
+    assert (
+        call("generate", "--checkpoint", newest, *arguments, "--attention-backend", "manual").stdout
+        == result.stdout
+    )
+
+    (newest / "model.safetensors").write_bytes(b"damaged")
+    fallen_back = call("generate", "--checkpoint", trained, *arguments)
+    assert fallen_back.exit_code == 0
+    assert "step-00000120 is damaged" in fallen_back.stderr
+    damaged = call("generate", "--checkpoint", newest, *arguments)
+    assert damaged.exit_code == 2
+    assert "is damaged: model.safetensors has changed" in damaged.stderr
+
+
+def test_no_checkpoint_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
+    result = call("generate", "--checkpoint", tmp_path / "none", "--prompt", "x")
+    assert result.exit_code == 2
+    assert f"No checkpoint in {tmp_path / 'none'}" in result.stderr
+
+
+def test_text_of_any_language_reaches_a_pipe_that_cannot_hold_it(
+    tmp_path: Path, capability_file: Path
+) -> None:
+    folder = tmp_path / "mödel"
+    model("gpt2").save_pretrained(folder)
+    ByteTokenizer().save(folder)
+    for encoding in ("cp1252", "ascii"):
+        done = subprocess.run(
+            [
+                sys.executable,
+                ROOT / "aios.py",
+                "generate",
+                "--checkpoint",
+                folder,
+                "--prompt",
+                "漢 é ",
+                "--seed",
+                "1",
+            ],
+            capture_output=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"},
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode(encoding)
+        assert "\\u6f22" in done.stdout.decode(encoding)
+        assert len(done.stdout) > 50
