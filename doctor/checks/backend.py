@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.capability import Backend
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia, skipped_without_torch
+from doctor.checks.shared import cannot_tell, skipped, skipped_without_nvidia, skipped_without_torch
 from doctor.models import Evidence, Finding
 from doctor.probes.backends import BACKEND_PROBES, BackendFacts
 from doctor.probes.nvidia import PROBE as NVIDIA
@@ -73,7 +73,7 @@ def _judge(
                 check.id, "it needs a GPU of compute capability {}.{} or higher".format(*gpus_from)
             )
     if capability.status == "unknown":
-        return could_not_look(check.id, f"whether {backend} works", reasons, check.by_hand)
+        return cannot_tell(check.id, f"whether {backend} works", reasons, check.by_hand)
     if not facts.installed:
         return Finding(
             check=check.id,

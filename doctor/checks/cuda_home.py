@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
+from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia
 from doctor.host import Absent, Found, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import PROBE, CudaFacts, same_path
@@ -43,7 +43,7 @@ def judge(cuda: CudaFacts, nvidia: NvidiaFacts) -> Finding:
     if not named and len(usable) > 1 and len({toolkit.nvcc for toolkit in usable}) > 1:
         return warning(f"Several CUDA toolkits and no CUDA_HOME: a build would take {cuda.chosen}")
     if not named and cuda.unreadable:
-        return could_not_look(CHECK.id, "where CUDA toolkits are", "; ".join(cuda.unreadable))
+        return cannot_tell(CHECK.id, "where CUDA toolkits are", "; ".join(cuda.unreadable))
     if not usable:
         return skipped(CHECK.id, "there is no CUDA toolkit")
     return finding

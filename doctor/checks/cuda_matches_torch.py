@@ -8,6 +8,7 @@ from doctor.checks.shared import (
     skipped,
     skipped_without_nvidia,
     skipped_without_torch,
+    why_torch_is_unknown,
 )
 from doctor.host import Absent, Found, Unreadable
 from doctor.models import Evidence, Finding
@@ -22,9 +23,7 @@ def judge(cuda: CudaFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
     if not_applicable:
         return not_applicable
     if not isinstance(torch.build, Found):
-        return could_not_look(
-            CHECK.id, "torch's CUDA version", getattr(torch.build, "reason", "version.py is missing")
-        )
+        return could_not_look(CHECK.id, "torch's CUDA version", why_torch_is_unknown(torch))
     wanted = torch.build.value.cuda
     if wanted is None:
         return skipped(CHECK.id, "torch is a CPU build (see torch-cuda-build)")

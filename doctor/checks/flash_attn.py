@@ -7,11 +7,13 @@ import re
 from doctor.check import Check
 from doctor.checks.shared import (
     TorchIs,
+    cannot_tell,
     could_not_look,
     python_minor,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
+    why_torch_is_unknown,
 )
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
@@ -60,7 +62,7 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
         return could_not_look(CHECK.id, f"flash-attn in {installed.location}", flash_attn.extensions.reason)
     names = flash_attn.extensions.value if isinstance(flash_attn.extensions, Found) else ()
     if this is None:
-        return could_not_look(CHECK.id, "whether flash-attn fits torch", "torch does not state its version")
+        return cannot_tell(CHECK.id, "whether flash-attn fits torch", why_torch_is_unknown(torch))
     trouble = _trouble(build, names, this, nvidia, identity)
     if trouble:
         return finding.model_copy(update={"status": "error", "summary": trouble})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
+from doctor.host import Absent, Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
@@ -27,13 +27,14 @@ def skipped(check: str, reason: str) -> Finding:
 
 
 def could_not_look(check: str, at: str, reason: str, hint: str = "") -> Finding:
-    return Finding(
-        check=check,
-        status="unknown",
-        summary=f"Could not look at {at}: {reason}",
-        measured=reason,
-        hint=hint,
-    )
+    summary = f"Could not look at {at}: {reason}"
+    return Finding(check=check, status="unknown", summary=summary, measured=reason, hint=hint)
+
+
+def cannot_tell(check: str, what: str, reason: str, hint: str = "") -> Finding:
+    """Something that it takes for this judgement could not be seen."""
+    summary = f"Cannot tell {what}: {reason}"
+    return Finding(check=check, status="unknown", summary=summary, measured=reason, hint=hint)
 
 
 def registry_evidence(key: str, name: str, reading: Reading[RegistryValue]) -> Evidence:
@@ -85,6 +86,14 @@ def torch_is(torch: TorchFacts) -> TorchIs | None:
     if version is None:
         return None
     return TorchIs(version, tag_of_cuda(build.cuda) if build.cuda else None)
+
+
+def why_torch_is_unknown(torch: TorchFacts) -> str:
+    if isinstance(torch.build, Unreadable):
+        return torch.build.reason
+    if isinstance(torch.build, Absent):
+        return "torch/version.py is missing"
+    return f"torch calls itself {torch.build.value.version!r}"
 
 
 def python_minor(identity: Identity) -> str:

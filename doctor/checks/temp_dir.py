@@ -6,7 +6,7 @@ import ntpath
 
 from doctor.actions import USER_ENVIRONMENT, MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, registry_evidence
+from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
 from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import TEMP, TempFacts
@@ -109,7 +109,7 @@ def judge(temp: TempFacts) -> Finding:
         if len(str(folder)) > LONGEST_TEMP and (long_paths := _long_paths_on(temp)) is not True:
             if long_paths is None:
                 reason = "nobody can tell whether long paths are on"
-                return could_not_look(CHECK.id, f"whether {folder} is too long", reason)
+                return cannot_tell(CHECK.id, f"whether {folder} is too long", reason)
             summary = f"{name} is {len(str(folder))} characters long, and long paths are off"
             return finding("warning", summary, _short_temp(temp))
     return ok

@@ -6,11 +6,13 @@ from doctor.check import Check
 from doctor.checks.shared import (
     PYTORCH,
     TorchIs,
+    cannot_tell,
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_install_commands,
     torch_is,
+    why_torch_is_unknown,
 )
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix, JsonValue
@@ -32,8 +34,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         return not_applicable
     this = torch_is(torch)
     if not isinstance(torch.build, Found) or this is None:
-        reason = torch.build.reason if isinstance(torch.build, Unreadable) else "torch/version.py is no help"
-        return could_not_look(CHECK.id, "which build of torch this is", reason)
+        return cannot_tell(CHECK.id, "which build of torch this is", why_torch_is_unknown(torch))
     if nvidia.has_gpu is None and isinstance(nvidia.driver, Unreadable):
         return could_not_look(CHECK.id, "the GPU that torch should fit", nvidia.driver.reason)
     cuda = torch.build.value.cuda

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.shared import (
+    cannot_tell,
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
+    why_torch_is_unknown,
 )
 from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -31,7 +33,7 @@ def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity:
             return could_not_look(CHECK.id, f"the package {name}", reading.reason)
     this = torch_is(torch)
     if this is None:
-        return could_not_look(CHECK.id, "which Triton torch needs", "torch does not state its version")
+        return cannot_tell(CHECK.id, "which Triton torch needs", why_torch_is_unknown(torch))
     wanted = triton_minor(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"

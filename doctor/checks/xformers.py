@@ -8,10 +8,12 @@ from packaging.version import Version
 from doctor.check import Check
 from doctor.checks.shared import (
     TorchIs,
+    cannot_tell,
     could_not_look,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
+    why_torch_is_unknown,
 )
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding
@@ -53,7 +55,7 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
     if version is None:
         return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
     if this is None:
-        return could_not_look(CHECK.id, "whether xformers fits torch", "torch does not state its version")
+        return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
     finding = Finding(
         check=CHECK.id,
         status="error",

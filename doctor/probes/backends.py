@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from doctor.capability import BACKENDS, Backend, BackendCapability, Device
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Frozen, Host, Unreadable
+from doctor.probes.endings import exit_code, last_words
 
 TIMEOUT = 120.0
 PACKAGES: dict[Backend, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}
@@ -38,19 +39,15 @@ def _without_proof(status: Literal["unavailable", "unknown"], reason: str) -> Ba
 
 def parse_proof(completed: Completed) -> BackendFacts:
     """What the child that tried the backend said, or how it ended."""
-    lines = completed.stdout.strip().splitlines()
     if completed.exit_code != 0:
-        code = completed.exit_code
-        shown = f"{code:#010x}" if code >= 0x80000000 else str(code)
-        said = completed.stderr.strip().splitlines()
-        return _without_proof(
-            "unavailable", f"trying it ended with exit code {shown}" + (f": {said[-1][:200]}" if said else "")
-        )
+        ended = f"trying it ended with exit code {exit_code(completed)}"
+        return _without_proof("unavailable", ": ".join(filter(None, (ended, last_words(completed)))))
+    *_, last = completed.stdout.strip().splitlines() or [""]
     try:
-        answer = _Answer.model_validate_json(lines[-1] if lines else "")
+        answer = _Answer.model_validate_json(last)
     except ValidationError:
-        last = lines[-1][:80] if lines else ""
-        return _without_proof("unknown", f"the process that tries it printed {last!r} instead of its result")
+        reason = f"the process that tries it printed {last[:80]!r} instead of its result"
+        return _without_proof("unknown", reason)
     return BackendFacts(answer.backend, answer.devices)
 
 
@@ -68,7 +65,7 @@ def _prove(backend: Backend) -> Callable[[Host], BackendFacts]:
         if isinstance(ran, Found):
             return parse_proof(ran.value)
         reason = ran.reason if isinstance(ran, Unreadable) else "this Python cannot be started"
-        return _without_proof("unknown", f"could not try it: {reason}")
+        return _without_proof("unknown", reason)
 
     return prove
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.probes.endings import exit_code, first_words
 from doctor.probes.paths import join, parent
 
 TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"
@@ -55,8 +56,8 @@ def _nvcc_version(host: Host, toolkit: str) -> Reading[tuple[int, int]]:
         return ran
     version = parse_nvcc(ran.value.stdout)
     if version is None:
-        said = (ran.value.stdout.strip() or ran.value.stderr.strip())[:80]
-        return Unreadable(f"nvcc --version ended with exit code {ran.value.exit_code} and printed {said!r}")
+        said = first_words(ran.value)
+        return Unreadable(f"nvcc --version ended with exit code {exit_code(ran.value)} and printed {said!r}")
     return Found(version)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Completed, Found, Host, Reading, Unreadable
+from doctor.probes.endings import exit_code, first_words
 from doctor.probes.paths import join
 
 # Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.
@@ -64,10 +65,8 @@ def _msvc(host: Host) -> MsvcFacts:
         return MsvcFacts(ran)
     installed = parse_vswhere(ran.value.stdout)
     if ran.value.exit_code != 0 or (ran.value.stdout.strip() and not installed):
-        said = (ran.value.stdout.strip() or ran.value.stderr.strip())[:80]
-        return MsvcFacts(
-            Unreadable(f"vswhere ended with exit code {ran.value.exit_code} and printed {said!r}")
-        )
+        said = f"ended with exit code {exit_code(ran.value)} and printed {first_words(ran.value)!r}"
+        return MsvcFacts(Unreadable(f"vswhere {said}"))
     return MsvcFacts(
         Found(
             tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Gpu, Host, NvidiaDriver, Reading, Unreadable
+from doctor.probes.endings import crashed, exit_code, first_words
 from doctor.probes.paths import join
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"
@@ -91,8 +92,6 @@ def _parse_gpu(row: list[str]) -> tuple[str, Gpu]:
 
 def parse_smi(output: str) -> Reading[NvidiaDriver]:
     """What `nvidia-smi --query-gpu` printed."""
-    if "no devices were found" in output.lower():
-        return Unreadable("nvidia-smi says: No devices were found")
     try:
         rows = [_parse_gpu(row) for row in csv.reader(output.splitlines()) if row]
     except (ValueError, csv.Error):
@@ -102,6 +101,12 @@ def parse_smi(output: str) -> Reading[NvidiaDriver]:
     return Found(
         NvidiaDriver(driver_version=rows[0][0], cuda_version=None, gpus=tuple(gpu for _, gpu in rows))
     )
+
+
+def _complaint(failed: Completed) -> str | None:
+    """What nvidia-smi says about a driver that does not work; None where it crashed, or did not understand us."""
+    words = first_words(failed)
+    return None if crashed(failed) or "not a valid field" in words else words or None
 
 
 def _adapters_on_windows(host: Host) -> tuple[str, ...]:
@@ -145,13 +150,12 @@ def _nvidia(host: Host) -> NvidiaFacts:
         if not isinstance(ran, Absent):
             source = "nvidia-smi"
             if isinstance(ran, Unreadable):
-                driver = Unreadable(f"the NVIDIA driver is not answering: {ran.reason}")
+                driver = Unreadable(f"the driver is not answering ({ran.reason})")
             elif ran.value.exit_code == 0:
                 driver = parse_smi(ran.value.stdout)
             else:
-                words = (ran.value.stdout.strip() or ran.value.stderr.strip()).splitlines()
-                complaint = words[0] if words else f"nvidia-smi ended with exit code {ran.value.exit_code}"
-                driver = Unreadable(complaint)
+                complaint = _complaint(ran.value)
+                driver = Unreadable(complaint or f"nvidia-smi ended with exit code {exit_code(ran.value)}")
     adapters: tuple[str, ...] = ()
     if host.identity.os == "windows":
         adapters = _adapters_on_windows(host)

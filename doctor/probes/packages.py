@@ -81,10 +81,12 @@ def _torch(host: Host) -> TorchFacts:
         return TorchFacts(distribution, distribution, distribution)
     folder = join(host, distribution.value.location, "torch")
     source = host.read_file(join(host, folder, "version.py"))
+    build: Reading[TorchBuild]
     if isinstance(source, Found):
         build = parse_torch_version(source.value.decode("utf-8", errors="replace"))
-        return TorchFacts(distribution, build, host.list_directory(join(host, folder, "lib")))
-    return TorchFacts(distribution, source, host.list_directory(join(host, folder, "lib")))
+    else:
+        build = source if isinstance(source, Absent) else Unreadable(f"torch/version.py: {source.reason}")
+    return TorchFacts(distribution, build, host.list_directory(join(host, folder, "lib")))
 
 
 def _flash_attn(host: Host) -> FlashAttnFacts:
