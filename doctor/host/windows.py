@@ -27,7 +27,8 @@ HWND_BROADCAST = 0xFFFF
 WM_SETTINGCHANGE = 0x1A
 SMTO_ABORTIFHUNG = 0x2
 BROADCAST_MILLISECONDS = 1000  # for each window
-SEE_MASK = 0x40 | 0x100 | 0x400  # keep the process handle, be synchronous, show no error of its own
+# Keep the process handle, be synchronous, show no error of its own, open no console (which hangs without a desktop).
+SEE_MASK = 0x40 | 0x100 | 0x400 | 0x8000
 SW_HIDE = 0
 REFUSALS = {1223, 1260, 5}  # cancelled by the user, blocked by group policy, access denied
 WAIT_TIMEOUT = 0x102
