@@ -37,7 +37,7 @@ def _blocks(query_length: int, key_length: int, window: int, rows: int) -> Itera
 
 def _rows(window: int, device: torch.device) -> int:
     """How many queries a block has: enough to keep the products efficient, few enough to waste little at the edges."""
-    return max(64, min(256 if device.type == "cpu" else 1024, window // 2))
+    return max(64, min(128 if device.type == "cpu" else 1024, window // 2))
 
 
 class _Weights:
