@@ -11,7 +11,7 @@ from rich.text import Text
 
 from doctor.check import Group
 from doctor.models import Finding, Report, Status
-from doctor.report.wording import WORST_FIRST, counts, machine_line, next_step, what_to_do
+from doctor.report.wording import WORST_FIRST, counts, evidence_line, machine_line, next_step, what_to_do
 
 HEADINGS: dict[Group, str] = {
     "system": "System",
@@ -102,9 +102,7 @@ def _details(finding: Finding) -> Iterator[str]:
     for name in ("measured", "expected", "impact"):
         if value := getattr(finding, name):
             yield f"{name}: {value}"
-    for evidence in finding.evidence:
-        value = "absent" if evidence.value is None else evidence.value
-        yield f"{evidence.source} {evidence.name}: {value}"
+    yield from map(evidence_line, finding.evidence)
     for command in finding.fix.commands if finding.fix else ():
         yield f"by hand: {command}"
     yield from finding.links

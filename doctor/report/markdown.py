@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from doctor.models import Report
-from doctor.report.wording import OPEN, counts, machine_line, next_step, what_to_do
+from doctor.report.wording import OPEN, counts, evidence_line, machine_line, next_step, what_to_do
 
 
 def to_markdown(report: Report) -> str:
@@ -26,9 +26,7 @@ def to_markdown(report: Report) -> str:
         for name in ("measured", "expected", "impact"):
             if value := getattr(finding, name):
                 lines.append(f"- {name}: {_escape(value)}")
-        for evidence in finding.evidence:
-            value = "absent" if evidence.value is None else evidence.value
-            lines.append(f"- {evidence.source} {_escape(f'{evidence.name}: {value}')}")
+        lines += [f"- {_escape(evidence_line(evidence))}" for evidence in finding.evidence]
         if todo := what_to_do(finding):
             lines.append(f"- to do: {_escape(todo)}")
     return "\n".join([*lines, "", next_step(report), ""])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import SYSTEMS
-from doctor.models import Finding, Report, Status
+from doctor.models import Evidence, Finding, Report, Status
 
 WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
 OPEN: tuple[Status, ...] = ("error", "unknown", "warning")
@@ -22,6 +22,13 @@ def what_to_do(finding: Finding) -> str:
         command = f"aios doctor fix {finding.check}"
         return f"{finding.hint.rstrip('.')}: {command}" if finding.hint else command
     return finding.hint or ("; ".join(finding.fix.commands) if finding.fix else "")
+
+
+def evidence_line(evidence: Evidence) -> str:
+    """Where it was read, what it is called there, and what it was."""
+    value = evidence.value
+    shown = "absent" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+    return f"{evidence.source} {evidence.name}: {shown}"
 
 
 def machine_line(report: Report) -> str:
