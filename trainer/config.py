@@ -26,7 +26,7 @@ InlineMapping = Annotated[
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class ModelSection(Section):
@@ -100,11 +100,11 @@ class TrainingSection(Section):
     )
     log_every: int = Field(default=1, ge=1, description="Steps between two train records.")
     eval_every: int = Field(
-        default=0, ge=0, description="Steps between two evaluations; 0 for one at the end."
+        default=500, ge=0, description="Steps between two evaluations; 0 for none but the one at the end."
     )
     eval_batches: int = Field(default=50, ge=1, description="Batches in an evaluation, at most.")
     checkpoint_every: int = Field(
-        default=0, ge=0, description="Steps between two checkpoints; 0 for one at the end."
+        default=500, ge=0, description="Steps between two checkpoints; 0 for none but the one at the end."
     )
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
 
@@ -138,8 +138,13 @@ class TrainConfig(Section):
         return self.output.log_file or self.output.output_dir / "metrics.jsonl"
 
 
-# Two ways to say one thing: an override of one takes the other's place.
-ALTERNATIVES = (("name", "architecture"), ("attention_backend", "use_flash_attention"))
+# Two ways to say one thing: an override of one takes the place of the other.
+ALTERNATIVES = {
+    "name": "architecture",
+    "architecture": "name",
+    "attention_backend": "use_flash_attention",
+    "use_flash_attention": "attention_backend",
+}
 
 
 def each_key() -> Iterator[tuple[str, str, FieldInfo]]:
@@ -158,25 +163,19 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
     """
     content = _read(file) if file else {}
     for section, key, field in each_key():
-        if key in overrides:
-            values = content.setdefault(section, {})
-            for replaced in {key, field.alias, *_alternatives(key)} - {None}:
-                if replaced == key or replaced not in overrides:
-                    values.pop(replaced, None)
+        values = content.setdefault(section, {})
+        if key in overrides and isinstance(values, dict):
+            for other in (field.alias, ALTERNATIVES.get(key)):
+                if other not in overrides:
+                    values.pop(other, None)
             value = overrides[key]
-            values[key] = None if isinstance(value, str) and value.lower() in ("none", "null") else value
+            values[key] = None if value in ("none", "null") else value
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:
         raise UserError(_explain(error, file)) from None
     _check(config)
     return config
-
-
-def _alternatives(key: str) -> Iterator[str]:
-    for pair in ALTERNATIVES:
-        if key in pair:
-            yield from pair
 
 
 def _read(file: Path) -> dict[str, Any]:
