@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, python_minor
+from doctor.checks.shared import could_not_look
 from doctor.host import Identity
 from doctor.models import Evidence, Finding
 from doctor.probes.system import IDENTITY
-from wheels.compatibility import parse_version, pythons_with_torch
+from wheels.compatibility import minor, parse_version, pythons_with_torch
 
 OLDEST = "3.10"  # pyproject.toml: requires-python
 BEST_COVERED = "3.12"
@@ -24,7 +26,7 @@ def judge(identity: Identity) -> Finding:
     problem = None
     if identity.python_implementation != "CPython":
         problem = f"PyTorch is built for CPython, and this is {this}"
-    elif version < parse_version(OLDEST):  # type: ignore[operator]
+    elif version < Version(OLDEST):
         problem = f"Python {identity.python} is too old: aios needs {OLDEST} or newer"
     finding = Finding(
         check=CHECK.id,
@@ -37,7 +39,7 @@ def judge(identity: Identity) -> Finding:
     advice = {"impact": CHECK.why, "hint": CHECK.by_hand, "links": ("https://www.python.org/downloads/",)}
     if problem:
         return finding.model_copy(update={"status": "error", "summary": problem, **advice})
-    if parse_version(python_minor(identity)) > parse_version(newest):  # type: ignore[operator]
+    if Version(minor(version)) > Version(newest):
         problem = f"Python {identity.python} is newer than any known CUDA build of PyTorch (up to {newest})"
     elif identity.python_free_threaded:
         problem = "this Python is free-threaded, and few GPU packages are built for that"

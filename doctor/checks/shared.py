@@ -101,14 +101,19 @@ def python_minor(identity: Identity) -> str:
     return ".".join(identity.python.split(".")[:2])
 
 
-def torch_install_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, ...]:
-    """What a person types to get the torch that fits this machine."""
-    if identity.os == "windows" and isinstance(nvidia.driver, Found) and nvidia.gpus:
-        tag = recommended_cuda_tag(nvidia.driver.value.driver_version, nvidia.capabilities)
-        release = tag and newest_torch(tag, python_minor(identity))
-        if release:
-            return (
-                "python -m pip install uv",
-                f"python -m uv pip install --reinstall torch=={release} --torch-backend={tag}",
-            )
-    return ('python -m pip install "aios[train]"',)
+def cuda_build_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, ...]:
+    """What a person types to get the CUDA build of torch that fits this machine; empty where nobody can tell."""
+    if not isinstance(nvidia.driver, Found) or not nvidia.gpus:
+        return ()
+    tag = recommended_cuda_tag(nvidia.driver.value.driver_version, nvidia.capabilities, identity.os)
+    torch = "torch"
+    if tag and identity.os == "windows":  # the newest release need not have this tag
+        release = newest_torch(tag, python_minor(identity))
+        torch = f"torch=={release}"
+        tag = release and tag
+    if not tag:
+        return ()
+    return (
+        "python -m pip install uv",
+        f"python -m uv pip install --reinstall {torch} --torch-backend={tag}",
+    )

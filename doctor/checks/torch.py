@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from doctor.check import Check
-from doctor.checks.shared import PYTORCH, could_not_look, torch_install_commands, torch_is
+from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, torch_is
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
-from wheels.compatibility import parse_version
 
 OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    commands = cuda_build_commands(identity, nvidia) or ('python -m pip install "aios[train]"',)
     trouble = Finding(
         check=CHECK.id,
         status="error",
         summary="",
         expected=f"torch {OLDEST} or newer",
         impact=CHECK.why,
-        hint=CHECK.by_hand,
+        hint=f"Install the build that fits this machine: {'; then '.join(commands)}",
         links=(PYTORCH,),
-        fix=Fix(
-            id="install-torch",
-            applicability="manual",
-            commands=torch_install_commands(identity, nvidia),
-        ),
+        fix=Fix(id="install-torch", applicability="manual", commands=commands),
     )
     if isinstance(torch.distribution, Absent):
         update = {"summary": "PyTorch is not installed", "measured": "no torch in this Python"}
@@ -49,7 +47,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     if this is None:
         return could_not_look(CHECK.id, "torch's version", f"it calls itself {text!r}", CHECK.by_hand)
     evidence = (Evidence(source="file", name="torch/version.py: __version__", value=text),)
-    if this.version < parse_version(OLDEST):  # type: ignore[operator]
+    if this.version < Version(OLDEST):
         summary = f"torch {text} is too old for aios"
         return trouble.model_copy(update={"summary": summary, "measured": text, "evidence": evidence})
     return Finding(

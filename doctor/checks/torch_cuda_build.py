@@ -8,9 +8,9 @@ from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
+    cuda_build_commands,
     skipped_without_nvidia,
     skipped_without_torch,
-    torch_install_commands,
     torch_is,
     why_torch_is_unknown,
 )
@@ -41,6 +41,8 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     libraries: JsonValue = None
     if isinstance(torch.libraries, Found):
         libraries = sorted(name for name in torch.libraries.value if "torch_cuda" in name or "cudart" in name)
+    commands = cuda_build_commands(identity, nvidia)
+    hint = f"Install the build that fits this machine: {'; then '.join(commands)}"
     finding = Finding(
         check=CHECK.id,
         status="error",
@@ -48,18 +50,14 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         measured=f"torch {torch.build.value.version}, CUDA {cuda or 'none'}",
         expected="a CUDA build for this driver and these GPUs",
         impact=CHECK.why,
-        hint=CHECK.by_hand,
+        hint=hint if commands else CHECK.by_hand,
         links=(PYTORCH,),
         evidence=(
             Evidence(source="file", name="torch/version.py: __version__", value=torch.build.value.version),
             Evidence(source="file", name="torch/version.py: cuda", value=cuda),
             Evidence(source="file", name="torch/lib", value=libraries),
         ),
-        fix=Fix(
-            id="install-torch",
-            applicability="manual",
-            commands=torch_install_commands(identity, nvidia),
-        ),
+        fix=Fix(id="install-torch", applicability="manual", commands=commands) if commands else None,
     )
     trouble = _trouble(torch, this, nvidia, identity.os)
     if trouble:
