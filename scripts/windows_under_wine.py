@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a Windows program, its output shown when it has ended")
     run.add_argument("--ordinary-user", action="store_true", help="without the Administrators group")
     run.add_argument("--env", metavar="NAME=VALUE", action="append", default=[], help="set a variable")
-    run.add_argument("--path", metavar="FOLDER", type=Path, action="append", default=[], help="in front of PATH")
+    run.add_argument(
+        "--path", metavar="FOLDER", type=Path, action="append", default=[], help="in front of PATH"
+    )
     run.add_argument("--code-page", type=int, choices=sorted(LOCALES), default=1252, help="ANSI code page")
     run.add_argument("--console", action="store_true", help="with a console in place of pipes")
     run.add_argument("--timeout", type=float, default=300, help="seconds, then the process tree is ended")

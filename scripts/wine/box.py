@@ -14,7 +14,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 USER = "Zoë Wiśniewska"  # a space, a letter of code page 1252, and one that it does not have
-LOCALES = {1250: "pl_PL.UTF-8", 1251: "ru_RU.UTF-8", 1252: "C.UTF-8"}  # Wine takes the ANSI code page from the locale
+LOCALES = {
+    1250: "pl_PL.UTF-8",
+    1251: "ru_RU.UTF-8",
+    1252: "C.UTF-8",
+}  # Wine takes the ANSI code page from the locale
 TIMED_OUT = 1460  # the exit code of a program that was ended by its time limit: ERROR_TIMEOUT
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/lib/wine"  # Debian keeps wine64 out of PATH
 
@@ -91,7 +95,7 @@ class Box:
         self.start_server()
         with tempfile.TemporaryDirectory() as temporary:
             code_file = Path(temporary, "code")
-            options = ["-t", str(timeout), "-c", self.windows_path(code_file), *["-n"][: ordinary_user]]
+            options = ["-t", str(timeout), "-c", self.windows_path(code_file), *["-n"][:ordinary_user]]
             arguments = [program("wine64"), "C:\\box\\winrun.exe", *options, *command]
             start = _on_console if console else _on_pipes
             output, errors = start(arguments, {**variables, **(environment or {})}, folder, timeout + 30)
@@ -100,7 +104,6 @@ class Box:
             except (FileNotFoundError, ValueError):
                 raise WineError(f"{command[0]} did not start: {errors.decode(errors='replace')}") from None
         return subprocess.CompletedProcess(command, code, output, errors)
-
 
     def start_server(self, **variables: str) -> None:
         """Wine's server and services, on closed streams: started by a program, they would hold its pipes open."""

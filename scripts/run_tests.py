@@ -1,0 +1,45 @@
+"""Runs every check of the project: ruff, mypy, then the whole test suite. Arguments are handed on to pytest.
+
+Tests that need an NVIDIA GPU are left out where there is none; what else cannot run here is skipped with its reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import environment
+from environment import PreparationError, say
+
+CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+
+
+def main() -> int:
+    """Run all checks, whichever fail. Gives the exit status of the last that failed."""
+    try:
+        environment.prepare("test")
+    except PreparationError as trouble:
+        say(f"\n{trouble}")
+        return 1
+    status = 0
+    for check in CHECKS:
+        say(f"=== {' '.join(check)}")
+        status = environment.run("-m", *check) or status
+    say("=== pytest")
+    selection = [] if _has_gpu() else ["-m", "not gpu"]
+    return environment.run("-m", "pytest", *selection, *sys.argv[1:]) or status
+
+
+def _has_gpu() -> bool:
+    program = shutil.which("nvidia-smi")
+    try:
+        return (
+            bool(program) and subprocess.run([program, "-L"], capture_output=True, timeout=10).returncode == 0
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

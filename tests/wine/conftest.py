@@ -1,0 +1,71 @@
+"""A Windows, a folder of its own for each test in the user's folder there, and the live registry, put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windows_box import HERE, Completed, FakePrograms, NativeWindows, Registry, Windows, Wine, c_compiler
+
+Aios = Callable[..., Completed]
+
+
+@pytest.fixture(scope="session")
+def windows() -> Windows:
+    if os.name == "nt":
+        return NativeWindows()
+    if sys.platform != "linux":
+        pytest.skip("neither Windows nor Linux with Wine")
+    return Wine()
+
+
+@pytest.fixture
+def workplace(windows: Windows) -> Iterator[Path]:
+    """An empty folder below the user's own: under Wine with a space and non-ASCII letters in its path."""
+    folder = windows.user_folder() / f"aios test {uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def aios(windows: Windows, workplace: Path) -> Aios:
+    """Run `aios` with its state in the test's own folder. Options are those of `Windows.run`."""
+
+    def run(*arguments: str, **options: Any) -> Completed:
+        environment = {"AIOS_HOME": windows.path(workplace / "state"), **options.pop("environment", {})}
+        return windows.run(["python", "-m", "aios", *arguments], environment=environment, **options)
+
+    return run
+
+
+@pytest.fixture
+def registry(windows: Windows) -> Iterator[Registry]:
+    """The live registry; what a test leaves changed is put back."""
+    live = Registry(windows)
+    before = live.snapshot()
+    yield live
+    live.restore(before)
+
+
+@pytest.fixture(scope="session")
+def player(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that plays the pretended ones."""
+    program = tmp_path_factory.mktemp("player") / "player.exe"
+    source = HERE / "fakes" / "fake_program.c"
+    subprocess.run([c_compiler(), "-O2", "-municode", "-o", program, source], check=True)
+    return program
+
+
+@pytest.fixture
+def programs(workplace: Path, player: Path) -> FakePrograms:
+    folder = workplace / "programs"
+    folder.mkdir()
+    return FakePrograms(folder, player)

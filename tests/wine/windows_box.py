@@ -1,0 +1,202 @@
+"""A Windows to run programs in: this machine where it is one, else the box under Wine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+LONG_PATHS = (r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled")
+REG_SZ, REG_EXPAND_SZ, REG_DWORD = 1, 2, 4
+Completed = subprocess.CompletedProcess[bytes]
+Snapshot = dict[str, dict[str, list[object]] | None]
+
+
+class Windows(Protocol):
+    """Runs Windows programs. `python` is the one that has aios and torch."""
+
+    is_wine: bool
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        admin: bool = True,
+        code_page: int = 1252,
+        console: bool = False,
+        environment: Mapping[str, str] | None = None,
+        programs: Path | None = None,
+        timeout: float = 120,
+    ) -> Completed:
+        """Run a program to its end; `programs` is a folder to put in front of PATH."""
+        ...
+
+    def path(self, path: Path) -> str:
+        """What Windows calls a path of this machine."""
+        ...
+
+    def user_folder(self) -> Path:
+        """The user's own folder."""
+        ...
+
+
+class Wine:
+    """The box. Its user has a space and letters outside of the ANSI code page in his name."""
+
+    is_wine = True
+
+    def __init__(self) -> None:
+        from wine.box import USER, Box, box_folder
+
+        self.box = Box(box_folder())
+        self.user = USER
+        if not self.box.ready:
+            pytest.skip("no Wine box here: run `python scripts/windows_under_wine.py setup`")
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        admin: bool = True,
+        code_page: int = 1252,
+        console: bool = False,
+        environment: Mapping[str, str] | None = None,
+        programs: Path | None = None,
+        timeout: float = 120,
+    ) -> Completed:
+        from wine.box import LOCALES
+
+        variables = {"PYTHONPATH": self.path(REPOSITORY), **(environment or {})}
+        if code_page not in LOCALES:  # a console's code page: a pipe has it only when told so
+            variables["PYTHONIOENCODING"] = f"cp{code_page}"
+            code_page = 1252
+        return self.box.run(
+            command,
+            ordinary_user=not admin,
+            code_page=code_page,
+            console=console,
+            environment=variables,
+            path_in_front=[programs] if programs else [],
+            folder=self.user_folder(),
+            timeout=timeout,
+        )
+
+    def path(self, path: Path) -> str:
+        return self.box.windows_path(path)
+
+    def user_folder(self) -> Path:
+        return self.box.drive_c / "users" / self.user
+
+
+class NativeWindows:
+    """This machine, with the Python that runs the tests."""
+
+    is_wine = False
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        admin: bool = True,
+        code_page: int = 1252,
+        console: bool = False,
+        environment: Mapping[str, str] | None = None,
+        programs: Path | None = None,
+        timeout: float = 120,
+    ) -> Completed:
+        import ctypes
+
+        if admin != bool(ctypes.windll.shell32.IsUserAnAdmin()):  # type: ignore[attr-defined]
+            pytest.skip(f"the tests run as {'an ordinary user' if admin else 'administrator'} here")
+        if console:
+            pytest.skip("there is no console to look at here")
+        variables = {**os.environ, "PYTHONIOENCODING": f"cp{code_page}", **(environment or {})}
+        if programs:
+            variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
+        program = sys.executable if command[0] == "python" else command[0]
+        return subprocess.run(
+            [program, *command[1:]],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+        )
+
+    def path(self, path: Path) -> str:
+        return str(path)
+
+    def user_folder(self) -> Path:
+        return Path.home()
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The live registry, seen and changed through Windows' own Python."""
+
+    windows: Windows
+
+    def change(self, *changes: tuple[str, str, str | None, object]) -> Snapshot:
+        """Set (key, name, type, data), or remove where the type is None. Gives what the keys hold then."""
+        tool = self.windows.path(HERE / "registry_tool.py")
+        done = self.windows.run(["python", tool, json.dumps(changes)])
+        assert done.returncode == 0, done.stderr.decode()
+        snapshot: Snapshot = json.loads(done.stdout)
+        return snapshot
+
+    def snapshot(self) -> Snapshot:
+        """What the keys that aios may touch hold: {key: {name: [type, data]}}."""
+        return self.change()
+
+    def value(self, key: str, name: str) -> list[object] | None:
+        """[type, data], or None where there is none."""
+        return (self.snapshot()[key] or {}).get(name)
+
+    def restore(self, before: Snapshot) -> None:
+        """Put back what a snapshot holds."""
+        kinds = {1: "REG_SZ", 2: "REG_EXPAND_SZ", 3: "REG_BINARY", 4: "REG_DWORD"}
+        changes: list[tuple[str, str, str | None, object]] = []
+        for key, now in self.snapshot().items():
+            then, now = before[key] or {}, now or {}
+            changes += [(key, name, None, None) for name in now.keys() - then.keys()]
+            changes += [
+                (key, name, kinds[int(str(kind))], data)
+                for name, (kind, data) in then.items()
+                if now.get(name) != [kind, data]
+            ]
+        if changes:
+            self.change(*changes)
+
+
+def c_compiler() -> str:
+    """A compiler for Windows programs; skips the test where there is none."""
+    for name in ("x86_64-w64-mingw32-gcc", *["gcc"] * (os.name == "nt")):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no C compiler here to make the pretended programs with")
+
+
+@dataclass(frozen=True)
+class FakePrograms:
+    """A folder of pretended programs: `add` puts one in. Put the folder in front of PATH with `programs=`."""
+
+    folder: Path
+    player: Path
+
+    def add(self, name: str, *, prints: bytes = b"", errors: bytes = b"", end: str = "0") -> None:
+        """`end` is an exit status, or "hang", or "crash"."""
+        shutil.copy(self.player, self.folder / f"{name}.exe")
+        (self.folder / f"{name}.out").write_bytes(prints)
+        (self.folder / f"{name}.err").write_bytes(errors)
+        (self.folder / f"{name}.end").write_text(end)
