@@ -65,7 +65,7 @@ def run_train(
             f"(text alone: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
         )
     typer.echo(f"Checkpoints: {folder}\nRecords: {log}")
-    typer.echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "It is a truth"')
+    typer.echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
 
 
 @generate.command()

@@ -44,11 +44,14 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device("cuda:0" if name == "cuda" else name)
+    try:
+        device = torch.device("cuda:0" if name == "cuda" else name)
+    except RuntimeError:
+        raise UserError(f"There is no device {name!r}. Use auto, cpu, cuda or cuda:N.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         build = torch.version.cuda or "a CPU-only build"
         raise UserError(
-            f"training.device = {name!r}: this torch ({torch.__version__}, CUDA {build}) sees "
+            f"{name!r} is not there: this torch ({torch.__version__}, CUDA {build}) sees "
             f"{torch.cuda.device_count()} GPUs. Run `aios doctor` for the cause, or use --device cpu."
         )
     return device

@@ -81,8 +81,7 @@ def generate(
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     tokens = prompt or [end_id]
-    new = tokens[-positions // 2 :] if positions and len(tokens) > positions else tokens
-    cached, cache = 0, None
+    new, cached, cache = tokens, 0, None
     for _ in range(sampling.max_new_tokens):
         if positions and cached + len(new) > positions:
             new, cached, cache = tokens[-(positions // 2 or 1) :], 0, None
@@ -94,8 +93,8 @@ def generate(
         if token == end_id:
             return
         yield token
-        tokens = [*tokens, token]
         new = [token]
+        tokens = tokens + new
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

@@ -140,6 +140,14 @@ def test_no_checkpoint_is_told_with_status_2(call: Call, tmp_path: Path) -> None
     assert f"No checkpoint in {tmp_path / 'none'}" in result.stderr
 
 
+def test_no_device_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
+    model("gpt2").save_pretrained(tmp_path)
+    ByteTokenizer().save(tmp_path)
+    result = call("generate", "--checkpoint", tmp_path, "--device", "gpu")
+    assert result.exit_code == 2
+    assert "Use auto, cpu, cuda or cuda:N" in result.stderr
+
+
 def test_text_of_any_language_reaches_a_pipe_that_cannot_hold_it(
     tmp_path: Path, capability_file: Path
 ) -> None:
