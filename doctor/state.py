@@ -16,7 +16,12 @@ __all__ = ["new_run_folder", "runs_folder", "state_folder", "write_atomically"]
 
 def state_folder(host: Host) -> Path:
     """`AIOS_HOME`, else this user's data folder. `host` is the live one: a recorded machine keeps no files here."""
-    return Path(host.variable("AIOS_HOME") or platformdirs.user_data_dir("aios", appauthor=False)).absolute()
+    if own := host.variable("AIOS_HOME"):
+        return Path(own).absolute()
+    folder = Path(platformdirs.user_data_dir("aios", appauthor=False))
+    if folder.is_absolute():
+        return folder
+    return Path(host.identity.home, ".aios")  # Windows would not say: the answer is relative to anywhere
 
 
 def runs_folder(host: Host) -> Path:

@@ -27,6 +27,15 @@ def test_aios_home_decides(host: Host, home: Path, monkeypatch: pytest.MonkeyPat
     assert state_folder(host) == Path.cwd() / "relative"
 
 
+def test_a_system_that_does_not_say_where_data_goes_does_not_make_it_go_anywhere(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen under Wine as an ordinary user: Windows names no folder, and platformdirs makes that `.\\aios`."""
+    monkeypatch.delenv("AIOS_HOME", raising=False)
+    monkeypatch.setattr("doctor.state.platformdirs.user_data_dir", lambda *_, **__: "./aios")
+    assert state_folder(host) == Path(host.identity.home, ".aios")
+
+
 def test_runs_have_folders_of_their_own_that_sort_by_time(host: Host, home: Path) -> None:
     now = datetime(2026, 11, 21, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
     first, twin = new_run_folder(host, now), new_run_folder(host, now)
