@@ -17,7 +17,9 @@ OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    commands = cuda_build_commands(identity, nvidia) or ('python -m pip install "aios[train]"',)
+    commands = cuda_build_commands(identity, nvidia) or (
+        "python -m pip install --upgrade torch transformers safetensors",
+    )
     trouble = Finding(
         check=CHECK.id,
         status="error",
@@ -65,7 +67,7 @@ CHECK = Check(
     group="packages",
     looks_at="The torch package of this Python: its metadata, and torch/version.py read as text. Nothing is imported.",
     why="Training runs on PyTorch; without it the doctor can look at the machine only.",
-    by_hand='Install it: python -m pip install "aios[train]". On Windows with an NVIDIA GPU take the CUDA build from PyTorch\'s own index instead ("Get started" on pytorch.org gives the line).',
+    by_hand='Install it: python -m pip install --upgrade torch transformers safetensors. On Windows with an NVIDIA GPU take the CUDA build from PyTorch\'s own index instead ("Get started" on pytorch.org gives the line).',
     probes=(TORCH, NVIDIA, IDENTITY),
     judge=judge,
 )
