@@ -98,7 +98,8 @@ def judge(temp: TempFacts) -> Finding:
         if isinstance(state := temp.exists[folder], Unreadable):
             return could_not_look(CHECK.id, f"{name} ({folder})", state.reason)
         if not _exists(temp, folder):
-            fix = _make(folder) if _exists(temp, ntpath.dirname(folder)) else _short_temp(temp)
+            good = folder.isascii() and " " not in folder and len(folder) <= LONGEST_TEMP
+            fix = _make(folder) if good and _exists(temp, ntpath.dirname(folder)) else _short_temp(temp)
             return finding("error", f"{name} is {folder}, and there is no such folder", fix)
     for name, folder in folders.items():
         if not str(folder).isascii():
