@@ -36,7 +36,7 @@ def prepare(extra: str) -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     say(f"Installing aios[{extra}] into {FOLDER} (once; some minutes on a slow line)")
-    install = [str(python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(python()), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     wishes = ["--constraint", str(CONSTRAINTS), "--editable", f"{REPOSITORY}[{extra}]"]
     if subprocess.call([*install, *wishes], cwd=REPOSITORY):
         raise PreparationError(

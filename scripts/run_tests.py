@@ -33,10 +33,10 @@ def main() -> int:
 
 def _has_gpu() -> bool:
     program = shutil.which("nvidia-smi")
+    if program is None:
+        return False
     try:
-        return (
-            bool(program) and subprocess.run([program, "-L"], capture_output=True, timeout=10).returncode == 0
-        )
+        return subprocess.run([program, "-L"], capture_output=True, timeout=10).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -1,0 +1,180 @@
+"""Training on Windows: the backend that the doctor proved there, records, a run that is killed and goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Aios
+from windows_box import HERE, REPOSITORY, Windows
+
+pytestmark = pytest.mark.wine
+
+BACKENDS = [
+    word for name in ("flash-attn-2", "xformers", "sdpa", "manual") for word in ("--only", f"backend-{name}")
+]
+KILLED_AFTER = 8  # records
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def proven(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The capability file that the doctor writes on this Windows."""
+    file = tmp_path_factory.mktemp("proven") / "capability.json"
+    command = ["python", "-m", "aios", "doctor", *BACKENDS, "--capability-file", windows.path(file)]
+    done = windows.run(command, environment={"AIOS_HOME": windows.path(file.parent)})
+    assert done.returncode == 0, done.stdout
+    return file
+
+
+@pytest.fixture
+def capability(workplace: Path, proven: Path) -> Path:
+    """A copy of it, where aios looks for it."""
+    file = workplace / "state" / "capability.json"
+    file.parent.mkdir()
+    shutil.copy(proven, file)
+    return file
+
+
+@pytest.fixture
+def train(windows: Windows, workplace: Path) -> Any:
+    """The arguments of a run of seconds whose output folder is `workplace / NAME`."""
+    text = workplace / "text für Zoë.txt"
+    novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
+    text.write_bytes(novel.read_bytes()[:20_000])
+    settings = {
+        "model": {
+            "architecture": {
+                "model_type": "gpt2",
+                "n_layer": 2,
+                "n_head": 2,
+                "n_embd": 32,
+                "n_positions": 64,
+            },
+            "tokenizer": "byte",
+            "window_size": 16,
+        },
+        "data": {"dataset_file": windows.path(text), "max_length": 64},
+        "training": {"steps": STEPS, "batch_size": 2, "lr": 1e-3, "checkpoint_every": 3},
+    }
+    config = workplace / "tiny.yaml"
+    config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+
+    def arguments(name: str, *more: str) -> list[str]:
+        output = windows.path(workplace / name)
+        return ["train", "--config", windows.path(config), "--output-dir", output, *more]
+
+    return arguments
+
+
+def records(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in records(folder) if record["event"] == "train"}
+
+
+def test_auto_takes_what_the_doctor_proved_and_says_why_not_the_others(
+    aios: Aios, workplace: Path, capability: Path, train: Any
+) -> None:
+    done = aios(*train("run"))
+    assert done.returncode == 0, done.stderr
+    assert b"capability" not in done.stdout + done.stderr, "the doctor's file is taken as it is"
+    start = records(workplace / "run")[0]
+    written = json.loads(capability.read_text(encoding="utf-8"))
+    assert start["capability_fingerprint"] == written["fingerprint"]
+    assert written["fingerprint"]["platform"].startswith("win")
+    assert start["attention"]["backend"] == "sdpa"
+    rejections = {one["backend"]: one["reasons"] for one in start["attention"]["rejections"]}
+    assert list(rejections) == ["flash_attn_2", "xformers"]
+    assert all(reasons and all(reasons) for reasons in rejections.values())
+
+    learned = losses(workplace / "run")
+    assert len(learned) == STEPS
+    assert learned[1] == pytest.approx(math.log(256), abs=0.5)
+    assert learned[STEPS] < learned[1]
+
+
+def test_a_sample_survives_the_pipe_s_code_page(
+    aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Any
+) -> None:
+    assert aios(*train("run")).returncode == 0
+    arguments = [
+        "--checkpoint",
+        windows.path(workplace / "run"),
+        "--prompt",
+        "It is",
+        "--max-new-tokens",
+        "40",
+    ]
+    done = aios("generate", *arguments, code_page=1251)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("cp1251").startswith("It is")
+
+
+@pytest.mark.parametrize("trouble", ["missing", "damaged", "stale"])
+def test_a_bad_capability_file_costs_one_line(
+    aios: Aios, workplace: Path, capability: Path, train: Any, trouble: str
+) -> None:
+    if trouble == "missing":
+        capability.unlink()
+    elif trouble == "damaged":
+        capability.write_bytes(capability.read_bytes()[:100])
+    else:
+        written = json.loads(capability.read_text(encoding="utf-8"))
+        written["fingerprint"]["torch"] = "1.0"
+        capability.write_text(json.dumps(written), encoding="utf-8")
+    done = aios(*train("run", "--steps", "2"), timeout=200)
+    assert done.returncode == 0, done.stderr
+    about_it = [line for line in (done.stdout + done.stderr).splitlines() if b"capability file" in line]
+    assert len(about_it) == 1
+    assert records(workplace / "run")[0]["attention"]["backend"] == "sdpa"
+    assert json.loads(capability.read_text(encoding="utf-8"))["fingerprint"]["torch"].startswith("2."), (
+        "tried again"
+    )
+
+
+def test_a_killed_run_goes_on_as_if_never_stopped(
+    aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Any
+) -> None:
+    assert aios(*train("whole")).returncode == 0
+    log = workplace / "killed" / "metrics.jsonl"
+    killer = windows.path(HERE / "kill_when_written.py")
+    command = [
+        "python",
+        killer,
+        windows.path(log),
+        str(KILLED_AFTER),
+        "python",
+        "-m",
+        "aios",
+        *train("killed"),
+    ]
+    killed = windows.run(command, environment={"AIOS_HOME": windows.path(workplace / "state")})
+    assert killed.returncode == 0, "the run was ended from outside"
+    assert max(losses(workplace / "killed")) < STEPS
+    assert aios(*train("killed", "--resume")).returncode == 0
+    assert losses(workplace / "killed") == losses(workplace / "whole")
+
+
+def test_bad_input_ends_with_status_2_and_names_it(
+    aios: Aios, windows: Windows, workplace: Path, train: Any
+) -> None:
+    unknown = workplace / "unknown.yaml"
+    unknown.write_text("training:\n  stepz: 1\n", encoding="utf-8")
+    calls = {
+        b"stepz": ["train", "--config", windows.path(unknown)],
+        b"nowhere": train("run", "--dataset-file", windows.path(workplace / "nowhere.txt")),
+        b"window": train("run", "--window-size", "-1"),
+    }
+    for named, arguments in calls.items():
+        done = aios(*arguments)
+        assert done.returncode == 2
+        assert named in done.stderr
+        assert b"Traceback" not in done.stderr
