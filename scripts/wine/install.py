@@ -29,7 +29,6 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 DEBIAN_PACKAGES = {
     "wine64": ("wine64", "wine"),
     COMPILER: ("gcc-mingw-w64-x86-64-posix",),
-    "localedef": ("libc-bin",),
     "npm": ("npm",),
 }
 WINDOWS_311 = ["--platform", "win_amd64", "--python-version", "3.11", "--only-binary=:all:"]
