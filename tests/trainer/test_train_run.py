@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
 from trainer import loop
+from trainer.data import entropies
 from trainer.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -497,15 +498,12 @@ def test_the_quickstart_learns(
     call: Call, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    result = call(
-        "train", "--config", "configs/quickstart.yaml", "--device", "cpu", "--output-dir", tmp_path / "out"
-    )
+    torch.set_num_threads(2)
+    arguments = ("--config", "configs/quickstart.yaml", "--device", "cpu", "--output-dir", tmp_path / "out")
+    result = call("train", *arguments)
     assert result.exit_code == 0, result.output
-    evaluation = next(
-        record for record in records(tmp_path / "out" / "metrics.jsonl") if record["event"] == "eval"
+    evaluations = [r for r in records(tmp_path / "out" / "metrics.jsonl") if r["event"] == "eval"]
+    unigram, bigram = entropies(
+        (ROOT / "training_data" / "curated_datasets" / "test_sample.txt").read_bytes()
     )
-    text = (ROOT / "training_data" / "curated_datasets" / "test_sample.txt").read_bytes()
-    from trainer.data import entropies
-
-    unigram, bigram = entropies(text)
-    assert evaluation["bits_per_byte"] < bigram - 0.7 < unigram - 1.5
+    assert evaluations[-1]["bits_per_byte"] < 2.2 < bigram - 1 < unigram - 2
