@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,14 @@ class LiveHost(ABC):
         return read_distribution(name)
 
     def nvml(self) -> Reading[NvidiaDriver]:
+        return self._driver
+
+    @cached_property
+    def _driver(self) -> Reading[NvidiaDriver]:
+        """Asked once: one that does not answer takes its time to say so."""
         from doctor.host.nvml import read_driver
 
-        return read_driver(windows=os.name == "nt")
+        return read_driver(self.run)
 
     def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]:
         return read_setting(self._run_git, name, scope)

@@ -1,74 +1,44 @@
-"""The NVIDIA driver through its management library, NVML."""
+"""The NVIDIA driver through its management library, NVML, which a process of its own asks.
+
+A wedged driver keeps whoever asks it for ever, where not even an exit ends him; a broken library takes him down.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from doctor.host.base import Gpu, NvidiaDriver
-from doctor.host.readings import Absent, Found, Reading, Unreadable
+from pydantic import TypeAdapter, ValidationError
 
-DRIVER_MODELS = ("WDDM", "TCC", "MCDM")  # nvmlDriverModel_t
+from doctor.host.base import Completed, NvidiaDriver
+from doctor.host.endings import exit_code, last_words
+from doctor.host.machine import Entry, to_reading
+from doctor.host.readings import Found, Reading, Unreadable
+
+CHILD = Path(__file__).with_name("nvml_child.py")
+TIMEOUT = 10.0  # seconds
+ANSWER: TypeAdapter[Entry[NvidiaDriver]] = TypeAdapter(Entry[NvidiaDriver])
+
+Run = Callable[[Sequence[str], float, Mapping[str, str]], Reading[Completed]]
 
 
-def read_driver(windows: bool) -> Reading[NvidiaDriver]:
-    """The driver and its GPUs. Absent: there is no NVML, so no NVIDIA driver. May hang where a driver is wedged."""
+def read_driver(run: Run) -> Reading[NvidiaDriver]:
+    """The driver and its GPUs. Absent: there is no NVML, so no NVIDIA driver. `run` is `Host.run`."""
+    ran = run([sys.executable, str(CHILD)], TIMEOUT, {"PYTHONSAFEPATH": "1"})
+    if not isinstance(ran, Found):
+        reason = ran.reason if isinstance(ran, Unreadable) else "this Python cannot be started"
+        return Unreadable(f"the driver is not answering NVML: {reason}")
+    if ran.value.exit_code != 0:
+        ended = f"the process that asked NVML ended with exit code {exit_code(ran.value)}"
+        return Unreadable(": ".join(filter(None, (ended, last_words(ran.value)))))
+    return parse_answer(ran.value.stdout)
+
+
+def parse_answer(output: str) -> Reading[NvidiaDriver]:
+    """The last line of what the child printed; a library may have printed others."""
+    *_, last = output.strip().splitlines() or [""]
     try:
-        import pynvml
-    except ImportError as error:
-        return Unreadable(f"the Python package nvidia-ml-py cannot be imported: {error}")
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError_LibraryNotFound:
-        return Absent()
-    except pynvml.NVMLError as error:
-        return Unreadable(_explain(pynvml, error))
-    try:
-        return Found(_read(pynvml, windows))
-    except pynvml.NVMLError as error:
-        return Unreadable(_explain(pynvml, error))
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _read(nvml: Any, windows: bool) -> NvidiaDriver:
-    return NvidiaDriver(
-        driver_version=nvml.nvmlSystemGetDriverVersion(),
-        cuda_version=_cuda_version(nvml),
-        gpus=tuple(_gpu(nvml, index, windows) for index in range(nvml.nvmlDeviceGetCount())),
-    )
-
-
-def _cuda_version(nvml: Any) -> tuple[int, int] | None:
-    try:
-        version: int = nvml.nvmlSystemGetCudaDriverVersion_v2()  # 13000 for CUDA 13.0
-    except nvml.NVMLError:
-        return None
-    return version // 1000, version % 1000 // 10
-
-
-def _gpu(nvml: Any, index: int, windows: bool) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    return Gpu(
-        index=index,
-        name=nvml.nvmlDeviceGetName(handle),
-        compute_capability=tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)),
-        total_memory_bytes=nvml.nvmlDeviceGetMemoryInfo(handle).total,
-        driver_model=_driver_model(nvml, handle) if windows else None,
-    )
-
-
-def _driver_model(nvml: Any, handle: Any) -> str | None:
-    for ask in (nvml.nvmlDeviceGetDriverModel_v2, nvml.nvmlDeviceGetDriverModel_v1):
-        try:
-            current, _pending = ask(handle)
-        except nvml.NVMLError:  # drivers before 2024 know version 1 alone
-            continue
-        return DRIVER_MODELS[current] if current < len(DRIVER_MODELS) else None
-    return None
-
-
-def _explain(nvml: Any, error: Any) -> str:
-    names = (
-        name for name, value in vars(nvml).items() if name.startswith("NVML_ERROR_") and value == error.value
-    )
-    return f"NVML answered {next(names, 'an unknown error')} ({error})"
+        return to_reading(ANSWER.validate_json(last))
+    except ValidationError:
+        return Unreadable(f"the process that asked NVML printed {last[:80]!r}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
-from doctor.probes.endings import exit_code, first_words
+from doctor.host.endings import exit_code, first_words
 from doctor.probes.paths import join, parent
 
 TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"

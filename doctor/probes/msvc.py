@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Completed, Found, Host, Reading, Unreadable
-from doctor.probes.endings import exit_code, first_words
+from doctor.host.endings import exit_code, first_words
 from doctor.probes.paths import join
 
 # Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.

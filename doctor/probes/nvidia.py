@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Gpu, Host, NvidiaDriver, Reading, Unreadable
-from doctor.probes.endings import crashed, exit_code, first_words
+from doctor.host.endings import crashed, exit_code, first_words
 from doctor.probes.paths import join
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from doctor.host import Absent, Found, Host, NvidiaDriver, Unreadable
-from doctor.host.nvml import read_driver
+from doctor.host.live import live_host
+from doctor.host.nvml import parse_answer, read_driver
+from doctor.host.nvml_child import ask
 
 
 class FakeNvml(types.ModuleType):
@@ -54,16 +61,13 @@ class FakeNvml(types.ModuleType):
         return function
 
 
-def read_from_fake(
-    monkeypatch: pytest.MonkeyPatch, failing: dict[str, int], windows: bool = True
-) -> tuple[Any, FakeNvml]:
+def read_from_fake(failing: dict[str, int], windows: bool = True) -> tuple[Any, FakeNvml]:
     fake = FakeNvml(failing)
-    monkeypatch.setitem(sys.modules, "pynvml", fake)
-    return read_driver(windows), fake
+    return parse_answer(json.dumps(ask(fake, windows))), fake
 
 
-def test_the_driver_is_described_and_nvml_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, fake = read_from_fake(monkeypatch, {})
+def test_the_driver_is_described_and_nvml_closed() -> None:
+    reading, fake = read_from_fake({})
     assert isinstance(reading, Found) and isinstance(reading.value, NvidiaDriver) and fake.open == 0
     assert (reading.value.driver_version, reading.value.cuda_version) == ("581.80", (13, 1))
     assert [gpu.index for gpu in reading.value.gpus] == [0, 1]
@@ -71,23 +75,78 @@ def test_the_driver_is_described_and_nvml_closed(monkeypatch: pytest.MonkeyPatch
     assert (gpu.compute_capability, gpu.total_memory_bytes, gpu.driver_model) == ((8, 9), 24 * 2**30, "WDDM")
 
 
-def test_the_driver_model_is_asked_as_each_driver_understands(monkeypatch: pytest.MonkeyPatch) -> None:
-    old, _ = read_from_fake(monkeypatch, {"nvmlDeviceGetDriverModel_v2": 13})
+def test_the_driver_model_is_asked_as_each_driver_understands() -> None:
+    old, _ = read_from_fake({"nvmlDeviceGetDriverModel_v2": 13})
     assert old.value.gpus[0].driver_model == "TCC"
-    linux, _ = read_from_fake(monkeypatch, {}, windows=False)
+    linux, _ = read_from_fake({}, windows=False)
     assert linux.value.gpus[0].driver_model is None
 
 
-def test_no_library_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_from_fake(monkeypatch, {"nvmlInit": 12})[0] == Absent()
+def test_no_library_is_no_driver() -> None:
+    assert read_from_fake({"nvmlInit": 12})[0] == Absent()
 
 
 @pytest.mark.parametrize("function", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetName"])
-def test_a_driver_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    reading, fake = read_from_fake(monkeypatch, {function: 9})
+def test_a_driver_that_fails_is_named(function: str) -> None:
+    reading, fake = read_from_fake({function: 9})
     expected = "NVML answered NVML_ERROR_DRIVER_NOT_LOADED (Driver Not Loaded)"
     assert reading == Unreadable(expected) and fake.open == 0
 
 
 def test_nvml_answers_here(host: Host) -> None:
     assert isinstance(host.nvml(), (Found, Absent, Unreadable))
+
+
+LIBRARIES = {
+    "hangs": "#include <unistd.h>\nint nvmlInitWithFlags(unsigned flags) { for (;;) sleep(1000); }",
+    "crashes": "int nvmlInitWithFlags(unsigned flags) { *(volatile int *)0 = 1; return 0; }",
+    "chatters": '#include <stdio.h>\nint nvmlInitWithFlags(unsigned flags) { puts("hello"); fflush(stdout); return 9; }',
+}
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a libnvidia-ml of the given kind, which every process that starts from here on finds first."""
+    if sys.platform != "linux" or not shutil.which("gcc"):
+        pytest.skip("needs Linux and a C compiler")
+
+    def make(kind: str) -> None:
+        source = tmp_path / "nvml.c"
+        source.write_text(LIBRARIES[kind])
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", source], check=True)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+
+    return make
+
+
+def test_a_library_that_crashed_took_the_doctor_with_it(library: Any) -> None:
+    library("crashes")
+    assert live_host().nvml() == Unreadable("the process that asked NVML ended with exit code -11")
+
+
+def test_a_library_that_hung_was_waited_for_without_end(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doctor.host.nvml.TIMEOUT", 0.5)
+    library("hangs")
+    host, start = live_host(), time.monotonic()
+    reading = host.nvml()
+    assert isinstance(reading, Unreadable) and reading.reason.startswith("the driver is not answering NVML")
+    assert host.nvml() == reading, "asked once"
+    assert time.monotonic() - start < 5
+
+
+def test_what_the_library_itself_prints_is_no_answer(library: Any) -> None:
+    library("chatters")
+    assert live_host().nvml() == Unreadable("NVML answered NVML_ERROR_DRIVER_NOT_LOADED (Driver Not Loaded)")
+
+
+@pytest.mark.parametrize("output", ["", "garbage", "[]", '{"driver_version": 1}', "nul"])
+def test_an_answer_that_is_none_is_unreadable(output: str) -> None:
+    assert isinstance(parse_answer(output), Unreadable)
+
+
+def test_a_python_that_cannot_be_started_is_told() -> None:
+    assert read_driver(lambda *_: Absent()) == Unreadable(
+        "the driver is not answering NVML: this Python cannot be started"
+    )

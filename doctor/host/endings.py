@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doctor.host import Completed
+from doctor.host.base import Completed
 
 CRASH = 0x80000000  # from here on Windows' exit codes are crashes; on Linux the negative ones are signals
 

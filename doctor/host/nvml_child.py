@@ -1,0 +1,84 @@
+"""Asks NVML, the driver's management library, and prints the answer as an entry of a recorded machine.
+
+A program of its own that imports nothing of aios: it starts at once, and is ended where the library does not answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+DRIVER_MODELS = ("WDDM", "TCC", "MCDM")  # nvmlDriverModel_t
+
+
+def ask(nvml: Any, windows: bool) -> dict[str, Any] | None:
+    """The driver and its GPUs, through the module pynvml; None where there is no NVML, so no NVIDIA driver."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError_LibraryNotFound:
+        return None
+    except nvml.NVMLError as error:
+        return _unreadable(nvml, error)
+    try:
+        return {
+            "driver_version": nvml.nvmlSystemGetDriverVersion(),
+            "cuda_version": _cuda_version(nvml),
+            "gpus": [_gpu(nvml, index, windows) for index in range(nvml.nvmlDeviceGetCount())],
+        }
+    except nvml.NVMLError as error:
+        return _unreadable(nvml, error)
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _cuda_version(nvml: Any) -> tuple[int, int] | None:
+    try:
+        version: int = nvml.nvmlSystemGetCudaDriverVersion_v2()  # 13000 for CUDA 13.0
+    except nvml.NVMLError:
+        return None
+    return version // 1000, version % 1000 // 10
+
+
+def _gpu(nvml: Any, index: int, windows: bool) -> dict[str, Any]:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    return {
+        "index": index,
+        "name": nvml.nvmlDeviceGetName(handle),
+        "compute_capability": nvml.nvmlDeviceGetCudaComputeCapability(handle),
+        "total_memory_bytes": nvml.nvmlDeviceGetMemoryInfo(handle).total,
+        "driver_model": _driver_model(nvml, handle) if windows else None,
+    }
+
+
+def _driver_model(nvml: Any, handle: Any) -> str | None:
+    for get in (nvml.nvmlDeviceGetDriverModel_v2, nvml.nvmlDeviceGetDriverModel_v1):
+        try:
+            current, _pending = get(handle)
+        except nvml.NVMLError:  # drivers before 2024 know version 1 alone
+            continue
+        return DRIVER_MODELS[current] if current < len(DRIVER_MODELS) else None
+    return None
+
+
+def _unreadable(nvml: Any, error: Any) -> dict[str, str]:
+    names = (
+        name for name, value in vars(nvml).items() if name.startswith("NVML_ERROR_") and value == error.value
+    )
+    return {"unreadable": f"NVML answered {next(names, 'an unknown error')} ({error})"}
+
+
+def main() -> None:
+    """Print the answer: one line of JSON in ASCII."""
+    answer: dict[str, Any] | None
+    try:
+        import pynvml
+    except ImportError as error:
+        answer = {"unreadable": f"the Python package nvidia-ml-py cannot be imported: {error}"}
+    else:
+        answer = ask(pynvml, windows=sys.platform == "win32")
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()
