@@ -65,6 +65,10 @@ class BaseAction(Frozen, ABC):
         """Is there nothing to do? Raises UnreadableStateError."""
         return bool(self.read(host) == self.state)  # type: ignore[attr-defined]
 
+    def has_same_target(self, other: Action) -> bool:
+        """Do both change the same thing?"""
+        return self.model_dump(exclude={"state"}) == other.model_dump(exclude={"state"})
+
     def inverse(self, before: Any) -> Action:
         """The action that puts the state `before` back."""
         return type(self).model_validate({**self.model_dump(), "state": before})  # type: ignore[return-value]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from doctor.actions import Action
 from doctor.host import Host
 from doctor.models import Finding
 
@@ -35,3 +36,6 @@ class Check:
     probes: tuple[Probe[Any], ...]
     judge: Callable[..., Finding]
     systems: frozenset[str] = frozenset(SYSTEMS)
+    elevated: tuple[
+        Action, ...
+    ] = ()  # what its fix does as administrator: all that an elevated undo may touch

@@ -138,18 +138,20 @@ def undo(
 ) -> None:
     """Put back what a fix changed."""
     host, printer = live_host(), Printer(sys.stdout)
-    if run is None:
-        folder = newest_standing_run(host)
+    runs = runs_folder(host)
+    try:
+        if run is not None and run not in run_names(host):
+            known = ", ".join(run_names(host)[:5]) or "none"
+            raise typer.BadParameter(f"there is no run '{run}' in {runs}; the newest are: {known}")
+        folder = newest_standing_run(host) if run is None else runs / run
         if folder is None:
             printer.line("There is nothing to undo.")
             return
-    elif run not in run_names(host):
-        known = ", ".join(run_names(host)[:5]) or "none"
-        raise typer.BadParameter(f"there is no run '{run}' in {runs_folder(host)}; the newest are: {known}")
-    else:
-        folder = runs_folder(host) / run
-    printer.line(f"Undoing {folder.name}:")
-    outcomes = undo_run(folder, host)
+        printer.line(f"Undoing {folder.name}:")
+        outcomes = undo_run(folder, host)
+    except OSError as error:
+        printer.line(f"Cannot read in {runs} what was changed: {error}")
+        raise typer.Exit(FIX_FAILED) from error
     print_outcomes(printer, outcomes)
     if not outcomes:
         printer.line("There is nothing left to undo in it.")
@@ -190,7 +192,7 @@ def _undo_elevated(
     run_folder: Path, plan_hash: Annotated[str, PLAN_HASH], answer: Annotated[Path, ANSWER]
 ) -> None:
     """The elevated part of an undo: started by it, not by a person."""
-    undo_elevated(live_host(), run_folder, plan_hash, answer)
+    undo_elevated(live_host(), CHECKS, run_folder, plan_hash, answer)
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -1,8 +1,9 @@
 """The elevated child's side: work out what is to be done, compare its hash with the parent's, do it, answer.
 
-The parent names fixes, not actions: those come from the child's own diagnosis, or for an undo from the run's journal,
-and nothing is done that differs from what the parent showed. Nor without administrator rights: under Wine, "runas"
-starts the child without any.
+The parent names fixes, not actions: those come from the child's own diagnosis, or for an undo from the run's journal.
+Nothing is done that differs from what the parent showed. Whoever may not change the machine may write a journal, though:
+an undo touches only what the checks' own fixes touch. And nothing is done without administrator rights: under Wine,
+"runas" starts the child without any.
 """
 
 from __future__ import annotations
@@ -27,9 +28,16 @@ def apply_elevated(
     _answer(host, steps, plan_hash, answer, lambda journal: apply_steps(steps, host, journal))
 
 
-def undo_elevated(host: Host, run_folder: Path, plan_hash: str, answer: Path) -> None:
+def undo_elevated(
+    host: Host, checks: Sequence[Check], run_folder: Path, plan_hash: str, answer: Path
+) -> None:
     """Put back what the run changed as an administrator. Raises FileExistsError where `answer` exists."""
-    undoable = [entry for entry in standing(run_folder, host) if entry.step.action.needs_elevation]
+    touched = [action for check in checks for action in check.elevated]
+    undoable = [
+        entry
+        for entry in standing(run_folder, host)
+        if any(entry.step.action.has_same_target(known) for known in touched)
+    ]
     steps = [entry.back for entry in undoable]
     _answer(host, steps, plan_hash, answer, lambda journal: put_back(undoable, host, journal))
 

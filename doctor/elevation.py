@@ -36,11 +36,11 @@ def in_elevated_child(
     orders = ["doctor", *command, "--plan-hash", hash_of(steps), "--answer", str(answer)]
     try:
         ended = host.run_elevated([host.identity.executable, str(FRONT_DOOR), *orders], TIMEOUT_SECONDS)
+        last = next((record for record in records(answer) if record.get("event") == "answer"), None)
     except OSError as error:
         return all_of_them("failed", f"no elevated process could be run: {error}")
     if isinstance(ended, ElevationRefused):
         return all_of_them("refused", ended.reason)
-    last = next((record for record in records(answer) if record.get("event") == "answer"), None)
     if last is None:
         return all_of_them("failed", f"the elevated process ended without an answer (exit status {ended})")
     if last["refusal"] is not None:

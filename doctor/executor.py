@@ -75,7 +75,7 @@ def _change(step: Step, host: Host) -> str | None:
 def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
     """What the run changed and is not undone, newest first.
 
-    A step that failed or was interrupted counts where its target is not as it was before.
+    A step that failed or was interrupted counts where its target is not as it was before. Raises OSError.
     """
 
     def stands(entry: Entry) -> bool:
@@ -90,7 +90,7 @@ def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
 
 
 def undo(run_folder: Path, host: Host) -> tuple[Outcome, ...]:
-    """Put back what the run changed, backwards; the steps of the outcomes are the inverse ones."""
+    """Put back what the run changed, backwards; the steps of the outcomes are the inverse ones. Raises OSError."""
     undoable = standing(run_folder, host)
     theirs = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
     ours = [entry for entry in undoable if entry not in theirs]

@@ -65,12 +65,13 @@ def keep_report(run: FixRun, report: Report) -> None:
 
 
 def run_names(host: Host) -> tuple[str, ...]:
-    """The names of all runs, newest first."""
+    """The names of all runs, newest first. Raises OSError."""
     folder = runs_folder(host)
-    return tuple(sorted((run.name for run in folder.iterdir()), reverse=True)) if folder.is_dir() else ()
+    runs = folder.iterdir() if folder.is_dir() else ()
+    return tuple(sorted((run.name for run in runs if run.is_dir()), reverse=True))
 
 
 def newest_standing_run(host: Host) -> Path | None:
-    """The newest run that changed something that is not undone."""
+    """The newest run that changed something that is not undone. Raises OSError."""
     folders = (runs_folder(host) / name for name in run_names(host))
     return next((folder for folder in folders if standing(folder, host)), None)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from doctor.actions import Action
 from doctor.host import Frozen
@@ -49,6 +49,12 @@ class Entry(Frozen):
     step: Step
     inverse: Action
     progress: Progress = "intended"
+
+    @model_validator(mode="after")
+    def _undoes_its_step(self) -> Entry:
+        if not self.step.action.has_same_target(self.inverse):
+            raise ValueError("the inverse of a step changes something else")
+        return self
 
     @property
     def back(self) -> Step:
@@ -102,7 +108,7 @@ def _is_torn(file: BinaryIO) -> bool:
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal file. A torn line is passed over; no file, no records."""
+    """The records of a journal file. A torn line is passed over; no file, no records. Raises OSError."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -117,7 +123,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def entries(run_folder: Path) -> tuple[Entry, ...]:
-    """Every step that the run began, in the order of execution, with how far each came."""
+    """Every step that the run began, in the order of execution, with how far each came. Raises OSError."""
     found: dict[str, Entry] = {}
     elevated_first = (*sorted(run_folder.glob(ELEVATED)), run_folder / ACTIONS)
     events = [record for path in elevated_first for record in records(path)]

@@ -66,4 +66,5 @@ CHECK = Check(
     probes=(LONG_PATHS,),
     judge=judge,
     systems=frozenset({"windows"}),
+    elevated=ENABLE.actions,
 )

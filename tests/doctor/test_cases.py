@@ -39,6 +39,8 @@ def test_a_machine_is_judged_as_it_should_be(case: Case) -> None:
     offered = finding.fix
     assert (offered and offered.applicability) == case.applicability
     assert tuple(action.kind for action in (offered.actions if offered else ())) == case.actions
+    elevated = [action for action in (offered.actions if offered else ()) if action.needs_elevation]
+    assert set(elevated) <= set(case.check.elevated), "an elevated undo must know what it may touch"
 
 
 @pytest.mark.parametrize("case", FIXABLE, ids=str)

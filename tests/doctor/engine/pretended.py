@@ -112,6 +112,7 @@ def state_check(check_id: str, *actions: Action, applicability: Any = "safe", re
         by_hand="by hand",
         probes=(Probe(check_id, look),),
         judge=judge,
+        elevated=tuple(action for action in actions if action.needs_elevation),
     )
 
 

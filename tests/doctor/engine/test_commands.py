@@ -321,6 +321,26 @@ def test_undo_that_is_refused_ends_with_4(doctor_with) -> None:
     assert "someone else changed it since" in result.stdout
 
 
+def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    run("fix", "--yes")
+    (folder,) = runs(host)
+    folder.with_name("zz desktop.ini").write_bytes(b"")
+    assert run("undo").exit_code == 0
+    assert "nothing to undo" in run("undo").stdout
+
+
+def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    run("fix", "--yes")
+    (folder,) = runs(host)
+    (folder / "actions.jsonl").unlink()
+    (folder / "actions.jsonl").mkdir()
+    result = run("undo")
+    assert result.exit_code == 4
+    assert f"Cannot read in {folder.parent} what was changed" in result.stdout
+
+
 def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "long-paths", "--yes")

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from pretended import FILE_SYSTEM, LONG_PATHS, TEMP_DIR, PretendedHost, enable_long_paths
+from pretended import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, PretendedHost, enable_long_paths
 
+from doctor.actions import SetRegistryValue
 from doctor.diagnosis import diagnose
 from doctor.elevated import apply_elevated, undo_elevated
 from doctor.executor import execute, undo
 from doctor.host import Host, RegistryValue
-from doctor.journal import entries, records
-from doctor.plan import Plan, hash_of, make_plan
+from doctor.journal import ACTIONS, Journal, entries, records
+from doctor.plan import Plan, Step, hash_of, make_plan
 
 
 def option(command: Sequence[str], name: str) -> str:
@@ -35,7 +36,7 @@ def child(
             checks = [check for check in (LONG_PATHS, TEMP_DIR) if check.id in arguments]
             apply_elevated(its_host, checks, fixes, its_hash, answer)
         else:
-            undo_elevated(its_host, Path(arguments[0]), its_hash, answer)
+            undo_elevated(its_host, (LONG_PATHS, TEMP_DIR), Path(arguments[0]), its_hash, answer)
         return 0
 
     return run
@@ -165,6 +166,21 @@ def test_a_journal_that_was_tampered_with_during_the_prompt_is_refused(machine, 
     outcome = undo(run_folder, host)[-1]
     assert outcome.result == "refused"
     assert enable_long_paths().read(host) == RegistryValue(type="REG_DWORD", value=1)
+
+
+def test_a_forged_journal_made_the_elevated_undo_write_anywhere(machine, run_folder) -> None:
+    """Whoever may not change the machine may write the journal: the administrator must not act on it."""
+    host = machine(elevated=False)
+    anywhere = SetRegistryValue(key=r"HKLM\SOFTWARE\Anything", name="Run", state=ONE)
+    host._machine.registry[anywhere.key] = {"Run": ONE}
+    journal = Journal(run_folder / ACTIONS)
+    step = Step(fix="fix-long-paths", index=0, action=anywhere)
+    journal.intend(step, anywhere.inverse(RegistryValue(type="REG_SZ", value="evil.exe")))
+    journal.done(step)
+    host.elevate = child(host)
+    (outcome,) = undo(run_folder, host)
+    assert outcome.result == "refused"
+    assert host.machine.registry[anywhere.key] == {"Run": ONE}
 
 
 def test_the_child_writes_over_nobodys_file(machine, tmp_path) -> None:

@@ -43,6 +43,21 @@ def test_a_torn_last_line_is_passed_over_wherever_it_is_torn(run_folder) -> None
         assert [entry.progress for entry in entries(run_folder)] == ["intended"], length
 
 
+def test_an_inverse_that_changes_something_else_was_believed(run_folder) -> None:
+    (run_folder / ACTIONS).write_text(
+        json.dumps(
+            {
+                "event": "intended",
+                "step": STEP.model_dump(mode="json"),
+                "inverse": {**ABSENT.model_dump(mode="json"), "name": "Other"},
+            }
+        )
+        + "\n",
+        encoding="utf-8",
+    )
+    assert entries(run_folder) == ()
+
+
 def test_writing_goes_on_after_a_torn_line(run_folder) -> None:
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
