@@ -32,6 +32,17 @@ def _present(reading: Reading[Any], what: str) -> Any:
     raise UnreadableStateError(f"{what}: {reading.reason}")
 
 
+def inherited(host: Host, name: str) -> str | None:
+    """What a program started from the desktop gets as a variable: the user's value before the system's, expanded."""
+    for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT):
+        if isinstance(found := host.registry_value(key, name), Found):
+            text = str(found.value.value)
+            if found.value.type != "REG_EXPAND_SZ":
+                return text
+            return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], text)
+    return None
+
+
 def show(state: Any) -> str:
     """An action's state in words."""
     if isinstance(state, RegistryValue):
@@ -122,18 +133,8 @@ class SetUserEnvironmentVariable(BaseAction):
 
     def apply(self, host: Host) -> None:
         host.set_registry_value(USER_ENVIRONMENT, self.name, self.state)
-        host.set_variable(self.name, self._as_inherited(host))
+        host.set_variable(self.name, inherited(host, self.name))
         host.broadcast_environment_change()
-
-    def _as_inherited(self, host: Host) -> str | None:
-        """What a program started from the desktop would see: the user's value before the system's, expanded."""
-        value = self.state
-        if value is None:
-            system = host.registry_value(SYSTEM_ENVIRONMENT, self.name)
-            value = system.value if isinstance(system, Found) else None
-        if value is None:
-            return None
-        return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], str(value.value))
 
 
 class MakeDirectory(BaseAction):

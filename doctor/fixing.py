@@ -16,7 +16,7 @@ from doctor.journal import Outcome
 from doctor.models import Finding, Report
 from doctor.plan import Plan
 from doctor.report.build import to_json
-from doctor.report.wording import OPEN
+from doctor.report.wording import is_automatic
 from doctor.state import new_run_folder, runs_folder, write_atomically
 
 
@@ -46,7 +46,7 @@ def carry_out(plan: Plan, findings: Sequence[Finding], subject: Subject, now: da
     concerned = [check for check in subject.checks if check.id in planned]
     again = diagnose(host, concerned, subject.timeout).findings
     verified = {finding.check: finding for finding in again}
-    open_still = {finding.check for finding in again if finding.status in OPEN}
+    unverified = {f.check for f in again if f.status == "unknown" or is_automatic(f)}
 
     failed = any(outcome.result == "failed" for outcome in outcomes)
     pending_restart = False
@@ -54,7 +54,7 @@ def carry_out(plan: Plan, findings: Sequence[Finding], subject: Subject, now: da
         mine = [outcome for outcome in outcomes if outcome.step.fix == one.fix.id]
         waits = one.fix.restart in ("session", "system")
         pending_restart |= waits and any(outcome.result == "applied" for outcome in mine)
-        failed |= not waits and all(o.stands for o in mine) and not open_still.isdisjoint(one.checks)
+        failed |= not waits and all(o.stands for o in mine) and not unverified.isdisjoint(one.checks)
     after = tuple(verified.get(finding.check, finding) for finding in findings)
     return FixRun(folder, outcomes, after, failed, pending_restart)
 

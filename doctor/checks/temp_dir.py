@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ntpath
+from collections.abc import Mapping
 
 from doctor.actions import USER_ENVIRONMENT, MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
@@ -65,7 +66,15 @@ def _long_paths_on(temp: TempFacts) -> bool | None:
 
 
 def judge(temp: TempFacts) -> Finding:
-    folders = {name: temp.process[name] for name in NAMES}
+    finding = _judge(temp, temp.process)
+    if finding.status not in ("error", "warning") or _judge(temp, temp.desktop).status != "ok":
+        return finding
+    summary = f"Right for new programs; this terminal still has the old value: {finding.summary}"
+    update = {"status": "warning", "summary": summary, "hint": "Open a new terminal.", "fix": None}
+    return finding.model_copy(update=update)
+
+
+def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
     measured = ", ".join(f"{name} is {folder or 'not set'}" for name, folder in folders.items())
     evidence = (
         *(Evidence(source="environment", name=name, value=folder) for name, folder in folders.items()),

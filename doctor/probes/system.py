@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctor.actions import USER_ENVIRONMENT
+from doctor.actions import USER_ENVIRONMENT, inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
 from doctor.probes.paths import parent
@@ -23,9 +23,10 @@ def _long_paths(host: Host) -> Reading[RegistryValue]:
 
 @dataclass(frozen=True)
 class TempFacts:
-    """TEMP and TMP: what programs started now get, what this user's new programs will get, and is it there?"""
+    """TEMP and TMP: what this terminal's programs get, what programs from the desktop get, and is it there?"""
 
     process: dict[str, str | None]
+    desktop: dict[str, str | None]
     user: dict[str, Reading[RegistryValue]]
     exists: dict[str, Reading[bool]]  # by path, of these folders and those that hold them
     long_paths: Reading[RegistryValue]
@@ -42,10 +43,12 @@ def _is_directory(host: Host, path: str) -> Reading[bool]:
 def _temp(host: Host) -> TempFacts:
     names = ("TEMP", "TMP")
     process = {name: host.variable(name) for name in names}
-    folders = [folder for folder in process.values() if folder]
+    desktop = {name: inherited(host, name) for name in names}
+    folders = [folder for folder in (*process.values(), *desktop.values()) if folder]
     folders += [parent(host, folder) for folder in folders]
     return TempFacts(
         process=process,
+        desktop=desktop,
         user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
         exists={folder: _is_directory(host, folder) for folder in folders},
         long_paths=_long_paths(host),
