@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
+from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
@@ -14,10 +16,10 @@ from trainer.attention.packing import pack
 from trainer.attention.request import AttentionRequest
 
 
-def dense(q, k, v, scale, left, right, p=0.0):
-    """(S, H, D) attention with a window as flash-attn means it, aligned at the last query and key."""
+def dense(q, k, v, scale, left, right, bottom_right=True):
+    """(S, H, D) attention with a window as flash-attn means it, aligned at the last query and key or at the first."""
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    i = torch.arange(q.shape[0])[:, None] + k.shape[0] - q.shape[0]
+    i = torch.arange(q.shape[0])[:, None] + (k.shape[0] - q.shape[0] if bottom_right else 0)
     j = torch.arange(k.shape[0])
     sees = (j >= i - (left if left >= 0 else math.inf)) & (j <= i + (right if right >= 0 else math.inf))
     scores = torch.einsum("qhd,khd->hqk", q, k) * scale
@@ -26,13 +28,26 @@ def dense(q, k, v, scale, left, right, p=0.0):
 
 
 class FlashAttn(ModuleType):
-    """The two functions of flash-attn 2.8 that are used, with its parameters and its layout."""
+    """The two functions of flash-attn 2.8.3 that are used: its parameters, its checks and its layout."""
 
     def __init__(self):
         super().__init__("flash_attn")
         self.calls = []
 
-    def flash_attn_func(self, q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1)):
+    def flash_attn_func(
+        self,
+        q,
+        k,
+        v,
+        dropout_p=0.0,
+        softmax_scale=None,
+        causal=False,
+        window_size=(-1, -1),
+        softcap=0.0,
+        alibi_slopes=None,
+        deterministic=False,
+        return_attn_probs=False,
+    ):
         self.calls.append({"window_size": window_size, "causal": causal, "dropout_p": dropout_p})
         right = 0 if causal else window_size[1]
         rows = zip(q, k, v, strict=True)
@@ -51,28 +66,64 @@ class FlashAttn(ModuleType):
         softmax_scale=None,
         causal=False,
         window_size=(-1, -1),
+        softcap=0.0,
+        alibi_slopes=None,
+        deterministic=False,
+        return_attn_probs=False,
+        block_table=None,
     ):
         self.calls.append({"window_size": window_size, "causal": causal, "documents": len(cu_seqlens_q) - 1})
-        assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
+        for offsets in (cu_seqlens_q, cu_seqlens_k):
+            assert offsets.dtype == torch.int32 and offsets.is_contiguous() and offsets.device == q.device
+            assert offsets.ndim == 1
+        assert type(max_seqlen_q) is type(max_seqlen_k) is int
         queries, keys = cu_seqlens_q.diff().tolist(), cu_seqlens_k.diff().tolist()
         assert (max(queries), max(keys)) == (max_seqlen_q, max_seqlen_k)
         assert (sum(queries), sum(keys)) == (len(q), len(k))
+        right = 0 if causal else window_size[1]
         parts = zip(q.split(queries), k.split(keys), v.split(keys), strict=True)
-        return torch.cat([dense(*part, softmax_scale, window_size[0], 0) for part in parts])
+        return torch.cat([dense(*part, softmax_scale, window_size[0], right) for part in parts])
 
 
+@dataclass(frozen=True)
 class Bias:
-    """A mask of xformers: causal from the bottom right, for one document or for several."""
+    """A causal mask of xformers, with a window or without: aligned where it says, whatever it was made from."""
 
-    def __init__(self, lengths=None, window=None):
-        self.lengths, self.window = lengths, window
+    window: int | None = None
+    bottom_right: bool = True
+    lengths: tuple[list[int], list[int]] | None = None
+
+
+class LowerTriangularFromBottomRightMask(Bias):
+    def make_local_attention(self, window_size):
+        return Bias(window_size)
+
+
+class BlockDiagonalMask:
+    """Of xformers 0.0.35. Its `make_local_attention` is aligned at the first query and key of each document."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
 
     @classmethod
-    def from_seqlens(cls, q_seqlen, kv_seqlen=None):
-        return cls((q_seqlen, kv_seqlen or q_seqlen))
+    def from_seqlens(cls, q_seqlen, kv_seqlen=None, *, device=None):
+        assert device is not None, (
+            "the default is the current CUDA device, which need not be that of the queries"
+        )
+        assert all(type(length) is int for length in (*q_seqlen, *kv_seqlen))
+        return cls((q_seqlen, kv_seqlen))
+
+    def make_causal(self):
+        return Bias(None, False, self.lengths)
+
+    def make_causal_from_bottomright(self):
+        return Bias(None, True, self.lengths)
 
     def make_local_attention(self, window_size):
-        return type(self)(self.lengths, window_size)
+        return Bias(window_size, False, self.lengths)
+
+    def make_local_attention_from_bottomright(self, window_size):
+        return Bias(window_size, True, self.lengths)
 
 
 class Xformers:
@@ -81,17 +132,22 @@ class Xformers:
     def __init__(self):
         self.calls = []
 
-    def memory_efficient_attention(self, query, key, value, attn_bias=None, p=0.0, scale=None, *, op=None):
+    def memory_efficient_attention(
+        self, query, key, value, attn_bias=None, p=0.0, scale=None, *, op=None, output_dtype=None
+    ):
         self.calls.append(attn_bias)
-        assert query.shape[2] == key.shape[2] == value.shape[2]
+        assert query.shape[2:] == key.shape[2:] == value.shape[2:]
+        for x in (query, key, value):
+            assert x.stride(-1) <= 1 and x.shape[-1] % 8 == 0 and x.stride(-2) % 8 == 0
         left = -1 if attn_bias.window is None else attn_bias.window - 1
-        if attn_bias.lengths is None:
-            rows = zip(query, key, value, strict=True)
-            return torch.stack([dense(*row, scale, left, 0) for row in rows])
-        assert query.shape[0] == 1
-        queries, keys = attn_bias.lengths
-        parts = zip(query[0].split(queries), key[0].split(keys), value[0].split(keys), strict=True)
-        return torch.cat([dense(*part, scale, left, 0) for part in parts])[None]
+        rows = zip(query, key, value, strict=True)
+        if attn_bias.lengths is not None:
+            assert query.shape[0] == key.shape[0] == 1
+            queries, keys = attn_bias.lengths
+            assert (sum(queries), sum(keys)) == (query.shape[1], key.shape[1])
+            rows = zip(query[0].split(queries), key[0].split(keys), value[0].split(keys), strict=True)
+        output = torch.cat([dense(*row, scale, left, 0, attn_bias.bottom_right) for row in rows])
+        return output.view(*query.shape)
 
 
 @pytest.fixture
@@ -106,10 +162,8 @@ def memory_efficient(monkeypatch):
     kernels = Xformers()
     ops, biases = ModuleType("xformers.ops"), ModuleType("xformers.ops.fmha.attn_bias")
     ops.memory_efficient_attention = kernels.memory_efficient_attention
-    biases.LowerTriangularFromBottomRightMask = type("LowerTriangularFromBottomRightMask", (Bias,), {})
-    biases.BlockDiagonalCausalFromBottomRightMask = type(
-        "BlockDiagonalCausalFromBottomRightMask", (Bias,), {}
-    )
+    biases.LowerTriangularFromBottomRightMask = LowerTriangularFromBottomRightMask
+    biases.BlockDiagonalMask = BlockDiagonalMask
     for module in (ModuleType("xformers"), ops, ModuleType("xformers.ops.fmha"), biases):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return kernels
@@ -144,8 +198,23 @@ def test_same_result_as_the_reference(backend, queries, window, key_heads, packe
         assert call["causal"] and call["window_size"] == ((-1, -1) if window is None else (window - 1, 0))
     else:
         (bias,) = memory_efficient.calls
-        block = "BlockDiagonalCausalFromBottomRightMask" if packed else "LowerTriangularFromBottomRightMask"
-        assert type(bias).__name__ == block and bias.window == window
+        assert bias.window == window and bias.bottom_right
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_xformers_is_given_tensors_without_gaps(packed, memory_efficient):
+    q, k, v = torch.randn(3, 1, 2, 8, 9).mT.unbind()  # the head dimension is 9 elements apart
+    ids = torch.zeros(1, 9, dtype=torch.long) if packed else None
+    options = {"window": 3, "document_ids": ids, "scale": 0.3, "dropout": 0.0}
+    torch.testing.assert_close(xformers.run(q, k, v, **options), manual.run(q, k, v, **options))
+
+
+def test_xformers_too_old_to_place_a_mask_on_a_device_is_refused(memory_efficient, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert xformers.reasons_here() == []
+    monkeypatch.setattr(BlockDiagonalMask, "from_seqlens", lambda q_seqlen, kv_seqlen=None: None)
+    assert "takes no device" in xformers.reasons_here()[0]
 
 
 def test_dropout_and_scale_reach_flash_attn(flash):
@@ -178,6 +247,10 @@ def test_packed_flash_attn_stays_within_32_bit_indices():
     assert list(flash_attn_2._parts((most - 128,), 64, 250)) == [slice(0, 1)]
     with pytest.raises(ValueError, match="overflows its 32-bit indices"):
         list(flash_attn_2._parts((10, most - 127), 64, 250))
+    fits = 2**31 // (64 * 192) - 128  # heads of 129 to 192 take the room of 192
+    assert list(flash_attn_2._parts((fits,), 64, 130)) == [slice(0, 1)]
+    with pytest.raises(ValueError, match="overflows its 32-bit indices"):
+        list(flash_attn_2._parts((fits + 1,), 64, 130))
 
 
 def test_split_call_gives_the_same_result(flash, monkeypatch):
@@ -200,6 +273,12 @@ def test_split_call_gives_the_same_result(flash, monkeypatch):
         (flash_attn_2, {"device": "cpu"}, ["needs an NVIDIA GPU, and this runs on cpu"]),
         (flash_attn_2, {"dtype": "float32"}, ["computes in float16 and bfloat16, not in float32"]),
         (flash_attn_2, {"head_dim": 264}, ["serves heads up to 256 wide, not 264"]),
+        (flash_attn_2, {"head_dim": 256}, []),
+        (
+            flash_attn_2,
+            {"head_dim": 256, "dropout": 0.1},
+            ["serves heads up to 192 wide with dropout, not 256"],
+        ),
         (flash_attn_2, {}, []),
         (xformers, {"device": "cpu"}, ["needs an NVIDIA GPU, and this runs on cpu"]),
         (xformers, {"dtype": "float64"}, ["does not compute in float64"]),

@@ -21,6 +21,9 @@ from trainer.attention.request import AttentionRequest
 
 DISTRIBUTION = "flash-attn"
 MAX_HEAD_DIM = 256
+MAX_HEAD_DIM_DROPOUT = (
+    192  # on GPUs with less shared memory (8.6, 8.9) wider ones get no gradient, nor an error
+)
 MIN_COMPUTE_CAPABILITY = (8, 0)
 OPTIONS = {"dropout_p", "softmax_scale", "causal", "window_size"}
 
@@ -34,6 +37,8 @@ def reasons_against(request: AttentionRequest) -> list[str]:
         reasons.append(f"computes in float16 and bfloat16, not in {request.dtype}")
     if request.head_dim > MAX_HEAD_DIM:
         reasons.append(f"serves heads up to {MAX_HEAD_DIM} wide, not {request.head_dim}")
+    elif request.dropout and request.head_dim > MAX_HEAD_DIM_DROPOUT:
+        reasons.append(f"serves heads up to {MAX_HEAD_DIM_DROPOUT} wide with dropout, not {request.head_dim}")
     return reasons
 
 
@@ -110,7 +115,8 @@ def _run_packed(q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor, options: 
 
 def _parts(lengths: tuple[int, ...], heads: int, head_dim: int) -> Iterator[slice]:
     """Documents that may share a call: its backward counts with int32, and pads every document by up to 128 rows."""
-    row = heads * (-(-head_dim // 32) * 32)
+    step = 32 if head_dim <= 128 else 64
+    row = heads * (-(-head_dim // step) * step)
     first, rows = 0, 0
     for index, length in enumerate(lengths):
         if (length + 128) * row >= 2**31:

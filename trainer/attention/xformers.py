@@ -1,6 +1,7 @@
 """Memory-efficient attention from the xformers package. All use of that package is in this file.
 
-Masks are aligned at the last query and key ("FromBottomRight"): its plain LowerTriangularMask has no local form.
+Masks are aligned at the last query and key ("from bottom right"). Beware of `make_local_attention`: of a mask for
+documents it gives one that is aligned at the first query and key, even where the mask itself was not.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import importlib
 import importlib.util
 import inspect
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +42,8 @@ def reasons_here() -> list[str]:
     missing = OPTIONS - set(inspect.signature(_ops().memory_efficient_attention).parameters)
     if missing:
         return [f"memory_efficient_attention of this xformers has no {', '.join(sorted(missing))}"]
-    for name in ("LowerTriangularFromBottomRightMask", "BlockDiagonalCausalFromBottomRightMask"):
-        if not hasattr(getattr(_biases(), name, None), "make_local_attention"):
-            return [f"this xformers has no {name} with a window"]
+    if "device" not in inspect.signature(_biases().BlockDiagonalMask.from_seqlens).parameters:
+        return ["BlockDiagonalMask of this xformers takes no device; 0.0.29 and later do"]
     return []
 
 
@@ -63,22 +62,31 @@ def run(
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     if document_ids is None:
-        bias: Any = _biases().LowerTriangularFromBottomRightMask()
-        q_bshd, k_bshd, v_bshd = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        bias = _biases().LowerTriangularFromBottomRightMask()
+        if window is not None:
+            bias = bias.make_local_attention(window)
+        q_bshd, k_bshd, v_bshd = (x.transpose(1, 2) for x in (q, k, v))
     else:
         packing = pack(document_ids, q.shape[2])
-        bias = _biases().BlockDiagonalCausalFromBottomRightMask.from_seqlens(
-            list(packing.query_lengths), list(packing.key_lengths)
+        documents = _biases().BlockDiagonalMask.from_seqlens(
+            list(packing.query_lengths), list(packing.key_lengths), device=q.device
         )
+        if window is None:
+            bias = documents.make_causal_from_bottomright()
+        else:
+            bias = documents.make_local_attention_from_bottomright(window)
         q_bshd, k_bshd, v_bshd = (
             x[None] for x in (lay_out(q), lay_out(k)[packing.keys], lay_out(v)[packing.keys])
         )
-    if window is not None:
-        bias = bias.make_local_attention(window)
     output: Tensor = _ops().memory_efficient_attention(
-        q_bshd, k_bshd, v_bshd, attn_bias=bias, p=dropout, scale=scale
+        _aligned(q_bshd), _aligned(k_bshd), _aligned(v_bshd), attn_bias=bias, p=dropout, scale=scale
     )
     return output.reshape(q.shape[0], q.shape[2], *output.shape[2:]).transpose(1, 2)
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """As the kernels read it: the head dimension without gaps, and each head at a multiple of 8."""
+    return x if x.stride(-1) == 1 and x.stride(-2) % 8 == 0 else x.contiguous()
 
 
 def _ops() -> ModuleType:
