@@ -96,6 +96,13 @@ def test_autocast_casts_mixed_inputs_as_torch_does(backend, window):
     torch.testing.assert_close(output.float(), exact, atol=2e-2, rtol=2e-2)
 
 
+def test_autocast_leaves_float64_alone_as_torch_does():
+    q, k, v = (x.double() for x in tensors(9, 9))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert attention(q, k, v, window=3).dtype == torch.float64
+        assert torch.nn.functional.scaled_dot_product_attention(q, k, v).dtype == torch.float64
+
+
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
 def test_scale_is_what_scores_are_multiplied_with(backend):
     q, k, v = tensors(9, 9)

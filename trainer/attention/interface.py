@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from trainer.attention.choice import MODULES, decide
+from trainer.attention import sdpa
+from trainer.attention.choice import MODULES
 from trainer.attention.definition import check_document_ids, effective_window
 from trainer.attention.request import AttentionRequest
 
@@ -29,8 +29,8 @@ def attention(
     Args:
         q: (B, H, S_q, D). The queries are the last S_q of the S_k positions.
         k, v: (B, H_kv, S_k, D); H is a multiple of H_kv (grouped heads share keys and values).
-        backend: one of flash_attn_2, xformers, sdpa, manual. "auto" is the first that torch alone brings and that
-            serves this call; third-party kernels are run by name, once `choice.decide` has found them proven.
+        backend: one of flash_attn_2, xformers, sdpa, manual. "auto" is sdpa, which serves every call; third-party
+            kernels are run by name, once `choice.decide` has found them proven.
         window: keys that a query sees, itself among them; None or 0 for all.
         document_ids: (B, S_k) integers, one for each key; a query sees keys of its own document only.
         scale: what scores are multiplied with; None for 1 / sqrt(D).
@@ -42,9 +42,21 @@ def attention(
     Raises:
         ValueError: shapes, dtypes or options that make no sense, or that the named backend cannot serve.
     """
-    if torch.is_autocast_enabled(q.device.type):
+    if torch.is_autocast_enabled(q.device.type) and q.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(q.device.type)
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        with torch.autocast(
+            q.device.type, enabled=False
+        ):  # backends choose the precision of each step themselves
+            return attention(
+                q.to(dtype),
+                k.to(dtype),
+                v.to(dtype),
+                backend=backend,
+                window=window,
+                document_ids=document_ids,
+                scale=scale,
+                dropout=dropout,
+            )
     _check(q, k, v, document_ids, dropout)
     query_length, key_length = q.shape[2], k.shape[2]
     window = effective_window(window, key_length)
@@ -76,11 +88,10 @@ def attention(
     return output
 
 
-@lru_cache(maxsize=256)
 def _serving(backend: str, request: AttentionRequest) -> ModuleType:
     """The module that runs this call. Raises ValueError where the named backend cannot."""
     if backend == "auto":
-        return MODULES[decide("auto", request, None).backend]
+        return sdpa
     if backend not in MODULES:
         raise ValueError(f"unknown attention backend {backend!r}; one of auto, {', '.join(MODULES)}")
     reasons: list[str] = MODULES[backend].reasons_against(request)
