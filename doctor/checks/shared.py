@@ -101,6 +101,19 @@ def python_minor(identity: Identity) -> str:
     return ".".join(identity.python.split(".")[:2])
 
 
+def _a_python(identity: Identity) -> str:
+    """How a terminal calls a Python that may install pip packages.
+
+    cmd and PowerShell agree on no way to call a program whose path holds a space; a Linux system's Python refuses.
+    """
+    return "python" if identity.os == "windows" else f'"{identity.executable}"'
+
+
+def for_this_python(identity: Identity, tool: str, arguments: str) -> str:
+    """The command of `tool` ("pip", "uv pip install") that serves this Python, whichever one the terminal finds."""
+    return f'{_a_python(identity)} -m {tool} --python "{identity.executable}" {arguments}'
+
+
 def cuda_build_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, ...]:
     """What a person types to get the CUDA build of torch that fits this machine; empty where nobody can tell."""
     if not isinstance(nvidia.driver, Found) or not nvidia.gpus:
@@ -113,7 +126,10 @@ def cuda_build_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, .
         tag = release and tag
     if not tag:
         return ()
+    arguments = (
+        f"--reinstall-package torch {torch} --torch-backend={tag}"  # uv knows PyTorch's indexes by tag
+    )
     return (
-        "python -m pip install uv",
-        f"python -m uv pip install --reinstall {torch} --torch-backend={tag}",
+        f"{_a_python(identity)} -m pip install uv",
+        for_this_python(identity, "uv pip install", arguments),
     )

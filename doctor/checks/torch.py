@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from doctor.check import Check
-from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, torch_is
+from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, for_this_python, torch_is
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
@@ -17,9 +17,9 @@ OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    commands = cuda_build_commands(identity, nvidia) or (
-        "python -m pip install --upgrade torch transformers safetensors",
-    )
+    cuda_build = cuda_build_commands(identity, nvidia)
+    others = "transformers safetensors" if cuda_build else "torch transformers safetensors"
+    commands = (*cuda_build, for_this_python(identity, "pip", f"install --upgrade {others}"))
     trouble = Finding(
         check=CHECK.id,
         status="error",

@@ -6,6 +6,7 @@ from doctor.check import Check
 from doctor.checks.shared import (
     cannot_tell,
     could_not_look,
+    for_this_python,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
@@ -50,14 +51,14 @@ def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity:
             Evidence(source="metadata", name=f"{package} version", value=_version(reading))
             for package, reading in installed.items()
         ),
-        fix=_install(requirement),
+        fix=_install(identity, requirement),
     )
     if isinstance(triton.triton, Found) and isinstance(triton.triton_windows, Found):
         return finding.model_copy(
             update={
                 "status": "error",
                 "summary": "triton and triton-windows are both installed, and overwrite each other's files",
-                "fix": _install(requirement, ("python -m pip uninstall -y triton triton-windows",)),
+                "fix": _install(identity, requirement, "uninstall -y triton triton-windows"),
             }
         )
     present = triton.triton_windows if windows else triton.triton
@@ -94,8 +95,9 @@ def _measured(installed: dict[str, Reading[Distribution]]) -> str:
     return ", ".join(found) or "no Triton in this Python"
 
 
-def _install(requirement: str | None, before: tuple[str, ...] = ()) -> Fix | None:
-    commands = (*before, *((f'python -m pip install "{requirement}"',) if requirement else ()))
+def _install(identity: Identity, requirement: str | None, *before: str) -> Fix | None:
+    steps = (*before, *((f'install "{requirement}"',) if requirement else ()))
+    commands = tuple(for_this_python(identity, "pip", step) for step in steps)
     return Fix(id="install-triton", applicability="manual", commands=commands) if commands else None
 
 

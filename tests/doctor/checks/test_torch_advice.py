@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from doctor.checks.shared import cuda_build_commands
+from doctor.checks.shared import cuda_build_commands, for_this_python
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
 
@@ -43,6 +43,18 @@ def test_the_build_fits(
         assert commands == ()
     else:
         assert commands[-1].endswith(f" {wanted}")
+
+
+@pytest.mark.parametrize(("system", "program"), [("windows", "python"), ("linux", r'"C:\Zoë B\python.exe"')])
+def test_the_commands_reached_whatever_python_the_terminal_found(system: str, program: str) -> None:
+    """cmd and PowerShell agree on no way to call a program whose path holds a space: it has to be an argument."""
+    identity = Identity(**{**IDENTITY, "os": system, "executable": r"C:\Zoë B\python.exe"})
+    first, second = cuda_build_commands(identity, machine("581.80", (8, 9)))
+    assert first == f"{program} -m pip install uv"
+    assert second.startswith(f'{program} -m uv pip install --python "C:\\Zoë B\\python.exe" ')
+    assert "--reinstall-package torch " in second
+    by_pip = for_this_python(identity, "pip", "install x")
+    assert by_pip == f'{program} -m pip --python "C:\\Zoë B\\python.exe" install x'
 
 
 @pytest.mark.parametrize("driver", [Absent(), Unreadable("the driver is not answering")])
