@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from functools import partial
 from types import ModuleType
 
 import pytest
@@ -85,13 +86,76 @@ def test_unknown_backend_is_a_usage_error(capsys):
     assert "flash_attn_2,xformers,sdpa,manual" in capsys.readouterr().err
 
 
-def test_window_that_is_off_by_one_is_found():
-    def off_by_one(q, k, v, *, window, **options):
-        return manual.run(q, k, v, window=window and window + 1, **options)
+def faulty(q, k, v, *, window, document_ids, scale, dropout, fault):
+    """Attention with one of the faults that kernels and calls of kernels have been seen to have."""
+    options = {"window": window, "document_ids": document_ids, "scale": scale, "dropout": dropout}
+    queries = q.shape[2]
+    if fault == "window one too wide" and window:
+        options["window"] = window + 1
+    if fault == "window one too narrow" and window:
+        options["window"] = window - 1
+    if fault == "aligned at the first key" or (
+        fault == "documents aligned at the first key" and document_ids is not None
+    ):
+        k, v = (torch.cat([x[:, :, queries:], x[:, :, :queries]], 2) for x in (k, v))
+        if document_ids is not None:
+            options["document_ids"] = torch.cat([document_ids[:, queries:], document_ids[:, :queries]], 1)
+    if fault == "default scale":
+        options["scale"] = q.shape[3] ** -0.5
+    if document_ids is not None:
+        if fault == "documents cut one too late":
+            options["document_ids"] = torch.cat([document_ids[:, :1], document_ids[:, :-1]], 1)
+        if fault == "documents ignored":
+            options["document_ids"] = None
+        if fault == "documents of the first row":
+            options["document_ids"] = document_ids[:1].expand(len(q), -1)
+    if fault == "heads grouped the other way":
+        k, v = (x.repeat(1, q.shape[1] // x.shape[1], 1, 1) for x in (k, v))
+    if fault in ("dq", "dk", "dv"):
+        scaled = {"dq": q, "dk": k, "dv": v}[fault]
+        scaled.register_hook(lambda grad: grad * 0.95)
+    if fault == "window one too wide in the backward pass" and window:
+        wide = manual.run(q, k, v, **{**options, "window": window + 1})
+        return wide + (manual.run(q, k, v, **options) - wide).detach()
+    if fault == "no gradient for the last query":
+        q = torch.cat([q[:, :, :-1], q[:, :, -1:].detach()], 2)
+    return manual.run(q, k, v, **options)
 
-    capability = judged(off_by_one)
-    assert capability.status == "unavailable"
-    assert capability.reasons[0].startswith("cpu float32 window: off the float64 reference by")
+
+# A fault, and the feature that it costs; "" for the whole backend.
+FAULTS = {
+    "window one too wide": "",
+    "window one too narrow": "",
+    "window one too wide in the backward pass": "",
+    "aligned at the first key": "",
+    "default scale": "",
+    "dq": "",
+    "dk": "",
+    "dv": "",
+    "no gradient for the last query": "",
+    "documents aligned at the first key": "packed",
+    "documents cut one too late": "packed",
+    "documents ignored": "packed",
+    "documents of the first row": "packed",
+    "heads grouped the other way": "gqa",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_found_in_every_dtype(fault):
+    module = ModuleType("backend")
+    module.reasons_against, module.run = manual.reasons_against, partial(faulty, fault=fault)
+    done = trials(module, CPU)
+    cases = {trial.case for trial in done if trial.problem}
+    assert cases == {FAULTS[fault]} if FAULTS[fault] else cases & {"plain", "window"}
+    for case in cases:
+        assert {trial.dtype for trial in done if trial.case == case and trial.problem} == set(prove.DTYPES)
+    capability = summary(done, "1", None)
+    if FAULTS[fault]:
+        features = capability.features.model_dump()
+        assert [name for name, proven in features.items() if not proven] == [FAULTS[fault]]
+    else:
+        assert capability.status == "unavailable"
 
 
 def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
@@ -101,13 +165,6 @@ def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
 
     capability = judged(leaks_a_little)
     assert capability.reasons[0] == "cpu float32 window: other keys are seen than the definition allows"
-
-
-def test_wrong_gradient_is_found():
-    def half_of_dv(q, k, v, **options):
-        return manual.run(q, k, v * 0.5 + v.detach() * 0.5, **options)
-
-    assert "(gradients)" in judged(half_of_dv).reasons[0]
 
 
 def test_kernel_that_raises_costs_what_it_failed_at():

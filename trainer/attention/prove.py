@@ -80,7 +80,7 @@ def trials(module: ModuleType, devices: tuple[Device, ...]) -> list[Trial]:
                 if module.reasons_against(request):
                     continue
                 for name, call in getattr(module, "IMPLEMENTATIONS", {"": module.run}).items():
-                    if name == "causal" and (case.window or case.packed):
+                    if name == "causal" and not case.only_causal:
                         continue
                     try:
                         outcome = laboratory.run(call, case, device, dtype)
