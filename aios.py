@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,9 @@ COMMANDS = {
     "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
     "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
 }
+
+
+READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # what a closed pipe answers on Linux, on Windows
 
 
 class FrontDoor(TyperGroup):
@@ -70,7 +75,17 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run
-    app(prog_name="aios")
+    try:
+        try:
+            app(prog_name="aios")
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in READER_IS_GONE or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(1)
 
 
 if __name__ == "__main__":

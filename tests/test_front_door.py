@@ -42,6 +42,17 @@ def test_version() -> None:
     assert len(done.stdout.split()) == 2
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["doctor", "--only", "python-version"]])
+def test_a_reader_that_has_gone_left_a_traceback(arguments) -> None:
+    """`aios ... | head -1`, most plainly: nobody reads at all. Windows has its own error for it."""
+    command = [sys.executable, "-m", "aios", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     done = python("aios.py", "nonsense")
     assert (done.returncode, done.stdout) == (2, "")
