@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -11,10 +12,14 @@ from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
+    GptOssConfig,
     Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
     StaticCache,
 )
 
@@ -53,6 +58,17 @@ CONFIGS = {
     "gpt2, scaled by layer": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
     "llama": lambda: LlamaConfig(**SMALL),
     "mistral": lambda: MistralConfig(**SMALL, sliding_window=WINDOW),
+    "qwen2": lambda: Qwen2Config(
+        **SMALL, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1
+    ),
+    "qwen3": lambda: Qwen3Config(**SMALL, head_dim=8),
+    "gemma3": lambda: Gemma3TextConfig(
+        **SMALL,
+        head_dim=8,
+        query_pre_attn_scalar=17,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
 }
 
 
@@ -66,13 +82,20 @@ def build(config, **attached):
     return AutoModelForCausalLM.from_config(config).double().eval()
 
 
-def dense_mask(length, window=None, ids=None):
-    """(B, 1, S, S): what eager attention adds to the scores for the definition's table."""
+def dense_masks(config, length, window=None, ids=None):
+    """What eager attention adds to the scores for the definition's table: (B, 1, S, S), or one for each kind of layer."""
     i, j = torch.arange(length)[:, None], torch.arange(length)
-    sees = (j <= i) & (i - j < (window or length))
-    if ids is not None:
-        sees = sees & (ids[:, :, None] == ids[:, None, :])
-    return torch.zeros(sees.shape).double().masked_fill(~sees, -1e9).view(-1, 1, length, length)
+
+    def dense(windows):
+        sees = (j <= i) & (i - j < min(w for w in (*windows, length) if w))
+        if ids is not None:
+            sees = sees & (ids[:, :, None] == ids[:, None, :])
+        return torch.zeros(sees.shape).double().masked_fill(~sees, -1e9).view(-1, 1, length, length)
+
+    own = getattr(config, "sliding_window", None)
+    if config.model_type in ("qwen2", "qwen3", "gemma3_text"):
+        return {"full_attention": dense([window]), "sliding_attention": dense([window, own])}
+    return dense([window, own])
 
 
 def tokens(batch=2, length=150):
@@ -86,31 +109,35 @@ def loss_and_gradients(model, inputs, **options):
     return result.logits.detach(), {name: p.grad for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("backend", ["auto", "sdpa", "manual"])
-@pytest.mark.parametrize("window", [None, 7, 100])
+def assert_same(ours, theirs):
+    torch.testing.assert_close(
+        ours, theirs, atol=1e-6, rtol=1e-5
+    )  # eager attention takes its softmax in float32
+
+
+@pytest.mark.parametrize(
+    ("window", "backend"), [(None, "sdpa"), (7, "sdpa"), (100, "sdpa"), (7, "manual"), (None, "auto")]
+)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logits_and_gradients_are_those_of_eager_attention(name, window, backend):
-    inputs = tokens()
+    inputs, eager = tokens(), build(CONFIGS[name]())
     ours = loss_and_gradients(build(CONFIGS[name](), backend=backend, window=window), inputs)
-    eager = build(CONFIGS[name]())
-    own = getattr(eager.config, "sliding_window", None)
-    smaller = min((w for w in (window, own) if w), default=None)
-    theirs = loss_and_gradients(eager, inputs, attention_mask=dense_mask(150, smaller))
-    torch.testing.assert_close(ours, theirs)
+    assert_same(
+        ours, loss_and_gradients(eager, inputs, attention_mask=dense_masks(eager.config, 150, window))
+    )
     if window is None:
-        torch.testing.assert_close(ours, loss_and_gradients(eager, inputs))
+        assert_same(ours, loss_and_gradients(eager, inputs))
 
 
 @pytest.mark.parametrize("window", [None, 20])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_documents_are_passed_through_the_model(name, window):
-    inputs = tokens()
+    inputs, eager = tokens(), build(CONFIGS[name]())
     ids = (torch.arange(150) // 40).expand(2, -1)
-    model, eager = build(CONFIGS[name](), backend="sdpa", window=window), build(CONFIGS[name]())
-    smaller = min((w for w in (window, getattr(eager.config, "sliding_window", None)) if w), default=None)
+    model = build(CONFIGS[name](), backend="sdpa", window=window)
     ours = loss_and_gradients(model, inputs, document_ids=ids)
-    theirs = loss_and_gradients(eager, inputs, attention_mask=dense_mask(150, smaller, ids))
-    torch.testing.assert_close(ours, theirs)
+    masks = dense_masks(eager.config, 150, window, ids)
+    assert_same(ours, loss_and_gradients(eager, inputs, attention_mask=masks))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -195,7 +222,7 @@ def test_padding_on_the_right_changes_no_real_token():
 
 
 @pytest.mark.parametrize("kept", [[0, 0, 1, 1, 1], [1, 1, 0, 1, 1]])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["gpt2", "mistral", "gemma3"])
 def test_padding_that_tokens_would_see_is_refused(name, kept):
     model = build(CONFIGS[name](), backend="sdpa")
     with pytest.raises(ValueError, match="padding in front of or between tokens"):
@@ -220,12 +247,29 @@ def test_static_cache_is_refused():
         model(tokens(1, 5), past_key_values=StaticCache(config=model.config, max_cache_len=20))
 
 
-def test_models_that_attend_otherwise_are_refused():
-    with pytest.raises(ValueError, match="attend in chunks"):
-        attach(Llama4TextConfig(num_hidden_layers=2))
-    model = build(Gemma2Config(**SMALL, head_dim=8, attn_logit_softcapping=50.0), backend="sdpa")
-    with pytest.raises(ValueError, match="attention with softcap is not supported"):
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (lambda: Llama4TextConfig(num_hidden_layers=2), "attention_chunk_size = 8192 attends in chunks"),
+        (lambda: Gemma2Config(**SMALL), "a gemma2 model with attn_logit_softcapping = 50.0 caps its scores"),
+        (lambda: Gemma3TextConfig(**SMALL, use_bidirectional_attention=True), "attends in both directions"),
+    ],
+)
+def test_models_that_attend_otherwise_are_refused(config, says):
+    with pytest.raises(ValueError, match=f"{says}, which no backend here serves"):
+        attach(config())
+
+
+def test_models_that_pass_more_than_attention_knows_are_refused():
+    config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
+    model = build(config, backend="sdpa")
+    with pytest.raises(ValueError, match="GptOssAttention asks for s_aux, which no backend here serves"):
         model(tokens(1, 5))
+
+
+def test_copied_model_attends_as_the_first_one_does():
+    model = build(gpt2(), backend="sdpa", window=5)
+    torch.testing.assert_close(copy.deepcopy(model)(tokens()).logits, model(tokens()).logits)
 
 
 def test_wrong_settings_are_refused():

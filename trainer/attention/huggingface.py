@@ -25,6 +25,12 @@ _IMPLEMENTATIONS = {
     "sdpa": "aios_torch",
     "manual": "aios_manual",
 }
+# Settings of models that change the result, and what they make a model do.
+_UNSERVED = {
+    "attention_chunk_size": "attends in chunks",
+    "attn_logit_softcapping": "caps its scores",
+    "use_bidirectional_attention": "attends in both directions",
+}
 # What models pass that changes the result and that `attention` does not know.
 _UNKNOWN_TO_US = ("softcap", "s_aux", "position_bias", "head_mask", "cache")
 
@@ -41,14 +47,18 @@ def attach(config: PreTrainedConfig, *, backend: str = "auto", window: int | Non
     Models then take the keyword `document_ids` (B, S), and refuse padding in front of or between tokens.
 
     Raises:
-        ValueError: an unknown backend, a negative window, or a model that attends in chunks.
+        ValueError: an unknown backend, a negative window, or a model that attends in a way that no backend serves.
     """
     if backend not in _IMPLEMENTATIONS:
         raise ValueError(f"unknown attention backend {backend!r}; one of auto, {', '.join(MODULES)}")
     effective_window(window, 1)
     text = config.get_text_config(decoder=True)
-    if getattr(text, "attention_chunk_size", None) is not None:
-        raise ValueError(f"{config.model_type} models attend in chunks, which no backend here serves")
+    for name, does in _UNSERVED.items():
+        if getattr(text, name, None):
+            value = getattr(text, name)
+            raise ValueError(
+                f"a {text.model_type} model with {name} = {value} {does}, which no backend here serves"
+            )
     for name, own in _IMPLEMENTATIONS.items():
         AttentionInterface.register(own, partial(_attend, backend=name))
         AttentionMaskInterface.register(own, _check_mask)
@@ -86,7 +96,8 @@ def _attend(
         raise ValueError(f"{type(module).__name__} does not attend causally, which no backend here serves")
     unknown = [name for name in _UNKNOWN_TO_US if others.get(name) is not None]
     if unknown or others.get("output_attentions"):
-        raise ValueError(f"attention with {', '.join(unknown) or 'output_attentions'} is not supported")
+        asked = ", ".join(unknown) or "output_attentions"
+        raise ValueError(f"{type(module).__name__} asks for {asked}, which no backend here serves")
     windows = [window for window in (sliding_window, getattr(module.config, "aios_window", None)) if window]
     output = attention(
         query,
