@@ -498,7 +498,6 @@ def test_the_quickstart_learns(
     call: Call, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    torch.set_num_threads(2)
     arguments = ("--config", "configs/quickstart.yaml", "--device", "cpu", "--output-dir", tmp_path / "out")
     result = call("train", *arguments)
     assert result.exit_code == 0, result.output
@@ -506,4 +505,4 @@ def test_the_quickstart_learns(
     unigram, bigram = entropies(
         (ROOT / "training_data" / "curated_datasets" / "test_sample.txt").read_bytes()
     )
-    assert evaluations[-1]["bits_per_byte"] < 2.2 < bigram - 1 < unigram - 2
+    assert evaluations[-1]["bits_per_byte"] < 2.2 < bigram - 1 < unigram - 1
