@@ -287,6 +287,14 @@ def test_windowed_memory_holds_no_square_of_the_length(backend, packed):
     assert largest.elements <= length * 2 * window < length**2 / 8
 
 
+def test_heads_with_gaps_between_their_numbers_make_no_square_of_the_length():
+    length = 1024
+    q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 1, 8, length).mT.unbind())
+    with LargestTensor() as largest:
+        attention(q, k, v).sum().backward()
+    assert largest.elements < length**2 / 8
+
+
 def test_unwindowed_sdpa_holds_no_square_of_the_length_with_documents():
     length = 2048
     with LargestTensor() as largest:

@@ -58,6 +58,8 @@ def attention(
                 dropout=dropout,
             )
     _check(q, k, v, document_ids, dropout)
+    # Fused kernels need a head's numbers side by side; torch takes an S x S table where they are not.
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     query_length, key_length = q.shape[2], k.shape[2]
     window = effective_window(window, key_length)
     if window is not None and key_length > query_length + window - 1:  # the first keys are out of every reach
