@@ -64,8 +64,8 @@ class _Weights:
         self,
         q: Tensor,
         k: Tensor,
-        window: int,
         document_ids: Tensor | None,
+        window: int,
         scale: float,
         dropout: float,
         seed: int,
@@ -122,7 +122,7 @@ class _Banded(torch.autograd.Function):
         dropout: float,
     ) -> Tensor:
         ctx.options = (window, scale, dropout, int(torch.randint(2**62, ())) if dropout else 0)
-        weights = _Weights(q, k, ctx.options[0], document_ids, *ctx.options[1:])
+        weights = _Weights(q, k, document_ids, *ctx.options)
         k_psd, v_psd = k.flatten(0, 1), v.flatten(0, 1)
         output = torch.empty_like(q, memory_format=torch.contiguous_format)
         for block in weights.blocks:
@@ -132,7 +132,7 @@ class _Banded(torch.autograd.Function):
                 p_prc *= weights.kept(p_prc)
             rows = torch.bmm(p_prc.to(q.dtype), v_psd[:, keys])
             output[:, :, block.first : block.last] = rows.view(*q.shape[:2], -1, q.shape[3])
-        ctx.save_for_backward(q, k, v, document_ids, output)
+        ctx.save_for_backward(q, k, v, document_ids)
         return output
 
     @staticmethod
@@ -143,8 +143,8 @@ class _Banded(torch.autograd.Function):
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, document_ids, output = ctx.saved_tensors
-    weights = _Weights(q, k, ctx.options[0], document_ids, *ctx.options[1:])
+    q, k, v, document_ids = ctx.saved_tensors
+    weights = _Weights(q, k, document_ids, *ctx.options)
     k_psd, v_psd = k.flatten(0, 1), v.flatten(0, 1)
     exact = weights.exact
     dq = torch.empty_like(q, memory_format=torch.contiguous_format)
@@ -160,8 +160,10 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             used = p_prc * kept
             dp_prc *= kept
         dv_psd[:, keys] += torch.bmm(used.to(q.dtype).mT, grad_prd)
-        delta = (grad_prd.to(exact) * weights.stack(output, block)).sum(-1, keepdim=True)
-        ds_prc = dp_prc.sub_(delta).mul_(p_prc).mul_(weights.scale).to(q.dtype)
+        # The softmax's gradient: p * (dp - sum(p * dp)), from the exact weights and not from the rounded output.
+        ds_prc = dp_prc.mul_(p_prc)
+        ds_prc.addcmul_(p_prc, ds_prc.sum(-1, keepdim=True), value=-1)
+        ds_prc = ds_prc.mul_(weights.scale).to(q.dtype)
         dq[:, :, block.first : block.last] = torch.bmm(ds_prc, k_psd[:, keys]).view(
             *q.shape[:2], -1, q.shape[3]
         )
