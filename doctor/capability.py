@@ -104,7 +104,6 @@ def default_path(explicit: Path | None = None, host: Host | None = None) -> Path
 
 def write(path: Path, capability: Capability) -> None:
     """Put the file in place, whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (capability.model_dump_json(indent=2) + "\n").encode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ntpath
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 
 from doctor.actions import USER_ENVIRONMENT, MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
@@ -104,6 +105,9 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
             return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", reading.reason)
         if not folder:
             return finding("error", f"{name} is not set", _short_temp(temp))
+        if not PureWindowsPath(folder).is_absolute():
+            summary = f"{name} is {folder!r}, which means another folder in every folder"
+            return finding("error", summary, _short_temp(temp))
         if isinstance(state := temp.exists[folder], Unreadable):
             return could_not_look(CHECK.id, f"{name} ({folder})", state.reason)
         if not _exists(temp, folder):

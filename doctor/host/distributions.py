@@ -20,11 +20,19 @@ def read_distribution(name: str) -> Reading[Distribution]:
     The current directory does not count: inside a source checkout of flash-attn, flash-attn is not thereby installed.
     """
     try:
-        path = [entry for entry in sys.path if entry and Path(entry) != Path.cwd()]
+        here = _current_folder()
+        path = [entry for entry in sys.path if entry and Path(entry) != here]
         found = next(iter(importlib.metadata.distributions(name=name, path=path)), None)
         return Absent() if found is None else _read(found)
     except (OSError, ValueError, AttributeError) as error:
         return Unreadable(f"the metadata of {name} is damaged: {error}")
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # removed under our feet
+        return None
 
 
 def _read(found: importlib.metadata.Distribution) -> Reading[Distribution]:

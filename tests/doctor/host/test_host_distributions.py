@@ -61,3 +61,14 @@ def test_a_source_checkout_is_no_installation(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
     assert host.distribution("aios-probe") == Absent()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a program is in")
+def test_a_current_folder_that_was_removed_damaged_every_package(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert isinstance(host.distribution("pydantic"), Found)
