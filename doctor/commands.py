@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +16,7 @@ from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
 from doctor.diagnosis import Progress, diagnose
 from doctor.elevated import apply_elevated, undo_elevated
-from doctor.examination import Subject, examine
+from doctor.examination import Examination, Subject, examine
 from doctor.executor import undo as undo_run
 from doctor.fixing import carry_out, keep_report, newest_standing_run, run_names
 from doctor.host import Host
@@ -26,7 +26,7 @@ from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
 from doctor.models import Report
 from doctor.plan import Plan, make_plan
-from doctor.report.build import FINDINGS, FIX_FAILED, after_fix, exit_status, to_json
+from doctor.report.build import FINDINGS, FIX_FAILED, HEALTHY, UNKNOWN, after_fix, exit_status, to_json
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer, print_report
 from doctor.report.markdown import to_markdown
@@ -102,14 +102,13 @@ def doctor(
     host = _recorded(machine) if machine else live_host()
     subject = Subject(host, _select(only, skip), timeout, recorded=machine is not None)
     output = Output("json" if json else "markdown" if markdown else "console", ascii, verbose)
-    with _progress() as on_progress:
-        examination = examine(subject, capability_file, on_progress)
-    if examination.trouble:
-        Printer(sys.stderr).line(examination.trouble)
+    examination = _examine(subject, capability_file)
     if fix:
-        _fix(subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict)
-    output.show(examination.report)
-    raise typer.Exit(FINDINGS if examination.trouble else exit_status(examination.report, strict=strict))
+        status = _fix(subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict)
+    else:
+        output.show(examination.report)
+        status = exit_status(examination.report, strict=strict)
+    raise typer.Exit(_with_trouble(status, examination))
 
 
 @app.command()
@@ -123,10 +122,10 @@ def fix(
 ) -> None:
     """Show what would be changed, ask, change it, and check again."""
     subject = Subject(live_host(), _select(checks, None))
-    with _progress() as on_progress:
-        report = examine(subject, on_progress=on_progress).report
+    examination = _examine(subject)
     named = [check.id for check in subject.checks] if checks else []
-    _fix(subject, report, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
+    status = _fix(subject, examination.report, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
+    raise typer.Exit(_with_trouble(status, examination))
 
 
 @app.command()
@@ -231,6 +230,19 @@ def _progress() -> Iterator[Progress | None]:
         yield lambda done, total: status.update(f"Looking: {done} of {total}")
 
 
+def _examine(subject: Subject, capability_file: Path | None = None) -> Examination:
+    with _progress() as on_progress:
+        examination = examine(subject, capability_file, on_progress)
+    if examination.trouble:
+        Printer(sys.stderr).line(examination.trouble)
+    return examination
+
+
+def _with_trouble(status: int, examination: Examination) -> int:
+    """A capability file that could not be written is a finding, too."""
+    return FINDINGS if examination.trouble and status in (HEALTHY, UNKNOWN) else status
+
+
 def _fix(
     subject: Subject,
     report: Report,
@@ -241,19 +253,17 @@ def _fix(
     named: Sequence[str] = (),
     unsafe: bool = False,
     strict: bool = False,
-) -> NoReturn:
-    """Plan, show, ask, apply, verify, report; ends the command."""
+) -> int:
+    """Plan, show, ask, apply, verify, report. Gives the exit status."""
     printer = output.printer
     plan = make_plan(report.findings, only=named, unsafe=unsafe)
     print_plan(printer, plan, elevated=subject.host.identity.elevated)
     wanted = plan.fixes and not dry_run
     if wanted and (yes or _confirmed(printer)):
-        status = _apply(plan, subject, report, output, strict)
-    else:
-        status = FINDINGS if wanted else exit_status(report, strict=strict)
-        if output.format != "console":
-            output.show(report)
-    raise typer.Exit(status)
+        return _apply(plan, subject, report, output, strict)
+    if output.format != "console":
+        output.show(report)
+    return FINDINGS if wanted else exit_status(report, strict=strict)
 
 
 def _apply(plan: Plan, subject: Subject, report: Report, output: Output, strict: bool) -> int:

@@ -391,6 +391,20 @@ def test_a_capability_file_that_cannot_be_written_is_said(doctor_with, monkeypat
     assert "Cannot write the capability file" in result.stderr
 
 
+def test_a_fix_forgot_that_the_capability_file_could_not_be_written(
+    doctor_with, monkeypatch, tmp_path
+) -> None:
+    host = doctor_with()
+    pretend_no_torch(host, monkeypatch)
+    monkeypatch.setattr(
+        type(host), "variable", lambda self, name: str(tmp_path) if name == "AIOS_CAPABILITY_FILE" else None
+    )
+    for arguments in (["--fix", "--yes", "--only", "backend-*"], ["fix", "--yes", "backend-*"]):
+        result = run(*arguments)
+        assert result.exit_code == 1, arguments
+        assert "Cannot write the capability file" in result.stderr
+
+
 def test_a_recording_can_be_diagnosed(doctor_with, tmp_path) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     file = tmp_path / "Zoë B.json"
