@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
-
-USER_ENVIRONMENT = r"HKCU\Environment"
-SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 
 
 class UnreadableStateError(Exception):

@@ -20,6 +20,7 @@ from doctor.examination import Examination, Subject, examine
 from doctor.executor import undo as undo_run
 from doctor.fixing import carry_out, keep_report, newest_standing_run, run_names
 from doctor.host import Host
+from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
@@ -30,7 +31,7 @@ from doctor.report.build import FINDINGS, FIX_FAILED, HEALTHY, UNKNOWN, after_fi
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer, print_report
 from doctor.report.markdown import to_markdown
-from doctor.state import runs_folder, write_atomically
+from doctor.state import runs_folder
 
 app = typer.Typer(invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False)
 

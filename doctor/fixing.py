@@ -12,12 +12,13 @@ from doctor.diagnosis import diagnose
 from doctor.examination import Subject
 from doctor.executor import execute, standing
 from doctor.host import Host
+from doctor.host.files import write_atomically
 from doctor.journal import Outcome
 from doctor.models import Finding, Report
 from doctor.plan import Plan
 from doctor.report.build import to_json
 from doctor.report.wording import is_automatic
-from doctor.state import new_run_folder, runs_folder, write_atomically
+from doctor.state import new_run_folder, runs_folder
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,6 @@ from pathlib import Path
 import platformdirs
 
 from doctor.host import Host
-from doctor.host.files import write_atomically
-
-__all__ = ["new_run_folder", "runs_folder", "state_folder", "write_atomically"]
 
 
 def state_folder(host: Host) -> Path:

@@ -6,10 +6,11 @@ import ntpath
 from collections.abc import Mapping
 from pathlib import PureWindowsPath
 
-from doctor.actions import USER_ENVIRONMENT, MakeDirectory, SetUserEnvironmentVariable
+from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
 from doctor.host import Found, RegistryValue, Unreadable
+from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import TEMP, TempFacts
 

@@ -15,6 +15,10 @@ RegistryType = Literal[
     "REG_SZ", "REG_EXPAND_SZ", "REG_MULTI_SZ", "REG_DWORD", "REG_QWORD", "REG_BINARY", "REG_NONE"
 ]
 
+# Where Windows keeps the variables that programs start with
+USER_ENVIRONMENT = r"HKCU\Environment"
+SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+
 # What git uses outside of any repository; what this user has set.
 GitScope = Literal["effective", "user"]
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 
-from doctor.host.base import ElevationRefused, Identity, RegistryValue
+from doctor.host.base import SYSTEM_ENVIRONMENT, ElevationRefused, Identity, RegistryValue
 from doctor.host.live import LiveHost, python_identity
 from doctor.host.readings import Found, Reading
 
@@ -20,7 +20,6 @@ from ctypes import wintypes  # noqa: E402
 from doctor.host import registry  # noqa: E402
 
 CURRENT_VERSION = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
-SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 
 SEM_NO_DIALOGS = 0x1 | 0x2 | 0x8000  # critical errors, crashes, missing files
 HWND_BROADCAST = 0xFFFF

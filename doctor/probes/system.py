@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctor.actions import USER_ENVIRONMENT, inherited
+from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
+from doctor.host.base import USER_ENVIRONMENT
 from doctor.probes.paths import parent
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"

@@ -5,7 +5,6 @@ from pretended import FILE_SYSTEM, enable_long_paths, make_temp, short_temp
 from pydantic import TypeAdapter
 
 from doctor.actions import (
-    SYSTEM_ENVIRONMENT,
     Action,
     MakeDirectory,
     SetGitSetting,
@@ -14,6 +13,7 @@ from doctor.actions import (
     UnreadableStateError,
 )
 from doctor.host import RegistryValue
+from doctor.host.base import SYSTEM_ENVIRONMENT
 
 EXPAND = RegistryValue(type="REG_EXPAND_SZ", value="%USERPROFILE%\\T")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from doctor.host import Host
-from doctor.state import new_run_folder, runs_folder, state_folder, write_atomically
+from doctor.host.files import write_atomically
+from doctor.state import new_run_folder, runs_folder, state_folder
 
 
 @pytest.fixture
