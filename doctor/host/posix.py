@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from doctor.host.base import ElevationRefused, Identity, RegistryValue
-from doctor.host.live import LiveHost, python_identity
+from doctor.host.live_base import LiveHost, python_identity
 from doctor.host.readings import Absent, Reading
 
 assert sys.platform != "win32"

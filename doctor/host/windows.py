@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from doctor.host.base import SYSTEM_ENVIRONMENT, ElevationRefused, Identity, RegistryValue
-from doctor.host.live import LiveHost, python_identity
+from doctor.host.live_base import LiveHost, python_identity
 from doctor.host.readings import Found, Reading
 
 assert sys.platform == "win32"
