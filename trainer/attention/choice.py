@@ -128,6 +128,6 @@ def _label(backend: Backend, request: AttentionRequest) -> str:
     if backend != "sdpa":
         return LABELS[backend]
     if request.window is not None or request.packed:
-        return "PyTorch SDPA (banded: time and memory grow with the window)"
+        return f"PyTorch SDPA ({'sliding window' if request.window is not None else 'packed documents'})"
     half_on_gpu = request.device.startswith("cuda") and request.dtype != "float32"
     return "PyTorch SDPA (FlashAttention-1, standard)" if half_on_gpu else "PyTorch SDPA (standard)"
