@@ -144,7 +144,7 @@ def test_log_of_auto_says_what_is_not_used_and_warns_of_nothing():
     lines = decide("auto", CPU, capability(BARE)).log_lines()
     assert [line.split(":")[0] for line in lines] == ["INFO"] * 3
     assert lines[0] == "INFO: flash_attn_2 not used: flash-attn package not installed"
-    assert lines[2].startswith("INFO: Attention backend: PyTorch SDPA (banded")
+    assert lines[2] == "INFO: Attention backend: PyTorch SDPA (sliding window)"
 
 
 def test_decision_is_plain_json():
