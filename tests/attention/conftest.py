@@ -1,19 +1,11 @@
-"""What attention is judged against: a float64 triple loop in plain Python, written from the definition alone."""
+"""One thread: these tests compute little, and others run beside them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
-
-from trainer.attention import manual, sdpa
-
-Rows = list[list[float]]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -23,100 +15,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One set of inputs. `documents`: none, random (ids in any order), or one for each token."""
-
-    keys: int
-    queries: int
-    window: int | None
-    query_heads: int = 2
-    key_heads: int = 2
-    documents: str = "none"
-    batch: int = 2
-    head_dim: int = 3
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Inputs that are exact in bfloat16, and the float64 output and gradients."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    grad: Tensor
-    document_ids: Tensor | None
-    expected: tuple[Tensor, ...]
-
-
-def dot(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def one_head(
-    q: Rows, k: Rows, v: Rows, grad: Rows, window: int | None, ids: list[int] | None
-) -> tuple[Rows, ...]:
-    """(output, dq, dk, dv) of one head by loops over query, key and dimension."""
-    dims, past = range(len(q[0])), len(k) - len(q)
-    scale = 1 / math.sqrt(len(q[0]))
-    output = [[0.0 for _ in dims] for _ in q]
-    dq, dk, dv = ([[0.0 for _ in dims] for _ in rows] for rows in (q, k, k))
-    for row in range(len(q)):
-        i = past + row
-        seen = [
-            j
-            for j in range(len(k))
-            if j <= i and (not window or i - j < window) and (ids is None or ids[i] == ids[j])
-        ]
-        scores = [scale * dot(q[row], k[j]) for j in seen]
-        weights = [math.exp(score - max(scores)) for score in scores]
-        weights = [weight / sum(weights) for weight in weights]
-        for j, weight in zip(seen, weights, strict=True):
-            for d in dims:
-                output[row][d] += weight * v[j][d]
-        for j, weight in zip(seen, weights, strict=True):
-            dscore = scale * weight * (dot(grad[row], v[j]) - dot(grad[row], output[row]))
-            for d in dims:
-                dv[j][d] += weight * grad[row][d]
-                dq[row][d] += dscore * k[j][d]
-                dk[j][d] += dscore * q[row][d]
-    return output, dq, dk, dv
-
-
-@cache
-def triple_loop(case: Case) -> Answer:
-    """Random inputs for a case, and what must come out."""
-    random = torch.Generator().manual_seed(case.keys * 31 + case.queries)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=random).bfloat16().double()
-
-    q = normal(case.batch, case.query_heads, case.queries, case.head_dim)
-    k = normal(case.batch, case.key_heads, case.keys, case.head_dim)
-    v, grad = normal(*k.shape), normal(*q.shape)
-    ids = {
-        "none": None,
-        "random": torch.randint(0, 3, (case.batch, case.keys), generator=random),
-        "one for each token": torch.arange(case.keys).expand(case.batch, -1),
-    }[case.documents]
-    expected = tuple(torch.zeros_like(x) for x in (q, q, k, v))
-    for b in range(case.batch):
-        for head in range(case.query_heads):
-            shared = head * case.key_heads // case.query_heads
-            parts = one_head(
-                *(x.tolist() for x in (q[b, head], k[b, shared], v[b, shared], grad[b, head])),
-                case.window,
-                None if ids is None else ids[b].tolist(),
-            )
-            for total, part, index in zip(expected, parts, (head, head, shared, shared), strict=True):
-                total[b, index] += torch.tensor(part, dtype=torch.float64)
-    return Answer(q, k, v, grad, ids, expected)
-
-
-# Every way in which a CPU computes attention: a name, and a function with the options of a backend's `run`.
-WAYS: dict[str, Callable[..., Tensor]] = {
-    "manual": manual.run,
-    **{f"sdpa:{name}": call for name, call in sdpa.IMPLEMENTATIONS.items()},
-}

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from conftest import WAYS, Case, triple_loop
+from triple_loop import WAYS, Case, triple_loop
 
 from trainer.attention import banded
 from trainer.attention.definition import effective_window

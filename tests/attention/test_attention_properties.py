@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import WAYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
+from triple_loop import WAYS
 
 from trainer.attention import attention, banded, sdpa
 from trainer.attention.laboratory import visible

@@ -7,14 +7,22 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from windows_box import HERE, Completed, FakePrograms, NativeWindows, Registry, Windows, Wine, c_compiler
-
-Aios = Callable[..., Completed]
+from windows_box import (
+    HERE,
+    Aios,
+    Completed,
+    FakePrograms,
+    NativeWindows,
+    Registry,
+    Windows,
+    Wine,
+    c_compiler,
+)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import Aios
-from windows_box import HERE, REPOSITORY, Completed, FakePrograms, Windows, c_compiler
+from windows_box import HERE, REPOSITORY, Aios, Completed, FakePrograms, Windows, c_compiler
 
 pytestmark = pytest.mark.wine
 

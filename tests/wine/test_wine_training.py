@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Aios
-from windows_box import HERE, REPOSITORY, Windows
+from windows_box import HERE, REPOSITORY, Aios, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 LONG_PATHS = (r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled")
 REG_SZ, REG_EXPAND_SZ, REG_DWORD = 1, 2, 4
 Completed = subprocess.CompletedProcess[bytes]
+Aios = Callable[..., Completed]  # runs `aios`: its arguments, and the options of `Windows.run`
 Snapshot = dict[str, dict[str, list[object]] | None]
 
 

@@ -51,7 +51,7 @@ def test_hanging_probes_end_together_at_their_own_timeouts(machine) -> None:
     checks = [check(f"hangs-{n}", Probe(f"p{n}", hang, timeout=0.3)) for n in range(20)]
     started = time.monotonic()
     findings = diagnose(machine(), checks).findings
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # one after the other they take 6
     assert {finding.status for finding in findings} == {"unknown"}
     assert "the probe 'p7' did not answer within 0.3 seconds" in findings[7].summary
 
@@ -59,7 +59,7 @@ def test_hanging_probes_end_together_at_their_own_timeouts(machine) -> None:
 def test_a_timeout_for_all_replaces_the_probes_own(machine) -> None:
     started = time.monotonic()
     (finding,) = diagnose(machine(), [check("x", Probe("slow", hang, timeout=60))], timeout=0.2).findings
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert "within 0.2 seconds" in finding.summary
 
 

@@ -133,7 +133,7 @@ def test_a_library_that_hung_was_waited_for_without_end(
     reading = host.nvml()
     assert isinstance(reading, Unreadable) and reading.reason.startswith("the driver is not answering NVML")
     assert host.nvml() == reading, "asked once"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def test_what_the_library_itself_prints_is_no_answer(library: Any) -> None:

@@ -34,7 +34,7 @@ registry_values = st.one_of(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_recording_answers_like_its_machine(windows_identity: Identity, data: st.DataObject) -> None:
     """Nothing in it is private here: no redaction, so that answers can be compared as they are."""

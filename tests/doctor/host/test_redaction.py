@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctor.host import Identity
@@ -52,6 +52,7 @@ def test_a_path_stays_as_long_as_it_was(redactor: Redactor) -> None:
     assert len(redactor.path(path)) == len(path) and not redactor.path(path).isascii()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_disguise_keeps_length_spaces_and_foreignness(name: str) -> None:
     hidden = disguise(name, "user")
