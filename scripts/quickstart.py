@@ -6,6 +6,7 @@ Needs Python 3.10 or newer and git, nothing else. A second run keeps what is the
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 
 import environment
@@ -26,7 +27,7 @@ def main() -> int:
     """Run the steps in order; the first that fails ends it with its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--again", action="store_true", help="train again, even where a trained model is there"
+        "--again", action="store_true", help="throw away the trained model that is there, and train anew"
     )
     again = parser.parse_args().again
     try:
@@ -42,7 +43,10 @@ def main() -> int:
     say(DOCTOR_SAYS[status])
 
     _headline(f"Training a small model on the processor or GPU (aios train --config {CONFIG})")
-    status = _aios("train", "--config", CONFIG, *[] if again else ["--resume"])
+    result = environment.REPOSITORY / RESULT
+    if again and result.exists():
+        shutil.rmtree(result)
+    status = _aios("train", "--config", CONFIG, "--resume")
     if status:
         say(
             f"Training ended with exit status {status}. To begin it anew: python scripts/quickstart.py --again"
@@ -57,7 +61,7 @@ def main() -> int:
     command = environment.python().with_name("aios")
     _headline("Everything is here")
     say(f"  the command        {command} --help")
-    say(f"  the model          {environment.REPOSITORY / RESULT}")
+    say(f"  the model          {result}")
     say(f"  its configuration  {environment.REPOSITORY / CONFIG}")
     say("  train it anew      python scripts/quickstart.py --again")
     say("  run all tests      python scripts/run_tests.py")
