@@ -23,7 +23,7 @@ class Mounted:
 
 
 COMMANDS = {
-    "doctor": Mounted("doctor.commands", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
+    "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
     "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
     "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
 }

@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
+from packaging.specifiers import SpecifierSet
 from pydantic import Field
 
 from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
+from doctor.host.machine import FileContent
 
 
 class UnreadableStateError(Exception):
@@ -58,6 +60,11 @@ class BaseAction(Frozen, ABC):
         """Must an administrator do it?"""
         return False
 
+    @property
+    def is_reversible(self) -> bool:
+        """Can the doctor put an earlier state back, and read whether it is there?"""
+        return True
+
     @abstractmethod
     def describe(self) -> str:
         """What applying it does, in one line."""
@@ -70,9 +77,13 @@ class BaseAction(Frozen, ABC):
     def apply(self, host: Host) -> None:
         """Bring the wanted state about. Raises OSError."""
 
+    def is_met_by(self, state: Any) -> bool:
+        """Is a state that was read the wanted one?"""
+        return bool(state == self.state)  # type: ignore[attr-defined]
+
     def is_already_so(self, host: Host) -> bool:
         """Is there nothing to do? Raises UnreadableStateError."""
-        return bool(self.read(host) == self.state)  # type: ignore[attr-defined]
+        return self.is_met_by(self.read(host))
 
     def has_same_target(self, other: Action) -> bool:
         """Do both change the same thing?"""
@@ -186,6 +197,134 @@ class SetGitSetting(BaseAction):
         host.set_git_setting(self.name, self.state)
 
 
+class EditUserPath(BaseAction):
+    """The user's own part of PATH, whole and with its type; None removes it."""
+
+    kind: Literal["edit-path-entry"] = "edit-path-entry"
+    state: RegistryValue | None
+
+    def describe(self) -> str:
+        return (
+            "remove the user's PATH" if self.state is None else f"set the user's PATH to {self.state.value}"
+        )
+
+    def read(self, host: Host) -> RegistryValue | None:
+        value: RegistryValue | None = _present(host.registry_value(USER_ENVIRONMENT, "Path"), "Path")
+        return value
+
+    def apply(self, host: Host) -> None:
+        host.set_registry_value(USER_ENVIRONMENT, "Path", self.state)
+        host.broadcast_environment_change()
+
+
+class WriteFile(BaseAction):
+    """A small file's whole content; None removes it."""
+
+    kind: Literal["write-file"] = "write-file"
+    path: str
+    state: FileContent | None
+
+    def describe(self) -> str:
+        return f"remove {self.path}" if self.state is None else f"write {self.path}"
+
+    def read(self, host: Host) -> FileContent | None:
+        content: bytes | None = _present(host.read_file(self.path), self.path)
+        return None if content is None else FileContent.of(content)
+
+    def apply(self, host: Host) -> None:
+        host.write_file(self.path, None if self.state is None else self.state.to_bytes())
+
+
+class MoveFolder(BaseAction):
+    """A folder out of the way, on the same volume, where undo finds it again."""
+
+    kind: Literal["move-folder"] = "move-folder"
+    path: str
+    aside: str
+    state: Literal["in place", "aside"] = "aside"
+
+    def describe(self) -> str:
+        ends = (self.path, self.aside) if self.state == "aside" else (self.aside, self.path)
+        return "move {} to {}".format(*ends)
+
+    def read(self, host: Host) -> str:
+        there = {p: _present(host.list_directory(p), p) is not None for p in (self.path, self.aside)}
+        if there[self.path] == there[self.aside]:
+            raise UnreadableStateError(
+                f"{self.path} and {self.aside}: {'both' if there[self.path] else 'none'} is there"
+            )
+        return "in place" if there[self.path] else "aside"
+
+    def apply(self, host: Host) -> None:
+        if self.state == "aside":
+            host.move_folder(self.path, self.aside)
+        else:
+            host.move_folder(self.aside, self.path)
+
+
+class InstallPackages(BaseAction):
+    """Packages of this Python, by pip. `state` gives each package's version specifier ("" for any), None: not there."""
+
+    kind: Literal["install-packages"] = "install-packages"
+    packages: tuple[str, ...]
+    state: tuple[str | None, ...]
+
+    @property
+    def _wanted(self) -> dict[str, str | None]:
+        return dict(zip(self.packages, self.state, strict=True))
+
+    def describe(self) -> str:
+        wanted = (f"no {name}" if s is None else f"{name}{s}" for name, s in self._wanted.items())
+        return f"have pip see to {', '.join(wanted)}"
+
+    def is_met_by(self, state: Any) -> bool:
+        return all(
+            (wanted is None) == (present is None)
+            and (
+                wanted is None or SpecifierSet(wanted).contains(present.removeprefix("=="), prereleases=True)
+            )
+            for wanted, present in zip(self.state, state, strict=True)
+        )
+
+    def read(self, host: Host) -> tuple[str | None, ...]:
+        present = (_present(host.distribution(name), name) for name in self.packages)
+        return tuple(None if found is None else f"=={found.version}" for found in present)
+
+    def apply(self, host: Host) -> None:
+        host.set_packages(self._wanted)
+
+
+class RunInstaller(BaseAction):
+    """A program that installs something for the whole machine, in its own window. What it does is its own to undo."""
+
+    kind: Literal["run-installer"] = "run-installer"
+    product: str
+    command: tuple[str, ...]
+    state: Literal["run", "not run"] = "run"
+
+    @property
+    def is_reversible(self) -> bool:
+        return False
+
+    def describe(self) -> str:
+        return f"run {' '.join(self.command)}"
+
+    def read(self, host: Host) -> str:
+        return "not run"  # whether its product is there is for the check to judge
+
+    def apply(self, host: Host) -> None:
+        host.run_installer(self.command)
+
+
 Action = Annotated[
-    SetRegistryValue | SetUserEnvironmentVariable | MakeDirectory | SetGitSetting, Field(discriminator="kind")
+    SetRegistryValue
+    | SetUserEnvironmentVariable
+    | EditUserPath
+    | MakeDirectory
+    | MoveFolder
+    | WriteFile
+    | SetGitSetting
+    | InstallPackages
+    | RunInstaller,
+    Field(discriminator="kind"),
 ]

@@ -36,6 +36,8 @@ class Check:
     probes: tuple[Probe[Any], ...]
     judge: Callable[..., Finding]
     systems: frozenset[str] = frozenset(SYSTEMS)
+    because_of: tuple[Check, ...] = ()  # whose failure explains a failure of this one
+    online: bool = False  # does it use the network?
     elevated: tuple[
         Action, ...
     ] = ()  # what its fix does as administrator: all that an elevated undo may touch

@@ -11,9 +11,14 @@ from typing import Any
 
 from doctor.check import SYSTEMS, Check, Probe
 from doctor.host import Host
-from doctor.models import Finding
+from doctor.models import Finding, Status
 
 POLL_SECONDS = 0.1  # a wait without end cannot be interrupted by Ctrl-C on Windows
+EXPLAINED_BY: Mapping[Status, tuple[Status, ...]] = {
+    "error": ("error",),
+    "warning": ("error",),
+    "unknown": ("error", "unknown"),
+}
 Progress = Callable[[int, int], None]  # probes that have answered, probes in all
 
 
@@ -26,7 +31,10 @@ class ProbeFailure:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings in the order of the checks, and the facts (or a ProbeFailure) by probe name."""
+    """The findings in the order of the checks, and the facts (or a ProbeFailure) by probe name.
+
+    A check that fails because of another is `skipped`, and names it; a cause that was not asked for is there, too.
+    """
 
     findings: tuple[Finding, ...]
     facts: Mapping[str, Any]
@@ -36,10 +44,53 @@ def diagnose(
     host: Host, checks: Sequence[Check], timeout: float | None = None, on_progress: Progress | None = None
 ) -> Diagnosis:
     """Judge `host` by `checks`. `timeout` in seconds replaces every probe's own. Never raises for what a probe does."""
-    applicable = [check for check in checks if host.identity.os in check.systems]
+    everything = _with_causes(checks)
+    applicable = [check for check in everything if host.identity.os in check.systems]
     probes = {probe.name: probe for check in applicable for probe in check.probes}
     facts = _collect(host, tuple(probes.values()), timeout, on_progress)
-    return Diagnosis(tuple(_judge(check, host.identity.os, facts) for check in checks), facts)
+    judged = {check.id: _judge(check, host.identity.os, facts) for check in everything}
+    causes = {check.id: _cause(check, judged) for check in everything}
+    reported = {check.id for check in checks} | {causes[check.id] for check in checks}
+    return Diagnosis(
+        tuple(_explained(judged[name], judged, cause) for name, cause in causes.items() if name in reported),
+        facts,
+    )
+
+
+def _with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks, and before each one those whose failure would explain its own."""
+    ordered: dict[str, Check] = {}
+
+    def add(check: Check) -> None:
+        for cause in check.because_of:
+            add(cause)
+        ordered.setdefault(check.id, check)
+
+    for check in checks:
+        add(check)
+    return tuple(ordered.values())
+
+
+def _cause(check: Check, judged: Mapping[str, Finding]) -> str | None:
+    """The id of the first cause whose failure explains this check's, None if it did not fail or stands for itself."""
+    explaining = EXPLAINED_BY.get(judged[check.id].status, ())
+
+    def first(of: Check) -> str | None:
+        for cause in of.because_of:
+            if found := first(cause):
+                return found
+            if judged[cause.id].status in explaining:
+                return cause.id
+        return None
+
+    return first(check)
+
+
+def _explained(finding: Finding, judged: Mapping[str, Finding], cause: str | None) -> Finding:
+    if cause is None:
+        return finding
+    summary = f"Because of {cause}: {judged[cause].summary}"
+    return Finding(check=finding.check, status="skipped", summary=summary, measured=finding.summary)
 
 
 def _collect(

@@ -48,7 +48,7 @@ def _apply(step: Step, host: Host, journal: Journal) -> Outcome:
         before = step.action.read(host)
     except UnreadableStateError as error:
         return Outcome(step=step, result="failed", reason=f"its present state cannot be read: {error}")
-    if before == step.action.state:
+    if step.action.is_met_by(before):
         return Outcome(step=step, result="already so")
     try:
         journal.intend(step, step.action.inverse(before))
@@ -69,7 +69,9 @@ def _change(step: Step, host: Host) -> str | None:
         now = step.action.read(host)
     except (OSError, UnreadableStateError) as error:
         return f"{type(error).__name__}: {error}"
-    return None if now == step.action.state else f"afterwards it is {show(now)}"
+    if step.action.is_met_by(now) or not step.action.is_reversible:
+        return None
+    return f"afterwards it is {show(now)}"
 
 
 def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:

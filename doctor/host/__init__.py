@@ -1,6 +1,7 @@
 """The only door to the machine: registry, environment, files, programs, installed distributions, identity."""
 
 from doctor.host.base import (
+    Binary,
     Completed,
     Distribution,
     ElevationRefused,
@@ -9,13 +10,18 @@ from doctor.host.base import (
     Gpu,
     Host,
     Identity,
+    Memory,
     NvidiaDriver,
+    Reached,
     RegistryValue,
+    RunningProgram,
+    Volume,
 )
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
 __all__ = [
     "Absent",
+    "Binary",
     "Completed",
     "Distribution",
     "ElevationRefused",
@@ -25,8 +31,12 @@ __all__ = [
     "Gpu",
     "Host",
     "Identity",
+    "Memory",
     "NvidiaDriver",
+    "Reached",
     "Reading",
     "RegistryValue",
+    "RunningProgram",
     "Unreadable",
+    "Volume",
 ]

@@ -70,6 +70,7 @@ class Identity(Frozen):
     home: str
     user: str
     host_name: str
+    processor_count: int | None = None  # logical processors that this process may use; None: nobody says
 
 
 class Completed(Frozen):
@@ -105,6 +106,48 @@ class Distribution(Frozen):
     version: str
     location: str  # the folder that holds its .dist-info
     direct_url: str | None = None  # PEP 610
+    requires: tuple[str, ...] = ()  # PEP 508, as in Requires-Dist
+    wheel_tags: tuple[str, ...] = ()  # "cp312-cp312-win_amd64": what it was built for; empty: nobody says
+
+
+class Volume(Frozen):
+    """The file system that holds a path."""
+
+    root: str  # "C:\\", "/home"
+    kind: Literal["fixed", "removable", "network", "memory", "unknown"]
+    file_system: str  # "NTFS", "exFAT", "ext4"
+    total_bytes: int
+    free_bytes: int  # for this user
+
+
+class Memory(Frozen):
+    """The machine's memory. What programs may ask for altogether (Windows: RAM and page files) is the commit limit."""
+
+    total_bytes: int
+    available_bytes: int
+    commit_limit_bytes: int
+    commit_available_bytes: int
+
+
+class Binary(Frozen):
+    """A Windows program or library (PE file) as its own tables describe it; nothing of it is run."""
+
+    machine: Literal["x64", "x86", "arm64", "other"]
+    imports: tuple[str, ...]  # the DLLs it cannot load without, in lower case
+    version: str | None = None  # "14.44.35112.1", of its version resource
+
+
+class RunningProgram(Frozen):
+    """A process of this machine."""
+
+    pid: int
+    name: str
+
+
+class Reached(Frozen):
+    """A server that answered over TLS with a certificate that this Python trusts."""
+
+    issuer: str  # who signed it
 
 
 @dataclass(frozen=True)
@@ -123,6 +166,10 @@ class Host(Protocol):
     `run` takes an absolute path or a bare name, which is looked up on PATH (Absent: there is no such program), and never
     a shell; `environment` is what the child gets besides this process's variables.
     `run_elevated` raises TimeoutError where the program does not end in time.
+    `volume` answers for a path that does not exist yet, too: by the folder that would hold it.
+    `reach` opens a TLS connection to the address's host, through no proxy; Absent: its name is unknown here.
+    `set_packages` has pip install (name → version specifier, "" for any) or remove (None) packages of this Python.
+    `run_installer` shows the program's own output on this process's stderr, and gives its exit code.
     """
 
     @property
@@ -142,6 +189,13 @@ class Host(Protocol):
     def distribution(self, name: str) -> Reading[Distribution]: ...
     def nvml(self) -> Reading[NvidiaDriver]: ...
     def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]: ...
+    def distributions(self) -> Reading[tuple[Distribution, ...]]: ...
+    def volume(self, path: str) -> Reading[Volume]: ...
+    def memory(self) -> Reading[Memory]: ...
+    def binary(self, path: str) -> Reading[Binary]: ...
+    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]: ...
+    def reach(self, url: str, timeout: float) -> Reading[Reached]: ...
+    def boot_time(self) -> Reading[float]: ...
 
     # -- writing
     def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None: ...
@@ -150,5 +204,8 @@ class Host(Protocol):
     def make_directory(self, path: str) -> None: ...
     def remove_directory(self, path: str) -> None: ...
     def write_file(self, path: str, content: bytes | None) -> None: ...
+    def move_folder(self, path: str, destination: str) -> None: ...
     def set_git_setting(self, name: str, value: str | None) -> None: ...
+    def set_packages(self, wanted: Mapping[str, str | None]) -> None: ...
+    def run_installer(self, command: Sequence[str]) -> int: ...
     def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused: ...

@@ -13,7 +13,19 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from doctor.host.base import Completed, Distribution, Frozen, Identity, NvidiaDriver, RegistryValue
+from doctor.host.base import (
+    Binary,
+    Completed,
+    Distribution,
+    Frozen,
+    Identity,
+    Memory,
+    NvidiaDriver,
+    Reached,
+    RegistryValue,
+    RunningProgram,
+    Volume,
+)
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
 T = TypeVar("T")
@@ -84,6 +96,15 @@ class RecordedMachine(Frozen):
     programs: dict[str, Entry[str]] = Field(default_factory=dict)  # name → absolute path
     runs: dict[str, Entry[Completed]] = Field(default_factory=dict)
     distributions: dict[str, Entry[Distribution]] = Field(default_factory=dict)
+    distributions_complete: bool = Field(
+        default=False, description="are these all distributions? Then one that is not here is not installed"
+    )
+    volumes: dict[str, Entry[Volume]] = Field(default_factory=dict)  # by a path on it
+    memory: Entry[Memory] = NOT_RECORDED
+    binaries: dict[str, Entry[Binary]] = Field(default_factory=dict)  # by path
+    programs_using: dict[str, Entry[tuple[RunningProgram, ...]]] = Field(default_factory=dict)  # by folder
+    servers: dict[str, Entry[Reached]] = Field(default_factory=dict)  # by address
+    boot_time: Entry[float] = NOT_RECORDED  # seconds since 1970
     nvml: Entry[NvidiaDriver] = NOT_RECORDED
     git_settings: dict[str, Entry[str]] = Field(default_factory=dict)  # this user's
     git_system_settings: dict[str, Entry[str]] = Field(

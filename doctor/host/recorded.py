@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import TypeVar
@@ -9,13 +10,18 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 
 from doctor.host.base import (
+    Binary,
     Completed,
     Distribution,
     ElevationRefused,
     GitScope,
     Identity,
+    Memory,
     NvidiaDriver,
+    Reached,
     RegistryValue,
+    RunningProgram,
+    Volume,
 )
 from doctor.host.machine import (
     NOT_RECORDED,
@@ -100,7 +106,32 @@ class RecordedHost:
 
     def distribution(self, name: str) -> Reading[Distribution]:
         known = {canonicalize_name(n): entry for n, entry in self._machine.distributions.items()}
-        return to_reading(known.get(canonicalize_name(name), NOT_RECORDED))
+        missing = None if self._machine.distributions_complete else NOT_RECORDED
+        return to_reading(known.get(canonicalize_name(name), missing))
+
+    def distributions(self) -> Reading[tuple[Distribution, ...]]:
+        if not self._machine.distributions_complete:
+            return to_reading(NOT_RECORDED)
+        entries = self._machine.distributions.values()
+        return Found(tuple(entry for entry in entries if isinstance(entry, Distribution)))
+
+    def volume(self, path: str) -> Reading[Volume]:
+        return self._path_reading(self._machine.volumes, path)
+
+    def memory(self) -> Reading[Memory]:
+        return to_reading(self._machine.memory)
+
+    def binary(self, path: str) -> Reading[Binary]:
+        return self._path_reading(self._machine.binaries, path)
+
+    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
+        return self._path_reading(self._machine.programs_using, folder)
+
+    def reach(self, url: str, timeout: float) -> Reading[Reached]:
+        return to_reading(self._machine.servers.get(url, NOT_RECORDED))
+
+    def boot_time(self) -> Reading[float]:
+        return to_reading(self._machine.boot_time)
 
     def nvml(self) -> Reading[NvidiaDriver]:
         return to_reading(self._machine.nvml)
@@ -163,6 +194,34 @@ class RecordedHost:
             raise PermissionError(f"{path}: {entry.unreadable}")
         files[spelling] = None if content is None else FileContent.of(content)
         self._enter_in_parent(self._path(path), present=content is not None)
+
+    def move_folder(self, path: str, destination: str) -> None:
+        if not isinstance(self.list_directory(path), Found):
+            raise FileNotFoundError(f"{path}: there is no such folder")
+        if isinstance(self.list_directory(destination), Found):
+            raise FileExistsError(f"{destination}: there is such a folder already")
+        directories = self._machine.directories
+        directories[self._spelling(directories, destination)] = directories[self._spelling(directories, path)]
+        directories[self._spelling(directories, path)] = None
+        self._enter_in_parent(self._path(path), present=False)
+        self._enter_in_parent(self._path(destination))
+
+    def set_packages(self, wanted: Mapping[str, str | None]) -> None:
+        """What pip would do with an index that has every version asked for."""
+        distributions = self._machine.distributions
+        for name, specifier in wanted.items():
+            known = next((n for n in distributions if canonicalize_name(n) == canonicalize_name(name)), name)
+            if specifier is None:
+                distributions[known] = None
+                continue
+            versions = re.findall(r"[=>]=\s*([^,\s]+)", specifier)
+            location = self.identity.site_packages
+            distributions[known] = Distribution(
+                name=name, version=versions[0] if versions else "1.0", location=location
+            )
+
+    def run_installer(self, command: Sequence[str]) -> int:
+        raise OSError(f"{command[0]}: a recorded machine runs no installer")
 
     def set_git_setting(self, name: str, value: str | None) -> None:
         if isinstance(reading := self.git_setting(name), Unreadable):

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from doctor.host.base import (
+    Binary,
     Completed,
     Distribution,
     ElevationRefused,
     GitScope,
     Host,
     Identity,
+    Memory,
     NvidiaDriver,
+    Reached,
     RegistryValue,
+    RunningProgram,
+    Volume,
 )
 from doctor.host.machine import Entry, FileContent, RecordedMachine, to_entry
 from doctor.host.readings import Absent, Found, Reading
@@ -96,6 +101,36 @@ class Recorder:
             return own
         return _keep(self._machine.git_system_settings, name, self._host.git_setting(name, scope))
 
+    def distributions(self) -> Reading[tuple[Distribution, ...]]:
+        reading = self._host.distributions()
+        if isinstance(reading, Found):
+            for distribution in reading.value:
+                self._machine.distributions.setdefault(distribution.name, distribution)
+            self._machine = self._machine.model_copy(update={"distributions_complete": True})
+        return reading
+
+    def volume(self, path: str) -> Reading[Volume]:
+        return _keep(self._machine.volumes, path, self._host.volume(path))
+
+    def memory(self) -> Reading[Memory]:
+        reading = self._host.memory()
+        self._machine = self._machine.model_copy(update={"memory": to_entry(reading)})
+        return reading
+
+    def binary(self, path: str) -> Reading[Binary]:
+        return _keep(self._machine.binaries, path, self._host.binary(path))
+
+    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
+        return _keep(self._machine.programs_using, folder, self._host.programs_using(folder))
+
+    def reach(self, url: str, timeout: float) -> Reading[Reached]:
+        return _keep(self._machine.servers, url, self._host.reach(url, timeout))
+
+    def boot_time(self) -> Reading[float]:
+        reading = self._host.boot_time()
+        self._machine = self._machine.model_copy(update={"boot_time": to_entry(reading)})
+        return reading
+
     # -- writing
     def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
         self._host.set_registry_value(key, name, value)
@@ -115,8 +150,17 @@ class Recorder:
     def write_file(self, path: str, content: bytes | None) -> None:
         self._host.write_file(path, content)
 
+    def move_folder(self, path: str, destination: str) -> None:
+        self._host.move_folder(path, destination)
+
     def set_git_setting(self, name: str, value: str | None) -> None:
         self._host.set_git_setting(name, value)
+
+    def set_packages(self, wanted: Mapping[str, str | None]) -> None:
+        self._host.set_packages(wanted)
+
+    def run_installer(self, command: Sequence[str]) -> int:
+        return self._host.run_installer(command)
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
         return self._host.run_elevated(command, timeout)

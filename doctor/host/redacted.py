@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from doctor.host.base import Completed, Distribution, Identity, RegistryValue
+from doctor.host.base import Completed, Distribution, Identity, Reached, RegistryValue, Volume
 from doctor.host.machine import Entry, FileContent, NotSeen, RecordedMachine
 from doctor.redaction import Redactor
 
@@ -27,6 +27,17 @@ def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
         programs=hide.each(machine.programs, lambda _, program: path(program)),
         runs={text(line): run for line, run in hide.each(machine.runs, hide.completed).items()},
         distributions=hide.each(machine.distributions, hide.distribution),
+        distributions_complete=machine.distributions_complete,
+        volumes={path(name): entry for name, entry in hide.each(machine.volumes, hide.volume).items()},
+        memory=machine.memory,
+        binaries={path(name): entry for name, entry in hide.each(machine.binaries, lambda _, b: b).items()},
+        programs_using={
+            path(name): entry for name, entry in hide.each(machine.programs_using, lambda _, p: p).items()
+        },
+        servers={
+            redactor.url(name): entry for name, entry in hide.each(machine.servers, hide.server).items()
+        },
+        boot_time=machine.boot_time,
         nvml=hide.each({"nvml": machine.nvml}, lambda _, driver: driver)["nvml"],
         git_settings=hide.each(machine.git_settings, redactor.variable),
         git_system_settings=hide.each(machine.git_system_settings, redactor.variable),
@@ -73,6 +84,12 @@ class _Hide:
 
     def names(self, folder: str, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self.redactor.path(f"{folder}/{name}").rpartition("/")[2] for name in names)
+
+    def volume(self, name: str, volume: Volume) -> Volume:
+        return volume.model_copy(update={"root": self.redactor.path(volume.root)})
+
+    def server(self, name: str, reached: Reached) -> Reached:
+        return reached.model_copy(update={"issuer": self.redactor.text(reached.issuer)})
 
     def completed(self, line: str, run: Completed) -> Completed:
         text = self.redactor.text

@@ -8,7 +8,7 @@ from typing import Any
 
 from cases import patched
 
-from doctor.checks.temp_dir import CHECK
+from doctor.checks.system.temp_dir import CHECK
 from doctor.diagnosis import diagnose
 from doctor.examination import Subject
 from doctor.fixing import carry_out

@@ -37,10 +37,10 @@ def test_the_checks_are_those_of_the_contract_in_its_order() -> None:
 
 
 def test_select_keeps_the_order_and_takes_patterns() -> None:
-    assert select() == CHECKS
-    assert [check.id for check in select(["torch", "long-paths"])] == ["long-paths", "torch"]
-    assert len(select(["backend-*"])) == 4
-    assert [check.id for check in select(["backend-*"], ["backend-sdpa"])] == [
+    assert select(CHECKS) == CHECKS
+    assert [check.id for check in select(CHECKS, ["torch", "long-paths"])] == ["long-paths", "torch"]
+    assert len(select(CHECKS, ["backend-*"])) == 4
+    assert [check.id for check in select(CHECKS, ["backend-*"], ["backend-sdpa"])] == [
         "backend-flash-attn-2",
         "backend-xformers",
         "backend-manual",
@@ -51,7 +51,7 @@ def test_select_keeps_the_order_and_takes_patterns() -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
     for only, skip in (([name], []), ([], [name])):
         with pytest.raises(UnknownCheckError, match="long-paths, git-long-paths") as refusal:
-            select(only, skip)
+            select(CHECKS, only, skip)
         assert f"'{name}'" in str(refusal.value)
 
 

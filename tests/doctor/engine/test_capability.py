@@ -23,7 +23,7 @@ from doctor.capability import (
     stale,
     write,
 )
-from doctor.checks import select
+from doctor.checks import CHECKS, select
 from doctor.diagnosis import ProbeFailure, diagnose
 from doctor.probes.backends import BackendFacts
 
@@ -72,7 +72,7 @@ def test_a_proof_that_came_to_no_end_is_unknown_with_its_reason() -> None:
 
 def test_without_torch_every_backend_is_unavailable_with_the_reason(machine) -> None:
     host = machine(distributions={"torch": None, "flash-attn": None, "xformers": None})
-    made = assemble(diagnose(host, select(["backend-*"])).facts, fingerprint(host), NOW)
+    made = assemble(diagnose(host, select(CHECKS, ["backend-*"])).facts, fingerprint(host), NOW)
     assert {one.status for one in made.backends.values()} == {"unavailable"}
     assert all("torch package not installed" in one.reasons[0] for one in made.backends.values())
     assert (made.devices, made.recommended, made.fingerprint.torch) == ((), {}, None)

@@ -28,7 +28,8 @@ from typer.testing import CliRunner, Result
 
 import aios
 import doctor.checks
-import doctor.commands
+import doctor.commands.common
+import doctor.commands.fix
 from doctor.check import Check
 from doctor.host import RegistryValue
 from doctor.host.machine import NotSeen
@@ -54,9 +55,8 @@ def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
 
     def install(*checks: Check, host: PretendedHost | None = None) -> PretendedHost:
         chosen = host or machine()
-        monkeypatch.setattr(doctor.checks, "CHECKS", checks)
-        monkeypatch.setattr(doctor.commands, "CHECKS", checks)
-        monkeypatch.setattr(doctor.commands, "live_host", lambda: chosen)
+        monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
+        monkeypatch.setattr(doctor.commands.common, "live_host", lambda: chosen)
         return chosen
 
     return install
@@ -95,7 +95,7 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(doctor.commands, "examine", interrupt)
+    monkeypatch.setattr(doctor.commands.common, "examine", interrupt)
     assert run().exit_code == 130
 
 
@@ -140,7 +140,7 @@ def test_a_recorded_machine_is_only_looked_at(doctor_with, machine, tmp_path, mo
     def never() -> None:
         raise AssertionError("the live machine was touched")
 
-    monkeypatch.setattr(doctor.commands, "live_host", never)
+    monkeypatch.setattr(doctor.commands.common, "live_host", never)
     result = run("--machine", str(file), "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["machine"]["recorded"] is True
@@ -239,7 +239,7 @@ def test_the_question_is_answered_by_yes_alone(monkeypatch, answer, agreed) -> N
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    assert doctor.commands._confirmed(Printer(io.StringIO())) is agreed
+    assert doctor.commands.fix._confirmed(Printer(io.StringIO())) is agreed
 
 
 def test_only_the_named_check_is_fixed(doctor_with) -> None:
@@ -301,7 +301,7 @@ def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine
         assert command[0] == host.identity.executable
         assert command[1:3] == [str(ROOT / "aios.py"), "doctor"]
         with monkeypatch.context() as elevated:
-            elevated.setattr(doctor.commands, "live_host", host.as_administrator)
+            elevated.setattr(doctor.commands.common, "live_host", host.as_administrator)
             return run(*command[3:]).exit_code
 
     host.elevate = child
@@ -365,7 +365,7 @@ def test_stdout_is_the_json_report_and_nothing_else(doctor_with, arguments) -> N
 def pretend_no_torch(host: PretendedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the command has all of its own checks, and a machine on which no backend can be tried."""
     monkeypatch.undo()
-    monkeypatch.setattr(doctor.commands, "live_host", lambda: host)
+    monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
     host._machine.distributions.update({"torch": None, "flash-attn": None, "xformers": None})
 
 

@@ -1,6 +1,6 @@
 """Does the reference attention, written out in plain PyTorch, run here?"""
 
-from doctor.checks.backend import backend_check
+from doctor.checks.backends.backend import backend_check
 
 CHECK = backend_check(
     "manual",

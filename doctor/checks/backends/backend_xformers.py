@@ -1,6 +1,6 @@
 """Do the attention kernels of xformers run here?"""
 
-from doctor.checks.backend import backend_check
+from doctor.checks.backends.backend import backend_check
 
 CHECK = backend_check(
     "xformers",

@@ -1,6 +1,6 @@
 """Does FlashAttention-2 run here?"""
 
-from doctor.checks.backend import backend_check
+from doctor.checks.backends.backend import backend_check
 from wheels.compatibility import flash_attn_minimum_capability
 
 CHECK = backend_check(

@@ -1,0 +1,16 @@
+"""The attention backends, each proven by running it."""
+
+from doctor.check import Check
+from doctor.checks.backends import (
+    backend_flash_attn_2,
+    backend_manual,
+    backend_sdpa,
+    backend_xformers,
+)
+
+CHECKS: tuple[Check, ...] = (
+    backend_flash_attn_2.CHECK,
+    backend_xformers.CHECK,
+    backend_sdpa.CHECK,
+    backend_manual.CHECK,
+)

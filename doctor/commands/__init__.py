@@ -1,0 +1,1 @@
+"""The commands below `aios doctor`, one a file; `app` puts them together."""

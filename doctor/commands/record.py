@@ -1,0 +1,27 @@
+"""`aios doctor record`: save what the doctor sees, for another machine to look at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from doctor.commands.common import known_checks, progress, this_machine
+from doctor.diagnosis import diagnose
+from doctor.host.files import write_atomically
+from doctor.host.recorder import Recorder
+from doctor.report.console import Printer
+
+
+def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")]) -> None:
+    """Save what the doctor sees on this machine, without personal data, for `aios doctor --machine FILE`."""
+    recorder = Recorder(this_machine())
+    with progress() as on_progress:
+        diagnose(recorder, known_checks(), on_progress=on_progress)
+    try:
+        write_atomically(file, recorder.machine().to_json().encode())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {file}: {error.strerror or error}") from error
+    Printer(sys.stdout).line(f"Recorded this machine in {file}")
