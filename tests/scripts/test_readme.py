@@ -37,7 +37,9 @@ def test_every_command_line_is_understood(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("script", ["quickstart.py", "windows_under_wine.py", "bench_startup.py"])
+@pytest.mark.parametrize(
+    "script", ["quickstart.py", "windows_under_wine.py", "bench_startup.py", "bench_doctor.py"]
+)
 def test_every_script_explains_itself(script: str) -> None:
     if script == "windows_under_wine.py" and sys.platform != "linux":
         pytest.skip("Wine is for Linux")
