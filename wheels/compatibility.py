@@ -131,6 +131,12 @@ def newest_torch(tag: str, python: str) -> str | None:
     return max(fitting, key=Version, default=None)
 
 
+def torch_longest_path(torch: Version) -> int | None:
+    """Characters of the longest path inside the Windows wheel of this torch release: what site-packages must leave."""
+    release = _data()["torch"]["releases"].get(torch.base_version)
+    return release["longest_path"] if release else None
+
+
 def recommended_cuda_tag(
     driver: str, capabilities: Iterable[ComputeCapability], platform: str = "windows"
 ) -> str | None:

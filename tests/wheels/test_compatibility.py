@@ -213,3 +213,19 @@ def test_msvc_accepted_by_nvcc(nvcc: tuple[int, int], accepted: int, refused: in
 def test_msvc_for_an_unknown_nvcc_is_unknown() -> None:
     assert c.msvc_accepted_by_nvcc((10, 0)) is None
     assert c.msvc_accepted_by_nvcc((14, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("torch", "longest_site_packages"),
+    [("2.7.1", 141), ("2.8.0", 139), ("2.12.1", 139), ("2.13.0", 91), ("2.14.1", 137), ("2.15.0", 132)],
+)
+def test_what_torch_leaves_for_site_packages_without_long_paths(
+    torch: str, longest_site_packages: int
+) -> None:
+    longest = c.torch_longest_path(Version(torch + "+cu130"))
+    assert longest is not None
+    assert longest_site_packages + len("\\") + longest == 259
+
+
+def test_the_longest_path_of_an_unknown_torch_is_not_guessed() -> None:
+    assert c.torch_longest_path(Version("9.9.0")) is None
