@@ -19,6 +19,10 @@ RegistryType = Literal[
 USER_ENVIRONMENT = r"HKCU\Environment"
 SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 
+NOT_TRUSTED = (
+    "its certificate is not trusted here"  # how `reach` begins where TLS alone failed, and only for that
+)
+
 # What git uses outside of any repository; what this user has set.
 GitScope = Literal["effective", "user"]
 
@@ -115,7 +119,7 @@ class Volume(Frozen):
 
     root: str  # "C:\\", "/home"
     kind: Literal["fixed", "removable", "network", "memory", "unknown"]
-    file_system: str  # "NTFS", "exFAT", "ext4"
+    file_system: str  # "NTFS", "exFAT", "ext4"; "drvfs" for a Windows drive seen from WSL
     total_bytes: int
     free_bytes: int  # for this user
 

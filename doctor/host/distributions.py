@@ -2,47 +2,84 @@
 
 from __future__ import annotations
 
-import email
 import importlib.metadata
 import json
 import sys
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import HeaderParser
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from doctor.host.base import Distribution
-from doctor.host.readings import Absent, Found, Reading, Unreadable
+from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
 METADATA_FILES = ("METADATA", "PKG-INFO", "")  # of a wheel, of an egg-info folder, of an egg-info file
+METADATA_FOLDERS = (".dist-info", ".egg-info")
 
 
 def read_distribution(name: str) -> Reading[Distribution]:
-    """What this interpreter would import as `name`.
-
-    The current directory does not count: inside a source checkout of flash-attn, flash-attn is not thereby installed.
-    """
+    """What this interpreter would import as `name`."""
     try:
-        here = _current_folder()
-        path = [entry for entry in sys.path if entry and Path(entry) != here]
-        found = next(iter(importlib.metadata.distributions(name=name, path=path)), None)
+        found = next(iter(importlib.metadata.distributions(name=name, path=_search_path())), None)
         return Absent() if found is None else _read(found)
     except (OSError, ValueError, AttributeError) as error:
         return Unreadable(f"the metadata of {name} is damaged: {error}")
 
 
-def _current_folder() -> Path | None:
+def read_distributions() -> Reading[tuple[Distribution, ...]]:
+    """All that this interpreter would import, in the order of their names; those with damaged metadata are left out."""
+    found: dict[str, Distribution] = {}
+    for folder in _metadata_folders():
+        try:
+            reading = _read(importlib.metadata.Distribution.at(folder))
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(reading, Found):  # the first on the path is the one that is imported
+            found.setdefault(canonicalize_name(reading.value.name), reading.value)
+    return Found(tuple(distribution for _, distribution in sorted(found.items())))
+
+
+def _search_path() -> list[str]:
+    """Where Python looks, less the current folder: inside flash-attn's sources, flash-attn is not thereby installed."""
     try:
-        return Path.cwd()
+        here = Path.cwd()
     except FileNotFoundError:  # removed under our feet
-        return None
+        here = None
+    return [entry for entry in sys.path if entry and Path(entry) != here]
+
+
+def _metadata_folders() -> Iterator[Path]:
+    for entry in _search_path():
+        try:
+            names = sorted(Path(entry).iterdir())
+        except OSError:  # an archive, a folder that is gone or locked
+            continue
+        # pip renames what it is about to remove: ~orch-2.5.dist-info is no torch
+        yield from (p for p in names if p.suffix in METADATA_FOLDERS and not p.name.startswith("~"))
 
 
 def _read(found: importlib.metadata.Distribution) -> Reading[Distribution]:
-    location = str(found.locate_file(""))
-    metadata = email.message_from_string(next(filter(None, map(found.read_text, METADATA_FILES)), ""))
+    location = as_unicode(str(found.locate_file("")))
+    metadata = _headers(next(filter(None, map(found.read_text, METADATA_FILES)), ""))
     if metadata["Name"] is None or metadata["Version"] is None:
         return Unreadable(f"its metadata in {location} has no name or version: a broken installation")
-    direct_url = json.loads(found.read_text("direct_url.json") or "{}").get("url")
     return Found(
         Distribution(
-            name=metadata["Name"], version=metadata["Version"], location=location, direct_url=direct_url
+            name=metadata["Name"],
+            version=metadata["Version"],
+            location=location,
+            direct_url=json.loads(found.read_text("direct_url.json") or "{}").get("url"),
+            requires=_all(metadata, "Requires-Dist"),
+            wheel_tags=_all(_headers(found.read_text("WHEEL") or ""), "Tag"),
         )
     )
+
+
+def _headers(text: str) -> Message:
+    return HeaderParser().parsestr(text)
+
+
+def _all(headers: Message, name: str) -> tuple[str, ...]:
+    return tuple(" ".join(value.split()) for value in headers.get_all(name, ()))

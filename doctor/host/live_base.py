@@ -12,13 +12,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from doctor.host.base import Completed, Distribution, GitScope, Identity, NvidiaDriver
+from doctor.host.base import (
+    Binary,
+    Completed,
+    Distribution,
+    GitScope,
+    Identity,
+    Memory,
+    NvidiaDriver,
+    Reached,
+    RunningProgram,
+    Volume,
+)
 from doctor.host.files import write_atomically
 from doctor.host.git import read_setting, write_setting
 from doctor.host.programs import find_on_path, run_bounded
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
+from doctor.host.time_limit import within
 
 GIT_TIMEOUT = 10.0  # seconds
+DRIVE_TIMEOUT = 3.0  # seconds; a network drive whose server is gone does not answer for a minute
 
 
 class LiveHost(ABC):
@@ -83,6 +96,25 @@ class LiveHost(ABC):
         else:
             write_atomically(_absolute(path), content)
 
+    def move_folder(self, path: str, destination: str) -> None:
+        if os.path.lexists(_absolute(destination)):
+            raise FileExistsError(f"{destination}: there is something already")
+        _absolute(path).rename(destination)
+
+    def volume(self, path: str) -> Reading[Volume]:
+        if not Path(path).is_absolute():
+            return Unreadable(f"{path} is not an absolute path")
+        from doctor.host.volumes import read_volume
+
+        return within(DRIVE_TIMEOUT, lambda: read_volume(path))
+
+    def binary(self, path: str) -> Reading[Binary]:
+        if not Path(path).is_absolute():
+            return Unreadable(f"{path} is not an absolute path")
+        from doctor.host.binaries import read_binary
+
+        return read_binary(path)
+
     # -- programs
     def find_program(self, name: str) -> Reading[str]:
         return find_on_path(name, os.environ.get("PATH", ""), self._program_extensions)
@@ -90,9 +122,7 @@ class LiveHost(ABC):
     def run(
         self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
     ) -> Reading[Completed]:
-        program: Reading[str] = (
-            Found(command[0]) if Path(command[0]).is_absolute() else self.find_program(command[0])
-        )
+        program = self._program(command[0])
         if not isinstance(program, Found):
             return program
         return run_bounded(
@@ -102,11 +132,51 @@ class LiveHost(ABC):
             self.identity.oem_code_page,
         )
 
+    def run_installer(self, command: Sequence[str]) -> int:
+        program = self._program(command[0])
+        if not isinstance(program, Found):
+            raise FileNotFoundError(f"{command[0]}: there is no such program")
+        from doctor.host.installer import run_in_sight
+
+        return run_in_sight([program.value, *command[1:]])
+
+    def _program(self, name: str) -> Reading[str]:
+        return Found(name) if Path(name).is_absolute() else self.find_program(name)
+
+    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
+        from doctor.host.processes import read_programs_using
+
+        return read_programs_using(folder)
+
+    # -- the machine
+    def memory(self) -> Reading[Memory]:
+        from doctor.host.memory import read_memory
+
+        try:
+            return read_memory()
+        except (OSError, ValueError) as error:
+            return Unreadable.because(error)
+
+    def reach(self, url: str, timeout: float) -> Reading[Reached]:
+        from doctor.host.servers import reach
+
+        return reach(url, timeout)
+
     # -- what is installed
     def distribution(self, name: str) -> Reading[Distribution]:
         from doctor.host.distributions import read_distribution
 
         return read_distribution(name)
+
+    def distributions(self) -> Reading[tuple[Distribution, ...]]:
+        from doctor.host.distributions import read_distributions
+
+        return read_distributions()
+
+    def set_packages(self, wanted: Mapping[str, str | None]) -> None:
+        from doctor.host.pip import set_packages
+
+        set_packages(self.run, wanted)
 
     def nvml(self) -> Reading[NvidiaDriver]:
         return self._driver
@@ -149,5 +219,13 @@ def python_identity() -> dict[str, Any]:
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "site_packages": sysconfig.get_path("purelib"),
+        "processor_count": _processor_count(),
         "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises where there is none
     }
+
+
+def _processor_count() -> int | None:
+    """As many as this process may use, where the system tells."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()

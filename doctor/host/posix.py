@@ -8,12 +8,14 @@ from functools import cached_property
 
 from doctor.host.base import ElevationRefused, Identity, RegistryValue
 from doctor.host.live_base import LiveHost, python_identity
-from doctor.host.readings import Absent, Reading
+from doctor.host.readings import Absent, Found, Reading, Unreadable
 
 assert sys.platform != "win32"
 
 import os  # noqa: E402
 import pwd  # noqa: E402
+
+import psutil  # noqa: E402
 
 
 class PosixHost(LiveHost):
@@ -36,6 +38,12 @@ class PosixHost(LiveHost):
             user=_user(),
             host_name=system.nodename,
         )
+
+    def boot_time(self) -> Reading[float]:
+        try:
+            return Found(psutil.boot_time())
+        except (OSError, RuntimeError) as error:  # a container may lack /proc/stat, or the line in it
+            return Unreadable(str(error))
 
     def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
         return Absent()

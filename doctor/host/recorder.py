@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from doctor.host.base import (
     Binary,
@@ -29,22 +30,32 @@ from doctor.redaction import Redactor
 T = TypeVar("T")
 
 
-def _keep(record: dict[str, Entry[T]], name: str, reading: Reading[T]) -> Reading[T]:
-    entry = to_entry(reading)
-    record[name] = entry
-    return reading
-
-
 class Recorder:
-    """Passes everything on to `host` and keeps the answers; `machine()` is the recording."""
+    """Passes everything on to `host` and keeps the answers; `machine()` is the recording.
+
+    Probes ask it in parallel, and one that had no time left may do so even while the recording is taken.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._lock = threading.Lock()
         self._machine = RecordedMachine(identity=host.identity)
 
     def machine(self) -> RecordedMachine:
         """All answers so far, redacted."""
-        return redacted(self._machine, Redactor.of(self._host))
+        with self._lock:
+            machine = self._machine.model_copy(deep=True)
+        return redacted(machine, Redactor.of(self._host))
+
+    def _keep(self, record: dict[str, Entry[T]], name: str, reading: Reading[T]) -> Reading[T]:
+        entry: Entry[T] = to_entry(reading)
+        with self._lock:
+            record[name] = entry
+        return reading
+
+    def _update(self, **sections: Any) -> None:
+        with self._lock:
+            self._machine = self._machine.model_copy(update=sections)
 
     @property
     def identity(self) -> Identity:
@@ -52,15 +63,18 @@ class Recorder:
 
     # -- reading
     def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
-        return _keep(self._machine.registry.setdefault(key, {}), name, self._host.registry_value(key, name))
+        return self._keep(
+            self._machine.registry.setdefault(key, {}), name, self._host.registry_value(key, name)
+        )
 
     def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]:
-        return _keep(self._machine.registry_subkeys, key, self._host.registry_subkeys(key))
+        return self._keep(self._machine.registry_subkeys, key, self._host.registry_subkeys(key))
 
     def variable(self, name: str) -> str | None:
         value = self._host.variable(name)
         if value is not None:
-            self._machine.environment[name] = value
+            with self._lock:
+                self._machine.environment[name] = value
         return value
 
     def variable_names(self, prefix: str) -> tuple[str, ...]:
@@ -72,63 +86,68 @@ class Recorder:
     def read_file(self, path: str) -> Reading[bytes]:
         reading = self._host.read_file(path)
         content = Found(FileContent.of(reading.value)) if isinstance(reading, Found) else reading
-        _keep(self._machine.files, path, content)
+        self._keep(self._machine.files, path, content)
         return reading
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
-        return _keep(self._machine.directories, path, self._host.list_directory(path))
+        return self._keep(self._machine.directories, path, self._host.list_directory(path))
 
     def find_program(self, name: str) -> Reading[str]:
-        return _keep(self._machine.programs, name, self._host.find_program(name))
+        return self._keep(self._machine.programs, name, self._host.find_program(name))
 
     def run(
         self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
     ) -> Reading[Completed]:
-        line = command_line(command, self.identity.executable, self._machine.programs)
-        return _keep(self._machine.runs, line, self._host.run(command, timeout, environment))
+        with self._lock:
+            line = command_line(command, self.identity.executable, self._machine.programs)
+        return self._keep(self._machine.runs, line, self._host.run(command, timeout, environment))
 
     def distribution(self, name: str) -> Reading[Distribution]:
-        return _keep(self._machine.distributions, name, self._host.distribution(name))
+        return self._keep(self._machine.distributions, name, self._host.distribution(name))
 
     def nvml(self) -> Reading[NvidiaDriver]:
         reading = self._host.nvml()
-        self._machine = self._machine.model_copy(update={"nvml": to_entry(reading)})
+        self._update(nvml=to_entry(reading))
         return reading
 
     def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]:
-        own = _keep(self._machine.git_settings, name, self._host.git_setting(name, "user"))
+        own = self._keep(self._machine.git_settings, name, self._host.git_setting(name, "user"))
         if scope == "user" or not isinstance(own, Absent):
             return own
-        return _keep(self._machine.git_system_settings, name, self._host.git_setting(name, scope))
+        return self._keep(self._machine.git_system_settings, name, self._host.git_setting(name, scope))
 
     def distributions(self) -> Reading[tuple[Distribution, ...]]:
         reading = self._host.distributions()
         if isinstance(reading, Found):
-            for distribution in reading.value:
-                self._machine.distributions.setdefault(distribution.name, distribution)
-            self._machine = self._machine.model_copy(update={"distributions_complete": True})
+            self._keep_all(reading.value)
         return reading
 
+    def _keep_all(self, distributions: tuple[Distribution, ...]) -> None:
+        with self._lock:
+            for distribution in distributions:
+                self._machine.distributions.setdefault(distribution.name, distribution)
+        self._update(distributions_complete=True)
+
     def volume(self, path: str) -> Reading[Volume]:
-        return _keep(self._machine.volumes, path, self._host.volume(path))
+        return self._keep(self._machine.volumes, path, self._host.volume(path))
 
     def memory(self) -> Reading[Memory]:
         reading = self._host.memory()
-        self._machine = self._machine.model_copy(update={"memory": to_entry(reading)})
+        self._update(memory=to_entry(reading))
         return reading
 
     def binary(self, path: str) -> Reading[Binary]:
-        return _keep(self._machine.binaries, path, self._host.binary(path))
+        return self._keep(self._machine.binaries, path, self._host.binary(path))
 
     def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
-        return _keep(self._machine.programs_using, folder, self._host.programs_using(folder))
+        return self._keep(self._machine.programs_using, folder, self._host.programs_using(folder))
 
     def reach(self, url: str, timeout: float) -> Reading[Reached]:
-        return _keep(self._machine.servers, url, self._host.reach(url, timeout))
+        return self._keep(self._machine.servers, url, self._host.reach(url, timeout))
 
     def boot_time(self) -> Reading[float]:
         reading = self._host.boot_time()
-        self._machine = self._machine.model_copy(update={"boot_time": to_entry(reading)})
+        self._update(boot_time=to_entry(reading))
         return reading
 
     # -- writing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -39,6 +40,7 @@ advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 shell32 = ctypes.WinDLL("shell32", use_last_error=True)
 user32 = ctypes.WinDLL("user32", use_last_error=True)
+kernel32.GetTickCount64.restype = ctypes.c_uint64
 
 
 class ShellExecuteInfo(ctypes.Structure):
@@ -114,6 +116,9 @@ class WindowsHost(LiveHost):
     @property
     def _program_extensions(self) -> tuple[str, ...]:
         return tuple(os.environ.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";"))
+
+    def boot_time(self) -> Reading[float]:
+        return Found(time.time() - kernel32.GetTickCount64() / 1000)
 
     def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
         return registry.read_value(key, name)
