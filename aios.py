@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ COMMANDS = {
 
 
 READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # what a closed pipe answers on Linux, on Windows
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class FrontDoor(TyperGroup):
@@ -70,8 +73,17 @@ def aios(
     """Train language models on the fastest attention that this machine really has."""
 
 
+def _end(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run `aios` with the arguments of this process."""
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(
+                number, _end
+            )  # so that what is to be done at the end, such as ending children, is done
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run
@@ -82,8 +94,10 @@ def main() -> None:
             if sys.stdout:
                 sys.stdout.flush()
     except OSError as error:
-        if error.errno not in READER_IS_GONE or error.filename is not None:
+        if error.errno not in READER_IS_GONE | CANNOT_WRITE or error.filename is not None:
             raise
+        if error.errno in CANNOT_WRITE:
+            sys.stderr.write(f"aios: the output cannot be written: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         sys.exit(1)
 

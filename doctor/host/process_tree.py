@@ -1,4 +1,8 @@
-"""A program and everything that it starts: begun together, so that they can be ended together."""
+"""A program and everything that it starts: begun together, so that they can be ended together.
+
+No program outlives the doctor: it is ended at the latest when this process is. On Windows that holds even where this
+process is ended by force; elsewhere the front door turns the signals that end it into an ordinary end.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,15 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 _running: set[ProcessTree] = set()
+_at_the_end = False
+
+
+def _may_run(tree: ProcessTree) -> None:
+    """Count it among those that run. At the end of this process nothing more may be started: raises OSError."""
+    _running.add(tree)
+    if _at_the_end:
+        tree.kill()
+        raise OSError("the doctor was ended")
 
 
 def _start(
@@ -33,6 +46,8 @@ if sys.platform == "win32":
 
     CREATE_SUSPENDED = 0x4
     PROCESS_TERMINATE_AND_SET_QUOTA = 0x101
+    EXTENDED_LIMIT_INFORMATION = 9
+    KILL_ON_JOB_CLOSE = 0x2000
 
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel32.CreateJobObjectW.argtypes = [wintypes.LPVOID, wintypes.LPCWSTR]
@@ -40,8 +55,41 @@ if sys.platform == "win32":
     kernel32.OpenProcess.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]
     kernel32.OpenProcess.restype = wintypes.HANDLE
     kernel32.AssignProcessToJobObject.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
+    kernel32.SetInformationJobObject.argtypes = [
+        wintypes.HANDLE,
+        ctypes.c_int,
+        wintypes.LPVOID,
+        wintypes.DWORD,
+    ]
     kernel32.TerminateJobObject.argtypes = [wintypes.HANDLE, wintypes.UINT]
     kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+
+    class BasicLimits(ctypes.Structure):
+        """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("PerProcessUserTimeLimit", wintypes.LARGE_INTEGER),
+            ("PerJobUserTimeLimit", wintypes.LARGE_INTEGER),
+            ("LimitFlags", wintypes.DWORD),
+            ("MinimumWorkingSetSize", ctypes.c_size_t),
+            ("MaximumWorkingSetSize", ctypes.c_size_t),
+            ("ActiveProcessLimit", wintypes.DWORD),
+            ("Affinity", ctypes.c_size_t),
+            ("PriorityClass", wintypes.DWORD),
+            ("SchedulingClass", wintypes.DWORD),
+        )
+
+    class Limits(ctypes.Structure):
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("BasicLimitInformation", BasicLimits),
+            ("IoInfo", ctypes.c_uint64 * 6),
+            ("ProcessMemoryLimit", ctypes.c_size_t),
+            ("JobMemoryLimit", ctypes.c_size_t),
+            ("PeakProcessMemoryUsed", ctypes.c_size_t),
+            ("PeakJobMemoryUsed", ctypes.c_size_t),
+        )
 
     class ProcessTree:
         """A program in a job object, without a console window. Raises OSError where it cannot start.
@@ -54,14 +102,22 @@ if sys.platform == "win32":
             flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
             self.process = _start(command, environment, flags=flags)
             self._job: int | None = kernel32.CreateJobObjectW(None, None)
-            _running.add(self)
             try:
+                self._limit(KILL_ON_JOB_CLOSE)
                 self._enter_job()
+                _may_run(self)
                 psutil.Process(self.process.pid).resume()
             except OSError:
                 self.close()
                 self.process.kill()
                 raise
+
+        def _limit(self, flags: int) -> None:
+            limits = Limits(BasicLimitInformation=BasicLimits(LimitFlags=flags))
+            size = ctypes.sizeof(limits)
+            kernel32.SetInformationJobObject(
+                self._job, EXTENDED_LIMIT_INFORMATION, ctypes.byref(limits), size
+            )
 
         def _enter_job(self) -> None:
             handle = kernel32.OpenProcess(PROCESS_TERMINATE_AND_SET_QUOTA, False, self.process.pid)
@@ -80,6 +136,7 @@ if sys.platform == "win32":
         def close(self) -> None:
             """Let go of it. What still runs goes on."""
             _running.discard(self)
+            self._limit(0)
             job, self._job = self._job, None
             kernel32.CloseHandle(job)
 
@@ -93,7 +150,7 @@ else:
 
         def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
             self.process = _start(command, environment, session=True)
-            _running.add(self)
+            _may_run(self)
 
         def kill(self) -> None:
             """End the program and all that it started: its session, and descendants that left the session."""
@@ -113,6 +170,8 @@ else:
 
 @atexit.register
 def _kill_what_runs() -> None:
-    """An interrupted doctor takes its probes' programs with it."""
+    """An interrupted doctor takes its probes' programs with it, and lets the probes start no more."""
+    global _at_the_end
+    _at_the_end = True
     for tree in tuple(_running):
         tree.kill()
