@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
 from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.host.machine import FileContent
+from doctor.installers import Ending, ending
 
 
 class UnreadableStateError(Exception):
@@ -32,15 +34,24 @@ def _present(reading: Reading[Any], what: str) -> Any:
     raise UnreadableStateError(f"{what}: {reading.reason}")
 
 
+def expanded(host: Host, value: RegistryValue) -> str:
+    """A variable's value as programs get it: %NAME% stands for another one in REG_EXPAND_SZ alone."""
+    text = str(value.value)
+    if value.type != "REG_EXPAND_SZ":
+        return text
+    return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], text)
+
+
 def inherited(host: Host, name: str) -> str | None:
     """What a program started from the desktop gets as a variable: the user's value before the system's, expanded."""
     for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT):
         if isinstance(found := host.registry_value(key, name), Found):
-            text = str(found.value.value)
-            if found.value.type != "REG_EXPAND_SZ":
-                return text
-            return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], text)
+            return expanded(host, found.value)
     return None
+
+
+def _path(host: Host, path: str) -> PurePath:
+    return PureWindowsPath(path) if host.identity.os == "windows" else PurePosixPath(path)
 
 
 def show(state: Any) -> str:
@@ -61,9 +72,9 @@ class BaseAction(Frozen, ABC):
         return False
 
     @property
-    def is_reversible(self) -> bool:
-        """Can the doctor put an earlier state back, and read whether it is there?"""
-        return True
+    def undone_by_hand(self) -> str | None:
+        """How a person undoes it, where the doctor can neither see nor put back an earlier state; else None."""
+        return None
 
     @abstractmethod
     def describe(self) -> str:
@@ -74,8 +85,8 @@ class BaseAction(Frozen, ABC):
         """The target's present state, in the form of `state`. Raises UnreadableStateError."""
 
     @abstractmethod
-    def apply(self, host: Host) -> None:
-        """Bring the wanted state about. Raises OSError."""
+    def apply(self, host: Host) -> Ending | None:
+        """Bring the wanted state about. Raises OSError. An installer says itself how it ended; all else is read back."""
 
     def is_met_by(self, state: Any) -> bool:
         """Is a state that was read the wanted one?"""
@@ -159,9 +170,7 @@ class MakeDirectory(BaseAction):
         return f"make the folder {self.path}"
 
     def read(self, host: Host) -> tuple[str, ...]:
-        path: PurePath = (
-            PureWindowsPath(self.path) if host.identity.os == "windows" else PurePosixPath(self.path)
-        )
+        path = _path(host, self.path)
         if _present(host.list_directory(self.path), self.path) is not None:
             return ()
         missing = [str(path)]
@@ -172,9 +181,14 @@ class MakeDirectory(BaseAction):
         return tuple(missing)
 
     def apply(self, host: Host) -> None:
-        for folder in reversed(self.state):
+        removed = tuple(reversed(self.state))
+        for folder, inner in zip(removed, ("", *removed), strict=False):
+            names = _present(host.list_directory(folder), folder) or ()
+            if others := [name for name in names if not inner or name != _path(host, inner).name]:
+                raise OSError(f"{folder} is not empty: {others[0]} is in it")
+        for folder in removed:
             host.remove_directory(folder)
-        if not self.state:
+        if not removed:
             for folder in self.read(host):
                 host.make_directory(folder)
 
@@ -198,7 +212,11 @@ class SetGitSetting(BaseAction):
 
 
 class EditUserPath(BaseAction):
-    """The user's own part of PATH, whole and with its type; None removes it."""
+    """The user's own part of PATH, whole and with its type; None removes it.
+
+    Programs get the system's part before it. This program's PATH follows where it ends in the user's part: a terminal
+    that took another turn keeps its own.
+    """
 
     kind: Literal["edit-path-entry"] = "edit-path-entry"
     state: RegistryValue | None
@@ -213,8 +231,25 @@ class EditUserPath(BaseAction):
         return value
 
     def apply(self, host: Host) -> None:
+        before, after = (expanded(host, part) if part else "" for part in (self.read(host), self.state))
         host.set_registry_value(USER_ENVIRONMENT, "Path", self.state)
+        present = host.variable("PATH") or ""
+        if (path := _with_end(present, before, after)) != present:
+            host.set_variable("PATH", path or None)
         host.broadcast_environment_change()
+
+
+def _with_end(path: str, before: str, after: str) -> str:
+    """PATH with its last part exchanged; as it is where it does not end so."""
+    if not before:
+        others = path
+    elif path == before:
+        others = ""
+    elif path.endswith(f";{before}"):
+        others = path[: -len(before) - 1]
+    else:
+        return path
+    return ";".join(part for part in (others, after) if part)
 
 
 class WriteFile(BaseAction):
@@ -232,6 +267,9 @@ class WriteFile(BaseAction):
         return None if content is None else FileContent.of(content)
 
     def apply(self, host: Host) -> None:
+        folder = str(_path(host, self.path).parent)
+        if isinstance(host.list_directory(folder), Absent):
+            raise FileNotFoundError(f"{folder}: there is no such folder")  # one made here would not be undone
         host.write_file(self.path, None if self.state is None else self.state.to_bytes())
 
 
@@ -250,9 +288,8 @@ class MoveFolder(BaseAction):
     def read(self, host: Host) -> str:
         there = {p: _present(host.list_directory(p), p) is not None for p in (self.path, self.aside)}
         if there[self.path] == there[self.aside]:
-            raise UnreadableStateError(
-                f"{self.path} and {self.aside}: {'both' if there[self.path] else 'none'} is there"
-            )
+            which = "both are there" if there[self.path] else "neither is there"
+            raise UnreadableStateError(f"{self.path} and {self.aside}: {which}")
         return "in place" if there[self.path] else "aside"
 
     def apply(self, host: Host) -> None:
@@ -278,13 +315,7 @@ class InstallPackages(BaseAction):
         return f"have pip see to {', '.join(wanted)}"
 
     def is_met_by(self, state: Any) -> bool:
-        return all(
-            (wanted is None) == (present is None)
-            and (
-                wanted is None or SpecifierSet(wanted).contains(present.removeprefix("=="), prereleases=True)
-            )
-            for wanted, present in zip(self.state, state, strict=True)
-        )
+        return all(map(_satisfies, state, self.state))
 
     def read(self, host: Host) -> tuple[str | None, ...]:
         present = (_present(host.distribution(name), name) for name in self.packages)
@@ -292,6 +323,19 @@ class InstallPackages(BaseAction):
 
     def apply(self, host: Host) -> None:
         host.set_packages(self._wanted)
+
+
+def _satisfies(present: str | None, wanted: str | None) -> bool:
+    """Is the version that is there ("==1.0", None for none) one of those wanted? "==1.0" wants no "1.0+cpu"."""
+    if present is None or wanted is None or present == wanted:
+        return present == wanted
+    try:
+        version = Version(present.removeprefix("=="))
+        if re.fullmatch(r"==[^*,]+", wanted):
+            return version == Version(wanted.removeprefix("=="))
+        return SpecifierSet(wanted).contains(version, prereleases=True)
+    except (InvalidVersion, InvalidSpecifier):
+        return False
 
 
 class RunInstaller(BaseAction):
@@ -303,8 +347,8 @@ class RunInstaller(BaseAction):
     state: Literal["run", "not run"] = "run"
 
     @property
-    def is_reversible(self) -> bool:
-        return False
+    def undone_by_hand(self) -> str:
+        return f"remove {self.product} in Windows' settings, Apps, Installed apps"
 
     def describe(self) -> str:
         return f"run {' '.join(self.command)}"
@@ -312,8 +356,8 @@ class RunInstaller(BaseAction):
     def read(self, host: Host) -> str:
         return "not run"  # whether its product is there is for the check to judge
 
-    def apply(self, host: Host) -> None:
-        host.run_installer(self.command)
+    def apply(self, host: Host) -> Ending:
+        return ending(host.run_installer(self.command))
 
 
 Action = Annotated[

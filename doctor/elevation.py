@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doctor.host import ElevationRefused, Host
-from doctor.journal import ELEVATED, Outcome, Result, records
+from doctor.installers import Result
+from doctor.journal import ELEVATED, Outcome, answer_in
 from doctor.plan import Step, hash_of
 
 FRONT_DOOR = Path(__file__).parents[1] / "aios.py"  # by its path: an elevated child starts in any folder
@@ -36,14 +37,15 @@ def in_elevated_child(
     orders = ["doctor", *command, "--plan-hash", hash_of(steps), "--answer", str(answer)]
     try:
         ended = host.run_elevated([host.identity.executable, str(FRONT_DOOR), *orders], TIMEOUT_SECONDS)
-        last = next((record for record in records(answer) if record.get("event") == "answer"), None)
+        answered = answer_in(answer)
     except OSError as error:
         return all_of_them("failed", f"no elevated process could be run: {error}")
     if isinstance(ended, ElevationRefused):
         return all_of_them("refused", ended.reason)
-    if last is None:
+    if answered is None:
         return all_of_them("failed", f"the elevated process ended without an answer (exit status {ended})")
-    if last["refusal"] is not None:
-        return all_of_them("refused", last["refusal"])
-    results = {outcome["step"]: outcome for outcome in last["outcomes"]}
-    return tuple(Outcome.model_validate({**results[step.id], "step": step}) for step in steps)
+    if answered.refusal is not None:
+        return all_of_them("refused", answered.refusal)
+    told = {one.step: one.model_dump(exclude={"step"}) for one in answered.outcomes}
+    silence = {"result": "failed", "reason": "the elevated process did not say what became of it"}
+    return tuple(Outcome.model_validate({"step": step, **told.get(step.id, silence)}) for step in steps)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from doctor.actions import UnreadableStateError, show
 from doctor.elevation import in_elevated_child
 from doctor.host import Host
+from doctor.installers import APPLIED, Ending
 from doctor.journal import ACTIONS, Entry, Journal, Outcome, entries
 from doctor.plan import Plan, Step
 
@@ -52,26 +54,36 @@ def _apply(step: Step, host: Host, journal: Journal) -> Outcome:
         return Outcome(step=step, result="already so")
     try:
         journal.intend(step, step.action.inverse(before))
-        failure = _change(step, host)
-        if failure:
-            journal.failed(step, failure)
+        ending, now = _change(step, host)
+        if ending.result == "applied":
+            journal.done(step, step.action.inverse(now), ending.restart)
+        elif ending.result == "already so":
+            journal.undone(step)
         else:
-            journal.done(step)
+            journal.failed(step, ending.reason)
     except OSError as error:
-        failure = f"the journal cannot be written: {error}"
-    return Outcome(step=step, result="failed" if failure else "applied", reason=failure or "")
+        ending = _no_journal(error)
+    return _outcome(step, ending)
 
 
-def _change(step: Step, host: Host) -> str | None:
-    """Bring the step's state about and read it back. Returns why that failed, or None."""
+def _change(step: Step, host: Host) -> tuple[Ending, Any]:
+    """Bring the step's state about, and read it back unless the action itself says what came of it."""
     try:
-        step.action.apply(host)
+        ending = step.action.apply(host)
         now = step.action.read(host)
     except (OSError, UnreadableStateError) as error:
-        return f"{type(error).__name__}: {error}"
-    if step.action.is_met_by(now) or not step.action.is_reversible:
-        return None
-    return f"afterwards it is {show(now)}"
+        return Ending("failed", f"{type(error).__name__}: {error}"), None
+    if ending is None and not step.action.is_met_by(now):
+        ending = Ending("failed", f"afterwards it is {show(now)}")
+    return ending or APPLIED, now
+
+
+def _no_journal(error: OSError) -> Ending:
+    return Ending("failed", f"the journal cannot be written: {error}")
+
+
+def _outcome(step: Step, ending: Ending) -> Outcome:
+    return Outcome(step=step, result=ending.result, reason=ending.reason, restart=ending.restart)
 
 
 def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
@@ -81,8 +93,10 @@ def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
     """
 
     def stands(entry: Entry) -> bool:
-        if entry.progress in ("done", "undone"):
+        if entry.progress in ("done", "undone", "left"):
             return entry.progress == "done"
+        if entry.step.action.undone_by_hand:
+            return entry.progress == "intended"  # nobody can see how far it came
         try:
             return not entry.inverse.is_already_so(host)
         except UnreadableStateError:
@@ -110,20 +124,30 @@ def put_back(undoable: Sequence[Entry], host: Host, journal: Journal) -> tuple[O
 
 
 def _put_back(entry: Entry, host: Host, journal: Journal) -> Outcome:
-    back, left = entry.back, entry.step.action.state
     try:
-        now = back.action.read(host)
+        ending = _taken_back(entry, host)
+        if entry.step.action.undone_by_hand:
+            journal.left(entry.back)
+        elif ending.result in ("applied", "already so"):
+            journal.undone(entry.back)
     except UnreadableStateError as error:
-        return Outcome(step=back, result="failed", reason=f"its present state cannot be read: {error}")
-    if now not in (left, back.action.state):
-        reason = f"someone else changed it since: the run left it {show(left)}, now it is {show(now)}"
-        return Outcome(step=back, result="refused", reason=reason)
-    failure = _change(back, host) if now == left else None
-    try:
-        if not failure:
-            journal.undone(back)
+        ending = Ending("failed", f"its present state cannot be read: {error}")
     except OSError as error:
-        failure = f"the journal cannot be written: {error}"
-    if failure:
-        return Outcome(step=back, result="failed", reason=failure)
-    return Outcome(step=back, result="applied" if now == left else "already so")
+        ending = _no_journal(error)
+    return _outcome(entry.back, ending)
+
+
+def _taken_back(entry: Entry, host: Host) -> Ending:
+    """Put the earlier state back, if it is for the doctor to do. Raises UnreadableStateError."""
+    if by_hand := entry.step.action.undone_by_hand:
+        return Ending("refused", f"only a person can undo it: {by_hand}")
+    left = entry.after or entry.step.action
+    now = entry.inverse.read(host)
+    if entry.inverse.is_met_by(now):
+        return Ending("already so")
+    if not left.is_met_by(now):
+        return Ending(
+            "refused",
+            f"someone else changed it since: the run left it {show(left.state)}, now it is {show(now)}",
+        )
+    return _change(entry.back, host)[0]

@@ -16,23 +16,28 @@ from pydantic import ValidationError, model_validator
 
 from doctor.actions import Action
 from doctor.host import Frozen
+from doctor.installers import Result
 from doctor.plan import Step
 
 ACTIONS = "actions.jsonl"
 ELEVATED = "elevated-*.jsonl"
 
-Progress = Literal["intended", "failed", "done", "undone"]
-RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2}
+ENDED, RESTARTED, ANSWER = "ended", "restarted", "answer"  # events of a whole run, or of a whole child
 
-Result = Literal["applied", "already so", "refused", "failed"]
+Progress = Literal["intended", "failed", "done", "undone", "left"]
+RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2, "left": 2}
 
 
 class Outcome(Frozen):
-    """What became of one step. `refused` means that nothing was tried. `reason` says why the step does not stand."""
+    """What became of one step. `refused`: nothing was done, for it would be wrong or somebody said no.
+
+    `reason` says why the step does not stand, or what there is to know. `restart`: it counts after a restart.
+    """
 
     step: Step
     result: Result
     reason: str = ""
+    restart: bool = False
 
     @property
     def stands(self) -> bool:
@@ -44,15 +49,19 @@ class Entry(Frozen):
     """One step of a run, the action that puts its target's earlier state back, and how far it came.
 
     `intended` without more means that the run was killed in the middle: only the target's real state can tell.
+    `left` means that an undo could only tell a person how to undo it. `after` has the state that the step left, where
+    it is done: what was asked for may be less exact.
     """
 
     step: Step
     inverse: Action
     progress: Progress = "intended"
+    after: Action | None = None
+    restart: bool = False
 
     @model_validator(mode="after")
-    def _undoes_its_step(self) -> Entry:
-        if not self.step.action.has_same_target(self.inverse):
+    def _is_about_one_target(self) -> Entry:
+        if not all(self.step.action.has_same_target(a) for a in (self.inverse, self.after) if a):
             raise ValueError("the inverse of a step changes something else")
         return self
 
@@ -60,6 +69,26 @@ class Entry(Frozen):
     def back(self) -> Step:
         """The step that undoes this one."""
         return self.step.model_copy(update={"action": self.inverse})
+
+
+class Answered(Frozen):
+    """An outcome as an elevated child tells it: the parent knows the step."""
+
+    step: str
+    result: Result
+    reason: str = ""
+    restart: bool = False
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Answered:
+        return cls(step=outcome.step.id, **outcome.model_dump(exclude={"step"}))
+
+
+class Answer(Frozen):
+    """What an elevated child answers: why it refused to begin, or what became of each step."""
+
+    refusal: str | None
+    outcomes: tuple[Answered, ...]
 
 
 class Journal:
@@ -73,9 +102,10 @@ class Journal:
         entry = Entry(step=step, inverse=inverse)
         self._append({"event": "intended", **entry.model_dump(mode="json", include={"step", "inverse"})})
 
-    def done(self, step: Step) -> None:
-        """The step was applied, and a read-back agreed."""
-        self._append({"event": "done", "step": step.id})
+    def done(self, step: Step, after: Action, restart: bool = False) -> None:
+        """The step was applied, and a read-back agreed: `after` has what it read. `restart`: it counts after one."""
+        state = after.model_dump(mode="json")
+        self._append({"event": "done", "step": step.id, "after": state, "restart": restart})
 
     def failed(self, step: Step, reason: str) -> None:
         """The step raised, or its read-back differs."""
@@ -85,10 +115,22 @@ class Journal:
         """The step's target is again as it was before."""
         self._append({"event": "undone", "step": step.id})
 
+    def left(self, step: Step) -> None:
+        """A person was told how to undo the step."""
+        self._append({"event": "left", "step": step.id})
+
+    def ended(self) -> None:
+        """All that was to be done was tried: nothing of this run waits to be finished."""
+        self._append({"event": ENDED})
+
+    def restarted(self) -> None:
+        """The computer was restarted since, and what this run changed was looked at again."""
+        self._append({"event": RESTARTED})
+
     def answer(self, refusal: str | None, outcomes: Sequence[Outcome]) -> None:
         """The last line of an elevated child's journal: why it refused to begin, or what became of each step."""
-        results = [{"step": o.step.id, "result": o.result, "reason": o.reason} for o in outcomes]
-        self._append({"event": "answer", "refusal": refusal, "outcomes": results})
+        answer = Answer(refusal=refusal, outcomes=tuple(Answered.of(outcome) for outcome in outcomes))
+        self._append({"event": ANSWER, **answer.model_dump(mode="json")})
 
     def _append(self, record: dict[str, Any]) -> None:
         with self.path.open("a+b") as file:
@@ -122,6 +164,22 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
+def answer_in(path: Path) -> Answer | None:
+    """What the elevated child that made this journal answered; None: nothing that can be understood. Raises OSError."""
+    for record in records(path):
+        if record.pop("event", None) == ANSWER:
+            try:
+                return Answer.model_validate_json(json.dumps(record))
+            except ValidationError:
+                return None
+    return None
+
+
+def has(event: str, run_folder: Path) -> bool:
+    """Does the run's own journal tell of this event? Raises OSError."""
+    return any(record.get("event") == event for record in records(run_folder / ACTIONS))
+
+
 def entries(run_folder: Path) -> tuple[Entry, ...]:
     """Every step that the run began, in the order of execution, with how far each came. Raises OSError."""
     found: dict[str, Entry] = {}
@@ -135,7 +193,13 @@ def entries(run_folder: Path) -> tuple[Entry, ...]:
                 continue  # nothing that could be put back
             found[begun.step.id] = begun
     for record in events:
-        progress, entry = record.get("event"), found.get(str(record.get("step")))
+        progress, entry = str(record.get("event")), found.get(str(record.get("step")))
         if entry and progress in RANK and RANK[progress] > RANK[entry.progress]:
-            found[entry.step.id] = entry.model_copy(update={"progress": progress})
+            told = {name: record[name] for name in ("after", "restart") if name in record}
+            try:
+                found[entry.step.id] = Entry.model_validate(
+                    {**entry.model_dump(), **told, "progress": progress}
+                )
+            except ValidationError:
+                continue  # of another's making
     return tuple(found.values())

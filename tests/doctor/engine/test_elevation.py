@@ -176,7 +176,7 @@ def test_a_forged_journal_made_the_elevated_undo_write_anywhere(machine, run_fol
     journal = Journal(run_folder / ACTIONS)
     step = Step(fix="fix-long-paths", index=0, action=anywhere)
     journal.intend(step, anywhere.inverse(RegistryValue(type="REG_SZ", value="evil.exe")))
-    journal.done(step)
+    journal.done(step, step.action)
     host.elevate = child(host)
     (outcome,) = undo(run_folder, host)
     assert outcome.result == "refused"

@@ -17,7 +17,7 @@ NO_FOLDER = make_temp().inverse(("C:\\Temp",))
 def test_a_journal_tells_what_was_before_with_its_type(run_folder) -> None:
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
-    journal.done(STEP)
+    journal.done(STEP, STEP.action)
     journal.intend(NEXT, NO_FOLDER)
     first, second = entries(run_folder)
     assert (first.step, first.inverse, first.progress) == (STEP, ABSENT, "done")
@@ -36,7 +36,7 @@ def test_a_torn_last_line_is_passed_over_wherever_it_is_torn(run_folder) -> None
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
     complete = journal.path.stat().st_size
-    journal.done(STEP)
+    journal.done(STEP, STEP.action)
     whole = journal.path.read_bytes()
     for length in range(complete, len(whole) - 2):
         journal.path.write_bytes(whole[:length])
@@ -63,7 +63,7 @@ def test_writing_goes_on_after_a_torn_line(run_folder) -> None:
     journal.intend(STEP, ABSENT)
     journal.path.write_bytes(journal.path.read_bytes() + b'{"event": "do')
     journal.intend(NEXT, NO_FOLDER)
-    journal.done(NEXT)
+    journal.done(NEXT, NEXT.action)
     assert [entry.progress for entry in entries(run_folder)] == ["intended", "done"]
 
 
@@ -78,10 +78,10 @@ def test_garbage_is_no_entry(run_folder, garbage) -> None:
 def test_an_elevated_childs_journal_belongs_to_the_run(run_folder) -> None:
     child = Journal(run_folder / "elevated-1.jsonl")
     child.intend(STEP, ABSENT)
-    child.done(STEP)
+    child.done(STEP, STEP.action)
     journal = Journal(run_folder / ACTIONS)
     journal.intend(NEXT, NO_FOLDER)
-    journal.done(NEXT)
+    journal.done(NEXT, NEXT.action)
     journal.undone(STEP)
     assert [(entry.step, entry.progress) for entry in entries(run_folder)] == [
         (STEP, "undone"),
