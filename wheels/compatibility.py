@@ -6,31 +6,16 @@ minor. A question that the data cannot answer is answered with None, never with 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from wheels.table import numbers, table
+
 ComputeCapability = tuple[int, int]
-
-
-@cache
-def _data() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(
-        Path(__file__).with_name("compatibility.json").read_text(encoding="utf-8")
-    )
-    return data
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """ "581.80" -> (581, 80)."""
-    return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
 def parse_version(text: str) -> Version | None:
@@ -67,14 +52,19 @@ def cuda_of_tag(tag: str) -> tuple[int, int]:
 
 def minimum_driver(cuda_major: int, platform: str) -> str | None:
     """The oldest driver on which programs built with this CUDA major run, for example "528.33"."""
-    found: str | None = _data()["drivers"].get(platform, {}).get(str(cuda_major))
+    found: str | None = table()["drivers"].get(platform, {}).get(str(cuda_major))
     return found
 
 
 def driver_supports(driver: str, cuda_major: int, platform: str) -> bool | None:
     """Does this driver run programs built with this CUDA major?"""
     minimum = minimum_driver(cuda_major, platform)
-    return None if minimum is None else _numbers(driver) >= _numbers(minimum)
+    return None if minimum is None else numbers(driver) >= numbers(minimum)
+
+
+def falls_back_to_system_memory(driver: str) -> bool:
+    """Does this Windows driver go on in the computer's memory where the GPU's runs out, unless told not to?"""
+    return bool(numbers(driver) >= numbers(table()["drivers"]["lends_system_memory_from"]))
 
 
 def contains_code_for(architectures: Iterable[str], capability: ComputeCapability) -> bool:
@@ -83,7 +73,7 @@ def contains_code_for(architectures: Iterable[str], capability: ComputeCapabilit
     Machine code runs on the same major version and the same or a higher minor; PTX on everything newer.
     """
     for architecture in architectures:
-        built_for = _numbers(architecture)
+        built_for = numbers(architecture)
         if architecture.endswith("+PTX") and capability >= built_for:
             return True
         if built_for[0] == capability[0] and built_for[1] <= capability[1]:
@@ -93,7 +83,7 @@ def contains_code_for(architectures: Iterable[str], capability: ComputeCapabilit
 
 def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, ...] | None:
     """The GPU architectures inside PyTorch's own build for a CUDA tag."""
-    for build in _data()["architectures"]["builds"]:
+    for build in table()["architectures"]["builds"]:
         if (build["platform"], build["cuda"]) == (platform, tag) and torch.base_version in SpecifierSet(
             build["torch"]
         ):
@@ -106,7 +96,7 @@ def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, .
 
 def torch_pythons(torch: Version) -> tuple[str, ...] | None:
     """The Python minors with a Windows wheel of this torch release: ("3.10", ..., "3.14")."""
-    release = _data()["torch"]["releases"].get(torch.base_version)
+    release = table()["torch"]["releases"].get(torch.base_version)
     return tuple(release["windows_pythons"].split()) if release else None
 
 
@@ -114,26 +104,48 @@ def pythons_with_torch() -> tuple[str, ...]:
     """The Python minors for which a Windows CUDA build of torch is known, oldest first."""
     known = {
         python
-        for release in _data()["torch"]["releases"].values()
+        for release in table()["torch"]["releases"].values()
         if release["windows_cuda"]
         for python in release["windows_pythons"].split()
     }
-    return tuple(sorted(known, key=_numbers))
+    return tuple(sorted(known, key=numbers))
 
 
 def newest_torch(tag: str, python: str) -> str | None:
     """The newest torch release known to have a Windows build for this CUDA tag and Python minor."""
     fitting = [
         version
-        for version, release in _data()["torch"]["releases"].items()
+        for version, release in table()["torch"]["releases"].items()
         if tag in release["windows_cuda"].split() and python in release["windows_pythons"].split()
     ]
     return max(fitting, key=Version, default=None)
 
 
+def torch_releases() -> tuple[str, ...]:
+    """Every known release, newest first."""
+    return tuple(sorted(_data()["torch"]["releases"], key=Version, reverse=True))
+
+
+def torch_cuda_tags(torch: Version, platform: str) -> tuple[str, ...]:
+    """The CUDA tags for which this release is known to be built on a platform: ("cu126", "cu130")."""
+    release = _data()["torch"]["releases"].get(torch.base_version)
+    return tuple(release[f"{platform}_cuda"].split()) if release else ()
+
+
+def torch_default_cuda_tag(torch: Version, platform: str) -> str | None:
+    """The CUDA tag of what a plain `pip install torch` takes; None: a build for the processor, or an unknown release."""
+    release = _data()["torch"]["releases"].get(torch.base_version)
+    return release["linux_default"] if release and platform == "linux" else None
+
+
+def linux_cxx11_abi(torch: Version, cuda: tuple[int, int]) -> bool:
+    """Were the Linux wheels of this release built with the new C++ ABI?"""
+    return torch.release >= (2, 7) or (torch.release >= (2, 6) and cuda == (12, 6))
+
+
 def torch_longest_path(torch: Version) -> int | None:
     """Characters of the longest path inside the Windows wheel of this torch release: what site-packages must leave."""
-    release = _data()["torch"]["releases"].get(torch.base_version)
+    release = table()["torch"]["releases"].get(torch.base_version)
     return release["longest_path"] if release else None
 
 
@@ -142,8 +154,8 @@ def recommended_cuda_tag(
 ) -> str | None:
     """The best covered CUDA tag that the driver allows and that has code for every GPU; None: there is none."""
     capabilities = tuple(capabilities)
-    newest = Version(max(_data()["torch"]["releases"], key=Version))
-    for tag in _data()["torch"]["preferred_cuda"]:
+    newest = Version(max(table()["torch"]["releases"], key=Version))
+    for tag in table()["torch"]["preferred_cuda"]:
         architectures = torch_architectures(newest, tag, platform) or ()
         if driver_supports(driver, cuda_of_tag(tag)[0], platform) and all(
             contains_code_for(architectures, capability) for capability in capabilities
@@ -157,7 +169,7 @@ def recommended_cuda_tag(
 
 def triton_minor(torch: Version) -> str | None:
     """The Triton minor that this torch was made for: "3.7"."""
-    for known, release in _data()["torch"]["releases"].items():
+    for known, release in table()["torch"]["releases"].items():
         if minor(Version(known)) == minor(torch):
             return str(release["triton"])
     return None
@@ -165,7 +177,7 @@ def triton_minor(torch: Version) -> str | None:
 
 def triton_windows_requirement(torch: Version) -> str | None:
     """What to ask pip for on Windows: "triton-windows>=3.7,<3.8"; None where nothing fitting is published."""
-    row = _data()["triton_windows"]["for_torch"].get(minor(torch))
+    row = table()["triton_windows"]["for_torch"].get(minor(torch))
     return row["requirement"] if row else None
 
 
@@ -182,7 +194,7 @@ class KnownFault:
 
 def xformers_torch_requirement(xformers: Version) -> str | None:
     """The torch that a release asks for: "==2.10.0" or ">=2.10"."""
-    row = _data()["xformers"]["releases"].get(xformers.public)
+    row = table()["xformers"]["releases"].get(xformers.public)
     return row["torch"] if row else None
 
 
@@ -190,7 +202,7 @@ def xformers_for_torch(torch: Version) -> str | None:
     """The newest release that accepts this torch."""
     fitting = [
         version
-        for version, row in _data()["xformers"]["releases"].items()
+        for version, row in table()["xformers"]["releases"].items()
         if torch.base_version in SpecifierSet(row["torch"])
     ]
     return max(fitting, key=Version, default=None)
@@ -198,7 +210,7 @@ def xformers_for_torch(torch: Version) -> str | None:
 
 def xformers_windows_cuda(xformers: Version) -> str | None:
     """The CUDA tag of the Windows wheel that a plain `pip install` of this release takes."""
-    row = _data()["xformers"]["releases"].get(xformers.public)
+    row = table()["xformers"]["releases"].get(xformers.public)
     return row.get("windows_built_with") if row else None
 
 
@@ -207,11 +219,11 @@ def xformers_fault(
 ) -> KnownFault | None:
     """Is this release known not to work on this platform and these GPUs?"""
     strongest = max(capabilities, default=(0, 0))
-    for row in _data()["xformers"]["known_bad"]:
+    for row in table()["xformers"]["known_bad"]:
         if (
             row["platform"] == platform
             and xformers.public in SpecifierSet(row["versions"], prereleases=True)
-            and strongest >= _numbers(row.get("compute_capability_from", "0.0"))
+            and strongest >= numbers(row.get("compute_capability_from", "0.0"))
         ):
             return KnownFault(why=row["why"], use=row["use"])
     return None
@@ -247,14 +259,14 @@ def parse_flash_attn(version: str, url: str | None = None) -> FlashAttnBuild:
 
 def flash_attn_minimum_capability() -> ComputeCapability:
     """The oldest GPUs with FlashAttention-2 kernels: (8, 0)."""
-    major, minor_ = _numbers(_data()["flash_attn"]["compute_capability_from"])
+    major, minor_ = numbers(table()["flash_attn"]["compute_capability_from"])
     return major, minor_
 
 
 def flash_attn_architectures(cuda: tuple[int, int]) -> tuple[str, ...] | None:
     """The GPU architectures inside a flash-attn wheel built with this CUDA."""
-    for row in _data()["flash_attn"]["architectures"]:
-        if cuda >= _numbers(row["cuda_from"]):
+    for row in table()["flash_attn"]["architectures"]:
+        if cuda >= numbers(row["cuda_from"]):
             return tuple(row["contains"].split())
     return None
 
@@ -264,7 +276,7 @@ def flash_attn_architectures(cuda: tuple[int, int]) -> tuple[str, ...] | None:
 
 def msvc_accepted_by_nvcc(nvcc: tuple[int, int]) -> range | None:
     """The _MSC_VER values (1941 is MSVC 14.41) that this nvcc accepts."""
-    for row in _data()["msvc"]["accepted_by_nvcc"]:
-        if _numbers(row["nvcc_from"]) <= nvcc < _numbers(row["nvcc_below"]):
+    for row in table()["msvc"]["accepted_by_nvcc"]:
+        if numbers(row["nvcc_from"]) <= nvcc < numbers(row["nvcc_below"]):
             return range(row["msc_ver_from"], row["msc_ver_below"])
     return None
