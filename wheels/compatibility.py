@@ -123,18 +123,18 @@ def newest_torch(tag: str, python: str) -> str | None:
 
 def torch_releases() -> tuple[str, ...]:
     """Every known release, newest first."""
-    return tuple(sorted(_data()["torch"]["releases"], key=Version, reverse=True))
+    return tuple(sorted(table()["torch"]["releases"], key=Version, reverse=True))
 
 
 def torch_cuda_tags(torch: Version, platform: str) -> tuple[str, ...]:
     """The CUDA tags for which this release is known to be built on a platform: ("cu126", "cu130")."""
-    release = _data()["torch"]["releases"].get(torch.base_version)
+    release = table()["torch"]["releases"].get(torch.base_version)
     return tuple(release[f"{platform}_cuda"].split()) if release else ()
 
 
 def torch_default_cuda_tag(torch: Version, platform: str) -> str | None:
     """The CUDA tag of what a plain `pip install torch` takes; None: a build for the processor, or an unknown release."""
-    release = _data()["torch"]["releases"].get(torch.base_version)
+    release = table()["torch"]["releases"].get(torch.base_version)
     return release["linux_default"] if release and platform == "linux" else None
 
 

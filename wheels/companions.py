@@ -1,0 +1,97 @@
+"""What belongs beside a torch: torchvision, torchaudio, Triton and what it serves, and what a Windows build lacks.
+
+Pure functions over `compatibility.json`; the spelling is that of `wheels.compatibility`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from wheels.compatibility import ComputeCapability, minor, triton_minor
+from wheels.table import numbers, table
+
+
+def companion_requirement(package: str, torch: Version) -> str | None:
+    """The releases of "torchvision" or "torchaudio" that were made for this torch: "==0.28.*"."""
+    found: str | None = table()["companions"][package].get(minor(torch))
+    return found
+
+
+def exists_for_windows(torch_minor: str, tag: str) -> bool | None:
+    """Is there a Windows torch of this minor for this CUDA tag? None: nobody has seen that list."""
+    releases = [
+        release["windows_cuda"].split()
+        for version, release in table()["torch"]["releases"].items()
+        if minor(Version(version)) == torch_minor
+    ]
+    return any(tag in tags for tags in releases) if any(releases) else None
+
+
+# -- what torch itself contains
+
+
+def contains_flash_kernels(torch: Version, platform: str) -> bool:
+    """Were PyTorch's own CUDA builds of this release made with FlashAttention inside SDPA?"""
+    lacking = SpecifierSet(table()["torch_on_windows"]["without_flash_kernels"])
+    return platform != "windows" or torch.base_version not in lacking
+
+
+def needs_libomp140(torch: Version) -> bool:
+    """Does this release's fbgemm.dll want libomp140.x86_64.dll, which it may lack?"""
+    return torch.base_version in SpecifierSet(table()["torch_on_windows"]["needs_libomp140"])
+
+
+# -- flash-attn and xformers
+
+
+def fetches_cuda_12_wheel(flash_attn: Version, torch_cuda_major: int) -> bool:
+    """Does installing this flash-attn beside a torch for CUDA 13 fetch a wheel for CUDA 12?"""
+    return torch_cuda_major >= 13 and flash_attn.public in SpecifierSet(
+        table()["flash_attn"]["fetches_cuda_12_wheel"]
+    )
+
+
+def cute_on_windows_from() -> str:
+    """The first nvidia-cutlass-dsl for Windows, on which FlashAttention-4 is built."""
+    return str(table()["flash_attn"]["cute_on_windows_from"])
+
+
+def is_pure_python_xformers(xformers: Version) -> bool:
+    """Is it a development build that has its kernels in the package mslk?"""
+    return xformers.is_devrelease and xformers >= Version(table()["xformers"]["pure_python_from"])
+
+
+# -- Triton
+
+
+def _covers(row: dict[str, Any], capability: ComputeCapability) -> bool:
+    return numbers(row["capability_from"]) <= capability < numbers(row["capability_below"])
+
+
+def triton_windows_serves(triton: Version, capability: ComputeCapability) -> bool:
+    """Can this triton-windows make code for such a GPU? True where nothing is known against it."""
+    rows = [row for row in table()["triton"]["windows_gpus"] if _covers(row, capability)]
+    return all(triton.base_version in SpecifierSet(row["triton"]) for row in rows)
+
+
+def triton_windows_for_float8(triton: Version, capability: ComputeCapability) -> str | None:
+    """The triton-windows from which on such a GPU has float8, where this one is older."""
+    row = table()["triton"]["windows_float8"]
+    return row["triton_from"] if _covers(row, capability) and triton < Version(row["triton_from"]) else None
+
+
+def triton_windows_has_compiler(triton: Version) -> bool:
+    """Does this triton-windows bring its own C compiler (TinyCC)?"""
+    return triton >= Version(table()["triton"]["windows_own_compiler_from"])
+
+
+def bitsandbytes_requirement(bitsandbytes: Version, torch: Version) -> str | None:
+    """What to ask for where this bitsandbytes imports triton.ops, which torch's Triton no longer has."""
+    triton, facts = triton_minor(torch), table()["triton"]
+    if triton is None or numbers(triton) < numbers(facts["without_ops_from"]):
+        return None
+    wanted = str(facts["bitsandbytes_without_ops_from"])
+    return f">={wanted}" if bitsandbytes < Version(wanted) else None
