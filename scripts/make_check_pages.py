@@ -33,6 +33,11 @@ def _row(case: Case, finding: Finding) -> str:
     return f"| {finding.status} | {case.name} | {_cell(finding.summary)} |"
 
 
+def _finding(case: Case) -> Finding:
+    findings = diagnose(RecordedHost(case.machine), [case.check]).findings
+    return next(finding for finding in findings if finding.check == case.check.id)
+
+
 def _fix_section(fix: Fix) -> str:
     rights = ", with administrator rights" if fix.elevated else ""
     lines = [
@@ -49,7 +54,7 @@ def _fix_section(fix: Fix) -> str:
 
 def page(check: Check) -> str:
     """The page of one check."""
-    judged = [(case, diagnose(RecordedHost(case.machine), [check]).findings[0]) for case in cases_of(check)]
+    judged = [(case, _finding(case)) for case in cases_of(check)]
     fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.applicability == "safe"}
     parts = [
         NOTICE,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.gpu import gpu as gpu_check
+from doctor.checks.gpu.nvidia_driver import OLDEST_GPU
 from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
 from doctor.host import Absent, Found
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import PROBE, NvidiaFacts
 from wheels.compatibility import flash_attn_minimum_capability
 
-OLDEST_FOR_PYTORCH = (5, 0)  # cu126, the widest build
 OLDEST_FOR_CUDA_13 = (7, 5)
 
 
@@ -38,19 +39,19 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         expected=f"{_text(flash_attn)} or higher for flash-attn",
         evidence=tuple(
             Evidence(
-                source="nvml" if nvidia.source == "nvml" else "program",
+                source=nvidia.asked,
                 name=f"compute capability of {gpu.name}",
                 value=_text(gpu.compute_capability),
             )
             for gpu in nvidia.gpus
         ),
     )
-    if capability < OLDEST_FOR_PYTORCH:
+    if capability < OLDEST_GPU:
         summary = f"{weakest.name} (compute capability {_text(capability)}) is too old for PyTorch's builds"
         update = {
             "status": "error",
             "summary": summary,
-            "expected": f"{_text(OLDEST_FOR_PYTORCH)} or higher",
+            "expected": f"{_text(OLDEST_GPU)} or higher",
             "impact": CHECK.why,
             "hint": "Train on the processor (--device cpu), or use a newer GPU.",
         }
@@ -65,9 +66,10 @@ def judge(nvidia: NvidiaFacts) -> Finding:
 CHECK = Check(
     id="compute-capability",
     group="gpu",
-    looks_at="The compute capability of each GPU; the weakest decides.",
+    looks_at="The compute capability of each GPU that CUDA_VISIBLE_DEVICES leaves to programs; the weakest decides.",
     why="Kernels are compiled for certain GPU generations: flash-attn needs 8.0 (Ampere), CUDA 13 builds of PyTorch need 7.5 (Turing).",
     by_hand="Nothing to repair: it is a property of the GPU. Choose builds that fit it.",
     probes=(PROBE,),
     judge=judge,
+    because_of=(gpu_check.CHECK,),
 )

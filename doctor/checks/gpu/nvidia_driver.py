@@ -11,6 +11,7 @@ from doctor.probes.system import IDENTITY
 from wheels.compatibility import driver_supports, minimum_driver
 
 OLDEST_CUDA, NEWEST_CUDA = 12, 13
+OLDEST_GPU = (5, 0)  # for cu126, the widest build of PyTorch; drivers for CUDA 12 serve none before it either
 
 
 def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
@@ -49,11 +50,7 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
 
 
 def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
-    evidence = (
-        Evidence(
-            source="nvml" if nvidia.source == "nvml" else "program", name="driver version", value=version
-        ),
-    )
+    evidence = (Evidence(source=nvidia.asked, name="driver version", value=version),)
     oldest, newest = (minimum_driver(cuda, system) for cuda in (OLDEST_CUDA, NEWEST_CUDA))
     finding = Finding(
         check=CHECK.id,
@@ -66,6 +63,9 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
     if not version[:1].isdigit():
         return could_not_look(CHECK.id, "the driver version", f"the driver calls it {version!r}")
     if driver_supports(version, OLDEST_CUDA, system) is False:
+        if nvidia.gpus and max(nvidia.capabilities) < OLDEST_GPU:
+            summary = f"NVIDIA driver {version}: newer ones do not serve this GPU (see compute-capability)"
+            return finding.model_copy(update={"status": "info", "summary": summary})
         return finding.model_copy(
             update={
                 "status": "error",

@@ -1,0 +1,111 @@
+"""How long may a kernel run before Windows resets the GPU?"""
+
+from __future__ import annotations
+
+from doctor.actions import SetRegistryValue
+from doctor.check import Check
+from doctor.checks.gpu import nvidia_driver
+from doctor.checks.shared import could_not_look, registry_evidence, skipped, skipped_without_nvidia
+from doctor.host import Absent, Found, Reading, RegistryValue, Unreadable
+from doctor.models import Finding, Fix
+from doctor.probes.graphics import GRAPHICS_KEY, GraphicsFacts
+from doctor.probes.graphics import PROBE as GRAPHICS
+from doctor.probes.nvidia import PROBE, NvidiaFacts
+
+LINK = "https://learn.microsoft.com/windows-hardware/drivers/display/tdr-registry-keys"
+RECOVER = 3  # TdrLevel: reset the GPU, and go on
+DEFAULT_SECONDS = 2
+LONG_SECONDS = 60
+LONG = RegistryValue(type="REG_DWORD", value=LONG_SECONDS)
+WAIT_LONGER = tuple(
+    SetRegistryValue(key=GRAPHICS_KEY, name=name, state=LONG) for name in ("TdrDelay", "TdrDdiDelay")
+)
+RECOVER_AGAIN = SetRegistryValue(key=GRAPHICS_KEY, name="TdrLevel", state=None)
+
+
+def _number(reading: Reading[RegistryValue], default: int) -> int | None:
+    """None: it is there and is no number."""
+    if isinstance(reading, Found):
+        return reading.value.value if isinstance(reading.value.value, int) else None
+    return default
+
+
+def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
+    if without := skipped_without_nvidia(CHECK.id, nvidia):
+        return without
+    if nvidia.reported and not any(gpu.driver_model in ("WDDM", None) for gpu in nvidia.reported):
+        return skipped(CHECK.id, "no GPU here drives a display (TCC or MCDM)")
+    values = {
+        "TdrLevel": graphics.tdr_level,
+        "TdrDelay": graphics.tdr_delay,
+        "TdrDdiDelay": graphics.tdr_ddi_delay,
+    }
+    for name, reading in values.items():
+        if isinstance(reading, Unreadable):
+            return could_not_look(CHECK.id, name, reading.reason)
+    level, delay = _number(graphics.tdr_level, RECOVER), _number(graphics.tdr_delay, DEFAULT_SECONDS)
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"Windows resets the GPU when it is silent for {delay} s",
+        measured=", ".join(
+            f"{name} is {r.value.value if isinstance(r, Found) else 'absent'}" for name, r in values.items()
+        ),
+        expected=f"TdrLevel absent or {RECOVER}, TdrDelay at least {DEFAULT_SECONDS}",
+        links=(LINK,),
+        evidence=tuple(registry_evidence(GRAPHICS_KEY, name, reading) for name, reading in values.items()),
+    )
+    if level != RECOVER:
+        does = "never resets a GPU that hangs" if level == 0 else "does not recover from a GPU that hangs"
+        return finding.model_copy(
+            update={
+                "status": "warning",
+                "summary": f"TdrLevel is {level}: Windows {does}",
+                "impact": "A kernel that hangs takes the whole desktop with it.",
+                "hint": "Remove TdrLevel; where kernels need longer, raise TdrDelay instead.",
+                "fix": Fix(
+                    id="recover-gpu",
+                    applicability="unsafe",
+                    elevated=True,
+                    restart="system",
+                    commands=(f'reg delete "{GRAPHICS_KEY}" /v TdrLevel /f',),
+                    actions=(RECOVER_AGAIN,),
+                ),
+            }
+        )
+    if delay is None or delay < LONG_SECONDS:
+        stated = "by default" if isinstance(graphics.tdr_delay, Absent) else f"TdrDelay = {delay}"
+        return finding.model_copy(
+            update={
+                "status": "info",
+                "summary": f"Windows resets a GPU that is silent for {delay} s ({stated})",
+                "impact": CHECK.why,
+                "hint": "Nothing, unless training ends in 'the launch timed out and was terminated'; then raise the limit.",
+                "fix": Fix(
+                    id="raise-gpu-timeout",
+                    applicability="unsafe",
+                    elevated=True,
+                    restart="system",
+                    commands=tuple(
+                        f'reg add "{GRAPHICS_KEY}" /v {action.name} /t REG_DWORD /d {LONG_SECONDS} /f'
+                        for action in WAIT_LONGER
+                    ),
+                    actions=WAIT_LONGER,
+                ),
+            }
+        )
+    return finding
+
+
+CHECK = Check(
+    id="gpu-timeout",
+    group="gpu",
+    looks_at=f"TdrLevel, TdrDelay and TdrDdiDelay below {GRAPHICS_KEY}, and whether a GPU drives a display.",
+    why="Windows takes a display GPU that is silent for 2 s for hung, and resets it: a very long kernel ends in 'the launch timed out and was terminated'.",
+    by_hand="Leave the values alone, as Microsoft asks, unless kernels time out. Then set TdrDelay and TdrDdiDelay to 60 (REG_DWORD) and restart; never set TdrLevel to 0.",
+    probes=(GRAPHICS, PROBE),
+    judge=judge,
+    systems=frozenset({"windows"}),
+    because_of=(nvidia_driver.CHECK,),
+    elevated=(*WAIT_LONGER, RECOVER_AGAIN),
+)

@@ -1,0 +1,28 @@
+"""How Windows itself deals with GPUs: its watchdog (timeout detection and recovery) and its scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Host, Reading, RegistryValue
+
+GRAPHICS_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\GraphicsDrivers"
+
+
+@dataclass(frozen=True)
+class GraphicsFacts:
+    """Values below GRAPHICS_KEY; Absent: Windows' default."""
+
+    tdr_level: Reading[RegistryValue]
+    tdr_delay: Reading[RegistryValue]
+    tdr_ddi_delay: Reading[RegistryValue]
+    hardware_scheduling: Reading[RegistryValue]
+
+
+def _graphics(host: Host) -> GraphicsFacts:
+    names = ("TdrLevel", "TdrDelay", "TdrDdiDelay", "HwSchMode")
+    return GraphicsFacts(*(host.registry_value(GRAPHICS_KEY, name) for name in names))
+
+
+PROBE = Probe("graphics", _graphics)
