@@ -13,6 +13,13 @@ from doctor.models import Finding
 Facts = TypeVar("Facts")
 SYSTEMS = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
 Group = Literal["system", "gpu", "build-tools", "packages", "backends"]
+GROUPS: dict[Group, str] = {
+    "system": "System",
+    "gpu": "GPU",
+    "build-tools": "Build tools",
+    "packages": "Packages",
+    "backends": "Attention backends",
+}
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from typing import Any
 
 from doctor.check import SYSTEMS, Check, Probe
 from doctor.host import Host
+from doctor.host.deadline import end_programs_after
 from doctor.models import Finding, Status
 
 POLL_SECONDS = 0.1  # a wait without end cannot be interrupted by Ctrl-C on Windows
+GRACE_SECONDS = 2.0  # for a probe to say which program took all of its time
 EXPLAINED_BY: Mapping[Status, tuple[Status, ...]] = {
     "error": ("error",),
     "warning": ("error",),
     "unknown": ("error", "unknown"),
 }
-Progress = Callable[[int, int], None]  # probes that have answered, probes in all
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,23 @@ class ProbeFailure:
     """In place of a probe's facts: it crashed or did not answer in time. `reason` is a clause."""
 
     reason: str
+
+
+INTERRUPTED = ProbeFailure("interrupted")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A probe came to its end after so many seconds: the `answered`-th of `probes`. `failure`: why it gave no facts."""
+
+    probe: str
+    seconds: float
+    failure: str | None
+    answered: int
+    probes: int
+
+
+Progress = Callable[[Answer], None]
 
 
 @dataclass(frozen=True)
@@ -38,22 +56,45 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     facts: Mapping[str, Any]
+    interrupted: bool = False
 
 
 def diagnose(
-    host: Host, checks: Sequence[Check], timeout: float | None = None, on_progress: Progress | None = None
+    host: Host,
+    checks: Sequence[Check],
+    timeout: float | None = None,
+    on_progress: Progress | None = None,
+    offline: bool = False,
 ) -> Diagnosis:
-    """Judge `host` by `checks`. `timeout` in seconds replaces every probe's own. Never raises for what a probe does."""
+    """Judge `host` by `checks`. Never raises for what a probe or a check does.
+
+    Args:
+        host: the machine.
+        checks: what to look at; what explains them is looked at, too.
+        timeout: seconds for each probe, in place of its own limit.
+        on_progress: told of every probe that answers, in this thread.
+        offline: leave out the checks that use the network.
+
+    Ctrl-C ends it, not the program: what had no answer by then is `unknown`.
+    """
     everything = _with_causes(checks)
-    applicable = [check for check in everything if host.identity.os in check.systems]
-    probes = {probe.name: probe for check in applicable for probe in check.probes}
+    left_out = {
+        check.id: reason for check in everything if (reason := _why_not(check, host.identity.os, offline))
+    }
+    probes = {probe.name: probe for check in everything if check.id not in left_out for probe in check.probes}
     facts = _collect(host, tuple(probes.values()), timeout, on_progress)
-    judged = {check.id: _judge(check, host.identity.os, facts) for check in everything}
-    causes = {check.id: _cause(check, judged) for check in everything}
+    judged = {
+        check.id: Finding(check=check.id, status="skipped", summary=left_out[check.id])
+        if check.id in left_out
+        else _judge(check, facts)
+        for check in everything
+    }
+    causes = {check.id: _cause(check, judged, facts) for check in everything}
     reported = {check.id for check in checks} | {causes[check.id] for check in checks}
     return Diagnosis(
         tuple(_explained(judged[name], judged, cause) for name, cause in causes.items() if name in reported),
         facts,
+        interrupted=any(fact is INTERRUPTED for fact in facts.values()),
     )
 
 
@@ -71,8 +112,18 @@ def _with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(ordered.values())
 
 
-def _cause(check: Check, judged: Mapping[str, Finding]) -> str | None:
+def _why_not(check: Check, system: str, offline: bool) -> str | None:
+    """Why this check is not made at all."""
+    if system not in check.systems:
+        only = " and ".join(SYSTEMS[name] for name in sorted(check.systems))
+        return f"Does not apply: for {only} only"
+    return "Not looked at: it uses the network (--offline)" if check.online and offline else None
+
+
+def _cause(check: Check, judged: Mapping[str, Finding], facts: Mapping[str, Any]) -> str | None:
     """The id of the first cause whose failure explains this check's, None if it did not fail or stands for itself."""
+    if any(facts.get(probe.name) is INTERRUPTED for probe in check.probes):
+        return None
     explaining = EXPLAINED_BY.get(judged[check.id].status, ())
 
     def first(of: Check) -> str | None:
@@ -90,55 +141,70 @@ def _explained(finding: Finding, judged: Mapping[str, Finding], cause: str | Non
     if cause is None:
         return finding
     summary = f"Because of {cause}: {judged[cause].summary}"
-    return Finding(check=finding.check, status="skipped", summary=summary, measured=finding.summary)
+    return Finding(
+        check=finding.check, status="skipped", summary=summary, measured=finding.summary, because_of=cause
+    )
 
 
 def _collect(
     host: Host, probes: Sequence[Probe[Any]], timeout: float | None, on_progress: Progress | None
 ) -> dict[str, Any]:
+    """The facts, or what is there in their place, by the probe's name."""
+    limits = {probe.name: probe.timeout if timeout is None else timeout for probe in probes}
     answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def collect(probe: Probe[Any]) -> None:
+        end_programs_after(limits[probe.name])
         try:
             facts = probe.collect(host)
-        except Exception as error:  # noqa: BLE001 - a probe is a plugin: its crash is a finding
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a probe is a plugin: its crash is a finding
             facts = ProbeFailure(f"the probe '{probe.name}' raised {type(error).__name__}: {error}")
         answers.put((probe.name, facts))
 
-    limits = {probe.name: probe.timeout if timeout is None else timeout for probe in probes}
     started = time.monotonic()
     for probe in probes:  # daemons: one that hangs for ever does not keep the process alive
         threading.Thread(target=collect, args=(probe,), name=probe.name, daemon=True).start()
 
     facts: dict[str, Any] = {}
-    while waiting := [name for name in limits if name not in facts]:
-        try:
-            name, answer = answers.get(timeout=POLL_SECONDS)
-            facts.setdefault(name, answer)
-        except queue.Empty:
-            elapsed = time.monotonic() - started
-            for name in waiting:
-                if elapsed > limits[name]:
-                    facts[name] = ProbeFailure(
-                        f"the probe '{name}' did not answer within {limits[name]:g} seconds"
-                    )
+
+    def keep(name: str, answer: Any) -> None:
+        if name in facts:
+            return
+        facts[name] = answer
         if on_progress:
-            on_progress(len(facts), len(limits))
+            failure = answer.reason if isinstance(answer, ProbeFailure) else None
+            seconds = round(time.monotonic() - started, 3)
+            on_progress(Answer(name, seconds, failure, len(facts), len(limits)))
+
+    try:
+        while len(facts) < len(limits):
+            try:
+                keep(*answers.get(timeout=POLL_SECONDS))
+            except queue.Empty:
+                elapsed = time.monotonic() - started
+                for name, limit in limits.items():
+                    if elapsed > limit + GRACE_SECONDS:
+                        keep(
+                            name, ProbeFailure(f"the probe '{name}' did not answer within {limit:g} seconds")
+                        )
+    except KeyboardInterrupt:
+        for name in limits:
+            keep(name, INTERRUPTED)
     return facts
 
 
-def _judge(check: Check, system: str, facts: Mapping[str, Any]) -> Finding:
-    if system not in check.systems:
-        only = " and ".join(SYSTEMS[name] for name in sorted(check.systems))
-        return Finding(check=check.id, status="skipped", summary=f"Does not apply: for {only} only")
+def _judge(check: Check, facts: Mapping[str, Any]) -> Finding:
     needed = [facts[probe.name] for probe in check.probes]
     failures = [fact.reason for fact in needed if isinstance(fact, ProbeFailure)]
     if failures:
-        return _unknown(check, "; ".join(failures))
+        return _unknown(check, "; ".join(dict.fromkeys(failures)))
     try:
-        return check.judge(*needed)
-    except Exception as error:  # noqa: BLE001 - a check is a plugin: its crash is a finding
+        finding = check.judge(*needed)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a check is a plugin: its crash is a finding
         return _unknown(check, f"the check itself raised {type(error).__name__}: {error}")
+    if not isinstance(finding, Finding) or finding.check != check.id:
+        return _unknown(check, f"the check itself gave no finding of its own but {finding!r:.80}")
+    return finding
 
 
 def _unknown(check: Check, reason: str) -> Finding:

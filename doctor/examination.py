@@ -12,7 +12,7 @@ from doctor.assembly import assemble, has_proofs
 from doctor.check import Check
 from doctor.diagnosis import Progress, diagnose
 from doctor.host import Host
-from doctor.models import Report
+from doctor.models import Finding, Report
 from doctor.report.build import make_report
 
 
@@ -24,6 +24,7 @@ class Subject:
     checks: tuple[Check, ...]
     timeout: float | None = None
     recorded: bool = False
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Examination:
 
     report: Report
     trouble: str | None = None
+    interrupted: bool = False
 
 
 def examine(
@@ -42,14 +44,14 @@ def examine(
     Args:
         subject: the machine and the checks.
         capability_file: where the capability goes, in place of its usual path.
-        on_progress: told how many probes have answered, out of how many.
+        on_progress: told of every probe that answers.
     """
     host = subject.host
     started_at, start = datetime.now(timezone.utc), time.monotonic()
-    diagnosis = diagnose(host, subject.checks, subject.timeout, on_progress)
+    diagnosis = diagnose(host, subject.checks, subject.timeout, on_progress, subject.offline)
     written: Path | None = None
     trouble: str | None = None
-    if has_proofs(diagnosis.facts) and not subject.recorded:
+    if has_proofs(diagnosis.facts) and not (subject.recorded or diagnosis.interrupted):
         path = capability.default_path(capability_file, host)
         proven = assemble(diagnosis.facts, capability.fingerprint(host), datetime.now(timezone.utc))
         try:
@@ -65,4 +67,19 @@ def examine(
         recorded=subject.recorded,
         capability_file=str(written) if written else None,
     )
-    return Examination(report, trouble)
+    return Examination(report, trouble, diagnosis.interrupted)
+
+
+def not_examined(subject: Subject, reason: str) -> Report:
+    """The report of a run that came to no judgement. `reason` is a clause."""
+    findings = [
+        Finding(check=check.id, status="unknown", summary=f"Could not look: {reason}")
+        for check in subject.checks
+    ]
+    return make_report(
+        subject.host.identity,
+        findings,
+        started_at=datetime.now(timezone.utc),
+        duration_seconds=0.0,
+        recorded=subject.recorded,
+    )

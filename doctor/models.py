@@ -38,7 +38,10 @@ class Fix(Frozen):
 
 
 class Finding(Frozen):
-    """One judgement of one check. `unknown` means that the doctor could not look."""
+    """One judgement of one check. `unknown` means that the doctor could not look.
+
+    `because_of` is the check whose failure explains this one's, which is `skipped` for it.
+    """
 
     check: str
     status: Status
@@ -50,6 +53,7 @@ class Finding(Frozen):
     links: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     fix: Fix | None = None
+    because_of: str | None = None
 
 
 class Machine(Frozen):

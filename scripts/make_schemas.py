@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from doctor.capability import Capability  # noqa: E402
-from doctor.host import Frozen  # noqa: E402
 from doctor.models import Report  # noqa: E402
+from doctor.report.events import Event  # noqa: E402
 
-SCHEMAS: dict[str, type[Frozen]] = {"report": Report, "capability": Capability}
+SCHEMAS: dict[str, type[BaseModel]] = {"report": Report, "event": Event, "capability": Capability}
 
 
-def schema(model: type[Frozen]) -> dict[str, Any]:
+def schema(model: type[BaseModel]) -> dict[str, Any]:
     """The schema of what we write: every field is there, and a later version may add some."""
     content: dict[str, Any] = _as_written(model.model_json_schema(mode="serialization"))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}
@@ -36,7 +38,7 @@ def _as_written(part: Any) -> Any:
     return kept
 
 
-def text(model: type[Frozen]) -> str:
+def text(model: type[BaseModel]) -> str:
     """The schema file's content."""
     return json.dumps(schema(model), indent=2) + "\n"
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import typer
 
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
-from doctor.diagnosis import Progress
-from doctor.examination import Examination, Subject, examine
+from doctor.diagnosis import Answer, Progress
+from doctor.examination import Examination, Subject, examine, not_examined
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Report
-from doctor.report.build import FINDINGS, HEALTHY, UNKNOWN, to_json
-from doctor.report.console import Printer, print_report
+from doctor.report.build import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
+from doctor.report.console import Printer
+from doctor.report.events import EventWriter
+from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
+
+Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 
 
 def this_machine() -> Host:
@@ -39,7 +44,7 @@ def known_checks() -> tuple[Check, ...]:
 class Output:
     """How this call talks. stdout is for the report; at a console also for what leads to it."""
 
-    format: Literal["console", "json", "markdown"] = "console"
+    format: Format = "console"
     ascii: bool = False
     verbose: bool = False
 
@@ -48,15 +53,35 @@ class Output:
         """For all that is not the report."""
         return Printer(sys.stdout if self.format == "console" else sys.stderr, self.ascii)
 
+    @cached_property
+    def events(self) -> EventWriter | None:
+        """What is told while the run goes on, for programs that ask for it."""
+        return EventWriter(sys.stdout) if self.format == "jsonl" else None
+
     def show(self, report: Report) -> None:
         """Print the report."""
-        if self.format == "json":
+        if self.events:
+            self.events.ended(report)
+        elif self.format == "json":
             sys.stdout.write(to_json(report))
         elif self.format == "markdown":
             sys.stdout.write(to_markdown(report))
         else:
             groups = {check.id: check.group for check in known_checks()}
             print_report(report, groups, self.printer, self.verbose)
+
+    @contextmanager
+    def with_a_report_at_the_end(self, subject: Subject) -> Iterator[None]:
+        """Who reads events gets a report whatever ends the run."""
+        reason = "interrupted"
+        try:
+            yield
+        except Exception as error:
+            reason = f"the doctor itself failed with {type(error).__name__}: {error}"
+            raise
+        finally:
+            if self.events:
+                self.events.close(lambda: not_examined(subject, reason))
 
 
 def recorded_host(file: Path) -> Host:
@@ -77,20 +102,39 @@ def selected(only: Sequence[str] | None, skip: Sequence[str] | None) -> tuple[Ch
 
 
 @contextmanager
-def progress() -> Iterator[Progress | None]:
-    """On stderr, and only where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with Printer(sys.stderr).console.status("Looking", spinner="line") as status:
-        yield lambda done, total: status.update(f"Looking: {done} of {total}")
+def progress() -> Iterator[Progress]:
+    """On stderr, and only where that is a terminal. Meanwhile nothing else reaches stdout: a plugin may print."""
+    with redirect_stdout(sys.stderr):
+        if not sys.stderr.isatty():
+            yield lambda answer: None
+            return
+        with Printer(sys.stderr).console.status("Looking", spinner="line") as status:
+            yield lambda answer: status.update(f"Looking: {answer.answered} of {answer.probes}")
 
 
-def examined(subject: Subject, capability_file: Path | None = None) -> Examination:
-    with progress() as on_progress:
+def examined(
+    subject: Subject, capability_file: Path | None = None, output: Output | None = None
+) -> Examination:
+    """Look, and tell of it. An interrupted look is reported as far as it came, and ends the command."""
+    output = output or Output()
+    events = output.events
+    if events:
+        events.started([check.id for check in subject.checks])
+    with progress() as show_progress:
+
+        def on_progress(answer: Answer) -> None:
+            show_progress(answer)
+            if events:
+                events.answered(answer)
+
         examination = examine(subject, capability_file, on_progress)
     if examination.trouble:
         Printer(sys.stderr).line(examination.trouble)
+    if events:
+        events.judged(examination.report)
+    if examination.interrupted:
+        output.show(examination.report)
+        raise typer.Exit(INTERRUPTED)
     return examination
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from doctor.commands.common import Output, examined, recorded_host, selected, this_machine, with_trouble
+from doctor.commands.common import (
+    Format,
+    Output,
+    examined,
+    recorded_host,
+    selected,
+    this_machine,
+    with_trouble,
+)
 from doctor.commands.fix import fix_findings
 from doctor.examination import Subject
 from doctor.report.build import exit_status
@@ -16,6 +24,9 @@ from doctor.report.build import exit_status
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one event a line while it runs, then the report.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     only: Annotated[
         list[str] | None, typer.Option(metavar="CHECK", help="Only this check. Repeatable.")
@@ -24,6 +35,7 @@ def doctor(
         list[str] | None, typer.Option(metavar="CHECK", help="Not this check. Repeatable.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Leave out what uses the network.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="Print ASCII only.")] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="For each probe, in place of its own.")
@@ -42,8 +54,8 @@ def doctor(
     if context.invoked_subcommand:
         _refuse_options(context)
         return
-    if json and markdown:
-        raise typer.BadParameter("choose one of --json and --markdown")
+    if json + jsonl + markdown > 1:
+        raise typer.BadParameter("choose one of --json, --jsonl and --markdown")
     if (yes or dry_run) and not fix:
         raise typer.BadParameter("--yes and --dry-run go with --fix")
     if machine and capability_file:
@@ -51,14 +63,18 @@ def doctor(
     if machine and fix and not dry_run:
         raise typer.BadParameter("a recorded machine can only be fixed with --dry-run")
     host = recorded_host(machine) if machine else this_machine()
-    subject = Subject(host, selected(only, skip), timeout, recorded=machine is not None)
-    output = Output("json" if json else "markdown" if markdown else "console", ascii, verbose)
-    examination = examined(subject, capability_file)
-    if fix:
-        status = fix_findings(subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict)
-    else:
-        output.show(examination.report)
-        status = exit_status(examination.report, strict=strict)
+    subject = Subject(host, selected(only, skip), timeout, recorded=machine is not None, offline=offline)
+    form: Format = "json" if json else "jsonl" if jsonl else "markdown" if markdown else "console"
+    output = Output(form, ascii, verbose)
+    with output.with_a_report_at_the_end(subject):
+        examination = examined(subject, capability_file, output)
+        if fix:
+            status = fix_findings(
+                subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict
+            )
+        else:
+            output.show(examination.report)
+            status = exit_status(examination.report, strict=strict)
     raise typer.Exit(with_trouble(status, examination))
 
 

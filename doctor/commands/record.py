@@ -12,6 +12,7 @@ from doctor.commands.common import known_checks, progress, this_machine
 from doctor.diagnosis import diagnose
 from doctor.host.files import write_atomically
 from doctor.host.recorder import Recorder
+from doctor.report.build import INTERRUPTED
 from doctor.report.console import Printer
 
 
@@ -19,7 +20,9 @@ def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to w
     """Save what the doctor sees on this machine, without personal data, for `aios doctor --machine FILE`."""
     recorder = Recorder(this_machine())
     with progress() as on_progress:
-        diagnose(recorder, known_checks(), on_progress=on_progress)
+        diagnosis = diagnose(recorder, known_checks(), on_progress=on_progress)
+    if diagnosis.interrupted:
+        raise typer.Exit(INTERRUPTED)
     try:
         write_atomically(file, recorder.machine().to_json().encode())
     except OSError as error:

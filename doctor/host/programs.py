@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from doctor.host.base import Completed
+from doctor.host.deadline import in_time
 from doctor.host.process_tree import ProcessTree
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
@@ -92,6 +93,9 @@ def run_bounded(
     A crash is a Completed with its exit code. What does not start, answer in time or come to an end is Unreadable.
     """
     name = Path(command[0]).name
+    timeout = in_time(timeout)
+    if not timeout:
+        return Unreadable(f"no time was left to ask {name}")
     try:
         tree = ProcessTree(command, environment)
     except OSError as error:
@@ -112,7 +116,7 @@ def _outcome(tree: ProcessTree, name: str, timeout: float, code_page: int | None
         tree.kill()
         with suppress(subprocess.TimeoutExpired):  # one that waits for a wedged driver cannot even be killed
             tree.process.wait(SECONDS_FOR_LAST_WORDS)
-        return Unreadable(f"{name} did not answer within {timeout:g} s")
+        return Unreadable(f"{name} did not answer within {timeout:.3g} s")
     if not _finish(outputs):  # a child of it lives on and holds a pipe
         tree.kill()
         _finish(outputs)

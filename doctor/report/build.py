@@ -11,7 +11,8 @@ from doctor.host import Identity
 from doctor.models import Finding, Machine, Report, Summary
 from doctor.version import aios_version
 
-HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART = range(6)  # exit statuses; an interrupt is 130
+HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART = range(6)  # exit statuses
+INTERRUPTED = 130
 
 
 def make_report(

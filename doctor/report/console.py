@@ -1,25 +1,21 @@
-"""The report for a person at a console, coloured on a terminal, in ASCII where the stream knows no more."""
+"""Lines for a person at a console: coloured and wrapped on a terminal, in ASCII where the stream knows no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from doctor.check import Group
-from doctor.models import Finding, Report, Status
-from doctor.report.wording import WORST_FIRST, counts, evidence_line, machine_line, next_step, what_to_do
+from doctor.models import Status
+from doctor.report.wrapping import wrapped
 
-HEADINGS: dict[Group, str] = {
-    "system": "System",
-    "gpu": "GPU",
-    "build-tools": "Build tools",
-    "packages": "Packages",
-    "backends": "Attention backends",
-}
+Part: TypeAlias = str | tuple[str, str]  # plain, or with a style
+NARROWEST = 20  # cells; a column that is narrower is left to the terminal to wrap
+
 COLOURS: dict[Status, str] = {
     "ok": "green",
     "info": "cyan",
@@ -43,20 +39,37 @@ ASCII = Glyphs({"ok": "+", "info": "i", "warning": "!", "error": "x", "skipped":
 
 
 class Printer:
-    """Prints lines of text as they are: no markup, no wrapping, nothing that the stream's encoding lacks."""
+    """Prints text as it is: no markup, and nothing that the stream's encoding lacks."""
 
-    def __init__(self, file: TextIO, ascii_only: bool = False) -> None:
+    def __init__(self, file: TextIO, ascii_only: bool = False, width: int | None = None) -> None:
+        """`width` in cells is that of the terminal, if `file` is one; else lines are as long as they are."""
         self.console = Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self.encoding = "ascii" if ascii_only else (getattr(file, "encoding", None) or "utf-8")
         self.glyphs = UNICODE if self._can_show(UNICODE) else ASCII
+        self._width = width or (self.console.width if file.isatty() else None)
 
-    def line(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of plain parts and of (text, style) parts."""
+    def line(self, *parts: Part) -> None:
+        """Print one line, however long it is."""
         text = Text()
         for part in parts:
             plain, style = part if isinstance(part, tuple) else (part, "")
             text.append(self._safe(plain), style or None)
         self.console.print(text)
+
+    def paragraph(self, lead: Sequence[Part], part: Part, *whole: str) -> None:
+        """Print `part` behind `lead`; on a terminal on as many lines as it takes, below where it began.
+
+        What it holds of `whole` is not broken.
+        """
+        plain, style = part if isinstance(part, tuple) else (part, "")
+        indent = sum(cell_len(self._safe(p if isinstance(p, str) else p[0])) for p in lead)
+        first, *following = [self._safe(plain)]
+        if self._width and self._width - indent > NARROWEST:
+            room = self._width - indent - 1  # an old console breaks a line that is full
+            first, *following = wrapped(first, room, [self._safe(piece) for piece in whole])
+        self.line(*lead, (first, style))
+        for line in following:
+            self.line(" " * indent, (line, style))
 
     def _can_show(self, glyphs: Glyphs) -> bool:
         try:
@@ -69,40 +82,3 @@ class Printer:
         """Control characters (a machine's text may hold escape sequences) and unknown letters become `\\x..`."""
         visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
         return visible.encode(self.encoding, "backslashreplace").decode(self.encoding)
-
-
-def print_report(
-    report: Report, groups: Mapping[str, Group], printer: Printer, verbose: bool = False
-) -> None:
-    """Print the findings by group, the worst first. `groups` tells each check's group."""
-    printer.line(machine_line(report))
-    width = max((len(finding.check) for finding in report.findings), default=0)
-    for group, heading in HEADINGS.items():
-        members = [finding for finding in report.findings if groups.get(finding.check) == group]
-        if not members:
-            continue
-        printer.line()
-        printer.line((heading, "bold"))
-        for finding in sorted(members, key=lambda member: WORST_FIRST.index(member.status)):
-            sign, colour = printer.glyphs.status[finding.status], COLOURS[finding.status]
-            printer.line("  ", (sign, colour), f" {finding.check:<{width}}  ", (finding.summary, colour))
-            if todo := what_to_do(finding):
-                printer.line(f"      {printer.glyphs.arrow} {todo}")
-            if verbose:
-                for detail in _details(finding):
-                    printer.line((f"      {detail}", "dim"))
-    printer.line()
-    printer.line(counts(report))
-    if report.capability_file:
-        printer.line(f"What each attention backend can do here: {report.capability_file}")
-    printer.line(next_step(report))
-
-
-def _details(finding: Finding) -> Iterator[str]:
-    for name in ("measured", "expected", "impact"):
-        if value := getattr(finding, name):
-            yield f"{name}: {value}"
-    yield from map(evidence_line, finding.evidence)
-    for command in finding.fix.commands if finding.fix else ():
-        yield f"by hand: {command}"
-    yield from finding.links

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from doctor.models import Report
-from doctor.report.wording import OPEN, counts, evidence_line, machine_line, next_step, what_to_do
+from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step
 
 
 def to_markdown(report: Report) -> str:
@@ -27,9 +27,9 @@ def to_markdown(report: Report) -> str:
             if value := getattr(finding, name):
                 lines.append(f"- {name}: {_escape(value)}")
         lines += [f"- {_escape(evidence_line(evidence))}" for evidence in finding.evidence]
-        if todo := what_to_do(finding):
+        if todo := str(advice(finding)):
             lines.append(f"- to do: {_escape(todo)}")
-    return "\n".join([*lines, "", next_step(report), ""])
+    return "\n".join([*lines, "", str(next_step(report)), ""])
 
 
 def _escape(text: str) -> str:

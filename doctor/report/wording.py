@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from doctor.check import SYSTEMS
 from doctor.models import Evidence, Finding, Report, Status
 
@@ -14,14 +16,34 @@ def is_automatic(finding: Finding) -> bool:
     return bool(finding.fix and finding.fix.actions and finding.fix.applicability != "manual")
 
 
-def what_to_do(finding: Finding) -> str:
-    """One line, empty where there is nothing to do."""
+@dataclass(frozen=True)
+class Advice:
+    """What to do about a finding: a sentence without its full stop, and the commands for it, in order."""
+
+    sentence: str = ""
+    commands: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.sentence, "; then ".join(self.commands))))
+
+
+def advice(finding: Finding) -> Advice:
+    """Empty where there is nothing to do."""
     if finding.status not in OPEN:
-        return ""
+        return Advice()
     if is_automatic(finding):
-        command = f"aios doctor fix {finding.check}"
-        return f"{finding.hint.rstrip('.')}: {command}" if finding.hint else command
-    return finding.hint or ("; ".join(finding.fix.commands) if finding.fix else "")
+        return Advice(finding.hint.rstrip("."), (f"aios doctor fix {finding.check}",))
+    commands = finding.fix.commands if finding.fix else ()
+    if not commands:
+        return Advice(finding.hint or next(iter(finding.links), ""))
+    before, _, behind = finding.hint.partition(commands[0])  # a hint may name them itself
+    rest = behind.rpartition(commands[-1])[2].strip(" .;")
+    return Advice(" ".join(filter(None, (before.rstrip(" :."), rest))), commands)
+
+
+def waiting_for(report: Report, check: str) -> tuple[str, ...]:
+    """The checks that fail because of this one."""
+    return tuple(finding.check for finding in report.findings if finding.because_of == check)
 
 
 def evidence_line(evidence: Evidence) -> str:
@@ -48,15 +70,18 @@ def counts(report: Report) -> str:
     return ", ".join(named) or "no checks"
 
 
-def next_step(report: Report) -> str:
+def next_step(report: Report) -> Advice:
     """The last line of a report."""
     if report.pending_restart:
-        return "Next: restart this computer to finish, then run: aios doctor"
-    open_findings = [finding for finding in report.findings if finding.status in OPEN]
-    if any(is_automatic(finding) for finding in open_findings):
-        return "Next: aios doctor fix"
-    if report.summary.error or report.summary.warning:
-        return "Next: do what is said above, then run: aios doctor"
-    if open_findings:
-        return "Next: see above what could not be looked at"
-    return "Nothing to fix. Next: aios train --config FILE"
+        return Advice("Next: restart this computer to finish, then run", ("aios doctor",))
+    next_is = "Next, on that machine" if report.machine.recorded else "Next"
+    automatic = [f for f in report.findings if f.status in OPEN and is_automatic(f)]
+    if any(finding.fix and finding.fix.applicability == "safe" for finding in automatic):
+        return Advice(next_is, ("aios doctor fix",))
+    if automatic:
+        return Advice(next_is, (" ".join(["aios doctor fix", *(finding.check for finding in automatic)]),))
+    if any(str(advice(finding)) for finding in report.findings):
+        return Advice(f"{next_is}: do what is said above, then run", ("aios doctor",))
+    if any(finding.status in OPEN for finding in report.findings):
+        return Advice(f"{next_is}: see what that rests on", ("aios doctor -v",))
+    return Advice("Nothing to fix. Next", ("aios train --config FILE",))

@@ -1,0 +1,96 @@
+"""A run as `aios doctor --jsonl` tells it: one event a line, as things happen; the last one is the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Literal, TextIO
+
+from pydantic import Field, RootModel
+
+from doctor.diagnosis import Answer
+from doctor.host import Frozen
+from doctor.models import Finding, Report
+from doctor.report.build import rfc_3339
+from doctor.version import aios_version
+
+
+class Started(Frozen):
+    """The first event: what is going to be looked at."""
+
+    event: Literal["started"] = "started"
+    schema_version: Literal[1] = 1
+    aios_version: str
+    started_at: str = Field(description="RFC 3339, UTC")
+    checks: tuple[str, ...]
+
+
+class ProbeEnded(Frozen):
+    """A probe came to its end: with facts (`answered`), or not, and then why."""
+
+    event: Literal["probe"] = "probe"
+    probe: str
+    seconds: float = Field(description="since the start")
+    answered: bool
+    failure: str | None
+
+
+class Judged(Frozen):
+    """What a check found. They come in the order of the checks, when all probes have ended."""
+
+    event: Literal["finding"] = "finding"
+    finding: Finding
+
+
+class Ended(Frozen):
+    """The last event, whatever ended the run. After fixes its findings are those of the checks made again."""
+
+    event: Literal["report"] = "report"
+    report: Report
+
+
+class Event(RootModel[Started | ProbeEnded | Judged | Ended]):
+    """One line."""
+
+
+class EventWriter:
+    """Writes each event as it comes, in ASCII, so that no stream's encoding can spoil it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._report: Report | None = None
+        self._ended = False
+
+    def started(self, checks: Sequence[str]) -> None:
+        now = rfc_3339(datetime.now(timezone.utc))
+        self._write(Started(aios_version=aios_version(), started_at=now, checks=tuple(checks)))
+
+    def answered(self, answer: Answer) -> None:
+        self._write(
+            ProbeEnded(
+                probe=answer.probe,
+                seconds=answer.seconds,
+                answered=answer.failure is None,
+                failure=answer.failure,
+            )
+        )
+
+    def judged(self, report: Report) -> None:
+        """Its findings; the report itself comes when all is done."""
+        self._report = report
+        for finding in report.findings:
+            self._write(Judged(finding=finding))
+
+    def ended(self, report: Report) -> None:
+        self._ended = True
+        self._write(Ended(report=report))
+
+    def close(self, without_findings: Callable[[], Report]) -> None:
+        """The report that is still owed: that of the diagnosis, if it came so far."""
+        if not self._ended:
+            self.ended(self._report or without_findings())
+
+    def _write(self, event: Started | ProbeEnded | Judged | Ended) -> None:
+        self._file.write(json.dumps(event.model_dump(mode="json")) + "\n")
+        self._file.flush()
