@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from doctor.host.base import RunningProgram
+from doctor.host.deadline import in_time
 from doctor.host.readings import Found, Reading, Unreadable, as_unicode
 
 PATIENCE = 5.0  # seconds for all of them
@@ -20,11 +21,11 @@ def read_programs_using(folder: str) -> Reading[tuple[RunningProgram, ...]]:
 
     What other users run can be seen by an administrator alone, and is left out.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + in_time(PATIENCE)
     found = []
     for process in _other_pythons():
         if time.monotonic() > deadline:
-            return Unreadable(f"{PATIENCE:g} s were not enough to look at every program")
+            return Unreadable("there was no time to look at every program")
         try:
             if any(_is_below(path, folder) for path in _loaded(process.pid)):
                 found.append(RunningProgram(pid=process.pid, name=as_unicode(process.name())))

@@ -23,6 +23,8 @@ def reach(url: str, timeout: float) -> Reading[Reached]:
         host, port = parts.hostname or "", parts.port or HTTPS
     except ValueError as error:
         return Unreadable.because(error)
+    if not host:
+        return Unreadable("it names no server")
     return within(timeout, lambda: _shake_hands(host, port, timeout))
 
 

@@ -68,7 +68,7 @@ else:
         file_system = "" if mount is None else _file_system(mount.fstype, mount.opts)
         return Volume(
             root="/" if mount is None else as_unicode(mount.mountpoint),
-            kind=_kind(file_system, real),
+            kind=_kind(file_system, real) if size.f_blocks else "unknown",
             file_system=file_system,
             total_bytes=size.f_frsize * size.f_blocks,
             free_bytes=size.f_frsize * size.f_bavail,

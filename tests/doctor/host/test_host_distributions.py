@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from doctor.host import Absent, Found, Host, Unreadable
 
@@ -72,3 +75,78 @@ def test_a_current_folder_that_was_removed_damaged_every_package(
     monkeypatch.chdir(folder)
     folder.rmdir()
     assert isinstance(host.distribution("pydantic"), Found)
+
+
+# -- all of them
+
+
+def found_names(host: Host) -> list[str]:
+    reading = host.distributions()
+    assert isinstance(reading, Found)
+    return [distribution.name for distribution in reading.value]
+
+
+def test_all_that_is_installed_is_what_python_knows(host: Host) -> None:
+    known = {canonicalize_name(found.name) for found in importlib.metadata.distributions()}
+    assert {canonicalize_name(name) for name in found_names(host)} == known
+
+
+def test_requirements_and_wheel_tags(host: Host, site: Path) -> None:
+    metadata = """Metadata-Version: 2.4
+Name: aios-probe
+Version: 1
+Requires-Dist: torch (==2.9.1)
+Requires-Dist: triton-windows>=3.5;
+ sys_platform == "win32"
+
+Requires-Dist: not-in-the-header
+"""
+    wheel = "Wheel-Version: 1.0\nTag: cp312-cp312-win_amd64\nTag: py3-none-any\n"
+    install(site, "aios_probe-1", {"METADATA": metadata, "WHEEL": wheel})
+    reading = host.distribution("aios-probe")
+    assert isinstance(reading, Found)
+    assert reading.value.requires == ("torch (==2.9.1)", 'triton-windows>=3.5; sys_platform == "win32"')
+    assert reading.value.wheel_tags == ("cp312-cp312-win_amd64", "py3-none-any")
+    all_of_them = host.distributions()
+    assert isinstance(all_of_them, Found) and reading.value in all_of_them.value
+
+
+def test_a_damaged_distribution_hides_no_other(host: Host, site: Path) -> None:
+    good = {"METADATA": "Metadata-Version: 2.1\nName: aios-good\nVersion: 1\n"}
+    install(site, "aios_empty-1", {})
+    install(site, "aios_none-1", {"METADATA": ""})
+    install(site, "aios_json-1", {"METADATA": "Name: aios-json\nVersion: 1\n", "direct_url.json": "{"})
+    install(site, "aios_z-1", good)
+    (site / "aios_bytes-1.dist-info").mkdir()
+    (site / "aios_bytes-1.dist-info" / "METADATA").write_bytes(b"Name: aios-bytes\nVersion: \xff\n")
+    (site / "aios_file.dist-info").write_bytes(b"")
+    assert [name for name in found_names(host) if name.startswith("aios-")] == ["aios-good"]
+
+
+def test_what_pip_was_about_to_remove_is_not_installed(host: Host, site: Path) -> None:
+    install(site, "~ios_probe-1", {"METADATA": "Metadata-Version: 2.1\nName: aios-probe\nVersion: 1\n"})
+    assert "aios-probe" not in found_names(host)
+
+
+def test_the_first_on_the_path_is_the_one_that_counts(
+    host: Host, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "aios_probe-2", {"METADATA": "Metadata-Version: 2.1\nName: aios.Probe\nVersion: 2\n"})
+    other = tmp_path / "other"
+    install(other, "aios_probe-1", {"METADATA": "Metadata-Version: 2.1\nName: aios-probe\nVersion: 1\n"})
+    monkeypatch.setattr(sys, "path", [*sys.path, str(other), str(tmp_path / "gone")])
+    reading = host.distributions()
+    assert isinstance(reading, Found)
+    versions = [d.version for d in reading.value if d.name.casefold().startswith("aios")]
+    assert versions.count("2") == 1 and "1" not in versions
+
+
+def test_hundreds_are_read_in_a_moment(host: Host, site: Path) -> None:
+    text = (
+        "Metadata-Version: 2.1\nName: aios-p{0}\nVersion: 1\nRequires-Dist: torch\n\n" + "Much text.\n" * 1000
+    )
+    for number in range(500):
+        install(site, f"aios_p{number}-1", {"METADATA": text.format(number), "RECORD": "x\n" * 100})
+    begin = time.monotonic()
+    assert len(found_names(host)) >= 500
+    assert time.monotonic() - begin < 5

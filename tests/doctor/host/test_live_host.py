@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from doctor.host import Absent, ElevationRefused, Found, Host, RegistryValue, Unreadable
@@ -111,3 +113,41 @@ def test_a_system_without_registry_says_so(host: Host) -> None:
     with pytest.raises(OSError, match="no registry"):
         host.set_registry_value(r"HKCU\Environment", "TEMP", RegistryValue(type="REG_SZ", value="x"))
     assert isinstance(host.run_elevated(["x"], 1), ElevationRefused)
+
+
+# -- the machine
+
+
+def test_the_machine_started_before_this_program_and_not_long_ago(host: Host) -> None:
+    reading = host.boot_time()
+    assert isinstance(reading, Found)
+    assert time.time() - 5 * 365 * 86400 < reading.value < psutil.Process().create_time() + 1
+
+
+def test_processors_are_those_that_this_process_may_use(host: Host) -> None:
+    allowed = len(psutil.Process().cpu_affinity() or ()) if hasattr(psutil.Process, "cpu_affinity") else None
+    assert host.identity.processor_count in (allowed, psutil.cpu_count())
+
+
+# -- moving a folder
+
+
+def test_a_folder_moves_with_what_is_in_it(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "file").write_bytes(b"x")
+    host.move_folder(str(tmp_path / "a b"), str(tmp_path / "ż"))
+    assert not (tmp_path / "a b").exists()
+    assert (tmp_path / "ż" / "file").read_bytes() == b"x"
+
+
+def test_a_folder_is_never_moved_over_another(host: Host, tmp_path: Path) -> None:
+    """Linux would replace an empty one."""
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(FileExistsError):
+        host.move_folder(str(tmp_path / "from"), str(tmp_path / "to"))
+    assert (tmp_path / "from").is_dir()
+    with pytest.raises(FileNotFoundError):
+        host.move_folder(str(tmp_path / "gone"), str(tmp_path / "new"))
+    with pytest.raises(OSError, match="not an absolute path"):
+        host.move_folder(str(tmp_path / "from"), "new")

@@ -1,0 +1,52 @@
+"""An installer is in sight: it prints to stderr, its exit code comes back, and Ctrl-C leaves it time to tidy up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from doctor.host import Host
+
+ROOT = Path(__file__).parents[3]
+INSTALL = (
+    "import sys; from doctor.host.live import live_host; sys.exit(live_host().run_installer(sys.argv[1:]))"
+)
+TIDY_UP = """
+import pathlib, sys, time
+try:
+    pathlib.Path(sys.argv[1], "started").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    pathlib.Path(sys.argv[1], "tidied up").touch()
+"""
+
+
+def test_its_words_go_to_stderr_and_its_exit_code_comes_back() -> None:
+    installer = [sys.executable, "-c", "print('installing'); raise SystemExit(41)"]
+    done = subprocess.run([sys.executable, "-c", INSTALL, *installer], cwd=ROOT, capture_output=True)
+    assert (done.stdout, done.stderr.split(), done.returncode) == (b"", [b"installing"], 41)
+
+
+def test_a_program_that_is_not_there(host: Host) -> None:
+    for name in ("aios-no-such-program", str(ROOT / "no such program")):
+        with pytest.raises(FileNotFoundError):
+            host.run_installer([name])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent without a console")
+def test_ctrl_c_reaches_it_and_is_waited_for(tmp_path: Path) -> None:
+    installer = [sys.executable, "-c", TIDY_UP, str(tmp_path)]
+    command = [sys.executable, "-c", INSTALL, *installer]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) != 0
+    assert (tmp_path / "tidied up").exists()

@@ -1,0 +1,95 @@
+"""Other programs that hold a folder's files are found; this one, which started them, is not among them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from doctor.host import Found, Host, RunningProgram, Unreadable, processes
+
+pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not tell")
+
+HOLD = "import mmap, os, sys, time; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, access=1); "
+WAIT = "open(sys.argv[2], 'w').write(str(os.getpid())); time.sleep(60)"
+# Started by a program that has ended, it is nobody's child that the doctor would call its own.
+DETACHED = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]])"
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Callable[[bool], int]]:
+    """Has a Python hold lib/library.bin; gives its number."""
+    folder, note = tmp_path / "lib ż", tmp_path / "pid"
+    folder.mkdir()
+    (folder / "library.bin").write_bytes(bytes(4096))
+    pids, started = [], []
+
+    def hold(detached: bool) -> int:
+        command = [HOLD + WAIT, str(folder / "library.bin"), str(note)]
+        code = [DETACHED, *command] if detached else command
+        process = subprocess.Popen([sys.executable, "-c", *code], start_new_session=os.name != "nt")
+        started.append(process)
+        if detached:
+            process.wait()
+        for _ in range(200):
+            if note.is_file() and (text := note.read_text()):
+                pids.append(int(text))
+                return pids[-1]
+            time.sleep(0.05)
+        raise TimeoutError
+
+    yield hold
+    for pid in pids:
+        psutil.Process(pid).kill()
+    for process in started:
+        process.wait()
+
+
+def test_another_python_is_found_by_the_file_that_it_holds(
+    host: Host, tmp_path: Path, held: Callable[[bool], int]
+) -> None:
+    pid = held(True)
+    assert host.programs_using(str(tmp_path / "nothing")) == Found(())
+    assert host.programs_using(str(tmp_path / "li")) == Found(())
+    reading = host.programs_using(str(tmp_path / "lib ż"))
+    assert isinstance(reading, Found)
+    assert [program.pid for program in reading.value] == [pid]
+    assert "python" in reading.value[0].name.casefold()
+
+
+def test_its_own_children_do_not_count(host: Host, tmp_path: Path, held: Callable[[bool], int]) -> None:
+    held(False)
+    assert host.programs_using(str(tmp_path / "lib ż")) == Found(())
+
+
+def test_a_program_that_ends_meanwhile_is_passed_over(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(pid: int) -> list[str]:
+        raise psutil.NoSuchProcess(pid)
+
+    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
+    monkeypatch.setattr(processes, "_loaded", gone)
+    assert host.programs_using(str(tmp_path)) == Found(())
+
+
+def test_it_stops_when_its_time_is_over(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
+    monkeypatch.setattr(processes, "PATIENCE", -1.0)
+    assert isinstance(host.programs_using(str(tmp_path)), Unreadable)
+
+
+def test_this_python_is_seen_as_anybody_else_s(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mapped into this very process, looked at as another's."""
+    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
+    reading = host.programs_using(str(Path(sys.base_prefix)))
+    expected = RunningProgram(pid=os.getpid(), name=psutil.Process().name())
+    assert reading == Found((expected,))

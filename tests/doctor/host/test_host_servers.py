@@ -1,0 +1,121 @@
+"""Reaching a server over TLS: who signed its certificate, and which of the many ways it failed."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from doctor.host import Absent, Found, Host, Reached, Unreadable
+from doctor.host.base import NOT_TRUSTED
+
+
+def listen() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def address(server: socket.socket) -> str:
+    return f"https://localhost:{server.getsockname()[1]}/simple/"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost that signs itself, with its key behind it."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl here to make a certificate with")
+    key, signed = tmp_path / "key", tmp_path / "certificate"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key]
+    request += ["-out", signed, "-subj", "/CN=Test/O=Ćma Proxy Ltd", "-utf8"]
+    request += ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(request, check=True, capture_output=True)
+    both = tmp_path / "both"
+    both.write_bytes(signed.read_bytes() + key.read_bytes())
+    return both
+
+
+@pytest.fixture
+def server(certificate: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with listen() as plain:
+
+        def serve() -> None:
+            try:
+                connection, _ = plain.accept()
+                with context.wrap_socket(connection, server_side=True) as secure:
+                    secure.recv(1)
+            except OSError:  # the client does not trust it
+                pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield address(plain)
+        thread.join(5)
+
+
+def test_a_trusted_server_is_reached(
+    host: Host, server: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert host.reach(server, 10) == Found(Reached(issuer="Ćma Proxy Ltd"))
+
+
+def test_a_certificate_that_nobody_trusts_is_told_from_other_failures(host: Host, server: str) -> None:
+    reading = host.reach(server, 10)
+    assert isinstance(reading, Unreadable) and reading.reason.startswith(NOT_TRUSTED)
+    assert "self" in reading.reason
+
+
+def test_a_server_that_refuses(host: Host) -> None:
+    with listen() as server:
+        url = address(server)
+    assert host.reach(url, 10) == Unreadable("it refused the connection")
+
+
+def test_a_server_that_says_nothing_costs_its_time_limit(host: Host) -> None:
+    with listen() as server:
+        begin = time.monotonic()
+        assert host.reach(address(server), 0.5) == Unreadable("no answer within 0.5 s")
+        assert time.monotonic() - begin < 3
+
+
+def test_a_server_that_speaks_no_tls(host: Host) -> None:
+    with listen() as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1)
+                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                connection.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        reading = host.reach(address(server), 10)
+        thread.join()
+    assert isinstance(reading, Unreadable)
+    assert reading.reason.startswith(("no TLS connection", "the connection was cut off"))
+
+
+def test_a_name_that_nobody_knows_is_absent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object) -> None:
+        raise socket.gaierror(number, "in the system's words")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    number = socket.EAI_NONAME
+    assert host.reach("https://server.invalid/", 5) == Absent()
+    number = socket.EAI_AGAIN
+    reading = host.reach("https://server.invalid/", 5)
+    assert reading == Unreadable("its name cannot be looked up: in the system's words")
+
+
+def test_what_names_no_server_is_unreadable(host: Host) -> None:
+    for url in ("https://", "C:/wheels", "https://a:port/"):
+        assert isinstance(host.reach(url, 5), Unreadable)
