@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from doctor.actions import inherited
 from doctor.check import Probe
@@ -12,6 +13,7 @@ from doctor.probes.paths import parent
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
 LONG_PATHS_VALUE = "LongPathsEnabled"
+Kind = Literal["folder", "file"]
 
 
 def _identity(host: Host) -> Identity:
@@ -24,21 +26,22 @@ def _long_paths(host: Host) -> Reading[RegistryValue]:
 
 @dataclass(frozen=True)
 class TempFacts:
-    """TEMP and TMP: what this terminal's programs get, what programs from the desktop get, and is it there?"""
+    """TEMP and TMP: what this terminal's programs get, what programs from the desktop get, and what is there?"""
 
     process: dict[str, str | None]
     desktop: dict[str, str | None]
     user: dict[str, Reading[RegistryValue]]
-    exists: dict[str, Reading[bool]]  # by path, of these folders and those that hold them
+    what: dict[str, Reading[Kind]]  # is at these paths, and at those of the folders that hold them
     long_paths: Reading[RegistryValue]
     drive: str  # "C:"
+    environment: str  # this Python's folder
 
 
-def _is_directory(host: Host, path: str) -> Reading[bool]:
+def _kind(host: Host, path: str) -> Reading[Kind]:
     listing = host.list_directory(path)
-    if isinstance(listing, Unreadable):
-        return listing
-    return Found(isinstance(listing, Found))
+    if isinstance(listing, Unreadable) and isinstance(host.read_file(path), Found):
+        return Found("file")
+    return Found("folder") if isinstance(listing, Found) else listing
 
 
 def _temp(host: Host) -> TempFacts:
@@ -51,9 +54,10 @@ def _temp(host: Host) -> TempFacts:
         process=process,
         desktop=desktop,
         user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
-        exists={folder: _is_directory(host, folder) for folder in folders},
+        what={folder: _kind(host, folder) for folder in folders},
         long_paths=_long_paths(host),
         drive=host.variable("SystemDrive") or "C:",
+        environment=host.identity.prefix,
     )
 
 

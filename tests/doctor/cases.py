@@ -41,7 +41,7 @@ def machine_json(name: str) -> dict[str, Any]:
 
 def _replaced(value: Any, patch: Any, depth: int) -> Any:
     """`value` with the entries of `patch` in place of its own, by name down to `depth`."""
-    if depth == 0 or not isinstance(patch, dict):
+    if depth == 0 or not isinstance(patch, dict) or set(patch) == {"unreadable"}:
         return patch
     merged = dict(value or {})
     for name, entry in patch.items():

@@ -9,25 +9,20 @@ from pathlib import PureWindowsPath
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
-from doctor.host import Found, RegistryValue, Unreadable
+from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on, with_kept_type
+from doctor.host import Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import TEMP, TempFacts
 
 PIP_PREFIX = 66  # \pip-install-xxxxxxxx\flash-attn_<32 hexadecimal digits>\ and the like
 LONGEST_MEMBER = 133  # leaves TEMP 60 characters: what torch.compile's cache below it needs, too
-LONGEST_PATH = 259
 LONGEST_TEMP = LONGEST_PATH - PIP_PREFIX - LONGEST_MEMBER
 NAMES = ("TEMP", "TMP")
 
 
 def _short_temp(temp: TempFacts) -> Fix:
     folder = f"{temp.drive}\\Temp"
-
-    def registry_type(name: str) -> str:
-        reading = temp.user[name]
-        kept = isinstance(reading, Found) and reading.value.type == "REG_EXPAND_SZ"
-        return "REG_EXPAND_SZ" if kept else "REG_SZ"
 
     return Fix(
         id="short-temp",
@@ -37,10 +32,7 @@ def _short_temp(temp: TempFacts) -> Fix:
         actions=(
             MakeDirectory(path=folder),
             *(
-                SetUserEnvironmentVariable(
-                    name=name,
-                    state=RegistryValue.model_validate({"type": registry_type(name), "value": folder}),
-                )
+                SetUserEnvironmentVariable(name=name, state=with_kept_type(temp.user[name], folder))
                 for name in NAMES
             ),
         ),
@@ -56,20 +48,15 @@ def _make(folder: str) -> Fix:
     )
 
 
-def _exists(temp: TempFacts, path: str) -> bool:
-    reading = temp.exists.get(path)
-    return isinstance(reading, Found) and reading.value
-
-
-def _long_paths_on(temp: TempFacts) -> bool | None:
-    if isinstance(temp.long_paths, Unreadable):
-        return None
-    return isinstance(temp.long_paths, Found) and temp.long_paths.value.value == 1
+def _is_folder(temp: TempFacts, path: str) -> bool:
+    return temp.what.get(path) == Found("folder")
 
 
 def judge(temp: TempFacts) -> Finding:
     finding = _judge(temp, temp.process)
-    if finding.status not in ("error", "warning") or _judge(temp, temp.desktop).status != "ok":
+    if finding.status not in ("error", "warning"):
+        return finding
+    if _judge(temp, temp.desktop).status not in ("ok", "info"):
         return finding
     summary = f"Right for new programs; this terminal still has the old value: {finding.summary}"
     update = {"status": "warning", "summary": summary, "hint": "Open a new terminal.", "fix": None}
@@ -109,11 +96,13 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
         if not PureWindowsPath(folder).is_absolute():
             summary = f"{name} is {folder!r}, which means another folder in every folder"
             return finding("error", summary, _short_temp(temp))
-        if isinstance(state := temp.exists[folder], Unreadable):
+        if isinstance(state := temp.what[folder], Unreadable):
             return could_not_look(CHECK.id, f"{name} ({folder})", state.reason)
-        if not _exists(temp, folder):
+        if isinstance(state, Found) and state.value == "file":
+            return finding("error", f"{name} is {folder}, which is a file", _short_temp(temp))
+        if not _is_folder(temp, folder):
             good = folder.isascii() and " " not in folder and len(folder) <= LONGEST_TEMP
-            fix = _make(folder) if good and _exists(temp, ntpath.dirname(folder)) else _short_temp(temp)
+            fix = _make(folder) if good and _is_folder(temp, ntpath.dirname(folder)) else _short_temp(temp)
             return finding("error", f"{name} is {folder}, and there is no such folder", fix)
     for name, folder in folders.items():
         if not str(folder).isascii():
@@ -121,12 +110,16 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
             return finding("warning", summary, _short_temp(temp))
         if " " in str(folder):
             return finding("warning", f"{name} holds a space: {folder}", _short_temp(temp))
-        if len(str(folder)) > LONGEST_TEMP and (long_paths := _long_paths_on(temp)) is not True:
-            if long_paths is None:
+        if len(str(folder)) > LONGEST_TEMP and (on := are_long_paths_on(temp.long_paths)) is not True:
+            if on is None:
                 reason = "nobody can tell whether long paths are on"
                 return cannot_tell(CHECK.id, f"whether {folder} is too long", reason)
             summary = f"{name} is {len(str(folder))} characters long, and long paths are off"
             return finding("warning", summary, _short_temp(temp))
+    drives = [ntpath.splitdrive(path)[0] for path in (str(folders["TEMP"]), temp.environment)]
+    if drives[0].casefold() != drives[1].casefold():
+        summary = f"TEMP is on {drives[0]}, this environment on {drives[1]}: a built package cannot be renamed across"
+        return ok.model_copy(update={"status": "info", "summary": summary})
     return ok
 
 

@@ -1,0 +1,171 @@
+"""May the caches of models and of compiled kernels lie where they lie?"""
+
+from __future__ import annotations
+
+import ntpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
+from doctor.check import Check
+from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
+from doctor.checks.system.places import (
+    LONGEST_PATH,
+    are_long_paths_on,
+    trouble_with_volume,
+    why_unseen,
+    with_kept_type,
+)
+from doctor.host import Found, Unreadable
+from doctor.host.base import USER_ENVIRONMENT
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.places import CACHES, Cache, CacheFacts
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a cache holds, the folder that it gets, and the longest path that its tool makes below it."""
+
+    holds: str
+    folder: str
+    longest_below: int
+    may_be_on_network: bool = False
+
+
+KINDS = {
+    # hub\models--organisation--name\snapshots\<40 digits>\<file>
+    "HF_HOME": Kind("models", "huggingface", 150, may_be_on_network=True),
+    "HF_HUB_CACHE": Kind("models", "huggingface\\hub", 146, may_be_on_network=True),
+    # triton\0\<hash>\<name of a fused kernel>; <hash>\tmp.pid_1_<uuid>\<name of a fused kernel>
+    "TORCHINDUCTOR_CACHE_DIR": Kind("torch.compile's kernels", "torchinductor", 175),
+    "TRITON_CACHE_DIR": Kind("Triton's kernels", "triton", 205),
+}
+ROOT = "aios-cache"
+MISREAD = "holds letters that compilers misread"
+
+
+def _fault(cache: Cache, long_paths: bool | None) -> str | None:
+    """What is wrong with a cache's folder, as a clause."""
+    kind, place = KINDS[cache.variable], cache.place
+    if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
+        return None if ntpath.basename(place.path).isascii() else MISREAD
+    on_network = isinstance(place.volume, Found) and place.volume.value.kind == "network"
+    trouble = trouble_with_volume(place)
+    if trouble and not (on_network and kind.may_be_on_network):
+        return trouble
+    if not place.path.isascii():
+        return MISREAD
+    if long_paths is False and _is_long(cache):
+        return f"is {len(place.path)} characters long, and long paths are off"
+    return None
+
+
+def _is_below_temp(cache: Cache) -> bool:
+    return cache.variable == "TORCHINDUCTOR_CACHE_DIR" and cache.is_default
+
+
+def _is_long(cache: Cache) -> bool:
+    return len(cache.place.path) + 1 + KINDS[cache.variable].longest_below > LONGEST_PATH
+
+
+def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tuple[Cache, str]]:
+    return ((cache, fault) for cache in caches if (fault := _fault(cache, long_paths)))
+
+
+def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
+    folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in wrong}
+    return Fix(
+        id="short-cache-folders",
+        applicability="safe",
+        restart="shell",
+        commands=tuple(
+            line for name, folder in folders.items() for line in (f"mkdir {folder}", f"setx {name} {folder}")
+        ),
+        actions=tuple(
+            action
+            for name, folder in folders.items()
+            for action in (
+                MakeDirectory(path=folder),
+                SetUserEnvironmentVariable(name=name, state=with_kept_type(facts.user[name], folder)),
+            )
+        ),
+    )
+
+
+def judge(facts: CacheFacts) -> Finding:
+    long_paths = are_long_paths_on(facts.long_paths)
+    finding = _judge(facts, facts.process, long_paths)
+    if finding.status != "warning" or any(_faults(facts.desktop, long_paths)):
+        return finding
+    summary = f"Right for new programs; this terminal still has the old value: {finding.summary}"
+    return finding.model_copy(update={"summary": summary, "hint": "Open a new terminal.", "fix": None})
+
+
+def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None) -> Finding:
+    measured = ", ".join(
+        f"{c.variable} is {'not set: ' if c.is_default else ''}{c.place.path}" for c in caches
+    )
+    ok = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary="Caches of models and kernels lie in plain local folders",
+        measured=measured,
+        expected=f"short folders of plain letters on a local drive, such as {facts.drive}\\{ROOT}",
+        evidence=(
+            *(Evidence(source="environment", name=c.variable, value=_value(c)) for c in caches),
+            *(registry_evidence(USER_ENVIRONMENT, name, value) for name, value in facts.user.items()),
+        ),
+    )
+    for name, value in facts.user.items():
+        if isinstance(value, Unreadable):
+            return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", value.reason)
+    if wrong := tuple(_faults(caches, long_paths)):
+        summary = "; ".join(
+            f"the cache of {KINDS[cache.variable].holds} {fault}: {cache.place.path}"
+            for cache, fault in wrong
+        )
+        return ok.model_copy(
+            update={
+                "status": "warning",
+                "summary": summary[0].upper() + summary[1:],
+                "impact": CHECK.why,
+                "hint": _hint(tuple(cache for cache, _ in wrong)),
+                "links": LINKS,
+                "fix": _short(facts, tuple(cache for cache, _ in wrong)),
+            }
+        )
+    for cache in caches:
+        if reason := why_unseen(cache.place):
+            return could_not_look(CHECK.id, f"the volume of {cache.place.path}", reason)
+        if long_paths is None and _is_long(cache) and not _is_below_temp(cache):
+            return cannot_tell(
+                CHECK.id, f"whether {cache.place.path} is too long", "long paths may be on or off"
+            )
+    return ok
+
+
+def _value(cache: Cache) -> str | None:
+    return None if cache.is_default else cache.place.path
+
+
+def _hint(wrong: tuple[Cache, ...]) -> str:
+    hint = "Let the doctor give these caches short folders of their own"
+    if any(KINDS[cache.variable].holds == "models" for cache in wrong):
+        hint += "; models and the token that are in the old one stay there: move them, or load them again"
+    return f"{hint}."
+
+
+LINKS = (
+    "https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
+    "https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html",
+)
+CHECK = Check(
+    id="cache-folders",
+    group="system",
+    looks_at="The folders of Hugging Face's models and of the kernels that torch.compile and Triton make: their length, letters, and volume.",
+    why="File names in these caches pass 200 characters, and compilers run in them: below a long path, accented letters or OneDrive they fail with 'No such file' or 'Access is denied'.",
+    by_hand="Make a folder such as C:\\aios-cache\\huggingface, and set HF_HOME (and TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) to one of their own: Settings > System > About > Advanced system settings > Environment Variables.",
+    probes=(CACHES,),
+    judge=judge,
+    systems=frozenset({"windows"}),
+)

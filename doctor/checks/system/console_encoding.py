@@ -1,0 +1,69 @@
+"""Do Python programs read and write the letters of this user's paths?"""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from doctor.actions import SetUserEnvironmentVariable
+from doctor.check import Check
+from doctor.checks.shared import could_not_look
+from doctor.host import Identity, RegistryValue
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.policy import ENCODING, EncodingFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import parse_version
+
+UTF_8 = 65001
+ALWAYS_UTF_8_FROM = Version("3.15")  # PEP 686
+SWITCH = "PYTHONUTF8"
+UTF_8_MODE = Fix(
+    id="python-utf-8-mode",
+    applicability="unsafe",  # a program that relies on the old code page reads its files as something else
+    restart="shell",
+    commands=(f"setx {SWITCH} 1",),
+    actions=(SetUserEnvironmentVariable(name=SWITCH, state=RegistryValue(type="REG_SZ", value="1")),),
+)
+
+
+def judge(identity: Identity, encoding: EncodingFacts) -> Finding:
+    page = identity.ansi_code_page
+    if page is None:
+        return could_not_look(CHECK.id, "the code page", "Windows does not say which one it has")
+    version = parse_version(identity.python)
+    always = version is not None and version >= ALWAYS_UTF_8_FROM and encoding.process != "0"
+    foreign = [f"{what} ({path})" for what, path in encoding.paths.items() if not path.isascii()]
+    ok = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"Code page {page}, and every path of yours is plain ASCII",
+        measured=f"code pages {page} and {identity.oem_code_page}, {SWITCH} is {encoding.process or 'not set'}",
+        expected=f"{SWITCH}=1, or plain ASCII paths",
+        evidence=(
+            Evidence(source="identity", name="ANSI code page", value=page),
+            Evidence(source="identity", name="OEM code page", value=identity.oem_code_page),
+            Evidence(source="environment", name=SWITCH, value=encoding.process),
+        ),
+    )
+    if encoding.process == "1" or always or page == UTF_8:
+        return ok.model_copy(update={"summary": "Python programs read and write UTF-8"})
+    if not foreign:
+        return ok
+    summary = f"Python programs read and write code page {page}, and {foreign[0]} holds other letters"
+    update = {"status": "warning", "summary": summary, "impact": CHECK.why, "links": LINKS}
+    if encoding.desktop == "1":
+        return ok.model_copy(update={**update, "hint": "Open a new terminal: new programs use UTF-8."})
+    hint = "Have Python programs use UTF-8, if none of yours relies on the old code page."
+    return ok.model_copy(update={**update, "hint": hint, "fix": UTF_8_MODE})
+
+
+LINKS = ("https://docs.python.org/3/using/windows.html#utf-8-mode",)
+CHECK = Check(
+    id="console-encoding",
+    group="system",
+    looks_at=f"Windows' code pages, {SWITCH}, and whether the paths of this user go beyond ASCII.",
+    why="What compilers and Python programs write in the old code page is read as UTF-8 by others: a build or download ends with UnicodeDecodeError or 'charmap codec can't encode'.",
+    by_hand=f"Set {SWITCH} to 1 for your user: Settings > System > About > Advanced system settings > Environment Variables.",
+    probes=(IDENTITY, ENCODING),
+    judge=judge,
+    systems=frozenset({"windows"}),
+)

@@ -1,0 +1,103 @@
+"""Does this environment lie where packages can be unpacked, loaded and compiled?"""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from doctor.check import Check
+from doctor.checks.shared import cannot_tell, could_not_look, python_minor, torch_is
+from doctor.checks.system.long_paths import ENABLE
+from doctor.checks.system.places import (
+    LONGEST_PATH,
+    are_long_paths_on,
+    trouble_with_volume,
+    why_unseen,
+)
+from doctor.host import Found, Identity, Reading, RegistryValue
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.places import ENVIRONMENT, Place
+from doctor.probes.system import IDENTITY, LONG_PATHS
+from wheels.compatibility import newest_torch, torch_longest_path
+
+SHORT = "C:\\aios\\.venv"
+USUAL_CUDA = "cu130"
+
+
+# An environment cannot be moved: its programs know their place.
+ANEW = Fix(
+    id="environment-in-a-short-folder",
+    applicability="manual",
+    commands=(f"python -m venv {SHORT}", f"{SHORT}\\Scripts\\python.exe -m pip install -e ."),
+)
+
+
+def _torch(torch: TorchFacts, identity: Identity) -> Version | None:
+    """The torch that is here, else the one to come."""
+    if torch.installed:
+        here = torch_is(torch)
+        return here.version if here else None
+    newest = newest_torch(USUAL_CUDA, python_minor(identity))
+    return Version(newest) if newest else None
+
+
+def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Reading[RegistryValue]) -> Finding:
+    path = place.path
+    evidence = [Evidence(source="identity", name="site-packages", value=path)]
+    if isinstance(place.volume, Found):
+        volume = place.volume.value
+        evidence.append(
+            Evidence(source="system", name=volume.root, value=f"{volume.file_system}, {volume.kind}")
+        )
+    ok = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"The packages of this Python lie in {path}",
+        measured=f"{len(path)} characters",
+        expected=f"a short folder of plain letters on a local NTFS volume, such as {SHORT}",
+        evidence=tuple(evidence),
+    )
+
+    def finding(status: str, summary: str, fix: Fix, hint: str) -> Finding:
+        found = {"status": status, "summary": summary, "impact": CHECK.why, "hint": hint, "fix": fix}
+        return ok.model_copy(update={**found, "links": LINKS})
+
+    if trouble := trouble_with_volume(place):
+        return finding("warning", f"This environment {trouble}: {path}", ANEW, CHECK.by_hand)
+    if reason := why_unseen(place):
+        return could_not_look(CHECK.id, f"the volume of {path}", reason)
+
+    if (version := _torch(torch, identity)) and (longest := torch_longest_path(version)):
+        limit = LONGEST_PATH - 1 - longest
+        if len(path) > limit and (on := are_long_paths_on(long_paths)) is not True:
+            if on is None:
+                return cannot_tell(CHECK.id, f"whether {path} is too long", "long paths may be on or off")
+            summary = f"torch {version.base_version} does not fit below a path of {len(path)} characters"
+            hint = f"Switch long paths on, or make the environment in a short folder such as {SHORT}."
+            return finding("error", summary, ENABLE, hint).model_copy(
+                update={"expected": f"at most {limit} characters, or long paths switched on"}
+            )
+    if not path.isascii():
+        summary = f"Compilers misread the letters in this environment's path: {path}"
+        return finding("warning", summary, ANEW, CHECK.by_hand)
+    if " " in path:
+        summary = f"This environment's path holds a space, which some builds split it at: {path}"
+        return ok.model_copy(update={"status": "info", "summary": summary})
+    return ok
+
+
+LINKS = (
+    "https://docs.python.org/3/library/venv.html",
+    "https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation",
+)
+CHECK = Check(
+    id="install-path",
+    group="system",
+    looks_at="The folder of this Python's packages: its length, its letters, OneDrive, and its volume.",
+    why="torch's longest file name must fit below this folder; OneDrive and network drives lock files while pip writes them; compilers misread letters outside of ASCII.",
+    by_hand=f"Make a new environment in a short folder of a local drive, such as {SHORT}, and install into it again: an environment cannot be moved.",
+    probes=(IDENTITY, TORCH, ENVIRONMENT, LONG_PATHS),
+    judge=judge,
+    systems=frozenset({"windows"}),
+    elevated=ENABLE.actions,
+)

@@ -1,0 +1,131 @@
+"""Where things are kept: this environment, caches, temporary files; and on what kind of volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from doctor.actions import inherited
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Reading, RegistryValue, Unreadable, Volume
+from doctor.host.base import USER_ENVIRONMENT
+from doctor.probes.paths import join
+from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS_VALUE
+
+ONEDRIVE_VARIABLES = ("OneDrive", "OneDriveCommercial", "OneDriveConsumer")
+ONEDRIVE_KEY, ONEDRIVE_VALUE = r"HKCU\Software\Microsoft\OneDrive", "UserFolder"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, which need not exist yet, and what holds it."""
+
+    path: str
+    volume: Reading[Volume]  # Absent: there is no such drive
+    onedrive: Reading[str]  # the folder kept in step with OneDrive that it lies in
+
+
+def place(host: Host, path: str) -> Place:
+    return Place(path, host.volume(path), _onedrive_above(host, path))
+
+
+def _onedrive_above(host: Host, path: str) -> Reading[str]:
+    told = host.registry_value(ONEDRIVE_KEY, ONEDRIVE_VALUE)
+    folders = [host.variable(name) or "" for name in ONEDRIVE_VARIABLES]
+    if isinstance(told, Found):
+        folders.append(str(told.value.value))
+    for folder in folders:
+        if folder and _is_within(path, folder):
+            return Found(folder)
+    return told if isinstance(told, Unreadable) else Absent()
+
+
+def _is_within(path: str, folder: str) -> bool:
+    inner, outer = (text.replace("/", "\\").rstrip("\\").casefold() + "\\" for text in (path, folder))
+    return inner.startswith(outer)
+
+
+def _environment(host: Host) -> Place:
+    return place(host, host.identity.site_packages)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache and the variable that moves it. `is_default`: the variable is not set, and the folder is the tool's own."""
+
+    variable: str
+    place: Place
+    is_default: bool
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """The caches of this terminal's programs, those of programs from the desktop, and what the user has set."""
+
+    process: tuple[Cache, ...]
+    desktop: tuple[Cache, ...]
+    user: dict[str, Reading[RegistryValue]]  # by variable
+    long_paths: Reading[RegistryValue]
+    drive: str  # "C:"
+
+
+def _caches(host: Host) -> CacheFacts:
+    """Of Hugging Face's models, torch.compile and Triton."""
+    home = host.variable("USERPROFILE") or host.identity.home
+    user_cache = host.variable("XDG_CACHE_HOME") or join(host, home, ".cache")
+    defaults = {
+        "HF_HOME": join(host, user_cache, "huggingface"),
+        "TRITON_CACHE_DIR": join(host, host.variable("TRITON_HOME") or home, ".triton", "cache"),
+    }
+    if host.variable("HF_HUB_CACHE"):  # where the models really go
+        defaults["HF_HUB_CACHE"] = join(host, defaults.pop("HF_HOME"), "hub")
+    if temp := host.variable("TEMP") or host.variable("TMP"):
+        defaults["TORCHINDUCTOR_CACHE_DIR"] = join(host, temp, f"torchinductor_{host.identity.user}")
+
+    def caches(value_of: Callable[[str], str | None]) -> tuple[Cache, ...]:
+        return tuple(
+            Cache(variable, place(host, value_of(variable) or default), not value_of(variable))
+            for variable, default in defaults.items()
+        )
+
+    return CacheFacts(
+        process=caches(host.variable),
+        desktop=caches(lambda variable: inherited(host, variable)),
+        user={variable: host.registry_value(USER_ENVIRONMENT, variable) for variable in defaults},
+        long_paths=host.registry_value(FILE_SYSTEM_KEY, LONG_PATHS_VALUE),
+        drive=host.variable("SystemDrive") or "C:",
+    )
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """A folder into which much is written; `use` is what for."""
+
+    use: str
+    volume: Reading[Volume]
+    path: str
+
+
+def _stores(host: Host) -> tuple[StoreFacts, ...]:
+    """Of packages, temporary files, downloads and models."""
+    windows = host.identity.os == "windows"
+    home = host.identity.home
+    caches = host.variable("LOCALAPPDATA" if windows else "XDG_CACHE_HOME")
+    if not caches:
+        caches = join(host, home, "AppData", "Local") if windows else join(host, home, ".cache")
+    models = join(host, host.variable("XDG_CACHE_HOME") or join(host, home, ".cache"), "huggingface")
+    pip = ("pip", "Cache") if windows else ("pip",)
+    uv = ("uv", "cache") if windows else ("uv",)
+    folders = {
+        "packages": host.identity.site_packages,
+        "temporary files": host.variable("TEMP" if windows else "TMPDIR") or ("" if windows else "/tmp"),
+        "pip's cache": host.variable("PIP_CACHE_DIR") or join(host, caches, *pip),
+        "uv's cache": host.variable("UV_CACHE_DIR") or join(host, caches, *uv),
+        "models": host.variable("HF_HUB_CACHE") or host.variable("HF_HOME") or models,
+    }
+    return tuple(StoreFacts(use, host.volume(path), path) for use, path in folders.items() if path)
+
+
+ENVIRONMENT = Probe("environment-place", _environment)
+CACHES = Probe("caches", _caches)
+STORES = Probe("stores", _stores)
