@@ -149,6 +149,17 @@ def torch_longest_path(torch: Version) -> int | None:
     return release["longest_path"] if release else None
 
 
+def best_covered_first(tags: Iterable[str]) -> tuple[str, ...]:
+    """CUDA tags in the order in which other packages cover them; those of which nothing is said, newest first."""
+    preferred = table()["torch"]["preferred_cuda"]
+    unknown = len(preferred)
+
+    def place(tag: str) -> tuple[int, int]:
+        return (preferred.index(tag) if tag in preferred else unknown), -int(tag[2:])
+
+    return tuple(sorted(tags, key=place))
+
+
 def recommended_cuda_tag(
     driver: str, capabilities: Iterable[ComputeCapability], platform: str = "windows"
 ) -> str | None:
@@ -212,6 +223,27 @@ def xformers_windows_cuda(xformers: Version) -> str | None:
     """The CUDA tag of the Windows wheel that a plain `pip install` of this release takes."""
     row = table()["xformers"]["releases"].get(xformers.public)
     return row.get("windows_built_with") if row else None
+
+
+def xformers_accepting(torch: Version, platform: str) -> tuple[str, ...]:
+    """The releases with compiled kernels for a platform that accept this torch, newest first."""
+    facts = table()["xformers"]
+    missing = SpecifierSet(facts["without_windows_wheel"] if platform == "windows" else "<0")
+    fitting = (
+        version
+        for version, row in facts["releases"].items()
+        if torch.base_version in SpecifierSet(row["torch"])
+        and not missing.contains(version, prereleases=True)
+    )
+    return tuple(sorted(fitting, key=Version, reverse=True))
+
+
+def xformers_index_tags(xformers: Version) -> tuple[str, ...]:
+    """The CUDA tags below which PyTorch's own index has this release: ("cu126", "cu128")."""
+    for row in table()["xformers"]["index_builds"]:
+        if SpecifierSet(row["versions"]).contains(xformers, prereleases=True):
+            return tuple(row["cuda"].split())
+    return ()
 
 
 def xformers_fault(

@@ -1,0 +1,58 @@
+"""The machine that a wheel is looked for: its Python, its torch, its GPUs and their driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from wheels.compatibility import ComputeCapability, cuda_of_tag, minor
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """An installed torch, or one that is to be. `cuda_tag` is None in a build for the processor."""
+
+    version: Version
+    cuda_tag: str | None  # "cu130"
+
+    @property
+    def minor(self) -> str:
+        """ "2.13"."""
+        return minor(self.version)
+
+    @property
+    def cuda(self) -> tuple[int, int] | None:
+        """(13, 0)."""
+        return cuda_of_tag(self.cuda_tag) if self.cuda_tag else None
+
+    def __str__(self) -> str:
+        return f"torch {self.version.base_version} for {self.cuda_tag or 'the CPU'}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides which wheels fit. None: nobody knows; then it excludes nothing."""
+
+    python: str  # "3.12"
+    platform: str  # "win_amd64", "linux_x86_64", "linux_aarch64"
+    free_threaded: bool = False
+    glibc: tuple[int, int] | None = None
+    torch: TorchBuild | None = None
+    compute_capabilities: tuple[ComputeCapability, ...] = ()
+    driver: str | None = None
+
+    @property
+    def system(self) -> str:
+        """As `wheels.compatibility` spells it: "windows" or "linux"."""
+        return "windows" if self.platform.startswith("win") else "linux"
+
+    @property
+    def python_tag(self) -> str:
+        """ "cp312"."""
+        return "cp" + self.python.replace(".", "")
+
+    @property
+    def abi_tag(self) -> str:
+        """ "cp312", "cp313t"."""
+        return self.python_tag + "t" * self.free_threaded
