@@ -44,7 +44,8 @@ def is_secret(name: str) -> bool:
 def disguise(name: str, word: str) -> str:
     """`word` over and over, in the shape of `name`: for "user", "Zoë B" becomes "usü e"."""
     letters = cycle(word)
-    return "".join("ü" if not c.isascii() else next(letters) if c.isalnum() else c for c in name)
+    shape = as_unicode(name)
+    return "".join("ü" if not c.isascii() else next(letters) if c.isalnum() else c for c in shape)
 
 
 def _spellings(name: str, word: str) -> Iterator[tuple[str, str]]:
@@ -88,12 +89,13 @@ class Redactor:
 
     def text(self, value: str) -> str:
         """Any text with paths in it: names are found where they are a whole part of a path."""
+        value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)
         value = CREDENTIALS.sub("", value)
         if self._disguises:
             value = self._part_of_a_path.sub(lambda match: self._disguises[match[0].casefold()], value)
-        return as_unicode(value)
+        return value
 
     def path(self, value: str) -> str:
         """A path, or several in a row. What lies directly below the folder of all users is a user's name."""
@@ -121,7 +123,7 @@ class Redactor:
             spelling.casefold(): hidden
             for name, word in named
             if name and name.casefold() not in NOT_REDACTED
-            for spelling, hidden in _spellings(name, word)
+            for spelling, hidden in _spellings(as_unicode(name), word)
         }
 
     @cached_property

@@ -22,31 +22,31 @@ def read_programs_using(folder: str) -> Reading[tuple[RunningProgram, ...]]:
     What other users run can be seen by an administrator alone, and is left out.
     """
     deadline = time.monotonic() + in_time(PATIENCE)
+    family = _family()
     found = []
-    for process in _other_pythons():
+    for process in psutil.process_iter():
         if time.monotonic() > deadline:
             return Unreadable("there was no time to look at every program")
         try:
-            if any(_is_below(path, folder) for path in _loaded(process.pid)):
+            if process.pid not in family and _is_python_with(process, folder):
                 found.append(RunningProgram(pid=process.pid, name=as_unicode(process.name())))
         except (psutil.Error, OSError):  # it ended, or is another user's
             continue
     return Found(tuple(found))
 
 
-def _other_pythons() -> Iterator[psutil.Process]:
+def _family() -> set[int]:
     ours = psutil.Process()
     try:
-        family = {ours.pid, *(p.pid for p in (*ours.parents(), *ours.children(recursive=True)))}
+        return {ours.pid, *(p.pid for p in (*ours.parents(), *ours.children(recursive=True)))}
     except (psutil.Error, OSError):
-        family = {ours.pid}
-    for process in psutil.process_iter(["name"]):
-        if process.pid not in family and "python" in (process.info["name"] or "").casefold():
-            yield process
+        return {ours.pid}
 
 
-def _is_below(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)
+def _is_python_with(process: psutil.Process, folder: str) -> bool:
+    return "python" in process.name().casefold() and any(
+        Path(path).is_relative_to(folder) for path in _loaded(process.pid)
+    )
 
 
 if sys.platform == "linux":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from typing import Any
 
 from doctor.host.base import RegistryType, RegistryValue
-from doctor.host.readings import Absent, Found, Reading, Unreadable
+from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
 assert sys.platform == "win32"
 
 import winreg  # noqa: E402
+from ctypes import wintypes  # noqa: E402
 
 ROOTS = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}
 READ = winreg.KEY_READ | winreg.KEY_WOW64_64KEY
@@ -25,6 +27,8 @@ TYPES: dict[RegistryType, int] = {
     "REG_QWORD": winreg.REG_QWORD,
 }
 NAMES = {number: name for name, number in TYPES.items()}
+BYTES: dict[RegistryType, int] = {"REG_DWORD": 4, "REG_QWORD": 8}
+TEXTS = ("REG_SZ", "REG_EXPAND_SZ", "REG_MULTI_SZ")
 
 
 def _parts(key: str) -> tuple[int, str]:
@@ -38,14 +42,18 @@ def read_value(key: str, name: str) -> Reading[RegistryValue]:
     try:
         with winreg.OpenKeyEx(root, path, 0, READ) as handle:
             data, number = winreg.QueryValueEx(handle, name)
+            size = _size(handle, name)
     except FileNotFoundError:
         return Absent()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Unreadable.because(error)
     if number not in NAMES:
         return Unreadable(f"its registry type {number} is none that a setting has")
+    kind = NAMES[number]
+    if size != BYTES.get(kind, size) or (kind in TEXTS and size % 2):
+        return Unreadable(f"{size} bytes are no {kind}")  # of which winreg makes some value all the same
     try:
-        return Found(RegistryValue(type=NAMES[number], value=_from_windows(data)))
+        return Found(RegistryValue(type=kind, value=_from_windows(data)))
     except ValueError:
         return Unreadable("its text is not valid Unicode")
 
@@ -56,10 +64,10 @@ def read_subkeys(key: str) -> Reading[tuple[str, ...]]:
     try:
         with winreg.OpenKeyEx(root, path, 0, READ) as handle:
             count, _, _ = winreg.QueryInfoKey(handle)
-            return Found(tuple(winreg.EnumKey(handle, index) for index in range(count)))
+            return Found(tuple(as_unicode(winreg.EnumKey(handle, index)) for index in range(count)))
     except FileNotFoundError:
         return Absent()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Unreadable.because(error)
 
 
@@ -72,6 +80,14 @@ def write_value(key: str, name: str, value: RegistryValue | None) -> None:
     else:
         with winreg.CreateKeyEx(root, path, 0, WRITE) as handle:
             winreg.SetValueEx(handle, name, 0, TYPES[value.type], _to_windows(value))
+
+
+def _size(handle: winreg.HKEYType, name: str) -> int:
+    """How many bytes a value has, which `winreg` does not tell."""
+    size = wintypes.DWORD()
+    query = ctypes.WinDLL("advapi32").RegQueryValueExW
+    query(wintypes.HKEY(int(handle)), wintypes.LPCWSTR(name), None, None, None, ctypes.byref(size))
+    return size.value
 
 
 def _from_windows(data: Any) -> int | str | tuple[str, ...]:

@@ -15,8 +15,15 @@ Kind = Literal["fixed", "removable", "network", "memory", "unknown"]
 def read_volume(path: str) -> Reading[Volume]:
     """The volume of a path, or of its nearest parent that exists. Absent: there is no such drive. Raises OSError."""
     folders = (Path(path), *Path(path).parents)
-    there = next((folder for folder in folders if folder.exists()), None)
+    there = next((folder for folder in folders if _is_there(folder)), None)
     return Absent() if there is None else Found(_volume(there))
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except PermissionError:  # what holds it may be seen
+        return False
 
 
 if sys.platform == "win32":

@@ -68,28 +68,33 @@ def test_its_own_children_do_not_count(host: Host, tmp_path: Path, held: Callabl
     assert host.programs_using(str(tmp_path / "lib ż")) == Found(())
 
 
-def test_a_program_that_ends_meanwhile_is_passed_over(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(pid: int) -> list[str]:
-        raise psutil.NoSuchProcess(pid)
+def of_nobody() -> set[int]:
+    return set()
 
-    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
-    monkeypatch.setattr(processes, "_loaded", gone)
-    assert host.programs_using(str(tmp_path)) == Found(())
+
+def test_this_python_is_seen_as_anybody_else_s(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded into this very program, looked at as another's."""
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
+    monkeypatch.setattr(processes, "_family", of_nobody)
+    expected = RunningProgram(pid=os.getpid(), name=psutil.Process().name())
+    assert host.programs_using(sys.base_prefix) == Found((expected,))
+
+
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess(1), psutil.AccessDenied(1), OSError(87, "no")])
+def test_a_program_that_cannot_be_looked_at_is_passed_over(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It ended meanwhile, or it is another user's."""
+
+    def refuse(pid: int) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
+    monkeypatch.setattr(processes, "_family", of_nobody)
+    monkeypatch.setattr(processes, "_loaded", refuse)
+    assert host.programs_using(sys.base_prefix) == Found(())
 
 
 def test_it_stops_when_its_time_is_over(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
     monkeypatch.setattr(processes, "PATIENCE", -1.0)
     assert isinstance(host.programs_using(str(tmp_path)), Unreadable)
-
-
-def test_this_python_is_seen_as_anybody_else_s(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is mapped into this very process, looked at as another's."""
-    monkeypatch.setattr(processes, "_other_pythons", lambda: iter([psutil.Process()]))
-    reading = host.programs_using(str(Path(sys.base_prefix)))
-    expected = RunningProgram(pid=os.getpid(), name=psutil.Process().name())
-    assert reading == Found((expected,))

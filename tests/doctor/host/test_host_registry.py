@@ -41,6 +41,7 @@ class FakeWinreg(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__("winreg")
+        self.sizes: dict[str, int] = {}  # of values whose data has not the length that its type has
         self.keys: dict[tuple[int, str], FakeKey] = {
             (1, "software"): FakeKey(),
             (2, "system"): FakeKey(Value=(1, 4), Odd=("x", 6)),
@@ -67,6 +68,10 @@ class FakeWinreg(types.ModuleType):
         wanted = {4: int, 11: int, 7: list, 3: bytes, 0: bytes}.get(number, str)
         assert isinstance(data, wanted)
         key[name] = (data, number)
+
+    def size(self, key: FakeKey, name: str) -> int:
+        """RegQueryValueExW's, not winreg's."""
+        return self.sizes.get(name, {4: 4, 11: 8}.get(key[name][1], 0))
 
     def DeleteValue(self, key: FakeKey, name: str) -> None:  # noqa: N802
         self.QueryValueEx(key, name)
@@ -97,6 +102,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, winreg: FakeWinreg) -> Iterator[ty
     with monkeypatch.context() as pretended:
         pretended.setattr(sys, "platform", "win32")
         module = importlib.import_module("doctor.host.registry")
+    monkeypatch.setattr(module, "_size", winreg.size)
     yield module
     sys.modules.pop("doctor.host.registry")
 
@@ -145,6 +151,23 @@ def test_text_that_is_no_unicode_is_unreadable(registry: Any, winreg: FakeWinreg
     for name in ("Text", "Texts"):
         reading = registry.read_value(r"HKCU\Software", name)
         assert reading == Unreadable("its text is not valid Unicode")
+
+
+@pytest.mark.parametrize(("number", "size"), [(4, 3), (4, 0), (4, 8), (11, 4), (1, 5), (2, 1), (7, 7)])
+def test_data_of_a_wrong_length_is_unreadable(
+    registry: Any, winreg: FakeWinreg, number: int, size: int
+) -> None:
+    """winreg makes a number of three bytes and whatever lies behind them in memory."""
+    data = {4: 1, 11: 1, 7: ["a"]}.get(number, "a")
+    winreg.keys[1, "software"]["Damaged"] = (data, number)
+    winreg.sizes["Damaged"] = size
+    reading = registry.read_value(r"HKCU\Software", "Damaged")
+    assert isinstance(reading, Unreadable) and reading.reason.startswith(f"{size} bytes are no REG_")
+
+
+def test_a_subkey_s_name_may_be_no_unicode(registry: Any, winreg: FakeWinreg) -> None:
+    winreg.keys[1, "software\\odd \ud800"] = FakeKey()
+    assert registry.read_subkeys(r"HKCU\Software") == Found(("odd \\ud800",))
 
 
 def test_binary_data_may_be_empty(registry: Any, winreg: FakeWinreg) -> None:
