@@ -1,0 +1,92 @@
+"""Do packages of another Python come into this one?"""
+
+from __future__ import annotations
+
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+
+from doctor.check import Check
+from doctor.checks.shared import could_not_look
+from doctor.checks.system.variables import without
+from doctor.host import Found, Identity, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.python import MIXTURE, MixtureFacts
+
+VARIABLES = "https://docs.python.org/3/using/cmdline.html"
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+NAMED = 5  # packages named in one line
+
+
+def judge(mixture: MixtureFacts) -> Finding:
+    variables = {v.name: v.value for v in (mixture.home, mixture.path)} | mixture.environments
+    ok = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary="All packages are this environment's own",
+        measured=", ".join(f"{name} is {value or 'not set'}" for name, value in variables.items()),
+        expected="neither PYTHONHOME nor PYTHONPATH, and every package in this environment",
+        evidence=tuple(
+            Evidence(source="environment", name=name, value=value) for name, value in variables.items()
+        ),
+    )
+
+    def warning(summary: str, hint: str, fix: Fix | None = None) -> Finding:
+        found = {"status": "warning", "summary": summary, "impact": CHECK.why, "hint": hint, "fix": fix}
+        return ok.model_copy(update={**found, "links": (VARIABLES,)})
+
+    if mixture.home.value:
+        summary = f"PYTHONHOME makes every Python look for its library in {mixture.home.value}"
+        return warning(summary, *without(mixture.home))
+    if isinstance(mixture.locations, Unreadable):
+        return could_not_look(CHECK.id, "the installed packages", mixture.locations.reason)
+    locations = mixture.locations.value if isinstance(mixture.locations, Found) else {}
+    path, identity = mixture.path.value or "", mixture.identity
+    folders = [folder for folder in path.split(";" if identity.os == "windows" else ":") if folder]
+    brought = [n for n, place in locations.items() if any(_is_below(place, f, identity) for f in folders)]
+    if brought:
+        return warning(f"PYTHONPATH brings in {_several(brought)} from {path}", *without(mixture.path))
+    foreign = {name: place for name, place in locations.items() if _is_foreign(place, identity)}
+    if foreign:
+        return warning(
+            f"From outside of this environment, {next(iter(foreign.values()))}: {_several(list(foreign))}",
+            "Keep the user's packages out with the variable PYTHONNOUSERSITE=1, and install here what is then missing.",
+        )
+    note = None
+    if path:
+        note = f"PYTHONPATH is set, and brings in no installed package: {path}"
+    elif all(mixture.environments.values()):
+        note = "A conda environment is active beneath this virtual environment: conda deactivate takes its programs off PATH"
+    return ok.model_copy(update={"status": "info", "summary": note}) if note else ok
+
+
+def _path(text: str, identity: Identity) -> PurePath:
+    return PureWindowsPath(text) if identity.os == "windows" else PurePosixPath(text)
+
+
+def _is_below(place: str, folder: str, identity: Identity) -> bool:
+    return _path(place, identity).is_relative_to(_path(folder, identity))
+
+
+def _is_foreign(place: str, identity: Identity) -> bool:
+    """Is it a folder of packages, and of neither this environment nor the Python that it was made with?
+
+    Without an environment, a user's own packages are where they belong.
+    """
+    if identity.prefix == identity.base_prefix or _path(place, identity).name not in PACKAGE_FOLDERS:
+        return False
+    return not any(_is_below(place, own, identity) for own in (identity.prefix, identity.base_prefix))
+
+
+def _several(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more packages" if more > 0 else "")
+
+
+CHECK = Check(
+    id="mixed-environments",
+    group="system",
+    looks_at="PYTHONPATH, PYTHONHOME, VIRTUAL_ENV, CONDA_PREFIX, and the folder that each installed package comes from.",
+    why="A package of another Python is loaded instead of this environment's: 'DLL load failed', 'Numpy is not available', or the wrong torch.",
+    by_hand="Remove the variables PYTHONPATH and PYTHONHOME, set PYTHONNOUSERSITE=1, and open a new terminal.",
+    probes=(MIXTURE,),
+    judge=judge,
+)

@@ -1,0 +1,167 @@
+"""Where pip and uv take packages from, and pip's cache, by what their files and variables say. Neither is run."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Reading
+from doctor.probes.paths import join
+from doctor.probes.variables import Variable, read_variable
+
+INDEX_VARIABLES = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_INDEX",
+    "UV_EXTRA_INDEX_URL",
+)
+COMMANDS = ("install", "global")  # of pip's sections, the one that wins first
+
+
+@dataclass(frozen=True)
+class PipFile:
+    """One of pip's configuration files.
+
+    `level` is pip's word for it, empty for the one that PIP_CONFIG_FILE names; `settings`: "install.index-url" → value;
+    `fault`: why pip cannot read it.
+    """
+
+    path: str
+    level: str
+    settings: Reading[dict[str, str]]
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """What decides about indexes.
+
+    Attributes:
+        files: pip's, the weakest first.
+        switches: PIP_NO_INDEX and PIP_REQUIRE_VIRTUALENV.
+        variables: those that name indexes, where they are set.
+        uv_files: the addresses in uv's configuration files, by path.
+        pip_index: the index that the installed pip takes where nobody names one.
+    """
+
+    files: tuple[PipFile, ...]
+    switches: dict[str, str | None]
+    variables: tuple[Variable, ...]
+    uv_files: dict[str, Reading[tuple[str, ...]]]
+    pip_index: Reading[str]
+
+    def setting(self, name: str) -> str | None:
+        """What pip install goes by, from its files alone: "index-url"."""
+        for file in reversed(self.files):
+            known = file.settings.value if isinstance(file.settings, Found) else {}
+            for command in COMMANDS:
+                if value := known.get(f"{command}.{name}"):
+                    return value
+        return None
+
+
+def parse_pip_file(content: bytes) -> dict[str, str]:
+    """pip.ini. Raises configparser.Error where pip would refuse it."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(content.decode("utf-8-sig", errors="replace"))
+    return {
+        f"{section}.{name.replace('_', '-')}": value
+        for section in parser.sections()
+        for name, value in parser.items(section)
+    }
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """The addresses in a uv.toml."""
+    return tuple(re.findall(r"[\"'](https?://[^\"'\s]+)[\"']", text))
+
+
+def parse_default_index(text: str) -> str | None:
+    """The index in pip's own source, pip/_internal/models/index.py."""
+    match = re.search(r"^PyPI\s*=\s*PackageIndex\(\s*[\"'](https://[^\"']+)", text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def _user_folder(host: Host, program: str) -> str:
+    """Where a program keeps the user's settings."""
+    home = host.identity.home
+    if host.identity.os == "windows":
+        return join(host, host.variable("APPDATA") or join(host, home, "AppData", "Roaming"), program)
+    return join(host, host.variable("XDG_CONFIG_HOME") or join(host, home, ".config"), program)
+
+
+def _machine_folder(host: Host, program: str) -> str:
+    if host.identity.os == "windows":
+        return join(host, host.variable("ProgramData") or "C:\\ProgramData", program)
+    return join(host, "/etc", program) if program == "uv" else "/etc"
+
+
+def _pip_paths(host: Host) -> tuple[tuple[str, str], ...]:
+    """Each file with its level, the weakest first."""
+    windows = host.identity.os == "windows"
+    name = "pip.ini" if windows else "pip.conf"
+    named = host.variable("PIP_CONFIG_FILE")
+    return (
+        *(() if windows else (("/etc/xdg/pip/pip.conf", "global"),)),
+        (join(host, _machine_folder(host, "pip"), name), "global"),
+        (join(host, host.identity.home, "pip" if windows else ".pip", name), "user"),
+        (join(host, _user_folder(host, "pip"), name), "user"),
+        (join(host, host.identity.prefix, name), "site"),
+        *(((named, ""),) if named else ()),
+    )
+
+
+def _pip_file(host: Host, path: str, level: str) -> PipFile:
+    content = host.read_file(path)
+    if not isinstance(content, Found):
+        return PipFile(path, level, content)
+    try:
+        return PipFile(path, level, Found(parse_pip_file(content.value)))
+    except configparser.Error as error:  # its own words quote the line, and a password may be in it
+        line = getattr(error, "lineno", None)
+        fault = type(error).__name__ + (f" in line {line}" if line else "")
+        return PipFile(path, level, Found({}), fault)
+
+
+def pip_files(host: Host) -> tuple[PipFile, ...]:
+    """pip's configuration files, the weakest first; PIP_CONFIG_FILE = the null device switches all off."""
+    if host.variable("PIP_CONFIG_FILE") in ("nul", "/dev/null"):
+        return ()
+    return tuple(_pip_file(host, path, level) for path, level in _pip_paths(host))
+
+
+def _uv_file(host: Host, path: str) -> Reading[tuple[str, ...]]:
+    content = host.read_file(path)
+    if not isinstance(content, Found):
+        return content
+    return Found(parse_addresses(content.value.decode("utf-8", errors="replace")))
+
+
+def _pip_index(host: Host) -> Reading[str]:
+    pip = host.distribution("pip")
+    if not isinstance(pip, Found):
+        return pip
+    source = host.read_file(join(host, pip.value.location, "pip", "_internal", "models", "index.py"))
+    if not isinstance(source, Found):
+        return source
+    found = parse_default_index(source.value.decode("utf-8", errors="replace"))
+    return Found(found) if found else Absent()
+
+
+def index_facts(host: Host) -> IndexFacts:
+    variables = (read_variable(host, name) for name in INDEX_VARIABLES)
+    uv_paths = (join(host, folder(host, "uv"), "uv.toml") for folder in (_machine_folder, _user_folder))
+    return IndexFacts(
+        files=pip_files(host),
+        switches={name: host.variable(name) for name in ("PIP_NO_INDEX", "PIP_REQUIRE_VIRTUALENV")},
+        variables=tuple(variable for variable in variables if variable.value),
+        uv_files={path: _uv_file(host, path) for path in uv_paths},
+        pip_index=_pip_index(host),
+    )
+
+
+INDEX = Probe("package-index", index_facts)

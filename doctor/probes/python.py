@@ -1,0 +1,192 @@
+"""This Python: who made it, the environment it runs in, what compilers need of it, what `python` means on PATH."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Identity, Reading
+from doctor.probes.paths import join
+from doctor.probes.variables import Variable, read_variable
+
+STORE_PACKAGE = "PythonSoftwareFoundation.Python."
+
+
+@dataclass(frozen=True)
+class PythonFacts:
+    """Who made this Python.
+
+    Attributes:
+        base_names: names in the folder of the installation, which is not that of a virtual environment.
+        externally_managed: the file by which a system tells pip to keep its hands off (PEP 668).
+    """
+
+    identity: Identity
+    base_names: Reading[tuple[str, ...]]
+    externally_managed: Reading[bytes]
+
+    @property
+    def in_virtual_environment(self) -> bool:
+        return self.identity.prefix != self.identity.base_prefix
+
+    @property
+    def is_from_store(self) -> bool:
+        """Is it the package of the Microsoft Store? Its folders tell, and Windows lets nobody list them."""
+        paths = (self.identity.base_prefix, self.identity.executable)
+        return any(STORE_PACKAGE in path or "\\WindowsApps\\" in path for path in paths)
+
+
+def _library(host: Host, prefix: str) -> str:
+    """The folder of the standard library."""
+    if host.identity.os == "windows":
+        return join(host, prefix, "Lib")
+    return join(host, prefix, "lib", f"python{_minor(host)}{_abi(host)}")
+
+
+def _minor(host: Host) -> str:
+    return ".".join(host.identity.python.split(".")[:2])
+
+
+def _abi(host: Host) -> str:
+    return "t" if host.identity.python_free_threaded else ""
+
+
+def _python(host: Host) -> PythonFacts:
+    base = host.identity.base_prefix
+    return PythonFacts(
+        identity=host.identity,
+        base_names=host.list_directory(base),
+        externally_managed=host.read_file(join(host, _library(host, base), "EXTERNALLY-MANAGED")),
+    )
+
+
+def _file(host: Host, folder: str, name: str) -> Reading[str]:
+    """The file's path, looked up in the listing of its folder: nothing is opened."""
+    names = host.list_directory(folder)
+    if not isinstance(names, Found):
+        return names
+    known = names.value
+    if host.identity.os == "windows":
+        name, known = name.lower(), tuple(map(str.lower, known))
+    return Found(join(host, folder, name)) if name in known else Absent()
+
+
+def _headers(host: Host) -> dict[str, Reading[str]]:
+    """What a C compiler needs of this Python, by path: Python.h and, on Windows, the import library."""
+    base, minor, abi = host.identity.base_prefix, _minor(host), _abi(host)
+    if host.identity.os == "windows":
+        library = f"python{minor.replace('.', '')}{abi}.lib"
+        wanted = {join(host, base, "Include"): "Python.h", join(host, base, "libs"): library}
+    else:
+        wanted = {join(host, base, "include", f"python{minor}{abi}"): "Python.h"}
+    return {join(host, folder, name): _file(host, folder, name) for folder, name in wanted.items()}
+
+
+@dataclass(frozen=True)
+class VirtualEnvironmentFacts:
+    """What a virtual environment says of itself; all Absent where this Python runs in none.
+
+    Attributes:
+        settings: pyvenv.cfg.
+        home: names in the folder of the Python that it was made with.
+        made_as: the path that its activation script knows; Absent: no script, or one that finds its own way.
+        made_there: names in that folder.
+    """
+
+    python: PythonFacts
+    settings: Reading[dict[str, str]]
+    home: Reading[tuple[str, ...]]
+    made_as: Reading[str]
+    made_there: Reading[tuple[str, ...]]
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """pyvenv.cfg: a line each, `key = value`."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def parse_activation(text: str) -> str | None:
+    """The path in an activation script of venv, virtualenv or uv; None where it computes the path when it runs."""
+    assigned = re.findall(r"\bVIRTUAL_ENV=[\"']?([^\"'\r\n]+)", text)
+    looped = re.findall(r"\bin \(\"([^\"\r\n]+)\"\) do", text)
+    plain = (path.strip() for path in (*assigned, *looped) if not re.search(r"[$%`]", path))
+    return next((path for path in plain if re.match(r"/|[A-Za-z]:[\\/]", path)), None)
+
+
+def _text(reading: Reading[bytes]) -> Reading[str]:
+    return Found(reading.value.decode("utf-8", errors="replace")) if isinstance(reading, Found) else reading
+
+
+def _virtual_environment(host: Host) -> VirtualEnvironmentFacts:
+    python = _python(host)
+    prefix = host.identity.prefix
+    if not python.in_virtual_environment:
+        return VirtualEnvironmentFacts(python, Absent(), Absent(), Absent(), Absent())
+    content = _text(host.read_file(join(host, prefix, "pyvenv.cfg")))
+    settings = Found(parse_settings(content.value)) if isinstance(content, Found) else content
+    home: Reading[tuple[str, ...]] = Absent()
+    if isinstance(settings, Found):
+        home = host.list_directory(settings.value.get("home", ""))
+    script = ("Scripts", "activate.bat") if host.identity.os == "windows" else ("bin", "activate")
+    made_as: Reading[str] = _text(host.read_file(join(host, prefix, *script)))
+    if isinstance(made_as, Found):
+        path = parse_activation(made_as.value)
+        made_as = Found(path) if path else Absent()
+    made_there = host.list_directory(made_as.value) if isinstance(made_as, Found) else Absent()
+    return VirtualEnvironmentFacts(python, settings, home, made_as, made_there)
+
+
+@dataclass(frozen=True)
+class AliasFacts:
+    """What `python` means in a terminal. Windows keeps its aliases in a folder of its own, at the end of PATH."""
+
+    program: Reading[str]
+    alias_folder: str
+    aliases: Reading[tuple[str, ...]]  # names in that folder; a Python from the Store has a folder there
+
+
+def _alias(host: Host) -> AliasFacts:
+    local = host.variable("LOCALAPPDATA") or join(host, host.identity.home, "AppData", "Local")
+    folder = join(host, local, "Microsoft", "WindowsApps")
+    return AliasFacts(host.find_program("python"), folder, host.list_directory(folder))
+
+
+@dataclass(frozen=True)
+class MixtureFacts:
+    """What could bring packages of another Python into this one.
+
+    Attributes:
+        environments: the folders that VIRTUAL_ENV and CONDA_PREFIX name.
+        locations: the folder of every installed distribution's metadata, by its name.
+    """
+
+    identity: Identity
+    home: Variable  # PYTHONHOME
+    path: Variable  # PYTHONPATH
+    environments: dict[str, str | None]
+    locations: Reading[dict[str, str]]
+
+
+def _mixture(host: Host) -> MixtureFacts:
+    installed = host.distributions()
+    locations: Reading[dict[str, str]]
+    if isinstance(installed, Found):
+        locations = Found({distribution.name: distribution.location for distribution in installed.value})
+    else:
+        locations = installed
+    return MixtureFacts(
+        identity=host.identity,
+        home=read_variable(host, "PYTHONHOME"),
+        path=read_variable(host, "PYTHONPATH"),
+        environments={name: host.variable(name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX")},
+        locations=locations,
+    )
+
+
+PYTHON = Probe("python", _python)
+HEADERS = Probe("python-headers", _headers)
+VIRTUAL_ENVIRONMENT = Probe("virtual-environment", _virtual_environment)
+ALIAS = Probe("python-alias", _alias)
+MIXTURE = Probe("mixture", _mixture)
