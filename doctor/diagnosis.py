@@ -77,7 +77,7 @@ def diagnose(
 
     Ctrl-C ends it, not the program: what had no answer by then is `unknown`.
     """
-    everything = _with_causes(checks)
+    everything = with_causes(checks)
     left_out = {
         check.id: reason for check in everything if (reason := _why_not(check, host.identity.os, offline))
     }
@@ -98,7 +98,7 @@ def diagnose(
     )
 
 
-def _with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
+def with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
     """The checks, and before each one those whose failure would explain its own."""
     ordered: dict[str, Check] = {}
 

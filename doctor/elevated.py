@@ -23,7 +23,7 @@ def apply_elevated(
     host: Host, checks: Sequence[Check], fixes: Collection[str], plan_hash: str, answer: Path
 ) -> None:
     """Apply the steps of `fixes` that need an administrator. Raises FileExistsError where `answer` exists."""
-    plan = make_plan(diagnose(host, checks).findings, only=[check.id for check in checks])
+    plan = make_plan(diagnose(host, checks).findings, named=[check.id for check in checks])
     steps = [step for step in plan.steps if step.fix in fixes and step.action.needs_elevation]
     _answer(host, steps, plan_hash, answer, lambda journal: apply_steps(steps, host, journal))
 

@@ -1,8 +1,9 @@
-"""Look at a machine: diagnose it, keep what its attention backends proved, and report."""
+"""Look at a machine: diagnose it, keep what its attention backends proved, report, and keep the report."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,9 +12,13 @@ from doctor import capability
 from doctor.assembly import assemble, has_proofs
 from doctor.check import Check
 from doctor.diagnosis import Progress, diagnose
+from doctor.history import keep, runs_with_changes
 from doctor.host import Host
+from doctor.journal import ACTIONS, Journal
 from doctor.models import Finding, Report
+from doctor.reminders import remind
 from doctor.report.build import make_report
+from doctor.state import is_being_changed, runs_folder
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,22 @@ class Subject:
 
 @dataclass(frozen=True)
 class Examination:
-    """The report, and why the capability file could not be written: a sentence, None if all went well."""
+    """The report, and the run's own folder, None where it has none.
+
+    `trouble` says why the capability file could not be written, `forgotten` why the run left no trace: sentences.
+    """
 
     report: Report
     trouble: str | None = None
     interrupted: bool = False
+    folder: Path | None = None
+    forgotten: str | None = None
 
 
 def examine(
     subject: Subject, capability_file: Path | None = None, on_progress: Progress | None = None
 ) -> Examination:
-    """Judge the machine; write its capability file if the proofs of all backends were tried and it is the live one.
+    """Judge the machine. Of the live one keep the report, and what its backends can do if all of them were tried.
 
     Args:
         subject: the machine and the checks.
@@ -67,7 +77,32 @@ def examine(
         recorded=subject.recorded,
         capability_file=str(written) if written else None,
     )
-    return Examination(report, trouble, diagnosis.interrupted)
+    if subject.recorded or diagnosis.interrupted:
+        return Examination(report, trouble, diagnosis.interrupted)
+    report = reminded(report, host)
+    try:
+        return Examination(report, trouble, folder=keep(report, host, started_at))
+    except OSError as error:
+        reason = f"Cannot keep this run in {runs_folder(host)}: {error.strerror or error}"
+        return Examination(report, trouble, forgotten=reason)
+
+
+def reminded(report: Report, host: Host) -> Report:
+    """The report with what earlier runs left to say, as far as they can be read."""
+    try:
+        runs = runs_with_changes(host)
+    except OSError:
+        return report
+    if is_being_changed(host):
+        runs = tuple(run for run in runs if run.ended)
+    if not runs:
+        return report
+    reminders = remind(runs, report.findings, host.boot_time(), host.identity.os == "windows")
+    for run in reminders.settled:
+        with suppress(OSError):  # it will be said again
+            Journal(run.folder / ACTIONS).restarted()
+    pending = report.pending_restart or reminders.pending_restart
+    return report.model_copy(update={"reminders": reminders.lines, "pending_restart": pending})
 
 
 def not_examined(subject: Subject, reason: str) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ def undo(run_folder: Path, host: Host) -> tuple[Outcome, ...]:
         steps = [entry.back for entry in theirs]
         command = ["undo-elevated", str(run_folder)]
         outcomes = (*outcomes, *in_elevated_child(command, steps, host, run_folder))
+    if undoable:
+        with suppress(OSError):  # a run that was interrupted will be called so again
+            Journal(run_folder / ACTIONS).ended()
     return outcomes
 
 

@@ -175,30 +175,30 @@ def answer_in(path: Path) -> Answer | None:
     return None
 
 
-def has(event: str, run_folder: Path) -> bool:
-    """Does the run's own journal tell of this event? Raises OSError."""
-    return any(record.get("event") == event for record in records(run_folder / ACTIONS))
+def events(run_folder: Path) -> frozenset[str]:
+    """What the run's own journal tells of, without what it was about. Raises OSError."""
+    return frozenset(str(record.get("event")) for record in records(run_folder / ACTIONS))
 
 
 def entries(run_folder: Path) -> tuple[Entry, ...]:
     """Every step that the run began, in the order of execution, with how far each came. Raises OSError."""
     found: dict[str, Entry] = {}
     elevated_first = (*sorted(run_folder.glob(ELEVATED)), run_folder / ACTIONS)
-    events = [record for path in elevated_first for record in records(path)]
-    for record in events:
+    told = [record for path in elevated_first for record in records(path)]
+    for record in told:
         if record.get("event") == "intended":
             try:
                 begun = Entry(step=record["step"], inverse=record["inverse"])
             except (KeyError, ValidationError):
                 continue  # nothing that could be put back
             found[begun.step.id] = begun
-    for record in events:
+    for record in told:
         progress, entry = str(record.get("event")), found.get(str(record.get("step")))
         if entry and progress in RANK and RANK[progress] > RANK[entry.progress]:
-            told = {name: record[name] for name in ("after", "restart") if name in record}
+            more = {name: record[name] for name in ("after", "restart") if name in record}
             try:
                 found[entry.step.id] = Entry.model_validate(
-                    {**entry.model_dump(), **told, "progress": progress}
+                    {**entry.model_dump(), **more, "progress": progress}
                 )
             except ValidationError:
                 continue  # of another's making

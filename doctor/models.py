@@ -90,3 +90,6 @@ class Report(Frozen):
     summary: Summary
     capability_file: str | None
     pending_restart: bool = False
+    reminders: tuple[str, ...] = Field(
+        default=(), description="what earlier runs left to say: a restart that is due, an interrupted fix"
+    )

@@ -55,30 +55,27 @@ class Plan(Frozen):
             for index, action in enumerate(planned.fix.actions)
         )
 
-    @property
-    def hash(self) -> str:
-        """SHA-256 of all that would be done."""
-        return hash_of(self.steps)
 
-
-def make_plan(findings: Sequence[Finding], only: Collection[str] = (), unsafe: bool = False) -> Plan:
+def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: bool = False) -> Plan:
     """Plan the fixes of the open findings.
 
     Args:
         findings: of a diagnosis.
-        only: the checks that were named; all if none is. A named check's fix may be unsafe.
-        unsafe: take the fixes that are not safe, too.
+        named: the checks that were asked for by name: their fixes may be unsafe.
+        unsafe: take all fixes that are not safe.
     """
     fixes: dict[str, PlannedFix] = {}
     left: list[Leftover] = []
     for finding in findings:
         fix = finding.fix
-        if finding.status not in ("error", "warning", "info") or (only and finding.check not in only):
+        if finding.because_of and finding.check in named:
+            left.append(_leave(finding, f"because of {finding.because_of}"))
+        if finding.status not in ("error", "warning", "info"):
             continue
         if fix is None or fix.applicability == "manual" or not fix.actions:
             if finding.status != "info":
                 left.append(_leave(finding, "by hand"))
-        elif fix.applicability == "unsafe" and not (unsafe or only):
+        elif fix.applicability == "unsafe" and not (unsafe or finding.check in named):
             left.append(_leave(finding, f"not safe in every case: aios doctor fix {finding.check}"))
         else:
             same = fixes.get(fix.id, PlannedFix(checks=(), fix=fix))

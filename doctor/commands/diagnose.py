@@ -69,9 +69,7 @@ def doctor(
     with output.with_a_report_at_the_end(subject):
         examination = examined(subject, capability_file, output)
         if fix:
-            status = fix_findings(
-                subject, examination.report, output, yes=yes, dry_run=dry_run, strict=strict
-            )
+            status = fix_findings(subject, examination, output, yes=yes, dry_run=dry_run, strict=strict)
         else:
             output.show(examination.report)
             status = exit_status(examination.report, strict=strict)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import Annotated
 
 import typer
 
 from doctor.commands.common import Output, examined, selected, this_machine, with_trouble
-from doctor.examination import Subject
+from doctor.commands.history import named_run
+from doctor.examination import Examination, Subject, reminded
 from doctor.executor import undo as undo_run
-from doctor.fixing import carry_out, keep_report, newest_standing_run, run_names
-from doctor.models import Report
+from doctor.fixing import carry_out
+from doctor.history import keep_report, newest_standing_run
+from doctor.host.lock import HeldError
 from doctor.plan import Plan, make_plan
 from doctor.report.build import FINDINGS, FIX_FAILED, after_fix, exit_status
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer
-from doctor.state import runs_folder
+from doctor.state import changing_alone, runs_folder
+
+OCCUPIED = "another aios doctor ({}) is changing this machine; wait for its end, then run this again"
 
 
 def fix(
@@ -34,7 +37,7 @@ def fix(
     examination = examined(subject)
     named = [check.id for check in subject.checks] if checks else []
     status = fix_findings(
-        subject, examination.report, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run
+        subject, examination, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run
     )
     raise typer.Exit(with_trouble(status, examination))
 
@@ -49,15 +52,16 @@ def undo(
     host, printer = this_machine(), Printer(sys.stdout)
     runs = runs_folder(host)
     try:
-        if run is not None and run not in run_names(host):
-            known = ", ".join(run_names(host)[:5]) or "none"
-            raise typer.BadParameter(f"there is no run '{run}' in {runs}; the newest are: {known}")
-        folder = newest_standing_run(host) if run is None else runs / run
+        folder = newest_standing_run(host) if run is None else named_run(host, run)
         if folder is None:
             printer.line("There is nothing to undo.")
             return
         printer.line(f"Undoing {folder.name}:")
-        outcomes = undo_run(folder, host)
+        with changing_alone(host):
+            outcomes = undo_run(folder, host)
+    except HeldError as error:
+        printer.line(f"Nothing was undone: {OCCUPIED.format(error)}")
+        raise typer.Exit(FIX_FAILED) from error
     except OSError as error:
         printer.line(f"Cannot read in {runs} what was changed: {error}")
         raise typer.Exit(FIX_FAILED) from error
@@ -70,7 +74,7 @@ def undo(
 
 def fix_findings(
     subject: Subject,
-    report: Report,
+    examination: Examination,
     output: Output,
     *,
     yes: bool,
@@ -80,28 +84,33 @@ def fix_findings(
     strict: bool = False,
 ) -> int:
     """Plan, show, ask, apply, verify, report. Gives the exit status."""
-    printer = output.printer
-    plan = make_plan(report.findings, only=named, unsafe=unsafe)
+    report, printer = examination.report, output.printer
+    for reminder in report.reminders:
+        printer.line(reminder)
+    plan = make_plan(report.findings, named=named, unsafe=unsafe)
     print_plan(printer, plan, elevated=subject.host.identity.elevated)
     wanted = plan.fixes and not dry_run
     if wanted and (yes or _confirmed(printer)):
-        return _apply(plan, subject, report, output, strict)
+        return _apply(plan, subject, examination, output, strict)
     if output.format != "console":
         output.show(report)
     return FINDINGS if wanted else exit_status(report, strict=strict)
 
 
-def _apply(plan: Plan, subject: Subject, report: Report, output: Output, strict: bool) -> int:
-    printer = output.printer
+def _apply(plan: Plan, subject: Subject, examination: Examination, output: Output, strict: bool) -> int:
+    host, report, printer = subject.host, examination.report, output.printer
     try:
-        run = carry_out(plan, report.findings, subject, datetime.now(timezone.utc))
+        run = carry_out(plan, report.findings, subject, examination.folder)
+    except HeldError as error:
+        printer.line(f"Nothing was changed: {OCCUPIED.format(error)}")
+        return FIX_FAILED
     except OSError as error:
-        printer.line(f"Nothing was changed: no run can be recorded in {runs_folder(subject.host)} ({error})")
+        printer.line(f"Nothing was changed: no run can be recorded in {runs_folder(host)} ({error})")
         return FIX_FAILED
     print_outcomes(printer, run.outcomes)
-    after = after_fix(report, run.findings, run.pending_restart)
+    after = reminded(after_fix(report, run.findings, run.pending_restart), host)
     try:
-        keep_report(run, after)
+        keep_report(after, run.folder)
     except OSError as error:
         printer.line(f"The report could not be kept in {run.folder} ({error})")
     output.show(after)

@@ -62,8 +62,9 @@ def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
     return install
 
 
-def runs(host: PretendedHost) -> list[Path]:
-    return sorted(Path(str(host.variable("AIOS_HOME"))).glob("runs/*"))
+def fixes(host: PretendedHost) -> list[Path]:
+    """The folders of the runs that set out to change something."""
+    return sorted(plan.parent for plan in Path(str(host.variable("AIOS_HOME"))).glob("runs/*/plan.json"))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +103,9 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "nonsense"], "long-paths, temp-dir"),
-        (["--skip", "nonsense"], "long-paths, temp-dir"),
-        (["fix", "nonsense"], "long-paths, temp-dir"),
+        (["--only", "nonsense"], "`aios doctor list` shows all of them"),
+        (["--skip", "nonsense"], "`aios doctor list` shows all of them"),
+        (["fix", "nonsense"], "`aios doctor list` shows all of them"),
         (["--machine", "no such file.json"], "cannot be read"),
         (["--only", "temp-dir", "--skip", "temp-dir"], "leave no check"),
         (["--json", "--markdown"], "choose one"),
@@ -158,13 +159,13 @@ def test_fix_verify_repeat_and_undo(doctor_with) -> None:
     assert fixed.exit_code == 0, fixed.output
     assert host.machine.registry[FILE_SYSTEM]["LongPathsEnabled"] == ONE
     assert "2 ok" in fixed.stdout
-    (folder,) = runs(host)
+    (folder,) = fixes(host)
     assert sorted(file.name for file in folder.iterdir()) == ["actions.jsonl", "plan.json", "report.json"]
     jsonschema.validate(json.loads((folder / "report.json").read_text(encoding="utf-8")), SCHEMA)
 
     after = host.machine
     again = run("--fix", "--yes")
-    assert (again.exit_code, host.machine, len(runs(host))) == (0, after, 1)
+    assert (again.exit_code, host.machine, len(fixes(host))) == (0, after, 1)
     assert "nothing that the doctor would fix" in again.stdout
 
     undone = run("undo")
@@ -189,7 +190,7 @@ def test_what_cannot_be_read_is_unknown_and_not_fixed(doctor_with, machine) -> N
     registry = {FILE_SYSTEM: {"LongPathsEnabled": NotSeen(unreadable="access denied")}}
     host = doctor_with(LONG_PATHS, host=machine(registry=registry))
     assert run("--fix", "--yes").exit_code == 3
-    assert runs(host) == []
+    assert fixes(host) == []
 
 
 def test_a_dry_run_shows_the_actions_and_the_commands_and_changes_nothing(doctor_with) -> None:
@@ -200,7 +201,7 @@ def test_a_dry_run_shows_the_actions_and_the_commands_and_changes_nothing(doctor
     assert f"set {FILE_SYSTEM}\\LongPathsEnabled = 1 (REG_DWORD)" in result.stdout
     assert "make the folder C:\\Temp" in result.stdout
     assert "by hand: type this" in result.stdout
-    assert (host.machine, runs(host)) == (before, [])
+    assert (host.machine, fixes(host)) == (before, [])
 
 
 def test_where_no_run_can_be_recorded_nothing_is_changed(doctor_with, tmp_path) -> None:
@@ -227,7 +228,7 @@ def test_without_a_terminal_to_ask_on_nothing_is_changed(doctor_with) -> None:
     result = run("fix")
     assert result.exit_code == 1
     assert "no terminal to ask on" in result.stdout
-    assert (host.machine, runs(host)) == (before, [])
+    assert (host.machine, fixes(host)) == (before, [])
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_an_unsafe_fix_wants_its_name_or_unsafe(doctor_with) -> None:
     unsafe = state_check("risky", short_temp(), applicability="unsafe")
     host = doctor_with(unsafe)
     assert "aios doctor fix risky" in run("fix", "--yes").stdout
-    assert runs(host) == []
+    assert fixes(host) == []
     assert run("fix", "--unsafe", "--yes").exit_code == 0
     run("undo")
     assert run("fix", "risky", "--yes").exit_code == 0
@@ -324,7 +325,7 @@ def test_undo_that_is_refused_ends_with_4(doctor_with) -> None:
 def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run("fix", "--yes")
-    (folder,) = runs(host)
+    (folder,) = fixes(host)
     folder.with_name("zz desktop.ini").write_bytes(b"")
     assert run("undo").exit_code == 0
     assert "nothing to undo" in run("undo").stdout
@@ -333,7 +334,7 @@ def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
 def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run("fix", "--yes")
-    (folder,) = runs(host)
+    (folder,) = fixes(host)
     (folder / "actions.jsonl").unlink()
     (folder / "actions.jsonl").mkdir()
     result = run("undo")
@@ -344,7 +345,7 @@ def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) 
 def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "long-paths", "--yes")
-    (first,) = runs(host)
+    (first,) = fixes(host)
     first.rename(first.with_name(f"2000{first.name[4:]}"))  # so that the order does not hang on a second
     run("fix", "temp-dir", "--yes")
     run("undo")
@@ -369,16 +370,16 @@ def pretend_no_torch(host: PretendedHost, monkeypatch: pytest.MonkeyPatch) -> No
     host._machine.distributions.update({"torch": None, "flash-attn": None, "xformers": None})
 
 
-def test_a_diagnosis_writes_nothing_but_the_capability_file(doctor_with, monkeypatch) -> None:
+def test_a_diagnosis_writes_nothing_but_its_report_and_the_capability_file(doctor_with, monkeypatch) -> None:
     host = doctor_with(LONG_PATHS)
     home = Path(str(host.variable("AIOS_HOME")))
     run()
-    assert not home.exists()
+    assert [file.name for file in home.rglob("*") if file.is_file()] == ["report.json"]
 
     pretend_no_torch(host, monkeypatch)
     result = run("--only", "backend-*", "--json")
     assert Path(json.loads(result.stdout)["capability_file"]) == home / "capability.json"
-    assert [file.name for file in home.iterdir()] == ["capability.json"]
+    assert sorted(file.name for file in home.iterdir()) == ["capability.json", "runs"]
     written = json.loads((home / "capability.json").read_text(encoding="utf-8"))
     assert {backend["status"] for backend in written["backends"].values()} == {"unavailable"}
 

@@ -1,0 +1,64 @@
+"""The history of runs, and what differs between two of them, for a person at a console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctor.differences import Change, Difference
+from doctor.history import Run
+from doctor.models import Finding, Report
+from doctor.report.console import COLOURS, Part, Printer
+from doctor.report.wording import counts
+
+INDENT = "    "
+
+
+def print_run(
+    printer: Printer, run: Run, report: Report | None, *, undoable: bool, at_work: bool, restart_due: bool
+) -> None:
+    """Its name and what it was, then a line for each change with its state now."""
+    kind = _kind(run, undoable, at_work)
+    printer.line((run.folder.name, "bold"), f"  {kind:<11}  ", counts(report) if report else "no report")
+    for entry in run.entries:
+        printer.line(f"{INDENT}{printer.glyphs.arrow} {entry.step.action.describe()} ({entry.progress})")
+    if restart_due:
+        printer.line(f"{INDENT}a restart of this computer is due")
+    if undoable and not at_work:
+        printer.line(f"{INDENT}to undo it: aios doctor undo {run.folder.name}")
+
+
+def _kind(run: Run, undoable: bool, at_work: bool) -> str:
+    if not run.entries:
+        return "looked"
+    if not run.ended:
+        return "at work" if at_work else "interrupted"
+    if undoable:
+        return "fixed"
+    return "undone" if any(entry.progress in ("undone", "left") for entry in run.entries) else "failed"
+
+
+def print_difference(printer: Printer, difference: Difference, between: Sequence[Run]) -> None:
+    """The machine's facts, then the findings, then what the doctor itself changed between the two."""
+    for fact in difference.facts:
+        printer.line((fact.name, "bold"), f": {fact.before} {printer.glyphs.arrow} {fact.after}")
+    for change in difference.changes:
+        _print_change(printer, change)
+    for run in between:
+        printer.line((f"changed by {run.folder.name}:", "bold"))
+        for entry in run.entries:
+            printer.line(f"{INDENT}{printer.glyphs.arrow} {entry.step.action.describe()} ({entry.progress})")
+    if not (difference.facts or difference.changes or between):
+        printer.line("Nothing differs.")
+
+
+def _print_change(printer: Printer, change: Change) -> None:
+    named = change.after or change.before
+    assert named is not None
+    printer.line((named.check, "bold"))
+    for word, finding in (("before", change.before), ("after ", change.after)):
+        printer.line(f"{INDENT}{word}  ", *(_shown(printer, finding) if finding else ("not looked at",)))
+
+
+def _shown(printer: Printer, finding: Finding) -> tuple[Part, ...]:
+    measured = f" ({finding.measured})" if finding.measured else ""
+    return (printer.glyphs.status[finding.status], COLOURS[finding.status]), f" {finding.summary}{measured}"
