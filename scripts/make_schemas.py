@@ -13,10 +13,16 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from doctor.capability import Capability  # noqa: E402
+from doctor.failures.answer import LogExplanation  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
 
-SCHEMAS: dict[str, type[BaseModel]] = {"report": Report, "event": Event, "capability": Capability}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "report": Report,
+    "event": Event,
+    "explained-log": LogExplanation,
+    "capability": Capability,
+}
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:

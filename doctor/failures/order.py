@@ -10,7 +10,7 @@ from doctor.failures.table import FailureTable
 
 
 @dataclass(frozen=True)
-class Explained:
+class Placed:
     """A failure in its place: `depth` is how many causes stand above it."""
 
     sighting: Sighting
@@ -20,7 +20,7 @@ class Explained:
 
 def arrange(
     sightings: Sequence[Sighting], table: FailureTable, failing: Collection[str] = ()
-) -> tuple[Explained, ...]:
+) -> tuple[Placed, ...]:
     """Causes before their consequences, what is certain before what may be, what is harmless last.
 
     A failure is certain if the log shows a symptom of it alone, or if its check is among `failing`, the checks that
@@ -38,10 +38,10 @@ def arrange(
         above = (names[name] for name in table.causes(seen.failure) if name in names)
         return next((other for other in above if other in certain or seen not in certain), None)
 
-    def below(parent: Sighting | None, depth: int) -> list[Explained]:
+    def below(parent: Sighting | None, depth: int) -> list[Placed]:
         placed = []
         for seen in sorted((seen for seen in kept if cause(seen) is parent), key=rank):
-            placed += [Explained(seen, seen in certain, depth), *below(seen, depth + 1)]
+            placed += [Placed(seen, seen in certain, depth), *below(seen, depth + 1)]
         return placed
 
     return tuple(below(None, 0))

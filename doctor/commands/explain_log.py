@@ -1,0 +1,60 @@
+"""`aios doctor explain-log`: name the cause of a failed install, build or run from what it printed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from doctor.checks import CHECKS
+from doctor.commands.common import progress, this_machine
+from doctor.diagnosis import diagnose
+from doctor.failures.answer import LogExplanation, explain
+from doctor.failures.log import read
+from doctor.failures.match import Sighting, find
+from doctor.failures.table import failures
+from doctor.models import Finding
+from doctor.report.console import Printer
+from doctor.report.log import print_explained
+
+
+def explain_log(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What was printed; - reads it from a pipe.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
+) -> None:
+    """Name the cause of a failed install, build or training run: give it what was printed."""
+    log, table = read(_content(file)), failures()
+    sightings = find(log, table)
+    findings = _findings(sightings)
+    explained = explain(sightings, table, findings)
+    if json:
+        answer = LogExplanation(matches=tuple(this.match for this in explained))
+        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+        return
+    printer = Printer(sys.stdout)
+    if explained:
+        print_explained(printer, explained, findings)
+    else:
+        printer.line("This log shows none of the failures that the doctor knows.")
+        printer.line("Next, to look at this machine itself: aios doctor")
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"cannot read {file}: {error.strerror or error}. Give the file that holds what was printed, or - and a pipe."
+        ) from error
+
+
+def _findings(sightings: Sequence[Sighting]) -> dict[str, Finding]:
+    """What the checks of these failures find here, but those that go to the network."""
+    named = {seen.failure.check for seen in sightings}
+    with progress() as on_progress:
+        checks = [check for check in CHECKS if check.id in named and not check.online]
+        findings = diagnose(this_machine(), checks, on_progress=on_progress).findings
+    return {finding.check: finding for finding in findings}
