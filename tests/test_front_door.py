@@ -53,6 +53,16 @@ def test_a_reader_that_has_gone_left_a_traceback(arguments) -> None:
     assert process.returncode == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device here that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["doctor", "--only", "python-version"]])
+def test_a_full_device_left_a_traceback(arguments) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "aios", *arguments]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("aios: the output cannot be written: ")
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     done = python("aios.py", "nonsense")
     assert (done.returncode, done.stdout) == (2, "")
