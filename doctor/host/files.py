@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 RETRIES = 20 if os.name == "nt" else 0  # a virus scanner there holds a new file for a moment
@@ -12,12 +14,17 @@ SECONDS_BETWEEN = 0.05
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` by way of a temporary file beside it. Raises OSError and then leaves nothing behind."""
+    """Put `content` at `path` by way of a temporary file beside it. Raises OSError and then leaves nothing behind.
+
+    A new file gets the rights that any new file of this user gets; one that is replaced keeps its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
+            if os.name != "nt":
+                with suppress(FileNotFoundError):
+                    shutil.copymode(path, temporary)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -91,3 +91,22 @@ def test_a_scanner_that_holds_the_file_is_waited_for(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "replace", held_twice)
     write_atomically(tmp_path / "f", b"x")
     assert (tmp_path / "f").read_bytes() == b"x" and len(attempts) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows gives a file the rights of its folder")
+def test_what_is_written_was_for_its_owner_alone_whatever_the_umask_said(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "new", b"")
+        (tmp_path / "secret").touch(mode=0o600)
+        write_atomically(tmp_path / "secret", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_runs_of_one_second_sort_as_they_came(host: Host, home: Path) -> None:
+    second = datetime(2026, 11, 21, tzinfo=timezone.utc)
+    folders = [new_run_folder(host, second + timedelta(milliseconds=n)) for n in (0, 1, 17, 999)]
+    assert sorted(folders) == folders

@@ -1,0 +1,68 @@
+"""One process at a time, and no lock outlives its holder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from doctor.host.lock import HeldError, held, is_held
+
+ROOT = Path(__file__).parents[3]
+HOLDER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from doctor.host.lock import held
+with held(Path(sys.argv[1]), "noon", 0.0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(lock: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock), str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_another_process_waits_and_is_told_who_holds_it(tmp_path: Path) -> None:
+    lock = tmp_path / "new folder" / "l"
+    with holder(lock) as process:
+        assert is_held(lock)
+        with pytest.raises(HeldError, match=f"process {process.pid}, since noon"), held(lock, "one", 0.2):
+            raise AssertionError("two hold it")
+        process.communicate("")
+    with held(lock, "one", 0.0):
+        assert lock.read_text(encoding="utf-8") == f"process {os.getpid()}, since one\n"
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    with holder(tmp_path / "l") as process:
+        process.kill()
+        process.wait()
+        assert not is_held(tmp_path / "l")
+        with held(tmp_path / "l", "one", 0.0):
+            pass
+
+
+def test_asking_does_not_take_or_make_it(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "l")
+    assert not (tmp_path / "l").exists()
+    with held(tmp_path / "l", "one", 0.0):
+        pass
+    assert not is_held(tmp_path / "l")
+
+
+def test_where_there_can_be_no_lock_it_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(OSError), held(tmp_path / "taken" / "l", "one", 0.0):
+        raise AssertionError("held nothing")
