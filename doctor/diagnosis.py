@@ -117,7 +117,7 @@ def _why_not(check: Check, system: str, offline: bool) -> str | None:
     if system not in check.systems:
         only = " and ".join(SYSTEMS[name] for name in sorted(check.systems))
         return f"Does not apply: for {only} only"
-    return "Not looked at: it uses the network (--offline)" if check.online and offline else None
+    return "Not looked at: it would use the network" if check.online and offline else None
 
 
 def _cause(check: Check, judged: Mapping[str, Finding], facts: Mapping[str, Any]) -> str | None:

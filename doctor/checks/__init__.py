@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from doctor.check import Check
@@ -22,7 +23,9 @@ class UnknownCheckError(ValueError):
     """A name that no check has."""
 
     def __init__(self, name: str, checks: Sequence[Check]) -> None:
-        super().__init__(f"There is no check '{name}'. Checks: {', '.join(check.id for check in checks)}.")
+        near = get_close_matches(name, [check.id for check in checks], cutoff=0.5)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"There is no check '{name}'.{meant} `aios doctor list` shows all of them.")
 
 
 def select(

@@ -21,6 +21,7 @@ from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Report
+from doctor.plugins import Plugin, load_plugins
 from doctor.report.build import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
 from doctor.report.console import Printer
 from doctor.report.events import EventWriter
@@ -37,7 +38,13 @@ def this_machine() -> Host:
 
 def known_checks() -> tuple[Check, ...]:
     """Every check that can be asked for."""
-    return CHECKS
+    return (*CHECKS, *(check for plugin in plugins() for check in plugin.checks))
+
+
+def plugins() -> tuple[Plugin, ...]:
+    """What other distributions bring. What they print while they are loaded is no report."""
+    with redirect_stdout(sys.stderr):
+        return load_plugins(CHECKS)
 
 
 @dataclass(frozen=True)
@@ -128,8 +135,8 @@ def examined(
                 events.answered(answer)
 
         examination = examine(subject, capability_file, on_progress)
-    if examination.trouble:
-        Printer(sys.stderr).line(examination.trouble)
+    for trouble in filter(None, (examination.trouble, examination.forgotten)):
+        Printer(sys.stderr).line(trouble)
     if events:
         events.judged(examination.report)
     if examination.interrupted:

@@ -25,7 +25,7 @@ def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print one event a line while it runs, then the report.")
+        bool, typer.Option("--jsonl", help="Print events while it runs, one a line.")
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     only: Annotated[
@@ -41,7 +41,7 @@ def doctor(
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="For each probe, in place of its own.")
     ] = None,
     capability_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write what each backend can do.")
+        Path | None, typer.Option(metavar="FILE", help="Where to write what backends can do.")
     ] = None,
     machine: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Look at a recorded machine, not at this one.")

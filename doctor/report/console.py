@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -28,14 +28,19 @@ COLOURS: dict[Status, str] = {
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The signs of the statuses, and the arrow before what to do."""
+    """The signs of the statuses, the arrow before what to do, and what stands for the rest of a line."""
 
     status: Mapping[Status, str]
     arrow: str
+    rest: str
 
 
-UNICODE = Glyphs({"ok": "✓", "info": "•", "warning": "!", "error": "✗", "skipped": "·", "unknown": "?"}, "→")
-ASCII = Glyphs({"ok": "+", "info": "i", "warning": "!", "error": "x", "skipped": "-", "unknown": "?"}, "->")
+UNICODE = Glyphs(
+    {"ok": "✓", "info": "•", "warning": "!", "error": "✗", "skipped": "·", "unknown": "?"}, "→", "…"
+)
+ASCII = Glyphs(
+    {"ok": "+", "info": "i", "warning": "!", "error": "x", "skipped": "-", "unknown": "?"}, "->", "..."
+)
 
 
 class Printer:
@@ -62,7 +67,7 @@ class Printer:
         What it holds of `whole` is not broken.
         """
         plain, style = part if isinstance(part, tuple) else (part, "")
-        indent = sum(cell_len(self._safe(p if isinstance(p, str) else p[0])) for p in lead)
+        indent = self._cells(lead)
         first, *following = [self._safe(plain)]
         if self._width and self._width - indent > NARROWEST:
             room = self._width - indent - 1  # an old console breaks a line that is full
@@ -71,9 +76,20 @@ class Printer:
         for line in following:
             self.line(" " * indent, (line, style))
 
+    def cut_line(self, lead: Sequence[Part], text: str) -> None:
+        """Print `text` behind `lead`; on a terminal as much of it as fits on one line."""
+        text = self._safe(text)
+        room = (self._width or 0) - self._cells(lead) - 1
+        if self._width and cell_len(text) > room > NARROWEST:
+            text = set_cell_size(text, room - len(self.glyphs.rest)).rstrip() + self.glyphs.rest
+        self.line(*lead, text)
+
+    def _cells(self, parts: Sequence[Part]) -> int:
+        return sum(cell_len(self._safe(part if isinstance(part, str) else part[0])) for part in parts)
+
     def _can_show(self, glyphs: Glyphs) -> bool:
         try:
-            "".join((*glyphs.status.values(), glyphs.arrow)).encode(self.encoding)
+            "".join((*glyphs.status.values(), glyphs.arrow, glyphs.rest)).encode(self.encoding)
         except UnicodeEncodeError:
             return False
         return True

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from doctor.host import Found, Host
 from doctor.models import Report
-from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step
+from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step, waiting_for
+
+TELLING = (
+    "torch",
+    "flash-attn",
+    "xformers",
+    "triton",
+    "triton-windows",
+    "torchvision",
+    "transformers",
+    "numpy",
+    "pip",
+    "setuptools",
+    "ninja",
+)
 
 
-def to_markdown(report: Report) -> str:
-    """A table of all findings, then the details of the open ones. The machine's text is escaped."""
+def versions(host: Host) -> dict[str, str]:
+    """The versions of the packages that an issue is likely to be about; the others are nobody's business."""
+    readings = {name: host.distribution(name) for name in TELLING}
+    return {name: reading.value.version for name, reading in readings.items() if isinstance(reading, Found)}
+
+
+def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> str:
+    """What was looked at, the details of the open findings, then a table of all. The machine's text is escaped."""
     lines = [
         f"# aios doctor: {counts(report)}",
         "",
         _escape(f"{machine_line(report)}. aios {report.aios_version}, {report.started_at}."),
-        "",
-        "| check | status | summary |",
-        "|---|---|---|",
-        *(f"| {f.check} | {f.status} | {_escape(f.summary)} |" for f in report.findings),
     ]
+    if packages:
+        lines += ["", _escape(", ".join(f"{name} {version}" for name, version in packages.items()) + ".")]
     for finding in report.findings:
         if finding.status not in OPEN:
             continue
-        lines += ["", f"## {finding.check}", ""]
+        lines += ["", f"## {finding.check}", "", f"{finding.status}: {_escape(finding.summary)}", ""]
         for name in ("measured", "expected", "impact"):
             if value := getattr(finding, name):
                 lines.append(f"- {name}: {_escape(value)}")
         lines += [f"- {_escape(evidence_line(evidence))}" for evidence in finding.evidence]
         if todo := str(advice(finding)):
             lines.append(f"- to do: {_escape(todo)}")
-    return "\n".join([*lines, "", str(next_step(report)), ""])
+        if waiting := waiting_for(report, finding.check):
+            lines.append(f"- waiting for it: {', '.join(waiting)}")
+    lines += ["", "| check | status | summary |", "|---|---|---|"]
+    lines += [f"| {f.check} | {f.status} | {_escape(f.summary)} |" for f in report.findings]
+    return "\n".join([*lines, "", _escape(str(next_step(report))), ""])
 
 
 def _escape(text: str) -> str:

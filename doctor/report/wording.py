@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctor.check import SYSTEMS
+from doctor.check import SYSTEMS, Check
 from doctor.models import Evidence, Finding, Report, Status
 
 WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
@@ -44,6 +44,12 @@ def advice(finding: Finding) -> Advice:
 def waiting_for(report: Report, check: str) -> tuple[str, ...]:
     """The checks that fail because of this one."""
     return tuple(finding.check for finding in report.findings if finding.because_of == check)
+
+
+def systems(check: Check) -> str:
+    """Where a check applies: "Windows", "Windows, Linux"; empty for everywhere."""
+    names = [name for system, name in SYSTEMS.items() if system in check.systems]
+    return "" if len(names) == len(SYSTEMS) else ", ".join(names)
 
 
 def evidence_line(evidence: Evidence) -> str:

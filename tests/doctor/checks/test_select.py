@@ -6,34 +6,28 @@ import pytest
 
 from doctor.checks import CHECKS, UnknownCheckError, select
 
-CONTRACT = [
-    "windows-version",
-    "python-version",
-    "python-architecture",
-    "long-paths",
-    "git-long-paths",
-    "temp-dir",
-    "nvidia-driver",
-    "gpu",
-    "compute-capability",
-    "cuda-toolkit",
-    "cuda-home",
-    "cuda-matches-torch",
-    "msvc",
-    "torch",
-    "torch-cuda-build",
-    "flash-attn",
-    "xformers",
-    "triton",
-    "backend-flash-attn-2",
-    "backend-xformers",
-    "backend-sdpa",
-    "backend-manual",
-]
+CONTRACT = """
+    windows-version python-version python-architecture python-distribution long-paths git-long-paths temp-dir install-path
+    path-variable disk-space memory developer-mode console-encoding
+    nvidia-driver gpu compute-capability driver-supports-cuda
+    cuda-toolkit cuda-home cuda-matches-torch msvc msvc-supported-by-nvcc windows-sdk ninja build-dependencies
+    build-parallelism vc-redist
+    torch torch-cuda-build torch-flash-kernels flash-attn xformers triton package-conflicts wheel-tags
+    backend-flash-attn-2 backend-xformers backend-sdpa backend-manual
+"""
 
 
-def test_the_checks_are_those_of_the_contract_in_its_order() -> None:
-    assert [check.id for check in CHECKS] == CONTRACT
+def test_the_names_that_other_programs_rely_on_are_there() -> None:
+    ids = [check.id for check in CHECKS]
+    assert set(CONTRACT.split()) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_causes_come_before_their_consequences() -> None:
+    ids = [check.id for check in CHECKS]
+    for check in CHECKS:
+        for cause in check.because_of:
+            assert ids.index(cause.id) < ids.index(check.id), (cause.id, check.id)
 
 
 def test_select_keeps_the_order_and_takes_patterns() -> None:
@@ -48,11 +42,17 @@ def test_select_keeps_the_order_and_takes_patterns() -> None:
 
 
 @pytest.mark.parametrize("name", ["long_paths", "nothing-*", "", "LONG-PATHS"])
-def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
+def test_an_unknown_name_is_refused_with_what_shows_the_known_ones(name: str) -> None:
     for only, skip in (([name], []), ([], [name])):
-        with pytest.raises(UnknownCheckError, match="long-paths, git-long-paths") as refusal:
+        with pytest.raises(UnknownCheckError, match="aios doctor list") as refusal:
             select(CHECKS, only, skip)
         assert f"'{name}'" in str(refusal.value)
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+    for name, meant in (("long_paths", "long-paths"), ("tirton", "triton")):
+        with pytest.raises(UnknownCheckError, match=f"Did you mean {meant}"):
+            select(CHECKS, [name])
 
 
 def test_each_check_explains_itself_in_single_lines() -> None:

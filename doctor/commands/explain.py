@@ -1,0 +1,37 @@
+"""`aios doctor explain`: what a check looks at, why, how to fix it; and what it says here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from doctor.commands.common import plugins, progress, selected, this_machine
+from doctor.diagnosis import diagnose
+from doctor.failures.table import failures
+from doctor.report.build import INTERRUPTED
+from doctor.report.console import Printer
+from doctor.report.explanation import print_explanation, print_judgement
+
+
+def explain(
+    check: Annotated[str, typer.Argument(metavar="CHECK", help="Its name; `aios doctor list` has them.")],
+) -> None:
+    """Say what a check looks at, why it matters, how to fix it, and what it finds here."""
+    printer = Printer(sys.stdout)
+    of_plugin = {known.id: plugin.distribution for plugin in plugins() for known in plugin.checks}
+    for chosen in selected([check], None):
+        rows = [row for row in failures().failures if row.check == chosen.id]
+        source = of_plugin.get(chosen.id)
+        print_explanation(
+            printer,
+            chosen,
+            failures=[f"{row.id} {row.title}" for row in rows],
+            source=f"the plugin {source}" if source else f"docs/checks/{chosen.id}.md",
+        )
+        with progress() as on_progress:
+            diagnosis = diagnose(this_machine(), [chosen], on_progress=on_progress)
+        print_judgement(printer, diagnosis.findings[-1])
+        if diagnosis.interrupted:
+            raise typer.Exit(INTERRUPTED)

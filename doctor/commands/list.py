@@ -1,0 +1,31 @@
+"""`aios doctor list`: the checks, one line each."""
+
+from __future__ import annotations
+
+import sys
+
+from doctor.check import GROUPS, Check
+from doctor.checks import CHECKS
+from doctor.commands.common import plugins
+from doctor.report.console import Printer
+from doctor.report.wording import systems
+
+
+def list_checks() -> None:
+    """List the checks, one line each."""
+    sections: dict[str, tuple[Check, ...]] = {
+        heading: tuple(check for check in CHECKS if check.group == group) for group, heading in GROUPS.items()
+    }
+    for plugin in plugins():
+        heading = f"Plugin {plugin.distribution}"
+        sections[heading] = sections.get(heading, ()) + plugin.checks
+    printer = Printer(sys.stdout)
+    width = max(len(check.id) for checks in sections.values() for check in checks)
+    for heading, checks in sections.items():
+        if checks:
+            printer.line((heading, "bold"))
+        for check in checks:
+            where = systems(check)
+            printer.cut_line((f"  {check.id:<{width}}  ", (where and f"{where}: ", "dim")), check.looks_at)
+    printer.line()
+    printer.line("More about one of them: aios doctor explain CHECK")

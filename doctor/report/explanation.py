@@ -1,0 +1,66 @@
+"""What a check is about, and what it says here, for a person at a console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctor.check import GROUPS, Check
+from doctor.models import Finding, Fix, Restart
+from doctor.report.console import COLOURS, Printer
+from doctor.report.wording import advice, is_automatic, systems
+
+LABEL = 12  # cells
+AFTERWARDS: dict[Restart, str] = {
+    "none": "",
+    "shell": "takes effect in a new terminal",
+    "session": "takes effect when you sign in again",
+    "system": "takes effect after a restart",
+}
+
+
+def print_explanation(printer: Printer, check: Check, failures: Sequence[str], source: str) -> None:
+    """What holds everywhere. `failures` are those that it sees before they happen; `source`: where to read more."""
+    where = systems(check)
+    printer.line((check.id, "bold"), f"  {GROUPS[check.group]}{where and f', on {where} only'}")
+    _print_row(printer, "looks at", check.looks_at)
+    _print_row(printer, "matters", check.why)
+    _print_row(printer, "by hand", check.by_hand)
+    if check.because_of:
+        causes = [cause.id for cause in check.because_of]
+        _print_row(printer, "waits for", ", ".join(causes))
+    label = "sees ahead"
+    for failure in failures:
+        _print_row(printer, label, failure)
+        label = ""
+    _print_row(printer, "more", source)
+
+
+def print_judgement(printer: Printer, finding: Finding) -> None:
+    """What the check says here, and what its fix would do."""
+    sign = printer.glyphs.status[finding.status]
+    _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
+    todo = advice(finding)
+    if todo.sentence:
+        _print_row(printer, "", f"{printer.glyphs.arrow} {todo.sentence}")
+    for command in todo.commands:
+        printer.line(" " * LABEL, f"  {command}")
+    if finding.fix and is_automatic(finding):
+        label = "the fix"
+        for action in finding.fix.actions:
+            _print_row(printer, label, action.describe())
+            label = ""
+        _print_row(printer, label, _promise(finding.fix))
+
+
+def _promise(fix: Fix) -> str:
+    said = (
+        "asks for administrator rights" if fix.elevated else "needs no administrator",
+        "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by the doctor",
+        AFTERWARDS[fix.restart],
+        "may not be right everywhere" if fix.applicability == "unsafe" else "",
+    )
+    return f"({'; '.join(filter(None, said))})"
+
+
+def _print_row(printer: Printer, label: str, text: str, style: str = "") -> None:
+    printer.paragraph(((f"{label:<{LABEL}}", "dim"),), (text, style))
