@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from wheels.filename import WheelName, parse_wheel_name
 
@@ -46,6 +46,7 @@ class Catalogue(BaseModel):
     as_of: str = Field(description="the day on which the lists were read")
     publishers: tuple[Publisher, ...]
     wheels: tuple[Row, ...]
+    _taken_apart: dict[tuple[str, str], tuple[Wheel, ...]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_its_publishers(self) -> Catalogue:
@@ -53,8 +54,13 @@ class Catalogue(BaseModel):
             raise ValueError("a wheel's publisher is not in the list of publishers")
         return self
 
-    def of(self, package: str, platform: str = "") -> Iterator[Wheel]:
+    def of(self, package: str, platform: str = "") -> tuple[Wheel, ...]:
         """The wheels of a package, in the catalogue's order; with `platform` ("win_amd64") those for it alone."""
+        if (package, platform) not in self._taken_apart:
+            self._taken_apart[package, platform] = tuple(self._of(package, platform))
+        return self._taken_apart[package, platform]
+
+    def _of(self, package: str, platform: str) -> Iterator[Wheel]:
         start = package.replace("-", "_") + "-"
         end = f"_{platform.partition('_')[2]}.whl"  # manylinux_2_28_x86_64 is for linux_x86_64, too
         for filename, rank, folder, size, sha256 in self.wheels:

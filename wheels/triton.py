@@ -9,9 +9,9 @@ from wheels.catalogue import Catalogue, Wheel
 from wheels.companions import triton_windows_serves
 from wheels.compatibility import triton_minor, triton_windows_requirement
 from wheels.machine import Machine, TorchBuild
-from wheels.match import match
+from wheels.match import match, newest_first
+from wheels.rules import same_platform, same_python
 from wheels.table import numbers
-from wheels.tags import fits_platform, fits_python
 from wheels.verdict import Item, Verdict, kept, nothing
 
 PACKAGE = "triton-windows"
@@ -32,23 +32,20 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
         )
     wanted = Requirement(requirement).specifier
 
-    def why_not(wheel: Wheel) -> str | None:
-        if not fits_platform(wheel.name, machine):
-            return f"is for {'.'.join(wheel.name.platforms)}, not for {machine.platform}"
-        if not fits_python(wheel.name, machine):
-            return f"is for Python {wheel.name.pythons[0]} ({wheel.name.abi}), not for {machine.abi_tag}"
+    def the_triton_of_this_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
         version = Version(wheel.name.version)
-        if version.release[:2] != numbers(minor) or not wanted.contains(version, prereleases=True):
-            return f"is Triton {version.major}.{version.minor}; torch {torch.minor} needs {minor}"
-        return None
+        if version.release[:2] == numbers(minor) and wanted.contains(version, prereleases=True):
+            return None
+        return f"is Triton {version.major}.{version.minor}; torch {torch.minor} needs {minor}"
 
     def newest(wheel: Wheel) -> tuple[int, ...]:
         version = Version(wheel.name.version)
-        return tuple(-number for number in (*version.release, version.post or 0))
+        return newest_first(*version.release, version.post or 0)
 
-    found = match(catalogue.of(PACKAGE, machine.platform), why_not, newest)
+    rules = (same_platform, same_python, the_triton_of_this_torch)
+    found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, newest)
     if found.best is None:
-        return nothing(PACKAGE, *found.commonest_reasons, match=found)
+        return nothing(PACKAGE, *found.nearest, match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     return Verdict(PACKAGE, item, (f"torch {torch.minor} needs Triton {minor}",), match=found)

@@ -7,11 +7,32 @@ from packaging.version import Version
 from wheels.catalogue import Catalogue, Wheel
 from wheels.compatibility import xformers_accepting, xformers_fault, xformers_index_tags
 from wheels.machine import Machine, TorchBuild
-from wheels.match import match
-from wheels.tags import fits_platform, fits_python
+from wheels.match import match, newest_first
+from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
 from wheels.verdict import Item, Verdict, index_of, nothing
 
 PACKAGE = "xformers"
+
+
+def same_cuda(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    if wheel.name.cuda == torch.cuda:
+        return None
+    return f"was built for CUDA {wheel.cuda}, not for {torch.cuda_tag}"
+
+
+def works_on_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    fault = xformers_fault(Version(wheel.name.version), machine.system, machine.compute_capabilities)
+    return fault.why if fault else None
+
+
+RULES = (
+    same_platform,
+    same_python,
+    says_what_it_was_built_for,
+    same_torch,
+    same_cuda,
+    works_on_these_gpus,
+)
 
 
 def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
@@ -30,11 +51,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
             )
         else:
             reasons.append(f"{version}: PyTorch's index has no build for {torch.cuda_tag}")
-    found = match(
-        catalogue.of(PACKAGE, machine.platform),
-        why_not=lambda wheel: _why_not(wheel, machine, torch),
-        preference=lambda wheel: (_newest_first(wheel), wheel.rank),
-    )
+    found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, _preference)
     if found.best is None:
         no_release = f"no release accepts torch {torch.version.base_version}"
         return nothing(PACKAGE, *(reasons or [no_release]), match=found)
@@ -43,22 +60,6 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     return Verdict(PACKAGE, item, (f"built for torch {torch.minor} and {torch.cuda_tag}",), match=found)
 
 
-def _why_not(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    name = wheel.name
-    if not fits_platform(name, machine):
-        return f"is for {'.'.join(name.platforms)}, not for {machine.platform}"
-    if name.torch is None or name.cuda is None:
-        return "does not say for which torch and CUDA it was built"
-    if not fits_python(name, machine):
-        return f"is for Python {name.pythons[0]} ({name.abi}), not for {machine.abi_tag}"
-    if name.torch != torch.minor:
-        return f"was built for torch {name.torch}, not for {torch.minor}"
-    if name.cuda != torch.cuda:
-        return f"was built for CUDA {wheel.cuda}, not for {torch.cuda_tag}"
-    fault = xformers_fault(Version(name.version), machine.system, machine.compute_capabilities)
-    return fault.why if fault else None
-
-
-def _newest_first(wheel: Wheel) -> tuple[int, ...]:
+def _preference(wheel: Wheel) -> tuple[object, ...]:
     version = Version(wheel.name.version)
-    return tuple(-number for number in (*version.release, version.post or 0))
+    return newest_first(*version.release, version.post or 0), wheel.rank

@@ -1,0 +1,205 @@
+"""Every published wheel, against the rules written down a second time: slowly, with packaging's own parsers."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+from wheels import flash_attn
+from wheels.catalogue import Wheel, shipped_catalogue
+from wheels.machine import Machine, TorchBuild
+
+CATALOGUE = shipped_catalogue()
+PLATFORMS = ("win_amd64", "linux_x86_64", "linux_aarch64")
+WHEELS = [wheel for platform in PLATFORMS for wheel in CATALOGUE.of("flash-attn", platform)]
+NEWEST_GLIBC = 45
+CODE = {  # flash-attn's setup.py: what nvcc of a version is told to make code for, and what runs on which GPU
+    "11.6": {(8, 0), (8, 6), (8, 7), (8, 9)},
+    "11.8": {(8, 0), (8, 6), (8, 7), (8, 9), (9, 0)},
+    "12.8": {(8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)},
+}
+GPUS = [(7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]
+
+
+@cache
+def accepted_tags(python: str, free_threaded: bool, platform: str, glibc: int) -> frozenset[str]:
+    version = (3, int(python.partition(".")[2]))
+    interpreter = f"cp3{version[1]}"
+    platforms = [platform]
+    if platform.startswith("linux_"):
+        machine = platform.removeprefix("linux_")
+        platforms += [f"manylinux_2_{minor}_{machine}" for minor in range(5, glibc + 1)]
+        platforms += [f"manylinux2014_{machine}"] * (glibc >= 17)
+    abi = interpreter + "t" * free_threaded
+    tags = [
+        *cpython_tags(version, abis=[abi], platforms=platforms),
+        *compatible_tags(version, interpreter, platforms),
+    ]
+    return frozenset(map(str, tags))
+
+
+def label(filename: str) -> str:
+    return str(parse_wheel_filename(filename)[1].local or "")
+
+
+def cuda_of(filename: str) -> tuple[int, int | None] | None:
+    found = re.findall(r"cu(\d+)", label(filename).replace("torch", " torch"))
+    return (int(found[0][:2]), int(found[0][2:]) if found[0][2:] else None) if found else None
+
+
+def torch_of(filename: str) -> str | None:
+    found = re.findall(r"torch([\d.]+)", label(filename))
+    if not found:
+        return None
+    numbers = found[0].rstrip(".").split(".")
+    return ".".join(numbers[:2]) if len(numbers) > 1 else f"{found[0][0]}.{found[0][1:-1]}"
+
+
+def runs_on(filename: str, gpu: tuple[int, int]) -> bool:
+    major, minor = cuda_of(filename) or (0, 0)
+    built = Version(f"{major}.{minor or 0}")
+    covered = max((v for v in CODE if built >= Version(v)), key=Version, default=None)
+    return covered is not None and gpu in CODE[covered]
+
+
+def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
+    """Rule 3 of the installer, from the file's name alone."""
+    glibc = machine.glibc[1] if machine.glibc else NEWEST_GLIBC
+    tags = accepted_tags(machine.python, machine.free_threaded, machine.platform, glibc)
+    cuda = cuda_of(filename)
+    if not {str(tag) for tag in parse_wheel_filename(filename)[3]} & tags or cuda is None:
+        return False
+    if torch_of(filename) != torch.minor or torch.cuda is None or cuda[0] != torch.cuda[0]:
+        return False
+    abi = re.findall(r"cxx11abi(true|false)", label(filename), re.IGNORECASE)
+    if abi and machine.platform != "win_amd64":
+        new_abi = Version(torch.minor) >= Version("2.7") or (torch.minor == "2.6" and torch.cuda == (12, 6))
+        if (abi[0].lower() == "true") != new_abi:
+            return False
+    return all(runs_on(filename, gpu) for gpu in machine.compute_capabilities)
+
+
+def is_better(one: Wheel, other: Wheel, torch: TorchBuild) -> bool:
+    """Is `one` to be preferred by CUDA version alone, or with equal CUDA by its own version?"""
+    assert torch.cuda is not None
+
+    def distance(wheel: Wheel) -> float:
+        minor = (cuda_of(wheel.filename) or (0, 0))[1]
+        if minor is None:
+            return 0.5
+        difference = torch.cuda[1] - minor  # type: ignore[index]
+        return float(difference) if difference >= 0 else 100.0 - difference
+
+    mine, theirs = distance(one), distance(other)
+    if mine != theirs:
+        return mine < theirs
+    if cuda_of(one.filename) != cuda_of(other.filename):
+        return False
+    versions = [parse_wheel_filename(wheel.filename)[1] for wheel in (one, other)]
+    return Version(versions[0].public) > Version(versions[1].public)
+
+
+def machine_for(wheel: Wheel) -> tuple[Machine, TorchBuild]:
+    """A machine and a torch for which this wheel was made."""
+    _, _, _, tags = parse_wheel_filename(wheel.filename)
+    tag = sorted(tags, key=str)[0]
+    cuda, torch = cuda_of(wheel.filename), torch_of(wheel.filename)
+    assert cuda and torch
+    machine = Machine(
+        python=f"3.{tag.interpreter[3:]}",
+        free_threaded=tag.abi.endswith("t"),
+        platform=re.sub(r"^manylinux(2014|_\d+_\d+)", "linux", tag.platform),
+        compute_capabilities=((9, 0),),
+    )
+    return machine, TorchBuild(Version(f"{torch}.0"), f"cu{cuda[0]}{cuda[1] or 0}")
+
+
+LABELLED = [wheel for wheel in WHEELS if torch_of(wheel.filename) and cuda_of(wheel.filename)]
+ONE_OF_A_KIND = {machine_for(wheel): wheel for wheel in LABELLED}
+
+
+def test_the_catalogue_has_all_that_was_published() -> None:
+    assert len(WHEELS) > 3700
+    assert len(LABELLED) > 3650
+
+
+def test_every_wheel_is_taken_apart_as_packaging_does() -> None:
+    for wheel in WHEELS:
+        name, version, _, tags = parse_wheel_filename(wheel.filename)
+        mine = wheel.name
+        assert (mine.package, Version(mine.version)) == (name, Version(version.public))
+        assert {f"{p}-{mine.abi}-{q}" for p, q in product(mine.pythons, mine.platforms)} == set(
+            map(str, tags)
+        )
+        assert (mine.torch, mine.cuda) == (torch_of(wheel.filename), cuda_of(wheel.filename))
+
+
+def test_a_machine_made_for_a_wheel_gets_it_or_a_better_one() -> None:
+    chosen = {made: flash_attn.choose(*made, CATALOGUE).item for made in ONE_OF_A_KIND}
+    for wheel in LABELLED:
+        machine, torch = machine_for(wheel)
+        item = chosen[machine, torch]
+        if not fits(
+            wheel.filename, machine, torch
+        ):  # the old C++ ABI beside a newer torch, CUDA 11.6 on a GPU of 9.0
+            continue
+        assert item is not None and item.wheel is not None, wheel.filename
+        assert fits(item.wheel.filename, machine, torch), (wheel.filename, item.wheel.filename)
+        assert not is_better(wheel, item.wheel, torch), (wheel.filename, item.wheel.filename)
+
+
+machines = st.builds(
+    Machine,
+    python=st.sampled_from(["3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]),
+    free_threaded=st.booleans(),
+    platform=st.sampled_from([*PLATFORMS, "win_arm64"]),
+    glibc=st.none() | st.sampled_from([(2, 17), (2, 27), (2, 28), (2, 31), (2, 34), (2, 39)]),
+    compute_capabilities=st.lists(st.sampled_from(GPUS), max_size=2).map(tuple),
+)
+torches = st.builds(
+    TorchBuild,
+    st.integers(0, 15).map(lambda minor: Version(f"2.{minor}.0")),
+    st.none() | st.sampled_from(["cu118", "cu121", "cu124", "cu126", "cu128", "cu129", "cu130", "cu132"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(machines, torches)
+def test_what_is_chosen_and_what_is_rejected_agree_with_the_reference(
+    machine: Machine, torch: TorchBuild
+) -> None:
+    verdict = flash_attn.choose(machine, torch, CATALOGUE)
+    candidates = CATALOGUE.of("flash-attn", machine.platform)
+    fitting = [wheel for wheel in candidates if fits(wheel.filename, machine, torch)]
+    if not fitting:
+        assert verdict.item is None
+        assert verdict.reasons, "says why there is none"
+        return
+    assert verdict.match is not None and verdict.item is not None
+    assert set(verdict.match.wheels) == set(fitting)
+    assert {rejected.wheel for rejected in verdict.match.rejected} == set(candidates) - set(fitting)
+    assert verdict.item.wheel == verdict.match.wheels[0]
+    assert not [wheel for wheel in fitting if is_better(wheel, verdict.match.wheels[0], torch)]
+
+
+@pytest.mark.parametrize("wrong", ["cuda", "torch", "python", "platform", "gpu"])
+def test_a_wheel_is_never_chosen_for_what_it_is_not_for(wrong: str) -> None:
+    changes = {
+        "cuda": lambda m, t: (m, TorchBuild(t.version, "cu118" if t.cuda_tag != "cu118" else "cu130")),
+        "torch": lambda m, t: (m, TorchBuild(Version("1.13.0"), t.cuda_tag)),
+        "python": lambda m, t: (Machine("3.8" if m.python != "3.8" else "3.12", m.platform), t),
+        "platform": lambda m, t: (Machine(m.python, "win_arm64"), t),
+        "gpu": lambda m, t: (Machine(m.python, m.platform, compute_capabilities=((6, 1),)), t),
+    }
+    for machine, torch in list(ONE_OF_A_KIND)[::7]:
+        other = changes[wrong](machine, torch)
+        item = flash_attn.choose(*other, CATALOGUE).item
+        assert item is None or fits(item.wheel.filename, *other)

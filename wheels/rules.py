@@ -1,0 +1,54 @@
+"""What makes a wheel unfit for a machine and a torch: one rule each, with the words for it. None: the rule is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wheels.catalogue import Wheel
+from wheels.compatibility import linux_cxx11_abi
+from wheels.machine import Machine, TorchBuild
+from wheels.tags import fits_platform, fits_python
+
+Rule = Callable[[Wheel, Machine, TorchBuild], str | None]
+
+
+def same_platform(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    if fits_platform(wheel.name, machine):
+        return None
+    return f"is for {'.'.join(wheel.name.platforms)}, not for {machine.platform}"
+
+
+def same_python(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    if fits_python(wheel.name, machine):
+        return None
+    return f"is for Python {'.'.join(wheel.name.pythons)} ({wheel.name.abi}), not for {machine.abi_tag}"
+
+
+def says_what_it_was_built_for(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    silent = [
+        what for what, label in (("torch", wheel.name.torch), ("CUDA", wheel.name.cuda)) if label is None
+    ]
+    return f"does not say for which {' and '.join(silent)} it was built" if silent else None
+
+
+def same_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    if wheel.name.torch == torch.minor:
+        return None
+    return f"was built for torch {wheel.name.torch}, not for {torch.minor}"
+
+
+def same_cuda_major(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    if torch.cuda is None:
+        return f"needs a CUDA build of torch; this is {torch}"
+    if wheel.name.cuda and wheel.name.cuda[0] == torch.cuda[0]:
+        return None
+    return f"was built for CUDA {wheel.cuda}; torch has CUDA {torch.cuda[0]}.{torch.cuda[1]}"
+
+
+def same_cxx11_abi(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    """Windows has but one: there the label means nothing."""
+    if machine.system == "windows" or wheel.name.cxx11_abi is None or torch.cuda is None:
+        return None
+    if wheel.name.cxx11_abi == linux_cxx11_abi(torch.version, torch.cuda):
+        return None
+    return f"was built for the {'new' if wheel.name.cxx11_abi else 'old'} C++ ABI, torch for the other"
