@@ -120,14 +120,10 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
         if isinstance(value, Unreadable):
             return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", value.reason)
     if wrong := tuple(_faults(caches, long_paths)):
-        summary = "; ".join(
-            f"the cache of {KINDS[cache.variable].holds} {fault}: {cache.place.path}"
-            for cache, fault in wrong
-        )
         return ok.model_copy(
             update={
                 "status": "warning",
-                "summary": summary[0].upper() + summary[1:],
+                "summary": _summary(wrong),
                 "impact": CHECK.why,
                 "hint": _hint(tuple(cache for cache, _ in wrong)),
                 "links": LINKS,
@@ -142,6 +138,14 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
                 CHECK.id, f"whether {cache.place.path} is too long", "long paths may be on or off"
             )
     return ok
+
+
+def _summary(wrong: tuple[tuple[Cache, str], ...]) -> str:
+    """ "The cache of models lies in OneDrive; the cache of A and of B holds letters that compilers misread"."""
+    held: dict[str, list[str]] = {}
+    for cache, fault in wrong:
+        held.setdefault(fault, []).append(f"of {KINDS[cache.variable].holds}")
+    return "T" + "; t".join(f"he cache {' and '.join(holds)} {fault}" for fault, holds in held.items())
 
 
 def _value(cache: Cache) -> str | None:
