@@ -12,6 +12,7 @@ from doctor.failures.table import Failure, FailureTable, Symptom
 
 LINES_BEFORE, LINES_AFTER = 60, 20  # what is near: an error ends a traceback, a list follows its heading
 MOST_LINES = 500  # of one symptom: a log that repeats itself says nothing new
+MOST_TRIES = 50  # lines from the end that may say that all ended well
 GAP = ".{0,400}"  # what `.*` passes over at most: two long paths, and time does not grow with a line's square
 TORCH_FOR_LINUX = r"\btorch-\S{3,60}linux_"
 
@@ -90,7 +91,7 @@ def _last_place(log: Log, pattern: str) -> int:
     """Where the last match of `pattern` is, in a line of any length; -1 if there is none."""
     expression, needed = re.compile(pattern), literal(pattern)
     place = len(log.text)
-    for _ in range(MOST_LINES):
+    for _ in range(MOST_TRIES):
         place = log.text.rfind(needed, 0, place)
         if place < 0:
             return -1

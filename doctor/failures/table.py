@@ -33,9 +33,12 @@ class Symptom(Frozen):
 
     @model_validator(mode="after")
     def _can_be_looked_for(self) -> Symptom:
-        re.compile(self.near or "")
+        for expression in (self.pattern, self.near or "", *self.unless):
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise ValueError(f"{expression!r} is no regular expression: {error}") from error
         for expression in (self.pattern, *self.unless):
-            re.compile(expression)
             if len(literal(expression)) < SHORTEST_LITERAL:
                 raise ValueError(f"{expression!r} has no {SHORTEST_LITERAL} characters that are always there")
         return self

@@ -1,0 +1,62 @@
+"""The logs that failures are named from: one sample for each symptom, and whole logs of runs that went well or did not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from doctor.failures.log import read
+from doctor.failures.match import find
+from doctor.failures.order import Placed, arrange
+from doctor.failures.table import failures
+
+HERE = Path(__file__).parent
+HEALTHY = sorted((HERE / "logs" / "healthy").glob("*.log"))
+FAILING = sorted((HERE / "logs" / "failing").glob("*.log"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some lines of a log that show the failure `row`; one of `shared` may explain them as well, or better."""
+
+    row: str
+    shared: frozenset[str]
+    text: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.row}-{self.number}"
+
+
+@cache
+def samples() -> tuple[Sample, ...]:
+    blocks = re.split(r"^== ", (HERE / "symptoms.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    found = []
+    for number, block in enumerate(blocks, start=1):
+        head, _, text = block.partition("\n")
+        row, *shared = head.replace("|", " ").split()
+        found.append(Sample(row, frozenset(shared), text.rstrip("\n"), number))
+    return tuple(found)
+
+
+@cache
+def unrelated_output(platform: str = "win_amd64") -> tuple[str, ...]:
+    """More than 200 lines that a real pip printed while it installed other things."""
+    text = (HERE / "logs" / "healthy" / "pip-many-packages.log").read_text(encoding="utf-8")
+    return tuple(text.replace("win_amd64", platform).splitlines())
+
+
+def wrapped(text: str, platform: str = "win_amd64") -> str:
+    lines = unrelated_output(platform)
+    middle = len(lines) // 2
+    return "\n".join([*lines[:middle], text, *lines[middle:], ""])
+
+
+def placed(data: bytes, failing: frozenset[str] = frozenset()) -> tuple[Placed, ...]:
+    return arrange(find(read(data), failures()), failures(), failing)
+
+
+def named(data: bytes, failing: frozenset[str] = frozenset()) -> list[str]:
+    return [place.sighting.failure.id for place in placed(data, failing)]

@@ -1,0 +1,114 @@
+"""The table itself: whole, sound, and tied to checks and samples."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from samples import samples
+
+from doctor.checks import CHECKS
+from doctor.failures.literal import literal
+from doctor.failures.table import Failure, FailureTable, Symptom, failures
+
+TABLE = failures()
+ROWS = {"A": 20, "B": 17, "C": 21, "D": 14, "E": 18, "F": 7}
+ONLY_IN_A_LOG = {
+    "B06",
+    "C14",
+    "E17",
+}  # a download, a script and a compiler's crash: nothing to look at beforehand
+
+
+def test_every_known_failure_has_its_row() -> None:
+    wanted = [f"{group}{number:02}" for group, count in ROWS.items() for number in range(1, count + 1)]
+    assert [failure.id for failure in TABLE.failures] == wanted
+
+
+def test_every_check_that_a_row_names_exists() -> None:
+    named = {failure.check for failure in TABLE.failures if failure.check}
+    assert named <= {check.id for check in CHECKS}
+
+
+def test_what_can_be_seen_beforehand_names_its_check() -> None:
+    assert {failure.id for failure in TABLE.failures if failure.check is None} == ONLY_IN_A_LOG
+
+
+def test_every_row_that_shows_itself_in_a_log_has_a_sample() -> None:
+    assert {failure.id for failure in TABLE.failures if failure.symptoms} == {s.row for s in samples()}
+
+
+@pytest.mark.parametrize("failure", TABLE.failures, ids=lambda failure: failure.id)
+def test_what_is_said_is_short_and_complete(failure: Failure) -> None:
+    for sentence in (failure.cause, failure.fix):
+        assert 20 < len(sentence) < 260
+        assert sentence.endswith(".")
+    assert len(failure.title) < 80
+    assert not failure.title.endswith(".")
+    assert failure.link is None or failure.link.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "A01", "colour": "red"}, "Extra inputs"),
+        ({"symptoms": ["a|b"]}, "alternatives"),
+        ({"symptoms": ["(abcd)?xyz"]}, "characters that are always there"),
+        ({"symptoms": [{"pattern": "error [unclosed"}]}, "no regular expression"),
+        ({"because_of": ["Z99"]}, "Z99"),
+        ({"because_of": ["A01"]}, "cause of itself"),
+        ({"symptoms": []}, "neither a symptom nor a check"),
+        ({"id": "Q01"}, "no such group"),
+    ],
+)
+def test_a_row_with_a_mistake_is_refused(change: dict[str, object], message: str) -> None:
+    row = {"id": "A01", "title": "t", "cause": "c", "fix": "f", "symptoms": ["some error"]} | change
+    with pytest.raises(ValidationError, match=message):
+        FailureTable.model_validate({"groups": {"A": "paths"}, "failures": [row]})
+
+
+def test_causes_reach_through_others_the_nearest_first() -> None:
+    by_id = {failure.id: failure for failure in TABLE.failures}
+    assert TABLE.causes(by_id["D08"]) == ("D14", "D07", "C01", "C02")
+
+
+def test_the_file_is_plain_utf8_json() -> None:
+    raw = files("doctor.failures").joinpath("failures.json").read_bytes()
+    assert json.loads(raw.decode("utf-8"))["schema_version"] == 1
+    assert b"\r" not in raw
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        (r"\[WinError 5\].*~orch", "[WinError 5]"),
+        (r"No module named '(?:a|b)'", "No module named '"),
+        (r"ab?cde+f", "cde"),
+        (r"x{2,3}end\b", "end"),
+        (r"[abc]\d+ is not", " is not"),
+        (r"(?<!there is )[Nn]o GPU", "o GPU"),
+        (r"1\.x", "1.x"),
+    ],
+)
+def test_the_literal_is_what_every_match_contains(pattern: str, needed: str) -> None:
+    assert literal(pattern) == needed
+
+
+PATTERNS = sorted({s.pattern for f in TABLE.failures for s in f.symptoms})
+
+
+@given(st.data())
+def test_no_match_is_without_its_literal(data: st.DataObject) -> None:
+    pattern = data.draw(st.sampled_from(PATTERNS))
+    text = data.draw(st.from_regex(pattern.replace(r"\b", ""), fullmatch=False))
+    if re.search(pattern, text):
+        assert literal(pattern) in text
+
+
+def test_a_symptom_may_be_written_as_plain_text() -> None:
+    assert Symptom.model_validate("some error") == Symptom(pattern="some error")
