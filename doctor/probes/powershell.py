@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Found, Host, Reading, RegistryValue
+from doctor.host import Found, Host, Reading, RegistryValue, Unreadable
 
 POLICIES = r"SOFTWARE\Policies\Microsoft\Windows\PowerShell"
 CHOICES = r"SOFTWARE\Microsoft\PowerShell\1\ShellIds\Microsoft.PowerShell"
@@ -42,7 +42,9 @@ def _script_policy(host: Host) -> ScriptPolicyFacts:
     return ScriptPolicyFacts(
         places={**policies, **{key: host.registry_value(key, "ExecutionPolicy") for key in choices}},
         process=host.variable("PSExecutionPolicyPreference"),
-        is_server=str(kind.value.value).startswith("Server") if isinstance(kind, Found) else None,
+        is_server=None
+        if isinstance(kind, Unreadable)
+        else isinstance(kind, Found) and str(kind.value.value).startswith("Server"),
     )
 
 

@@ -56,7 +56,10 @@ def judge(index: IndexFacts, nvidia: NvidiaFacts, torch: TorchFacts, identity: I
         summary="pip and uv take packages from their usual index",
         measured=", ".join(f"{shown(i.url)} by {i.where}" for i in chosen) or "no other index is set",
         expected="indexes that have a torch for this machine",
-        evidence=tuple(Evidence(source="file", name=i.where, value=shown(i.url)) for i in chosen),
+        evidence=tuple(
+            Evidence(source="environment" if i.variable else "file", name=i.where, value=shown(i.url))
+            for i in chosen
+        ),
     )
     advice = {"impact": CHECK.why, "hint": CHECK.by_hand, "links": (PIP_CONFIGURATION,)}
     for file in index.files:

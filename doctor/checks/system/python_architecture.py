@@ -8,7 +8,7 @@ from doctor.host import Identity
 from doctor.models import Evidence, Finding
 from doctor.probes.system import IDENTITY
 
-PLATFORMS = {"windows": "win_amd64", "linux": "linux_x86_64", "macos": "macosx"}
+PLATFORMS = {"windows": "win_amd64", "linux": "linux_x86_64 or linux_aarch64", "macos": "macosx"}
 
 
 def judge(identity: Identity) -> Finding:
