@@ -54,15 +54,6 @@ def _path(host: Host, path: str) -> PurePath:
     return PureWindowsPath(path) if host.identity.os == "windows" else PurePosixPath(path)
 
 
-def show(state: Any) -> str:
-    """An action's state in words."""
-    if isinstance(state, RegistryValue):
-        return f"{state.value} ({state.type})"
-    if isinstance(state, tuple):
-        return f"without {', '.join(state)}" if state else "there"
-    return "absent" if state is None else str(state)
-
-
 class BaseAction(Frozen, ABC):
     """A target (every field but `state`) and its wanted `state`; a state says everything that undo must restore."""
 
@@ -79,6 +70,12 @@ class BaseAction(Frozen, ABC):
     @abstractmethod
     def describe(self) -> str:
         """What applying it does, in one line."""
+
+    def show(self, state: Any) -> str:
+        """A state of the target, in words."""
+        if isinstance(state, RegistryValue):
+            return f"{state.value} ({state.type})"
+        return "absent" if state is None else str(state)
 
     @abstractmethod
     def read(self, host: Host) -> Any:
@@ -168,6 +165,9 @@ class MakeDirectory(BaseAction):
         if self.state:
             return f"remove {', '.join(reversed(self.state))} where empty"
         return f"make the folder {self.path}"
+
+    def show(self, state: Any) -> str:
+        return f"without {', '.join(state)}" if state else "there"
 
     def read(self, host: Host) -> tuple[str, ...]:
         path = _path(host, self.path)
@@ -262,6 +262,9 @@ class WriteFile(BaseAction):
     def describe(self) -> str:
         return f"remove {self.path}" if self.state is None else f"write {self.path}"
 
+    def show(self, state: Any) -> str:
+        return "absent" if state is None else f"a file of {len(state.to_bytes())} bytes"
+
     def read(self, host: Host) -> FileContent | None:
         content: bytes | None = _present(host.read_file(self.path), self.path)
         return None if content is None else FileContent.of(content)
@@ -311,8 +314,13 @@ class InstallPackages(BaseAction):
         return dict(zip(self.packages, self.state, strict=True))
 
     def describe(self) -> str:
-        wanted = (f"no {name}" if s is None else f"{name}{s}" for name, s in self._wanted.items())
-        return f"have pip see to {', '.join(wanted)}"
+        return f"have pip see to {self.show(self.state)}"
+
+    def show(self, state: Any) -> str:
+        versions = zip(self.packages, state, strict=True)
+        return ", ".join(
+            f"no {name}" if version is None else f"{name}{version}" for name, version in versions
+        )
 
     def is_met_by(self, state: Any) -> bool:
         return all(map(_satisfies, state, self.state))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from doctor.actions import UnreadableStateError, show
+from doctor.actions import UnreadableStateError
 from doctor.elevation import in_elevated_child
 from doctor.host import Host
 from doctor.installers import APPLIED, Ending
@@ -75,7 +75,7 @@ def _change(step: Step, host: Host) -> tuple[Ending, Any]:
     except (OSError, UnreadableStateError) as error:
         return Ending("failed", f"{type(error).__name__}: {error}"), None
     if ending is None and not step.action.is_met_by(now):
-        ending = Ending("failed", f"afterwards it is {show(now)}")
+        ending = Ending("failed", f"afterwards it is {step.action.show(now)}")
     return ending or APPLIED, now
 
 
@@ -152,6 +152,7 @@ def _taken_back(entry: Entry, host: Host) -> Ending:
     if not left.is_met_by(now):
         return Ending(
             "refused",
-            f"someone else changed it since: the run left it {show(left.state)}, now it is {show(now)}",
+            "someone else changed it since: "
+            f"the run left it {left.show(left.state)}, now it is {left.show(now)}",
         )
     return _change(entry.back, host)[0]

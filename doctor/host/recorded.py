@@ -214,7 +214,7 @@ class RecordedHost:
             if specifier is None:
                 distributions[known] = None
                 continue
-            versions = re.findall(r"[=>]=\s*([^,\s]+)", specifier)
+            versions = re.findall(r"[=>~]=\s*([^,\s]+)", specifier)
             location = self.identity.site_packages
             distributions[known] = Distribution(
                 name=name, version=versions[0] if versions else "1.0", location=location
