@@ -26,14 +26,25 @@ USER_VARIABLES = {"USER", "USERNAME", "LOGNAME", "LNAME"}
 DOMAIN_VARIABLES = {"USERDOMAIN", "USERDOMAIN_ROAMINGPROFILE", "USERDNSDOMAIN"}
 HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | DOMAIN_VARIABLES
 
-# Names that tell nothing of anybody; and folders that checks look for by name: /dev/nvidia0 is no user's.
+# Names that tell nothing of anybody; what stands for a server in paths of Windows' own; and folders that checks look for by name: /dev/nvidia0 is no user's.
 NOBODYS_NAMES = {"public", "default", "default user", "all users", "shared", "root", "user", "admin"}
 FIXED_FOLDERS = {"dev", "proc", "usr", "opt", "lib", "bin", "etc", "var", "mnt", "tmp", "temp"}
 PRODUCT_FOLDERS = {"windows", "system32", "programdata", "python", "git", "cuda", "nvidia", "torch", "aios"}
-NOT_REDACTED = NOBODYS_NAMES | FIXED_FOLDERS | PRODUCT_FOLDERS
+NO_SERVERS = {"?", ".", "wsl$", "wsl.localhost"}
+NOT_REDACTED = NOBODYS_NAMES | NO_SERVERS | FIXED_FOLDERS | PRODUCT_FOLDERS
 
-CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
-BELOW_USERS_FOLDER = re.compile(r"([\\/]users[\\/]+|[\\/]home/)([^\\/:;\"'<>|\r\n]+)", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>|]*@")
+CREDENTIALS_OF_A_PROXY = re.compile(r"[^\s/;=]*@")  # which may stand without a scheme
+SECRET_IN_QUERY = re.compile(
+    rf"([?&][^=&\s]*(?:{SECRET_WORDS.pattern}|SIG)[^=&\s]*=)[^&\s\"'#]+", re.IGNORECASE
+)
+SETTING = re.compile(r"^(\s*[\"']?([\w.-]+)[\"']?\s*[=:]\s*)(\S.*)$", re.MULTILINE)  # in a file of settings
+
+# A name's place: below the folder of all users, of an organization's OneDrive, at the beginning of a network path.
+NAMED = r"([\\/]users[\\/]+|[\\/]home/|[\\/]onedrive - |(?:^|(?<=[\s;=\"']))\\\\(?:\\\\)?)"
+NAME = r"[^\\/:;\"'<>|\r\n]+"
+NAMED_IN_PATH = re.compile(rf"{NAMED}({NAME})", re.IGNORECASE)
+NAMED_IN_TEXT = re.compile(rf"{NAMED}({NAME}(?=[\\/])|[^\\/:;\"'<>|\s]+)", re.IGNORECASE)
 
 
 def is_secret(name: str) -> bool:
@@ -88,18 +99,28 @@ class Redactor:
         return disguise(name, "host")
 
     def text(self, value: str) -> str:
-        """Any text with paths in it: names are found where they are a whole part of a path."""
+        """Any text with paths in it: this machine's names are found where they are a whole part of a path."""
         value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)
-        value = CREDENTIALS.sub("", value)
+        value = SECRET_IN_QUERY.sub(rf"\1{SECRET}", CREDENTIALS.sub("", value))
         if self._disguises:
             value = self._part_of_a_path.sub(lambda match: self._disguises[match[0].casefold()], value)
-        return value
+        return NAMED_IN_TEXT.sub(self._other_name, value)
 
     def path(self, value: str) -> str:
-        """A path, or several in a row. What lies directly below the folder of all users is a user's name."""
-        return BELOW_USERS_FOLDER.sub(self._users_folder, self.text(value))
+        """A path, or several in a row, where a name at the end may have spaces."""
+        return NAMED_IN_PATH.sub(self._other_name, self.text(value))
+
+    def settings(self, value: str) -> str:
+        """The text of a file. Lines of it may be settings, whose names tell their types."""
+        return self.text(SETTING.sub(lambda match: match[1] + self.variable(match[2], match[3]), value))
+
+    def issuer(self, value: str) -> str:
+        """Who signed a certificate: one that somebody made for himself may have his name anywhere in it."""
+        for name, word in self._names:
+            value = re.sub(rf"\b{re.escape(name)}\b", disguise(name, word), value, flags=re.IGNORECASE)
+        return self.text(value)
 
     def url(self, value: str) -> str:
         """An address without credentials, query and fragment."""
@@ -114,16 +135,22 @@ class Redactor:
             return self.user(value)
         if name.upper() in HOST_VARIABLES:
             return self.host(value)
+        if "PROXY" in name.upper():
+            value = CREDENTIALS_OF_A_PROXY.sub("", value)
         return self.path(value)
 
     @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        """This machine's names that tell something, each with the word that stands for it."""
+        names = [(name, "host") for name in self.hosts] + [(name, "user") for name in self.users]
+        return [(as_unicode(n), word) for n, word in names if n and n.casefold() not in NOT_REDACTED]
+
+    @cached_property
     def _disguises(self) -> dict[str, str]:
-        named = [(name, "host") for name in self.hosts] + [(name, "user") for name in self.users]
         return {
             spelling.casefold(): hidden
-            for name, word in named
-            if name and name.casefold() not in NOT_REDACTED
-            for spelling, hidden in _spellings(as_unicode(name), word)
+            for name, word in self._names
+            for spelling, hidden in _spellings(name, word)
         }
 
     @cached_property
@@ -131,7 +158,7 @@ class Redactor:
         longest_first = sorted(self._disguises, key=len, reverse=True)
         return re.compile(rf"(?<=[\\/])(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
 
-    def _users_folder(self, match: re.Match[str]) -> str:
-        below, name = match.groups()
+    def _other_name(self, match: re.Match[str]) -> str:
+        before, name = match.groups()
         known = name in self._disguises.values()
-        return below + (name if known else self.user(name))
+        return before + (name if known else self.user(name))

@@ -16,32 +16,34 @@ T = TypeVar("T")
 def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
     """The same machine, redacted: what is looked up by a path is found by the redacted path."""
     hide = _Hide(redactor)
-    path, text = redactor.path, redactor.text
+    path = redactor.path
     return RecordedMachine(
         identity=hide.identity(machine.identity),
         environment={name: redactor.variable(name, value) for name, value in machine.environment.items()},
-        registry={key: hide.each(values, hide.registry_value) for key, values in machine.registry.items()},
-        registry_subkeys=machine.registry_subkeys,
-        files={path(name): file for name, file in hide.each(machine.files, hide.file).items()},
-        directories={path(name): names for name, names in hide.each(machine.directories, hide.names).items()},
+        registry={
+            key: hide.each(values, hide.registry_value, path) for key, values in machine.registry.items()
+        },
+        registry_subkeys=hide.each(machine.registry_subkeys, lambda _, names: tuple(map(path, names))),
+        files=hide.each(machine.files, hide.file, path),
+        directories=hide.each(machine.directories, hide.names, path),
         programs=hide.each(machine.programs, lambda _, program: path(program)),
-        runs={text(line): run for line, run in hide.each(machine.runs, hide.completed).items()},
+        runs=hide.each(machine.runs, hide.completed, redactor.text),
         distributions=hide.each(machine.distributions, hide.distribution),
         distributions_complete=machine.distributions_complete,
-        volumes={path(name): entry for name, entry in hide.each(machine.volumes, hide.volume).items()},
-        memory=machine.memory,
-        binaries={path(name): entry for name, entry in hide.each(machine.binaries, lambda _, b: b).items()},
-        programs_using={
-            path(name): entry for name, entry in hide.each(machine.programs_using, lambda _, p: p).items()
-        },
-        servers={
-            redactor.url(name): entry for name, entry in hide.each(machine.servers, hide.server).items()
-        },
-        boot_time=machine.boot_time,
-        nvml=hide.each({"nvml": machine.nvml}, lambda _, driver: driver)["nvml"],
+        volumes=hide.each(machine.volumes, hide.volume, path),
+        memory=hide.one(machine.memory),
+        binaries=hide.each(machine.binaries, _as_it_is, path),
+        programs_using=hide.each(machine.programs_using, _as_it_is, path),
+        servers=hide.each(machine.servers, hide.server, redactor.url),
+        boot_time=hide.one(machine.boot_time),
+        nvml=hide.one(machine.nvml),
         git_settings=hide.each(machine.git_settings, redactor.variable),
         git_system_settings=hide.each(machine.git_system_settings, redactor.variable),
     )
+
+
+def _as_it_is(name: str, entry: T) -> T:
+    return entry
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,24 @@ class _Hide:
 
     redactor: Redactor
 
-    def each(self, entries: Mapping[str, Entry[T]], hide: Callable[[str, T], T]) -> dict[str, Entry[T]]:
+    def each(
+        self,
+        entries: Mapping[str, Entry[T]],
+        hide: Callable[[str, T], T],
+        rename: Callable[[str], str] = str,
+    ) -> dict[str, Entry[T]]:
+        """Every entry, redacted by `hide` where something was found; `rename` redacts the names."""
         hidden: dict[str, Entry[T]] = {}
         for name, entry in entries.items():
             if isinstance(entry, NotSeen):
-                hidden[name] = NotSeen(unreadable=self.redactor.text(entry.unreadable))
+                hidden[rename(name)] = NotSeen(unreadable=self.redactor.text(entry.unreadable))
             else:
-                hidden[name] = None if entry is None else hide(name, entry)
+                hidden[rename(name)] = None if entry is None else hide(name, entry)
         return hidden
+
+    def one(self, entry: Entry[T]) -> Entry[T]:
+        """What says nothing of anybody, unless it could not be seen."""
+        return self.each({"": entry}, _as_it_is)[""]
 
     def identity(self, identity: Identity) -> Identity:
         paths = ("executable", "prefix", "base_prefix", "site_packages", "home")
@@ -80,7 +92,7 @@ class _Hide:
                 return value
 
     def file(self, name: str, file: FileContent) -> FileContent:
-        return file if file.text is None else FileContent(text=self.redactor.text(file.text))
+        return file if file.text is None else FileContent(text=self.redactor.settings(file.text))
 
     def names(self, folder: str, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self.redactor.path(f"{folder}/{name}").rpartition("/")[2] for name in names)
@@ -89,7 +101,7 @@ class _Hide:
         return volume.model_copy(update={"root": self.redactor.path(volume.root)})
 
     def server(self, name: str, reached: Reached) -> Reached:
-        return reached.model_copy(update={"issuer": self.redactor.text(reached.issuer)})
+        return reached.model_copy(update={"issuer": self.redactor.issuer(reached.issuer)})
 
     def completed(self, line: str, run: Completed) -> Completed:
         text = self.redactor.text
@@ -100,5 +112,6 @@ class _Hide:
         hidden = {
             "location": self.redactor.path(distribution.location),
             "direct_url": url if url is None else self.redactor.url(url),
+            "requires": tuple(map(self.redactor.text, distribution.requires)),
         }
         return distribution.model_copy(update=hidden)

@@ -1,0 +1,170 @@
+"""What is nobody else's business is planted in every field of a machine; nothing of it is in the recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from doctor.host import Absent, Found
+from doctor.host.machine import RecordedMachine
+from doctor.host.recorded import RecordedHost
+from doctor.host.recorder import Recorder
+from doctor.host.redacted import redacted
+from doctor.redaction import Redactor
+
+CANARIES = {
+    "user": "Zoë Canary",
+    "user in an address": "Zo%C3%AB",
+    "user, short": "ZOËCAN",
+    "host": "NESTBOX",
+    "other user": "Kanarienvogel",
+    "other user with a space": "Ola Makolągwa",
+    "file server": "voliera-fs01",
+    "organization": "Finch & Sons",
+    "token": "hf_CanaryTokenValue",
+    "short secret": "cnry1",
+    "password": "CanaryPass",
+    "rest of a password with an at sign": "word!",
+    "signature": "CanarySignature",
+}
+HOME = r"C:\Users\Zoë Canary"
+OTHERS = r"C:\Users\Kanarienvogel\x;C:\Users\Ola Makolągwa"
+SHARE = r"\\voliera-fs01\nest\Zoë Canary"
+URL = "https://me:CanaryPass@word!@index.example/simple/?token=hf_CanaryTokenValue&signature=CanarySignature"
+TEXT = rf'in "{HOME}\x" and {SHARE}, not C:\Users\Ola Makolągwa\y: hf_CanaryTokenValue {URL} end'
+UNREADABLE = {"unreadable": TEXT}
+PIP_INI = rf"""[global]
+index-url = {URL}
+proxy = me:CanaryPass@word!@proxy.example:8080
+cache-dir = {HOME}
+[keyring]
+password = cnry1
+"api_key": "cnry1"
+"""
+
+
+def distribution(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "version": "1", "location": rf"{HOME}\venv", **more}
+
+
+MACHINE = {
+    "environment": {
+        "USERPROFILE": HOME,
+        "USERNAME": "Zoë Canary",
+        "COMPUTERNAME": "NESTBOX",
+        "LOGONSERVER": r"\\NESTBOX",
+        "HOMESHARE": r"\\voliera-fs01\home$",
+        "TEMP": r"C:\Users\ZOËCAN~1\AppData\Local\Temp",
+        "OneDriveCommercial": rf"{HOME}\OneDrive - Finch & Sons",
+        "PATH": OTHERS,
+        "HF_TOKEN": "hf_CanaryTokenValue",
+        "MY_PASSWORD": "cnry1",
+        "HTTPS_PROXY": "me:CanaryPass@word!@proxy.example:8080",
+        "ALL_PROXY": "http://me:CanaryPass@word!@proxy.example:8080",
+        "PIP_INDEX_URL": URL,
+        "PIP_FIND_LINKS": "file:///C:/Users/Zo%C3%AB%20Canary/wheels",
+    },
+    "registry": {
+        r"HKCU\Software\Settings": {
+            "ProxyServer": {"type": "REG_SZ", "value": "http=me:CanaryPass@word!@p.example:80;https=q.example:80"},
+            "UserFolder": {"type": "REG_EXPAND_SZ", "value": rf"{HOME}\OneDrive - Finch & Sons"},
+            "Folders": {"type": "REG_MULTI_SZ", "value": [HOME, SHARE, OTHERS]},
+            rf"{HOME}\program.exe": {"type": "REG_SZ", "value": "~ RUNASADMIN"},
+            "Locked": UNREADABLE,
+        }
+    },
+    "registry_subkeys": {r"HKLM\SOFTWARE\Locked": UNREADABLE, r"HKLM\SOFTWARE\Layers": [rf"{HOME}\a.exe"]},
+    "files": {rf"{HOME}\pip\pip.ini": {"text": PIP_INI}, rf"{HOME}\locked": UNREADABLE},
+    "directories": {r"C:\Users": ["Public", "Kanarienvogel", "Zoë Canary"], rf"{SHARE}\x": UNREADABLE},
+    "programs": {"git": rf"{HOME}\git\git.exe", "nvcc": UNREADABLE},
+    "runs": {
+        rf"tool {HOME}\a": {"exit_code": 1, "stdout": TEXT, "stderr": json.dumps({"in": [HOME, SHARE]})},
+        "git --version": UNREADABLE,
+    },
+    "distributions": {
+        "one": distribution("one", direct_url=URL, requires=[f"two @ {URL}", rf"three @ file:///{HOME}/w"]),
+        "broken": UNREADABLE,
+    },
+    "volumes": {
+        rf"{HOME}\.cache": {
+            "root": SHARE, "kind": "network", "file_system": "NTFS", "total_bytes": 2, "free_bytes": 1
+        },
+        rf"{SHARE}\cache": UNREADABLE,
+    },
+    "memory": UNREADABLE,
+    "binaries": {rf"{HOME}\a.dll": {"machine": "x64", "imports": ["b.dll"]}, rf"{SHARE}\b.dll": UNREADABLE},
+    "programs_using": {HOME: [{"pid": 4, "name": "python.exe"}], SHARE: UNREADABLE},
+    "servers": {
+        URL: {"issuer": "mkcert Zoë Canary@NESTBOX"},
+        "https://other.example/": UNREADABLE,
+    },
+    "boot_time": UNREADABLE,
+    "nvml": UNREADABLE,
+    "git_settings": {"core.excludesfile": rf"{HOME}\ignore", "http.proxy": URL, "credential.helper": "cnry1"},
+    "git_system_settings": {"core.longpaths": UNREADABLE},
+}  # fmt: skip
+
+
+@pytest.fixture
+def machine(windows_identity: Any) -> RecordedMachine:
+    places = ("executable", "prefix", "base_prefix", "site_packages")
+    names = {"home": HOME, "user": "Zoë Canary", "host_name": "NESTBOX"}
+    identity = windows_identity.model_copy(update={**names, **{p: rf"{HOME}\{p}" for p in places}})
+    return RecordedMachine.model_validate({"identity": identity, **MACHINE})
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in it, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield name
+            yield from strings(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from strings(entry)
+
+
+def test_every_section_is_planted(machine: RecordedMachine) -> None:
+    """A section that is added to the model has to be planted here, too."""
+    untouched = {"schema_version", "identity", "distributions_complete"}
+    assert set(MACHINE) == set(RecordedMachine.model_fields) - untouched
+
+
+def test_nothing_planted_is_in_the_recording(machine: RecordedMachine) -> None:
+    told = json.loads(redacted(machine, Redactor.of(RecordedHost(machine))).to_json())
+    for text in strings(told):
+        for kind, canary in CANARIES.items():
+            assert canary.casefold() not in text.casefold(), f"{kind}: {text}"
+
+
+def test_a_recording_is_as_safe_as_what_it_was_made_of(machine: RecordedMachine) -> None:
+    """Through the recorder, as `aios doctor record` does."""
+    host = Recorder(RecordedHost(machine))
+    for path in machine.volumes:
+        host.volume(path)
+    for path in machine.binaries:
+        host.binary(path)
+    for path in machine.programs_using:
+        host.programs_using(path)
+    for url in machine.servers:
+        host.reach(url, 1)
+    host.distributions(), host.memory(), host.boot_time()
+    told = host.machine()
+    assert len(told.volumes) == len(told.binaries) == len(told.programs_using) == len(told.servers) == 2
+    for text in strings(json.loads(told.to_json())):
+        assert not any(canary.casefold() in text.casefold() for canary in CANARIES.values()), text
+
+
+def test_what_is_looked_up_by_a_hidden_path_is_found(machine: RecordedMachine) -> None:
+    told = RecordedHost(redacted(machine, Redactor.of(RecordedHost(machine))))
+    home = told.identity.home
+    assert isinstance(told.volume(rf"{home}\.cache"), Found)
+    assert isinstance(told.binary(rf"{home}\a.dll"), Found)
+    assert isinstance(told.programs_using(home), Found)
+    assert isinstance(told.read_file(rf"{home}\pip\pip.ini"), Found)
+    assert told.volume(r"C:\elsewhere") != Absent()
