@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from doctor.actions import Action, MakeDirectory, SetRegistryValue, SetUserEnvironmentVariable
+from doctor.actions import (
+    Action,
+    MakeDirectory,
+    RunInstaller,
+    SetRegistryValue,
+    SetUserEnvironmentVariable,
+)
 from doctor.check import Check, Probe
 from doctor.host import Absent, ElevationRefused, Found, Host, Identity, RegistryValue, Unreadable
-from doctor.host.machine import RecordedMachine
+from doctor.host.machine import NotSeen, RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding, Fix
 
@@ -42,7 +48,10 @@ def identity(**changes: Any) -> Identity:
 
 
 class PretendedHost(RecordedHost):
-    """A recorded machine on which somebody, or nobody, answers the question for administrator rights."""
+    """A recorded machine on which somebody, or nobody, answers the question for administrator rights.
+
+    Its installers install nothing, and end with `exit_code`.
+    """
 
     def __init__(
         self, machine: RecordedMachine, elevate: Callable[[Sequence[str]], Any] | None = None
@@ -50,10 +59,21 @@ class PretendedHost(RecordedHost):
         super().__init__(machine)
         self.elevate = elevate or (lambda command: ElevationRefused("the answer was no"))
         self.asked: list[Sequence[str]] = []
+        self.installed: list[Sequence[str]] = []
+        self.exit_code = 0
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> Any:
         self.asked.append(command)
         return self.elevate(command)
+
+    def run_installer(self, command: Sequence[str]) -> int:
+        self.installed.append(command)
+        return self.exit_code
+
+    def boot(self, time: float | str) -> None:
+        """It was started at `time`, in seconds since 1970; a text says why nobody can tell."""
+        entry = NotSeen(unreadable=time) if isinstance(time, str) else time
+        self._machine = self._machine.model_copy(update={"boot_time": entry})
 
     def as_administrator(self) -> RecordedHost:
         """The same machine, seen by an elevated process."""
@@ -70,6 +90,11 @@ def short_temp() -> SetUserEnvironmentVariable:
     return SetUserEnvironmentVariable(name="TEMP", state=RegistryValue(type="REG_SZ", value="C:\\Temp"))
 
 
+def install_runtime() -> RunInstaller:
+    command = ("winget", "install", "--id", "Microsoft.VCRedist.2015+.x64", "--exact")
+    return RunInstaller(product="Microsoft Visual C++ Redistributable", command=command)
+
+
 def make_temp() -> MakeDirectory:
     return MakeDirectory(path="C:\\Temp")
 
@@ -80,7 +105,9 @@ def state_check(check_id: str, *actions: Action, applicability: Any = "safe", re
     def look(host: Host) -> Any:
         states = []
         for action in actions:
-            if isinstance(action, SetRegistryValue):
+            if isinstance(action, RunInstaller):
+                states.append("run" if host.installed else None)  # type: ignore[attr-defined]
+            elif isinstance(action, SetRegistryValue):
                 reading = host.registry_value(action.key, action.name)
                 if isinstance(reading, Unreadable):
                     return reading

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pretended import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, PretendedHost, enable_long_paths
+from pretended import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, PretendedHost, enable_long_paths, state_check
 
 from doctor.actions import SetRegistryValue
 from doctor.diagnosis import diagnose
@@ -197,3 +198,76 @@ def test_the_answer_is_the_childs_journal(machine, run_folder) -> None:
     execute(plan_for(host), host, run_folder)
     (answer,) = run_folder.glob("elevated-*.jsonl")
     assert [record["event"] for record in records(answer)] == ["intended", "done", "answer"]
+
+
+def answering(text: str) -> Callable[[Sequence[str]], int]:
+    """A child that does nothing but answer so."""
+
+    def run(command: Sequence[str]) -> int:
+        Path(option(command, "--answer")).write_text(text, encoding="utf-8")
+        return 0
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "garbage\n",
+        '{"event": "answer"}\n',
+        '{"event": ["answer"]}\n',
+        '{"event": "answer", "refusal": 7, "outcomes": []}\n',
+        '{"event": "answer", "refusal": null, "outcomes": "all"}\n',
+        '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "fine"}]}\n',
+        '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "applied", "x": 1}]}',
+    ],
+)
+def test_an_answer_that_is_garbage_crashed_the_parent(machine, run_folder, answer) -> None:
+    host = machine(elevated=False)
+    host.elevate = answering(answer)
+    long_paths, *rest = execute(plan_for(host), host, run_folder)
+    assert long_paths.result == "failed"
+    assert "without an answer" in long_paths.reason
+    assert all(outcome.stands for outcome in rest)
+
+
+def test_an_answer_for_other_steps_leaves_ours_unanswered(machine, run_folder) -> None:
+    host = machine(elevated=False)
+    outcomes = [{"step": "fix-other/0", "result": "applied", "reason": "", "restart": False}]
+    host.elevate = answering(json.dumps({"event": "answer", "refusal": None, "outcomes": outcomes}))
+    long_paths, *rest = execute(plan_for(host), host, run_folder)
+    assert long_paths.result == "failed"
+    assert "did not say what became of it" in long_paths.reason
+    assert all(outcome.stands for outcome in rest)
+
+
+def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(machine, run_folder) -> None:
+    host = machine()
+    journal = Journal(run_folder / ACTIONS)
+    step = Step(fix="fix-long-paths", index=0, action=enable_long_paths())
+    journal.intend(step, enable_long_paths().inverse(None))
+    journal.done(step, SetRegistryValue(key=r"HKLM\SOFTWARE\Anything", name="Run", state=ONE))
+    assert [entry.progress for entry in entries(run_folder)] == ["intended"]
+    assert undo(run_folder, host) == ()
+
+
+def test_the_child_plans_the_same_where_a_cause_explains_what_was_named(machine, run_folder) -> None:
+    """It looks at the causes, too, and those may have fixes of their own."""
+    cause = state_check("cause", SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE))
+    consequence = replace(LONG_PATHS, because_of=(cause,))
+    registry = {FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}}
+    host = machine(elevated=False, registry=registry)
+    plan = make_plan(diagnose(host, [consequence]).findings, named=["long-paths"])
+    assert [fix.fix.id for fix in plan.fixes] == ["fix-cause"]
+
+    def child_with_causes(command: Sequence[str]) -> int:
+        assert option(command, "--check") == "cause"
+        orders = option(command, "--plan-hash"), Path(option(command, "--answer"))
+        apply_elevated(host.as_administrator(), [cause], ["fix-cause"], *orders)
+        return 0
+
+    host.elevate = child_with_causes
+    (outcome,) = execute(plan, host, run_folder)
+    assert outcome.result == "applied", outcome
+    assert host.machine.registry[FILE_SYSTEM] == {"LongPathsEnabled": None, "Cause": ONE}
