@@ -159,6 +159,7 @@ class MixtureFacts:
 
     Attributes:
         environments: the folders that VIRTUAL_ENV and CONDA_PREFIX name.
+        user_packages: where `pip install --user` puts packages, for every Python of that version.
         locations: the folder of every installed distribution's metadata, by its name.
     """
 
@@ -166,7 +167,18 @@ class MixtureFacts:
     home: Variable  # PYTHONHOME
     path: Variable  # PYTHONPATH
     environments: dict[str, str | None]
+    user_packages: str
     locations: Reading[dict[str, str]]
+
+
+def _user_packages(host: Host) -> str:
+    home, base = host.identity.home, host.variable("PYTHONUSERBASE")
+    if host.identity.os == "windows":
+        return base or join(
+            host, host.variable("APPDATA") or join(host, home, "AppData", "Roaming"), "Python"
+        )
+    default = (home, "Library", "Python") if host.identity.os == "macos" else (home, ".local")
+    return join(host, base or join(host, *default), "lib")
 
 
 def _mixture(host: Host) -> MixtureFacts:
@@ -181,6 +193,7 @@ def _mixture(host: Host) -> MixtureFacts:
         home=read_variable(host, "PYTHONHOME"),
         path=read_variable(host, "PYTHONPATH"),
         environments={name: host.variable(name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX")},
+        user_packages=_user_packages(host),
         locations=locations,
     )
 

@@ -21,7 +21,7 @@ def test_an_unsafe_fix_heals_and_is_undone(case: Case, tmp_path: Path) -> None:
     before = host.machine
     findings = diagnose(host, [case.check]).findings
     assert make_plan(findings).steps == (), "only where it is named"
-    plan = make_plan(findings, only=[case.check.id])
+    plan = make_plan(findings, unsafe=True)
     run, again = tmp_path / "run", tmp_path / "again"
     run.mkdir()
     again.mkdir()

@@ -12,7 +12,6 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.python import MIXTURE, MixtureFacts
 
 VARIABLES = "https://docs.python.org/3/using/cmdline.html"
-PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 NAMED = 5  # packages named in one line
 
 
@@ -44,11 +43,11 @@ def judge(mixture: MixtureFacts) -> Finding:
     brought = [n for n, place in locations.items() if any(_is_below(place, f, identity) for f in folders)]
     if brought:
         return warning(f"PYTHONPATH brings in {_several(brought)} from {path}", *without(mixture.path))
-    foreign = {name: place for name, place in locations.items() if _is_foreign(place, identity)}
-    if foreign:
+    users = [name for name, place in locations.items() if _is_the_users(place, mixture)]
+    if users and _in_environment(mixture):
         return warning(
-            f"From outside of this environment, {next(iter(foreign.values()))}: {_several(list(foreign))}",
-            "Keep the user's packages out with the variable PYTHONNOUSERSITE=1, and install here what is then missing.",
+            f"Packages of your user come into this environment, from {mixture.user_packages}: {_several(users)}",
+            "Keep them out with the variable PYTHONNOUSERSITE=1, and install here what is then missing.",
         )
     note = None
     if path:
@@ -66,14 +65,17 @@ def _is_below(place: str, folder: str, identity: Identity) -> bool:
     return _path(place, identity).is_relative_to(_path(folder, identity))
 
 
-def _is_foreign(place: str, identity: Identity) -> bool:
-    """Is it a folder of packages, and of neither this environment nor the Python that it was made with?
+def _is_the_users(place: str, mixture: MixtureFacts) -> bool:
+    """An environment may itself lie where the user's packages do."""
+    identity = mixture.identity
+    own = any(_is_below(place, folder, identity) for folder in (identity.prefix, identity.base_prefix))
+    return not own and _is_below(place, mixture.user_packages, identity)
 
-    Without an environment, a user's own packages are where they belong.
-    """
-    if identity.prefix == identity.base_prefix or _path(place, identity).name not in PACKAGE_FOLDERS:
-        return False
-    return not any(_is_below(place, own, identity) for own in (identity.prefix, identity.base_prefix))
+
+def _in_environment(mixture: MixtureFacts) -> bool:
+    """Outside of one, the user's packages are where they belong."""
+    identity = mixture.identity
+    return identity.prefix != identity.base_prefix or identity.prefix == mixture.environments["CONDA_PREFIX"]
 
 
 def _several(names: list[str]) -> str:

@@ -24,7 +24,8 @@ MACHINE: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "machines" / "windows-rtx4090.json").read_text(encoding="utf-8")
 )
 # In this machine nvidia-smi is asked, too: NVML is missing.
-PROGRAMS, FILES = sorted(MACHINE["runs"]), sorted(MACHINE["files"])
+PROGRAMS = sorted(MACHINE["runs"])
+FILES = sorted(path for path, file in MACHINE["files"].items() if file)
 
 
 @st.composite
