@@ -17,6 +17,7 @@ from doctor.failures.log import read
 from doctor.failures.match import Sighting, find
 from doctor.failures.table import failures
 from doctor.models import Finding
+from doctor.report.build import INTERRUPTED
 from doctor.report.console import Printer
 from doctor.report.log import print_explained
 
@@ -56,5 +57,7 @@ def _findings(sightings: Sequence[Sighting]) -> dict[str, Finding]:
     named = {seen.failure.check for seen in sightings}
     with progress() as on_progress:
         checks = [check for check in CHECKS if check.id in named and not check.online]
-        findings = diagnose(this_machine(), checks, on_progress=on_progress).findings
-    return {finding.check: finding for finding in findings}
+        diagnosis = diagnose(this_machine(), checks, on_progress=on_progress)
+    if diagnosis.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    return {finding.check: finding for finding in diagnosis.findings}
