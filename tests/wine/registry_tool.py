@@ -16,6 +16,7 @@ SHOWN = (
     r"HKCU\Environment",
     r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem",
     r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment",
+    r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\AppModelUnlock",
 )
 WRITE_DAC = 0x40000
 DACL_SECURITY_INFORMATION = 4
@@ -32,6 +33,8 @@ def values(key):
             found = [winreg.EnumValue(handle, index) for index in range(winreg.QueryInfoKey(handle)[1])]
     except PermissionError:
         return None
+    except FileNotFoundError:
+        return {}
     return {
         name: [number, data.hex() if isinstance(data, bytes) else data]
         for name, data, number in sorted(found)
@@ -42,12 +45,13 @@ def change(key, name, kind, data):
     if kind == "SDDL":
         protect(key, data)
         return
-    with open_key(key, winreg.KEY_SET_VALUE) as handle:
-        if kind is not None:
+    root, _, path = key.partition("\\")
+    if kind is not None:
+        with winreg.CreateKeyEx(ROOTS[root], path, 0, winreg.KEY_SET_VALUE) as handle:
             winreg.SetValueEx(handle, name, 0, TYPES[kind], data)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                winreg.DeleteValue(handle, name)
+    else:
+        with contextlib.suppress(FileNotFoundError), open_key(key, winreg.KEY_SET_VALUE) as handle:
+            winreg.DeleteValue(handle, name)
 
 
 def protect(key, sddl):
