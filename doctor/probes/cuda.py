@@ -20,6 +20,7 @@ class Toolkit:
     path: str
     found_by: tuple[str, ...]
     nvcc: Reading[tuple[int, int]]
+    accepts: Reading[range]  # the compilers (_MSC_VER) that its own header lets in; Absent: no such header
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class CudaFacts:
     toolkits: tuple[Toolkit, ...]
     chosen: str | None
     unreadable: tuple[str, ...]
+
+    @property
+    def taken(self) -> Toolkit | None:
+        """The toolkit of `chosen`."""
+        return self.toolkit(self.chosen) if self.chosen else None
 
     def toolkit(self, path: str) -> Toolkit | None:
         return next((toolkit for toolkit in self.toolkits if same_path(toolkit.path, path)), None)
@@ -59,6 +65,32 @@ def _nvcc_version(host: Host, toolkit: str) -> Reading[tuple[int, int]]:
         said = first_words(ran.value)
         return Unreadable(f"nvcc --version ended with exit code {exit_code(ran.value)} and printed {said!r}")
     return Found(version)
+
+
+def parse_host_config(text: str) -> range | None:
+    """The _MSC_VER that crt/host_config.h of a toolkit accepts: what its #if before "unsupported ... Studio" leaves."""
+    error = re.search(r"#\s*error\b[^\n]*unsupported Microsoft Visual Studio", text)
+    conditions = re.findall(r"#\s*if\b(.*)", text[: error.start()].replace("\\\n", " ")) if error else []
+    if not conditions:
+        return None
+    refused = re.findall(r"_MSC_VER\s*(<=?|>=?)\s*(\d{4})\b", conditions[-1])
+    turned = re.findall(r"\b(\d{4})\s*(<=?|>=?)\s*_MSC_VER", conditions[-1])
+    refused += [(sign.translate(str.maketrans("<>", "><")), number) for number, sign in turned]
+    start = [int(number) + (sign == "<=") for sign, number in refused if sign.startswith("<")]
+    stop = [int(number) + (sign == ">") for sign, number in refused if sign.startswith(">")]
+    return range(start[0], stop[0]) if len(start) == len(stop) == 1 and start < stop else None
+
+
+def _accepted(host: Host, toolkit: str) -> Reading[range]:
+    if host.identity.os != "windows":
+        return Absent()
+    header = host.read_file(join(host, toolkit, "include", "crt", "host_config.h"))
+    if not isinstance(header, Found):
+        return header
+    accepted = parse_host_config(header.value.decode("utf-8", errors="replace").replace("\r\n", "\n"))
+    return (
+        Found(accepted) if accepted else Unreadable("host_config.h does not say which compilers it accepts")
+    )
 
 
 def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
@@ -112,7 +144,10 @@ def _cuda(host: Host) -> CudaFacts:
     return CudaFacts(
         cuda_home=host.variable("CUDA_HOME"),
         cuda_path=host.variable("CUDA_PATH"),
-        toolkits=tuple(Toolkit(path, tuple(names), _nvcc_version(host, path)) for path, names in distinct),
+        toolkits=tuple(
+            Toolkit(path, tuple(names), _nvcc_version(host, path), _accepted(host, path))
+            for path, names in distinct
+        ),
         chosen=chosen,
         unreadable=tuple(unreadable),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Completed, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
 from doctor.host.endings import exit_code, first_words
 from doctor.probes.paths import join
 
@@ -15,18 +16,51 @@ QUERY = ("-products", "*", "-prerelease", "-nologo", "-format", "text")
 
 @dataclass(frozen=True)
 class VisualStudio:
-    """One installation. `toolset` is the version of its C++ tools: "14.41.34120"; Absent: it has none."""
+    """One installation. `toolset` is the version of its C++ tools that a build takes: "14.41.34120"; Absent: it has none.
+
+    Attributes:
+        toolsets: all that are installed beside each other.
+        tools: names in the folder of the toolset's x64 compiler: cl.exe, and a folder for each language ("1033").
+    """
 
     path: str
     version: str
     toolset: Reading[str]
+    toolsets: Reading[tuple[str, ...]]
+    tools: Reading[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class MsvcFacts:
-    """`installations` Absent: no Visual Studio installer was ever here."""
+    """`installations` Absent: no Visual Studio installer was ever here. `installer` is the folder for it."""
 
     installations: Reading[tuple[VisualStudio, ...]]
+    installer: str
+
+    @property
+    def studios(self) -> tuple[VisualStudio, ...]:
+        """The installations, newest first."""
+        found = self.installations.value if isinstance(self.installations, Found) else ()
+        return tuple(sorted(found, key=lambda studio: version_key(studio.version), reverse=True))
+
+    @property
+    def chosen(self) -> VisualStudio | None:
+        """The one that setuptools and torch build with: the newest with C++ tools."""
+        return next((studio for studio in self.studios if isinstance(studio.toolset, Found)), None)
+
+
+@dataclass(frozen=True)
+class PromptFacts:
+    """What a Visual Studio command prompt leaves in this terminal's environment. None, Absent: it is none."""
+
+    target: str | None  # "x64": what its compiler builds for
+    use_sdk: str | None  # DISTUTILS_USE_SDK
+    compiler: Reading[str]  # cl on PATH
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """ "17.11.35327.3" in an order of numbers."""
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", version))
 
 
 def parse_vswhere(output: str) -> list[dict[str, str]]:
@@ -58,27 +92,43 @@ def _toolset(host: Host, installation: str) -> Reading[str]:
     return Found(version) if version[:1].isdigit() else Unreadable(f"{name} holds {version[:40]!r}")
 
 
+def _studio(host: Host, path: str, version: str) -> VisualStudio:
+    toolset = _toolset(host, path)
+    tools = join(host, path, "VC", "Tools", "MSVC")
+    return VisualStudio(
+        path=path,
+        version=version,
+        toolset=toolset,
+        toolsets=host.list_directory(tools),
+        tools=host.list_directory(join(host, tools, toolset.value, "bin", "Hostx64", "x64"))
+        if isinstance(toolset, Found)
+        else Absent(),
+    )
+
+
 def _msvc(host: Host) -> MsvcFacts:
     files = host.variable("ProgramFiles(x86)") or "C:\\Program Files (x86)"
-    ran = _run(host, join(host, files, "Microsoft Visual Studio", "Installer", "vswhere.exe"))
+    installer = join(host, files, "Microsoft Visual Studio", "Installer")
+    ran = _run(host, join(host, installer, "vswhere.exe"))
     if not isinstance(ran, Found):
-        return MsvcFacts(ran)
+        return MsvcFacts(ran, installer)
     installed = parse_vswhere(ran.value.stdout)
     if ran.value.exit_code != 0 or (ran.value.stdout.strip() and not installed):
         said = f"ended with exit code {exit_code(ran.value)} and printed {first_words(ran.value)!r}"
-        return MsvcFacts(Unreadable(f"vswhere {said}"))
-    return MsvcFacts(
-        Found(
-            tuple(
-                VisualStudio(
-                    path=table["installationPath"],
-                    version=table.get("installationVersion", ""),
-                    toolset=_toolset(host, table["installationPath"]),
-                )
-                for table in installed
-            )
-        )
+        return MsvcFacts(Unreadable(f"vswhere {said}"), installer)
+    studios = tuple(
+        _studio(host, table["installationPath"], table.get("installationVersion", "")) for table in installed
+    )
+    return MsvcFacts(Found(studios), installer)
+
+
+def _prompt(host: Host) -> PromptFacts:
+    return PromptFacts(
+        target=host.variable("VSCMD_ARG_TGT_ARCH"),
+        use_sdk=host.variable("DISTUTILS_USE_SDK"),
+        compiler=host.find_program("cl"),
     )
 
 
 PROBE = Probe("msvc", _msvc, timeout=45.0)
+PROMPT = Probe("vs-prompt", _prompt)

@@ -1,60 +1,106 @@
-"""Is it clear which CUDA toolkit a build would take?"""
+"""Would a build take the CUDA toolkit that torch needs?"""
 
 from __future__ import annotations
 
+from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia
-from doctor.host import Absent, Found, Unreadable
-from doctor.models import Evidence, Finding
-from doctor.probes.cuda import PROBE, CudaFacts, same_path
+from doctor.checks.build_tools.need import as_needed
+from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia, torch_is
+from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.cuda import PROBE, CudaFacts, Toolkit
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.system import IDENTITY
+from wheels.compatibility import cuda_of_tag
+
+LINK = "https://docs.pytorch.org/docs/stable/cpp_extension.html"
+Version = tuple[int, int]
 
 
-def judge(cuda: CudaFacts, nvidia: NvidiaFacts) -> Finding:
+def judge(
+    cuda: CudaFacts, identity: Identity, nvidia: NvidiaFacts, torch: TorchFacts, flash_attn: FlashAttnFacts
+) -> Finding:
     if without := skipped_without_nvidia(CHECK.id, nvidia):
         return without
+    this = torch_is(torch)
+    if this is not None and this.cuda_tag is None:
+        return skipped(CHECK.id, "torch is a CPU build, and looks at no toolkit (see torch-cuda-build)")
     variables = {"CUDA_HOME": cuda.cuda_home, "CUDA_PATH": cuda.cuda_path}
-    named = {name: value for name, value in variables.items() if value}
+    variable = next(
+        (name for name, value in variables.items() if value), None
+    )  # torch takes the first that is set
     finding = Finding(
         check=CHECK.id,
         status="ok",
         summary=f"A build would take the toolkit in {cuda.chosen}",
         measured=", ".join(f"{name} is {value or 'not set'}" for name, value in variables.items()),
-        expected="CUDA_HOME or CUDA_PATH names the toolkit to build with",
+        expected="CUDA_HOME or CUDA_PATH names the toolkit of torch's CUDA version",
         evidence=tuple(
             Evidence(source="environment", name=name, value=value) for name, value in variables.items()
         ),
     )
+    wanted = cuda_of_tag(this.cuda_tag) if this is not None and this.cuda_tag else None
+    better = fitting(cuda, wanted)
+    taken = cuda.taken
 
-    def warning(summary: str) -> Finding:
-        update = {"status": "warning", "summary": summary, "impact": CHECK.why, "hint": CHECK.by_hand}
-        return finding.model_copy(update=update)
+    def trouble(summary: str) -> Finding:
+        update = {
+            "summary": summary,
+            "impact": CHECK.why,
+            "hint": f"Set CUDA_HOME to {better.path} for the build." if better else CHECK.by_hand,
+            "links": (LINK,),
+            "fix": _name(better, identity) if better else None,
+        }
+        return as_needed(finding.model_copy(update=update), nvidia, torch, flash_attn)
 
-    for name, path in named.items():
-        toolkit = cuda.toolkit(path)
-        if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
-            return could_not_look(CHECK.id, f"{name} ({path})", toolkit.nvcc.reason)
-        if toolkit is None or isinstance(toolkit.nvcc, Absent):
-            return warning(f"{name} points to {path}, where there is no nvcc")
-    if len(named) == 2 and not same_path(str(cuda.cuda_home), str(cuda.cuda_path)):
-        return warning("CUDA_HOME and CUDA_PATH name different toolkits; PyTorch takes CUDA_HOME")
-    usable = [toolkit for toolkit in cuda.toolkits if isinstance(toolkit.nvcc, Found)]
-    if not named and len(usable) > 1 and len({toolkit.nvcc for toolkit in usable}) > 1:
-        return warning(f"Several CUDA toolkits and no CUDA_HOME: a build would take {cuda.chosen}")
-    if not named and cuda.unreadable:
-        return cannot_tell(CHECK.id, "where CUDA toolkits are", "; ".join(cuda.unreadable))
-    if not usable:
+    if taken is not None and isinstance(taken.nvcc, Unreadable):
+        return could_not_look(CHECK.id, f"{variable or 'the toolkit'} ({taken.path})", taken.nvcc.reason)
+    if variable and (taken is None or isinstance(taken.nvcc, Absent)):
+        return trouble(f"{variable} points to {variables[variable]}, where there is no nvcc")
+    if taken is None or not isinstance(taken.nvcc, Found):
+        if cuda.unreadable:
+            return cannot_tell(CHECK.id, "where CUDA toolkits are", "; ".join(cuda.unreadable))
         return skipped(CHECK.id, "there is no CUDA toolkit")
+    if better is not None and wanted is not None and taken.nvcc.value[0] != wanted[0]:
+        major, minor = taken.nvcc.value
+        return trouble(
+            f"A build would take CUDA {major}.{minor} in {taken.path}, and not the one that fits {this}"
+        )
     return finding
+
+
+def fitting(cuda: CudaFacts, wanted: Version | None) -> Toolkit | None:
+    """The toolkit to build with for this CUDA version: of the same major, the same minor before the newest."""
+    usable = [
+        (toolkit.nvcc.value == wanted, toolkit.nvcc.value, toolkit)
+        for toolkit in cuda.toolkits
+        if wanted and isinstance(toolkit.nvcc, Found) and toolkit.nvcc.value[0] == wanted[0]
+    ]
+    return max(usable, key=lambda one: one[:2])[2] if usable else None
+
+
+def _name(toolkit: Toolkit, identity: Identity) -> Fix | None:
+    """Have CUDA_HOME name the toolkit."""
+    if identity.os != "windows":
+        return None
+    state = RegistryValue(type="REG_SZ", value=toolkit.path)
+    return Fix(
+        id="set-cuda-home",
+        applicability="unsafe",  # other projects may build with another toolkit
+        restart="shell",
+        commands=(f"set CUDA_HOME={toolkit.path}",),
+        actions=(SetUserEnvironmentVariable(name="CUDA_HOME", state=state),),
+    )
 
 
 CHECK = Check(
     id="cuda-home",
     group="build-tools",
-    looks_at="CUDA_HOME and CUDA_PATH, and the toolkit that PyTorch's build tools would take.",
+    looks_at="CUDA_HOME, CUDA_PATH and the other toolkits, in the order in which PyTorch's build tools take one: without a variable the first by name, v11.8 before v12.8.",
     why="With several toolkits, or a variable left over from an old one, a build silently takes the wrong nvcc.",
     by_hand="Set CUDA_HOME to the toolkit of your PyTorch's CUDA version, in the terminal that builds; remove variables that point nowhere.",
-    probes=(PROBE, NVIDIA),
+    probes=(PROBE, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.build_tools import install
+from doctor.checks.build_tools.cuda_home import fitting
+from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import (
     could_not_look,
     skipped,
@@ -10,15 +13,24 @@ from doctor.checks.shared import (
     skipped_without_torch,
     why_torch_is_unknown,
 )
-from doctor.host import Absent, Found, Unreadable
+from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import PROBE, CudaFacts
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
-from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.system import IDENTITY
+from doctor.probes.winget import PROBE as WINGET
 
 
-def judge(cuda: CudaFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
+def judge(
+    cuda: CudaFacts,
+    torch: TorchFacts,
+    identity: Identity,
+    winget: Reading[str],
+    nvidia: NvidiaFacts,
+    flash_attn: FlashAttnFacts,
+) -> Finding:
     not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
     if not_applicable:
         return not_applicable
@@ -27,11 +39,13 @@ def judge(cuda: CudaFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
     wanted = torch.build.value.cuda
     if wanted is None:
         return skipped(CHECK.id, "torch is a CPU build (see torch-cuda-build)")
-    toolkit = cuda.toolkit(cuda.chosen) if cuda.chosen else None
-    if toolkit is None or isinstance(toolkit.nvcc, Absent):
-        return skipped(CHECK.id, "there is no CUDA toolkit")
-    if isinstance(toolkit.nvcc, Unreadable):
+    toolkit = cuda.taken
+    if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"nvcc in {toolkit.path}", toolkit.nvcc.reason)
+    if toolkit is None or not isinstance(toolkit.nvcc, Found):
+        if toolkit is None and cuda.unreadable:
+            return could_not_look(CHECK.id, "the CUDA toolkits", "; ".join(cuda.unreadable))
+        return skipped(CHECK.id, "there is no CUDA toolkit")
     major, minor = toolkit.nvcc.value
     found = f"{major}.{minor}"
     finding = Finding(
@@ -45,15 +59,20 @@ def judge(cuda: CudaFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
             Evidence(source="file", name="torch/version.py: cuda", value=wanted),
         ),
     )
-    if str(major) != wanted.split(".")[0]:
-        return finding.model_copy(
+    built_with = (int(wanted.split(".")[0]), int(wanted.split(".")[1]))
+    if major != built_with[0]:
+        if fitting(cuda, built_with):
+            return skipped(CHECK.id, "a toolkit that fits torch is here, but not taken (see cuda-home)")
+        trouble = finding.model_copy(
             update={
-                "status": "warning",
                 "summary": f"CUDA toolkit {found} cannot build for torch, which was built with CUDA {wanted}",
                 "impact": CHECK.why,
                 "hint": CHECK.by_hand,
+                "links": (install.CUDA_DOWNLOADS,),
+                "fix": install.cuda_toolkit(identity, winget, wanted),
             }
         )
+        return as_needed(trouble, nvidia, torch, flash_attn)
     if found != wanted:
         return finding.model_copy(
             update={
@@ -69,7 +88,7 @@ CHECK = Check(
     group="build-tools",
     looks_at="The version of the toolkit that a build would take, against the CUDA version inside torch.",
     why="PyTorch refuses to build an extension with another CUDA major version: 'The detected CUDA version mismatches'.",
-    by_hand="Install the toolkit of torch's CUDA version beside the other one, and set CUDA_HOME to it while building.",
-    probes=(PROBE, TORCH, NVIDIA),
+    by_hand="Install the toolkit of torch's CUDA version beside the other one, without the driver inside it, and set CUDA_HOME to it while building.",
+    probes=(PROBE, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
     judge=judge,
 )

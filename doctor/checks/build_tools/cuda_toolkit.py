@@ -3,70 +3,71 @@
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.build_tools import install
+from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look, skipped_without_nvidia
-from doctor.host import Found, Unreadable
+from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import PROBE, CudaFacts
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.system import IDENTITY
+from doctor.probes.winget import PROBE as WINGET
 
 OLDEST = (11, 7)  # flash-attn's setup.py refuses older ones
-DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"
 
 
-def judge(cuda: CudaFacts, nvidia: NvidiaFacts) -> Finding:
+def judge(
+    cuda: CudaFacts,
+    identity: Identity,
+    winget: Reading[str],
+    nvidia: NvidiaFacts,
+    torch: TorchFacts,
+    flash_attn: FlashAttnFacts,
+) -> Finding:
     if without := skipped_without_nvidia(CHECK.id, nvidia):
         return without
     usable = [(t.path, t.nvcc.value) for t in cuda.toolkits if isinstance(t.nvcc, Found)]
     unreadable = [f"{t.path}: {t.nvcc.reason}" for t in cuda.toolkits if isinstance(t.nvcc, Unreadable)]
     unreadable += cuda.unreadable
-    listed = [f"CUDA {major}.{minor} in {path}" for path, (major, minor) in usable]
-    evidence = tuple(
-        Evidence(source="program", name=f"nvcc in {path}", value=f"{major}.{minor}")
-        for path, (major, minor) in usable
+    listed = "; ".join(f"CUDA {major}.{minor} in {path}" for path, (major, minor) in usable)
+    built_with = torch.build.value.cuda if isinstance(torch.build, Found) else None
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=listed,
+        measured=listed,
+        expected="a toolkit from 11.7 on, for building from source",
+        evidence=tuple(
+            Evidence(source="program", name=f"nvcc in {path}", value=f"{major}.{minor}")
+            for path, (major, minor) in usable
+        ),
+    )
+    trouble = finding.model_copy(
+        update={
+            "status": "info",
+            "measured": listed or "no nvcc",
+            "impact": CHECK.why,
+            "hint": CHECK.by_hand,
+            "links": (install.CUDA_DOWNLOADS,),
+            "fix": install.cuda_toolkit(identity, winget, built_with),
+        }
     )
     if usable:
         newest = max(version for _, version in usable)
-        finding = Finding(
-            check=CHECK.id,
-            status="ok",
-            summary="; ".join(listed),
-            measured="; ".join(listed),
-            expected="any toolkit from 11.7 on, for building from source",
-            evidence=evidence,
-        )
-        if newest < OLDEST:
-            return finding.model_copy(
-                update={
-                    "status": "warning",
-                    "summary": f"The CUDA toolkit {newest[0]}.{newest[1]} is too old to build flash-attn",
-                    "impact": CHECK.why,
-                    "hint": CHECK.by_hand,
-                    "links": (DOWNLOADS,),
-                }
-            )
-        return finding
+        if newest >= OLDEST:
+            return finding
+        summary = f"The CUDA toolkit {newest[0]}.{newest[1]} is too old to build flash-attn"
+        return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
     if unreadable:
         return could_not_look(CHECK.id, "the CUDA toolkit", "; ".join(unreadable))
     if cuda.toolkits:
         folders = ", ".join(toolkit.path for toolkit in cuda.toolkits)
-        return Finding(
-            check=CHECK.id,
-            status="warning",
-            summary=f"No nvcc where a CUDA toolkit should be: {folders}",
-            measured="no nvcc",
-            expected="bin/nvcc in the toolkit's folder",
-            impact=CHECK.why,
-            hint=CHECK.by_hand,
-            links=(DOWNLOADS,),
-        )
-    return Finding(
-        check=CHECK.id,
-        status="info",
-        summary="No CUDA toolkit, and none is needed: only building packages from source takes one",
-        measured="no nvcc",
-        links=(DOWNLOADS,),
-    )
+        summary = f"No nvcc where a CUDA toolkit should be: {folders}"
+        return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
+    summary = "No CUDA toolkit, and none is needed: only building packages from source takes one"
+    return trouble.model_copy(update={"summary": summary})
 
 
 CHECK = Check(
@@ -74,7 +75,7 @@ CHECK = Check(
     group="build-tools",
     looks_at="nvcc in CUDA_HOME, CUDA_PATH, CUDA_PATH_V*, PATH, the registry and the folders that installers use.",
     why="Building flash-attn or xformers from source needs nvcc. Prebuilt packages, and PyTorch itself, do not.",
-    by_hand="Install the CUDA toolkit of the same major version as your PyTorch build - or, much quicker, a prebuilt package.",
-    probes=(PROBE, NVIDIA),
+    by_hand="Install the CUDA toolkit of the same version as your PyTorch build, without the driver inside it - or, much quicker, a prebuilt package.",
+    probes=(PROBE, IDENTITY, WINGET, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
 )

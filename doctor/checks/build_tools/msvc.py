@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import re
-
 from doctor.check import Check
+from doctor.checks.build_tools import install
+from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look
-from doctor.host import Absent, Found, Unreadable
-from doctor.models import Evidence, Finding, Fix
+from doctor.host import Absent, Found, Reading, Unreadable
+from doctor.models import Evidence, Finding
 from doctor.probes.msvc import PROBE, MsvcFacts
+from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.winget import PROBE as WINGET
 
 DOWNLOADS = "https://visualstudio.microsoft.com/downloads/"
-INSTALL = Fix(
-    id="install-build-tools",
-    applicability="manual",
-    elevated=True,
-    reversible=False,
-    commands=(
-        'winget install Microsoft.VisualStudio.2022.BuildTools --override "--quiet --wait '
-        '--add Microsoft.VisualStudio.Workload.VCTools --includeRecommended"',
-    ),
-)
+BUILD_TOOLS = "Microsoft.VisualStudio.2022.BuildTools"
+COMPONENTS = "--passive --wait --norestart --add Microsoft.VisualStudio.Workload.VCTools --includeRecommended"
 
 
-def _sort_key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d{1,9}", version))
-
-
-def judge(msvc: MsvcFacts) -> Finding:
+def judge(
+    msvc: MsvcFacts, winget: Reading[str], nvidia: NvidiaFacts, torch: TorchFacts, flash_attn: FlashAttnFacts
+) -> Finding:
     missing = Finding(
         check=CHECK.id,
         status="info",
@@ -37,37 +31,50 @@ def judge(msvc: MsvcFacts) -> Finding:
         impact=CHECK.why,
         hint=CHECK.by_hand,
         links=(DOWNLOADS,),
-        fix=INSTALL,
+        fix=install.by_winget(
+            "install-build-tools",
+            "the Visual Studio Build Tools 2022",
+            winget,
+            BUILD_TOOLS,
+            "--override",
+            COMPONENTS,
+            link=DOWNLOADS,
+        ),
     )
     if isinstance(msvc.installations, Unreadable):
         return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)
-    if isinstance(msvc.installations, Absent) or not msvc.installations.value:
+    if isinstance(msvc.installations, Absent) or not msvc.studios:
         return missing
-    studios = sorted(msvc.installations.value, key=lambda studio: _sort_key(studio.version), reverse=True)
     evidence = tuple(
-        Evidence(source="program", name=f"vswhere: {studio.path}", value=studio.version) for studio in studios
+        Evidence(source="program", name=f"vswhere: {studio.path}", value=studio.version)
+        for studio in msvc.studios
     )
-    for studio in studios:
-        if isinstance(studio.toolset, Found):
-            toolset = studio.toolset.value
-            return Finding(
-                check=CHECK.id,
-                status="ok",
-                summary=f"MSVC {toolset}",
-                measured=f"MSVC {toolset} in {studio.path}",
-                expected=missing.expected,
-                evidence=evidence,
-            )
-    for studio in studios:
+    chosen = msvc.chosen
+    if chosen is not None and isinstance(chosen.toolset, Found):
+        toolset = chosen.toolset.value
+        return Finding(
+            check=CHECK.id,
+            status="ok",
+            summary=f"MSVC {toolset}",
+            measured=f"MSVC {toolset} in {chosen.path}",
+            expected=missing.expected,
+            evidence=evidence,
+        )
+    for studio in msvc.studios:
         if isinstance(studio.toolset, Unreadable):
             return could_not_look(CHECK.id, f"the C++ tools in {studio.path}", studio.toolset.reason)
-    return missing.model_copy(
+    path = msvc.studios[0].path
+    without = missing.model_copy(
         update={
-            "summary": f"Visual Studio is installed without its C++ tools: {studios[0].path}",
+            "summary": f"Visual Studio is installed without its C++ tools: {path}",
             "measured": "no C++ toolset",
             "evidence": evidence,
+            "fix": install.by_visual_studio(
+                "add-cpp-tools", path, install.COMPILER, install.WINDOWS_SDK, installer=msvc.installer
+            ),
         }
     )
+    return as_needed(without, nvidia, torch, flash_attn)
 
 
 CHECK = Check(
@@ -76,7 +83,7 @@ CHECK = Check(
     looks_at="The Visual Studio installations that vswhere lists, Build Tools included, and the C++ toolset in each.",
     why="Building flash-attn or xformers from source on Windows ends in 'Microsoft Visual C++ 14.0 or greater is required' without it.",
     by_hand="Install the Visual Studio 2022 Build Tools with the workload 'Desktop development with C++'.",
-    probes=(PROBE,),
+    probes=(PROBE, WINGET, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
 )

@@ -1,0 +1,79 @@
+"""Fixes that install what builds take: Python packages by pip, programs by winget or the Visual Studio installer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from doctor.actions import InstallPackages, RunInstaller
+from doctor.checks.shared import for_this_python
+from doctor.host import Absent, Found, Identity, Reading
+from doctor.models import Fix
+from doctor.probes.building import BuildPackagesFacts
+from wheels.building import winget_cuda_version
+
+CUDA_DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"
+COMPILER = "Microsoft.VisualStudio.Component.VC.Tools.x86.x64"
+WINDOWS_SDK = "Microsoft.VisualStudio.Component.Windows11SDK.22621"
+
+
+def packages(
+    fix: str, identity: Identity, facts: BuildPackagesFacts, wanted: Mapping[str, str]
+) -> Fix | None:
+    """Have pip see to packages (name -> version specifier); None where pip may install nothing, or nobody can tell."""
+    if not isinstance(facts.managed, Found) or facts.managed.value:
+        return None
+    names = " ".join(f'"{name}{specifier}"' for name, specifier in wanted.items())
+    own = identity.prefix != identity.base_prefix
+    return Fix(
+        id=fix,
+        applicability="safe"
+        if own
+        else "unsafe",  # outside of a virtual environment other programs use them, too
+        commands=(for_this_python(identity, "pip", f"install {names}"),),
+        actions=(InstallPackages(packages=tuple(wanted), state=tuple(wanted.values())),),
+    )
+
+
+def by_winget(fix: str, product: str, winget: Reading[str], package: str, *arguments: str, link: str) -> Fix:
+    """A package of winget, in its installer's own window; without winget, the place where to get it."""
+    command = ("winget", "install", "--exact", "--id", package, *arguments)
+    found = isinstance(winget, Found)
+    typed = " ".join(f'"{part}"' if " " in part else part for part in command)
+    return Fix(
+        id=fix,
+        applicability="unsafe" if found else "manual",
+        elevated=True,
+        restart="shell",
+        reversible=False,
+        commands=(typed,) if found else (f"Download {product} from {link}, and run it",),
+        actions=(RunInstaller(product=product, command=command),) if found else (),
+    )
+
+
+def by_visual_studio(fix: str, path: str, *components: str, installer: str) -> Fix:
+    """Components for a Visual Studio that is there. Its installer wants a terminal opened as administrator."""
+    added = " ".join(f"--add {component}" for component in components)
+    return Fix(
+        id=fix,
+        applicability="manual",
+        elevated=True,
+        reversible=False,
+        commands=(f'"{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {added}',),
+    )
+
+
+def cuda_toolkit(identity: Identity, winget: Reading[str], cuda: str | None) -> Fix | None:
+    """The toolkit of one CUDA version, in its own window: there the driver inside, which may be older, can be left out."""
+    if identity.os != "windows" or cuda is None:
+        return None
+    version = winget_cuda_version(cuda)
+    return by_winget(
+        "install-cuda-toolkit",
+        f"the CUDA toolkit {cuda}",
+        winget if version else Absent(),
+        "Nvidia.CUDA",
+        "--version",
+        version or cuda,
+        "--interactive",
+        link=CUDA_DOWNLOADS,
+    )

@@ -1,0 +1,67 @@
+"""Does Microsoft's compiler speak English, as torch expects?"""
+
+from __future__ import annotations
+
+from doctor.check import Check
+from doctor.checks.shared import could_not_look, skipped
+from doctor.host import Found, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.msvc import PROBE, MsvcFacts
+
+ENGLISH = "1033"
+LINK = "https://github.com/pytorch/pytorch/issues/157673"
+
+
+def judge(msvc: MsvcFacts) -> Finding:
+    if isinstance(msvc.installations, Unreadable):
+        return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)
+    studio = msvc.chosen
+    if studio is None or not isinstance(studio.toolset, Found):
+        return skipped(CHECK.id, "there is no Microsoft C++ compiler (see msvc)")
+    if isinstance(studio.tools, Unreadable):
+        return could_not_look(CHECK.id, f"the compiler in {studio.path}", studio.tools.reason)
+    names = studio.tools.value if isinstance(studio.tools, Found) else ()
+    languages = sorted(name for name in names if name.isdigit() and len(name) == 4)
+    if not languages:
+        return skipped(CHECK.id, f"MSVC {studio.toolset.value} has no compiler for x64")
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"MSVC {studio.toolset.value} speaks English",
+        measured=f"languages {', '.join(languages)}",
+        expected=f"{ENGLISH} (English) among them",
+        evidence=(Evidence(source="file", name="languages beside cl.exe", value=languages),),
+    )
+    if ENGLISH in languages:
+        return finding
+    return finding.model_copy(
+        update={
+            "status": "warning",
+            "summary": f"MSVC {studio.toolset.value} lacks English: torch.compile on the processor refuses it",
+            "impact": CHECK.why,
+            "hint": CHECK.by_hand,
+            "links": (LINK,),
+            "fix": Fix(
+                id="add-english-to-msvc",
+                applicability="manual",
+                elevated=True,
+                reversible=False,
+                commands=(
+                    f'"{msvc.installer}\\setup.exe" modify --installPath "{studio.path}" --passive --norestart '
+                    "--addProductLang en-US",
+                ),
+            ),
+        }
+    )
+
+
+CHECK = Check(
+    id="msvc-language",
+    group="build-tools",
+    looks_at="The folders of languages beside the x64 compiler of the newest Visual Studio. Nothing is run.",
+    why="torch reads what the compiler prints: with another language alone, torch.compile ends in 'only support MSVC with English language pack' and builds in a UnicodeDecodeError.",
+    by_hand="In the Visual Studio Installer: Modify > Language packs > English; take other languages away where English does not suffice.",
+    probes=(PROBE,),
+    judge=judge,
+    systems=frozenset({"windows"}),
+)

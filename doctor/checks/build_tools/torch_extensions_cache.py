@@ -1,0 +1,64 @@
+"""Has a build of one of torch's own extensions left a lock behind?"""
+
+from __future__ import annotations
+
+from doctor.actions import MoveFolder
+from doctor.check import Check
+from doctor.checks.shared import could_not_look
+from doctor.host import Absent, Identity, Unreadable
+from doctor.models import Evidence, Finding, Fix
+from doctor.probes.system import IDENTITY
+from doctor.probes.torch_extensions import LOCK, PROBE, TorchExtensionsFacts
+
+LINK = "https://docs.pytorch.org/docs/stable/cpp_extension.html"
+
+
+def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
+    if isinstance(extensions.locked, Unreadable):
+        return could_not_look(CHECK.id, extensions.root, extensions.locked.reason)
+    locked = () if isinstance(extensions.locked, Absent) else extensions.locked.value
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary="No build of an extension is under way, or stuck",
+        measured=", ".join(locked) or "no locks",
+        expected=f"no file named {LOCK}, unless a build is running",
+        evidence=(Evidence(source="file", name=f"locks in {extensions.root}", value=list(locked)),),
+    )
+    if not locked:
+        return finding
+    moves = tuple(MoveFolder(path=path, aside=_aside(path, extensions.root)) for path in locked)
+    separator = "\\" if identity.os == "windows" else "/"
+    remove = "del" if identity.os == "windows" else "rm"
+    return finding.model_copy(
+        update={
+            "status": "warning",
+            "summary": f"A lock in {locked[0]}: who loads this extension waits, for ever if no build is running",
+            "impact": CHECK.why,
+            "hint": CHECK.by_hand,
+            "links": (LINK,),
+            "fix": Fix(
+                id="move-locked-extensions",
+                applicability="unsafe",  # a build may be running
+                commands=tuple(f'{remove} "{path}{separator}{LOCK}"' for path in locked),
+                actions=moves,
+            ),
+        }
+    )
+
+
+def _aside(path: str, root: str) -> str:
+    """Beside the cache, where torch does not look: ".../Cache/py312_cu130/ext" -> ".../Cache-py312_cu130-ext"."""
+    below = path[len(root) :].strip("\\/").replace("\\", "-").replace("/", "-")
+    return f"{root.rstrip(chr(92) + '/')}-{below}"
+
+
+CHECK = Check(
+    id="torch-extensions-cache",
+    group="build-tools",
+    looks_at="TORCH_EXTENSIONS_DIR, else torch's own cache of extensions: folders with a lock.",
+    why="A build that was killed leaves its lock, and every program that wants the extension waits for it without a word.",
+    by_hand="Make sure that no build is running, then delete the file named lock in that folder, or the folder.",
+    probes=(PROBE, IDENTITY),
+    judge=judge,
+)

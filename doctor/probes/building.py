@@ -1,0 +1,53 @@
+"""What this Python has for building packages, and what a build may use of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Distribution, Found, Host, Memory, Reading, Unreadable
+from doctor.probes.paths import join
+
+PACKAGES = ("pip", "setuptools", "wheel", "packaging", "psutil", "ninja")
+
+
+@dataclass(frozen=True)
+class BuildPackagesFacts:
+    """`packages` by name. `managed`: is this Python the system's own, where pip may install nothing (PEP 668)?"""
+
+    packages: dict[str, Reading[Distribution]]
+    ninja: Reading[str]  # the program, on PATH
+    managed: Reading[bool]
+
+
+@dataclass(frozen=True)
+class ParallelismFacts:
+    """The variables that bound a build, and the memory that bounds it anyway."""
+
+    max_jobs: str | None
+    nvcc_threads: str | None
+    memory: Reading[Memory]
+
+
+def _is_managed(host: Host) -> Reading[bool]:
+    identity = host.identity
+    if identity.prefix != identity.base_prefix:
+        return Found(False)  # a virtual environment is its owner's
+    version = ".".join(identity.python.split(".")[:2])
+    library = ("Lib",) if identity.os == "windows" else ("lib", f"python{version}")
+    marker = host.read_file(join(host, identity.base_prefix, *library, "EXTERNALLY-MANAGED"))
+    return marker if isinstance(marker, Unreadable) else Found(not isinstance(marker, Absent))
+
+
+def _build_packages(host: Host) -> BuildPackagesFacts:
+    return BuildPackagesFacts(
+        {name: host.distribution(name) for name in PACKAGES}, host.find_program("ninja"), _is_managed(host)
+    )
+
+
+def _parallelism(host: Host) -> ParallelismFacts:
+    return ParallelismFacts(host.variable("MAX_JOBS"), host.variable("NVCC_THREADS"), host.memory())
+
+
+BUILD_PACKAGES = Probe("build-packages", _build_packages)
+PARALLELISM = Probe("parallelism", _parallelism)

@@ -1,0 +1,60 @@
+"""Extensions that torch compiled while a program ran, and the locks that a build holds, or has left behind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from doctor.check import Probe
+from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.probes.paths import join
+
+LOCK = "lock"  # torch.utils.file_baton
+
+
+@dataclass(frozen=True)
+class TorchExtensionsFacts:
+    """`root` is torch's cache of such extensions; `locked` are the folders in it that hold a lock. Absent: no cache."""
+
+    root: str
+    locked: Reading[tuple[str, ...]]
+
+
+def _default_root(host: Host) -> str:
+    """torch._appdirs.user_cache_dir("torch_extensions")."""
+    home = host.identity.home
+    if host.identity.os == "windows":
+        local = host.variable("LOCALAPPDATA") or join(host, home, "AppData", "Local")
+        return join(host, local, "torch_extensions", "torch_extensions", "Cache")
+    if host.identity.os == "macos":
+        return join(host, home, "Library", "Caches", "torch_extensions")
+    return join(host, host.variable("XDG_CACHE_HOME") or join(host, home, ".cache"), "torch_extensions")
+
+
+def _folders(host: Host, root: str, pattern: str) -> Reading[tuple[str, ...]]:
+    names = host.list_directory(root)
+    if not isinstance(names, Found):
+        return names
+    return Found(tuple(join(host, root, name) for name in names.value if re.fullmatch(pattern, name)))
+
+
+def _torch_extensions(host: Host) -> TorchExtensionsFacts:
+    named = host.variable("TORCH_EXTENSIONS_DIR")
+    root = named or _default_root(host)
+    # Below the default root one folder a Python and accelerator: py312_cu130
+    parents = Found((root,)) if named else _folders(host, root, r"py\d+t?_\w+")
+    if not isinstance(parents, Found):
+        return TorchExtensionsFacts(root, parents)
+    locked = []
+    for parent in parents.value:
+        extensions = _folders(host, parent, r"\w[\w-]*")
+        if isinstance(extensions, Unreadable) or (named and isinstance(extensions, Absent)):
+            return TorchExtensionsFacts(root, extensions)
+        for extension in extensions.value if isinstance(extensions, Found) else ():
+            names = host.list_directory(extension)
+            if isinstance(names, Found) and LOCK in names.value:
+                locked.append(extension)
+    return TorchExtensionsFacts(root, Found(tuple(locked)))
+
+
+PROBE = Probe("torch-extensions", _torch_extensions)

@@ -1,0 +1,15 @@
+"""winget, Windows' package manager."""
+
+from __future__ import annotations
+
+from doctor.check import Probe
+from doctor.host import Host, Reading
+
+NAME = "winget"
+
+
+def _winget(host: Host) -> Reading[str]:
+    return host.find_program(NAME)
+
+
+PROBE = Probe(NAME, _winget)
