@@ -53,7 +53,7 @@ def judge(mixture: MixtureFacts) -> Finding:
     if path:
         note = f"PYTHONPATH is set, and brings in no installed package: {path}"
     elif all(mixture.environments.values()):
-        note = "A conda environment is active beneath this virtual environment: conda deactivate takes its programs off PATH"
+        note = "A conda environment is active beneath this one: conda deactivate takes its programs off PATH"
     return ok.model_copy(update={"status": "info", "summary": note}) if note else ok
 
 

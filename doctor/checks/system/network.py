@@ -46,7 +46,7 @@ def judge(network: NetworkFacts) -> Finding:
     if distrusted := [name for name, why in missing.items() if why.startswith(NOT_TRUSTED)]:
         return found(
             "warning",
-            f"Somebody stands between: the certificate of {', '.join(distrusted)} is not trusted by this Python",
+            f"Somebody opens TLS on the way: this Python does not trust the certificate of {', '.join(distrusted)}",
             "Ask for your company's or virus scanner's root certificate as a .pem file and set SSL_CERT_FILE to it"
             + (
                 "; pip has one of its own, which other programs do not read."
@@ -56,14 +56,12 @@ def judge(network: NetworkFacts) -> Finding:
             CERTIFICATES,
         )
     if proxy := _proxy(network):
-        summary = (
-            f"Packages come through the proxy {proxy}, which this check does not use; without it: no {who}"
-        )
+        summary = f"Packages come through the proxy {proxy}, which this check does not use"
         return found("info", summary, CHECK.by_hand, PROXIES)
     if isinstance(network.windows["AutoConfigURL"], Found):
         return found(
             "warning",
-            f"Windows finds its proxy by a script, which pip does not read; without a proxy: no {who}",
+            f"Windows finds its proxy by a script, which pip does not read: no {who}",
             "Ask for the proxy's address, and set the variables HTTPS_PROXY and HTTP_PROXY to it.",
             PROXIES,
         )
@@ -74,7 +72,7 @@ def judge(network: NetworkFacts) -> Finding:
         unseen = [r.reason for r in answers.values() if isinstance(r, Unreadable)]
         if unclear := [reason for reason in unseen if not NO_ANSWER.search(reason)]:
             return could_not_look(CHECK.id, "the network", unclear[0])
-        summary = "No network: packages and models have to come from this machine's own folders"
+        summary = "No network: packages and models have to come from folders of this machine"
         return ok.model_copy(update={"status": "info", "summary": summary})
     closed_on_purpose = network.has_mirror and PACKAGE_INDEX not in missing
     is_needed = any(name in NEEDED for name in missing) and not closed_on_purpose

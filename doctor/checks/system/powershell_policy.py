@@ -50,7 +50,7 @@ def judge(policy: ScriptPolicyFacts) -> Finding:
     return finding.model_copy(
         update={
             "status": "info",
-            "summary": f"PowerShell runs no scripts ({value}): activate with activate.bat in a command prompt, or not at all",
+            "summary": f"PowerShell runs no scripts ({value}): Activate.ps1 fails, activate.bat in a command prompt works",
             "impact": CHECK.why,
             "hint": "Your administrator has set this; aios needs no activation: .venv\\Scripts\\aios doctor"
             if by_administrator

@@ -42,7 +42,7 @@ def judge(python: PythonFacts, torch: TorchFacts, long_paths: Reading[RegistryVa
         return found(
             "error" if too_long else "warning",
             too_long
-            or "This Python is from the Microsoft Store: what it writes to AppData and to the registry goes to private copies",
+            or "A Python from the Microsoft Store: what it writes to AppData and the registry stays its own",
             CHECK.by_hand,
             STORE_LIMITS,
         )
@@ -53,7 +53,7 @@ def judge(python: PythonFacts, torch: TorchFacts, long_paths: Reading[RegistryVa
     if any(name.startswith("python") and name.endswith("._pth") for name in names):
         return found(
             "info",
-            "This Python is an embeddable one, made to be part of another program: it has no venv and no headers, and ignores PYTHONPATH",
+            "An embeddable Python, made to be a part of one program: it has no venv and no headers",
             CHECK.by_hand,
             DOWNLOADS,
         )
@@ -103,8 +103,8 @@ def _too_long(python: PythonFacts, torch: TorchFacts, long_paths: Reading[Regist
     if length <= LONGEST_PATH:
         return None
     return (
-        f"torch {version.base_version} does not fit into the folder of this Python from the Microsoft Store: "
-        f"{len(folder)} + 1 + {longest} characters make {length}, and {LONGEST_PATH} are allowed"
+        f"torch {version.base_version} does not fit below the folder of this Microsoft Store Python: "
+        f"{len(folder)} + 1 + {longest} = {length} characters, {LONGEST_PATH} are allowed"
     )
 
 

@@ -31,12 +31,11 @@ def judge(headers: Mapping[str, Reading[str]], triton: TritonFacts, identity: Id
     if not missing:
         return finding
     on_linux = identity.os == "linux"
-    compiles = "torch.compile and Triton cannot make their launcher, and nothing can be built from source"
     needed_now = isinstance(triton.triton_windows, Found)
     return finding.model_copy(
         update={
             "status": "warning" if needed_now else "info",
-            "summary": f"The headers of this Python are missing: {compiles}",
+            "summary": "The headers of this Python are missing, which Triton and builds from source need",
             "impact": CHECK.why,
             "hint": "Install the package with the headers of this Python." if on_linux else CHECK.by_hand,
             "fix": Fix(
