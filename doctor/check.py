@@ -18,7 +18,7 @@ GROUPS: dict[Group, str] = {
     "gpu": "GPU",
     "build-tools": "Build tools",
     "packages": "Packages",
-    "backends": "Attention backends",
+    "backends": "Attention",
 }
 
 

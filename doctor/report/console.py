@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from doctor.models import Status
-from doctor.report.wrapping import wrapped
+from doctor.report.wrapping import pieces, wrapped
 
 Part: TypeAlias = str | tuple[str, str]  # plain, or with a style
-NARROWEST = 20  # cells; a column that is narrower is left to the terminal to wrap
+FURTHER_LEFT = 6  # cells
+COMMAND = "cyan"
 
 COLOURS: dict[Status, str] = {
     "ok": "green",
@@ -53,34 +54,37 @@ class Printer:
         self.glyphs = UNICODE if self._can_show(UNICODE) else ASCII
         self._width = width or (self.console.width if file.isatty() else None)
 
-    def line(self, *parts: Part) -> None:
-        """Print one line, however long it is."""
+    def line(self, *parts: Part, commands: Sequence[str] = ()) -> None:
+        """Print one line, however long it is, with what is to be typed set off."""
         text = Text()
         for part in parts:
             plain, style = part if isinstance(part, tuple) else (part, "")
             text.append(self._safe(plain), style or None)
+        text.highlight_words([self._safe(command) for command in commands], COMMAND)
         self.console.print(text)
 
-    def paragraph(self, lead: Sequence[Part], part: Part, *whole: str) -> None:
+    def paragraph(self, lead: Sequence[Part], part: Part, *commands: str) -> None:
         """Print `part` behind `lead`; on a terminal on as many lines as it takes, below where it began.
 
-        What it holds of `whole` is not broken.
+        Where a path or a command is too long for that, they begin further to the left.
         """
         plain, style = part if isinstance(part, tuple) else (part, "")
-        indent = self._cells(lead)
-        first, *following = [self._safe(plain)]
-        if self._width and self._width - indent > NARROWEST:
-            room = self._width - indent - 1  # an old console breaks a line that is full
-            first, *following = wrapped(first, room, [self._safe(piece) for piece in whole])
-        self.line(*lead, (first, style))
-        for line in following:
-            self.line(" " * indent, (line, style))
+        lines, indent = [self._safe(plain)], self._cells(lead)
+        if self._width:
+            width = self._width - 1  # an old console breaks a line that is full
+            unbroken = pieces(lines[0], [self._safe(command) for command in commands])
+            first, longest = width - indent, max(map(cell_len, unbroken), default=0)
+            indent = indent if longest <= first else min(indent, FURTHER_LEFT)
+            lines = wrapped(unbroken, first, width - indent)
+        self.line(*lead, (lines[0], style), commands=commands)
+        for following in lines[1:]:
+            self.line(" " * indent, (following, style), commands=commands)
 
     def cut_line(self, lead: Sequence[Part], text: str) -> None:
         """Print `text` behind `lead`; on a terminal as much of it as fits on one line."""
         text = self._safe(text)
         room = (self._width or 0) - self._cells(lead) - 1
-        if self._width and cell_len(text) > room > NARROWEST:
+        if self._width and cell_len(text) > room > len(self.glyphs.rest):
             text = set_cell_size(text, room - len(self.glyphs.rest)).rstrip() + self.glyphs.rest
         self.line(*lead, text)
 

@@ -43,7 +43,7 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
     if todo.sentence:
         _print_row(printer, "", f"{printer.glyphs.arrow} {todo.sentence}")
     for command in todo.commands:
-        printer.line(" " * LABEL, f"  {command}")
+        printer.line(" " * LABEL, f"  {command}", commands=[command])
     if finding.fix and is_automatic(finding):
         label = "the fix"
         for action in finding.fix.actions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from doctor.check import GROUPS, Group
 from doctor.models import Finding, Report
@@ -13,6 +13,7 @@ from doctor.report.wording import (
     advice,
     counts,
     evidence_line,
+    is_automatic,
     machine_line,
     next_step,
     waiting_for,
@@ -29,6 +30,8 @@ def print_report(
 ) -> None:
     """Print the findings. `groups` tells each check's group; `verbose` shows a line for each, with its evidence."""
     printer.line(machine_line(report))
+    for reminder in report.reminders:
+        printer.paragraph((("!", COLOURS["warning"]), " "), reminder)
     grouped = {
         group: [finding for finding in report.findings if groups.get(finding.check) == group]
         for group in GROUPS
@@ -73,11 +76,9 @@ def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, v
         _print_advice(printer, finding)
         if waiting := waiting_for(report, finding.check):
             wait = "check waits" if len(waiting) == 1 else "checks wait"
-            printer.paragraph(
-                (INDENT,), (f"and {len(waiting)} {wait} for it: {', '.join(waiting)}", "dim"), *waiting
-            )
-        for detail in _details(finding) if verbose else ():
-            printer.paragraph((INDENT, "  "), (detail, "dim"))
+            printer.paragraph((INDENT,), (f"and {len(waiting)} {wait} for it: {', '.join(waiting)}", "dim"))
+        if verbose:
+            _print_details(printer, finding)
 
 
 def _print_advice(printer: Printer, finding: Finding) -> None:
@@ -89,7 +90,7 @@ def _print_advice(printer: Printer, finding: Finding) -> None:
     elif todo.sentence:
         printer.paragraph(arrow, f"{todo.sentence}:" if todo.commands else todo.sentence)
         for command in todo.commands:
-            printer.line(INDENT * 2, command)
+            printer.line(INDENT, "  ", command, commands=[command])
 
 
 def _print_healthy(printer: Printer, heading: str, findings: Sequence[Finding], in_full: bool) -> None:
@@ -100,7 +101,7 @@ def _print_healthy(printer: Printer, heading: str, findings: Sequence[Finding], 
     title: Part = (f"{heading:<{HEADING_WIDTH}}", "bold")
     if healthy and not in_full:
         names = [finding.check for finding in healthy]
-        printer.paragraph((title, *_sign(printer, healthy[0])), ", ".join(names), *names)
+        printer.paragraph((title, *_sign(printer, healthy[0])), ", ".join(names))
         title = " " * HEADING_WIDTH
     for finding in told:
         printer.paragraph((title, *_sign(printer, finding), f"{finding.check:<{width}}  "), finding.summary)
@@ -115,11 +116,12 @@ def _width(findings: Sequence[Finding]) -> int:
     return max((len(finding.check) for finding in findings), default=0)
 
 
-def _details(finding: Finding) -> Iterator[str]:
-    for name in ("measured", "expected", "impact"):
-        if value := getattr(finding, name):
-            yield f"{name}: {value}"
-    yield from map(evidence_line, finding.evidence)
-    for command in finding.fix.commands if finding.fix else ():
-        yield f"by hand: {command}"
-    yield from finding.links
+def _print_details(printer: Printer, finding: Finding) -> None:
+    told = [
+        f"{name}: {value}" for name in ("measured", "expected", "impact") if (value := getattr(finding, name))
+    ]
+    for detail in (*told, *map(evidence_line, finding.evidence), *finding.links):
+        printer.paragraph((INDENT, "  "), (detail, "dim"))
+    if finding.fix and is_automatic(finding):
+        for command in finding.fix.commands:
+            printer.line((f"{INDENT}  by hand: {command}", "dim"))

@@ -37,6 +37,7 @@ def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> st
         "",
         _escape(f"{machine_line(report)}. aios {report.aios_version}, {report.started_at}."),
     ]
+    lines += [f"- {_escape(reminder)}" for reminder in report.reminders]
     if packages:
         lines += ["", _escape(", ".join(f"{name} {version}" for name, version in packages.items()) + ".")]
     for finding in report.findings:

@@ -55,7 +55,9 @@ def systems(check: Check) -> str:
 def evidence_line(evidence: Evidence) -> str:
     """Where it was read, what it is called there, and what it was."""
     value = evidence.value
-    shown = "absent" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        value = ", ".join(value) or "none"
+    shown = "absent" if value is None else str(value)
     return f"{evidence.source} {evidence.name}: {shown}"
 
 

@@ -9,15 +9,22 @@ from rich.cells import cell_len
 
 # A Windows path may hold spaces: it goes on to its last backslash, unless four words or punctuation lie before that.
 PATH = r"[A-Za-z]:\\(?:[^\\\s:;,\"]+(?: [^\\\s:;,\"]+){0,3}\\)*\S*"
-PIECE = rf"[(\[]?(?:\"[^\"]*\"|{PATH})[^\s\"]*|\S+"
+PIECE = rf"[(\[]?(?:\"[^\"]*\"|`[^`]*`|{PATH})[^\s\"]*|\S+"
 
 
-def wrapped(text: str, width: int, whole: Sequence[str] = ()) -> list[str]:
-    """Lines of at most `width` cells. A piece that is longer has a line to itself; so has one of `whole`, if need be."""
-    pieces = re.compile("|".join([*(rf"{re.escape(piece)}\S*" for piece in whole), PIECE]))
+def pieces(text: str, whole: Sequence[str] = ()) -> list[str]:
+    """What is not broken, in order; each of `whole` is one of them."""
+    pattern = "|".join([*(rf"{re.escape(piece)}\S*" for piece in whole), PIECE])
+    found: list[str] = re.findall(pattern, text)
+    return found
+
+
+def wrapped(pieces: Sequence[str], first: int, following: int) -> list[str]:
+    """Lines of at most `first` cells, then of `following`. A longer piece has a line to itself."""
     lines = [""]
-    for piece in pieces.findall(text):
-        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > width:
+    for piece in pieces:
+        room = following if len(lines) > 1 else first
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > room:
             lines.append("")
         lines[-1] += f" {piece}" if lines[-1] else piece
     return lines
