@@ -99,7 +99,7 @@ class Redactor:
         return disguise(name, "host")
 
     def text(self, value: str) -> str:
-        """Any text with paths in it: this machine's names are found where they are a whole part of a path."""
+        """Any text with paths in it: this machine's names are found as a part of a path, or as the end of one."""
         value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)
@@ -156,7 +156,8 @@ class Redactor:
     @cached_property
     def _part_of_a_path(self) -> re.Pattern[str]:
         longest_first = sorted(self._disguises, key=len, reverse=True)
-        return re.compile(rf"(?<=[\\/])(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        names = "|".join(map(re.escape, longest_first))
+        return re.compile(rf"(?:(?<=[\\/_])|(?<=\w-))(?:{names})(?![^\W_])", re.IGNORECASE)
 
     def _other_name(self, match: re.Match[str]) -> str:
         before, name = match.groups()

@@ -28,9 +28,17 @@ def redactor() -> Redactor:
         ("file:///C:/Users/Zo%C3%AB%20Lovelace/x", "file:///C:/Users/us%C3%BC%20eruserus/x"),
         ("/home/zoe:/home/other/bin:/opt/zoe", "/home/use:/home/useru/bin:/opt/use"),
         ("C:\\\\Users\\\\zoe\\\\x", "C:\\\\Users\\\\use\\\\x"),  # inside JSON
+        (r"C:\Temp\torchinductor_zoe\x", r"C:\Temp\torchinductor_use\x"),
+        ("/tmp/pytest-of-zoe/zoe_venv", "/tmp/pytest-of-use/use_venv"),
+        (r"\\files01\share\x;\\?\C:\x", r"\\useruse\share\x;\\?\C:\x"),
+        ("/opt/x --zoe -zoe", "/opt/x --zoe -zoe"),  # options
         ("zoe", "zoe"),  # no path, so it may be anything
         (r"C:\zoetrope\zoe.txt", r"C:\zoetrope\use.txt"),
         ("https://me:pw@example.org/simple", "https://example.org/simple"),
+        (
+            "https://me:p@w@example.org/a?x=1&api_token=s&y=2",
+            "https://example.org/a?x=1&api_token=<secret>&y=2",
+        ),
         ("key is s3cr3t-value.", "key is <secret>."),
         (r"C:\data\[toolchain]", r"C:\data\[toolchain]"),
     ],
