@@ -13,6 +13,7 @@ import typer
 
 from trainer.config import Backend, load
 from trainer.errors import RunError, UserError
+from trainer.explanation import explanation
 from trainer.options import canonical_spelling, with_config_options
 
 CapabilityFile = Annotated[
@@ -108,9 +109,15 @@ def run_generate(
 
 @contextlib.contextmanager
 def _told_errors() -> Iterator[None]:
-    """Print the errors that are meant for a person, and end with their status."""
+    """Print the errors that are meant for a person, and end with their status. Any other goes on, with what is known of it."""
     try:
         yield
     except (UserError, RunError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+    except BrokenPipeError:  # the reader has gone
+        raise
+    except Exception as error:
+        if known := explanation(error):
+            typer.echo(f"\nThe doctor on the error below:\n\n{known}\n", err=True)
+        raise

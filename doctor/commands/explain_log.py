@@ -35,10 +35,9 @@ def explain_log(
         answer = LogExplanation(matches=tuple(this.match for this in explained))
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
         return
-    printer = Printer(sys.stdout)
-    if explained:
-        print_explained(printer, explained, findings)
-    else:
+    print_explained(Printer(sys.stdout), explained, findings)
+    if not explained:
+        printer = Printer(sys.stderr)
         printer.line("This log shows none of the failures that the doctor knows.")
         printer.line("Next, to look at this machine itself: aios doctor")
 
