@@ -15,9 +15,12 @@ from wheels.table import numbers, table
 
 
 def companion_requirement(package: str, torch: Version) -> str | None:
-    """The releases of "torchvision" or "torchaudio" that were made for this torch: "==0.28.*"."""
+    """The releases of "torchvision" or "torchaudio" that were made for this torch: "==0.28.*".
+
+    None: nobody knows; beside a preview of torch lie previews of no fixed number.
+    """
     found: str | None = table()["companions"][package].get(minor(torch))
-    return found
+    return None if torch.is_prerelease else found
 
 
 def exists_for_windows(torch_minor: str, tag: str) -> bool | None:
@@ -37,11 +40,6 @@ def contains_flash_kernels(torch: Version, platform: str) -> bool:
     """Were PyTorch's own CUDA builds of this release made with FlashAttention inside SDPA?"""
     lacking = SpecifierSet(table()["torch_on_windows"]["without_flash_kernels"])
     return platform != "windows" or torch.base_version not in lacking
-
-
-def needs_libomp140(torch: Version) -> bool:
-    """Does this release's fbgemm.dll want libomp140.x86_64.dll, which it may lack?"""
-    return torch.base_version in SpecifierSet(table()["torch_on_windows"]["needs_libomp140"])
 
 
 # -- flash-attn and xformers

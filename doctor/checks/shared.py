@@ -10,6 +10,7 @@ from doctor.host import Absent, Found, Identity, Reading, RegistryValue, Unreada
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
+from doctor.probes.site_packages import SitePackages
 from wheels.compatibility import (
     cuda_of_tag,
     newest_torch,
@@ -56,6 +57,12 @@ def skipped_without_nvidia(check: str, nvidia: NvidiaFacts) -> Finding | None:
 
 def skipped_without_torch(check: str, torch: TorchFacts) -> Finding | None:
     return None if torch.installed else skipped(check, "torch is not installed")
+
+
+def skipped_as_damaged(check: str, site: Reading[SitePackages], package: str | None) -> Finding | None:
+    """A package of which a part is missing is broken-distributions' to name."""
+    damaged = isinstance(site, Found) and any(each.package == package for each in site.value.damaged)
+    return skipped(check, f"{package} is only half installed (see broken-distributions)") if damaged else None
 
 
 @dataclass(frozen=True)

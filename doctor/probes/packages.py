@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
+from doctor.probes.imports import missing_imports
 from doctor.probes.paths import join
 
 
@@ -34,6 +35,7 @@ class TorchFacts:
 class FlashAttnFacts:
     distribution: Reading[Distribution]
     extensions: Reading[tuple[str, ...]]  # file names of the compiled module
+    missing: Reading[tuple[str, ...]]  # DLLs that it needs and that are nowhere; Absent: it has no such table
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,17 @@ class XformersBuild:
 class XformersFacts:
     distribution: Reading[Distribution]
     build: Reading[XformersBuild]  # Absent: no compiled kernels inside
+    missing: Reading[
+        tuple[str, ...]
+    ]  # DLLs that they need and that are nowhere; Absent: there is no such table
+    mslk: Reading[Distribution]  # where development builds have their kernels
 
 
 @dataclass(frozen=True)
 class TritonFacts:
     triton: Reading[Distribution]
     triton_windows: Reading[Distribution]
+    bitsandbytes: Reading[Distribution]
 
 
 def parse_torch_version(text: str) -> Reading[TorchBuild]:
@@ -75,6 +82,14 @@ def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
         return Unreadable("xformers/cpp_lib.json does not state a torch and a CUDA version")
 
 
+def torch_libraries(host: Host) -> Reading[tuple[str, ...]]:
+    """The file names in torch/lib; Absent where torch is."""
+    distribution = host.distribution("torch")
+    if not isinstance(distribution, Found):
+        return distribution
+    return host.list_directory(join(host, distribution.value.location, "torch", "lib"))
+
+
 def _torch(host: Host) -> TorchFacts:
     distribution = host.distribution("torch")
     if not isinstance(distribution, Found):
@@ -86,31 +101,44 @@ def _torch(host: Host) -> TorchFacts:
         build = parse_torch_version(source.value.decode("utf-8", errors="replace"))
     else:
         build = source if isinstance(source, Absent) else Unreadable(f"torch/version.py: {source.reason}")
-    return TorchFacts(distribution, build, host.list_directory(join(host, folder, "lib")))
+    return TorchFacts(distribution, build, torch_libraries(host))
 
 
 def _flash_attn(host: Host) -> FlashAttnFacts:
     distribution = host.distribution("flash-attn")
     if not isinstance(distribution, Found):
-        return FlashAttnFacts(distribution, distribution)
-    names = host.list_directory(distribution.value.location)
-    if isinstance(names, Found):
-        names = Found(tuple(name for name in names.value if name.startswith("flash_attn_2_cuda")))
-    return FlashAttnFacts(distribution, names)
+        return FlashAttnFacts(distribution, distribution, Absent())
+    folder = distribution.value.location
+    names = host.list_directory(folder)
+    if not isinstance(names, Found):
+        return FlashAttnFacts(distribution, names, names)
+    extensions = tuple(name for name in names.value if name.startswith("flash_attn_2_cuda"))
+    readable = next((name for name in extensions if name.endswith(".pyd")), None)
+    missing = (
+        missing_imports(host, join(host, folder, readable), torch_libraries(host)) if readable else Absent()
+    )
+    return FlashAttnFacts(distribution, Found(extensions), missing)
 
 
 def _xformers(host: Host) -> XformersFacts:
     distribution = host.distribution("xformers")
     if not isinstance(distribution, Found):
-        return XformersFacts(distribution, distribution)
-    content = host.read_file(join(host, distribution.value.location, "xformers", "cpp_lib.json"))
+        return XformersFacts(distribution, distribution, Absent(), Absent())
+    folder = join(host, distribution.value.location, "xformers")
+    content = host.read_file(join(host, folder, "cpp_lib.json"))
+    missing: Reading[tuple[str, ...]] = Absent()
+    if host.identity.os == "windows":
+        missing = missing_imports(host, join(host, folder, "_C.pyd"), torch_libraries(host))
     return XformersFacts(
-        distribution, parse_cpp_lib(content.value) if isinstance(content, Found) else content
+        distribution=distribution,
+        build=parse_cpp_lib(content.value) if isinstance(content, Found) else content,
+        missing=missing,
+        mslk=host.distribution("mslk"),
     )
 
 
 def _triton(host: Host) -> TritonFacts:
-    return TritonFacts(host.distribution("triton"), host.distribution("triton-windows"))
+    return TritonFacts(*map(host.distribution, ("triton", "triton-windows", "bitsandbytes")))
 
 
 TORCH = Probe("torch", _torch)

@@ -95,7 +95,9 @@ def test_whole_machines_are_healthy(name: str) -> None:
     assert [finding for finding in findings if finding.status in ("error", "warning", "unknown")] == []
     if name == "windows-rtx4090":
         told = {finding.check for finding in findings if finding.status != "ok"}
-        assert told <= {"gpu-memory-fallback", "wsl"}, "what no action can turn green, and what is Linux' own"
+        assert told <= {"gpu-memory-fallback", "torch-flash-kernels", "wsl"}, (
+            "what no action can turn green, and what is Linux' own"
+        )
 
 
 def test_a_machine_of_which_nothing_was_recorded_is_unknown_not_healthy() -> None:

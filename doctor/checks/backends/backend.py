@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from doctor.capability import Backend
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, skipped, skipped_without_nvidia, skipped_without_torch
+from doctor.checks.build_tools import vc_redist
+from doctor.checks.packages import flash_attn, torch_cuda_build, wheel_tags, xformers
+from doctor.checks.shared import (
+    cannot_tell,
+    skipped,
+    skipped_as_damaged,
+    skipped_without_nvidia,
+    skipped_without_torch,
+)
+from doctor.host import Reading
 from doctor.models import Evidence, Finding
-from doctor.probes.backends import BACKEND_PROBES, BackendFacts
+from doctor.probes.backends import BACKEND_PROBES, PACKAGES, BackendFacts
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from wheels.compatibility import ComputeCapability
 
+# Whose failure explains that of a backend: its package's before what every backend needs
+OF_ITS_PACKAGE = {"flash_attn_2": (flash_attn.CHECK,), "xformers": (xformers.CHECK,)}
+OF_ALL = (torch_cuda_build.CHECK, wheel_tags.CHECK, vc_redist.CHECK)
 LOOKS_AT = (
     "Runs the {backend} attention in a process of its own: forward and backward, with and without a window, "
     "against a float64 reference."
@@ -22,8 +35,11 @@ def backend_check(backend: Backend, why: str, by_hand: str, gpus_from: ComputeCa
     """The check `backend-...` of one backend; `gpus_from` is the oldest GPU that it serves, None: it needs none."""
     check_id = f"backend-{backend.replace('_', '-')}"
 
-    def judge(facts: BackendFacts, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
-        return _judge(check, backend, facts, torch, nvidia, gpus_from)
+    def judge(
+        facts: BackendFacts, torch: TorchFacts, nvidia: NvidiaFacts, site: Reading[SitePackages]
+    ) -> Finding:
+        damaged = skipped_as_damaged(check_id, site, PACKAGES.get(backend))
+        return damaged or _judge(check, backend, facts, torch, nvidia, gpus_from)
 
     check = Check(
         id=check_id,
@@ -31,8 +47,9 @@ def backend_check(backend: Backend, why: str, by_hand: str, gpus_from: ComputeCa
         looks_at=LOOKS_AT.format(backend=backend),
         why=why,
         by_hand=by_hand,
-        probes=(BACKEND_PROBES[backend], TORCH, NVIDIA),
+        probes=(BACKEND_PROBES[backend], TORCH, NVIDIA, SITE_PACKAGES),
         judge=judge,
+        because_of=(*OF_ITS_PACKAGE.get(backend, ()), *OF_ALL),
     )
     return check
 
@@ -72,6 +89,8 @@ def _judge(
             return skipped(
                 check.id, "it needs a GPU of compute capability {}.{} or higher".format(*gpus_from)
             )
+        if nvidia.reported and not nvidia.visible:
+            return skipped(check.id, "CUDA_VISIBLE_DEVICES hides every GPU (see gpu)")
     if capability.status == "unknown":
         return cannot_tell(check.id, f"whether {backend} works", reasons, check.by_hand)
     if not facts.installed:

@@ -2,17 +2,35 @@
 
 from doctor.check import Check
 from doctor.checks.packages import (
+    broken_distributions,
+    distributed,
+    dll_shadowing,
     flash_attn,
+    openmp,
+    package_conflicts,
     torch,
     torch_cuda_build,
+    torch_flash_kernels,
+    torchvision,
     triton,
+    triton_compiler,
+    wheel_tags,
     xformers,
 )
 
 CHECKS: tuple[Check, ...] = (
+    broken_distributions.CHECK,
     torch.CHECK,
     torch_cuda_build.CHECK,
+    torch_flash_kernels.CHECK,
+    torchvision.CHECK,
     flash_attn.CHECK,
     xformers.CHECK,
     triton.CHECK,
+    triton_compiler.CHECK,
+    package_conflicts.CHECK,
+    wheel_tags.CHECK,
+    dll_shadowing.CHECK,
+    openmp.CHECK,
+    distributed.CHECK,
 )

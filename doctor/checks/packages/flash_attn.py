@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 
 from doctor.check import Check
+from doctor.checks.build_tools import vc_redist
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
     python_minor,
+    skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
     why_torch_is_unknown,
 )
-from doctor.host import Absent, Found, Identity, Unreadable
+from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from wheels.companions import exists_for_windows, fetches_cuda_12_wheel
 from wheels.compatibility import (
     FlashAttnBuild,
     contains_code_for,
@@ -28,13 +33,24 @@ from wheels.compatibility import (
     flash_attn_minimum_capability,
     minor,
     parse_flash_attn,
+    parse_version,
 )
 
 LINK = "https://github.com/Dao-AILab/flash-attention"
 
 
-def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+def judge(
+    flash_attn: FlashAttnFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+    site: Reading[SitePackages],
+) -> Finding:
+    not_applicable = (
+        skipped_without_nvidia(CHECK.id, nvidia)
+        or skipped_without_torch(CHECK.id, torch)
+        or skipped_as_damaged(CHECK.id, site, "flash-attn")
+    )
     if not_applicable:
         return not_applicable
     this = torch_is(torch)
@@ -66,12 +82,24 @@ def judge(flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, id
     trouble = _trouble(build, names, this, nvidia, identity)
     if trouble:
         return finding.model_copy(update={"status": "error", "summary": trouble})
+    if isinstance(flash_attn.missing, Found) and flash_attn.missing.value:
+        return finding.model_copy(update=_missing(build, flash_attn.missing.value, this))
+    if isinstance(flash_attn.missing, Unreadable):
+        return could_not_look(CHECK.id, "the DLLs that flash-attn needs", flash_attn.missing.reason)
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
         summary = f"flash-attn {installed.version} is installed, but this GPU is too old for it"
         return finding.model_copy(update={"status": "info", "summary": summary, "hint": ""})
     if build.torch is None:
         summary = f"flash-attn {build.version} does not state which torch it was built for"
         hint = "backend-flash-attn-2 tells whether it runs here."
+        version = parse_version(build.version)
+        if version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
+            hint = "Installing it fetches a wheel for CUDA 12, whatever CUDA torch has: take 2.8.3.post1 or newer."
+        return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
+    tag = f"cu{build.cuda_major}{build.cuda_minor}" if build.cuda_minor is not None else None
+    if tag and identity.os == "windows" and exists_for_windows(build.torch, tag) is False:
+        summary = f"flash-attn {build.version} names a torch that never was: {build.torch} for {tag}"
+        hint = "It may run all the same: torch's CUDA has the same major version. backend-flash-attn-2 tells."
         return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
     return finding.model_copy(update={"impact": "", "hint": "", "links": ()})
 
@@ -110,6 +138,16 @@ def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Fi
             "hint": CHECK.by_hand,
         }
     )
+
+
+def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchIs) -> dict[str, object]:
+    listed = ", ".join(names)
+    return {
+        "status": "error",
+        "summary": f"flash-attn {build.version} cannot load: {listed} is nowhere; this is {this}",
+        "measured": f"{listed}: not in torch\\lib, not in System32, not beside python.exe",
+        "evidence": (Evidence(source="file", name="DLLs that flash_attn_2_cuda lacks", value=list(names)),),
+    }
 
 
 def _python_of(extension: str) -> str | None:
@@ -154,9 +192,10 @@ def _trouble(
 CHECK = Check(
     id="flash-attn",
     group="packages",
-    looks_at="The flash-attn package: its version, where it came from, and its compiled module's name. Nothing is imported.",
+    looks_at="The flash-attn package: its version, where it came from, its compiled module's name and, on Windows, the DLLs that this module needs. Nothing is imported.",
     why="FlashAttention is the fastest attention with a window; a build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
     by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
-    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY),
+    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
     judge=judge,
+    because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
 )

@@ -1,8 +1,10 @@
-"""Is the installed torch a build that these GPUs and this driver can run?"""
+"""Is the installed torch a build that these GPUs can run?"""
 
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.gpu import compute_capability, driver_supports_cuda
+from doctor.checks.packages import torch as torch_check
 from doctor.checks.shared import (
     PYTORCH,
     TorchIs,
@@ -22,8 +24,6 @@ from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import (
     contains_code_for,
-    driver_supports,
-    minimum_driver,
     torch_architectures,
 )
 
@@ -48,7 +48,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         status="error",
         summary="",
         measured=f"torch {torch.build.value.version}, CUDA {cuda or 'none'}",
-        expected="a CUDA build for this driver and these GPUs",
+        expected="a CUDA build with code for these GPUs",
         impact=CHECK.why,
         hint=hint if commands else CHECK.by_hand,
         links=(PYTORCH,),
@@ -67,9 +67,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     return finding.model_copy(
         update={
             "status": "ok",
-            "summary": f"{this} fits this driver and these GPUs"
-            if nvidia.gpus
-            else f"{this} is a CUDA build",
+            "summary": f"{this} has code for these GPUs" if nvidia.gpus else f"{this} is a CUDA build",
             "impact": "",
             "hint": "",
             "links": (),
@@ -80,15 +78,10 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
 
 def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str) -> str | None:
     """What keeps this build from the GPU, the most basic cause first."""
-    if this.cuda_tag is None or this.cuda_major is None:
+    if this.cuda_tag is None:
         return f"{this}: the NVIDIA GPU stays unused"
     if isinstance(torch.libraries, Found) and not any("torch_cuda" in name for name in torch.libraries.value):
         return f"{this} lacks its CUDA library: the installation is damaged"
-    if isinstance(nvidia.driver, Found):
-        driver = nvidia.driver.value.driver_version
-        if driver_supports(driver, this.cuda_major, system) is False:
-            needed = minimum_driver(this.cuda_major, system)
-            return f"{this} needs an NVIDIA driver from {needed} on; this one is {driver}"
     architectures = torch_architectures(this.version, this.cuda_tag, system)
     for gpu in nvidia.gpus if architectures else ():
         if not contains_code_for(architectures or (), gpu.compute_capability):
@@ -100,9 +93,10 @@ def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str)
 CHECK = Check(
     id="torch-cuda-build",
     group="packages",
-    looks_at="torch/version.py and the library names in torch/lib, against the driver and the GPUs. Nothing is imported.",
+    looks_at="torch/version.py and the library names in torch/lib, against the GPUs. Nothing is imported.",
     why="`pip install torch` on Windows always brings the CPU build, and `pip list` does not show it: training then runs on the processor, or fails with 'Torch not compiled with CUDA enabled' or 'no kernel image is available'.",
-    by_hand="Install the CUDA build that fits, from PyTorch's own index for that CUDA version; or update the driver where only that is too old.",
+    by_hand="Install the CUDA build that fits, from PyTorch's own index for that CUDA version.",
     probes=(TORCH, NVIDIA, IDENTITY),
     judge=judge,
+    because_of=(torch_check.CHECK, driver_supports_cuda.CHECK, compute_capability.CHECK),
 )

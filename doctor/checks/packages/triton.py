@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from doctor.actions import InstallPackages
 from doctor.check import Check
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
+    TorchIs,
     cannot_tell,
     could_not_look,
     for_this_python,
+    skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
@@ -17,25 +21,45 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, TRITON, TorchFacts, TritonFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from wheels.companions import (
+    bitsandbytes_requirement,
+    triton_windows_for_float8,
+    triton_windows_serves,
+)
 from wheels.compatibility import minor, parse_version, triton_minor, triton_windows_requirement
 
 LINK = "https://github.com/woct0rdho/triton-windows"
 
 
-def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+def judge(
+    triton: TritonFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+    site: Reading[SitePackages],
+) -> Finding:
+    not_applicable = (
+        skipped_without_nvidia(CHECK.id, nvidia)
+        or skipped_without_torch(CHECK.id, torch)
+        or skipped_as_damaged(CHECK.id, site, "triton")
+    )
     if not_applicable:
         return not_applicable
     windows = identity.os == "windows"
-    installed = {"triton": triton.triton, "triton-windows": triton.triton_windows}
+    installed = {
+        "triton": triton.triton,
+        "triton-windows": triton.triton_windows,
+        "bitsandbytes": triton.bitsandbytes,
+    }
     for name, reading in installed.items():
         if isinstance(reading, Unreadable):
             return could_not_look(CHECK.id, f"the package {name}", reading.reason)
     this = torch_is(torch)
     if this is None:
         return cannot_tell(CHECK.id, "which Triton torch needs", why_torch_is_unknown(torch))
-    wanted = triton_minor(this.version)
+    wanted = None if this.version.is_prerelease else triton_minor(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
     finding = Finding(
@@ -74,16 +98,53 @@ def judge(triton: TritonFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity:
     if minor(version) != wanted:
         summary = f"{name} {version} does not fit torch {this.release}, which needs {wanted}"
         return finding.model_copy(update={"status": "error", "summary": summary})
-    return finding.model_copy(
-        update={
-            "status": "ok",
-            "summary": f"{name} {version} fits torch {this.release}",
-            "impact": "",
-            "hint": "",
-            "links": (),
-            "fix": None,
-        }
-    )
+    if outdated := _outdated_bitsandbytes(triton, this, identity):
+        return finding.model_copy(update=outdated)
+    update = {
+        "status": "ok",
+        "summary": f"{name} {version} fits torch {this.release}",
+        "impact": "",
+        "hint": "",
+        "links": (),
+        "fix": None,
+    }
+    for gpu in nvidia.gpus if windows else ():
+        if not triton_windows_serves(version, gpu.compute_capability):
+            summary = f"{name} {version} makes no code for {gpu.name}: torch.compile cannot use it"
+            return finding.model_copy(update={**update, "status": "info", "summary": summary})
+        if better := triton_windows_for_float8(version, gpu.compute_capability):
+            summary = f"{name} {version} fits torch {this.release}; float8 on {gpu.name} needs {better}"
+            return finding.model_copy(update={**update, "status": "info", "summary": summary})
+    return finding.model_copy(update=update)
+
+
+def _outdated_bitsandbytes(
+    triton: TritonFacts, this: TorchIs, identity: Identity
+) -> dict[str, object] | None:
+    """What to say where bitsandbytes imports a part of Triton that is gone."""
+    if not isinstance(triton.bitsandbytes, Found):
+        return None
+    text = triton.bitsandbytes.value.version
+    version = parse_version(text)
+    requirement = version and bitsandbytes_requirement(version, this.version)
+    if not requirement:
+        return None
+    return {
+        "status": "warning",
+        "summary": f"bitsandbytes {text} imports triton.ops, which the Triton of torch {this.release} no longer has",
+        "expected": f"bitsandbytes{requirement}",
+        "impact": "Every program that imports bitsandbytes ends in \"No module named 'triton.ops'\".",
+        "hint": "Upgrade bitsandbytes.",
+        "links": ("https://github.com/bitsandbytes-foundation/bitsandbytes/issues/1492",),
+        "fix": Fix(
+            id="upgrade-bitsandbytes",
+            applicability="safe" if identity.prefix != identity.base_prefix else "manual",
+            commands=(for_this_python(identity, "pip", f'install "bitsandbytes{requirement}"'),),
+            actions=(InstallPackages(packages=("bitsandbytes",), state=(requirement,)),)
+            if identity.prefix != identity.base_prefix
+            else (),
+        ),
+    }
 
 
 def _version(reading: Reading[Distribution]) -> str | None:
@@ -104,9 +165,10 @@ def _install(identity: Identity, requirement: str | None, *before: str) -> Fix |
 CHECK = Check(
     id="triton",
     group="packages",
-    looks_at="The packages triton and triton-windows, against the Triton version that this torch was made for.",
+    looks_at="The packages triton and triton-windows, against the Triton version that this torch was made for and the GPUs; and bitsandbytes, which may ask for an older one.",
     why="torch.compile generates its GPU code with Triton; another version fails with 'cannot import name' errors.",
     by_hand="On Windows install triton-windows in the range for your torch, and never the package triton beside it; on Linux install torch again, which brings its own.",
-    probes=(TRITON, TORCH, NVIDIA, IDENTITY),
+    probes=(TRITON, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
     judge=judge,
+    because_of=(torch_cuda_build.CHECK,),
 )

@@ -6,21 +6,27 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from doctor.check import Check
+from doctor.checks.build_tools import vc_redist
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
+    for_this_python,
+    skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
     why_torch_is_unknown,
 )
-from doctor.host import Absent, Identity, Unreadable
-from doctor.models import Evidence, Finding
+from doctor.host import Absent, Distribution, Found, Identity, Reading, Unreadable
+from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from wheels.companions import is_pure_python_xformers
 from wheels.compatibility import (
     minor,
     parse_version,
@@ -29,17 +35,28 @@ from wheels.compatibility import (
     xformers_torch_requirement,
 )
 
+PLACEHOLDER = Version("0.0.0")
 LINK = "https://github.com/facebookresearch/xformers"
 
 
-def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
+def judge(
+    xformers: XformersFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+    site: Reading[SitePackages],
+) -> Finding:
+    not_applicable = (
+        skipped_without_nvidia(CHECK.id, nvidia)
+        or skipped_without_torch(CHECK.id, torch)
+        or skipped_as_damaged(CHECK.id, site, "xformers")
+    )
     if not_applicable:
         return not_applicable
     if isinstance(xformers.distribution, Unreadable):
         return could_not_look(CHECK.id, "the installed packages", xformers.distribution.reason)
     this = torch_is(torch)
-    fitting = this and xformers_for_torch(this.version)
+    fitting = xformers_for_torch(this.version) if this else None
     expected = f"xformers {fitting}" if fitting else "the xformers release made for this torch"
     if isinstance(xformers.distribution, Absent):
         return Finding(
@@ -66,10 +83,17 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
         hint=CHECK.by_hand,
         links=(LINK,),
         evidence=(Evidence(source="metadata", name="xformers version", value=text),),
+        fix=_install(fitting, this, identity),
     )
+    if is_pure_python_xformers(version):
+        return _on_mslk(finding, text, xformers.mslk)
     if fault := xformers_fault(version, identity.os, nvidia.capabilities):
         summary = f"xformers {text} does not work here: {fault.why}"
-        update = {"summary": summary, "expected": f"xformers {fault.use}"}
+        update = {
+            "summary": summary,
+            "expected": f"xformers {fault.use}",
+            "fix": _install(fault.use if _was_made_for(Version(fault.use), this) else None, this, identity),
+        }
         return finding.model_copy(update=update)
     if isinstance(xformers.build, Unreadable):
         return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
@@ -80,6 +104,15 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
     finding = finding.model_copy(update={"evidence": evidence})
     if trouble := _mismatch(version, built, this):
         return finding.model_copy(update={"summary": f"xformers {text} {trouble}"})
+    if isinstance(xformers.missing, Unreadable):
+        return could_not_look(CHECK.id, "the DLLs that xformers needs", xformers.missing.reason)
+    if isinstance(xformers.missing, Found) and xformers.missing.value:
+        lacking = ", ".join(xformers.missing.value)
+        update = {
+            "summary": f"xformers {text} cannot load its kernels: {lacking} is nowhere; this is {this}",
+            "measured": f"{lacking}: not in torch\\lib, not in System32, not beside python.exe",
+        }
+        return finding.model_copy(update=update)
     return finding.model_copy(
         update={
             "status": "ok",
@@ -87,8 +120,45 @@ def judge(xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, ident
             "impact": "",
             "hint": "",
             "links": (),
+            "fix": None,
         }
     )
+
+
+def _was_made_for(xformers: Version, this: TorchIs) -> bool:
+    requirement = xformers_torch_requirement(xformers)
+    return requirement is not None and this.release in SpecifierSet(requirement)
+
+
+def _install(release: str | None, this: TorchIs, identity: Identity) -> Fix | None:
+    """From PyTorch's own index for torch's CUDA version: the release of that name elsewhere is for CUDA 12."""
+    if release is None or this.cuda_tag is None:
+        return None
+    arguments = (
+        f'--no-deps --reinstall-package xformers "xformers=={release}" --torch-backend={this.cuda_tag}'
+    )
+    commands = (
+        for_this_python(identity, "pip", "install uv"),
+        for_this_python(identity, "uv pip install", arguments),
+    )
+    return Fix(id="install-xformers", applicability="manual", commands=commands)
+
+
+def _on_mslk(finding: Finding, text: str, mslk: Reading[Distribution]) -> Finding:
+    """A development build without kernels of its own."""
+    if isinstance(mslk, Unreadable):
+        return could_not_look(CHECK.id, "the package mslk", mslk.reason)
+    if isinstance(mslk, Found) and parse_version(mslk.value.version) != PLACEHOLDER:
+        summary = f"xformers {text} has its kernels in mslk {mslk.value.version}: backend-xformers tells whether they run"
+        update = {"status": "info", "summary": summary, "hint": "", "fix": None}
+        return finding.model_copy(update=update)
+    there = (
+        f"mslk {mslk.value.version} is an empty placeholder"
+        if isinstance(mslk, Found)
+        else "mslk is not installed"
+    )
+    summary = f"xformers {text} has no kernels of its own, and {there}"
+    return finding.model_copy(update={"summary": summary, "expected": "a release, not a development build"})
 
 
 def _mismatch(xformers: Version, built: XformersBuild, this: TorchIs) -> str | None:
@@ -112,9 +182,10 @@ def _mismatch(xformers: Version, built: XformersBuild, this: TorchIs) -> str | N
 CHECK = Check(
     id="xformers",
     group="packages",
-    looks_at="The xformers package: its version, and xformers/cpp_lib.json, where its build states torch and CUDA. Nothing is imported.",
+    looks_at="The xformers package: its version, xformers/cpp_lib.json, where its build states torch and CUDA, and on Windows the DLLs that its kernels need. Nothing is imported.",
     why="An xformers for another torch or CUDA imports with a warning and has no kernels; letting pip repair that may swap a CUDA torch for the CPU one.",
     by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps, from PyTorch's own index.",
-    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY),
+    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
     judge=judge,
+    because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
 )

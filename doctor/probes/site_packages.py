@@ -1,0 +1,143 @@
+"""The folder of installed packages: what pip left behind there, and every distribution that is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from doctor.check import Probe
+from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgram, Unreadable
+from doctor.probes.paths import join, parent
+
+ASIDE = ".aios-removed"  # beside site-packages, so on the same volume, and nothing imports from there
+IMPORTED_AS = {"torch": "torch", "flash-attn": "flash_attn", "xformers": "xformers", "triton": "triton"}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A package of which only a part is there; `what` is a clause."""
+
+    package: str
+    what: str
+
+
+@dataclass(frozen=True)
+class SitePackages:
+    """What pip left half done.
+
+    Attributes:
+        remains: folders that pip renamed ("~orch") and could not remove.
+        aside: the folder that takes such remains, and the names in it.
+        users: the programs that hold files of this environment; only looked for where there are remains.
+    """
+
+    folder: str
+    remains: tuple[str, ...]
+    damaged: tuple[Damage, ...]
+    aside: str
+    names_aside: Reading[tuple[str, ...]]
+    users: Reading[tuple[RunningProgram, ...]]
+
+
+def _by_name(distributions: tuple[Distribution, ...]) -> dict[str, Distribution]:
+    return {str(canonicalize_name(found.name)): found for found in distributions}
+
+
+def _owns(name: str, package: str) -> bool:
+    """Does a distribution of this name bring the package's folder? (triton-windows, pytorch-triton; flash-attn-4)"""
+    return package in name if package == "triton" else name == package or name.startswith(f"{package}-")
+
+
+def _half_installed(
+    host: Host, folder: str, names: tuple[str, ...], installed: dict[str, Distribution]
+) -> list[Damage]:
+    damaged = []
+    for package, directory in IMPORTED_AS.items():
+        owners = {name: found for name, found in installed.items() if _owns(name, package)}
+        if directory in names and not owners and _has_no_metadata(host, package):
+            damaged.append(Damage(package, f"the folder {directory} is there, its metadata is not"))
+        here = [found for found in owners.values() if found.location == folder and not _is_from_folder(found)]
+        if directory not in names and here:
+            damaged.append(Damage(package, f"its metadata is there, the folder {directory} is not"))
+    return damaged
+
+
+def _has_no_metadata(host: Host, package: str) -> bool:
+    """Is there none, rather than some that cannot be read?"""
+    names = (package, "triton-windows") if package == "triton" else (package,)
+    return all(isinstance(host.distribution(name), Absent) for name in names)
+
+
+def _is_from_folder(distribution: Distribution) -> bool:
+    """Was it installed from a folder, perhaps editable? Then its files may be elsewhere."""
+    return (distribution.direct_url or "").startswith("file:")
+
+
+def _without_name(host: Host, folder: str, names: tuple[str, ...], known: set[str]) -> list[Damage]:
+    """The metadata folders that name no distribution."""
+    damaged = []
+    for name in names:
+        project = canonicalize_name(name.partition("-")[0])
+        if not name.endswith(".dist-info") or name.startswith("~") or project in known:
+            continue
+        metadata = host.read_file(join(host, folder, name, "METADATA"))
+        if isinstance(metadata, Absent) or (isinstance(metadata, Found) and b"Name:" not in metadata.value):
+            damaged.append(Damage(project, f"{name} holds no METADATA"))
+    return damaged
+
+
+def _site_packages(host: Host) -> Reading[SitePackages]:
+    folder = host.identity.site_packages
+    names, distributions = host.list_directory(folder), host.distributions()
+    if not isinstance(names, Found):
+        return Unreadable(f"{folder}: {names.reason if isinstance(names, Unreadable) else 'is not there'}")
+    if not isinstance(distributions, Found):
+        return distributions
+    remains = tuple(
+        name
+        for name in names.value
+        if name.startswith("~") and isinstance(host.list_directory(join(host, folder, name)), Found)
+    )
+    installed = _by_name(distributions.value)
+    nameless = _without_name(host, folder, names.value, set(installed))
+    told = {damage.package for damage in nameless}
+    halves = _half_installed(host, folder, names.value, installed)
+    aside = join(host, parent(host, folder), ASIDE)
+    return Found(
+        SitePackages(
+            folder=folder,
+            remains=remains,
+            damaged=(*nameless, *(damage for damage in halves if damage.package not in told)),
+            aside=aside,
+            names_aside=host.list_directory(aside) if remains else Absent(),
+            users=host.programs_using(host.identity.prefix) if remains else Absent(),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Every installed distribution by its normalised name, and the flash-attn that brings FlashAttention-4's folder."""
+
+    distributions: dict[str, Distribution]
+    flash_attn_files: Reading[str]  # its RECORD; Absent where FlashAttention-4 is not beside it
+
+
+def _installed(host: Host) -> Reading[Installed]:
+    found = host.distributions()
+    if not isinstance(found, Found):
+        return found
+    distributions = _by_name(found.value)
+    record: Reading[str] = Absent()
+    if "flash-attn-4" in distributions and (flash_attn := distributions.get("flash-attn")):
+        folder = f"flash_attn-{flash_attn.version}.dist-info"
+        content = host.read_file(join(host, flash_attn.location, folder, "RECORD"))
+        record = (
+            Found(content.value.decode("utf-8", errors="replace")) if isinstance(content, Found) else content
+        )
+    return Found(Installed(distributions, record))
+
+
+SITE_PACKAGES = Probe("site-packages", _site_packages, timeout=20.0)
+INSTALLED = Probe("distributions", _installed, timeout=20.0)
