@@ -18,8 +18,9 @@ class Fact:
 
 @dataclass(frozen=True)
 class Change:
-    """What one check found before and after; None where it was not made."""
+    """What a check found before and after; None where it was not made."""
 
+    check: str
     before: Finding | None
     after: Finding | None
 
@@ -38,7 +39,7 @@ def difference(before: Report, after: Report) -> Difference:
     found_then = {finding.check: finding for finding in before.findings}
     found_now = {finding.check: finding for finding in after.findings}
     changes = (
-        Change(found_then.get(check), found_now.get(check))
+        Change(check, found_then.get(check), found_now.get(check))
         for check in dict.fromkeys((*found_now, *found_then))
     )
     return Difference(

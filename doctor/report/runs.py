@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from doctor.differences import Change, Difference
 from doctor.history import Run
 from doctor.models import Finding, Report
-from doctor.report.console import COLOURS, Part, Printer
+from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import counts
 
 INDENT = "    "
@@ -42,7 +42,12 @@ def print_difference(printer: Printer, difference: Difference, between: Sequence
     for fact in difference.facts:
         printer.line((fact.name, "bold"), f": {fact.before} {printer.glyphs.arrow} {fact.after}")
     for change in difference.changes:
-        _print_change(printer, change)
+        if change.before and change.after:
+            printer.line((change.check, "bold"))
+            _print_finding(printer, "before", change.before)
+            _print_finding(printer, "after ", change.after)
+    _print_names(printer, "looked at before only", [c for c in difference.changes if not c.after])
+    _print_names(printer, "looked at after only", [c for c in difference.changes if not c.before])
     for run in between:
         printer.line((f"changed by {run.folder.name}:", "bold"))
         for entry in run.entries:
@@ -51,14 +56,12 @@ def print_difference(printer: Printer, difference: Difference, between: Sequence
         printer.line("Nothing differs.")
 
 
-def _print_change(printer: Printer, change: Change) -> None:
-    named = change.after or change.before
-    assert named is not None
-    printer.line((named.check, "bold"))
-    for word, finding in (("before", change.before), ("after ", change.after)):
-        printer.line(f"{INDENT}{word}  ", *(_shown(printer, finding) if finding else ("not looked at",)))
-
-
-def _shown(printer: Printer, finding: Finding) -> tuple[Part, ...]:
+def _print_finding(printer: Printer, when: str, finding: Finding) -> None:
+    sign = (printer.glyphs.status[finding.status], COLOURS[finding.status])
     measured = f" ({finding.measured})" if finding.measured else ""
-    return (printer.glyphs.status[finding.status], COLOURS[finding.status]), f" {finding.summary}{measured}"
+    printer.line(f"{INDENT}{when}  ", sign, f" {finding.summary}{measured}")
+
+
+def _print_names(printer: Printer, heading: str, changes: Sequence[Change]) -> None:
+    if changes:
+        printer.line((heading, "bold"), f": {', '.join(change.check for change in changes)}")

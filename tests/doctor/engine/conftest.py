@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pretended import FILE_SYSTEM, PretendedHost, identity
 
+import doctor.commands.common
+from doctor.check import Check
 from doctor.host.machine import RecordedMachine
 
 
@@ -31,3 +33,16 @@ def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
+    """Let the command see this machine and these checks alone."""
+
+    def install(*checks: Check, host: PretendedHost | None = None) -> PretendedHost:
+        chosen = host or machine()
+        monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
+        monkeypatch.setattr(doctor.commands.common, "live_host", lambda: chosen)
+        return chosen
+
+    return install

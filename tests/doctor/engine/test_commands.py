@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from calls import fixes, run
 from pretended import (
     FILE_SYSTEM,
     LONG_PATHS,
@@ -24,9 +25,7 @@ from pretended import (
     short_temp,
     state_check,
 )
-from typer.testing import CliRunner, Result
 
-import aios
 import doctor.checks
 import doctor.commands.common
 import doctor.commands.fix
@@ -40,31 +39,9 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(aios.app, ["doctor", *arguments], prog_name="aios")
-
-
 def says(status: str, check_id: str = "x", judge: Callable[..., Finding] | None = None) -> Check:
     found = Finding.model_validate({"check": check_id, "status": status, "summary": "words"})
     return replace(LONG_PATHS, id=check_id, probes=(), judge=judge or (lambda: found))
-
-
-@pytest.fixture
-def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
-    """Let the command see this machine and these checks alone."""
-
-    def install(*checks: Check, host: PretendedHost | None = None) -> PretendedHost:
-        chosen = host or machine()
-        monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
-        monkeypatch.setattr(doctor.commands.common, "live_host", lambda: chosen)
-        return chosen
-
-    return install
-
-
-def fixes(host: PretendedHost) -> list[Path]:
-    """The folders of the runs that set out to change something."""
-    return sorted(plan.parent for plan in Path(str(host.variable("AIOS_HOME"))).glob("runs/*/plan.json"))
 
 
 @pytest.mark.parametrize(
