@@ -36,7 +36,7 @@ class PipCacheFacts:
     wheels: Reading[tuple[CachedWheel, ...]]
 
 
-def _folder(host: Host) -> str:
+def pip_cache_folder(host: Host) -> str:
     """As pip finds its cache."""
     home, system = host.identity.home, host.identity.os
     set_ = [file.settings.value for file in pip_files(host) if isinstance(file.settings, Found)]
@@ -78,7 +78,7 @@ def _below(host: Host, folder: str, levels: int) -> Iterator[Reading[tuple[str, 
 
 
 def _pip_cache(host: Host) -> PipCacheFacts:
-    folder = join(host, _folder(host), "wheels")
+    folder = join(host, pip_cache_folder(host), "wheels")
     wheels: list[CachedWheel] = []
     for names in _below(host, folder, LEVELS):
         if isinstance(names, Unreadable):

@@ -10,6 +10,7 @@ from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, RegistryValue, Unreadable, Volume
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.probes.paths import join
+from doctor.probes.pip_cache import pip_cache_folder
 from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS_VALUE
 
 ONEDRIVE_VARIABLES = ("OneDrive", "OneDriveCommercial", "OneDriveConsumer")
@@ -71,11 +72,9 @@ class CacheFacts:
 
 def _caches(host: Host) -> CacheFacts:
     """Of Hugging Face's models, torch.compile and Triton."""
-    home = host.variable("USERPROFILE") or host.identity.home
-    user_cache = host.variable("XDG_CACHE_HOME") or join(host, home, ".cache")
     defaults = {
-        "HF_HOME": join(host, user_cache, "huggingface"),
-        "TRITON_CACHE_DIR": join(host, host.variable("TRITON_HOME") or home, ".triton", "cache"),
+        "HF_HOME": _models(host),
+        "TRITON_CACHE_DIR": join(host, host.variable("TRITON_HOME") or _home(host), ".triton", "cache"),
     }
     if host.variable("HF_HUB_CACHE"):  # where the models really go
         defaults["HF_HUB_CACHE"] = join(host, defaults.pop("HF_HOME"), "hub")
@@ -102,28 +101,41 @@ class StoreFacts:
     """A folder into which much is written; `use` is what for."""
 
     use: str
-    volume: Reading[Volume]
     path: str
+    volume: Reading[Volume]
 
 
 def _stores(host: Host) -> tuple[StoreFacts, ...]:
     """Of packages, temporary files, downloads and models."""
-    windows = host.identity.os == "windows"
-    home = host.identity.home
-    caches = host.variable("LOCALAPPDATA" if windows else "XDG_CACHE_HOME")
-    if not caches:
-        caches = join(host, home, "AppData", "Local") if windows else join(host, home, ".cache")
-    models = join(host, host.variable("XDG_CACHE_HOME") or join(host, home, ".cache"), "huggingface")
-    pip = ("pip", "Cache") if windows else ("pip",)
-    uv = ("uv", "cache") if windows else ("uv",)
+    if host.identity.os == "windows":
+        temporary = host.variable("TEMP") or ""
+        uv = join(
+            host, host.variable("LOCALAPPDATA") or join(host, _home(host), "AppData", "Local"), "uv", "cache"
+        )
+    else:
+        temporary = host.variable("TMPDIR") or "/tmp"
+        uv = join(host, _user_cache(host), "uv")
     folders = {
         "packages": host.identity.site_packages,
-        "temporary files": host.variable("TEMP" if windows else "TMPDIR") or ("" if windows else "/tmp"),
-        "pip's cache": host.variable("PIP_CACHE_DIR") or join(host, caches, *pip),
-        "uv's cache": host.variable("UV_CACHE_DIR") or join(host, caches, *uv),
-        "models": host.variable("HF_HUB_CACHE") or host.variable("HF_HOME") or models,
+        "temporary files": temporary,
+        "pip's cache": pip_cache_folder(host),
+        "uv's cache": host.variable("UV_CACHE_DIR") or uv,
+        "models": host.variable("HF_HUB_CACHE") or host.variable("HF_HOME") or _models(host),
     }
-    return tuple(StoreFacts(use, host.volume(path), path) for use, path in folders.items() if path)
+    return tuple(StoreFacts(use, path, host.volume(path)) for use, path in folders.items() if path)
+
+
+def _home(host: Host) -> str:
+    return host.variable("USERPROFILE") or host.identity.home
+
+
+def _user_cache(host: Host) -> str:
+    return host.variable("XDG_CACHE_HOME") or join(host, _home(host), ".cache")
+
+
+def _models(host: Host) -> str:
+    """Where Hugging Face keeps models by itself."""
+    return join(host, _user_cache(host), "huggingface")
 
 
 ENVIRONMENT = Probe("environment-place", _environment)

@@ -71,8 +71,10 @@ def test_caches_of_a_user_with_accents_move_and_come_back(
 ) -> None:
     root = windows.user_folder().parents[1] / "aios-cache"
     assert not root.exists()
-    set_before = r"%USERPROFILE%\models"
-    before = registry.change((USER, "HF_HOME", "REG_EXPAND_SZ", set_before))
+    before = registry.change(
+        (USER, "OneDrive", "REG_EXPAND_SZ", r"%USERPROFILE%\OneDrive"),
+        (USER, "HF_HOME", "REG_EXPAND_SZ", r"%USERPROFILE%\OneDrive\models"),
+    )
     assert look(aios, "cache-folders")["status"] == "warning"
 
     fixed = fix(aios, "cache-folders")

@@ -16,7 +16,7 @@ from doctor.checks.system.places import (
     why_unseen,
     with_kept_type,
 )
-from doctor.host import Found, Unreadable
+from doctor.host import Absent, Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.places import CACHES, Cache, CacheFacts
@@ -24,21 +24,24 @@ from doctor.probes.places import CACHES, Cache, CacheFacts
 
 @dataclass(frozen=True)
 class Kind:
-    """What a cache holds, the folder that it gets, and the longest path that its tool makes below it."""
+    """What a cache holds, the folder that it gets, and the longest path that its tool makes below it.
+
+    Compilers work in some; the others may have accented letters, and slow or simple drives if somebody wants that.
+    """
 
     holds: str
     folder: str
     longest_below: int
-    may_be_on_network: bool = False
+    compiled_in: bool
 
 
 KINDS = {
     # hub\models--organisation--name\snapshots\<40 digits>\<file>
-    "HF_HOME": Kind("models", "huggingface", 150, may_be_on_network=True),
-    "HF_HUB_CACHE": Kind("models", "huggingface\\hub", 146, may_be_on_network=True),
+    "HF_HOME": Kind("models", "huggingface", 150, compiled_in=False),
+    "HF_HUB_CACHE": Kind("models", "huggingface\\hub", 146, compiled_in=False),
     # triton\0\<hash>\<name of a fused kernel>; <hash>\tmp.pid_1_<uuid>\<name of a fused kernel>
-    "TORCHINDUCTOR_CACHE_DIR": Kind("torch.compile's kernels", "torchinductor", 175),
-    "TRITON_CACHE_DIR": Kind("Triton's kernels", "triton", 205),
+    "TORCHINDUCTOR_CACHE_DIR": Kind("torch.compile's kernels", "torchinductor", 175, compiled_in=True),
+    "TRITON_CACHE_DIR": Kind("Triton's kernels", "triton", 205, compiled_in=True),
 }
 ROOT = "aios-cache"
 MISREAD = "holds letters that compilers misread"
@@ -49,11 +52,10 @@ def _fault(cache: Cache, long_paths: bool | None) -> str | None:
     kind, place = KINDS[cache.variable], cache.place
     if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
         return None if ntpath.basename(place.path).isascii() else MISREAD
-    on_network = isinstance(place.volume, Found) and place.volume.value.kind == "network"
-    trouble = trouble_with_volume(place)
-    if trouble and not (on_network and kind.may_be_on_network):
+    matters = kind.compiled_in or isinstance(place.onedrive, Found) or isinstance(place.volume, Absent)
+    if matters and (trouble := trouble_with_volume(place)):
         return trouble
-    if not place.path.isascii():
+    if kind.compiled_in and not place.path.isascii():
         return MISREAD
     if long_paths is False and _is_long(cache):
         return f"is {len(place.path)} characters long, and long paths are off"
@@ -108,7 +110,7 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
     ok = Finding(
         check=CHECK.id,
         status="ok",
-        summary="Caches of models and kernels lie in plain local folders",
+        summary="The caches of models and of kernels may stay where they are",
         measured=measured,
         expected=f"short folders of plain letters on a local drive, such as {facts.drive}\\{ROOT}",
         evidence=(

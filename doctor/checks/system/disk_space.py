@@ -30,18 +30,13 @@ MAKE_ROOM = Fix(
 
 def judge(stores: tuple[StoreFacts, ...], torch: TorchFacts) -> Finding:
     needs = TO_WORK if torch.installed else TO_INSTALL
+    stores = tuple(store for store in stores if store.use in needs)
     volumes: dict[str, Volume] = {}
     uses: dict[str, list[str]] = {}
-    unseen: list[StoreFacts] = []
     for store in stores:
-        if store.use not in needs:
-            continue
         if isinstance(store.volume, Found):
-            root = store.volume.value.root
-            volumes[root] = store.volume.value
-            uses.setdefault(root, []).append(store.use)
-        elif isinstance(store.volume, Unreadable):
-            unseen.append(store)
+            volumes[store.volume.value.root] = store.volume.value
+            uses.setdefault(store.volume.value.root, []).append(store.use)
 
     needed = {root: max(needs[use] for use in used) for root, used in uses.items()}
     short = [root for root, volume in volumes.items() if volume.free_bytes < needed[root]]
@@ -72,10 +67,9 @@ def judge(stores: tuple[StoreFacts, ...], torch: TorchFacts) -> Finding:
                 "fix": MAKE_ROOM,
             }
         )
-    if unseen:
-        first = unseen[0]
-        reason = first.volume.reason if isinstance(first.volume, Unreadable) else ""
-        return could_not_look(CHECK.id, f"the volume of {first.use} ({first.path})", reason)
+    for store in stores:
+        if isinstance(store.volume, Unreadable):
+            return could_not_look(CHECK.id, f"the volume of {store.use} ({store.path})", store.volume.reason)
     return ok
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from doctor.actions import EditUserPath
 from doctor.check import Check
@@ -12,10 +13,8 @@ from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.search_path import SEARCH_PATH, VALUE, Entry, SearchPath, SearchPathFacts
 
-COMMAND_LINE = (
-    8191  # the longest line that cmd.exe takes, and with it the longest PATH that a command file extends
-)
-LONGEST = 6000  # leaves vcvarsall.bat, which writes PATH on one line, what it adds
+COMMAND_LINE = 8191  # characters that cmd.exe takes; a command file that extends PATH writes it on one line
+LONGEST = 6000  # leaves vcvarsall.bat what it adds
 NAMED = 3  # entries that a summary names
 
 
@@ -46,33 +45,21 @@ def _length(facts: SearchPathFacts, user: Reading[SearchPath]) -> int:
     return len(";".join(entry.folder for entry in (*_entries(facts.system), *_entries(user))))
 
 
-def _remove(user: SearchPath) -> Fix:
-    return Fix(
-        id="remove-path-duplicates",
-        applicability="safe",
-        restart="shell",
-        commands=("rundll32 sysdm.cpl,EditEnvironmentVariables",),
-        actions=(EditUserPath(state=user.value),),
-    )
+EDITOR = "rundll32 sysdm.cpl,EditEnvironmentVariables"  # Windows' own
+BY_HAND = Fix(id="shorten-path", applicability="manual", restart="shell", commands=(EDITOR,))
+
+
+def _rewrite(fix: str, user: RegistryValue) -> Fix:
+    action = EditUserPath(state=user)
+    return Fix(id=fix, applicability="safe", restart="shell", commands=(EDITOR,), actions=(action,))
+
+
+def _remove_repeated(shorter: SearchPath) -> Fix:
+    return _rewrite("remove-path-duplicates", shorter.value)
 
 
 def _expand(user: SearchPath) -> Fix:
-    state = RegistryValue(type="REG_EXPAND_SZ", value=user.value.value)
-    return Fix(
-        id="expand-user-path",
-        applicability="safe",
-        restart="shell",
-        commands=("rundll32 sysdm.cpl,EditEnvironmentVariables",),
-        actions=(EditUserPath(state=state),),
-    )
-
-
-BY_HAND = Fix(
-    id="shorten-path",
-    applicability="manual",
-    restart="shell",
-    commands=("rundll32 sysdm.cpl,EditEnvironmentVariables",),
-)
+    return _rewrite("expand-user-path", RegistryValue(type="REG_EXPAND_SZ", value=user.value.value))
 
 
 def judge(facts: SearchPathFacts) -> Finding:
@@ -110,7 +97,7 @@ def judge(facts: SearchPathFacts) -> Finding:
             "error" if length > COMMAND_LINE else "warning",
             f"PATH is {length} characters long: too long for command files that extend it",
             f"Let the doctor remove {removes}." if healed else CHECK.by_hand,
-            _remove(shorter.value) if healed and isinstance(shorter, Found) else BY_HAND,
+            _remove_repeated(shorter.value) if healed and isinstance(shorter, Found) else BY_HAND,
         )
     for part, whose in ((facts.user, "your own"), (facts.system, "the system's")):
         if isinstance(part, Found) and (name := _never_expanded(part.value)):
@@ -123,9 +110,13 @@ def judge(facts: SearchPathFacts) -> Finding:
         return finding("warning", summary, "Open a new terminal.", None)
     if again and isinstance(shorter, Found):
         summary = f"Repeated in your own part of PATH: {_named([entry.written for entry in again])}"
-        return finding("info", summary, "Let the doctor remove what is repeated.", _remove(shorter.value))
-    if facts.missing:
-        return finding("info", f"PATH names what is not there: {_named(facts.missing)}", CHECK.by_hand, None)
+        return finding(
+            "info", summary, "Let the doctor remove what is repeated.", _remove_repeated(shorter.value)
+        )
+    idle = (*facts.missing, *(entry.written for entry in repeated((), system)))
+    if idle:
+        summary = f"PATH holds what is not there or repeated: {_named(idle)}"
+        return finding("info", summary, CHECK.by_hand, BY_HAND)
     return ok
 
 
@@ -139,7 +130,7 @@ def _shown(part: Reading[SearchPath]) -> str | None:
     return f"{part.value.value.value} ({part.value.value.type})" if isinstance(part, Found) else None
 
 
-def _named(folders: tuple[str, ...] | list[str]) -> str:
+def _named(folders: Sequence[str]) -> str:
     more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
     return ", ".join(folders[:NAMED]) + more
 
@@ -152,7 +143,7 @@ CHECK = Check(
     group="system",
     looks_at="PATH: the user's part and the system's with their registry types, and this terminal's.",
     why="cmd.exe takes lines of 8,191 characters: beyond that vcvarsall.bat and activate.bat fail with 'The input line is too long', and a build finds no compiler. Each wrong entry costs room and hides mistakes.",
-    by_hand="Take out of PATH what is repeated or gone: rundll32 sysdm.cpl,EditEnvironmentVariables. Never use setx for it: that cuts PATH at 1,024 characters.",
+    by_hand=f"Take out of PATH what is repeated or gone: {EDITOR}. Never use setx for it: that cuts PATH at 1,024 characters.",
     probes=(SEARCH_PATH,),
     judge=judge,
     systems=frozenset({"windows"}),
