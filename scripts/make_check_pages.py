@@ -40,9 +40,10 @@ def _finding(case: Case) -> Finding:
 
 def _fix_section(fix: Fix) -> str:
     rights = ", with administrator rights" if fix.elevated else ""
+    kind = "Safe" if fix.applicability == "safe" else "May not be right everywhere, so it has to be named"
     lines = [
         f"### `{fix.id}`\n",
-        f"Safe, undone by `aios doctor undo`{rights}. It does, in this order:\n",
+        f"{kind}; undone by `aios doctor undo`{rights}. It does, in this order:\n",
         *(f"* {action.describe()}" for action in fix.actions),
         "\nUndo walks the same steps backwards and puts back what was there before: a value that was absent is absent",
         "again, a type is kept. Where somebody changed a value in between, undo leaves it and says so.",
@@ -55,7 +56,7 @@ def _fix_section(fix: Fix) -> str:
 def page(check: Check) -> str:
     """The page of one check."""
     judged = [(case, _finding(case)) for case in cases_of(check)]
-    fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.applicability == "safe"}
+    fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.actions and f.fix.reversible}
     parts = [
         NOTICE,
         f"# {check.id}\n",

@@ -57,11 +57,12 @@ def judge(network: NetworkFacts) -> Finding:
         )
     if proxy := _proxy(network):
         summary = f"Packages come through the proxy {proxy}, which this check does not use"
-        return found("info", summary, CHECK.by_hand, PROXIES)
+        others = "Programs that are not pip learn of the proxy by the variables HTTPS_PROXY and HTTP_PROXY."
+        return found("info", summary, others, PROXIES)
     if isinstance(network.windows["AutoConfigURL"], Found):
         return found(
             "warning",
-            f"Windows finds its proxy by a script, which pip does not read: no {who}",
+            f"Windows finds its proxy by a script, which pip does not read; without one, these do not answer: {who}",
             "Ask for the proxy's address, and set the variables HTTPS_PROXY and HTTP_PROXY to it.",
             PROXIES,
         )
