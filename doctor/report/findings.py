@@ -54,8 +54,6 @@ def print_report(
     printer.line(counts(report), "" if verbose or not report.summary.skipped else " (-v tells why)")
     if report.capability_file:
         printer.line(f"What each attention backend can do here: {report.capability_file}")
-    for reminder in report.reminders:
-        printer.paragraph((), reminder)
     next_one = next_step(report)
     printer.paragraph((), (str(next_one), "bold"), *next_one.commands)
 

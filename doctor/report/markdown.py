@@ -5,33 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from doctor.host import Found, Host
 from doctor.models import Report
 from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step, waiting_for
 
-TELLING = (
-    "torch",
-    "flash-attn",
-    "xformers",
-    "triton",
-    "triton-windows",
-    "torchvision",
-    "transformers",
-    "numpy",
-    "pip",
-    "setuptools",
-    "ninja",
-)
-
-
-def versions(host: Host) -> dict[str, str]:
-    """The versions of the packages that an issue is likely to be about; the others are nobody's business."""
-    readings = {name: host.distribution(name) for name in TELLING}
-    return {name: reading.value.version for name, reading in readings.items() if isinstance(reading, Found)}
-
-
 def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> str:
-    """What was looked at, the details of the open findings, then a table of all. The machine's text is escaped."""
+    """What was looked at, the details of the open findings, then a table of all. The machine's text is escaped.
+
+    `packages` are names with their versions.
+    """
     lines = [
         f"# aios doctor: {counts(report)}",
         "",
