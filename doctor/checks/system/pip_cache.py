@@ -35,15 +35,13 @@ def judge(cache: PipCacheFacts, torch: TorchFacts, identity: Identity) -> Findin
     for wheel in mine:
         built_for = parse_flash_attn(str(wheel.version)).torch
         if built_for is None:
-            status, summary = (
-                "info",
-                f"pip keeps a {wheel.name} {wheel.version} that does not say for which torch it was compiled",
+            status = "info"
+            summary = (
+                f"pip keeps {wheel.name} {wheel.version}, which does not say for which torch it was compiled"
             )
         elif this is not None and Version(built_for).release != Version(minor(this.version)).release:
-            status, summary = (
-                "warning",
-                f"pip keeps a {wheel.name} for torch {built_for}, and torch {this.release} is installed",
-            )
+            status = "warning"
+            summary = f"pip keeps {wheel.name} for torch {built_for}, and torch {this.release} is installed"
         else:
             continue
         command = for_this_python(identity, "pip", f"cache remove {wheel.name.replace('-', '_')}")
