@@ -62,7 +62,7 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
     Args:
         findings: of a diagnosis.
         named: the checks that were asked for by name: their fixes may be unsafe.
-        unsafe: take all fixes that are not safe.
+        unsafe: take all fixes that are not safe, except where a finding is mere information.
     """
     fixes: dict[str, PlannedFix] = {}
     left: list[Leftover] = []
@@ -75,6 +75,8 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
         if fix is None or fix.applicability == "manual" or not fix.actions:
             if finding.status != "info":
                 left.append(_leave(finding, "by hand"))
+        elif fix.applicability == "unsafe" and finding.check not in named and finding.status == "info":
+            continue  # nobody needs it, unless they ask for it
         elif fix.applicability == "unsafe" and not (unsafe or finding.check in named):
             left.append(_leave(finding, f"not safe in every case: aios doctor fix {finding.check}"))
         else:

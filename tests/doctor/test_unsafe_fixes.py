@@ -12,7 +12,12 @@ from doctor.executor import execute, undo
 from doctor.host.recorded import RecordedHost
 from doctor.plan import make_plan
 
-UNSAFE = [case for case in all_cases() if case.applicability == "unsafe" and case.actions]
+# No recorded machine runs an installer.
+UNSAFE = [
+    case
+    for case in all_cases()
+    if case.applicability == "unsafe" and case.actions and "run-installer" not in case.actions
+]
 
 
 @pytest.mark.parametrize("case", UNSAFE, ids=str)
@@ -21,7 +26,7 @@ def test_an_unsafe_fix_heals_and_is_undone(case: Case, tmp_path: Path) -> None:
     before = host.machine
     findings = diagnose(host, [case.check]).findings
     assert make_plan(findings).steps == (), "only where it is named"
-    plan = make_plan(findings, unsafe=True)
+    plan = make_plan(findings, named=[case.check.id])
     run, again = tmp_path / "run", tmp_path / "again"
     run.mkdir()
     again.mkdir()

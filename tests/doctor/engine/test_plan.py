@@ -30,6 +30,13 @@ def test_an_unsafe_fix_is_taken_when_asked_for_or_when_its_check_is_named(machin
     assert planned(make_plan(findings, named=["manual-one"])) == []
 
 
+def test_an_unsafe_fix_that_nobody_needs_is_taken_only_by_name(machine) -> None:
+    (finding,) = diagnose(machine(), [UNSAFE]).findings
+    told = [finding.model_copy(update={"status": "info"})]
+    assert make_plan(told, unsafe=True) == make_plan(told) == make_plan([])
+    assert planned(make_plan(told, named=["unsafe-one"])) == ["fix-unsafe-one"]
+
+
 def test_a_healthy_machine_gives_an_empty_plan(machine) -> None:
     host = machine()
     enable_long_paths().apply(host)

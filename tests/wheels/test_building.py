@@ -1,0 +1,106 @@
+"""What building takes, against setup.py of flash-attn, setuptools' history and what NVIDIA and Microsoft document."""
+
+from __future__ import annotations
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from wheels import building as b
+from wheels.compatibility import msvc_accepted_by_nvcc
+from wheels.table import table
+
+
+@pytest.mark.parametrize(
+    ("toolset", "number", "msc"),
+    [
+        ("14.16.27023", (14, 16), 1916),
+        ("14.29.30133", (14, 29), 1929),
+        ("14.44.35207", (14, 44), 1944),
+        ("14.50", (14, 50), 1950),
+    ],
+)
+def test_a_toolset_and_its_compiler(toolset: str, number: tuple[int, int], msc: int) -> None:
+    assert b.toolset_number(toolset) == number
+    assert b.msc_ver(number) == msc
+
+
+@pytest.mark.parametrize("text", ["", "v143", "14", "1x.3", "preview"])
+def test_what_is_no_toolset(text: str) -> None:
+    assert b.toolset_number(text) is None
+
+
+def test_microsofts_headers_want_an_nvcc_that_nvidia_lets_them_have() -> None:
+    """STL1002 came with 14.40; from the nvcc on that it wants, NVIDIA's own header accepts that compiler."""
+    assert b.nvcc_for_toolset((14, 39)) is None
+    assert b.nvcc_for_toolset((14, 40)) == b.nvcc_for_toolset((14, 50)) == (12, 4)
+    accepted = msvc_accepted_by_nvcc((12, 4))
+    assert accepted is not None
+    assert b.msc_ver((14, 40)) in accepted
+
+
+@pytest.mark.parametrize(
+    ("torch", "python", "works", "fails"),
+    [
+        ("2.8.0", "3.12", ["66.1.0", "81.0.0"], ["65.5.0", "82.0.0", "84.0.0"]),
+        ("2.8.0", "3.11", ["65.5.0"], ["82.0.0"]),
+        ("2.10.0", "3.12", ["84.0.0"], ["65.5.0"]),
+        ("2.12.1", "3.13", ["81.0.0"], ["82.0.0"]),
+        ("2.13.0", "3.12", ["77.0.3", "84.0.0"], ["77.0.2"]),
+        (None, "3.12", ["84.0.0"], ["65.5.0"]),
+        (None, "3.10", ["58.1.0", "84.0.0"], []),
+    ],
+)
+def test_setuptools(torch: str | None, python: str, works: list[str], fails: list[str]) -> None:
+    bounds = SpecifierSet(b.setuptools_requirement(Version(torch) if torch else None, python))
+    assert [version for version in works if version not in bounds] == []
+    assert [version for version in fails if version in bounds] == []
+
+
+@pytest.mark.parametrize(
+    ("free", "processors", "jobs"),
+    [(48, 24, 5), (48, 4, 2), (1000, 64, 32), (8.9, 16, 1), (0, 1, 1), (90, None, 10)],
+)
+def test_compiler_jobs(free: float, processors: int | None, jobs: int) -> None:
+    """max(1, min(processors // 2, free GiB / 9)), as setup.py of flash-attn 2.8.3.post2 has it."""
+    assert b.compiler_jobs(free, processors) == jobs
+
+
+def test_winget_has_the_toolkit_of_every_windows_build_of_torch() -> None:
+    tags = {
+        tag for release in table()["torch"]["releases"].values() for tag in release["windows_cuda"].split()
+    }
+    versions = {f"{tag[2:-1]}.{tag[-1]}" for tag in tags}
+    assert {b.winget_cuda_version(version) for version in versions} == versions
+    assert b.winget_cuda_version("9.9") is None
+
+
+@pytest.mark.parametrize(
+    ("torch", "cuda", "platform", "words"),
+    [
+        ("2.13.0", (13, 0), "windows", ["C++20"]),
+        ("2.9.1", (12, 8), "windows", ["C2872"]),
+        ("2.12.0", (13, 0), "windows", []),
+        ("2.12.0", (13, 2), "windows", ["/Zc:preprocessor"]),
+        ("2.13.0", (13, 2), "linux", []),
+        (None, None, "windows", []),
+    ],
+)
+def test_known_build_faults(
+    torch: str | None, cuda: tuple[int, int] | None, platform: str, words: list[str]
+) -> None:
+    faults = b.flash_attn_build_faults(Version(torch) if torch else None, cuda, platform)
+    assert len(faults) == len(words)
+    assert all(word in fault for word, fault in zip(words, faults, strict=True))
+
+
+def test_vc_runtime() -> None:
+    assert b.vc_runtime_for_torch(Version("2.13.0+cu130")) == "14.42"
+    assert b.vc_runtime_for_torch(Version("2.8.0")) is None
+
+
+def test_the_source_archive_cannot_be_unpacked_without_long_paths() -> None:
+    """The longest member is 234 characters: with pip's 66 and any TEMP it passes Windows' 259."""
+    archive = b.flash_attn_source()
+    assert len("C:\\t") + 66 + archive.longest > 259
+    assert archive.longest_without_rocm < archive.longest
