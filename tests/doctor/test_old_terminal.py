@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def test_a_fix_is_verified_though_this_terminal_keeps_an_old_value(tmp_path: Pat
     """TEMP is mended already, so that nothing touches this process's; TMP is not."""
     host = old_terminal(tmp_path, TEMP=r"C:\Temp", TMP=OLD)
     findings = diagnose(host, [CHECK]).findings
-    run = carry_out(make_plan(findings), findings, Subject(host, (CHECK,)), datetime.now(timezone.utc))
+    run = carry_out(make_plan(findings), findings, Subject(host, (CHECK,)), None)
     assert [outcome.result for outcome in run.outcomes] == ["already so", "already so", "applied"]
     assert not run.failed
     assert "this terminal still has the old value" in run.findings[0].summary

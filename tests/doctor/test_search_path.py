@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import ntpath
-from pathlib import Path
 
 import pytest
-from cases import Case, cases_of
+from cases import cases_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor.checks.system import console_encoding, developer_mode, path_variable
+from doctor.checks.system import path_variable
 from doctor.checks.system.path_variable import repeated
-from doctor.diagnosis import diagnose
-from doctor.executor import execute, undo
 from doctor.host import Found, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
-from doctor.plan import make_plan
 from doctor.probes.memory import PageFile, parse_page_files
 from doctor.probes.search_path import SEARCH_PATH, split_path
 
@@ -101,26 +97,3 @@ def test_any_text_of_page_files_is_read(lines: list[str]) -> None:
 )
 def test_page_files_are_read_as_windows_writes_them(line: str, expected: PageFile) -> None:
     assert parse_page_files((line,)) == Found((expected,))
-
-
-UNSAFE = [
-    case
-    for check in (developer_mode.CHECK, console_encoding.CHECK)
-    for case in cases_of(check)
-    if case.applicability == "unsafe"
-]
-
-
-@pytest.mark.parametrize("case", UNSAFE, ids=str)
-def test_what_must_be_named_heals_and_is_undone(case: Case, tmp_path: Path) -> None:
-    host = RecordedHost(case.machine)
-    before = host.machine
-    findings = diagnose(host, [case.check]).findings
-    assert make_plan(findings).fixes == (), "only where it is named"
-    plan = make_plan(findings, [case.check.id])
-    assert all(outcome.stands for outcome in execute(plan, host, tmp_path))
-    assert diagnose(host, [case.check]).findings[0].status == "ok"
-    assert all(outcome.stands for outcome in undo(tmp_path, host))
-    after = host.machine
-    assert after.registry == before.registry
-    assert after.environment == before.environment
