@@ -79,11 +79,9 @@ def _end(number: int, _frame: Any) -> None:
 
 def main() -> None:
     """Run `aios` with the arguments of this process."""
-    for number in ENDING_SIGNALS:
+    for number in ENDING_SIGNALS:  # Python's own way to end does what is left to do, such as ending children
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(
-                number, _end
-            )  # so that what is to be done at the end, such as ending children, is done
+            signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run

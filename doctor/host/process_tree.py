@@ -9,20 +9,32 @@ from __future__ import annotations
 import atexit
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import psutil
 
+SECONDS_TO_START = (
+    2.0  # for what is being started when this process ends: a program on a dead drive takes longer
+)
+
+_starting: set[ProcessTree] = set()
 _running: set[ProcessTree] = set()
 _at_the_end = False
 
 
-def _may_run(tree: ProcessTree) -> None:
-    """Count it among those that run. At the end of this process nothing more may be started: raises OSError."""
-    _running.add(tree)
-    if _at_the_end:
-        tree.kill()
-        raise OSError("the doctor was ended")
+@contextmanager
+def _counted(tree: ProcessTree) -> Iterator[None]:
+    """Around the start of a program. At the end of this process nothing more may be started: raises OSError."""
+    _starting.add(tree)
+    try:
+        if _at_the_end:
+            raise OSError("the doctor was ended")
+        yield
+        _running.add(tree)
+    finally:
+        _starting.discard(tree)
 
 
 def _start(
@@ -98,19 +110,19 @@ if sys.platform == "win32":
         """
 
         def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-            # Suspended, so that it starts nothing before it is in the job.
-            flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
-            self.process = _start(command, environment, flags=flags)
-            self._job: int | None = kernel32.CreateJobObjectW(None, None)
-            try:
-                self._limit(KILL_ON_JOB_CLOSE)
-                self._enter_job()
-                _may_run(self)
-                psutil.Process(self.process.pid).resume()
-            except OSError:
-                self.close()
-                self.process.kill()
-                raise
+            with _counted(self):
+                # Suspended, so that it starts nothing before it is in the job.
+                flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
+                self.process = _start(command, environment, flags=flags)
+                self._job: int | None = kernel32.CreateJobObjectW(None, None)
+                try:
+                    self._limit(KILL_ON_JOB_CLOSE)
+                    self._enter_job()
+                    psutil.Process(self.process.pid).resume()
+                except OSError:
+                    self.close()
+                    self.process.kill()
+                    raise
 
         def _limit(self, flags: int) -> None:
             limits = Limits(BasicLimitInformation=BasicLimits(LimitFlags=flags))
@@ -149,8 +161,8 @@ else:
         """A program in a session of its own. Raises OSError where it cannot start."""
 
         def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-            self.process = _start(command, environment, session=True)
-            _may_run(self)
+            with _counted(self):
+                self.process = _start(command, environment, session=True)
 
         def kill(self) -> None:
             """End the program and all that it started: its session, and descendants that left the session."""
@@ -173,5 +185,8 @@ def _kill_what_runs() -> None:
     """An interrupted doctor takes its probes' programs with it, and lets the probes start no more."""
     global _at_the_end
     _at_the_end = True
+    deadline = time.monotonic() + SECONDS_TO_START
+    while _starting and time.monotonic() < deadline:
+        time.sleep(0.01)
     for tree in tuple(_running):
         tree.kill()

@@ -116,7 +116,7 @@ def _outcome(tree: ProcessTree, name: str, timeout: float, code_page: int | None
         tree.kill()
         with suppress(subprocess.TimeoutExpired):  # one that waits for a wedged driver cannot even be killed
             tree.process.wait(SECONDS_FOR_LAST_WORDS)
-        return Unreadable(f"{name} did not answer within {timeout:.3g} s")
+        return Unreadable(f"{name} did not answer within {round(timeout, 1):g} s")
     if not _finish(outputs):  # a child of it lives on and holds a pipe
         tree.kill()
         _finish(outputs)

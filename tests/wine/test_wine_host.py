@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,21 +103,23 @@ def test_damaged_registry_values_are_unreadable(answers: Any) -> None:
 # -- hanging programs
 
 
-def running(folder: Path) -> list[psutil.Process]:
-    """The programs of this machine that were started from a folder of the box."""
+def running(name: str, folder: Path) -> list[psutil.Process]:
+    """The programs of this machine with such a name that were started from a folder of the box."""
     found = []
     for process in psutil.process_iter():
         try:
-            if folder.name in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            program = next(iter(process.cmdline()), "")
+            if program.endswith(name) and folder.name in program:
                 found.append(process)
         except psutil.Error:  # ended meanwhile, or another user's
             continue
     return found
 
 
-def nothing_is_left(folder: Path) -> bool:
+def nothing_runs(name: str, folder: Path) -> bool:
+    """Has it ended, or does it within three seconds?"""
     for _ in range(60):
-        if not running(folder):
+        if not running(name, folder):
             return True
         time.sleep(0.05)
     return False
@@ -158,7 +161,7 @@ def test_a_machine_on_which_nothing_answers(
     assert "No NVIDIA GPU" not in json.dumps(found)
     assert done.returncode in (1, 3)
     if windows.is_wine:
-        assert nothing_is_left(workplace)
+        assert nothing_runs(".exe", workplace)
 
 
 def test_a_program_ends_even_with_a_doctor_that_is_ended_by_force(
@@ -167,10 +170,15 @@ def test_a_program_ends_even_with_a_doctor_that_is_ended_by_force(
     if not windows.is_wine:
         pytest.skip("its programs are looked for from outside")
     programs.add("slow", end="hang")
-    command = ["python", windows.path(HERE / "keep_running.py"), windows.path(programs.folder / "slow.exe")]
-    done = windows.run(command)
-    assert done.returncode == 0, done.stderr
-    assert nothing_is_left(workplace)
+    note, slow = workplace / "ended", programs.folder / "slow.exe"
+    command = ["python", *map(windows.path, (HERE / "keep_running.py", slow, note))]
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(windows.run, command)
+        while not note.exists():
+            assert not done.done()
+            time.sleep(0.05)
+        assert nothing_runs("slow.exe", workplace)
+        assert not done.done()
 
 
 # -- a recording

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctor.host import Absent, Completed, Found, Reading, Unreadable
+from doctor.host import Absent, Completed, Found, Reading, Unreadable, process_tree
 from doctor.host.live import live_host
 from doctor.host.programs import decode, find_on_path
 
@@ -190,3 +190,10 @@ def test_a_file_that_may_not_be_run_is_no_program(program: Callable[[str], Path]
 )
 def test_output_is_read_in_the_code_page_that_wrote_it(output: bytes, code_page: int, text: str) -> None:
     assert decode(output, code_page) == text
+
+
+def test_nothing_is_started_once_the_doctor_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe whose program was killed may go on to the next one."""
+    monkeypatch.setattr(process_tree, "_at_the_end", True)
+    ran = python("print('started')")
+    assert isinstance(ran, Unreadable) and ran.reason.endswith("the doctor was ended")

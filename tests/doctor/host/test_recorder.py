@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,42 @@ def test_what_is_no_unicode_can_be_recorded(windows: RecordedMachine, value: str
     recorder = Recorder(host)
     recorder.variable("ODD")
     assert recorder.machine().to_json().encode()
+
+
+def test_probes_that_ask_at_once_lost_each_other_s_answers(windows: RecordedMachine) -> None:
+    """And a recording that was taken meanwhile, after a probe's time was over, found it changing under its hands."""
+    memory = {
+        "total_bytes": 4,
+        "available_bytes": 3,
+        "commit_limit_bytes": 2,
+        "commit_available_bytes": 1,
+    }
+    more = {"memory": memory, "boot_time": 1.0, "nvml": None, "distributions_complete": True}
+    machine = RecordedMachine.model_validate({**windows.model_dump(), **more})
+    names = [f"NAME_{number}" for number in range(200)]
+    machine.environment.update(dict.fromkeys(names, "value"))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            recorder = Recorder(RecordedHost(machine))
+            questions = (
+                recorder.memory,
+                recorder.boot_time,
+                recorder.nvml,
+                recorder.distributions,
+                lambda recorder=recorder: [recorder.variable(name) for name in names],
+                lambda recorder=recorder: [recorder.find_program(name) for name in names],
+                lambda recorder=recorder: [recorder.run(["git", "--version"], 1) for _ in names],
+            )
+            with ThreadPoolExecutor(len(questions)) as pool:
+                asked = [pool.submit(question) for question in questions]
+                while not all(answer.done() for answer in asked):
+                    recorder.machine()
+                for answer in asked:
+                    answer.result()
+            told = recorder.machine()
+            assert (told.memory, told.boot_time, told.nvml) == (machine.memory, 1.0, None)
+            assert told.distributions_complete and len(told.environment) == len(names)
+    finally:
+        sys.setswitchinterval(interval)
