@@ -7,6 +7,7 @@ from packaging.version import Version
 from doctor.check import Check
 from doctor.checks.packages import broken_distributions
 from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, for_this_python, torch_is
+from doctor.checks.system import python_architecture, python_version
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import PROBE as NVIDIA
@@ -71,5 +72,5 @@ CHECK = Check(
     by_hand='Install it: python -m pip install --upgrade torch transformers safetensors. On Windows with an NVIDIA GPU take the CUDA build from PyTorch\'s own index instead ("Get started" on pytorch.org gives the line).',
     probes=(TORCH, NVIDIA, IDENTITY),
     judge=judge,
-    because_of=(broken_distributions.CHECK,),
+    because_of=(python_architecture.CHECK, python_version.CHECK, broken_distributions.CHECK),
 )

@@ -6,6 +6,7 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, python_minor, torch_is
+from doctor.checks.system import python_distribution
 from doctor.checks.system.long_paths import ENABLE
 from doctor.checks.system.places import (
     LONGEST_PATH,
@@ -99,5 +100,6 @@ CHECK = Check(
     probes=(IDENTITY, TORCH, ENVIRONMENT, LONG_PATHS),
     judge=judge,
     systems=frozenset({"windows"}),
+    because_of=(python_distribution.CHECK,),
     elevated=ENABLE.actions,
 )

@@ -28,9 +28,9 @@ def judge(identity: Identity) -> Finding:
     )
     trouble = None
     if identity.python_bits != 64:
-        trouble = f"this Python is {identity.python_bits}-bit, and PyTorch exists for 64-bit Python only"
+        trouble = f"This Python is {identity.python_bits}-bit, and PyTorch exists for 64-bit Python only"
     elif platform == "win_arm64":
-        trouble = "this Python is for ARM64, and PyTorch has no CUDA build for Windows on ARM64"
+        trouble = "This Python is for ARM64, and PyTorch has no CUDA build for Windows on ARM64"
     if trouble:
         return finding.model_copy(
             update={"status": "error", "summary": trouble, "impact": CHECK.why, "hint": CHECK.by_hand}

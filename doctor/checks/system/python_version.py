@@ -42,7 +42,7 @@ def judge(identity: Identity) -> Finding:
     if Version(minor(version)) > Version(newest):
         problem = f"Python {identity.python} is newer than any known CUDA build of PyTorch (up to {newest})"
     elif identity.python_free_threaded:
-        problem = "this Python is free-threaded, and few GPU packages are built for that"
+        problem = "This Python is free-threaded, and few GPU packages are built for that"
     if problem:
         return finding.model_copy(update={"status": "warning", "summary": problem, **advice})
     return finding

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, python_minor
 from doctor.host import Absent, Found, Unreadable
@@ -52,7 +54,7 @@ def judge(environment: VirtualEnvironmentFacts) -> Finding:
 
 
 def _without(python: PythonFacts, ok: Finding) -> Finding:
-    if isinstance(python.base_names, Unreadable):
+    if isinstance(python.base_names, Unreadable) and not python.is_from_store:
         return could_not_look(
             CHECK.id, f"this Python's folder {python.identity.base_prefix}", python.base_names.reason
         )
@@ -75,11 +77,18 @@ def _trouble(environment: VirtualEnvironmentFacts) -> str | None:
     if isinstance(environment.home, Absent):
         return f"The Python that this virtual environment was made with is gone: {settings.get('home', 'pyvenv.cfg names none')}"
     made_with = settings.get("version_info") or settings.get("version", "")
-    if made_with and ".".join(made_with.split(".")[:2]) != python_minor(identity):
+    then, now = _minor(made_with), _minor(identity.python)
+    if then and now and then != now:
         return f"This virtual environment was made with Python {made_with} and runs on {identity.python}"
     if isinstance(environment.made_as, Found) and isinstance(environment.made_there, Absent):
         return f"This virtual environment was moved here from {environment.made_as.value}: pip, aios and activate look there"
     return None
+
+
+def _minor(version: str) -> str | None:
+    """ "3.12.4.final.0" -> "3.12"; None where it is no version."""
+    match = re.match(r"(\d+\.\d+)(?=\D|$)", version)
+    return match.group(1) if match else None
 
 
 def _again(environment: VirtualEnvironmentFacts) -> str:
