@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools.need import as_needed
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia, torch_is
 from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -103,4 +104,5 @@ CHECK = Check(
     by_hand="Set CUDA_HOME to the toolkit of your PyTorch's CUDA version, in the terminal that builds; remove variables that point nowhere.",
     probes=(PROBE, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
+    because_of=(torch_cuda_build.CHECK,),
 )

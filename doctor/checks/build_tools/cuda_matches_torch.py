@@ -6,6 +6,7 @@ from doctor.check import Check
 from doctor.checks.build_tools import install
 from doctor.checks.build_tools.cuda_home import fitting
 from doctor.checks.build_tools.need import as_needed
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     could_not_look,
     skipped,
@@ -91,4 +92,5 @@ CHECK = Check(
     by_hand="Install the toolkit of torch's CUDA version beside the other one, without the driver inside it, and set CUDA_HOME to it while building.",
     probes=(PROBE, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
     judge=judge,
+    because_of=(torch_cuda_build.CHECK,),
 )
