@@ -64,4 +64,5 @@ def _print_finding(printer: Printer, when: str, finding: Finding) -> None:
 
 def _print_names(printer: Printer, heading: str, changes: Sequence[Change]) -> None:
     if changes:
-        printer.line((heading, "bold"), f": {', '.join(change.check for change in changes)}")
+        names = [change.check for change in changes]
+        printer.paragraph(((f"{heading}: ", "bold"),), ", ".join(names), *names)
