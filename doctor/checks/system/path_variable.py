@@ -122,7 +122,7 @@ def judge(facts: SearchPathFacts) -> Finding:
 
 def _never_expanded(part: SearchPath) -> str | None:
     """The first %NAME% that stays as it is for the type's sake."""
-    found = re.search(r"%\w+%", str(part.value.value)) if part.value.type == "REG_SZ" else None
+    found = re.search(r"%[^%;\\]+%", str(part.value.value)) if part.value.type == "REG_SZ" else None
     return found and found[0]
 
 

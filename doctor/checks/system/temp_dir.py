@@ -118,7 +118,9 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
             return finding("warning", summary, _short_temp(temp))
     drives = [ntpath.splitdrive(path)[0] for path in (str(folders["TEMP"]), temp.environment)]
     if drives[0].casefold() != drives[1].casefold():
-        summary = f"TEMP is on {drives[0]}, this environment on {drives[1]}: a built package cannot be renamed across"
+        summary = (
+            f"TEMP is on {drives[0]} and this environment on {drives[1]} - no file is renamed across drives"
+        )
         return ok.model_copy(update={"status": "info", "summary": summary})
     return ok
 
