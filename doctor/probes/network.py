@@ -32,6 +32,7 @@ class NetworkFacts:
         proxy: of this process's variables, by name; the first that counts for https.
         pip_proxy: in pip's configuration, which no other program reads.
         pip_certificates: the file of certificates in pip's configuration.
+        certificates: SSL_CERT_FILE, which takes the place of what the system trusts.
         windows: ProxyEnable, ProxyServer and AutoConfigURL of Windows' own settings; Absent elsewhere.
     """
 
@@ -40,6 +41,7 @@ class NetworkFacts:
     proxy: str | None
     pip_proxy: str | None
     pip_certificates: str | None
+    certificates: str | None
     windows: dict[str, Reading[RegistryValue]]
 
 
@@ -67,6 +69,7 @@ def _network(host: Host) -> NetworkFacts:
         proxy=next(filter(None, map(host.variable, (*PROXY_VARIABLES, *lower))), None),
         pip_proxy=host.variable("PIP_PROXY") or index.setting("proxy"),
         pip_certificates=host.variable("PIP_CERT") or index.setting("cert"),
+        certificates=host.variable("SSL_CERT_FILE"),
         windows=_windows_proxy(host),
     )
 

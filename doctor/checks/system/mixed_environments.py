@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from doctor.check import Check
@@ -12,6 +13,7 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.python import MIXTURE, MixtureFacts
 
 VARIABLES = "https://docs.python.org/3/using/cmdline.html"
+PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 NAMED = 5  # packages named in one line
 
 
@@ -40,8 +42,7 @@ def judge(mixture: MixtureFacts) -> Finding:
     locations = mixture.locations.value if isinstance(mixture.locations, Found) else {}
     path, identity = mixture.path.value or "", mixture.identity
     folders = [folder for folder in path.split(";" if identity.os == "windows" else ":") if folder]
-    brought = [n for n, place in locations.items() if any(_is_below(place, f, identity) for f in folders)]
-    if brought:
+    if brought := [name for folder in folders for name in _brought(folder, locations, identity)]:
         return warning(f"PYTHONPATH brings in {_several(brought)} from {path}", *without(mixture.path))
     users = [name for name, place in locations.items() if _is_the_users(place, mixture)]
     if users and _in_environment(mixture):
@@ -63,6 +64,14 @@ def _path(text: str, identity: Identity) -> PurePath:
 
 def _is_below(place: str, folder: str, identity: Identity) -> bool:
     return _path(place, identity).is_relative_to(_path(folder, identity))
+
+
+def _brought(folder: str, locations: Mapping[str, str], identity: Identity) -> list[str]:
+    """The packages that a folder on PYTHONPATH brings in. A single one is a project in its own folder."""
+    path = _path(folder, identity)
+    inside = [name for name, place in locations.items() if _path(place, identity) == path]
+    many = len(inside) > 1 or path.name in PACKAGE_FOLDERS
+    return inside if many and not _is_below(folder, identity.prefix, identity) else []
 
 
 def _is_the_users(place: str, mixture: MixtureFacts) -> bool:

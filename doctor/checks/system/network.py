@@ -47,12 +47,7 @@ def judge(network: NetworkFacts) -> Finding:
         return found(
             "warning",
             f"Somebody opens TLS on the way: this Python does not trust the certificate of {', '.join(distrusted)}",
-            "Ask for your company's or virus scanner's root certificate as a .pem file and set SSL_CERT_FILE to it"
-            + (
-                "; pip has one of its own, which other programs do not read."
-                if network.pip_certificates
-                else "; pip from 24.2 on trusts what the system trusts."
-            ),
+            _trust(network),
             CERTIFICATES,
         )
     if proxy := _proxy(network):
@@ -79,6 +74,16 @@ def judge(network: NetworkFacts) -> Finding:
     is_needed = any(name in NEEDED for name in missing) and not closed_on_purpose
     summary = f"The network is there, but not {who}: {next(iter(missing.values()))}"
     return found("warning" if is_needed else "info", summary, CHECK.by_hand, PROXIES)
+
+
+def _trust(network: NetworkFacts) -> str:
+    """How this Python comes to trust the certificate."""
+    if network.certificates:
+        return f"SSL_CERT_FILE is {network.certificates}: let it name a .pem file that is there and holds your company's or virus scanner's root certificate."
+    ask = "Ask for your company's or virus scanner's root certificate as a .pem file, and set SSL_CERT_FILE to it"
+    if network.pip_certificates:
+        return f"{ask}; what pip is set to ({network.pip_certificates}) no other program reads."
+    return f"{ask}; pip from 24.2 on trusts what the system trusts."
 
 
 def _why(reading: Reading[Reached]) -> str:
