@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -82,6 +83,9 @@ def main() -> None:
     for number in ENDING_SIGNALS:  # Python's own way to end does what is left to do, such as ending children
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started it
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run
@@ -89,8 +93,7 @@ def main() -> None:
         try:
             app(prog_name="aios")
         finally:
-            if sys.stdout:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         if error.errno not in READER_IS_GONE | CANNOT_WRITE or error.filename is not None:
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +63,14 @@ def test_a_full_device_left_a_traceback(arguments) -> None:
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("aios: the output cannot be written: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows' programs close none of them")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_left_a_traceback(closed: str) -> None:
+    command = [shlex.quote(sys.executable), "-m", "aios", "doctor", "--only", "python-version", closed]
+    done = subprocess.run(["/bin/sh", "-c", " ".join(command)], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

@@ -44,7 +44,8 @@ def _family() -> set[int]:
 
 
 def _is_python_with(process: psutil.Process, folder: str) -> bool:
-    return "python" in process.name().casefold() and any(
+    # Its file's name: torchrun calls itself so, but is a Python.
+    return "python" in Path(process.exe()).name.casefold() and any(
         Path(path).is_relative_to(folder) for path in _loaded(process.pid)
     )
 
