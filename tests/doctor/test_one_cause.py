@@ -18,6 +18,10 @@ SMI = (
     "nvidia-smi --query-gpu=index,name,driver_version,compute_cap,memory.total,driver_model.current "
     "--format=csv,noheader,nounits"
 )
+VSWHERE = (
+    "C:\\Program Files (x86)\\Microsoft Visual Studio\\Installer\\vswhere.exe "
+    "-products * -prerelease -nologo -format text -utf8"
+)
 WITHOUT_FLASH_ATTN = {"flash-attn": None}
 
 
@@ -95,6 +99,11 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"nvml": None, "runs": {SMI: {"unreadable": "nvidia-smi.exe did not answer within 10 s"}}},
         {"nvidia-driver": "unknown"},
     ),
+    "nvcc hangs": (
+        {"runs": {"nvcc --version": {"unreadable": "nvcc.exe did not answer"}}},
+        {"cuda-toolkit": "unknown"},
+    ),
+    "vswhere hangs": ({"runs": {VSWHERE: {"unreadable": "vswhere.exe did not answer"}}}, {"msvc": "unknown"}),
 }
 GROUPS = {"gpu", "build-tools"}
 JUDGED = {check.id for check in CHECKS if check.group in GROUPS} | {"torch-cuda-build"}

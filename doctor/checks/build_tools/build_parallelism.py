@@ -6,6 +6,7 @@ from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look
+from doctor.checks.system import memory as memory_check
 from doctor.host import Absent, Found, Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.building import PARALLELISM, ParallelismFacts
@@ -82,4 +83,5 @@ CHECK = Check(
     by_hand="Set MAX_JOBS in the terminal that builds (1 or 2 on most machines), and NVCC_THREADS=1 where memory is short.",
     probes=(PARALLELISM, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
+    because_of=(memory_check.CHECK,),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
+from doctor.checks.build_tools import cuda_toolkit
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia, torch_is
@@ -29,9 +30,8 @@ def judge(
     if this is not None and this.cuda_tag is None:
         return skipped(CHECK.id, "torch is a CPU build, and looks at no toolkit (see torch-cuda-build)")
     variables = {"CUDA_HOME": cuda.cuda_home, "CUDA_PATH": cuda.cuda_path}
-    variable = next(
-        (name for name, value in variables.items() if value), None
-    )  # torch takes the first that is set
+    # torch takes the first that is set
+    variable = next((name for name, value in variables.items() if value), None)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -104,5 +104,8 @@ CHECK = Check(
     by_hand="Set CUDA_HOME to the toolkit of your PyTorch's CUDA version, in the terminal that builds; remove variables that point nowhere.",
     probes=(PROBE, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
-    because_of=(torch_cuda_build.CHECK,),
+    because_of=(
+        cuda_toolkit.CHECK,
+        torch_cuda_build.CHECK,
+    ),
 )

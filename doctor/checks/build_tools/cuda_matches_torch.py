@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import install
+from doctor.checks.build_tools import cuda_home, install
 from doctor.checks.build_tools.cuda_home import fitting
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
@@ -92,5 +92,8 @@ CHECK = Check(
     by_hand="Install the toolkit of torch's CUDA version beside the other one, without the driver inside it, and set CUDA_HOME to it while building.",
     probes=(PROBE, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
     judge=judge,
-    because_of=(torch_cuda_build.CHECK,),
+    because_of=(
+        cuda_home.CHECK,
+        torch_cuda_build.CHECK,
+    ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -64,4 +65,5 @@ CHECK = Check(
     probes=(PROBE,),
     judge=judge,
     systems=frozenset({"windows"}),
+    because_of=(msvc_check.CHECK,),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import install
+from doctor.checks.build_tools import cuda_home, install
+from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.msvc import BUILD_TOOLS
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import cannot_tell, could_not_look, skipped
@@ -145,4 +146,8 @@ CHECK = Check(
     probes=(CUDA, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
+    because_of=(
+        cuda_home.CHECK,
+        msvc_check.CHECK,
+    ),
 )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from doctor.check import Check
+from doctor.checks.build_tools import cuda_home
+from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.need import is_installed, why_not
+from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import could_not_look, skipped, torch_is, why_torch_is_unknown
+from doctor.checks.system import long_paths as long_paths_check
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import PROBE as CUDA
@@ -103,4 +107,10 @@ CHECK = Check(
     by_hand="Install a prebuilt package (see flash-attn). To build all the same: clear what is named here away, and build in a short folder such as C:\\f, with few compilers at once.",
     probes=(CUDA, MSVC, NVIDIA, TORCH, FLASH_ATTN, IDENTITY, TEMP, LONG_PATHS),
     judge=judge,
+    because_of=(
+        long_paths_check.CHECK,
+        cuda_home.CHECK,
+        msvc_check.CHECK,
+        torch_cuda_build.CHECK,
+    ),
 )

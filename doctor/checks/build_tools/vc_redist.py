@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.build_tools import install
 from doctor.checks.shared import could_not_look, torch_is
+from doctor.checks.system import python_architecture
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import version_key
@@ -94,4 +95,5 @@ CHECK = Check(
     probes=(PROBE, TORCH, WINGET),
     judge=judge,
     systems=frozenset({"windows"}),
+    because_of=(python_architecture.CHECK,),
 )

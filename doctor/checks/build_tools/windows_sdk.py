@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.build_tools import install
+from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
@@ -73,4 +74,5 @@ CHECK = Check(
     probes=(PROBE, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
+    because_of=(msvc_check.CHECK,),
 )
