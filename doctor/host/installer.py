@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 STDERR = 2
+ELEVATION_REQUIRED = 740  # as Windows and installers call it
 POLL_SECONDS = 0.5  # a wait without end cannot be interrupted by Ctrl-C on Windows
 SECONDS_TO_TIDY_UP = 30.0
 
@@ -16,7 +17,12 @@ def run_in_sight(command: Sequence[str]) -> int:
 
     It shares the console, where Ctrl-C reaches it, too. stdout is for the report: what it prints goes to stderr.
     """
-    process = subprocess.Popen(command, stdout=STDERR)
+    try:
+        process = subprocess.Popen(command, stdout=STDERR)
+    except OSError as error:
+        if getattr(error, "winerror", None) == ELEVATION_REQUIRED:
+            return ELEVATION_REQUIRED
+        raise
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):

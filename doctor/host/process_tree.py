@@ -15,9 +15,7 @@ from contextlib import contextmanager
 
 import psutil
 
-SECONDS_TO_START = (
-    2.0  # for what is being started when this process ends: a program on a dead drive takes longer
-)
+SECONDS_TO_START = 2.0  # for what is being started as this process ends; on a dead drive that takes longer
 
 _starting: set[ProcessTree] = set()
 _running: set[ProcessTree] = set()

@@ -16,7 +16,7 @@ from doctor.host.live import live_host
 if len(sys.argv) > 2:
     subprocess.run([sys.executable, __file__, sys.argv[1]])
     Path(sys.argv[2]).touch()
-    time.sleep(8)
+    time.sleep(5)
 else:
     threading.Thread(target=lambda: live_host().run([sys.argv[1]], 600), daemon=True).start()
     time.sleep(3)

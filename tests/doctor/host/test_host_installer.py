@@ -40,6 +40,20 @@ def test_a_program_that_is_not_there(host: Host) -> None:
             host.run_installer([name])
 
 
+def test_one_that_may_not_even_start_ends_as_those_do_that_find_out_themselves(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses to start a program whose manifest asks for an administrator."""
+    refusal = OSError("The requested operation requires elevation")
+    refusal.winerror = 740
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert host.run_installer([sys.executable]) == 740
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent without a console")
 def test_ctrl_c_reaches_it_and_is_waited_for(tmp_path: Path) -> None:
     installer = [sys.executable, "-c", TIDY_UP, str(tmp_path)]
