@@ -6,7 +6,7 @@ from doctor.actions import SetRegistryValue
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, registry_evidence, skipped, skipped_without_nvidia
-from doctor.host import Absent, Found, Reading, RegistryValue, Unreadable
+from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.models import Finding, Fix
 from doctor.probes.graphics import GRAPHICS_KEY, GraphicsFacts
 from doctor.probes.graphics import PROBE as GRAPHICS
@@ -23,11 +23,10 @@ WAIT_LONGER = tuple(
 RECOVER_AGAIN = SetRegistryValue(key=GRAPHICS_KEY, name="TdrLevel", state=None)
 
 
-def _number(reading: Reading[RegistryValue], default: int) -> int | None:
-    """None: it is there and is no number."""
-    if isinstance(reading, Found):
-        return reading.value.value if isinstance(reading.value.value, int) else None
-    return default
+def _number(reading: Reading[RegistryValue], default: int) -> int:
+    """What Windows goes by: it passes over what is no number."""
+    value = reading.value.value if isinstance(reading, Found) else default
+    return value if isinstance(value, int) else default
 
 
 def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
@@ -73,8 +72,8 @@ def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
                 ),
             }
         )
-    if delay is None or delay < LONG_SECONDS:
-        stated = "by default" if isinstance(graphics.tdr_delay, Absent) else f"TdrDelay = {delay}"
+    if delay < LONG_SECONDS:
+        stated = "its default" if delay == DEFAULT_SECONDS else f"TdrDelay = {delay}"
         return finding.model_copy(
             update={
                 "status": "info",
