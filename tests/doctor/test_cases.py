@@ -104,7 +104,7 @@ def test_a_machine_of_which_nothing_was_recorded_is_unknown_not_healthy() -> Non
     blank = RecordedMachine(identity=patched("windows-rtx4090", {}).identity)
     diagnosed = diagnose(RecordedHost(blank), CHECKS).findings
     findings = {finding.check: finding.status for finding in diagnosed}
-    identity = {"windows-version", "python-version", "python-architecture"}
+    identity = {"windows-version", "python-version", "python-architecture", "console-encoding"}
     assert {findings.pop(check) for check in identity} == {"ok"}
     assert findings.pop("temp-dir") in ("unknown", "error")
     assert set(findings.values()) <= {"unknown", "skipped"}, (

@@ -24,7 +24,7 @@ from wheels.compatibility import ComputeCapability
 
 # Whose failure explains that of a backend: its package's before what every backend needs
 OF_ITS_PACKAGE = {"flash_attn_2": (flash_attn.CHECK,), "xformers": (xformers.CHECK,)}
-OF_ALL = (torch_cuda_build.CHECK, wheel_tags.CHECK, vc_redist.CHECK)
+OF_ALL = (wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK)
 LOOKS_AT = (
     "Runs the {backend} attention in a process of its own: forward and backward, with and without a window, "
     "against a float64 reference."

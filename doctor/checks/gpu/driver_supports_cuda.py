@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.gpu import nvidia_driver
+from doctor.checks.gpu import compute_capability, nvidia_driver
 from doctor.checks.shared import (
     NVIDIA_DRIVERS,
     cannot_tell,
@@ -102,5 +102,5 @@ CHECK = Check(
     by_hand="Install the newest NVIDIA driver and restart, or install a torch built with an older CUDA.",
     probes=(PROBE, TORCH, IDENTITY),
     judge=judge,
-    because_of=(nvidia_driver.CHECK,),
+    because_of=(nvidia_driver.CHECK, compute_capability.CHECK),
 )

@@ -6,7 +6,7 @@ import re
 
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
-from doctor.checks.packages import torch_cuda_build
+from doctor.checks.packages import torch_cuda_build, wheel_tags
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
@@ -197,5 +197,5 @@ CHECK = Check(
     by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
     probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
     judge=judge,
-    because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
+    because_of=(wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK),
 )

@@ -12,7 +12,7 @@ from doctor.checks.shared import could_not_look, for_this_python, torch_is
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
-from doctor.probes.site_packages import INSTALLED, Installed
+from doctor.probes.site_packages import INSTALLED, SITE_PACKAGES, Installed, SitePackages
 from doctor.probes.system import IDENTITY
 from wheels.companions import cute_on_windows_from
 from wheels.compatibility import parse_version
@@ -28,14 +28,16 @@ MATTERING = (
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio", "xformers", "flash-attn", "triton", "triton-windows")
 
 
-def judge(reading: Reading[Installed], torch: TorchFacts, identity: Identity) -> Finding:
+def judge(
+    reading: Reading[Installed], torch: TorchFacts, identity: Identity, site: Reading[SitePackages]
+) -> Finding:
     if not isinstance(reading, Found):
         reason = reading.reason if isinstance(reading, Unreadable) else "there are none"
         return could_not_look(CHECK.id, "the installed packages", reason)
     installed = reading.value
     if isinstance(installed.flash_attn_files, Unreadable):
         return could_not_look(CHECK.id, "the files of flash-attn", installed.flash_attn_files.reason)
-    unmet = _unmet(installed, identity)
+    unmet = _unmet(installed, identity, site)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -85,15 +87,17 @@ def judge(reading: Reading[Installed], torch: TorchFacts, identity: Identity) ->
     )
 
 
-def _unmet(installed: Installed, identity: Identity) -> list[Unmet]:
+def _unmet(installed: Installed, identity: Identity, site: Reading[SitePackages]) -> list[Unmet]:
     """Unmet requirements of what matters, and of anything that asks for torch; less what other checks judge."""
     versions = {name: found.version for name, found in installed.distributions.items()}
     environment = _environment(identity)
+    damaged = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
     return [
         each
         for name, found in sorted(installed.distributions.items())
         for each in unmet_requirements(name, found.requires, versions, environment)
         if (name in MATTERING or each.requirement == "torch")
+        and each.requirement not in damaged
         and not (name in TORCH_FAMILY and each.requirement in (*TORCH_FAMILY, "setuptools"))
     ]
 
@@ -163,7 +167,7 @@ CHECK = Check(
     looks_at="What torch and its family, transformers, safetensors, numpy and whatever asks for torch say that they require, against what is installed; and FlashAttention-4 beside flash-attn.",
     why="A package beside the wrong release of another fails when it is imported; and pip, asked for anything else, may repair that by replacing torch.",
     by_hand="Install the missing packages; where two packages want different releases, upgrade the one that is behind. Keep torch with `--no-deps` or with a constraints file that names its exact version.",
-    probes=(INSTALLED, TORCH, IDENTITY),
+    probes=(INSTALLED, TORCH, IDENTITY, SITE_PACKAGES),
     judge=judge,
     because_of=(torch_check.CHECK,),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, for_this_python, python_minor, skipped
+from doctor.checks.system import python_architecture, virtual_environment
 from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import INSTALLED, Installed
@@ -94,4 +95,5 @@ CHECK = Check(
     by_hand="Install these packages again with this environment's own pip, and never rename a wheel; after a change of Python make the environment anew.",
     probes=(INSTALLED, IDENTITY),
     judge=judge,
+    because_of=(python_architecture.CHECK, virtual_environment.CHECK),
 )

@@ -1,0 +1,44 @@
+"""Requirements that are not met, against what `pip check` would say of the same packages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheels.requirements import unmet_requirements
+
+LINUX = {"sys_platform": "linux", "platform_system": "Linux", "python_version": "3.12", "extra": ""}
+INSTALLED = {
+    "torch": "2.13.0+cu130",
+    "numpy": "2.4.1",
+    "huggingface-hub": "2.4.0rc1",
+    "local": "not a version",
+}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "complaint"),
+    [
+        ("torch==2.13.0", None),  # a local version meets the public one
+        ("torch==2.10.0", "x asks for torch==2.10.0; there is torch 2.13.0+cu130"),
+        ("numpy<2", "x asks for numpy<2; there is numpy 2.4.1"),
+        ("Huggingface_Hub >= 2.0, < 3.0", None),  # names as people write them; a preview counts
+        ("einops", "x asks for einops; there is no einops"),
+        ("einops; extra == 'dev'", None),
+        ("einops; sys_platform == 'win32'", None),
+        ("einops; platform_release == '6'", None),  # nobody can tell
+        ("einops; sys_platform == 'linux'", "x asks for einops; there is no einops"),
+        ("torch @ https://example.org/torch.whl", None),
+        ("local>=1", None),  # a version that is none is nobody's proof
+        ("what is this !", None),
+    ],
+)
+def test_one_requirement(requirement: str, complaint: str | None) -> None:
+    found = unmet_requirements("x", [requirement], INSTALLED, LINUX)
+    assert [str(each) for each in found] == ([complaint] if complaint else [])
+
+
+@given(st.lists(st.text()), st.dictionaries(st.text(), st.text()))
+def test_any_metadata_is_read(requires: list[str], versions: dict[str, str]) -> None:
+    assert isinstance(unmet_requirements("x", requires, versions, LINUX), list)
