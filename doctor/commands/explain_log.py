@@ -43,6 +43,8 @@ def explain_log(
 
 
 def _content(file: Path) -> bytes:
+    if str(file) == "-" and not sys.stdin:
+        raise typer.BadParameter("there is nothing to read from: this program was started without an input")
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:

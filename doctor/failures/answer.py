@@ -44,6 +44,7 @@ class Explained(Frozen):
 
     match: LogMatch
     certain: bool
+    harmless: bool
     depth: int
     link: str | None
 
@@ -67,7 +68,15 @@ def explain(
             check=failure.check,
             finding=Here(status=finding.status, summary=finding.summary) if finding else None,
         )
-        explained.append(Explained(match=match, certain=place.certain, depth=place.depth, link=failure.link))
+        explained.append(
+            Explained(
+                match=match,
+                certain=place.certain,
+                harmless=seen.harmless,
+                depth=place.depth,
+                link=failure.link,
+            )
+        )
     return tuple(explained)
 
 

@@ -23,7 +23,8 @@ def print_explained(
         match = this.match
         indent = " " * (STEP * this.depth)
         title = match.title if this.certain else f"Perhaps: {match.title}"
-        printer.paragraph((f"{indent}{number}. ",), (title, "bold"), match.id)
+        title += " (harmless by itself)" if this.harmless else ""
+        printer.paragraph((f"{indent}{number}. ",), (title, "bold"))
         indent += "   "
         printer.cut_line((indent, (f"line {match.line}: ", "dim")), match.text)
         for sentence in (match.cause, match.fix):

@@ -115,6 +115,29 @@ def test_what_may_be_is_not_said_as_if_it_were() -> None:
     assert "Perhaps" not in explain("-", log=b"OMP: Error #15: twice").stdout
 
 
+def test_what_harms_nobody_is_said_to() -> None:
+    warning = b"UserWarning: 1Torch was not compiled with flash attention."
+    assert "is not in this build (harmless by itself)\n" in explain("-", log=warning).stdout
+
+
+def test_without_an_input_there_is_nothing_to_read() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, aios; sys.stdin = None; aios.main()",
+            "doctor",
+            "explain-log",
+            "-",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"nothing to read from" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["no such file.log", "."])
 def test_a_log_that_cannot_be_read_is_a_usage_error(name: str, tmp_path: Path) -> None:
     result = explain(str(tmp_path / name))
