@@ -1,6 +1,6 @@
 """Runs in the Windows Python: starts a program, and ends it (TerminateProcess) when a file has grown to so many lines.
 
-Arguments: the file, the number of lines, the program and its arguments.
+Arguments: the file, or a pattern where its folder has no name yet; the number of lines; the program and its arguments.
 """
 
 import subprocess
@@ -9,12 +9,18 @@ import time
 from pathlib import Path
 
 file, lines, *command = sys.argv[1:]
+root = Path(Path(file).anchor)
+pattern = str(Path(file).relative_to(root))
+
+
+def is_written() -> bool:
+    return any(found.read_bytes().count(b"\n") >= int(lines) for found in root.glob(pattern))
+
+
 process = subprocess.Popen(
     command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
 )
-while process.poll() is None and not (
-    Path(file).is_file() and Path(file).read_bytes().count(b"\n") >= int(lines)
-):
+while process.poll() is None and not is_written():
     time.sleep(0.01)
 process.kill()
 sys.exit(process.wait() != 1)  # 1 is what TerminateProcess was given

@@ -1,0 +1,104 @@
+"""Fixes on the live registry that are killed, that meet another one, and whose answer is lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from windows_box import HERE, LONG_PATHS, REG_DWORD, Aios, Registry, Windows
+
+pytestmark = pytest.mark.wine
+
+ONLY = ["--only", "long-paths", "--only", "temp-dir"]
+HOLD = """
+import sys, time
+from pathlib import Path
+from doctor.host.lock import held
+begun = Path(sys.argv[2])
+with held(Path(sys.argv[1]), "noon", 0.0):
+    begun.touch()
+    while begun.exists():
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def temp(registry: Registry, windows: Windows) -> Path:
+    """`C:\\Temp`, which is not there, and long paths that are off."""
+    if not windows.is_wine:
+        pytest.skip("C:\\Temp and TEMP of a living user are not taken for a test")
+    registry.change((*LONG_PATHS, None, None))
+    drive_c = windows.user_folder().parents[1]
+    assert not (drive_c / "Temp").exists()
+    return drive_c / "Temp"
+
+
+def killed(windows: Windows, workplace: Path, lines: int) -> bool:
+    """Fix, and end the process when its journal has so many lines; did that come before its end?"""
+    journal = windows.path(workplace / "state") + r"\runs\*\actions.jsonl"
+    command = ["python", windows.path(HERE / "kill_when_written.py"), journal, str(lines)]
+    fix = ["python", "-m", "aios", "doctor", "--fix", "--yes", *ONLY]
+    done = windows.run([*command, *fix], environment={"AIOS_HOME": windows.path(workplace / "state")})
+    return done.returncode == 0
+
+
+def reminders(aios: Aios) -> list[str]:
+    told: list[str] = json.loads(aios("doctor", "--json", *ONLY).stdout)["reminders"]
+    return told
+
+
+@pytest.mark.parametrize("lines", [1, 2, 4])
+def test_a_killed_fix_is_undone_to_the_byte(
+    aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path, lines: int
+) -> None:
+    before = registry.snapshot()
+    interrupted = killed(windows, workplace, lines)
+    if interrupted and (told := reminders(aios)):
+        assert "A fix was interrupted" in told[0]
+    while b"nothing to undo" not in (undone := aios("doctor", "undo")).stdout:
+        assert undone.returncode == 0, undone.stdout
+    assert registry.snapshot() == before
+    assert not temp.exists()
+    assert reminders(aios) == []
+
+
+@pytest.mark.parametrize("lines", [3])
+def test_a_killed_fix_is_finished_by_the_next(
+    aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path, lines: int
+) -> None:
+    before = registry.snapshot()
+    killed(windows, workplace, lines)
+    assert aios("doctor", "--fix", "--yes", *ONLY).returncode == 0
+    assert registry.value(*LONG_PATHS) == [REG_DWORD, 1]
+    assert temp.is_dir()
+    assert reminders(aios) == []
+    while b"nothing to undo" not in (undone := aios("doctor", "undo")).stdout:
+        assert undone.returncode == 0, undone.stdout
+    assert registry.snapshot() == before
+    assert not temp.exists()
+
+
+def test_of_two_fixes_at_once_the_second_is_told_who_is_first(
+    aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path
+) -> None:
+    before = registry.snapshot()
+    script, begun = workplace / "hold.py", workplace / "begun"
+    script.write_text(HOLD, encoding="utf-8")
+    lock = windows.path(workplace / "state" / "changing.lock")
+    command = ["python", windows.path(script), lock, windows.path(begun)]
+    first = threading.Thread(target=windows.run, args=(command,))
+    first.start()
+    while not begun.exists():
+        assert first.is_alive()
+        time.sleep(0.1)
+    done = aios("doctor", "--fix", "--yes", "--only", "long-paths")
+    assert done.returncode == 4
+    assert b"another aios doctor (process " in done.stdout and b"since noon" in done.stdout
+    assert registry.snapshot() == before
+    assert aios("doctor", "--only", "long-paths").returncode == 1, "looking is free"
+    begun.unlink()
+    first.join()
+    assert aios("doctor", "--fix", "--yes", "--only", "long-paths").returncode == 0
