@@ -65,12 +65,11 @@ def test_a_killed_fix_is_undone_to_the_byte(
     assert reminders(aios) == []
 
 
-@pytest.mark.parametrize("lines", [3])
 def test_a_killed_fix_is_finished_by_the_next(
-    aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path, lines: int
+    aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path
 ) -> None:
     before = registry.snapshot()
-    killed(windows, workplace, lines)
+    killed(windows, workplace, lines=3)
     assert aios("doctor", "--fix", "--yes", *ONLY).returncode == 0
     assert registry.value(*LONG_PATHS) == [REG_DWORD, 1]
     assert temp.is_dir()
