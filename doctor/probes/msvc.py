@@ -55,6 +55,7 @@ class PromptFacts:
 
     target: str | None  # "x64": what its compiler builds for
     use_sdk: str | None  # DISTUTILS_USE_SDK
+    language: str | None  # VSLANG, which no prompt sets: what the compiler speaks, where it can
     compiler: Reading[str]  # cl on PATH
 
 
@@ -126,6 +127,7 @@ def _prompt(host: Host) -> PromptFacts:
     return PromptFacts(
         target=host.variable("VSCMD_ARG_TGT_ARCH"),
         use_sdk=host.variable("DISTUTILS_USE_SDK"),
+        language=host.variable("VSLANG"),
         compiler=host.find_program("cl"),
     )
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
-from doctor.host import Found, Unreadable
+from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.msvc import PROBE, MsvcFacts
+from doctor.probes.msvc import PROBE, PROMPT, MsvcFacts, PromptFacts
 
 ENGLISH = "1033"
+SPEAK_ENGLISH = Fix(
+    id="have-msvc-speak-english",
+    applicability="unsafe",  # whoever reads its messages may want them in another language
+    restart="shell",
+    commands=(f"set VSLANG={ENGLISH}",),
+    actions=(SetUserEnvironmentVariable(name="VSLANG", state=RegistryValue(type="REG_SZ", value=ENGLISH)),),
+)
 LINK = "https://github.com/pytorch/pytorch/issues/157673"
 
 
-def judge(msvc: MsvcFacts) -> Finding:
+def judge(msvc: MsvcFacts, prompt: PromptFacts) -> Finding:
     if isinstance(msvc.installations, Unreadable):
         return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)
     studio = msvc.chosen
@@ -29,12 +37,26 @@ def judge(msvc: MsvcFacts) -> Finding:
         check=CHECK.id,
         status="ok",
         summary=f"MSVC {studio.toolset.value} speaks English",
-        measured=f"languages {', '.join(languages)}",
-        expected=f"{ENGLISH} (English) among them",
-        evidence=(Evidence(source="file", name="languages beside cl.exe", value=languages),),
+        measured=f"languages {', '.join(languages)}, VSLANG is {prompt.language or 'not set'}",
+        expected=f"{ENGLISH} (English) alone, or chosen by VSLANG",
+        evidence=(
+            Evidence(source="file", name="languages beside cl.exe", value=languages),
+            Evidence(source="environment", name="VSLANG", value=prompt.language),
+        ),
     )
-    if ENGLISH in languages:
+    if languages == [ENGLISH] or (ENGLISH in languages and prompt.language == ENGLISH):
         return finding
+    if ENGLISH in languages:
+        return finding.model_copy(
+            update={
+                "status": "info",
+                "summary": f"MSVC {studio.toolset.value} speaks English and others: Windows' language decides which",
+                "impact": CHECK.why,
+                "hint": "Nothing on an English Windows; elsewhere set VSLANG=1033.",
+                "links": (LINK,),
+                "fix": SPEAK_ENGLISH,
+            }
+        )
     return finding.model_copy(
         update={
             "status": "warning",
@@ -59,10 +81,10 @@ def judge(msvc: MsvcFacts) -> Finding:
 CHECK = Check(
     id="msvc-language",
     group="build-tools",
-    looks_at="The folders of languages beside the x64 compiler of the newest Visual Studio. Nothing is run.",
+    looks_at="The folders of languages beside the x64 compiler of the newest Visual Studio, and VSLANG. Nothing is run.",
     why="torch reads what the compiler prints: with another language alone, torch.compile ends in 'only support MSVC with English language pack' and builds in a UnicodeDecodeError.",
-    by_hand="In the Visual Studio Installer: Modify > Language packs > English; take other languages away where English does not suffice.",
-    probes=(PROBE,),
+    by_hand="In the Visual Studio Installer: Modify > Language packs > English; where it speaks another one all the same, set VSLANG=1033.",
+    probes=(PROBE, PROMPT),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(msvc_check.CHECK,),

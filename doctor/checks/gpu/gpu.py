@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Absent, Found, Gpu, Identity
-from doctor.models import Evidence, Finding, JsonValue
+from doctor.models import Evidence, Finding, Fix, JsonValue
 from doctor.probes.nvidia import PROBE, NvidiaFacts
 from doctor.probes.system import IDENTITY
 
@@ -51,6 +51,16 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
                 "measured": f"CUDA_VISIBLE_DEVICES is {nvidia.visible_devices!r}",
                 "expected": f"not set, or the numbers of GPUs: 0 to {len(nvidia.reported) - 1}",
                 "hint": "Remove the variable CUDA_VISIBLE_DEVICES and open a new terminal.",
+                "fix": Fix(
+                    id="show-gpus",
+                    applicability="manual",  # somebody set it, and only they know where and what for
+                    restart="shell",
+                    commands=(
+                        "set CUDA_VISIBLE_DEVICES="
+                        if identity.os == "windows"
+                        else "unset CUDA_VISIBLE_DEVICES",
+                    ),
+                ),
             }
         )
     capabilities = {gpu.compute_capability for gpu in nvidia.visible}
