@@ -8,6 +8,7 @@ from doctor.journal import Outcome
 from doctor.models import Status
 from doctor.plan import Plan
 from doctor.report.console import COLOURS, Printer
+from doctor.report.wording import by_hand
 
 
 def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
@@ -20,15 +21,13 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
             " (asks for administrator rights)" if asks else "",
         )
         for action in planned.fix.actions:
-            printer.line(f"  {printer.glyphs.arrow} {action.describe()}")
+            printer.paragraph((f"  {printer.glyphs.arrow} ",), action.describe())
         for command in planned.fix.commands:
             printer.line((f"  by hand: {command}", "dim"))
     for left in plan.left:
-        printer.line((left.check, "bold"), f" stays open, {left.reason}")
-        if left.hint:
-            printer.line(f"  {printer.glyphs.arrow} {left.hint}")
-        for command in left.commands:
-            printer.line((f"  by hand: {command}", "dim"))
+        printer.paragraph(((left.check, "bold"), " "), f"stays open, {left.reason}")
+        todo = by_hand(left.hint, left.commands)
+        printer.todo("  ", todo.sentence, todo.commands)
     if not plan.fixes:
         printer.line("There is nothing that the doctor would fix.")
 
@@ -38,8 +37,7 @@ def print_outcomes(printer: Printer, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         status: Status = "ok" if outcome.stands else "error"
         note = outcome.reason or ("already so" if outcome.result == "already so" else "")
-        printer.line(
-            (printer.glyphs.status[status], COLOURS[status]),
-            f" {outcome.step.action.describe()}",
-            f": {note}" if note else "",
+        done = outcome.step.action.describe()
+        printer.paragraph(
+            ((printer.glyphs.status[status], COLOURS[status]), " "), f"{done}: {note}" if note else done
         )

@@ -80,6 +80,16 @@ class Printer:
         for following in lines[1:]:
             self.line(" " * indent, (following, style), commands=commands)
 
+    def todo(self, indent: str, sentence: str, commands: Sequence[str]) -> None:
+        """Print what to do. One command ends the sentence; several have a line each, as they are to be typed."""
+        arrow = (indent, f"{self.glyphs.arrow} ")
+        if len(commands) == 1:
+            self.paragraph(arrow, ": ".join(filter(None, (sentence, *commands))), *commands)
+        elif sentence or commands:
+            self.paragraph(arrow, f"{sentence or 'Type'}:" if commands else sentence)
+            for command in commands:
+                self.line(indent, "  ", command, commands=[command])
+
     def cut_line(self, lead: Sequence[Part], text: str) -> None:
         """Print `text` behind `lead`; on a terminal as much of it as fits on one line."""
         text = self._safe(text)

@@ -40,16 +40,13 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
     sign = printer.glyphs.status[finding.status]
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding)
-    if todo.sentence:
-        _print_row(printer, "", f"{printer.glyphs.arrow} {todo.sentence}")
-    for command in todo.commands:
-        printer.line(" " * LABEL, f"  {command}", commands=[command])
+    printer.todo(" " * LABEL, todo.sentence, todo.commands)
     if finding.fix and is_automatic(finding):
-        label = "the fix"
+        command = f"aios doctor fix {finding.check}"
+        printer.line((f"{'the fix':<{LABEL}}", "dim"), command, commands=[command])
         for action in finding.fix.actions:
-            _print_row(printer, label, action.describe())
-            label = ""
-        _print_row(printer, label, _promise(finding.fix))
+            _print_row(printer, "", action.describe())
+        _print_row(printer, "", _promise(finding.fix))
 
 
 def _promise(fix: Fix) -> str:

@@ -71,24 +71,13 @@ def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, v
         printer.paragraph(
             (*_sign(printer, finding), f"{finding.check:<{width}}  "), (finding.summary, colour)
         )
-        _print_advice(printer, finding)
+        todo = advice(finding)
+        printer.todo(INDENT, todo.sentence, todo.commands)
         if waiting := waiting_for(report, finding.check):
             wait = "check waits" if len(waiting) == 1 else "checks wait"
             printer.paragraph((INDENT,), (f"and {len(waiting)} {wait} for it: {', '.join(waiting)}", "dim"))
         if verbose:
             _print_details(printer, finding)
-
-
-def _print_advice(printer: Printer, finding: Finding) -> None:
-    """One command ends the line that says what to do; several have a line each, as they are to be typed."""
-    todo = advice(finding)
-    arrow = (INDENT, f"{printer.glyphs.arrow} ")
-    if len(todo.commands) == 1:
-        printer.paragraph(arrow, str(todo), *todo.commands)
-    elif todo.sentence:
-        printer.paragraph(arrow, f"{todo.sentence}:" if todo.commands else todo.sentence)
-        for command in todo.commands:
-            printer.line(INDENT, "  ", command, commands=[command])
 
 
 def _print_healthy(printer: Printer, heading: str, findings: Sequence[Finding], in_full: bool) -> None:

@@ -65,4 +65,4 @@ def _print_finding(printer: Printer, when: str, finding: Finding) -> None:
 def _print_names(printer: Printer, heading: str, changes: Sequence[Change]) -> None:
     if changes:
         names = [change.check for change in changes]
-        printer.paragraph(((f"{heading}: ", "bold"),), ", ".join(names), *names)
+        printer.paragraph(((f"{heading}: ", "bold"),), ", ".join(names))

@@ -33,10 +33,16 @@ def advice(finding: Finding) -> Advice:
         return Advice()
     if is_automatic(finding):
         return Advice(finding.hint.rstrip("."), (f"aios doctor fix {finding.check}",))
-    commands = finding.fix.commands if finding.fix else ()
-    if not commands:
+    if not (finding.fix and finding.fix.commands):
         return Advice(finding.hint or next(iter(finding.links), ""))
-    before, _, behind = finding.hint.partition(commands[0])  # a hint may name them itself
+    return by_hand(finding.hint, finding.fix.commands)
+
+
+def by_hand(hint: str, commands: tuple[str, ...]) -> Advice:
+    """A hint with its commands, which it may name itself."""
+    if not commands:
+        return Advice(hint)
+    before, _, behind = hint.partition(commands[0])
     rest = behind.rpartition(commands[-1])[2].strip(" .;")
     return Advice(" ".join(filter(None, (before.rstrip(" :."), rest))), commands)
 
