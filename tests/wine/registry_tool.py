@@ -11,12 +11,13 @@ import sys
 import winreg
 
 ROOTS = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}
-TYPES = {"REG_SZ": 1, "REG_EXPAND_SZ": 2, "REG_BINARY": 3, "REG_DWORD": 4}
+TYPES = {"REG_SZ": 1, "REG_EXPAND_SZ": 2, "REG_BINARY": 3, "REG_DWORD": 4, "REG_MULTI_SZ": 7}
 SHOWN = (
     r"HKCU\Environment",
     r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem",
     r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment",
     r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\AppModelUnlock",
+    r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management",
 )
 WRITE_DAC = 0x40000
 DACL_SECURITY_INFORMATION = 4

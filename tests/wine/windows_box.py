@@ -79,6 +79,8 @@ class Wine:
     ) -> Completed:
         from wine.box import LOCALES
 
+        if command[0] == "python":  # by its path: a test may break PATH
+            command = [self.path(self.box.python / "python.exe"), *command[1:]]
         variables = {"PYTHONPATH": self.path(REPOSITORY), **(environment or {})}
         if code_page not in LOCALES:  # a console's code page: a pipe has it only when told so
             variables["PYTHONIOENCODING"] = f"cp{code_page}"
@@ -166,7 +168,7 @@ class Registry:
 
     def restore(self, before: Snapshot) -> None:
         """Put back what a snapshot holds."""
-        kinds = {1: "REG_SZ", 2: "REG_EXPAND_SZ", 3: "REG_BINARY", 4: "REG_DWORD"}
+        kinds = {1: "REG_SZ", 2: "REG_EXPAND_SZ", 3: "REG_BINARY", 4: "REG_DWORD", 7: "REG_MULTI_SZ"}
         changes: list[tuple[str, str, str | None, object]] = []
         for key, now in self.snapshot().items():
             then, now = before[key] or {}, now or {}

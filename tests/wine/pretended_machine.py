@@ -1,0 +1,185 @@
+"""A Windows with hardware and installations that nobody has here: real files, registry values and programs, pretended content."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from windows_box import Completed, FakePrograms, Wine, c_compiler
+
+DOCTOR = ("-m", "aios", "doctor", "--json", "--offline", "--skip", "backend-*")
+LIBRARY = "__declspec(dllexport) int answer_{name}(void) {{ return 42; }}\n"
+EXTENSION = (
+    "int answer_{name}(void);\n__declspec(dllexport) int use_{name}(void) {{ return answer_{name}(); }}\n"
+)
+VERSION_PY = (
+    "__version__ = '{version}'\ndebug = False\ncuda: Optional[str] = {cuda}\nhip: Optional[str] = None\n"
+)
+
+
+@dataclass
+class PretendedMachine:
+    """A virtual environment of its own, in which `install` puts packages; fake tools; folders below drive C."""
+
+    wine: Wine
+    venv: Path
+    programs: FakePrograms
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def drive_c(self) -> Path:
+        return self.wine.box.drive_c
+
+    @property
+    def site_packages(self) -> Path:
+        return self.venv / "Lib" / "site-packages"
+
+    def make_environment(self, repository: Path) -> None:
+        """An environment as `venv` makes it; behind its own packages it sees those of the box, and this project."""
+        base = self.wine.box.python
+        self.site_packages.mkdir(parents=True)
+        (self.venv / "Scripts").mkdir()
+        for file in base.iterdir():
+            if file.suffix in (".exe", ".dll"):
+                shutil.copy(file, self.venv / "Scripts" / file.name)
+        home = self.wine.path(base)
+        settings = f"home = {home}\ninclude-system-site-packages = false\nversion = 3.11.9\n"
+        (self.venv / "pyvenv.cfg").write_text(settings, encoding="utf-8")
+        behind = (self.wine.path(base / "Lib" / "site-packages"), self.wine.path(repository))
+        (self.site_packages / "behind.pth").write_text("\n".join(behind) + "\n", encoding="utf-8")
+
+    def make_headers(self) -> None:
+        """What an embeddable Python lacks: the headers and libraries that Triton compiles with."""
+        base = self.wine.box.python
+        (base / "Include").mkdir()
+        (base / "Include" / "Python.h").write_text("")
+        (base / "libs").mkdir()
+        (base / "libs" / "python311.lib").write_bytes(b"")
+
+    def install(
+        self, name: str, version: str, tag: str = "cp311-cp311-win_amd64", requires: tuple[str, ...] = ()
+    ) -> None:
+        """What pip leaves of a wheel: its metadata."""
+        info = self.site_packages / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        metadata = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
+        metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (info / "METADATA").write_text("\n".join(metadata) + "\n")
+        (info / "WHEEL").write_text(f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n")
+        (info / "INSTALLER").write_text("pip\n")
+        (info / "RECORD").write_text("")
+
+    def torch(self, version: str, cuda: str | None, libraries: Path) -> None:
+        """A torch of which the doctor sees what it looks at: version.py, metadata, the names in lib."""
+        folder = self.site_packages / "torch"
+        (folder / "lib").mkdir(parents=True)
+        (folder / "version.py").write_text(VERSION_PY.format(version=version, cuda=repr(cuda)))
+        (folder / "__init__.py").write_text("raise ImportError('pretended')\n")
+        names = ["c10", "torch_cpu", "torch_python", "fbgemm", "shm"]
+        if cuda:
+            names += ["c10_cuda", "torch_cuda", f"cudart64_{cuda.partition('.')[0]}"]
+        for name in names:
+            shutil.copy(libraries / "c10.dll", folder / "lib" / f"{name}.dll")
+        self.install("torch", version.partition("+")[0])
+
+    def flash_attn(self, version: str, libraries: Path) -> None:
+        """A flash-attn whose compiled module imports c10.dll."""
+        (self.site_packages / "flash_attn").mkdir()
+        (self.site_packages / "flash_attn" / "__init__.py").write_text("")
+        shutil.copy(libraries / "extension.pyd", self.site_packages / "flash_attn_2_cuda.cp311-win_amd64.pyd")
+        self.install("flash-attn", version)
+
+    def triton(self, version: str) -> None:
+        """triton-windows, which brings the package `triton`."""
+        compiler = self.site_packages / "triton" / "runtime" / "tcc"
+        compiler.mkdir(parents=True)
+        (self.site_packages / "triton" / "__init__.py").write_text("")
+        (compiler / "tcc.exe").write_bytes(b"")
+        self.install("triton-windows", version)
+
+    def gpu(self, name: str, driver: str, capability: str, memory_mib: int = 24564) -> None:
+        """An nvidia-smi that answers; there is no NVML in the box."""
+        row = f"0, {name}, {driver}, {capability}, {memory_mib}, WDDM\r\n"
+        self.programs.add("nvidia-smi", prints=row.encode())
+
+    def toolkit(self, version: str, largest_msc_ver: int) -> None:
+        """A CUDA toolkit where NVIDIA's installer puts it, and the variables that it sets."""
+        folder = self.drive_c / "Program Files" / "NVIDIA GPU Computing Toolkit" / "CUDA" / f"v{version}"
+        (folder / "bin").mkdir(parents=True)
+        header = folder / "include" / "crt" / "host_config.h"
+        header.parent.mkdir(parents=True)
+        header.write_text(
+            f"#if _MSC_VER < 1910 || _MSC_VER >= {largest_msc_ver}\n#error -- unsupported\n#endif\n"
+        )
+        banner = f"Cuda compilation tools, release {version}, V{version}.20\r\n".encode()
+        FakePrograms(folder / "bin", self.programs.player).add("nvcc", prints=banner)
+        self.environment["CUDA_PATH"] = self.wine.path(folder)
+        self.environment[f"CUDA_PATH_V{version.replace('.', '_')}"] = self.wine.path(folder)
+
+    def visual_studio(self, version: str, toolset: str | None) -> None:
+        """Build Tools that vswhere lists; with the C++ workload only if there is a `toolset`."""
+        studio = self.drive_c / "Program Files (x86)" / "Microsoft Visual Studio"
+        installer, tools = studio / "Installer", studio / "2022" / "BuildTools"
+        installer.mkdir(parents=True)
+        tools.mkdir(parents=True)
+        listing = f"instanceId: c0\r\ninstallationPath: {self.wine.path(tools)}\r\ninstallationVersion: {version}\r\n"
+        FakePrograms(installer, self.programs.player).add("vswhere", prints=listing.encode())
+        if toolset:
+            build = tools / "VC" / "Auxiliary" / "Build"
+            build.mkdir(parents=True)
+            (build / "Microsoft.VCToolsVersion.default.txt").write_text(f"{toolset}\r\n")
+            compiler = tools / "VC" / "Tools" / "MSVC" / toolset / "bin" / "Hostx64" / "x64"
+            (compiler / "1033").mkdir(parents=True)
+            (compiler / "1033" / "clui.dll").write_bytes(b"")
+            FakePrograms(compiler, self.programs.player).add("cl")
+
+    def doctor(self, *arguments: str, timeout: float = 120) -> Completed:
+        """Run `aios doctor --json` in the environment."""
+        python = self.wine.path(self.venv / "Scripts" / "python.exe")
+        return self.wine.run(
+            [python, *DOCTOR, *arguments],
+            environment={"PYTHONPATH": "", **self.environment},
+            programs=self.programs.folder,
+            timeout=timeout,
+        )
+
+    def findings(self, *arguments: str) -> dict[str, Any]:
+        """The findings by check."""
+        done = self.doctor(*arguments)
+        assert done.stdout, done.stderr.decode(errors="replace")
+        return {found["check"]: found for found in json.loads(done.stdout)["findings"]}
+
+
+def compile_libraries(folder: Path) -> Path:
+    """A c10.dll, and an extension module that cannot load without it."""
+    sources = {"c10.dll": LIBRARY, "extension.pyd": EXTENSION}
+    for name, source in sources.items():
+        file = folder / f"{name}.c"
+        file.write_text(source.format(name="c10"))
+        needs = [folder / "c10.dll"] if name != "c10.dll" else []
+        command = [c_compiler(), "-shared", "-s", "-o", folder / name, file, *needs]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@contextmanager
+def removed_afterwards(*folders: Path) -> Iterator[None]:
+    """What a test puts below these folders goes; they must not be there before."""
+    assert not [folder for folder in folders if folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_ones(findings: Mapping[str, Any]) -> dict[str, str]:
+    """The checks that ask for something, with their status."""
+    wanted = ("error", "warning", "unknown")
+    return {name: found["status"] for name, found in findings.items() if found["status"] in wanted}

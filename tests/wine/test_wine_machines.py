@@ -1,0 +1,186 @@
+"""Ten machines on a real Windows Python: the root cause is named, its fix offered, and nothing else is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pretended_machine import PretendedMachine, compile_libraries, open_ones, removed_afterwards
+from windows_box import LONG_PATHS, REPOSITORY, FakePrograms, Registry, Windows, Wine
+
+pytestmark = pytest.mark.wine
+
+PAGE_FILES = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management"
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_libraries(tmp_path_factory.mktemp("libraries"))
+
+
+@pytest.fixture
+def machine(
+    windows: Windows, workplace: Path, programs: FakePrograms, registry: Registry
+) -> Iterator[PretendedMachine]:
+    """Long paths on, short folders for what is temporary or kept, an empty environment in a short folder."""
+    if not isinstance(windows, Wine):
+        pytest.skip("a machine of one's own is not pretended to be another")
+    drive_c = windows.box.drive_c
+    folders = (
+        drive_c / "pretended",
+        drive_c / "Program Files" / "NVIDIA GPU Computing Toolkit",
+        drive_c / "Program Files (x86)" / "Microsoft Visual Studio",
+        windows.box.python / "Include",
+        windows.box.python / "libs",
+    )
+    with removed_afterwards(*folders):
+        (folders[0] / "temp").mkdir(parents=True)
+        variables = {"TEMP": "temp", "TMP": "temp", "HF_HOME": "hf"}
+        variables |= {"TORCHINDUCTOR_CACHE_DIR": "ti", "TRITON_CACHE_DIR": "tc"}
+        registry.change(
+            (*LONG_PATHS, "REG_DWORD", 1),
+            *(
+                (r"HKCU\Environment", name, "REG_SZ", f"C:\\pretended\\{folder}")
+                for name, folder in variables.items()
+            ),
+            (r"HKCU\Environment", "PYTHONUTF8", "REG_SZ", "1"),
+            (PAGE_FILES, "PagingFiles", "REG_MULTI_SZ", [r"?:\pagefile.sys"]),
+        )
+        pretended = PretendedMachine(windows, folders[0] / "venv", programs)
+        pretended.make_headers()
+        git_settings = folders[0] / "gitconfig"
+        git_settings.write_text("[core]\n\tlongpaths = true\n")
+        pretended.environment["GIT_CONFIG_GLOBAL"] = windows.path(git_settings)
+        pretended.environment["AIOS_HOME"] = windows.path(workplace / "state")
+        yield pretended
+
+
+def fitting(machine: PretendedMachine, libraries: Path, torch: str = "2.11.0+cu130") -> None:
+    """An RTX 4090 on which everything fits."""
+    machine.make_environment(REPOSITORY)
+    machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
+    machine.torch(torch, "13.0", libraries)
+    machine.flash_attn("2.8.3+cu130torch2.11", libraries)
+    machine.triton("3.6.0.post26")
+
+
+def test_a_machine_on_which_all_fits_gets_no_warning(machine: PretendedMachine, libraries: Path) -> None:
+    fitting(machine, libraries)
+    assert open_ones(machine.findings()) == {}
+
+
+def test_blackwell_with_an_old_driver_and_torch_for_cuda_12_6(
+    machine: PretendedMachine, libraries: Path
+) -> None:
+    machine.make_environment(REPOSITORY)
+    machine.gpu("NVIDIA GeForce RTX 5090", "572.16", "12.0", 32607)
+    machine.torch("2.9.1+cu126", "12.6", libraries)
+    machine.triton("3.5.1.post23")
+    found = machine.findings()
+    assert open_ones(found) == {"torch-cuda-build": "error"}
+    assert "no code for NVIDIA GeForce RTX 5090" in found["torch-cuda-build"]["summary"]
+    assert "cu128" in " ".join(found["torch-cuda-build"]["fix"]["commands"])
+
+
+def test_a_gtx_1660_is_served_without_flash_attention(machine: PretendedMachine, libraries: Path) -> None:
+    machine.make_environment(REPOSITORY)
+    machine.gpu("NVIDIA GeForce GTX 1660", "581.80", "7.5", 6144)
+    machine.torch("2.11.0+cu130", "13.0", libraries)
+    machine.triton("3.6.0.post26")
+    found = machine.findings()
+    assert open_ones(found) == {}
+    assert found["flash-attn"]["status"] == "info"
+    assert "xformers and SDPA serve" in found["compute-capability"]["summary"]
+
+
+def test_torch_for_the_processor_beside_a_gpu(machine: PretendedMachine, libraries: Path) -> None:
+    machine.make_environment(REPOSITORY)
+    machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
+    machine.torch("2.11.0+cpu", None, libraries)
+    machine.flash_attn("2.8.3+cu130torch2.11", libraries)
+    found = machine.findings()
+    assert open_ones(found) == {"torch-cuda-build": "error"}
+    assert found["flash-attn"]["summary"].startswith("Because of torch-cuda-build")
+    assert "cu130" in " ".join(found["torch-cuda-build"]["fix"]["commands"])
+
+
+def test_an_older_toolkit_than_torch_was_built_with(machine: PretendedMachine, libraries: Path) -> None:
+    fitting(machine, libraries)
+    machine.toolkit("12.4", 1950)
+    found = machine.findings()
+    assert found["cuda-matches-torch"]["status"] in ("info", "warning")
+    assert "12.4" in found["cuda-matches-torch"]["summary"]
+    assert set(open_ones(found)) <= {"cuda-matches-torch"}
+
+
+def test_a_newer_compiler_than_the_toolkit_knows(machine: PretendedMachine, libraries: Path) -> None:
+    machine.make_environment(REPOSITORY)
+    machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
+    machine.torch("2.11.0+cu128", "12.8", libraries)
+    machine.flash_attn("2.8.3+cu128torch2.11", libraries)
+    machine.triton("3.6.0.post26")
+    machine.toolkit("12.8", 1950)
+    machine.visual_studio("18.0.1", "14.50.35717")
+    found = machine.findings()
+    assert found["msvc-supported-by-nvcc"]["status"] in ("info", "warning")
+    assert "14.50" in found["msvc-supported-by-nvcc"]["summary"]
+    assert set(open_ones(found)) <= {"msvc-supported-by-nvcc"}
+
+
+def test_build_tools_without_their_compiler(machine: PretendedMachine, libraries: Path) -> None:
+    fitting(machine, libraries)
+    machine.visual_studio("17.14.2", None)
+    found = machine.findings()
+    assert "without its C++ tools" in found["msvc"]["summary"]
+    assert "Component.VC.Tools.x86.x64" in " ".join(found["msvc"]["fix"]["commands"])
+    assert open_ones(found) == {}
+
+
+def test_a_driver_that_does_not_answer(machine: PretendedMachine, libraries: Path) -> None:
+    fitting(machine, libraries)
+    machine.programs.add("nvidia-smi", end="hang")
+    found = machine.findings("--timeout", "6")
+    assert open_ones(found) == {"nvidia-driver": "unknown"}
+    assert "answer" in found["nvidia-driver"]["summary"]
+    waiting = [name for name, f in found.items() if f["summary"].startswith("Because of nvidia-driver")]
+    assert "gpu" in waiting
+
+
+def test_a_user_with_a_cyrillic_name(machine: PretendedMachine, libraries: Path, registry: Registry) -> None:
+    fitting(machine, libraries)
+    home = machine.drive_c / "pretended" / "Юрий"
+    (home / "Temp").mkdir(parents=True)
+    temp = machine.wine.path(home / "Temp")
+    registry.change(*((r"HKCU\Environment", name, "REG_SZ", temp) for name in ("TEMP", "TMP")))
+    found = machine.findings()
+    assert open_ones(found) == {"temp-dir": "warning"}
+    assert {action["kind"] for action in found["temp-dir"]["fix"]["actions"]} == {
+        "make-directory",
+        "set-user-environment-variable",
+    }
+
+
+def test_a_path_of_nine_thousand_characters(
+    machine: PretendedMachine, libraries: Path, registry: Registry
+) -> None:
+    fitting(machine, libraries)
+    added_each_time = [f"C:\\windows\\toolchain number {number}\\bin" for number in range(12)]
+    value = ";".join(added_each_time * 22)
+    assert 8800 < len(value) < 9200
+    registry.change((r"HKCU\Environment", "PATH", "REG_EXPAND_SZ", value))
+    found = machine.findings()
+    assert open_ones(found) == {"path-variable": "error"}
+    (action,) = found["path-variable"]["fix"]["actions"]
+    assert action["kind"] == "edit-path-entry"
+    assert action["state"] == {"type": "REG_EXPAND_SZ", "value": ";".join(added_each_time)}
+
+
+def test_an_environment_below_onedrive(machine: PretendedMachine, libraries: Path) -> None:
+    folder = machine.drive_c / "pretended" / "OneDrive"
+    machine.venv = folder / "project" / ".venv"
+    machine.environment["OneDrive"] = machine.wine.path(folder)
+    fitting(machine, libraries)
+    found = machine.findings()
+    assert open_ones(found) == {"install-path": "warning"}
+    assert "OneDrive" in found["install-path"]["summary"]
