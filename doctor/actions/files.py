@@ -1,0 +1,103 @@
+"""Actions on folders and files."""
+
+from __future__ import annotations
+
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
+
+from doctor.actions.base import BaseAction, UnreadableStateError, value_of
+from doctor.host import Absent, Host
+from doctor.host.machine import FileContent
+
+
+def _path(host: Host, path: str) -> PurePath:
+    return PureWindowsPath(path) if host.identity.os == "windows" else PurePosixPath(path)
+
+
+class MakeDirectory(BaseAction):
+    """A folder with its parents. `state` names the folders on the way to `path` that do not exist, outermost first."""
+
+    kind: Literal["make-directory"] = "make-directory"
+    path: str
+    state: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        if self.state:
+            return f"remove {', '.join(reversed(self.state))} where empty"
+        return f"make the folder {self.path}"
+
+    def show(self, state: Any) -> str:
+        return f"without {', '.join(state)}" if state else "there"
+
+    def read(self, host: Host) -> tuple[str, ...]:
+        path = _path(host, self.path)
+        if value_of(host.list_directory(self.path), self.path) is not None:
+            return ()
+        missing = [str(path)]
+        for folder in path.parents:
+            if not isinstance(host.list_directory(str(folder)), Absent):
+                break  # one that may not be listed is there
+            missing.insert(0, str(folder))
+        return tuple(missing)
+
+    def apply(self, host: Host) -> None:
+        removed = tuple(reversed(self.state))
+        for folder, inner in zip(removed, ("", *removed), strict=False):
+            names = value_of(host.list_directory(folder), folder) or ()
+            if others := [name for name in names if not inner or name != _path(host, inner).name]:
+                raise OSError(f"{folder} is not empty: {others[0]} is in it")
+        for folder in removed:
+            host.remove_directory(folder)
+        if not removed:
+            for folder in self.read(host):
+                host.make_directory(folder)
+
+
+class MoveFolder(BaseAction):
+    """A folder out of the way, on the same volume, where undo finds it again."""
+
+    kind: Literal["move-folder"] = "move-folder"
+    path: str
+    aside: str
+    state: Literal["in place", "aside"] = "aside"
+
+    def describe(self) -> str:
+        ends = (self.path, self.aside) if self.state == "aside" else (self.aside, self.path)
+        return "move {} to {}".format(*ends)
+
+    def read(self, host: Host) -> str:
+        there = {p: value_of(host.list_directory(p), p) is not None for p in (self.path, self.aside)}
+        if there[self.path] == there[self.aside]:
+            which = "both are there" if there[self.path] else "neither is there"
+            raise UnreadableStateError(f"{self.path} and {self.aside}: {which}")
+        return "in place" if there[self.path] else "aside"
+
+    def apply(self, host: Host) -> None:
+        if self.state == "aside":
+            host.move_folder(self.path, self.aside)
+        else:
+            host.move_folder(self.aside, self.path)
+
+
+class WriteFile(BaseAction):
+    """A small file's whole content; None removes it."""
+
+    kind: Literal["write-file"] = "write-file"
+    path: str
+    state: FileContent | None
+
+    def describe(self) -> str:
+        return f"remove {self.path}" if self.state is None else f"write {self.path}"
+
+    def show(self, state: Any) -> str:
+        return "absent" if state is None else f"a file of {len(state.to_bytes())} bytes"
+
+    def read(self, host: Host) -> FileContent | None:
+        content: bytes | None = value_of(host.read_file(self.path), self.path)
+        return None if content is None else FileContent.of(content)
+
+    def apply(self, host: Host) -> None:
+        folder = str(_path(host, self.path).parent)
+        if isinstance(host.list_directory(folder), Absent):
+            raise FileNotFoundError(f"{folder}: there is no such folder")  # one made here would not be undone
+        host.write_file(self.path, None if self.state is None else self.state.to_bytes())
