@@ -41,6 +41,14 @@ def test_driver_supports(driver: str, cuda: int, platform: str, expected: bool |
 
 
 @pytest.mark.parametrize(
+    ("driver", "lends"), [("531.79", False), ("536.23", False), ("536.40", True), ("581.80", True)]
+)
+def test_drivers_that_lend_system_memory(driver: str, lends: bool) -> None:
+    """536.40 is the first, as NVIDIA's support answer 5490 has it."""
+    assert c.falls_back_to_system_memory(driver) is lends
+
+
+@pytest.mark.parametrize(
     ("built_for", "capability", "runs"),
     [
         ("8.0 8.6 9.0", (8, 9), True),  # machine code of 8.6 runs on 8.9
