@@ -129,7 +129,7 @@ def _pip_file(host: Host, path: str, level: str) -> PipFile:
 
 def pip_files(host: Host) -> tuple[PipFile, ...]:
     """pip's configuration files, the weakest first; PIP_CONFIG_FILE = the null device switches all off."""
-    if host.variable("PIP_CONFIG_FILE") in ("nul", "/dev/null"):
+    if (host.variable("PIP_CONFIG_FILE") or "").lower() in ("nul", "/dev/null"):
         return ()
     return tuple(_pip_file(host, path, level) for path, level in _pip_paths(host))
 
