@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from doctor.check import GROUPS, Check, Probe
+from doctor.check import GROUPS, SYSTEMS, Check, Probe
 from doctor.models import Finding
 
 ENTRY_POINTS = "aios.doctor.checks"
@@ -57,17 +57,31 @@ def _checks_in(loaded: object, known: Sequence[Check]) -> Iterator[Check]:
     for check in checks:
         if not isinstance(check, Check):
             raise UnusablePluginError(f"it gives {check!r:.60}, which is no Check")
-        if not ID.fullmatch(check.id):
-            raise UnusablePluginError(f"its id {check.id!r} is not of the form 'lower-case-words'")
+        _look_over(check)
         if check.id in taken:
             raise UnusablePluginError(f"there is a check '{check.id}' already")
-        if check.group not in GROUPS:
-            raise UnusablePluginError(f"'{check.group}' is none of the groups {', '.join(GROUPS)}")
         for probe in check.probes:
             if probes.setdefault(probe.name, probe) != probe:
                 raise UnusablePluginError(f"another probe has the name '{probe.name}' already")
         taken.add(check.id)
         yield check
+
+
+def _look_over(check: Check) -> None:
+    """Types are promises that no plugin need have been held to. Raises UnusablePluginError."""
+    texts = (check.id, check.looks_at, check.why, check.by_hand)
+    if not all(isinstance(text, str) for text in texts) or not ID.fullmatch(check.id):
+        raise UnusablePluginError(
+            f"its id {check.id!r} is not of the form 'lower-case-words', or a text is none"
+        )
+    if check.group not in GROUPS:
+        raise UnusablePluginError(f"'{check.group}' is none of the groups {', '.join(GROUPS)}")
+    if not set(check.systems) <= set(SYSTEMS):
+        raise UnusablePluginError(f"its systems are not among {', '.join(SYSTEMS)}")
+    parts = (*((probe, Probe) for probe in check.probes), *((cause, Check) for cause in check.because_of))
+    for part, kind in parts:
+        if not isinstance(part, kind):
+            raise UnusablePluginError(f"'{check.id}' has {part!r:.60} where a {kind.__name__} belongs")
 
 
 def _unusable(entry_point: EntryPoint, distribution: str, reason: str, known: Sequence[Check]) -> Check:

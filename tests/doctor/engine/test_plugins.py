@@ -139,6 +139,10 @@ def test_an_entry_point_gives_one_check_or_several(installed) -> None:
         ("CHECK = [check('twice'), check('twice')]", "there is a check 'twice' already"),
         ("CHECK = check('Not An Id')", "is not of the form"),
         ("CHECK = check('odd', group='others')", "none of the groups system, gpu"),
+        ("CHECK = check('odd', systems={'win'})", "its systems are not among windows, linux"),
+        ("CHECK = check('odd', why=None)", "or a text is none"),
+        ("CHECK = check('odd', probes=(len,))", "where a Probe belongs"),
+        ("CHECK = check('odd', because_of=('torch',))", "'odd' has 'torch' where a Check belongs"),
         ("CHECK = check('odd', probes=(Probe('temp-dir', len),))", "another probe has the name 'temp-dir'"),
     ],
 )
