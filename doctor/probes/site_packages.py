@@ -55,7 +55,8 @@ def _half_installed(
     damaged = []
     for package, directory in IMPORTED_AS.items():
         owners = {name: found for name, found in installed.items() if _owns(name, package)}
-        if directory in names and not owners and _has_no_metadata(host, package):
+        orphaned = directory in names and not owners and _has_no_metadata(host, package)
+        if orphaned and _holds_files(host, join(host, folder, directory)):
             damaged.append(Damage(package, f"the folder {directory} is there, its metadata is not"))
         here = [found for found in owners.values() if found.location == folder and not _is_from_folder(found)]
         if directory not in names and here:
@@ -67,6 +68,12 @@ def _has_no_metadata(host: Host, package: str) -> bool:
     """Is there none, rather than some that cannot be read?"""
     names = (package, "triton-windows") if package == "triton" else (package,)
     return all(isinstance(host.distribution(name), Absent) for name in names)
+
+
+def _holds_files(host: Host, folder: str) -> bool:
+    """Is it more than an empty folder, or one with Python's own caches?"""
+    names = host.list_directory(folder)
+    return isinstance(names, Found) and bool(set(names.value) - {"__pycache__"})
 
 
 def _is_from_folder(distribution: Distribution) -> bool:

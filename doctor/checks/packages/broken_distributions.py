@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from doctor.actions import MakeDirectory, MoveFolder
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python
+from doctor.checks.shared import could_not_look
 from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import SITE_PACKAGES, Damage, SitePackages
@@ -32,12 +32,12 @@ def judge(reading: Reading[SitePackages], identity: Identity) -> Finding:
         ),
     )
     if site.damaged:
-        return finding.model_copy(update=_damaged(site, identity))
+        return finding.model_copy(update=_damaged(site))
     if not site.remains:
         return finding
     if isinstance(site.names_aside, Unreadable):
         return could_not_look(CHECK.id, site.aside, site.names_aside.reason)
-    moves = _moves(site, identity)
+    actions = _actions(site, identity)
     return finding.model_copy(
         update={
             "status": "warning",
@@ -48,31 +48,26 @@ def judge(reading: Reading[SitePackages], identity: Identity) -> Finding:
             "fix": Fix(
                 id="move-remains-aside",
                 applicability="safe",
-                commands=tuple(_command(move, identity) for move in moves),
-                actions=(*_made(site), *moves),
+                commands=tuple(_command(action, identity) for action in actions),
+                actions=actions,
             ),
         }
     )
 
 
-def _damaged(site: SitePackages, identity: Identity) -> dict[str, object]:
+def _damaged(site: SitePackages) -> dict[str, object]:
     first: Damage = site.damaged[0]
     also = "" if len(site.damaged) == 1 else f" (and {len(site.damaged) - 1} more)"
-    commands = tuple(
-        for_this_python(identity, "pip", f"uninstall -y {package}")
-        for package in dict.fromkeys(each.package for each in site.damaged)
-    )
     return {
         "status": "error" if any(each.package == "torch" for each in site.damaged) else "warning",
         "summary": f"{first.package} is only half installed: {first.what}{also}",
         "impact": "pip sees no package that it could upgrade or remove, and Python imports a part of one.",
-        "hint": _close(site) + "Remove what is left of it, folder and metadata, and install it again.",
+        "hint": f"{_close(site)}Remove what is left of it in {site.folder}, folder and metadata, and install it again.",
         "links": (LINK,),
         "evidence": (
             *(Evidence(source="file", name=each.package, value=each.what) for each in site.damaged),
             *_users(site),
         ),
-        "fix": Fix(id="remove-half-package", applicability="manual", reversible=False, commands=commands),
     }
 
 
@@ -99,25 +94,25 @@ def _close(site: SitePackages) -> str:
     return f"First close the programs that use this environment: {programs}. "
 
 
-def _made(site: SitePackages) -> tuple[MakeDirectory, ...]:
-    return (MakeDirectory(path=site.aside),) if isinstance(site.names_aside, Absent) else ()
-
-
-def _moves(site: SitePackages, identity: Identity) -> list[MoveFolder]:
+def _actions(site: SitePackages, identity: Identity) -> tuple[MakeDirectory | MoveFolder, ...]:
+    path = PureWindowsPath if identity.os == "windows" else PurePosixPath
     taken = (
         {name.casefold() for name in site.names_aside.value} if isinstance(site.names_aside, Found) else set()
     )
-    flavour = PureWindowsPath if identity.os == "windows" else PurePosixPath
-    moves = []
+    actions: list[MakeDirectory | MoveFolder] = []
+    if isinstance(site.names_aside, Absent):
+        actions.append(MakeDirectory(path=site.aside))
     for name in site.remains:
-        free = next(n for n in (name, *(f"{name}.{i}" for i in range(1, 1000))) if n.casefold() not in taken)
-        path: PurePath = flavour(site.folder)
-        moves.append(MoveFolder(path=str(path / name), aside=str(flavour(site.aside) / free)))
-    return moves
+        names = (name, *(f"{name}.{number}" for number in range(1, len(taken) + 2)))
+        free = next(each for each in names if each.casefold() not in taken)
+        actions.append(MoveFolder(path=str(path(site.folder, name)), aside=str(path(site.aside, free))))
+    return tuple(actions)
 
 
-def _command(move: MoveFolder, identity: Identity) -> str:
-    return f'{"move" if identity.os == "windows" else "mv"} "{move.path}" "{move.aside}"'
+def _command(action: MakeDirectory | MoveFolder, identity: Identity) -> str:
+    if isinstance(action, MakeDirectory):
+        return f'mkdir "{action.path}"'
+    return f'{"move" if identity.os == "windows" else "mv"} "{action.path}" "{action.aside}"'
 
 
 CHECK = Check(

@@ -20,6 +20,7 @@ from doctor.probes.dlls import CUDA_DLLS, CudaDlls
 from doctor.probes.nvidia import PROBE as NVIDIA
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
+from wheels.compatibility import cuda_tag
 
 
 def judge(dlls: CudaDlls, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
@@ -57,7 +58,9 @@ def judge(dlls: CudaDlls, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
     name, folder = next(iter(sorted(borrowed.items())))
     return finding.model_copy(
         update={
-            "status": "warning",
+            "status": "warning"
+            if cuda_tag(this.version)
+            else "info",  # a torch built here lives on the toolkit
             "summary": f"torch has no {name} of its own and takes the one in {folder}",
             "impact": CHECK.why,
             "hint": CHECK.by_hand,

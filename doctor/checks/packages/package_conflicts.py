@@ -37,7 +37,7 @@ def judge(
     installed = reading.value
     if isinstance(installed.flash_attn_files, Unreadable):
         return could_not_look(CHECK.id, "the files of flash-attn", installed.flash_attn_files.reason)
-    unmet = _unmet(installed, identity, site)
+    unmet = _unmet(installed, torch, identity, site)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -87,17 +87,24 @@ def judge(
     )
 
 
-def _unmet(installed: Installed, identity: Identity, site: Reading[SitePackages]) -> list[Unmet]:
-    """Unmet requirements of what matters, and of anything that asks for torch; less what other checks judge."""
+def _unmet(
+    installed: Installed, torch: TorchFacts, identity: Identity, site: Reading[SitePackages]
+) -> list[Unmet]:
+    """Unmet requirements of what matters, and of anything that asks for torch; less what other checks judge.
+
+    What could not be seen is not missing.
+    """
     versions = {name: found.version for name, found in installed.distributions.items()}
     environment = _environment(identity)
-    damaged = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
+    unseen = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
+    if isinstance(torch.distribution, Unreadable):
+        unseen.add("torch")
     return [
         each
         for name, found in sorted(installed.distributions.items())
         for each in unmet_requirements(name, found.requires, versions, environment)
         if (name in MATTERING or each.requirement == "torch")
-        and each.requirement not in damaged
+        and each.requirement not in unseen
         and not (name in TORCH_FAMILY and each.requirement in (*TORCH_FAMILY, "setuptools"))
     ]
 

@@ -95,5 +95,6 @@ CHECK = Check(
     by_hand="Install these packages again with this environment's own pip, and never rename a wheel; after a change of Python make the environment anew.",
     probes=(INSTALLED, IDENTITY),
     judge=judge,
+    systems=frozenset({"windows", "linux"}),
     because_of=(python_architecture.CHECK, virtual_environment.CHECK),
 )

@@ -117,7 +117,7 @@ def damaged(**sections: Any) -> list[str]:
 
 
 def test_metadata_that_cannot_be_read_is_not_missing() -> None:
-    listing = {SITE: ["torch"]}
+    listing = {SITE: ["torch"], f"{SITE}\\torch": ["__init__.py"]}
     assert damaged(directories=listing, distributions={}) == [
         "torch: the folder torch is there, its metadata is not"
     ]
@@ -134,7 +134,8 @@ def test_a_package_is_told_of_once() -> None:
 
 @pytest.mark.parametrize("name", ["triton", "triton-windows", "pytorch-triton", "Triton_ROCm"])
 def test_a_triton_of_any_name_brings_its_folder(name: str) -> None:
-    assert damaged(directories={SITE: ["triton"]}, distributions={name: dist(name)}) == []
+    listing = {SITE: ["triton"], f"{SITE}\\triton": ["__init__.py"]}
+    assert damaged(directories=listing, distributions={name: dist(name)}) == []
 
 
 JUDGES = [broken_distributions.CHECK, package_conflicts.CHECK, torchvision.CHECK, wheel_tags.CHECK]
