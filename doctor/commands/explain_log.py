@@ -12,7 +12,7 @@ import typer
 from doctor.checks import CHECKS
 from doctor.commands.common import progress, this_machine
 from doctor.diagnosis import diagnose
-from doctor.failures.answer import LogExplanation, explain
+from doctor.failures.answer import LogExplanation, explain, to_json
 from doctor.failures.log import read
 from doctor.failures.match import Sighting, find
 from doctor.failures.table import failures
@@ -32,8 +32,7 @@ def explain_log(
     findings = _findings(sightings)
     explained = explain(sightings, table, findings)
     if json:
-        answer = LogExplanation(matches=tuple(this.match for this in explained))
-        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(to_json(LogExplanation(matches=tuple(this.match for this in explained))))
         return
     print_explained(Printer(sys.stdout), explained, findings)
     if not explained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -78,6 +79,11 @@ def explain(
             )
         )
     return tuple(explained)
+
+
+def to_json(explanation: LogExplanation) -> str:
+    """ASCII, so that a pipe of any encoding can carry it."""
+    return json.dumps(explanation.model_dump(mode="json"), indent=2) + "\n"
 
 
 def _fails(finding: Finding) -> bool:

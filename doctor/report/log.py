@@ -38,6 +38,8 @@ def print_explained(
 
 def _print_here(printer: Printer, indent: str, finding: Finding) -> None:
     sign: Part = (printer.glyphs.status[finding.status], COLOURS[finding.status])
-    printer.paragraph((indent, sign, f" on this machine, {finding.check}: "), finding.summary)
+    printer.paragraph(
+        (indent, sign, " "), f"on this machine, {finding.check}: {finding.summary}", finding.check
+    )
     for command in advice(finding).commands:
         printer.line(indent, "  ", command)

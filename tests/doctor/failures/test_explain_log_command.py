@@ -165,6 +165,19 @@ def test_the_text_of_a_log_is_printed_as_it_is_in_any_pipe(tmp_path: Path) -> No
     assert "\x1b" not in said
 
 
+def test_json_is_for_every_pipe_whatever_its_encoding() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
+        input="OMP: Error #15: Größe 日本 \U0001f600".encode(),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "cp437:strict"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["matches"][0]["text"].endswith("Größe 日本 \U0001f600")
+
+
 def test_standard_input_may_hold_anything() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
