@@ -13,7 +13,11 @@ from wheels.building import winget_cuda_version
 
 CUDA_DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"
 COMPILER = "Microsoft.VisualStudio.Component.VC.Tools.x86.x64"
-WINDOWS_SDK = "Microsoft.VisualStudio.Component.Windows11SDK.22621"
+WINDOWS_SDK = "Microsoft.VisualStudio.Component.Windows11SDK.22621"  # of Visual Studio 2022
+OTHER_WINDOWS_SDKS = {
+    "16": "Microsoft.VisualStudio.Component.Windows10SDK.19041",
+    "18": "Microsoft.VisualStudio.Component.Windows11SDK.26100",
+}
 
 
 def packages(
@@ -23,12 +27,10 @@ def packages(
     if not isinstance(facts.managed, Found) or facts.managed.value:
         return None
     names = " ".join(f'"{name}{specifier}"' for name, specifier in wanted.items())
-    own = identity.prefix != identity.base_prefix
+    own = identity.prefix != identity.base_prefix  # else other programs use these packages, too
     return Fix(
         id=fix,
-        applicability="safe"
-        if own
-        else "unsafe",  # outside of a virtual environment other programs use them, too
+        applicability="safe" if own else "unsafe",
         commands=(for_this_python(identity, "pip", f"install {names}"),),
         actions=(InstallPackages(packages=tuple(wanted), state=tuple(wanted.values())),),
     )
@@ -48,6 +50,11 @@ def by_winget(fix: str, product: str, winget: Reading[str], package: str, *argum
         commands=(typed,) if found else (f"Download {product} from {link}, and run it",),
         actions=(RunInstaller(product=product, command=command),) if found else (),
     )
+
+
+def windows_sdk(studio: str) -> str:
+    """The component that brings a Windows SDK to this version of Visual Studio ("17.11.35327.3")."""
+    return OTHER_WINDOWS_SDKS.get(studio.partition(".")[0], WINDOWS_SDK)
 
 
 def by_visual_studio(fix: str, path: str, *components: str, installer: str) -> Fix:

@@ -16,7 +16,13 @@ from doctor.probes.winget import PROBE as WINGET
 
 DOWNLOADS = "https://visualstudio.microsoft.com/downloads/"
 BUILD_TOOLS = "Microsoft.VisualStudio.2022.BuildTools"
-COMPONENTS = "--passive --wait --norestart --add Microsoft.VisualStudio.Workload.VCTools --includeRecommended"
+COMPONENTS = " ".join(
+    (
+        "--passive --wait --norestart --add Microsoft.VisualStudio.Workload.VCTools",
+        f"--add {install.COMPILER}",
+        f"--add {install.WINDOWS_SDK}",
+    )
+)
 
 
 def judge(
@@ -63,14 +69,18 @@ def judge(
     for studio in msvc.studios:
         if isinstance(studio.toolset, Unreadable):
             return could_not_look(CHECK.id, f"the C++ tools in {studio.path}", studio.toolset.reason)
-    path = msvc.studios[0].path
+    newest = msvc.studios[0]
     without = missing.model_copy(
         update={
-            "summary": f"Visual Studio is installed without its C++ tools: {path}",
+            "summary": f"Visual Studio is installed without its C++ tools: {newest.path}",
             "measured": "no C++ toolset",
             "evidence": evidence,
             "fix": install.by_visual_studio(
-                "add-cpp-tools", path, install.COMPILER, install.WINDOWS_SDK, installer=msvc.installer
+                "add-cpp-tools",
+                newest.path,
+                install.COMPILER,
+                install.windows_sdk(newest.version),
+                installer=msvc.installer,
             ),
         }
     )

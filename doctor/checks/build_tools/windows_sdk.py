@@ -58,7 +58,10 @@ def judge(
             "hint": CHECK.by_hand,
             "links": (LINK,),
             "fix": install.by_visual_studio(
-                "add-windows-sdk", msvc.chosen.path, install.WINDOWS_SDK, installer=msvc.installer
+                "add-windows-sdk",
+                msvc.chosen.path,
+                install.windows_sdk(msvc.chosen.version),
+                installer=msvc.installer,
             ),
         }
     )
