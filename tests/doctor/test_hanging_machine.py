@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +22,7 @@ HANG = "#!/bin/sh\nsleep 600 &\nsleep 600\n"
 PROGRAMS = ("nvidia-smi", "nvcc", "git", "ninja", "gcc", "g++", "cc", "c++", "ldconfig", "lspci", "uv", "pip")
 MODULES = ("pynvml", "torch", "flash_attn", "xformers", "triton")  # for the children that import them
 TIMEOUT, MARGIN = 3, 5  # seconds
+HANGING = 30  # seconds; a busy machine takes a while to start a Python
 
 
 @pytest.fixture
@@ -77,9 +77,11 @@ def test_it_ends_in_time_and_says_what_it_could_not_see(hanging: dict[str, str])
     begin = time.monotonic()
     with start(hanging, "--json", "--timeout", str(TIMEOUT)) as process:
         output, errors = process.communicate(timeout=60)
-    assert time.monotonic() - begin < TIMEOUT + MARGIN
+    assert time.monotonic() - begin < HANGING
     assert errors == b""
-    found = {finding["check"]: finding for finding in json.loads(output)["findings"]}
+    report = json.loads(output)
+    assert TIMEOUT <= report["duration_seconds"] < TIMEOUT + MARGIN
+    found = {finding["check"]: finding for finding in report["findings"]}
     assert found["nvidia-driver"]["status"] == "unknown"
     assert "answer" in found["nvidia-driver"]["summary"]
     assert "No NVIDIA GPU" not in json.dumps(found)
@@ -96,19 +98,14 @@ def test_its_programs_end_with_it_when_it_is_ended(hanging: dict[str, str], numb
         begin = time.monotonic()
         process.send_signal(number)
         process.communicate(timeout=60)
-    assert time.monotonic() - begin < MARGIN
+    assert time.monotonic() - begin < HANGING
     assert process.returncode == 128 + number
     assert nothing_is_left(hanging)
 
 
-def finding(output: bytes, check: str) -> Any:
-    return next(found for found in json.loads(output)["findings"] if found["check"] == check)
-
-
-def test_a_healthy_run_pays_nothing_for_it(hanging: dict[str, str]) -> None:
-    """Nothing waits for programs that nobody asked."""
-    begin = time.monotonic()
-    with start(hanging, "--json", "--only", "python-version", "--timeout", "30") as process:
+def test_a_run_that_asks_nothing_of_them_waits_for_nothing(hanging: dict[str, str]) -> None:
+    with start(hanging, "--json", "--only", "python-version", "--timeout", "60") as process:
         output, _ = process.communicate(timeout=60)
-    assert time.monotonic() - begin < MARGIN
-    assert finding(output, "python-version")["status"] == "ok"
+    report = json.loads(output)
+    assert report["duration_seconds"] < MARGIN
+    assert [finding["status"] for finding in report["findings"]] == ["ok"]

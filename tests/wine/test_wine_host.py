@@ -21,6 +21,7 @@ pytestmark = pytest.mark.wine
 HANGING_PROGRAMS = ("nvidia-smi", "nvcc", "cl", "vswhere", "git", "ninja", "uv", "wsl", "where")
 HANGING_MODULES = ("pynvml", "torch", "flash_attn", "xformers", "triton")
 TIMEOUT, MARGIN = 3, 5  # seconds
+HANGING = 60  # seconds; a busy machine takes a while to start a Python
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +151,13 @@ def hanging(windows: Windows, workplace: Path, programs: FakePrograms) -> dict[s
 def test_a_machine_on_which_nothing_answers(
     aios: Aios, windows: Windows, workplace: Path, programs: FakePrograms, hanging: dict[str, str]
 ) -> None:
-    windows.run(["python", "-c", "import doctor.check"])  # what starts Wine is not to be measured
     begin = time.monotonic()
     arguments = ("doctor", "--json", "--offline", "--timeout", str(TIMEOUT))
     done = aios(*arguments, environment=hanging, programs=programs.folder)
-    assert time.monotonic() - begin < TIMEOUT + MARGIN
-    found = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert time.monotonic() - begin < HANGING
+    report = json.loads(done.stdout)
+    assert TIMEOUT <= report["duration_seconds"] < TIMEOUT + MARGIN
+    found = {finding["check"]: finding for finding in report["findings"]}
     assert found["nvidia-driver"]["status"] == "unknown"
     assert "answer" in found["nvidia-driver"]["summary"]
     assert "No NVIDIA GPU" not in json.dumps(found)
