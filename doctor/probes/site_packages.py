@@ -11,7 +11,15 @@ from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgr
 from doctor.probes.paths import join, parent
 
 ASIDE = ".aios-removed"  # beside site-packages, so on the same volume, and nothing imports from there
-IMPORTED_AS = {"torch": "torch", "flash-attn": "flash_attn", "xformers": "xformers", "triton": "triton"}
+FOLDERS = {  # of each package: the folder that it is imported from, and the names of the distributions that bring it
+    "torch": ("torch", ("torch",)),
+    "flash-attn": ("flash_attn", ("flash-attn", "flash-attn-4")),
+    "xformers": ("xformers", ("xformers",)),
+    "triton": (
+        "triton",
+        ("triton", "triton-windows", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -44,30 +52,20 @@ def _by_name(distributions: tuple[Distribution, ...]) -> dict[str, Distribution]
     return {str(canonicalize_name(found.name)): found for found in distributions}
 
 
-def _owns(name: str, package: str) -> bool:
-    """Does a distribution of this name bring the package's folder? (triton-windows, pytorch-triton; flash-attn-4)"""
-    return package in name if package == "triton" else name == package or name.startswith(f"{package}-")
-
-
 def _half_installed(
     host: Host, folder: str, names: tuple[str, ...], installed: dict[str, Distribution]
 ) -> list[Damage]:
     damaged = []
-    for package, directory in IMPORTED_AS.items():
-        owners = {name: found for name, found in installed.items() if _owns(name, package)}
-        orphaned = directory in names and not owners and _has_no_metadata(host, package)
-        if orphaned and _holds_files(host, join(host, folder, directory)):
+    for package, (directory, owners) in FOLDERS.items():
+        present = [found for name, found in installed.items() if name in owners]
+        # metadata that cannot be read is not missing
+        without = not present and all(isinstance(host.distribution(name), Absent) for name in owners)
+        if directory in names and without and _holds_files(host, join(host, folder, directory)):
             damaged.append(Damage(package, f"the folder {directory} is there, its metadata is not"))
-        here = [found for found in owners.values() if found.location == folder and not _is_from_folder(found)]
+        here = [found for found in present if found.location == folder and not _is_from_folder(found)]
         if directory not in names and here:
             damaged.append(Damage(package, f"its metadata is there, the folder {directory} is not"))
     return damaged
-
-
-def _has_no_metadata(host: Host, package: str) -> bool:
-    """Is there none, rather than some that cannot be read?"""
-    names = (package, "triton-windows") if package == "triton" else (package,)
-    return all(isinstance(host.distribution(name), Absent) for name in names)
 
 
 def _holds_files(host: Host, folder: str) -> bool:

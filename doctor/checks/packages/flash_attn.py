@@ -93,7 +93,8 @@ def judge(
         summary = f"flash-attn {build.version} does not state which torch it was built for"
         hint = "backend-flash-attn-2 tells whether it runs here."
         version = parse_version(build.version)
-        if version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
+        on_linux = identity.os == "linux"  # elsewhere there is no wheel to fetch
+        if on_linux and version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
             hint = "Installing it fetches a wheel for CUDA 12, whatever CUDA torch has: take 2.8.3.post1 or newer."
         return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
     tag = f"cu{build.cuda_major}{build.cuda_minor}" if build.cuda_minor is not None else None

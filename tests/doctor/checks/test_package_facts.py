@@ -132,10 +132,15 @@ def test_a_package_is_told_of_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["triton", "triton-windows", "pytorch-triton", "Triton_ROCm"])
+@pytest.mark.parametrize("name", ["triton", "triton-windows", "pytorch-triton", "PyTorch_Triton_ROCm"])
 def test_a_triton_of_any_name_brings_its_folder(name: str) -> None:
     listing = {SITE: ["triton"], f"{SITE}\\triton": ["__init__.py"]}
     assert damaged(directories=listing, distributions={name: dist(name)}) == []
+
+
+@pytest.mark.parametrize("name", ["torch-geometric", "tritonclient", "flash-attn-3", "torchvision"])
+def test_a_name_that_only_resembles_brings_no_such_folder(name: str) -> None:
+    assert damaged(directories={SITE: [name]}, distributions={name: dist(name)}) == []
 
 
 JUDGES = [broken_distributions.CHECK, package_conflicts.CHECK, torchvision.CHECK, wheel_tags.CHECK]
