@@ -35,7 +35,7 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding
         return could_not_look(CHECK.id, "the NVIDIA driver", nvidia.driver.reason)
     this = torch_is(torch)
     if this is None:
-        return cannot_tell(CHECK.id, "which CUDA torch was built with", why_torch_is_unknown(torch))
+        return skipped(CHECK.id, f"nobody can tell torch's CUDA: {why_torch_is_unknown(torch)} (see torch)")
     if this.cuda_tag is None or this.cuda_major is None:
         return skipped(CHECK.id, "torch is a CPU build (see torch-cuda-build)")
     driver = nvidia.driver.value

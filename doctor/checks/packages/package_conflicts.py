@@ -8,7 +8,7 @@ from packaging.version import Version
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import could_not_look, for_this_python, torch_is
+from doctor.checks.shared import TorchIs, could_not_look, for_this_python, torch_is
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
@@ -53,38 +53,35 @@ def judge(
             for each in unmet
         ),
     )
-    trouble = {"status": "warning", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)}
-    swapping = [each for each in unmet if each.requirement == "torch" and each.installed]
+    trouble = finding.model_copy(
+        update={"status": "warning", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)}
+    )
     this = torch_is(torch)
-    if swapping and this and this.cuda_tag and identity.os == "windows":
-        first = swapping[0]
-        return finding.model_copy(
-            update={
-                **trouble,
-                "summary": f"{first.package} asks for torch{first.specifier}: pip's next run may replace {this} by a CPU build",
-                "impact": "Where pip meets this requirement it takes torch from the package index, which has CPU builds alone for Windows.",
-                "hint": f"Take a release of {first.package} that accepts torch {this.release}, or remove it; install beside torch with --no-deps.",
-                "fix": Fix(
-                    id="remove-conflict",
-                    applicability="manual",
-                    reversible=False,
-                    commands=(for_this_python(identity, "pip", f"uninstall {first.package}"),),
-                ),
-            }
-        )
+    if this and this.cuda_tag and identity.os == "windows":
+        for each in unmet:
+            if each.requirement == "torch":
+                return trouble.model_copy(update=_swapped(each, this, identity))
     if mixed := _mixed_flash_attention(installed, identity):
-        return finding.model_copy(
-            update={**trouble, "summary": mixed, "measured": mixed, "links": (FLASH_ATTENTION_4,)}
-            | {
-                "impact": "Each overwrites files of the other: imports from flash_attn or flash_attn.cute fail."
-            }
-        )
+        return trouble.model_copy(update={**mixed, "links": (FLASH_ATTENTION_4,)})
     if not unmet:
         return finding
     more = f" (and {len(unmet) - 1} more)" if len(unmet) > 1 else ""
-    return finding.model_copy(
-        update={**trouble, "summary": f"{unmet[0]}{more}", "fix": _fix(unmet, identity)}
-    )
+    return trouble.model_copy(update={"summary": f"{unmet[0]}{more}", "fix": _fix(unmet, identity)})
+
+
+def _swapped(pin: Unmet, this: TorchIs, identity: Identity) -> dict[str, object]:
+    """What to say where pip would meet a requirement by another torch."""
+    return {
+        "summary": f"{pin.package} asks for torch{pin.specifier}: pip's next run may replace {this} by a CPU build",
+        "impact": "Where pip meets this requirement it takes torch from the package index, which has CPU builds alone for Windows.",
+        "hint": f"Take a release of {pin.package} that accepts torch {this.release}, or remove it; install beside torch with --no-deps.",
+        "fix": Fix(
+            id="remove-conflict",
+            applicability="manual",
+            reversible=False,
+            commands=(for_this_python(identity, "pip", f"uninstall {pin.package}"),),
+        ),
+    }
 
 
 def _unmet(
@@ -125,7 +122,7 @@ def _environment(identity: Identity) -> dict[str, str]:
     }
 
 
-def _mixed_flash_attention(installed: Installed, identity: Identity) -> str | None:
+def _mixed_flash_attention(installed: Installed, identity: Identity) -> dict[str, object] | None:
     """Why FlashAttention-4 cannot be used beside what is there."""
     new = installed.distributions.get("flash-attn-4")
     if new is None:
@@ -135,12 +132,25 @@ def _mixed_flash_attention(installed: Installed, identity: Identity) -> str | No
         and "flash_attn/cute/" in installed.flash_attn_files.value
     ):
         old = installed.distributions["flash-attn"].version
-        return f"flash-attn {old} and flash-attn-4 {new.version} both bring the folder flash_attn/cute"
+        return {
+            "summary": f"flash-attn {old} and flash-attn-4 {new.version} both bring the folder flash_attn/cute",
+            "measured": "flash_attn/cute/ is in flash-attn's RECORD",
+            "expected": "one package that brings it",
+            "impact": "Each overwrites files of the other: imports from flash_attn or flash_attn.cute fail.",
+            "hint": "Uninstall both, then install the one that you use.",
+        }
+    wanted = cute_on_windows_from()
     for name in ("nvidia-cutlass-dsl-libs-base", "nvidia-cutlass-dsl"):
         dsl = installed.distributions.get(name)
         version = parse_version(dsl.version) if dsl else None
-        if identity.os == "windows" and version and version < Version(cute_on_windows_from()):
-            return f"flash-attn-4 {new.version} needs {name} {cute_on_windows_from()} or newer on Windows; there is {version}"
+        if identity.os == "windows" and version and version < Version(wanted):
+            return {
+                "summary": f"flash-attn-4 {new.version} needs {name} {wanted} or newer on Windows; there is {version}",
+                "measured": f"{name} {version}",
+                "expected": f"{name}>={wanted}",
+                "impact": "Older releases have no libraries for Windows: \"No module named 'cutlass'\".",
+                "hint": f"Upgrade {name}.",
+            }
     return None
 
 
