@@ -60,7 +60,8 @@ class Printer:
         for part in parts:
             plain, style = part if isinstance(part, tuple) else (part, "")
             text.append(self._safe(plain), style or None)
-        text.highlight_words([self._safe(command) for command in commands], COMMAND)
+        if commands:
+            text.highlight_words([self._safe(command) for command in commands], COMMAND)
         self.console.print(text)
 
     def paragraph(self, lead: Sequence[Part], part: Part, *commands: str) -> None:

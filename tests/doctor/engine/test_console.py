@@ -235,3 +235,31 @@ def test_a_list_is_cut_on_a_terminal_alone() -> None:
         Printer(stream, width=width).cut_line(["  name  "], "word " * 20 + "end")
         assert stream.getvalue().endswith(ending)
         assert width is None or cell_len(stream.getvalue().rstrip()) < width
+
+
+def in_colour(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm-256color", **variables}.items():
+        monkeypatch.setenv(name, value)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    print_report(report(*OPEN.values(), *healthy()), GROUPS, Printer(stream, width=80))
+    return stream.getvalue()
+
+
+def test_colours_go_around_texts_and_not_around_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = in_colour(monkeypatch)
+    assert "\x1b[1;31mWindows refuses paths longer than 259 characters\x1b[0m" in text
+    assert "\x1b[36maios doctor fix long-paths\x1b[0m" in text
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert plain == printed(report(*OPEN.values(), *healthy()), 80)
+
+
+def test_no_color_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", in_colour(monkeypatch, NO_COLOR="1")))
+    assert codes <= {"0", "1", "2"}, "bold and dim are no colours"
