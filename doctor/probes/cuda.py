@@ -38,6 +38,11 @@ class CudaFacts:
         """The toolkit of `chosen`."""
         return self.toolkit(self.chosen) if self.chosen else None
 
+    @property
+    def versions(self) -> tuple[tuple[int, int], ...]:
+        """Of every nvcc that answered."""
+        return tuple(toolkit.nvcc.value for toolkit in self.toolkits if isinstance(toolkit.nvcc, Found))
+
     def toolkit(self, path: str) -> Toolkit | None:
         return next((toolkit for toolkit in self.toolkits if same_path(toolkit.path, path)), None)
 

@@ -59,6 +59,8 @@ def judge(
     if taken is not None and isinstance(taken.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"{variable or 'the toolkit'} ({taken.path})", taken.nvcc.reason)
     if variable and (taken is None or isinstance(taken.nvcc, Absent)):
+        if not cuda.versions:
+            return skipped(CHECK.id, "no CUDA toolkit has an nvcc (see cuda-toolkit)")
         return trouble(f"{variable} points to {variables[variable]}, where there is no nvcc")
     if taken is None or not isinstance(taken.nvcc, Found):
         if cuda.unreadable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import cuda_home, install
+from doctor.checks.build_tools import cuda_home, cuda_toolkit, install
 from doctor.checks.build_tools.cuda_home import fitting
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
@@ -47,6 +47,8 @@ def judge(
         if toolkit is None and cuda.unreadable:
             return could_not_look(CHECK.id, "the CUDA toolkits", "; ".join(cuda.unreadable))
         return skipped(CHECK.id, "there is no CUDA toolkit")
+    if max(cuda.versions) < cuda_toolkit.OLDEST:
+        return skipped(CHECK.id, "the CUDA toolkit is too old for any torch (see cuda-toolkit)")
     major, minor = toolkit.nvcc.value
     found = f"{major}.{minor}"
     finding = Finding(

@@ -7,7 +7,7 @@ from doctor.checks.build_tools import cuda_home, install
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.msvc import BUILD_TOOLS
 from doctor.checks.build_tools.need import as_needed
-from doctor.checks.shared import cannot_tell, could_not_look, skipped
+from doctor.checks.shared import cannot_tell, could_not_look, skipped, torch_is
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import PROBE as CUDA
@@ -39,6 +39,9 @@ def judge(
     if studio is None or not isinstance(studio.toolset, Found):
         return skipped(CHECK.id, "there is no Microsoft C++ compiler (see msvc)")
     nvcc, toolset = toolkit.nvcc.value, toolset_number(studio.toolset.value)
+    this = torch_is(torch)
+    if this is not None and this.cuda_major not in (None, nvcc[0]):
+        return skipped(CHECK.id, "the CUDA toolkit does not fit torch (see cuda-matches-torch)")
     accepted = toolkit.accepts.value if isinstance(toolkit.accepts, Found) else msvc_accepted_by_nvcc(nvcc)
     if toolset is None:
         return cannot_tell(CHECK.id, "which compiler this is", f"it calls itself {studio.toolset.value!r}")
