@@ -43,7 +43,10 @@ class Check:
     probes: tuple[Probe[Any], ...]
     judge: Callable[..., Finding]
     systems: frozenset[str] = frozenset(SYSTEMS)
-    because_of: tuple[Check, ...] = ()  # whose failure explains a failure of this one
+    because_of: tuple[Check, ...] = ()  # whose failure explains every failure of this one
+    at_times_because_of: tuple[
+        Check, ...
+    ] = ()  # explains those of which the judgement says so (Finding.because_of)
     online: bool = False  # does it use the network?
     elevated: tuple[
         Action, ...

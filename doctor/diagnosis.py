@@ -18,7 +18,7 @@ POLL_SECONDS = 0.1  # a wait without end cannot be interrupted by Ctrl-C on Wind
 GRACE_SECONDS = 2.0  # for a probe to say which program took all of its time
 EXPLAINED_BY: Mapping[Status, tuple[Status, ...]] = {
     "error": ("error",),
-    "warning": ("error",),
+    "warning": ("error", "warning"),
     "unknown": ("error", "unknown"),
 }
 
@@ -103,7 +103,7 @@ def with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
     ordered: dict[str, Check] = {}
 
     def add(check: Check) -> None:
-        for cause in check.because_of:
+        for cause in (*check.because_of, *check.at_times_because_of):
             add(cause)
         ordered.setdefault(check.id, check)
 
@@ -134,6 +134,9 @@ def _cause(check: Check, judged: Mapping[str, Finding], facts: Mapping[str, Any]
                 return cause.id
         return None
 
+    claimed = judged[check.id].because_of
+    if claimed is not None and judged[claimed].status in explaining:
+        return claimed
     return first(check)
 
 

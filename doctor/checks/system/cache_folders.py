@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
+from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system.places import (
     LONGEST_PATH,
     are_long_paths_on,
@@ -122,6 +123,7 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
         if isinstance(value, Unreadable):
             return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", value.reason)
     if wrong := tuple(_faults(caches, long_paths)):
+        for_length_alone = not any(_faults(caches, long_paths=True))
         return ok.model_copy(
             update={
                 "status": "warning",
@@ -130,6 +132,7 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
                 "hint": _hint(tuple(cache for cache, _ in wrong)),
                 "links": LINKS,
                 "fix": _short(facts, tuple(cache for cache, _ in wrong)),
+                "because_of": long_paths_check.CHECK.id if for_length_alone else None,
             }
         )
     for cache in caches:
@@ -174,4 +177,5 @@ CHECK = Check(
     probes=(CACHES,),
     judge=judge,
     systems=frozenset({"windows"}),
+    at_times_because_of=(long_paths_check.CHECK,),
 )

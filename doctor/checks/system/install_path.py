@@ -6,8 +6,8 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, python_minor, torch_is
+from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system import python_distribution
-from doctor.checks.system.long_paths import ENABLE
 from doctor.checks.system.places import (
     LONGEST_PATH,
     are_long_paths_on,
@@ -74,9 +74,11 @@ def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Readi
             if on is None:
                 return cannot_tell(CHECK.id, f"whether {path} is too long", "long paths may be on or off")
             summary = f"torch {version.base_version} does not fit below a path of {len(path)} characters"
-            hint = f"Switch long paths on, or make the environment in a short folder such as {SHORT}."
-            return finding("error", summary, ENABLE, hint).model_copy(
-                update={"expected": f"at most {limit} characters, or long paths switched on"}
+            return finding("error", summary, ANEW, CHECK.by_hand).model_copy(
+                update={
+                    "expected": f"at most {limit} characters, or long paths switched on",
+                    "because_of": long_paths_check.CHECK.id,
+                }
             )
     if not path.isascii():
         summary = f"Compilers misread the letters in this environment's path: {path}"
@@ -101,5 +103,5 @@ CHECK = Check(
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(python_distribution.CHECK,),
-    elevated=ENABLE.actions,
+    at_times_because_of=(long_paths_check.CHECK,),
 )

@@ -9,6 +9,7 @@ from pathlib import PureWindowsPath
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
+from doctor.checks.system import long_paths
 from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on, with_kept_type
 from doctor.host import Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
@@ -115,7 +116,8 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
                 reason = "nobody can tell whether long paths are on"
                 return cannot_tell(CHECK.id, f"whether {folder} is too long", reason)
             summary = f"{name} is {len(str(folder))} characters long, and long paths are off"
-            return finding("warning", summary, _short_temp(temp))
+            found = finding("warning", summary, _short_temp(temp))
+            return found.model_copy(update={"because_of": long_paths.CHECK.id})
     drives = [ntpath.splitdrive(path)[0] for path in (str(folders["TEMP"]), temp.environment)]
     if drives[0].casefold() != drives[1].casefold():
         summary = (
@@ -134,4 +136,5 @@ CHECK = Check(
     probes=(TEMP,),
     judge=judge,
     systems=frozenset({"windows"}),
+    at_times_because_of=(long_paths.CHECK,),
 )
