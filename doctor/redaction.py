@@ -36,9 +36,11 @@ NOT_REDACTED = NOBODYS_NAMES | NO_SERVERS | FIXED_FOLDERS | PRODUCT_FOLDERS
 CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>|]*@")
 CREDENTIALS_OF_A_PROXY = re.compile(r"[^\s/;=]*@")  # which may stand without a scheme
 SECRET_IN_QUERY = re.compile(
-    rf"([?&][^=&\s]*(?:{SECRET_WORDS.pattern}|SIG)[^=&\s]*=)[^&\s\"'#]+", re.IGNORECASE
+    rf"([?&][^=&\s]{{0,60}}(?:{SECRET_WORDS.pattern}|SIG)[^=&\s]{{0,60}}=)[^&\s\"'#]+", re.IGNORECASE
 )
-SETTING = re.compile(r"^(\s*[\"']?([\w.-]+)[\"']?\s*[=:]\s*)(\S.*)$", re.MULTILINE)  # in a file of settings
+SETTING = re.compile(
+    r"^([ \t]*[\"']?([\w.-]+)[\"']?[ \t]*[=:][ \t]*)(\S.*)$", re.MULTILINE
+)  # in a file of settings
 
 # A name's place: below the folder of all users, of an organization's OneDrive, at the beginning of a network path.
 NAMED = r"([\\/]users[\\/]+|[\\/]home/|[\\/]onedrive - |(?:^|(?<=[\s;=\"']))\\\\(?:\\\\)?)"
