@@ -19,8 +19,13 @@ def explanation(error: Exception) -> str:
     command = [sys.executable, "-X", "utf8", "-m", "aios", "doctor", "explain-log", "-"]
     try:
         done = subprocess.run(
-            command, input=told.encode("utf-8", "backslashreplace"), capture_output=True, timeout=TIMEOUT
+            command,
+            input=told,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=TIMEOUT,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.decode("utf-8", "backslashreplace").strip() if done.returncode == 0 else ""
+    return done.stdout.strip() if done.returncode == 0 else ""
