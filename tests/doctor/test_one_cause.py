@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cases import patched
+from cases import Case, all_cases, patched
 
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
@@ -115,3 +115,14 @@ def test_one_cause_gives_one_finding(fault: str) -> None:
     findings = diagnose(RecordedHost(patched("windows-rtx4090", patch)), CHECKS).findings
     bad = {f.check: f.status for f in findings if f.status in ("error", "warning", "unknown")}
     assert {check: status for check, status in bad.items() if check in JUDGED} == complaints
+
+
+BUILD_FAULTS = [case for case in all_cases() if case.check.group == "build-tools" and case.kind == "fault"]
+
+
+@pytest.mark.parametrize("case", BUILD_FAULTS, ids=str)
+def test_a_fault_of_one_build_tool_is_told_once(case: Case) -> None:
+    findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
+    bad = {name for name, f in findings.items() if f.status in ("error", "warning")} & JUDGED
+    told = findings[case.check.id].because_of or case.check.id
+    assert bad <= {told}
