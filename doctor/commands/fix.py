@@ -101,11 +101,12 @@ def _apply(plan: Plan, subject: Subject, examination: Examination, output: Outpu
     host, report, printer = subject.host, examination.report, output.printer
     try:
         run = carry_out(plan, report.findings, subject, examination.folder)
-    except HeldError as error:
-        printer.line(f"Nothing was changed: {OCCUPIED.format(error)}")
-        return FIX_FAILED
-    except OSError as error:
-        printer.line(f"Nothing was changed: no run can be recorded in {runs_folder(host)} ({error})")
+    except (HeldError, OSError) as error:
+        cannot_record = f"no run can be recorded in {runs_folder(host)} ({error})"
+        reason = OCCUPIED.format(error) if isinstance(error, HeldError) else cannot_record
+        printer.line(f"Nothing was changed: {reason}")
+        if output.format != "console":
+            output.show(report)
         return FIX_FAILED
     print_outcomes(printer, run.outcomes)
     after = reminded(after_fix(report, run.findings, run.pending_restart), host)

@@ -171,6 +171,8 @@ def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_
             assert f"another aios doctor (process {os.getpid()}, since 2" in second.stdout
             assert host.machine == untouched
         assert run().exit_code == 1, "looking is free"
+        told = run("--fix", "--yes", "--json")
+        assert json.loads(told.stdout)["summary"]["error"] == 1, "a program gets its report all the same"
     assert run("fix", "--yes").exit_code == 0
     assert len(fixes(host)) == 2, "those that came too late left no plan"
 
