@@ -49,9 +49,12 @@ def _replaced(value: Any, patch: Any, depth: int) -> Any:
     return merged
 
 
-def patched(name: str, patch: dict[str, Any]) -> RecordedMachine:
-    """The machine `name` with the patch laid over it: section by section, entry by entry."""
-    machine = dict(machine_json(name))
+def patched(name: str, patch: dict[str, Any], renamed: dict[str, str] | None = None) -> RecordedMachine:
+    """The machine `name`, folders of it renamed, with the patch laid over it: section by section, entry by entry."""
+    text = json.dumps(machine_json(name), ensure_ascii=False)
+    for old, new in (renamed or {}).items():
+        text = text.replace(json.dumps(old)[1:-1], json.dumps(new, ensure_ascii=False)[1:-1])
+    machine = json.loads(text)
     for section, entries in patch.items():
         machine[section] = _replaced(machine.get(section), entries, DEPTH.get(section, 1))
     return RecordedMachine.model_validate(machine)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
+from cases import MACHINES, all_cases, machine_json, patched
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_failure_machines import FAILURES
 
 from doctor.checks import CHECKS
 from doctor.diagnosis import ProbeFailure, diagnose
+from doctor.host.base import Completed
 from doctor.host.machine import FileContent, RecordedMachine
 from doctor.host.programs import decode
 from doctor.host.recorded import RecordedHost
@@ -20,12 +23,38 @@ from doctor.probes.msvc import parse_vswhere
 from doctor.probes.nvidia import parse_smi
 from doctor.probes.packages import parse_cpp_lib, parse_torch_version
 
-MACHINE: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "machines" / "windows-rtx4090.json").read_text(encoding="utf-8")
-)
-# In this machine nvidia-smi is asked, too: NVML is missing.
-PROGRAMS = sorted(MACHINE["runs"])
-FILES = sorted(path for path, file in MACHINE["files"].items() if file)
+MACHINE = machine_json("windows-rtx4090")
+Place = tuple[str, str, str]  # "runs" or "files", the command line or path, the stream of a program
+
+
+@cache
+def recorded() -> dict[tuple[Place, bytes], RecordedMachine]:
+    """Every program output and file of the recorded machines, each content once, with a machine that has it."""
+    machines = [patched(path.stem, {}) for path in sorted(MACHINES.glob("*.json"))]
+    machines += [case.machine for case in all_cases()] + [failure.machine for failure in FAILURES]
+    found: dict[tuple[Place, bytes], RecordedMachine] = {}
+    for machine in machines:
+        for line, run in machine.runs.items():
+            if isinstance(run, Completed):
+                found.setdefault((("runs", line, "stdout"), run.stdout.encode()), machine)
+                found.setdefault((("runs", line, "stderr"), run.stderr.encode()), machine)
+        for path, file in machine.files.items():
+            if isinstance(file, FileContent):
+                found.setdefault((("files", path, ""), file.to_bytes()), machine)
+    return {key: machine for key, machine in found.items() if key[1]}
+
+
+def changed(machine: RecordedMachine, place: Place, content: bytes, exit_code: int | None) -> RecordedMachine:
+    section, name, stream = place
+    if section == "files":
+        return machine.model_copy(update={"files": {**machine.files, name: FileContent.of(content)}})
+    run = machine.runs[name]
+    assert isinstance(run, Completed)
+    update = {stream: decode(content, code_page=437)} | (
+        {} if exit_code is None else {"exit_code": exit_code}
+    )
+    runs = {**machine.runs, name: run.model_copy(update=update)}
+    return machine.model_copy(update={"runs": runs} | ({"nvml": None} if "nvidia-smi" in name else {}))
 
 
 @st.composite
@@ -44,43 +73,34 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(content)
 
 
-def assert_judged(machine: dict[str, Any]) -> None:
-    diagnosis = diagnose(RecordedHost(RecordedMachine.model_validate(machine)), CHECKS)
+def assert_judged(machine: RecordedMachine) -> None:
+    diagnosis = diagnose(RecordedHost(machine), CHECKS)
     assert [facts for facts in diagnosis.facts.values() if isinstance(facts, ProbeFailure)] == []
     assert [f for f in diagnosis.findings if "raised" in f.summary] == []
     assert len(diagnosis.findings) == len(CHECKS)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damaged_program_output_is_judged(data: st.DataObject) -> None:
-    program = data.draw(st.sampled_from(PROGRAMS))
-    run = MACHINE["runs"][program]
-    output = decode(data.draw(damaged(run["stdout"].encode())), code_page=437)
-    exit_code = data.draw(st.sampled_from([0, 0, 1, 0xC0000005]))
-    changed = {**run, "stdout": output, "exit_code": exit_code}
-    assert_judged({**MACHINE, "nvml": None, "runs": {**MACHINE["runs"], program: changed}})
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_damaged_files_are_judged(data: st.DataObject) -> None:
-    path = data.draw(st.sampled_from(FILES))
-    content = FileContent.of(data.draw(damaged(MACHINE["files"][path]["text"].encode())))
-    assert_judged({**MACHINE, "files": {**MACHINE["files"], path: content}})
+def test_what_is_damaged_is_judged(data: st.DataObject) -> None:
+    (place, content), machine = data.draw(st.sampled_from(list(recorded().items())))
+    exit_code = data.draw(st.sampled_from([None, None, 1, 0xC0000005]))
+    assert_judged(changed(machine, place, data.draw(damaged(content)), exit_code))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["torch", "flash-attn", "xformers", "triton-windows"]), st.text(max_size=30))
 def test_strange_versions_are_judged(package: str, version: str) -> None:
     known = MACHINE["distributions"]
-    assert_judged({**MACHINE, "distributions": {**known, package: {**known[package], "version": version}}})
+    strange = {**known, package: {**known[package], "version": version}}
+    assert_judged(RecordedMachine.model_validate({**MACHINE, "distributions": strange}))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["os_build", "python", "python_platform", "architecture"]), st.text(max_size=20))
 def test_strange_identities_are_judged(field: str, value: str) -> None:
-    assert_judged({**MACHINE, "identity": {**MACHINE["identity"], field: value}})
+    strange = {**MACHINE["identity"], field: value}
+    assert_judged(RecordedMachine.model_validate({**MACHINE, "identity": strange}))
 
 
 @pytest.mark.parametrize("parse", [parse_smi, parse_nvcc, parse_vswhere, parse_torch_version])
