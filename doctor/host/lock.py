@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +40,8 @@ def held(path: Path, since: str, patience: float) -> Iterator[None]:
             file.flush()
             yield
         finally:
-            _unlock(file)
+            with suppress(OSError):  # closing the file does it, too
+                _unlock(file)
 
 
 def is_held(path: Path) -> bool:
