@@ -24,9 +24,7 @@ from doctor.report.build import exit_status
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print events while it runs, one a line.")
-    ] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events while it runs, one a line.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     only: Annotated[
         list[str] | None, typer.Option(metavar="CHECK", help="Only this check. Repeatable.")

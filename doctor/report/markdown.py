@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from doctor.models import Report
 from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step, waiting_for
 
+
 def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> str:
     """What was looked at, the details of the open findings, then a table of all. The machine's text is escaped.
 
