@@ -62,7 +62,9 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
     Args:
         findings: of a diagnosis.
         named: the checks that were asked for by name: their fixes may be unsafe.
-        unsafe: take all fixes that are not safe, except where a finding is mere information.
+        unsafe: take the fixes that are not safe, too.
+
+    What is mere information needs no fix: it is taken by name only.
     """
     fixes: dict[str, PlannedFix] = {}
     left: list[Leftover] = []
@@ -70,13 +72,12 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
         fix = finding.fix
         if finding.because_of and finding.check in named:
             left.append(_leave(finding, f"because of {finding.because_of}"))
-        if finding.status not in ("error", "warning", "info"):
+        if finding.status not in ("error", "warning") and not (
+            finding.status == "info" and finding.check in named
+        ):
             continue
         if fix is None or fix.applicability == "manual" or not fix.actions:
-            if finding.status != "info":
-                left.append(_leave(finding, "by hand"))
-        elif fix.applicability == "unsafe" and finding.check not in named and finding.status == "info":
-            continue  # nobody needs it, unless they ask for it
+            left.append(_leave(finding, "by hand"))
         elif fix.applicability == "unsafe" and not (unsafe or finding.check in named):
             left.append(_leave(finding, f"not safe in every case: aios doctor fix {finding.check}"))
         else:

@@ -51,7 +51,7 @@ def test_a_fix_heals_changes_nothing_twice_and_is_undone_to_the_last_value(
 ) -> None:
     host = RecordedHost(case.machine)
     before = host.machine
-    plan = make_plan([look(host, case.check)])
+    plan = make_plan([look(host, case.check)], named=[case.check.id])
     run = tmp_path / "run"
     run.mkdir()
 
@@ -65,7 +65,7 @@ def test_a_fix_heals_changes_nothing_twice_and_is_undone_to_the_last_value(
     again = tmp_path / "again"
     again.mkdir()
     assert {outcome.result for outcome in execute(plan, host, again)} == {"already so"}
-    assert make_plan([look(host, case.check)]).steps == ()
+    assert make_plan([look(host, case.check)], named=[case.check.id]).steps == ()
     assert host.machine == healed
 
     assert all(outcome.stands for outcome in undo(run, host))
