@@ -73,6 +73,11 @@ def is_restart_due(run: Run, boot_time: Reading[float]) -> bool:
     return bool(waiting_for_restart(run)) and not (run.restarted or _was_restarted(run, boot_time))
 
 
+def is_in_force_since_a_restart(run: Run, boot_time: Reading[float]) -> bool:
+    """Did what the run changed get its restart? Then it takes another one to be rid of it."""
+    return bool(waiting_for_restart(run)) and (run.restarted or bool(_was_restarted(run, boot_time)))
+
+
 def is_unsettled(finding: Finding) -> bool:
     """Would the doctor still want to fix it, or could it not look?"""
     return finding.status == "unknown" or is_automatic(finding)

@@ -13,10 +13,11 @@ from doctor.commands.history import named_run
 from doctor.examination import Examination, Subject, reminded
 from doctor.executor import undo as undo_run
 from doctor.fixing import carry_out
-from doctor.history import keep_report, newest_standing_run
+from doctor.history import keep_report, newest_standing_run, read_run
 from doctor.host.lock import HeldError
 from doctor.plan import Plan, make_plan
-from doctor.report.build import FINDINGS, FIX_FAILED, after_fix, exit_status
+from doctor.reminders import is_in_force_since_a_restart
+from doctor.report.build import FINDINGS, FIX_FAILED, RESTART, after_fix, exit_status
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer
 from doctor.state import changing_alone, runs_folder
@@ -57,6 +58,7 @@ def undo(
             printer.line("There is nothing to undo.")
             return
         printer.line(f"Undoing {folder.name}:")
+        in_force = is_in_force_since_a_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
             outcomes = undo_run(folder, host)
     except HeldError as error:
@@ -70,6 +72,9 @@ def undo(
         printer.line("There is nothing left to undo in it.")
     if not all(outcome.stands for outcome in outcomes):
         raise typer.Exit(FIX_FAILED)
+    if in_force and outcomes:
+        printer.line("Next: restart this computer to finish")
+        raise typer.Exit(RESTART)
 
 
 def fix_findings(

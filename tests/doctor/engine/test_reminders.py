@@ -103,6 +103,17 @@ def test_what_was_undone_waits_for_nothing(fixed) -> None:
     assert (seen["pending_restart"], seen["reminders"], status) == (False, [], 1)
 
 
+@pytest.mark.parametrize("looked_in_between", [True, False])
+def test_what_took_a_restart_to_come_takes_another_one_to_go(fixed, looked_in_between) -> None:
+    fixed.boot(BOOT + 300)
+    if looked_in_between:
+        run()
+    undone = run("undo")
+    assert undone.exit_code == 5
+    assert undone.stdout.splitlines()[-1] == "Next: restart this computer to finish"
+    assert not enable_long_paths().is_already_so(fixed)
+
+
 def test_a_second_fix_keeps_the_first_ones_restart_in_mind(fixed) -> None:
     seen, status = report("--fix", "--yes")
     assert (seen["pending_restart"], status) == (True, 5)
