@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -121,6 +122,11 @@ def newest_torch(tag: str, python: str) -> str | None:
     return max(fitting, key=Version, default=None)
 
 
+def torch_platforms() -> tuple[str, ...]:
+    """The platforms with CUDA builds: "win_amd64"."""
+    return tuple(table()["torch"]["platforms"])
+
+
 def torch_releases() -> tuple[str, ...]:
     """Every known release, newest first."""
     return tuple(sorted(table()["torch"]["releases"], key=Version, reverse=True))
@@ -225,25 +231,40 @@ def xformers_windows_cuda(xformers: Version) -> str | None:
     return row.get("windows_built_with") if row else None
 
 
-def xformers_accepting(torch: Version, platform: str) -> tuple[str, ...]:
-    """The releases with compiled kernels for a platform that accept this torch, newest first."""
-    facts = table()["xformers"]
-    missing = SpecifierSet(facts["without_windows_wheel"] if platform == "windows" else "<0")
+def xformers_accepting(torch: Version) -> tuple[str, ...]:
+    """The releases that accept this torch, newest first."""
     fitting = (
         version
-        for version, row in facts["releases"].items()
+        for version, row in table()["xformers"]["releases"].items()
         if torch.base_version in SpecifierSet(row["torch"])
-        and not missing.contains(version, prereleases=True)
     )
     return tuple(sorted(fitting, key=Version, reverse=True))
 
 
-def xformers_index_tags(xformers: Version) -> tuple[str, ...]:
+def xformers_index_tags(xformers: Version, platform: str) -> tuple[str, ...]:
     """The CUDA tags below which PyTorch's own index has this release: ("cu126", "cu128")."""
-    for row in table()["xformers"]["index_builds"]:
-        if SpecifierSet(row["versions"]).contains(xformers, prereleases=True):
-            return tuple(row["cuda"].split())
-    return ()
+    return tuple(_for_release(xformers, "index_builds")[platform].split())
+
+
+@dataclass(frozen=True)
+class IndexWheels:
+    """What PyTorch's own index has of an xformers release, below each CUDA tag."""
+
+    tags: tuple[str, ...]  # "cp39-abi3-win_amd64"
+    oldest_gpu: ComputeCapability
+
+
+def xformers_index_wheels(xformers: Version) -> IndexWheels:
+    row = _for_release(xformers, "index_wheels")
+    platforms = table()["xformers"]["index_platforms"]
+    major, minor_ = numbers(row["compute_capability_from"])
+    tags = tuple(f"{tag}-{platform}" for tag in row["tags"].split() for platform in platforms)
+    return IndexWheels(tags, (major, minor_))
+
+
+def _for_release(xformers: Version, part: str) -> dict[str, str]:
+    rows: list[dict[str, str]] = table()["xformers"][part]
+    return next(row for row in rows if SpecifierSet(row["versions"]).contains(xformers, prereleases=True))
 
 
 def xformers_fault(
@@ -295,10 +316,12 @@ def flash_attn_minimum_capability() -> ComputeCapability:
     return major, minor_
 
 
-def flash_attn_architectures(cuda: tuple[int, int]) -> tuple[str, ...] | None:
-    """The GPU architectures inside a flash-attn wheel built with this CUDA."""
+@lru_cache(1024)
+def flash_attn_architectures(cuda: tuple[int, int], flash_attn: str) -> tuple[str, ...] | None:
+    """The GPU architectures inside a wheel of flash-attn "2.8.3" that was built with this CUDA."""
     for row in table()["flash_attn"]["architectures"]:
-        if cuda >= numbers(row["cuda_from"]):
+        known = SpecifierSet(row.get("versions", ""), prereleases=True)
+        if cuda >= numbers(row["cuda_from"]) and flash_attn in known:
             return tuple(row["contains"].split())
     return None
 

@@ -31,8 +31,8 @@ PACKAGE = "flash-attn"
 def code_for_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
     """Its wheels hold machine code and no PTX: nothing newer runs them."""
     major, minor = wheel.name.cuda or (0, 0)
-    architectures = flash_attn_architectures((major, minor or 0)) or ()
-    for capability in machine.compute_capabilities:
+    architectures = flash_attn_architectures((major, minor or 0), wheel.name.version) or ()
+    for capability in machine.capabilities:
         if not contains_code_for(architectures, capability):
             return "has no code for compute capability {}.{}".format(*capability)
     return None
@@ -49,10 +49,16 @@ RULES = (
 )
 
 
+def exists(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> bool:
+    """Would `choose` find one?"""
+    for_torch = (w for w in catalogue.of(PACKAGE, machine.platform) if w.name.torch == torch.minor)
+    return any(all(rule(wheel, machine, torch) is None for rule in RULES) for wheel in for_torch)
+
+
 def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
     """The flash-attn wheel for this machine with this torch."""
     oldest = flash_attn_minimum_capability()
-    too_old = [capability for capability in machine.compute_capabilities if capability < oldest]
+    too_old = [capability for capability in machine.capabilities if capability < oldest]
     if too_old:
         reason = "it needs compute capability {}.{}; this GPU has {}.{}".format(*oldest, *min(too_old))
         return nothing(PACKAGE, reason)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from packaging.version import Version
 
 from wheels.compatibility import ComputeCapability, cuda_of_tag, minor
+from wheels.table import numbers
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,12 @@ class TorchBuild:
     version: Version
     cuda_tag: str | None  # "cu130"
 
-    @property
+    @cached_property
     def minor(self) -> str:
         """ "2.13"."""
         return minor(self.version)
 
-    @property
+    @cached_property
     def cuda(self) -> tuple[int, int] | None:
         """(13, 0)."""
         return cuda_of_tag(self.cuda_tag) if self.cuda_tag else None
@@ -32,20 +34,38 @@ class TorchBuild:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides which wheels fit. None: nobody knows; then it excludes nothing."""
+    """What decides which wheels fit. None: nobody knows; then it excludes nothing.
+
+    WSL is a Linux. A Linux with another C library than glibc is spelled as its wheels are: "musllinux_1_2_x86_64".
+    """
 
     python: str  # "3.12"
     platform: str  # "win_amd64", "linux_x86_64", "linux_aarch64"
     free_threaded: bool = False
     glibc: tuple[int, int] | None = None
     torch: TorchBuild | None = None
-    compute_capabilities: tuple[ComputeCapability, ...] = ()
+    compute_capabilities: tuple[ComputeCapability, ...] | None = ()  # of the NVIDIA GPUs
     driver: str | None = None
+
+    @property
+    def capabilities(self) -> tuple[ComputeCapability, ...]:
+        """Those that are known: a build must hold code for each of them."""
+        return self.compute_capabilities or ()
+
+    @property
+    def has_no_gpu(self) -> bool:
+        return self.compute_capabilities == ()
 
     @property
     def system(self) -> str:
         """As `wheels.compatibility` spells it: "windows" or "linux"."""
         return "windows" if self.platform.startswith("win") else "linux"
+
+    @cached_property
+    def python_release(self) -> tuple[int, int]:
+        """(3, 12)."""
+        major, minor_ = numbers(self.python)[:2]
+        return major, minor_
 
     @property
     def python_tag(self) -> str:

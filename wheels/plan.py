@@ -13,6 +13,7 @@ from wheels.machine import Machine, TorchBuild
 from wheels.verdict import Verdict, nothing
 
 PACKAGES = ("torch", "flash-attn", "xformers", "triton")
+COMPANIONS = {"flash-attn": flash_attn, "xformers": xformers, "triton": triton}
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,33 @@ class InstallPlan:
 
 
 def plan(machine: Machine, catalogue: Catalogue, packages: Collection[str] = PACKAGES) -> InstallPlan:
-    """What this machine can use of `packages`. torch is decided first, whether it is asked for or not.
+    """What this machine can use of `packages`.
 
-    `machine` says which torch is installed; where that must be replaced and may not be, nothing else fits either.
+    Where torch is asked for, the others are for the torch that is chosen; else for the installed one, which must fit.
     """
-    chosen = torch.choose(machine, catalogue)
-    build = _build(machine, chosen) if "torch" in packages or chosen.kept else machine.torch
-    verdicts = [chosen] if "torch" in packages else []
-    for package, module in (("flash-attn", flash_attn), ("xformers", xformers), ("triton", triton)):
+    if "torch" in packages:
+        chosen = torch.choose(machine, catalogue)
+        verdicts, build = [chosen], _build(machine, chosen)
+        missing = "there is no torch that it could be for"
+    else:
+        verdicts, build, missing = [], *_installed(machine)
+    for package in COMPANIONS:
         if package in packages:
-            if build is None:
-                verdicts.append(nothing(package, "there is no torch that it could be for"))
-            elif not machine.compute_capabilities:
+            if machine.has_no_gpu:
                 verdicts.append(nothing(package, "there is no NVIDIA GPU"))
+            elif build is None:
+                verdicts.append(nothing(package, missing))
             else:
-                verdicts.append(module.choose(machine, build, catalogue))
+                verdicts.append(COMPANIONS[package].choose(machine, build, catalogue))
     return InstallPlan(build, tuple(verdicts))
+
+
+def _installed(machine: Machine) -> tuple[TorchBuild | None, str]:
+    """The installed torch if it can stay, else what keeps it from serving."""
+    if machine.torch is None:
+        return None, "torch is not installed, and nobody asked to install it"
+    trouble = None if machine.has_no_gpu else torch.why_not(machine.torch, machine)
+    return (None, f"{machine.torch} has to be replaced first: {trouble}") if trouble else (machine.torch, "")
 
 
 def _build(machine: Machine, chosen: Verdict) -> TorchBuild | None:

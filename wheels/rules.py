@@ -7,7 +7,7 @@ from collections.abc import Callable
 from wheels.catalogue import Wheel
 from wheels.compatibility import linux_cxx11_abi
 from wheels.machine import Machine, TorchBuild
-from wheels.tags import fits_platform, fits_python
+from wheels.tags import fits_but_for_glibc, fits_platform, fits_python
 
 Rule = Callable[[Wheel, Machine, TorchBuild], str | None]
 
@@ -15,6 +15,8 @@ Rule = Callable[[Wheel, Machine, TorchBuild], str | None]
 def same_platform(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
     if fits_platform(wheel.name, machine):
         return None
+    if fits_but_for_glibc(wheel.name, machine) and machine.glibc:
+        return f"is for {'.'.join(wheel.name.platforms)}; this machine has glibc {machine.glibc[0]}.{machine.glibc[1]}"
     return f"is for {'.'.join(wheel.name.platforms)}, not for {machine.platform}"
 
 

@@ -1,44 +1,80 @@
-"""Do a wheel's tags (PEP 425, PEP 600) fit a machine that need not be this one?"""
+"""Which tags of wheels (PEP 425, PEP 600) a Python accepts, computed from what it is and not from the one that asks."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import cache
+
+from packaging.tags import compatible_tags, cpython_tags, parse_tag
 
 from wheels.filename import WheelName
 from wheels.machine import Machine
 
+Glibc = tuple[int, int]
+NEWEST_GLIBC = (2, 99)  # where nobody knows: it excludes nothing
 # PEP 600: what the old names of manylinux stand for
-LEGACY_GLIBC = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
-MANYLINUX = re.compile(r"(?:manylinux_(\d+)_(\d+)|(manylinux1|manylinux2010|manylinux2014))_(.+)")
+LEGACY = {(2, 5): "manylinux1", (2, 12): "manylinux2010", (2, 17): "manylinux2014"}
+LIBC = re.compile(r"(?:many|musl)linux(?:\d+|_\d+_\d+)_")
 
 
 def fits_python(name: WheelName, machine: Machine) -> bool:
-    """Does the wheel run on the machine's Python? A stable ABI does not serve a free-threaded one."""
-    if name.abi == "none":
-        return any(python.startswith("py3") or python == machine.python_tag for python in name.pythons)
-    if name.abi == "abi3":
-        return not machine.free_threaded and any(
-            _number(p) <= _number(machine.python_tag) for p in name.pythons
-        )
-    return machine.python_tag in name.pythons and name.abi == machine.abi_tag
-
-
-def _number(python_tag: str) -> tuple[int, int]:
-    """ "cp312" -> (3, 12)."""
-    digits = re.sub(r"\D", "", python_tag)
-    return int(digits[:1] or 0), int(digits[1:] or 0)
+    """Does the wheel run on the machine's Python?"""
+    accepted = _pythons(machine.python_release, machine.free_threaded)
+    return any((python, name.abi) in accepted for python in name.pythons)
 
 
 def fits_platform(name: WheelName, machine: Machine) -> bool:
     """Is it for the machine's system and processor, and for a C library that is there?"""
-    return any(_fits(platform, machine) for platform in name.platforms)
+    return not _platforms(machine.platform, machine.glibc or NEWEST_GLIBC).isdisjoint(name.platforms)
 
 
-def _fits(platform: str, machine: Machine) -> bool:
-    if platform in ("any", machine.platform):
-        return True
-    match = MANYLINUX.fullmatch(platform)
-    if match is None or machine.platform != f"linux_{match[4]}":
-        return False
-    needed = LEGACY_GLIBC[match[3]] if match[3] else (int(match[1]), int(match[2]))
-    return machine.glibc is None or machine.glibc >= needed
+def fits_but_for_glibc(name: WheelName, machine: Machine) -> bool:
+    """Would it fit with a newer C library?"""
+    return not _platforms(machine.platform, NEWEST_GLIBC).isdisjoint(name.platforms)
+
+
+def accepts(python: tuple[int, int], free_threaded: bool, platform: str, tags: Iterable[str]) -> bool | None:
+    """Does a CPython (3, 12) on "win_amd64" or "linux_x86_64" accept a wheel with any of these tags?
+
+    A package that is installed found its C library. None: nobody can tell, since there is no tag or one that is none.
+    """
+    try:
+        parsed = [tag for text in tags for tag in parse_tag(text)]
+    except ValueError:
+        return None
+    pythons, platforms = _pythons(python, free_threaded), ("any", platform)
+    return (
+        any(
+            (tag.interpreter, tag.abi) in pythons and LIBC.sub("linux_", tag.platform) in platforms
+            for tag in parsed
+        )
+        if parsed
+        else None
+    )
+
+
+def is_native(tags: Iterable[str]) -> bool:
+    """Is it a wheel with compiled code?"""
+    return any(not tag.endswith("-any") for tag in tags)
+
+
+@cache
+def _pythons(python: tuple[int, int], free_threaded: bool) -> frozenset[tuple[str, str]]:
+    """Pairs of interpreter and ABI: ("cp312", "cp312"), ("cp39", "abi3"), ("py3", "none")."""
+    interpreter = f"cp{python[0]}{python[1]}"
+    tags = (
+        *cpython_tags(python, abis=[interpreter + "t" * free_threaded], platforms=["any"]),
+        *compatible_tags(python, interpreter=interpreter, platforms=["any"]),
+    )
+    return frozenset((tag.interpreter, tag.abi) for tag in tags)
+
+
+@cache
+def _platforms(platform: str, glibc: Glibc) -> frozenset[str]:
+    system, _, processor = platform.partition("_")
+    names = {"any", platform}
+    if system == "linux":
+        names |= {f"manylinux_2_{minor}_{processor}" for minor in range(5, glibc[1] + 1)}
+        names |= {f"{name}_{processor}" for needed, name in LEGACY.items() if needed <= glibc}
+    return frozenset(names)

@@ -26,7 +26,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     if requirement is None or minor is None:
         return nothing(PACKAGE, f"nobody has published one for torch {torch.minor}")
     if not serves(machine, torch):
-        capability = min(machine.compute_capabilities)
+        capability = min(machine.capabilities)
         return nothing(
             PACKAGE, "Triton {} does not serve compute capability {}.{}".format(minor, *capability)
         )
@@ -55,5 +55,5 @@ def serves(machine: Machine, torch: TorchBuild) -> bool:
     """Could the Triton that this torch needs make code for these GPUs at all?"""
     minor = triton_minor(torch.version)
     return minor is None or all(
-        triton_windows_serves(Version(minor), capability) for capability in machine.compute_capabilities
+        triton_windows_serves(Version(minor), capability) for capability in machine.capabilities
     )

@@ -5,10 +5,17 @@ from __future__ import annotations
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.compatibility import xformers_accepting, xformers_fault, xformers_index_tags
+from wheels.compatibility import (
+    xformers_accepting,
+    xformers_fault,
+    xformers_index_tags,
+    xformers_index_wheels,
+)
+from wheels.filename import parse_wheel_name
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, newest_first
 from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
+from wheels.tags import fits_platform, fits_python
 from wheels.verdict import Item, Verdict, index_of, nothing
 
 PACKAGE = "xformers"
@@ -17,12 +24,11 @@ PACKAGE = "xformers"
 def same_cuda(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
     if wheel.name.cuda == torch.cuda:
         return None
-    return f"was built for CUDA {wheel.cuda}, not for {torch.cuda_tag}"
+    return f"was built for CUDA {wheel.cuda}; this is {torch}"
 
 
 def works_on_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    fault = xformers_fault(Version(wheel.name.version), machine.system, machine.compute_capabilities)
-    return fault.why if fault else None
+    return _why_not_on_these_gpus(Version(wheel.name.version), machine)
 
 
 RULES = (
@@ -38,19 +44,15 @@ RULES = (
 def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
     """The newest xformers that accepts this torch and has kernels for its CUDA and for these GPUs."""
     if torch.cuda_tag is None:
-        return nothing(PACKAGE, f"it needs a CUDA build of torch; this is {torch}")
+        return nothing(PACKAGE, f"needs a CUDA build of torch; this is {torch}")
     reasons = []
-    for version in xformers_accepting(torch.version, machine.system):
-        fault = xformers_fault(Version(version), machine.system, machine.compute_capabilities)
-        if fault:
-            reasons.append(f"{version}: {fault.why}")
-        elif torch.cuda_tag in xformers_index_tags(Version(version)):
+    for version in xformers_accepting(torch.version):
+        reason = _why_not_from_the_index(Version(version), machine, torch.cuda_tag)
+        if reason is None:
             item = Item(PACKAGE, version, f"{PACKAGE}=={version}", index=index_of(torch.cuda_tag))
-            return Verdict(
-                PACKAGE, item, (f"accepts torch {torch.version.base_version}", f"{torch.cuda_tag} build")
-            )
-        else:
-            reasons.append(f"{version}: PyTorch's index has no build for {torch.cuda_tag}")
+            accepts = f"accepts torch {torch.version.base_version}"
+            return Verdict(PACKAGE, item, (accepts, f"PyTorch's index has it for {torch.cuda_tag}"))
+        reasons.append(f"{version} {reason}")
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, _preference)
     if found.best is None:
         no_release = f"no release accepts torch {torch.version.base_version}"
@@ -58,6 +60,30 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     return Verdict(PACKAGE, item, (f"built for torch {torch.minor} and {torch.cuda_tag}",), match=found)
+
+
+def _why_not_from_the_index(version: Version, machine: Machine, tag: str) -> str | None:
+    """What keeps a release on PyTorch's own index from this machine, as a clause."""
+    tags = xformers_index_tags(version, machine.system)
+    if tag not in tags:
+        return f"is on PyTorch's index for {', '.join(tags)}, not for {tag}"
+    names = [parse_wheel_name(f"xformers-{version}-{tag}.whl") for tag in xformers_index_wheels(version).tags]
+    here = [name for name in names if name and fits_platform(name, machine)]
+    if not here:
+        return f"is not built for {machine.platform}"
+    if not any(fits_python(name, machine) for name in here):
+        return (
+            f"is not built for Python {machine.python}{' (free-threaded)' if machine.free_threaded else ''}"
+        )
+    return _why_not_on_these_gpus(version, machine)
+
+
+def _why_not_on_these_gpus(version: Version, machine: Machine) -> str | None:
+    oldest, here = xformers_index_wheels(version).oldest_gpu, min(machine.capabilities, default=None)
+    if here and here < oldest:
+        return "needs compute capability {}.{}; this GPU has {}.{}".format(*oldest, *here)
+    fault = xformers_fault(version, machine.system, machine.capabilities)
+    return f"does not work here: {fault.why}" if fault else None
 
 
 def _preference(wheel: Wheel) -> tuple[object, ...]:

@@ -182,7 +182,7 @@ def _trouble(
         return f"{name} was built for CUDA {build.cuda_major}; torch has CUDA {this.cuda_major}"
     if build.cuda_minor is None:
         return None
-    architectures = flash_attn_architectures((build.cuda_major, build.cuda_minor)) or ()
+    architectures = flash_attn_architectures((build.cuda_major, build.cuda_minor), build.version) or ()
     for gpu in nvidia.gpus:
         newer = gpu.compute_capability >= flash_attn_minimum_capability()
         if newer and not contains_code_for(architectures, gpu.compute_capability):

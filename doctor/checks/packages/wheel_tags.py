@@ -9,7 +9,7 @@ from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import INSTALLED, Installed
 from doctor.probes.system import IDENTITY
-from wheels.accepted_tags import accepts, is_native
+from wheels.tags import accepts, is_native
 
 LINK = "https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/"
 # What training imports. flash-attn is not among them: its own check reads the Python off its module's name.

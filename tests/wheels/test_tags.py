@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.tags import sys_tags
 
-from wheels.accepted_tags import accepts, is_native
+from wheels.tags import accepts, is_native
 
 HERE = sys.version_info[:2]
 PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
