@@ -26,6 +26,9 @@ class Mounted:
 
 COMMANDS = {
     "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
+    "install": Mounted(
+        "doctor.install.commands", "app", "Install the torch, flash-attn, xformers and Triton that fit."
+    ),
     "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
     "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
 }

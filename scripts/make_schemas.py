@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from doctor.capability import Capability  # noqa: E402
 from doctor.failures.answer import LogExplanation  # noqa: E402
+from doctor.install.answer import InstallAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
 
@@ -22,6 +23,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "event": Event,
     "explained-log": LogExplanation,
     "capability": Capability,
+    "install": InstallAnswer,
 }
 
 

@@ -13,10 +13,11 @@ from doctor.differences import difference
 from doctor.executor import standing
 from doctor.history import read_report, read_run, run_folders, runs_with_changes
 from doctor.host import Host
+from doctor.install.record import read_installed
 from doctor.models import Report
 from doctor.reminders import is_restart_due
 from doctor.report.console import Printer
-from doctor.report.runs import print_difference, print_run
+from doctor.report.runs import print_difference, print_installation, print_run
 from doctor.state import is_being_changed, runs_folder
 
 NAME = "A run's name, or its beginning."
@@ -28,6 +29,9 @@ def runs() -> None:
     boot_time, busy = host.boot_time(), is_being_changed(host)
     for folder in _folders(host):
         try:
+            if installed := read_installed(folder):
+                print_installation(printer, installed)
+                continue
             run = read_run(folder)
             print_run(
                 printer,

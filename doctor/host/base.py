@@ -75,6 +75,7 @@ class Identity(Frozen):
     user: str
     host_name: str
     processor_count: int | None = None  # logical processors that this process may use; None: nobody says
+    glibc: tuple[int, int] | None = None  # the C library of a Linux; None: another one, or another system
 
 
 class Completed(Frozen):

@@ -14,6 +14,7 @@ assert sys.platform != "win32"
 
 import os  # noqa: E402
 import pwd  # noqa: E402
+import re  # noqa: E402
 
 import psutil  # noqa: E402
 
@@ -37,6 +38,7 @@ class PosixHost(LiveHost):
             oem_code_page=None,
             user=_user(),
             host_name=system.nodename,
+            glibc=_glibc(),
         )
 
     def boot_time(self) -> Reading[float]:
@@ -59,6 +61,15 @@ class PosixHost(LiveHost):
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> ElevationRefused:
         return ElevationRefused("only Windows can ask for administrator rights; run this command with sudo")
+
+
+def _glibc() -> tuple[int, int] | None:
+    try:
+        told = os.confstr("CS_GNU_LIBC_VERSION") or ""  # "glibc 2.36"
+    except (OSError, ValueError):  # musl, macOS
+        return None
+    match = re.fullmatch(r"glibc (\d+)\.(\d+).*", told)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _user() -> str:

@@ -104,6 +104,10 @@ def run_bounded(
         return Unreadable(f"{name} could not be started: {Unreadable.because(error).reason}")
     try:
         return _outcome(tree, name, timeout, code_page)
+    except BaseException:  # Ctrl-C: an installer must not go on behind the back of whoever tidies up
+        tree.kill()
+        tree.process.wait(SECONDS_FOR_LAST_WORDS)
+        raise
     finally:
         tree.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from doctor.differences import Change, Difference
 from doctor.history import Run
+from doctor.install.record import Installed
 from doctor.models import Finding, Report
 from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import counts
@@ -35,6 +36,17 @@ def _kind(run: Run, undoable: bool, at_work: bool) -> str:
     if undoable:
         return "fixed"
     return "undone" if any(entry.progress in ("undone", "left") for entry in run.entries) else "failed"
+
+
+def print_installation(printer: Printer, run: Installed) -> None:
+    """What `aios install` did: a line for each package."""
+    kind = {"installed": "installed", "put back": "put back"}.get(run.event, "interrupted")
+    printer.line((run.folder.name, "bold"), f"  {kind:<11}  in {run.record.prefix}")
+    for change in run.record.changes:
+        before, after = change.before or "none", change.after or "none"
+        printer.line(f"{INDENT}{change.name} {before} {printer.glyphs.arrow} {after}")
+    if run.reason:
+        printer.paragraph((INDENT,), run.reason)
 
 
 def print_difference(printer: Printer, difference: Difference, between: Sequence[Run]) -> None:

@@ -1,0 +1,163 @@
+"""pip, or pip as uv brings it where this Python has none: resolving, trying out, fetching and installing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from doctor.host import Absent, Found, Host
+from doctor.install.failure import InstallError
+
+TIMEOUT = 3600.0  # seconds; a slow line, an old disk
+LAST_LINES = 12
+NOT_FOUND = "No matching distribution found for"
+# Linux: it ends with whoever started it, however that ends. On Windows a job object sees to that.
+BOUND_PIP = (
+    "import ctypes, os, runpy, sys; "
+    "ctypes.CDLL(None).prctl(1, 9); "
+    "sys.argv[0] = 'pip'; "
+    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
+QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
+
+
+class NotFoundError(InstallError):
+    """No index that was asked has it, or none could be asked."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What pip would install of one distribution. `requires`: its Requires-Dist."""
+
+    name: str  # normalised
+    version: str
+    url: str
+    sha256: str | None
+    requires: tuple[str, ...]
+
+    @property
+    def filename(self) -> str:
+        return Path(self.url.partition("#")[0]).name.replace("%2B", "+").replace("%2b", "+")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where pip may look: None for `index` is the package index that it is set up to use.
+
+    `folders` count as lists of wheels; `offline`: nothing else is asked.
+    """
+
+    index: str | None = None
+    extra: str | None = None
+    folders: tuple[str, ...] = ()
+    offline: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        where = ["--no-index"] if self.offline else []
+        if not self.offline:
+            where += ["--index-url", self.index] if self.index else []
+            where += ["--extra-index-url", self.extra] if self.extra else []
+        return [*where, *(part for folder in self.folders for part in ("--find-links", folder))]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """An index of one's own is asked alone: an address that pip is set up with has other builds of a version."""
+        return {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""} if self.index else {}
+
+
+@dataclass(frozen=True)
+class Pip:
+    """Calls pip for the Python that runs this."""
+
+    host: Host
+    program: tuple[str, ...]
+
+    def resolve(self, requirement: str, sources: Sources) -> Resolved:
+        """The file that pip takes for a requirement, and nothing that it needs. Raises InstallError."""
+        found = self._report(["--no-deps", "--ignore-installed", *sources.options, requirement], sources)
+        if len(found) != 1:
+            raise InstallError(f"pip names {len(found)} files for {requirement}")
+        return found[0]
+
+    def try_out(self, requirements: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
+        """All that pip would install for these, here and now. Raises InstallError."""
+        return self._report(
+            ["--upgrade-strategy", "only-if-needed", *sources.options, *requirements], sources
+        )
+
+    def fetch(self, wanted: Sequence[str], folder: Path, sources: Sources) -> None:
+        """Download wheels of exact versions. Raises InstallError."""
+        if wanted:
+            plain = ["--only-binary", ":all:", "--no-deps", "--dest", str(folder)]
+            self._call("download", [*plain, *sources.options, *wanted], sources.environment)
+
+    def install(self, lines: Sequence[str], folders: Sequence[Path]) -> None:
+        """Install exactly the files of these lines, each with its hash. Raises InstallError."""
+        with TemporaryDirectory(prefix="aios-") as folder:
+            wanted = Path(folder, "requirements.txt")
+            wanted.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+            links = [part for place in folders for part in ("--find-links", str(place))]
+            alone = ["--isolated", "--no-index", "--no-deps", "--force-reinstall", "--require-hashes"]
+            self._call("install", [*alone, *links, "--requirement", str(wanted)], {})
+
+    def _report(self, arguments: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
+        with TemporaryDirectory(prefix="aios-") as folder:
+            report = Path(folder, "report.json")
+            options = ["--dry-run", "--only-binary", ":all:", "--report", str(report)]
+            self._call("install", [*options, *arguments], sources.environment)
+            return parse_report(report.read_bytes())
+
+    def _call(self, command: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        line = [*self.program, command, *QUIET, *arguments]
+        ran = self.host.run(line, TIMEOUT, {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1", **environment})
+        if not isinstance(ran, Found):
+            reason = "it is gone" if isinstance(ran, Absent) else ran.reason
+            raise InstallError(f"pip cannot be run: {reason}")
+        if ran.value.exit_code:
+            printed = ran.value.stdout + ran.value.stderr
+            error = NotFoundError if NOT_FOUND in printed else InstallError
+            raise error(f"pip {command} failed: {_said(printed)}", printed)
+
+
+def find_pip(host: Host) -> Pip:
+    """This Python's own pip, else uv's. Raises InstallError."""
+    python = host.identity.executable
+    if isinstance(host.distribution("pip"), Found):
+        bound = ("-c", BOUND_PIP) if host.identity.os == "linux" else ("-m", "pip")
+        return Pip(host, (python, "-I", *bound))
+    if isinstance(uv := host.find_program("uv"), Found):
+        return Pip(host, (uv.value, "tool", "run", "pip", "--python", python))
+    raise InstallError(f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip')
+
+
+def parse_report(content: bytes) -> tuple[Resolved, ...]:
+    """What `pip install --report` wrote (version 1 of its format). Raises InstallError."""
+    try:
+        return tuple(_resolved(entry) for entry in json.loads(content)["install"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InstallError(f"pip's report cannot be understood: {error!r}") from error
+
+
+def _resolved(entry: Mapping[str, Any]) -> Resolved:
+    metadata, source = entry["metadata"], entry["download_info"]
+    hashes = source.get("archive_info", {}).get("hashes", {})
+    return Resolved(
+        name=str(canonicalize_name(metadata["name"])),
+        version=str(metadata["version"]),
+        url=str(source["url"]),
+        sha256=hashes.get("sha256"),
+        requires=tuple(metadata.get("requires_dist", ())),
+    )
+
+
+def _said(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return " ".join(errors or lines[-LAST_LINES:])[:1500] or "it says nothing"

@@ -1,0 +1,253 @@
+"""What is installed, from which file, and what it replaces: the resolver's verdicts made exact."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from doctor.host import Found, Host
+from doctor.host.web import size_of
+from doctor.install.answer import PackageAnswer
+from doctor.install.candidates import with_known_hash
+from doctor.install.environment import why_too_long
+from doctor.install.facts import Facts
+from doctor.install.failure import InstallError
+from doctor.install.pip import NotFoundError, Pip, Sources
+from wheels.catalogue import Catalogue, Wheel
+from wheels.companions import companion_requirement
+from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
+from wheels.machine import TorchBuild
+from wheels.plan import InstallPlan, plan
+from wheels.verdict import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
+
+PACKAGES = ("torch", "flash-attn", "xformers", "triton")
+COMPANIONS = ("torchvision", "torchaudio")
+MIRROR = "AIOS_PYTORCH_INDEX"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to install. `sha256` None: pip checks it against what the user's own index says, if anything.
+
+    Attributes:
+        labelled: is its version said in full by its file name alone? Then pip must be given the file itself.
+        index: PyTorch's own index that it comes from; None: a known address, or the user's index.
+        url: of the file; None: only pip can fetch it, as it knows the way into the user's index.
+    """
+
+    package: str
+    name: str  # normalised, of the distribution
+    version: str
+    filename: str
+    url: str | None
+    sha256: str | None
+    size: int | None
+    index: str | None = None
+    labelled: bool = False
+
+    @property
+    def file(self) -> Path | None:
+        """Where it lies on this machine already."""
+        if self.url is None or not self.url.startswith("file:"):
+            return None
+        return Path(url2pathname(urlsplit(self.url).path))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything to install, and what was decided for every package that was asked for."""
+
+    plan: InstallPlan
+    targets: tuple[Target, ...]
+    packages: tuple[PackageAnswer, ...]
+
+    @property
+    def nothing_fits(self) -> bool:
+        return not any(answer.action in ("install", "keep") for answer in self.packages)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller asked for."""
+
+    packages: tuple[str, ...] = PACKAGES
+    folder: Path | None = None
+    offline: bool = False
+
+
+def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes, pip: Pip) -> Installation:
+    """Decide, and find each file's address, size and hash. Raises InstallError."""
+    decided = plan(facts.machine, catalogue, wishes.packages)
+    verdicts = tuple(_unless_there(verdict, decided.torch, facts) for verdict in decided.verdicts)
+    _check_length(verdicts, facts)
+    answers, targets = [], []
+    for verdict in verdicts:
+        target: Target | None = None
+        if verdict.item:
+            try:
+                target = _target(verdict.package, verdict, host, pip, wishes)
+                reasons = () if target else _without_hash(verdict)
+            except NotFoundError as error:
+                if verdict.package == "torch":
+                    raise
+                reasons = (str(error),)
+            verdict = nothing(verdict.package, *reasons) if target is None else verdict
+        targets += [target] if target else []
+        answers.append(_answer(verdict, target, facts))
+    if any(target.name == "torch" for target in targets):
+        for companion in _companions(decided.torch, facts):
+            target = _target(companion.package, companion, host, pip, wishes)
+            if target:
+                targets.append(target)
+                answers.append(_answer(companion, target, facts))
+    decided = replace(decided, verdicts=verdicts)
+    return Installation(decided, tuple(targets), tuple(answers))
+
+
+def pytorch_index(host: Host, index: str | None) -> str | None:
+    """The address of PyTorch's own index, or of the mirror that AIOS_PYTORCH_INDEX names in its place."""
+    mirror = host.variable(MIRROR)
+    if not index or not mirror:
+        return index
+    return mirror.rstrip("/") + "/" + index.removeprefix(PYTORCH_INDEX)
+
+
+def _unless_there(verdict: Verdict, torch: TorchBuild | None, facts: Facts) -> Verdict:
+    """A package that is there already, for this torch, is kept."""
+    item = verdict.item
+    there = facts.installed.get(_distribution(item)) if item else None
+    if item is None or there is None or torch is None:
+        return verdict
+    version, wanted = parse_version(there.version), Version(item.version)
+    if version is None or Version(version.public) < Version(wanted.public):
+        return verdict
+    if verdict.package == "flash-attn":
+        build = parse_flash_attn(there.version, there.direct_url)
+        cuda = torch.cuda[0] if torch.cuda else None
+        fits = (build.torch, build.cuda_major) == (torch.minor, cuda)
+    elif verdict.package == "xformers":
+        fits = (
+            isinstance(facts.xformers.build, Found)
+            and facts.xformers.build.value.cuda == torch.cuda
+            and Version(version.public) == Version(wanted.public)
+        )
+    else:
+        fits = verdict.package == "triton" and version == wanted
+    return kept(verdict.package, f"{there.version} is there, for {torch}") if fits else verdict
+
+
+def _distribution(item: Item) -> str:
+    """The normalised name of what pip installs: triton-windows for Triton."""
+    return str(canonicalize_name(item.requirement.partition("=")[0]))
+
+
+def _check_length(verdicts: Collection[Verdict], facts: Facts) -> None:
+    for verdict in verdicts:
+        if verdict.package == "torch" and verdict.item:
+            longest = torch_longest_path(Version(verdict.item.version))
+            too_long = why_too_long(facts, f"torch {verdict.item.version}", longest or 0)
+            if too_long:
+                raise InstallError(too_long)
+
+
+def _companions(torch: TorchBuild | None, facts: Facts) -> tuple[Verdict, ...]:
+    """torchvision and torchaudio are made for one torch: where they are there, they go with it."""
+    found = []
+    for package in COMPANIONS:
+        wanted = companion_requirement(package, torch.version) if torch else None
+        if torch and wanted and package in facts.installed:
+            item = Item(package, wanted, f"{package}{wanted}", index_of(torch.cuda_tag))
+            found.append(Verdict(package, item, (f"is made for torch {torch.minor}",)))
+    return tuple(found)
+
+
+def _target(package: str, verdict: Verdict, host: Host, pip: Pip, wishes: Wishes) -> Target | None:
+    """The exact file; None: its publisher gives no hash that it could be checked against."""
+    assert verdict.item is not None
+    item, wheel = verdict.item, verdict.item.wheel
+    folders = (str(wishes.folder.absolute()),) if wishes.folder else ()
+    if wheel is not None and wheel.url is not None:
+        if not wheel.url.startswith("file:"):
+            wheel = with_known_hash(verdict.match.wheels if verdict.match else (wheel,))
+        return _published(package, _distribution(item), wheel) if wheel else None
+    index = pytorch_index(host, item.index)
+    found = pip.resolve(item.requirement, Sources(index, folders=folders, offline=wishes.offline))
+    if (
+        wheel
+        and wheel.sha256
+        and found.sha256 not in (None, wheel.sha256)
+        and found.filename == wheel.filename
+    ):
+        raise InstallError(
+            f"{found.filename}: the package index has another file than the one that was published "
+            f"(SHA-256 {found.sha256}, not {wheel.sha256}). Nothing was changed."
+        )
+    local = found.url.startswith("file:")
+    size = wheel.size if wheel else None
+    if index and not local:
+        size = size_of(found.url)
+    return Target(
+        package=package,
+        name=found.name,
+        version=found.version,
+        filename=unquote(found.filename),
+        url=found.url if index or local else None,
+        sha256=found.sha256 or (wheel.sha256 if wheel else None),
+        size=Path(url2pathname(urlsplit(found.url).path)).stat().st_size if local else size,
+        index=index,
+    )
+
+
+def _published(package: str, name: str, wheel: Wheel) -> Target | None:
+    if wheel.url is None:
+        return None
+    size = size_of(wheel.url) if wheel.size is None else wheel.size
+    version = wheel.name.version
+    return Target(package, name, version, wheel.filename, wheel.url, wheel.sha256, size, labelled=True)
+
+
+def _without_hash(verdict: Verdict) -> tuple[str, ...]:
+    name = verdict.item.wheel.filename if verdict.item and verdict.item.wheel else verdict.package
+    return (
+        f"of {name} nobody gives a hash that it could be checked against; "
+        "download it yourself, and give its folder with --wheel-dir",
+    )
+
+
+def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAnswer:
+    name = target.name if target else _name(verdict.package, facts)
+    there = facts.installed.get(name)
+    shown = there.version if there else None
+    if name == "torch" and facts.machine.torch:
+        build = facts.machine.torch
+        shown = f"{build.version}+{build.cuda_tag or 'cpu'}"
+    if target is None:
+        version = shown if verdict.kept else None
+        return PackageAnswer(
+            package=verdict.package,
+            action="keep" if verdict.kept else "none",
+            version=version,
+            installed=shown,
+            reasons=verdict.reasons,
+        )
+    return PackageAnswer(
+        package=verdict.package,
+        action="install",
+        version=target.version,
+        installed=shown,
+        filename=target.filename,
+        source=target.url or "the package index that pip is set up with",
+        size=target.size,
+        sha256=target.sha256,
+        reasons=verdict.reasons,
+    )
+
+
+def _name(package: str, facts: Facts) -> str:
+    return "triton-windows" if package.startswith("triton") and facts.machine.system == "windows" else package

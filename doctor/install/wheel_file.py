@@ -1,0 +1,116 @@
+"""What a wheel file holds: is it whole, is it what its name says, how much room does it take, what does it write."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import HeaderParser
+from pathlib import Path
+
+from packaging.tags import Tag, parse_tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from doctor.host import Identity
+from doctor.install.failure import InstallError
+from wheels.tags import accepts
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A wheel that may be installed. `entry_points` are the names of the programs that pip makes for it."""
+
+    path: Path
+    name: str  # normalised
+    version: str  # of its metadata: a publisher's label may stand in the file name alone
+    members: tuple[str, ...]
+    unpacked_bytes: int
+    entry_points: tuple[str, ...]
+
+    @property
+    def longest(self) -> str:
+        """The longest path inside."""
+        return max(self.members, key=len)
+
+
+def read_wheel(path: Path, identity: Identity) -> WheelFile:
+    """Look into a wheel, and hold its tags to its name and to this Python. Raises InstallError."""
+    try:
+        name, version, _, tags = parse_wheel_filename(path.name)
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                raise InstallError(_broken(path, "it does not begin as an archive does"))
+        with zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            folder = _metadata_folder(path, [info.filename for info in infos])
+            wheel = _headers(archive, f"{folder}/WHEEL").get_all("Tag", ())
+            metadata = _headers(archive, f"{folder}/METADATA")
+            programs = _programs(archive, folder)
+    except InvalidWheelFilename as error:
+        raise InstallError(_broken(path, str(error))) from error
+    except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError, NotImplementedError) as error:
+        raise InstallError(_broken(path, str(error))) from error
+    inside = frozenset(tag for text in wheel for tag in parse_tag(text))
+    if not set(map(_kind, inside)) & set(map(_kind, tags)):
+        raise InstallError(
+            _broken(path, f"its name says {_listed(tags)}, and inside stands {_listed(inside)}")
+        )
+    major, minor = map(int, identity.python.split(".")[:2])
+    platform = identity.python_platform
+    if not accepts((major, minor), identity.python_free_threaded, platform, map(str, inside)):
+        this = f"this is Python {identity.python} on {platform}"
+        raise InstallError(_broken(path, f"it is for {_listed(inside)}; {this}"))
+    if canonicalize_name(metadata["Name"] or "") != name:
+        raise InstallError(_broken(path, f"inside is {metadata['Name'] or 'no name'}"))
+    return WheelFile(
+        path,
+        str(name),
+        metadata["Version"] or str(version),
+        tuple(info.filename for info in infos),
+        sum(info.file_size for info in infos),
+        programs,
+    )
+
+
+def _broken(path: Path, why: str) -> str:
+    return f"{path.name} is not installed: {why}. Nothing was changed."
+
+
+def _kind(tag: Tag) -> tuple[str, str, str]:
+    """Without the C library, of which repairers of wheels know more than builders: "manylinux_2_28", "linux"."""
+    system, _, processor = tag.platform.partition("_")
+    if "linux" in system:
+        system, processor = "linux", re.sub(r"^\d+_\d+_", "", processor)
+    return tag.interpreter, tag.abi, f"{system}_{processor}"
+
+
+def _listed(tags: Iterable[Tag]) -> str:
+    return ", ".join(sorted(map(str, tags))) or "no tag"
+
+
+def _metadata_folder(path: Path, members: list[str]) -> str:
+    found = [name.partition("/")[0] for name in members if name.endswith(".dist-info/WHEEL")]
+    if len(found) != 1:
+        raise InstallError(_broken(path, "it has no .dist-info/WHEEL of its own"))
+    return found[0]
+
+
+def _headers(archive: zipfile.ZipFile, member: str) -> Message:
+    return HeaderParser().parsestr(archive.read(member).decode("utf-8"))
+
+
+def _programs(archive: zipfile.ZipFile, folder: str) -> tuple[str, ...]:
+    """The names in [console_scripts] and [gui_scripts]."""
+    try:
+        text = archive.read(f"{folder}/entry_points.txt").decode("utf-8")
+    except KeyError:
+        return ()
+    found, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("["):
+            inside = line.strip() in ("[console_scripts]", "[gui_scripts]")
+        elif inside and "=" in line:
+            found.append(line.partition("=")[0].strip())
+    return tuple(found)
