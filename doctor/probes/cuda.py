@@ -158,4 +158,4 @@ def _cuda(host: Host) -> CudaFacts:
     )
 
 
-PROBE = Probe("cuda", _cuda, timeout=30.0)
+CUDA = Probe("cuda", _cuda, timeout=30.0)

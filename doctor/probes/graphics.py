@@ -25,4 +25,4 @@ def _graphics(host: Host) -> GraphicsFacts:
     return GraphicsFacts(*(host.registry_value(GRAPHICS_KEY, name) for name in names))
 
 
-PROBE = Probe("graphics", _graphics)
+GRAPHICS = Probe("graphics", _graphics)

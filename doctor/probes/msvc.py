@@ -132,5 +132,5 @@ def _prompt(host: Host) -> PromptFacts:
     )
 
 
-PROBE = Probe("msvc", _msvc, timeout=45.0)
+MSVC = Probe("msvc", _msvc, timeout=45.0)
 PROMPT = Probe("vs-prompt", _prompt)

@@ -14,7 +14,7 @@ from doctor.probes.paths import join
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"
 PCI_FOLDER = "/sys/bus/pci/devices"
-NVIDIA = "10de"  # PCI vendor
+VENDOR = "10de"  # PCI vendor
 DISPLAY = "03"  # PCI class
 DISABLED = 1  # the bit of a device's ConfigFlags that Device Manager sets
 SMI_TIMEOUT = 10.0
@@ -186,7 +186,7 @@ def _adapters_on_windows(host: Host) -> list[tuple[str, bool]]:
     adapters = []
     devices = host.registry_subkeys(PCI_KEY)
     for device in devices.value if isinstance(devices, Found) else ():
-        if f"VEN_{NVIDIA.upper()}" not in device.upper():
+        if f"VEN_{VENDOR.upper()}" not in device.upper():
             continue
         instances = host.registry_subkeys(f"{PCI_KEY}\\{device}")
         for instance in instances.value if isinstance(instances, Found) else ():
@@ -211,7 +211,7 @@ def _adapters_on_linux(host: Host) -> tuple[str, ...]:
     return tuple(
         f"PCI device {device}"
         for device in (devices.value if isinstance(devices, Found) else ())
-        if starts(f"{PCI_FOLDER}/{device}/vendor", f"0x{NVIDIA}")
+        if starts(f"{PCI_FOLDER}/{device}/vendor", f"0x{VENDOR}")
         and starts(f"{PCI_FOLDER}/{device}/class", f"0x{DISPLAY}")
     )
 
@@ -239,4 +239,5 @@ def _nvidia(host: Host) -> NvidiaFacts:
     )
 
 
-PROBE = Probe("nvidia", _nvidia, timeout=30.0)
+NVIDIA = Probe("nvidia", _nvidia, timeout=30.0)
+PROBE = NVIDIA  # as doctor.install calls it

@@ -57,4 +57,4 @@ def _torch_extensions(host: Host) -> TorchExtensionsFacts:
     return TorchExtensionsFacts(root, Found(tuple(locked)))
 
 
-PROBE = Probe("torch-extensions", _torch_extensions)
+TORCH_EXTENSIONS = Probe("torch-extensions", _torch_extensions)

@@ -50,4 +50,4 @@ def _vc_runtime(host: Host) -> VcRuntimeFacts:
     )
 
 
-PROBE = Probe("vc-runtime", _vc_runtime)
+VC_RUNTIME = Probe("vc-runtime", _vc_runtime)

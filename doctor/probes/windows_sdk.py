@@ -60,4 +60,4 @@ def _windows_sdk(host: Host) -> WindowsSdkFacts:
     )
 
 
-PROBE = Probe("windows-sdk", _windows_sdk)
+WINDOWS_SDK = Probe("windows-sdk", _windows_sdk)

@@ -12,4 +12,4 @@ def _winget(host: Host) -> Reading[str]:
     return host.find_program(NAME)
 
 
-PROBE = Probe(NAME, _winget)
+WINGET = Probe(NAME, _winget)

@@ -16,8 +16,7 @@ from doctor.checks.shared import (
 from doctor.host import Reading
 from doctor.models import Evidence, Finding
 from doctor.probes.backends import BACKEND_PROBES, PACKAGES, BackendFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from wheels.compatibility import ComputeCapability

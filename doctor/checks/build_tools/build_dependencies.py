@@ -11,8 +11,7 @@ from doctor.checks.shared import could_not_look, python_minor, torch_is
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.building import BUILD_PACKAGES, BuildPackagesFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.building import setuptools_requirement

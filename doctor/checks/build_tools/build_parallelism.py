@@ -10,8 +10,7 @@ from doctor.checks.system import memory as memory_check
 from doctor.host import Absent, Found, Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.building import PARALLELISM, ParallelismFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.building import compiler_jobs, gibibytes_per_job

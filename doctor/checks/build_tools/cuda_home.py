@@ -10,9 +10,8 @@ from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia, torch_is
 from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.cuda import PROBE, CudaFacts, Toolkit
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import cuda_of_tag
@@ -104,7 +103,7 @@ CHECK = Check(
     looks_at="CUDA_HOME, CUDA_PATH and the other toolkits, in the order in which PyTorch's build tools take one: without a variable the first by name, v11.8 before v12.8.",
     why="With several toolkits, or a variable left over from an old one, a build silently takes the wrong nvcc.",
     by_hand="Set CUDA_HOME to the toolkit of your PyTorch's CUDA version, in the terminal that builds; remove variables that point nowhere.",
-    probes=(PROBE, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
+    probes=(CUDA, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     because_of=(
         cuda_toolkit.CHECK,

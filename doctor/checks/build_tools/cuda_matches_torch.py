@@ -16,12 +16,11 @@ from doctor.checks.shared import (
 )
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.cuda import PROBE, CudaFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.cuda import CUDA, CudaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
-from doctor.probes.winget import PROBE as WINGET
+from doctor.probes.winget import WINGET
 
 
 def judge(
@@ -92,7 +91,7 @@ CHECK = Check(
     looks_at="The version of the toolkit that a build would take, against the CUDA version inside torch.",
     why="PyTorch refuses to build an extension with another CUDA major version: 'The detected CUDA version mismatches'.",
     by_hand="Install the toolkit of torch's CUDA version beside the other one, without the driver inside it, and set CUDA_HOME to it while building.",
-    probes=(PROBE, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
+    probes=(CUDA, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
     judge=judge,
     because_of=(
         cuda_home.CHECK,

@@ -8,12 +8,11 @@ from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look, skipped_without_nvidia
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.cuda import PROBE, CudaFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.cuda import CUDA, CudaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
-from doctor.probes.winget import PROBE as WINGET
+from doctor.probes.winget import WINGET
 
 OLDEST = (11, 7)  # flash-attn's setup.py refuses older ones
 
@@ -76,6 +75,6 @@ CHECK = Check(
     looks_at="nvcc in CUDA_HOME, CUDA_PATH, CUDA_PATH_V*, PATH, the registry and the folders that installers use.",
     why="Building flash-attn or xformers from source needs nvcc. Prebuilt packages, and PyTorch itself, do not.",
     by_hand="Install the CUDA toolkit of the same version as your PyTorch build, without the driver inside it - or, much quicker, a prebuilt package.",
-    probes=(PROBE, IDENTITY, WINGET, NVIDIA, TORCH, FLASH_ATTN),
+    probes=(CUDA, IDENTITY, WINGET, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
 )

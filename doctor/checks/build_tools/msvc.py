@@ -8,11 +8,10 @@ from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.msvc import PROBE, MsvcFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.msvc import MSVC, MsvcFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from doctor.probes.winget import PROBE as WINGET
+from doctor.probes.winget import WINGET
 
 DOWNLOADS = "https://visualstudio.microsoft.com/downloads/"
 BUILD_TOOLS = "Microsoft.VisualStudio.2022.BuildTools"
@@ -93,7 +92,7 @@ CHECK = Check(
     looks_at="The Visual Studio installations that vswhere lists, Build Tools included, and the C++ toolset in each.",
     why="Building flash-attn or xformers from source on Windows ends in 'Microsoft Visual C++ 14.0 or greater is required' without it.",
     by_hand="Install the Visual Studio 2022 Build Tools with the workload 'Desktop development with C++'.",
-    probes=(PROBE, WINGET, NVIDIA, TORCH, FLASH_ATTN),
+    probes=(MSVC, WINGET, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
 )

@@ -8,8 +8,7 @@ from doctor.checks.shared import could_not_look
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import PROMPT, PromptFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 
 LINK = "https://learn.microsoft.com/cpp/build/building-on-the-command-line"

@@ -8,7 +8,7 @@ from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.msvc import PROBE, PROMPT, MsvcFacts, PromptFacts
+from doctor.probes.msvc import MSVC, PROMPT, MsvcFacts, PromptFacts
 
 ENGLISH = "1033"
 SPEAK_ENGLISH = Fix(
@@ -84,7 +84,7 @@ CHECK = Check(
     looks_at="The folders of languages beside the x64 compiler of the newest Visual Studio, and VSLANG. Nothing is run.",
     why="torch reads what the compiler prints: with another language alone, torch.compile ends in 'only support MSVC with English language pack' and builds in a UnicodeDecodeError.",
     by_hand="In the Visual Studio Installer: Modify > Language packs > English; where it speaks another one all the same, set VSLANG=1033.",
-    probes=(PROBE, PROMPT),
+    probes=(MSVC, PROMPT),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(msvc_check.CHECK,),

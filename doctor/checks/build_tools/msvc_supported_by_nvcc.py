@@ -10,12 +10,9 @@ from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import cannot_tell, could_not_look, skipped, torch_is
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.cuda import PROBE as CUDA
-from doctor.probes.cuda import CudaFacts, Toolkit
-from doctor.probes.msvc import PROBE as MSVC
-from doctor.probes.msvc import MsvcFacts, version_key
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
+from doctor.probes.msvc import MSVC, MsvcFacts, version_key
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from wheels.building import msc_ver, nvcc_for_toolset, toolset_number
 from wheels.compatibility import msvc_accepted_by_nvcc

@@ -11,12 +11,9 @@ from doctor.checks.shared import could_not_look, skipped, torch_is, why_torch_is
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.cuda import PROBE as CUDA
-from doctor.probes.cuda import CudaFacts
-from doctor.probes.msvc import PROBE as MSVC
-from doctor.probes.msvc import MsvcFacts
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.cuda import CUDA, CudaFacts
+from doctor.probes.msvc import MSVC, MsvcFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY, LONG_PATHS, TEMP, TempFacts
 from wheels.building import flash_attn_build_faults, flash_attn_source

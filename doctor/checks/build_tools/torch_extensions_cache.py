@@ -8,7 +8,7 @@ from doctor.checks.shared import could_not_look
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import IDENTITY
-from doctor.probes.torch_extensions import LOCK, PROBE, TorchExtensionsFacts
+from doctor.probes.torch_extensions import LOCK, TORCH_EXTENSIONS, TorchExtensionsFacts
 
 LINK = "https://docs.pytorch.org/docs/stable/cpp_extension.html"
 
@@ -59,6 +59,6 @@ CHECK = Check(
     looks_at="TORCH_EXTENSIONS_DIR, else torch's own cache of extensions: folders with a lock.",
     why="A build that was killed leaves its lock, and every program that wants the extension waits for it without a word.",
     by_hand="Make sure that no build is running, then delete the file named lock in that folder, or the folder.",
-    probes=(PROBE, IDENTITY),
+    probes=(TORCH_EXTENSIONS, IDENTITY),
     judge=judge,
 )

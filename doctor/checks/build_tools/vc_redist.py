@@ -10,8 +10,8 @@ from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import version_key
 from doctor.probes.packages import TORCH, TorchFacts
-from doctor.probes.vc_runtime import OPENMP, PROBE, RUNTIME, STANDARD_LIBRARY, VcRuntimeFacts
-from doctor.probes.winget import PROBE as WINGET
+from doctor.probes.vc_runtime import OPENMP, RUNTIME, STANDARD_LIBRARY, VC_RUNTIME, VcRuntimeFacts
+from doctor.probes.winget import WINGET
 from wheels.building import vc_runtime_for_torch
 
 DOWNLOAD = "https://aka.ms/vc14/vc_redist.x64.exe"
@@ -92,7 +92,7 @@ CHECK = Check(
     looks_at="vcruntime140.dll, vcruntime140_1.dll and msvcp140.dll in System32, and copies of msvcp140.dll beside python.exe and in conda's Library\\bin: their versions, nothing is loaded.",
     why="torch, Triton and flash-attn are made of DLLs that need this runtime: with a missing or older one, importing them ends in WinError 126 or 1114.",
     by_hand="Install the newest Microsoft Visual C++ Redistributable for x64; rename an older msvcp140.dll beside python.exe.",
-    probes=(PROBE, TORCH, WINGET),
+    probes=(VC_RUNTIME, TORCH, WINGET),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(python_architecture.CHECK,),

@@ -9,12 +9,10 @@ from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.msvc import PROBE as MSVC
-from doctor.probes.msvc import MsvcFacts, version_key
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.msvc import MSVC, MsvcFacts, version_key
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from doctor.probes.windows_sdk import FOLDER_VALUE, PROBE, SDK_KEY, WindowsSdkFacts
+from doctor.probes.windows_sdk import FOLDER_VALUE, SDK_KEY, WINDOWS_SDK, WindowsSdkFacts
 
 LINK = "https://developer.microsoft.com/windows/downloads/windows-sdk/"
 
@@ -74,7 +72,7 @@ CHECK = Check(
     looks_at="The Windows SDKs below the folder that the registry names: the headers and x64 libraries of the C runtime in the newest.",
     why="Without one no C++ compiles: 'Cannot open include file: corecrt.h', 'cannot open file kernel32.lib'.",
     by_hand="In the Visual Studio Installer: Modify > Individual components > Windows 11 SDK.",
-    probes=(PROBE, MSVC, NVIDIA, TORCH, FLASH_ATTN),
+    probes=(WINDOWS_SDK, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(msvc_check.CHECK,),

@@ -8,7 +8,7 @@ from doctor.checks.gpu.nvidia_driver import OLDEST_GPU
 from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
 from doctor.host import Absent, Found
 from doctor.models import Evidence, Finding
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from wheels.compatibility import flash_attn_minimum_capability
 
 OLDEST_FOR_CUDA_13 = (7, 5)
@@ -69,7 +69,7 @@ CHECK = Check(
     looks_at="The compute capability of each GPU that CUDA_VISIBLE_DEVICES leaves to programs; the weakest decides.",
     why="Kernels are compiled for certain GPU generations: flash-attn needs 8.0 (Ampere), CUDA 13 builds of PyTorch need 7.5 (Turing).",
     by_hand="Nothing to repair: it is a property of the GPU. Choose builds that fit it.",
-    probes=(PROBE,),
+    probes=(NVIDIA,),
     judge=judge,
     because_of=(gpu_check.CHECK,),
 )

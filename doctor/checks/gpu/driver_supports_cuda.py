@@ -17,7 +17,7 @@ from doctor.checks.shared import (
 )
 from doctor.host import Absent, Found, Identity
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import cuda_of_tag, driver_supports, minimum_driver
@@ -100,7 +100,7 @@ CHECK = Check(
     looks_at="The driver's version and its newest CUDA, against the CUDA version inside torch.",
     why="With a driver older than its CUDA, torch finds no GPU: 'The NVIDIA driver on your system is too old'.",
     by_hand="Install the newest NVIDIA driver and restart, or install a torch built with an older CUDA.",
-    probes=(PROBE, TORCH, IDENTITY),
+    probes=(NVIDIA, TORCH, IDENTITY),
     judge=judge,
     because_of=(nvidia_driver.CHECK, compute_capability.CHECK),
 )

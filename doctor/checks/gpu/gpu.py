@@ -7,7 +7,7 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix, JsonValue
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.system import IDENTITY
 
 GIBIBYTE = 1024**3
@@ -112,7 +112,7 @@ CHECK = Check(
     looks_at="The GPUs that the NVIDIA driver reports, and whether CUDA_VISIBLE_DEVICES hides them.",
     why="Training runs on the GPU only if the driver shows one to PyTorch.",
     by_hand="Seat the card, switch it on in the firmware or in Device Manager, and remove CUDA_VISIBLE_DEVICES.",
-    probes=(PROBE, IDENTITY),
+    probes=(NVIDIA, IDENTITY),
     judge=judge,
     because_of=(nvidia_driver.CHECK,),
 )

@@ -7,7 +7,7 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
 from doctor.host import Absent, Found
 from doctor.models import Evidence, Finding
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from wheels.compatibility import falls_back_to_system_memory
 
 LINK = "https://nvidia.custhelp.com/app/answers/detail/a_id/5490"
@@ -52,7 +52,7 @@ CHECK = Check(
     looks_at="The driver's version and model: under WDDM, drivers from 536.40 on lend programs the computer's memory. The setting itself can be read by NVIDIA's tools alone.",
     why="Training that needs a little too much memory does not fail, but becomes 5 to 20 times slower, and nothing says so.",
     by_hand="With a driver from 546.01 on: NVIDIA Control Panel > Manage 3D settings > Program Settings > add python.exe > 'CUDA - Sysmem Fallback Policy' > 'Prefer No Sysmem Fallback'. Or train with a smaller batch.",
-    probes=(PROBE,),
+    probes=(NVIDIA,),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(nvidia_driver.CHECK,),

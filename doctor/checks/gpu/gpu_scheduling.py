@@ -7,9 +7,8 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, registry_evidence, skipped_without_nvidia
 from doctor.host import Found, Unreadable
 from doctor.models import Finding
-from doctor.probes.graphics import GRAPHICS_KEY, GraphicsFacts
-from doctor.probes.graphics import PROBE as GRAPHICS
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 
 WORDS = {1: "off", 2: "on"}
 
@@ -38,7 +37,7 @@ CHECK = Check(
     looks_at=f"HwSchMode below {GRAPHICS_KEY}.",
     why="Hardware-accelerated GPU scheduling shifts timings and GPU memory a little; it is good to know when two machines are compared.",
     by_hand="Nothing to repair. Settings > System > Display > Graphics switches it; Windows restarts.",
-    probes=(GRAPHICS, PROBE),
+    probes=(GRAPHICS, NVIDIA),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(nvidia_driver.CHECK,),

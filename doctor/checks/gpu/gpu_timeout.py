@@ -8,9 +8,8 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, registry_evidence, skipped, skipped_without_nvidia
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.models import Finding, Fix
-from doctor.probes.graphics import GRAPHICS_KEY, GraphicsFacts
-from doctor.probes.graphics import PROBE as GRAPHICS
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 
 LINK = "https://learn.microsoft.com/windows-hardware/drivers/display/tdr-registry-keys"
 RECOVER = 3  # TdrLevel: reset the GPU, and go on
@@ -102,7 +101,7 @@ CHECK = Check(
     looks_at=f"TdrLevel, TdrDelay and TdrDdiDelay below {GRAPHICS_KEY}, and whether a GPU drives a display.",
     why="Windows takes a display GPU that is silent for 2 s for hung, and resets it: a very long kernel ends in 'the launch timed out and was terminated'.",
     by_hand="Leave the values alone, as Microsoft asks, unless kernels time out. Then set TdrDelay and TdrDdiDelay to 60 (REG_DWORD) and restart; never set TdrLevel to 0.",
-    probes=(GRAPHICS, PROBE),
+    probes=(GRAPHICS, NVIDIA),
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(nvidia_driver.CHECK,),

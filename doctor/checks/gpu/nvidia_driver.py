@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.shared import NVIDIA_DRIVERS, could_not_look, skipped
 from doctor.host import Absent, Found, Identity
 from doctor.models import Evidence, Finding
-from doctor.probes.nvidia import PROBE, NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import driver_supports, minimum_driver
 
@@ -89,6 +89,6 @@ CHECK = Check(
     looks_at="The NVIDIA driver: asked through NVML, then through nvidia-smi; else what the system lists on its PCI bus.",
     why="Without a working driver PyTorch finds no GPU, and with an old one it fails with 'driver version is insufficient'.",
     by_hand="Install the newest driver for your GPU from NVIDIA, and restart the machine.",
-    probes=(PROBE, IDENTITY),
+    probes=(NVIDIA, IDENTITY),
     judge=judge,
 )

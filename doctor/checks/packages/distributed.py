@@ -8,8 +8,7 @@ from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import could_not_look, skipped_without_nvidia, skipped_without_torch
 from doctor.host import Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 
 LINK = "https://docs.pytorch.org/docs/stable/distributed.html"

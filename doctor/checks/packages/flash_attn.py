@@ -20,8 +20,7 @@ from doctor.checks.shared import (
 )
 from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY

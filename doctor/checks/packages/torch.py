@@ -10,8 +10,7 @@ from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, f
 from doctor.checks.system import python_architecture, python_version
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 

@@ -18,8 +18,7 @@ from doctor.checks.shared import (
 )
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix, JsonValue
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import (

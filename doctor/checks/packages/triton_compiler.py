@@ -9,8 +9,7 @@ from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
 from doctor.checks.system import python_headers
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TRITON, TritonFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.triton_compiler import TRITON_COMPILER, CompilerFacts

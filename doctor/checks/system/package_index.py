@@ -14,8 +14,7 @@ from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, pytho
 from doctor.checks.system.variables import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.nvidia import PROBE as NVIDIA
-from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.package_index import COMMANDS, INDEX, IndexFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
