@@ -5,6 +5,7 @@ A row holds no more than cannot be told from the wheel's file name: publisher, r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,8 @@ class Publisher(BaseModel):
 
     id: str
     download: str | None
-    releases: str | None = Field(default=None, description="where its release list is read again")
+    releases: str | None = Field(default=None, description="where GitHub lists its releases")
+    files: str | None = Field(default=None, description="where Hugging Face lists its files")
     confirmed: bool = Field(default=True, description="false: addresses rebuilt from a pattern that was seen")
 
 
@@ -104,6 +106,14 @@ def read_catalogue(path: Path) -> Catalogue:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "file"
         raise CatalogueError(f"{path} is no catalogue of wheels: {place}: {first['msg']}") from error
+
+
+def to_json(catalogue: Catalogue) -> str:
+    """As it is shipped: one wheel a line, so that a change of the catalogue reads as a change of wheels."""
+    content = catalogue.model_dump(mode="json", exclude_defaults=True) | {"schema_version": 1}
+    rows = ",\n".join(json.dumps(row) for row in content.pop("wheels"))
+    head = json.dumps({"schema_version": 1, **content}, indent=1)
+    return head.removesuffix("\n}") + ',\n "wheels": [\n' + rows + "\n]}\n"
 
 
 @cache

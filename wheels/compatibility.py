@@ -92,6 +92,11 @@ def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, .
     return None
 
 
+def architectures_were_read(torch: Version) -> bool:
+    """Did somebody look up what this release was built for? Of later ones the table says what went before."""
+    return torch.release[:2] <= numbers(table()["architectures"]["read_up_to"])
+
+
 # -- torch
 
 
@@ -145,7 +150,7 @@ def torch_default_cuda_tag(torch: Version, platform: str) -> str | None:
 
 
 def linux_cxx11_abi(torch: Version, cuda: tuple[int, int]) -> bool:
-    """Were the Linux wheels of this release built with the new C++ ABI?"""
+    """Were the Linux wheels of this release for this CUDA built with the new C++ ABI?"""
     return torch.release >= (2, 7) or (torch.release >= (2, 6) and cuda == (12, 6))
 
 
@@ -190,6 +195,12 @@ def triton_minor(torch: Version) -> str | None:
         if minor(Version(known)) == minor(torch):
             return str(release["triton"])
     return None
+
+
+def triton_windows_minor(torch: Version) -> str | None:
+    """The Triton minor of the triton-windows that serves this torch: "3.7"."""
+    row = table()["triton_windows"]["for_torch"].get(minor(torch))
+    return str(row["triton"]) if row else None
 
 
 def triton_windows_requirement(torch: Version) -> str | None:
@@ -264,7 +275,9 @@ def xformers_index_wheels(xformers: Version) -> IndexWheels:
 
 def _for_release(xformers: Version, part: str) -> dict[str, str]:
     rows: list[dict[str, str]] = table()["xformers"][part]
-    return next(row for row in rows if SpecifierSet(row["versions"]).contains(xformers, prereleases=True))
+    return next(
+        (row for row in rows if SpecifierSet(row["versions"]).contains(xformers.base_version)), rows[0]
+    )
 
 
 def xformers_fault(

@@ -11,7 +11,6 @@ from wheels.compatibility import (
     contains_code_for,
     flash_attn_architectures,
     flash_attn_minimum_capability,
-    torch_cuda_tags,
 )
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, newest_first
@@ -64,7 +63,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
         return nothing(PACKAGE, reason)
 
     def preference(wheel: Wheel) -> tuple[object, ...]:
-        return _preference(wheel, torch, machine.system)
+        return _preference(wheel, torch)
 
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, preference)
     if found.best is None:
@@ -80,21 +79,20 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     return Verdict(PACKAGE, item, (built_for, others), match=found)
 
 
-def _preference(wheel: Wheel, torch: TorchBuild, system: str) -> tuple[object, ...]:
-    """The same CUDA as torch's, then a label that names the major version alone, then the nearest older, then the nearest newer;
-    a pair of torch and CUDA that exists; the newest version; an address that was seen; a hash to check against; the preferred
-    publisher; its newest release.
+def _preference(wheel: Wheel, torch: TorchBuild) -> tuple[object, ...]:
+    """An address that was seen; the same CUDA as torch's, then a label that names the major version alone, then the nearest
+    older, then the nearest newer; the newest version; a hash to check against; the preferred publisher; a file that states
+    which C library it needs; the publisher's newest release.
     """
     assert wheel.name.cuda is not None and torch.cuda is not None
-    major, minor = wheel.name.cuda
     version = Version(wheel.name.version)
     return (
-        _distance(minor, torch.cuda[1]),
-        minor is not None and f"cu{major}{minor}" not in torch_cuda_tags(torch.version, system),
-        newest_first(*version.release, version.post or 0),
         not wheel.publisher.confirmed,
+        _distance(wheel.name.cuda[1], torch.cuda[1]),
+        newest_first(*version.release, version.post or 0),
         wheel.sha256 is None,
         wheel.rank,
+        wheel.name.platforms[0].startswith("linux_"),
         newest_first(*map(int, re.findall(r"\d+", wheel.folder or ""))),
     )
 

@@ -48,9 +48,12 @@ def same_cuda_major(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | 
 
 
 def same_cxx11_abi(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    """Windows has but one: there the label means nothing."""
-    if machine.system == "windows" or wheel.name.cxx11_abi is None or torch.cuda is None:
+    """Windows has but one: there the label means nothing. Without a label it is that of the torch that it was built for."""
+    if machine.system == "windows" or torch.cuda is None:
         return None
-    if wheel.name.cxx11_abi == linux_cxx11_abi(torch.version, torch.cuda):
+    new = wheel.name.cxx11_abi
+    if new is None and wheel.name.cuda and wheel.name.cuda[1] is not None:
+        new = linux_cxx11_abi(torch.version, (wheel.name.cuda[0], wheel.name.cuda[1]))
+    if new is None or new == linux_cxx11_abi(torch.version, torch.cuda):
         return None
-    return f"was built for the {'new' if wheel.name.cxx11_abi else 'old'} C++ ABI, torch for the other"
+    return f"was built for the {'new' if new else 'old'} C++ ABI, torch for the other"

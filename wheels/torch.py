@@ -9,6 +9,7 @@ from packaging.version import Version
 from wheels import flash_attn, triton
 from wheels.catalogue import Catalogue
 from wheels.compatibility import (
+    architectures_were_read,
     best_covered_first,
     contains_code_for,
     driver_supports,
@@ -24,6 +25,7 @@ from wheels.machine import Machine, TorchBuild
 from wheels.verdict import Item, Verdict, index_of, kept, nothing
 
 PACKAGE = "torch"
+NEWEST_GPU = (99, 0)  # where nobody knows: it excludes nothing
 OLDEST = Version("2.6")  # the extra [train]
 
 
@@ -47,18 +49,15 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
     if machine.has_no_gpu:
         return _for_the_processor(machine)
     if machine.torch and (trouble := why_not(machine.torch, machine)) is None:
-        return kept(PACKAGE, f"{machine.torch} fits this driver and these GPUs")
+        return kept(PACKAGE, f"{machine.torch} fits {_known(machine)}")
     replaced = (f"instead of {machine.torch}: {trouble}",) if machine.torch else ()
     builds = tuple(_builds(machine))
     if not builds:
         return nothing(PACKAGE, _why_none(machine), *replaced)
-    build, companions = next(
-        ((b, names) for b in builds if (names := _companions(b, machine, catalogue)) is not None),
-        (builds[0], ()),
-    )
+    build, companions = _best_accompanied(builds, machine, catalogue)
     version = f"{build.version}+{build.cuda_tag}"
     item = Item(PACKAGE, version, f"torch=={version}", index_of(build.cuda_tag))
-    reason = "the newest that this Python, this driver and these GPUs allow"
+    reason = f"the newest that fits {_known(machine)}"
     if companions:
         reason += f", and that {' and '.join(companions)} exist for"
     return Verdict(PACKAGE, item, (reason, *replaced))
@@ -67,6 +66,8 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
 def _for_the_processor(machine: Machine) -> Verdict:
     if machine.torch:
         return kept(PACKAGE, f"{machine.torch} runs here: there is no NVIDIA GPU")
+    if machine.platform not in torch_platforms():
+        return nothing(PACKAGE, f"no build is known for {machine.platform}")
     for release in torch_releases():
         if machine.python in (torch_pythons(Version(release)) or ()):
             # The plain one for Linux is a CUDA build
@@ -81,7 +82,8 @@ def _builds(machine: Machine) -> Iterator[TorchBuild]:
     if machine.platform not in torch_platforms():
         return
     for release in map(Version, torch_releases()):
-        if release < OLDEST or machine.python not in (torch_pythons(release) or ()):
+        pythons = torch_pythons(release) or ()
+        if release < OLDEST or not architectures_were_read(release) or machine.python not in pythons:
             continue
         for tag in best_covered_first(torch_cuda_tags(release, machine.system)):
             build = TorchBuild(release, tag)
@@ -90,18 +92,28 @@ def _builds(machine: Machine) -> Iterator[TorchBuild]:
                 yield build
 
 
-def _companions(torch: TorchBuild, machine: Machine, catalogue: Catalogue) -> tuple[str, ...] | None:
-    """The packages that exist for this build, of those that can serve this machine; None: one is missing."""
-    found = []
-    if all(capability >= flash_attn_minimum_capability() for capability in machine.capabilities):
-        if not flash_attn.exists(machine, torch, catalogue):
-            return None
-        found.append("flash-attn")
-    if machine.system == "windows" and triton.serves(machine, torch):
-        if triton.choose(machine, torch, catalogue).item is None:
-            return None
-        found.append("Triton")
-    return tuple(found)
+def _best_accompanied(
+    builds: tuple[TorchBuild, ...], machine: Machine, catalogue: Catalogue
+) -> tuple[TorchBuild, tuple[str, ...]]:
+    """The first build that all companions exist for, else the first with flash-attn, else the first; and which they are."""
+    with_flash_attn = None
+    for build in builds:
+        flash_attn_serves = min(machine.capabilities, default=NEWEST_GPU) >= flash_attn_minimum_capability()
+        if flash_attn_serves and not flash_attn.exists(machine, build, catalogue):
+            continue
+        found = ("flash-attn",) * flash_attn_serves
+        if machine.system != "windows" or not triton.serves(machine, build):
+            return build, found
+        if triton.choose(machine, build, catalogue).item:
+            return build, (*found, "Triton")
+        with_flash_attn = with_flash_attn or (build, found)
+    return with_flash_attn or (builds[0], ())
+
+
+def _known(machine: Machine) -> str:
+    driver = (f"driver {machine.driver}",) * bool(machine.driver)
+    gpus = ("these GPUs" if len(machine.capabilities) > 1 else "this GPU",) * bool(machine.capabilities)
+    return ", ".join((f"Python {machine.python}", *driver, *gpus))
 
 
 def _why_none(machine: Machine) -> str:

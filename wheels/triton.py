@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
 from wheels.companions import triton_windows_serves
-from wheels.compatibility import triton_minor, triton_windows_requirement
+from wheels.compatibility import triton_windows_minor, triton_windows_requirement
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, newest_first
 from wheels.rules import same_platform, same_python
@@ -22,7 +22,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     if machine.system != "windows":
         return kept("triton", "torch for Linux brings its own")
     requirement = triton_windows_requirement(torch.version)
-    minor = triton_minor(torch.version)
+    minor = triton_windows_minor(torch.version)
     if requirement is None or minor is None:
         return nothing(PACKAGE, f"nobody has published one for torch {torch.minor}")
     if not serves(machine, torch):
@@ -53,7 +53,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
 
 def serves(machine: Machine, torch: TorchBuild) -> bool:
     """Could the Triton that this torch needs make code for these GPUs at all?"""
-    minor = triton_minor(torch.version)
+    minor = triton_windows_minor(torch.version)
     return minor is None or all(
         triton_windows_serves(Version(minor), capability) for capability in machine.capabilities
     )

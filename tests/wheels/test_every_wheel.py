@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from urllib.parse import unquote, urlsplit
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from wheels import flash_attn
-from wheels.catalogue import Wheel, shipped_catalogue
+from wheels import flash_attn, triton, xformers
+from wheels.catalogue import SHIPPED, Wheel, shipped_catalogue
+from wheels.compatibility import xformers_torch_requirement
 from wheels.machine import Machine, TorchBuild
 
 CATALOGUE = shipped_catalogue()
+PACKAGES = ("flash-attn", "flash-attn-3", "xformers", "triton-windows")
 PLATFORMS = ("win_amd64", "linux_x86_64", "linux_aarch64")
 WHEELS = [wheel for platform in PLATFORMS for wheel in CATALOGUE.of("flash-attn", platform)]
 NEWEST_GLIBC = 45
@@ -66,8 +73,14 @@ def torch_of(filename: str) -> str | None:
 def runs_on(filename: str, gpu: tuple[int, int]) -> bool:
     major, minor = cuda_of(filename) or (0, 0)
     built = Version(f"{major}.{minor or 0}")
+    if parse_wheel_filename(filename)[1] < Version("2.7.4"):  # its setup.py knows no Blackwell
+        built = min(built, Version("11.8"))
     covered = max((v for v in CODE if built >= Version(v)), key=Version, default=None)
     return covered is not None and gpu in CODE[covered]
+
+
+def new_abi(torch: str, cuda: object) -> bool:
+    return Version(torch) >= Version("2.7") or (torch == "2.6" and cuda == (12, 6))
 
 
 def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
@@ -80,16 +93,19 @@ def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
     if torch_of(filename) != torch.minor or torch.cuda is None or cuda[0] != torch.cuda[0]:
         return False
     abi = re.findall(r"cxx11abi(true|false)", label(filename), re.IGNORECASE)
-    if abi and machine.platform != "win_amd64":
-        new_abi = Version(torch.minor) >= Version("2.7") or (torch.minor == "2.6" and torch.cuda == (12, 6))
-        if (abi[0].lower() == "true") != new_abi:
+    if torch.minor == "2.6" or abi:
+        built_with = cuda if cuda[1] is not None else None
+        has_new = abi[0].lower() == "true" if abi else built_with and new_abi(torch.minor, built_with)
+        if machine.platform != "win_amd64" and has_new not in (None, new_abi(torch.minor, torch.cuda)):
             return False
     return all(runs_on(filename, gpu) for gpu in machine.compute_capabilities)
 
 
 def is_better(one: Wheel, other: Wheel, torch: TorchBuild) -> bool:
-    """Is `one` to be preferred by CUDA version alone, or with equal CUDA by its own version?"""
+    """Is `one` to be preferred by its address, by CUDA version alone, or with equal CUDA by its own version?"""
     assert torch.cuda is not None
+    if one.publisher.confirmed != other.publisher.confirmed:
+        return one.publisher.confirmed
 
     def distance(wheel: Wheel) -> float:
         minor = (cuda_of(wheel.filename) or (0, 0))[1]
@@ -203,3 +219,107 @@ def test_a_wheel_is_never_chosen_for_what_it_is_not_for(wrong: str) -> None:
         other = changes[wrong](machine, torch)
         item = flash_attn.choose(*other, CATALOGUE).item
         assert item is None or fits(item.wheel.filename, *other)
+
+
+# -- the other packages
+
+
+def made_for(wheel: Wheel, torch: str, cuda_tag: str) -> Iterator[tuple[Machine, TorchBuild]]:
+    """A machine for each Python that the wheel names, with a GPU that everything serves."""
+    _, _, _, tags = parse_wheel_filename(wheel.filename)
+    for tag in tags:
+        minor = int(re.sub(r"\D+\d", "", tag.interpreter))
+        machine = Machine(f"3.{minor}", "win_amd64", tag.abi.endswith("t"), compute_capabilities=((8, 9),))
+        yield machine, TorchBuild(Version(torch), cuda_tag)
+
+
+TRITON_OF_TORCH = {  # triton-windows' README
+    "3.1": "2.5", "3.2": "2.6", "3.3": "2.7", "3.4": "2.8", "3.5": "2.9", "3.6": "2.10", "3.7": "2.13", "3.8": "2.14",
+}  # fmt: skip
+
+
+def test_a_machine_made_for_a_triton_gets_it_or_a_newer_one_of_its_minor() -> None:
+    wheels = CATALOGUE.of("triton-windows")
+    assert len(wheels) > 180
+    for wheel in wheels:
+        version = Version(wheel.name.version)
+        minor = f"{version.major}.{version.minor}"
+        for machine, torch in made_for(wheel, TRITON_OF_TORCH[minor] + ".0", "cu126"):
+            item = triton.choose(machine, torch, CATALOGUE).item
+            assert item is not None and item.wheel is not None, wheel.filename
+            assert item.wheel.filename.split("-")[2:] == wheel.filename.split("-")[2:]
+            assert Version(item.version) >= version
+            assert Version(item.version).release[:2] == version.release[:2]
+
+
+@pytest.mark.parametrize("torch", [f"2.{minor}.0" for minor in range(4, 16)])
+def test_no_triton_of_another_torch_is_chosen(torch: str) -> None:
+    minor = TorchBuild(Version(torch), None).minor
+    expected = {"2.4": "3.1", "2.11": "3.6", "2.12": "3.7"} | {t: v for v, t in TRITON_OF_TORCH.items()}
+    machine = Machine("3.12", "win_amd64", compute_capabilities=((8, 9),))
+    item = triton.choose(machine, TorchBuild(Version(torch), "cu130"), CATALOGUE).item
+    assert (item and item.version.rpartition(".")[0].rpartition(".")[0]) == expected.get(minor)
+
+
+def test_a_machine_made_for_a_labelled_xformers_gets_it_or_a_newer_one() -> None:
+    labelled = [w for w in CATALOGUE.of("xformers", "win_amd64") if torch_of(w.filename)]
+    assert len(labelled) == 9
+    for wheel in labelled:
+        torch, cuda = torch_of(wheel.filename), cuda_of(wheel.filename)
+        assert torch and cuda
+        for machine, build in made_for(wheel, f"{torch}.0", f"cu{cuda[0]}{cuda[1]}"):
+            item = xformers.choose(machine, build, CATALOGUE).item
+            assert item is not None, wheel.filename
+            assert Version(item.version) >= Version(wheel.name.version)
+            assert item.index is None or item.index.endswith(build.cuda_tag or "")
+
+
+@settings(max_examples=60, deadline=None)
+@given(machines, torches)
+def test_an_xformers_accepts_this_torch_and_is_for_its_cuda(machine: Machine, torch: TorchBuild) -> None:
+    item = xformers.choose(machine, torch, CATALOGUE).item
+    if item is None:
+        return
+    assert torch.cuda_tag
+    if item.wheel:
+        name = item.wheel.filename
+        assert (torch_of(name), cuda_of(name)) == (torch.minor, torch.cuda)
+        tags = accepted_tags(machine.python, machine.free_threaded, machine.platform, NEWEST_GLIBC)
+        assert {str(tag) for tag in parse_wheel_filename(name)[3]} & tags
+        return
+    requirement = xformers_torch_requirement(Version(item.version))
+    assert requirement and torch.version.base_version in SpecifierSet(requirement)
+    assert item.index and item.index.endswith(f"/{torch.cuda_tag}")
+    assert machine.platform in ("win_amd64", "linux_x86_64")
+    assert machine.glibc is None or machine.platform == "win_amd64" or machine.glibc >= (2, 28)
+    if Version(item.version) < Version("0.0.35"):  # the stable ABI, or one Python each
+        assert not machine.free_threaded
+
+
+# -- the shipped catalogue itself
+
+
+def test_every_address_is_one_and_well_formed() -> None:
+    wheels = [w for package in PACKAGES for w in CATALOGUE.of(package)]
+    assert len(wheels) == len(CATALOGUE.wheels), (
+        "every row is of a package that we serve, and its name parses"
+    )
+    addresses = [wheel.url or wheel.filename for wheel in wheels]
+    assert len(addresses) == len(set(addresses))
+    for wheel in wheels:
+        if wheel.url is None:
+            continue
+        address = urlsplit(wheel.url)
+        assert (address.scheme, address.query, address.fragment) == ("https", "", "")
+        assert unquote(address.path).endswith(f"/{wheel.filename}")
+        assert "+" not in address.path, "a literal plus does not survive every tool"
+        assert address.netloc in {"github.com", "huggingface.co", "royallab-pip-index.netlify.app"}
+
+
+def test_the_catalogue_is_what_its_schema_says() -> None:
+    content = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    schema = json.loads(
+        SHIPPED.with_name("schemas").joinpath("catalogue.schema.json").read_text(encoding="utf-8")
+    )
+    jsonschema.Draft202012Validator(schema).validate(content)
+    assert SHIPPED.stat().st_size < 500_000

@@ -1,0 +1,179 @@
+"""Forty-odd machines and what each is to get, written down from the release lists and the installer's rules, by hand.
+
+A wheel of flash-attn is named by all that its name says but Python and platform, which are the machine's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from packaging.version import Version
+
+from wheels.catalogue import shipped_catalogue
+from wheels.machine import Machine, TorchBuild
+from wheels.plan import plan
+from wheels.verdict import Verdict
+
+KEPT = "kept"
+RTX_1080, V100, RTX_2080, A100, RTX_30, RTX_40, H100, B200, RTX_50, SPARK = (
+    (6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0), (12, 1),
+)  # fmt: skip
+GPU = tuple[int, int]
+
+
+def windows(
+    python: str, driver: str | None, *gpus: GPU, torch: str = "", free_threaded: bool = False
+) -> Machine:
+    return Machine(python, "win_amd64", free_threaded, None, installed(torch), gpus, driver)
+
+
+def linux(
+    python: str, driver: str | None, *gpus: GPU, torch: str = "", glibc: GPU = (2, 35), cpu: str = "x86_64"
+) -> Machine:
+    return Machine(python, f"linux_{cpu}", False, glibc, installed(torch), gpus, driver)
+
+
+def installed(torch: str) -> TorchBuild | None:
+    version, _, tag = torch.partition("+")
+    return TorchBuild(Version(torch), tag if tag != "cpu" else None) if version else None
+
+
+class Case(NamedTuple):
+    name: str
+    machine: Machine
+    torch: str | None
+    flash_attn: str | None  # "2.8.3+cu130torch2.13"
+    xformers: str | None  # "0.0.35 cu130": from PyTorch's index; else the wheel's version and label
+    triton: str | None
+    because: str
+
+
+CASES = (
+    # -- Windows, nothing installed
+    Case("RTX 4090", windows("3.12", "581.80", RTX_40), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "2.13 is the newest torch whose Windows CUDA builds anybody has seen; 581.80 is past 580, and cu130 comes first"),
+    Case("RTX 5090", windows("3.12", "581.80", RTX_50), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "cu130 holds 12.0 in torch and in flash-attn; the FlashAttention-3 trouble of xformers ends with 0.0.35"),
+    Case("RTX 5090, newest driver", windows("3.14", "610.47", RTX_50), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "a driver runs what older ones run; wheels for Python 3.14 are there, xformers is for any Python"),
+    Case("RTX 3090, driver of CUDA 12", windows("3.10", "560.94", RTX_30), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "CUDA 13 needs 580; cu126 is the only CUDA 12 build of 2.13"),
+    Case("RTX 5090, driver of CUDA 12", windows("3.11", "572.61", RTX_50), "2.11.0+cu128", "2.8.3+cu128torch2.11", "0.0.35 cu128", "3.6.0.post26",
+         "cu126 has no code for 12.0, CUDA 13 needs 580; 2.11 is the last torch for cu128"),
+    Case("RTX 2080", windows("3.12", "581.80", RTX_2080), "2.13.0+cu130", None, "0.0.35 cu130", None,
+         "flash-attn needs 8.0, Triton 3.3 and later need 8.0; xformers has code for 7.5"),
+    Case("RTX 2080 Super laptop, driver of CUDA 11", windows("3.10", "452.39", RTX_2080), "2.7.1+cu118", None, None, None,
+         "452.39 is the first driver for CUDA 11; 2.7.1 is the last torch for cu118, for which the index has no Windows xformers"),
+    Case("RTX 3060 laptop, driver of CUDA 11", windows("3.12", "472.12", RTX_30), "2.7.1+cu118", None, None, "3.3.1.post21",
+         "no flash-attn for Windows was built with CUDA 11 for torch 2.6 or later"),
+    Case("RTX 3060, ancient driver", windows("3.11", "446.14", RTX_30), None, None, None, None,
+         "446.14 is older than 452.39, which CUDA 11 needs"),
+    Case("RTX 4070 laptop", windows("3.14", "591.44", RTX_40), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "Python 3.14 has wheels of all four"),
+    Case("RTX 4090, last driver before CUDA 13", windows("3.13", "577.00", RTX_40), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "577 is less than 580"),
+    Case("RTX 4090, first driver of CUDA 12", windows("3.12", "528.33", RTX_40), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "528.33 is the minimum of CUDA 12"),
+    Case("RTX 4090, last driver before CUDA 12", windows("3.12", "528.24", RTX_40), "2.7.1+cu118", None, None, "3.3.1.post21",
+         "528.24 is less than 528.33; cu118 holds 8.6, which runs on 8.9"),
+    Case("H100 in a Windows server", windows("3.12", "553.62", H100), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "nvcc 11.8 and later make code for 9.0"),
+    Case("GTX 1080 Ti beside an RTX 4090", windows("3.12", "581.80", RTX_40, RTX_1080), "2.13.0+cu126", None, None, None,
+         "only cu126 has code for both; the older GPU rules out flash-attn, xformers and Triton"),
+    Case("GTX 1080 Ti beside an RTX 5090", windows("3.12", "581.80", RTX_50, RTX_1080), None, None, None, None,
+         "no build has code for both 6.1 and 12.0"),
+    Case("RTX 4090 beside an RTX 5090", windows("3.12", "581.80", RTX_50, RTX_40), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "cu130 has code for both"),
+    Case("Python 3.15", windows("3.15", "610.47", RTX_40), None, None, None, None,
+         "only 2.15 has wheels for it, and nobody has seen its Windows CUDA builds"),
+    Case("free-threaded Python 3.13", windows("3.13", "581.80", RTX_40, free_threaded=True), "2.12.1+cu130", "2.8.3+cu132torch2.12", "0.0.35 cu130", None,
+         "nobody builds Triton for it; flash-attn for cp313t ends with torch 2.12, for CUDA 13 at cu132"),
+    # -- Windows, torch installed
+    Case("RTX 4090 with torch 2.8.0+cu128", windows("3.12", "581.80", RTX_40, torch="2.8.0+cu128"), KEPT, "2.8.3+cu128torch2.8", "0.0.32.post2 cu128", "3.4.0.post21",
+         "it is a CUDA build and fits: it stays"),
+    Case("the same on Python 3.11", windows("3.11", "581.80", RTX_40, torch="2.8.0+cu128"), KEPT, "2.8.3+cu128torch2.8.0cxx11abiFALSE", "0.0.32.post2 cu128", "3.4.0.post21",
+         "mjun0812 has 2.8.2 alone for it, kingbri1 has 2.8.3; the C++ ABI in its name means nothing on Windows"),
+    Case("RTX 4090 with torch 2.8.0+cu129", windows("3.12", "581.80", RTX_40, torch="2.8.0+cu129"), KEPT, "2.8.3+cu128torch2.8", "0.0.32.post2 cu129", "3.4.0.post21",
+         "the wheel for cu129 has an address that nobody has seen; cu128 is the nearest older of the same major version"),
+    Case("RTX 4090 with torch 2.9.1+cu128", windows("3.13", "566.36", RTX_40, torch="2.9.1+cu128"), KEPT, "2.8.3+cu128torch2.9", "0.0.33.post2 cu128", "3.5.1.post24",
+         "566.36 runs CUDA 12; 0.0.33.post2 asks for 2.9.1"),
+    Case("RTX 5090 with torch 2.9.1+cu128", windows("3.12", "576.88", RTX_50, torch="2.9.1+cu128"), KEPT, "2.8.3+cu128torch2.9", None, "3.5.1.post24",
+         "xformers before 0.0.35 does not work on 12.0 under Windows, and other builders' wheels are for cu130"),
+    Case("RTX 3080 laptop with torch 2.10.0+cu130", windows("3.13", "581.80", RTX_30, torch="2.10.0+cu130"), KEPT, "2.8.3+cu130torch2.10", "0.0.35 cu130", "3.6.0.post26",
+         "0.0.35 accepts 2.10 and later"),
+    Case("RTX 4060 laptop with torch 2.13.0+cu132", windows("3.12", "591.44", RTX_40, torch="2.13.0+cu132"), KEPT, "2.8.3+cu132torch2.13", "0.0.35+d20260715.cu132torch2.13.0cxx11abi1", "3.7.1.post27",
+         "PyTorch's index has no xformers for cu132; Wildminder has"),
+    Case("RTX 4090 with torch 2.14.0+cu130", windows("3.13", "581.80", RTX_40, torch="2.14.0+cu130"), KEPT, None, "0.0.35 cu130", "3.8.0.post29",
+         "nobody has built flash-attn for torch 2.14"),
+    Case("RTX 4090 with torch 2.15.0+cu132", windows("3.13", "581.80", RTX_40, torch="2.15.0+cu132"), KEPT, None, None, None,
+         "nobody has built anything for torch 2.15, nor xformers for cu132 on the index"),
+    Case("RTX 4090 with torch for the CPU", windows("3.11", "546.33", RTX_40, torch="2.7.1+cpu"), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "the build for the CPU goes; 546.33 runs CUDA 12"),
+    Case("RTX 5090 with torch 2.6.0+cu126", windows("3.12", "581.80", RTX_50, torch="2.6.0+cu126"), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", "3.7.1.post27",
+         "cu126 has no code for 12.0"),
+    Case("RTX 4090 with torch 2.13.0+cu130 and an old driver", windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130"), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
+         "CUDA 13 needs 580"),
+    Case("RTX 4090 with torch 2.5.1+cu121", windows("3.10", "531.61", RTX_40, torch="2.5.1+cu121"), KEPT, "2.8.3+cu124torch2.5", None, "3.1.0.post17",
+         "of the wheels for CUDA 12 cu124 is the nearest newer; the index had Windows xformers for cu124 alone"),
+    Case("RTX 3090 with torch 2.4.1+cu124", windows("3.12", "552.44", RTX_30, torch="2.4.1+cu124"), KEPT, "2.7.4+cu124torch2.4", "0.0.28.post1 cu124", "3.1.0.post17",
+         "2.8.3 for it has an address that nobody has seen; Triton 3.1 is the oldest for Windows and serves 2.4"),
+    # -- Linux
+    Case("H100", linux("3.12", "550.54.15", H100), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", KEPT,
+         "550 runs CUDA 12; nobody has read what 2.14 and 2.15 were built for"),
+    Case("RTX 4090 in WSL", linux("3.10", "581.80", RTX_40), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", KEPT,
+         "WSL is a Linux with the Windows driver"),
+    Case("RTX 5090 in WSL, driver of CUDA 12", linux("3.12", "576.88", RTX_50), "2.11.0+cu128", "2.8.3+cu128torch2.11", "0.0.35 cu128", KEPT,
+         "2.13 for cu129 would run, but no flash-attn with code for 12.0 was built for it"),
+    Case("RTX 5090, driver of CUDA 12", linux("3.13", "570.133.20", RTX_50), "2.11.0+cu128", "2.8.3+cu128torch2.11", "0.0.35 cu128", KEPT,
+         "as in WSL"),
+    Case("A100 with torch 2.6.0+cu124", linux("3.11", "535.129.03", A100, torch="2.6.0+cu124", glibc=(2, 31)), KEPT, "2.8.3+cu124torch2.6", "0.0.29.post3 cu124", KEPT,
+         "535 runs CUDA 12; 2.6 for cu124 has the old C++ ABI, as has what was built for it"),
+    Case("A100 on glibc 2.17 with torch 2.5.1+cu124", linux("3.11", "550.54.15", A100, torch="2.5.1+cu124", glibc=(2, 17)), KEPT, "2.8.3+cu124torch2.5", None, KEPT,
+         "a file for plain linux_x86_64 states no C library; xformers needs glibc 2.28"),
+    Case("V100", linux("3.12", "580.95.05", V100), "2.13.0+cu126", None, None, KEPT,
+         "only cu126 has code for 7.0; flash-attn needs 8.0, xformers since 0.0.31 needs 7.5"),
+    Case("RTX 2080 Ti", linux("3.14", "580.95.05", RTX_2080), "2.13.0+cu130", None, "0.0.35 cu130", KEPT,
+         "cu130 has code for 7.5"),
+    Case("B200", linux("3.12", "580.95.05", B200), "2.13.0+cu130", "2.8.3+cu130torch2.13", "0.0.35 cu130", KEPT,
+         "flash-attn built with CUDA 13 has code for 10.0"),
+    Case("GH200", linux("3.12", "580.95.05", H100, cpu="aarch64"), "2.13.0+cu130", "2.8.3+cu130torch2.13", None, KEPT,
+         "nobody builds xformers for ARM"),
+    Case("DGX Spark", linux("3.12", "580.95.05", SPARK, cpu="aarch64", glibc=(2, 39)), "2.13.0+cu130", "2.8.3+cu130torch2.13", None, KEPT,
+         "code for 12.0 runs on 12.1"),
+    Case("H100 with torch 2.4.0+cu121", linux("3.10", "535.54.03", H100, torch="2.4.0+cu121"), KEPT, "2.8.0+cu121torch2.4", "0.0.27.post2 cu121", KEPT,
+         "the same CUDA comes before a newer version"),
+    Case("L40S with torch 2.8.0+cu128", linux("3.12", "570.124.06", RTX_40, torch="2.8.0+cu128"), KEPT, "2.8.3+cu128torch2.8", "0.0.32.post2 cu128", KEPT,
+         "Dao-AILab's own wheel for 2.8 has the old C++ ABI, torch the new one"),
+    Case("RTX 5070 laptop with torch 2.10.0+cu128", linux("3.14", "570.153.02", RTX_50, torch="2.10.0+cu128"), KEPT, "2.8.3+cu128torch2.10", "0.0.35 cu128", KEPT,
+         "cu128 has code for 12.0"),
+    Case("RTX 4090, first driver of CUDA 12", linux("3.12", "525.60.13", RTX_40), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", KEPT,
+         "525.60.13 is the minimum of CUDA 12 on Linux"),
+    Case("no NVIDIA GPU", linux("3.12", None), "2.15.0", None, None, None,
+         "the newest build for the CPU"),
+)  # fmt: skip
+
+
+def got(verdict: Verdict) -> str | None:
+    if verdict.kept:
+        return KEPT
+    if verdict.item is None:
+        return None
+    wheel, index = verdict.item.wheel, verdict.item.index
+    if verdict.package == "xformers" and index:
+        return f"{verdict.item.version} {index.rpartition('/')[2]}"
+    if wheel is None or verdict.package == "triton-windows":
+        return verdict.item.version
+    return wheel.filename.split("-")[1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{c.machine.system}: {c.name}" for c in CASES])
+def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
+    verdicts = plan(case.machine, shipped_catalogue()).verdicts
+    assert [got(verdict) for verdict in verdicts] == [case.torch, case.flash_attn, case.xformers, case.triton]
+    for verdict in verdicts:
+        assert verdict.reasons
+        if verdict.item and verdict.item.wheel and verdict.package == "flash-attn":
+            tags = verdict.item.wheel.filename.removesuffix(".whl").split("-")[2:]
+            assert tags[:2] == [case.machine.python_tag, case.machine.abi_tag]
+            assert tags[2].endswith(case.machine.platform.partition("_")[2])

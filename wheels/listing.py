@@ -1,0 +1,171 @@
+"""From what publishers list (releases on GitHub, files on Hugging Face) to a catalogue, and two catalogues made one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from wheels.catalogue import Catalogue, Publisher, Row
+from wheels.filename import parse_wheel_name
+
+PACKAGES = {"flash-attn", "flash-attn-3", "xformers", "triton-windows"}
+PACKAGE_INDEX = "package index"
+# Those who build for every release come first, then those who did, then lists of others' wheels
+PREFERRED = ("Dao-AILab/flash-attention", "mjun0812/flash-attention-prebuild-wheels", PACKAGE_INDEX)
+GITHUB, HUGGING_FACE = "https://api.github.com/", "https://huggingface.co/"
+
+
+class ListError(ValueError):
+    """An answer that is no list of releases or files; the message says what it is instead."""
+
+
+class Listed(NamedTuple):
+    """A wheel as somebody lists it. `url` None: it lies on the package index. `confirmed`: was the address seen?"""
+
+    filename: str
+    url: str | None
+    size: int | None = None
+    sha256: str | None = None
+    confirmed: bool = True
+
+
+def github_releases(content: Any) -> Iterator[Listed]:
+    """The files of GitHub's list of releases. Raises ListError."""
+    for release in _list(content, "releases"):
+        for asset in _list(release.get("assets"), "files of a release"):
+            name, url = asset.get("name"), asset.get("browser_download_url")
+            kind, _, digest = str(asset.get("digest") or "").partition(":")
+            if isinstance(name, str) and isinstance(url, str):
+                yield Listed(name, url, _size(asset), _hash(digest if kind == "sha256" else ""))
+
+
+def hugging_face_files(content: Any, download: str) -> Iterator[Listed]:
+    """The files of a repository on Hugging Face; large ones are known by their SHA-256. Raises ListError."""
+    for file in _list(content, "files"):
+        path, large = file.get("path"), file.get("lfs")
+        if isinstance(path, str):
+            digest = str(large.get("oid")) if isinstance(large, dict) else ""
+            yield Listed(path.rpartition("/")[2], download + quote(path), _size(file), _hash(digest))
+
+
+def _list(content: Any, what: str) -> list[dict[str, Any]]:
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise ListError(f"it is no list of {what}, but {str(content)[:60]!r}")
+    return content
+
+
+def _size(entry: dict[str, Any]) -> int | None:
+    size = entry.get("size")
+    return size if isinstance(size, int) and size >= 0 else None
+
+
+def _hash(digest: str) -> str | None:
+    return digest if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else None
+
+
+def make_catalogue(listed: Iterable[Listed], as_of: str) -> Catalogue:
+    """One catalogue of all wheels in the lists that are of packages we serve, each address once."""
+    found: dict[tuple[Publisher, str | None, str], tuple[int | None, str | None]] = {}
+    for wheel in listed:
+        download, folder, name = _place(wheel.url) if wheel.url else (None, None, wheel.filename)
+        parsed = parse_wheel_name(name)
+        if parsed and parsed.package in PACKAGES:
+            publisher = _publisher(download, wheel.confirmed)
+            found.setdefault((publisher, folder, name), (wheel.size, wheel.sha256))
+
+    def preference(publisher: Publisher) -> tuple[object, ...]:
+        rank = PREFERRED.index(publisher.id) if publisher.id in PREFERRED else len(PREFERRED)
+        return not publisher.confirmed, rank, -sum(key[0] == publisher for key in found), publisher.id
+
+    publishers = sorted({key[0] for key in found}, key=preference)
+    ranks = {publisher: rank for rank, publisher in enumerate(publishers)}
+    rows = [
+        (name, ranks[publisher], folder, size, sha256)
+        for (publisher, folder, name), (size, sha256) in found.items()
+    ]
+    return Catalogue(as_of=as_of, publishers=tuple(publishers), wheels=_sorted(rows))
+
+
+def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: (row[0], row[1], row[2] or "")))
+
+
+def _place(url: str) -> tuple[str, str | None, str]:
+    """Where a publisher's files lie, the folder below it, and the file's name."""
+    address = unquote(url)
+    for mark in ("/releases/download/", "/resolve/main/"):
+        start, found, rest = address.partition(mark)
+        if found:
+            folder, _, name = rest.rpartition("/")
+            return start + mark, folder or None, name
+    start, _, name = address.rpartition("/")
+    return start + "/", None, name
+
+
+def _publisher(download: str | None, confirmed: bool) -> Publisher:
+    """From where the files lie: "https://github.com/owner/repository/releases/download/" is owner/repository's."""
+    if download is None:
+        return Publisher(id=PACKAGE_INDEX, download=None)
+    host, path = urlsplit(download).netloc, urlsplit(download).path.strip("/")
+    repository = "/".join(path.split("/")[:2])
+    releases = f"{GITHUB}repos/{repository}/releases" if host == "github.com" else None
+    files = f"{HUGGING_FACE}api/models/{repository}/tree/main" if host == "huggingface.co" else None
+    name = repository if releases or files else host
+    return Publisher(id=name, download=download, releases=releases, files=files, confirmed=confirmed)
+
+
+# -- two catalogues made one
+
+
+class Changed(NamedTuple):
+    """A file that was replaced under its address, by the hashes that the catalogues give."""
+
+    url: str
+    before: str
+    now: str
+
+
+class Merged(NamedTuple):
+    """`new`: addresses that `base` lacks; `hashed`: addresses of which only the addition gives a hash."""
+
+    catalogue: Catalogue
+    new: int
+    hashed: int
+    changed: tuple[Changed, ...]
+
+
+def merge(base: Catalogue, addition: Catalogue) -> Merged:
+    """Everything of both. A missing hash or size is filled in; a hash that is known is never replaced."""
+    publishers = list(dict.fromkeys((*base.publishers, *addition.publishers)))
+    publishers.sort(key=lambda publisher: not publisher.confirmed)
+    ranks = {publisher: rank for rank, publisher in enumerate(publishers)}
+    rows = {address(base, row): (base.publishers[row[1]], row) for row in base.wheels}
+    new, hashed, changed = 0, 0, []
+    for row in addition.wheels:
+        key, publisher = address(addition, row), addition.publishers[row[1]]
+        known = rows.get(key)
+        if known is None:
+            rows[key], new = (publisher, row), new + 1
+            continue
+        name, _, folder, size, sha256 = known[1]
+        hashed += sha256 is None and row[4] is not None
+        if sha256 and row[4] and sha256 != row[4]:
+            changed.append(Changed(key, sha256, row[4]))
+            continue
+        seen = known[0] if known[0].confirmed else publisher
+        rows[key] = seen, (name, 0, folder, size if size is not None else row[3], sha256 or row[4])
+    catalogue = Catalogue(
+        as_of=max(base.as_of, addition.as_of),
+        publishers=tuple(publishers),
+        wheels=_sorted(
+            (name, ranks[publisher], folder, size, sha256)
+            for publisher, (name, _, folder, size, sha256) in rows.values()
+        ),
+    )
+    return Merged(catalogue, new, hashed, tuple(changed))
+
+
+def address(catalogue: Catalogue, row: Row) -> str:
+    """The wheel's address, unquoted; of one on the package index its name."""
+    return "/".join(filter(None, ((catalogue.publishers[row[1]].download or "").rstrip("/"), row[2], row[0])))
