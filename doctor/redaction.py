@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
-from pathlib import PurePosixPath, PureWindowsPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from doctor.host import Host
@@ -86,10 +85,9 @@ class Redactor:
     def of(cls, host: Host) -> Redactor:
         """Knows this machine's user, home folder, host name and the values of variables that are secrets."""
         identity = host.identity
-        home = (PureWindowsPath if identity.os == "windows" else PurePosixPath)(identity.home)
         values = [host.variable(name) or "" for name in host.variable_names("") if is_secret(name)]
         return cls(
-            users=(identity.user, home.name),
+            users=(identity.user, identity.path(identity.home).name),
             hosts=(identity.host_name, identity.host_name.partition(".")[0]),
             secrets=tuple(sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)),
         )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from doctor.actions.base import BaseAction, UnreadableStateError, value_of
 from doctor.host import Absent, Host
 from doctor.host.machine import FileContent
-
-
-def _path(host: Host, path: str) -> PurePath:
-    return PureWindowsPath(path) if host.identity.os == "windows" else PurePosixPath(path)
 
 
 class MakeDirectory(BaseAction):
@@ -30,7 +25,7 @@ class MakeDirectory(BaseAction):
         return f"without {', '.join(state)}" if state else "there"
 
     def read(self, host: Host) -> tuple[str, ...]:
-        path = _path(host, self.path)
+        path = host.identity.path(self.path)
         if value_of(host.list_directory(self.path), self.path) is not None:
             return ()
         missing = [str(path)]
@@ -44,7 +39,7 @@ class MakeDirectory(BaseAction):
         removed = tuple(reversed(self.state))
         for folder, inner in zip(removed, ("", *removed), strict=False):
             names = value_of(host.list_directory(folder), folder) or ()
-            if others := [name for name in names if not inner or name != _path(host, inner).name]:
+            if others := [name for name in names if not inner or name != host.identity.path(inner).name]:
                 raise OSError(f"{folder} is not empty: {others[0]} is in it")
         for folder in removed:
             host.remove_directory(folder)
@@ -97,7 +92,7 @@ class WriteFile(BaseAction):
         return None if content is None else FileContent.of(content)
 
     def apply(self, host: Host) -> None:
-        folder = str(_path(host, self.path).parent)
+        folder = str(host.identity.path(self.path).parent)
         if isinstance(host.list_directory(folder), Absent):
             raise FileNotFoundError(f"{folder}: there is no such folder")  # one made here would not be undone
         host.write_file(self.path, None if self.state is None else self.state.to_bytes())

@@ -104,8 +104,7 @@ def why_torch_is_unknown(torch: TorchFacts) -> str:
 
 
 def python_minor(identity: Identity) -> str:
-    """ "3.12.4" -> "3.12"."""
-    return ".".join(identity.python.split(".")[:2])
+    return identity.python_minor  # as doctor.install asks for it
 
 
 def _a_python(identity: Identity) -> str:
@@ -128,7 +127,7 @@ def cuda_build_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, .
     tag = recommended_cuda_tag(nvidia.driver.value.driver_version, nvidia.capabilities, identity.os)
     torch = "torch"
     if tag and identity.os == "windows":  # the newest release need not have this tag
-        release = newest_torch(tag, python_minor(identity))
+        release = newest_torch(tag, identity.python_minor)
         torch = f"torch=={release}"
         tag = release and tag
     if not tag:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -76,6 +77,19 @@ class Identity(Frozen):
     host_name: str
     processor_count: int | None = None  # logical processors that this process may use; None: nobody says
     glibc: tuple[int, int] | None = None  # the C library of a Linux; None: another one, or another system
+
+    @property
+    def python_minor(self) -> str:
+        """ "3.12.4" -> "3.12"."""
+        return ".".join(self.python.split(".")[:2])
+
+    @property
+    def in_virtual_environment(self) -> bool:
+        return self.prefix != self.base_prefix
+
+    def path(self, text: str) -> PurePath:
+        """A path as this machine reads it, which need not be the machine that looks."""
+        return PureWindowsPath(text) if self.os == "windows" else PurePosixPath(text)
 
 
 class Completed(Frozen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PurePath
 from typing import TypeVar
 
 from packaging.utils import canonicalize_name
@@ -233,7 +233,7 @@ class RecordedHost:
 
     # -- names
     def _path(self, path: str) -> PurePath:
-        return PureWindowsPath(path) if self._windows else PurePosixPath(path)
+        return self.identity.path(path)
 
     def _fold(self, name: str) -> str:
         return name.replace("/", "\\").rstrip("\\").casefold() if self._windows else name

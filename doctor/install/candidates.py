@@ -22,6 +22,7 @@ from wheels.catalogue import (
     shipped_catalogue,
 )
 from wheels.filename import parse_wheel_name
+from wheels.listing import merge
 
 CATALOGUED = ("flash-attn", "xformers", "triton-windows")
 MOST_ASKED = 3  # publishers who are asked for a hash
@@ -33,7 +34,7 @@ def refreshed_catalogue(host: Host) -> Path:
 
 
 def known_wheels(host: Host) -> Catalogue:
-    """The refreshed catalogue where there is one that is not older than the shipped one. Raises InstallError."""
+    """The shipped catalogue, with what `aios wheels refresh` found. Raises InstallError."""
     path = refreshed_catalogue(host)
     shipped = shipped_catalogue()
     if not path.exists():
@@ -42,7 +43,9 @@ def known_wheels(host: Host) -> Catalogue:
         refreshed = read_catalogue(path)
     except CatalogueError as error:
         raise InstallError(f"{error}. Make it anew: aios wheels refresh - or remove it.") from error
-    return refreshed if refreshed.as_of >= shipped.as_of else shipped
+    if refreshed.as_of > shipped.as_of:  # it was made on the base of this one
+        return refreshed
+    return merge(shipped, refreshed).catalogue
 
 
 def with_folder(catalogue: Catalogue, folder: Path | None, *, alone: bool) -> Catalogue:

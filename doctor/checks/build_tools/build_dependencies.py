@@ -7,7 +7,7 @@ from packaging.specifiers import SpecifierSet
 from doctor.check import Check
 from doctor.checks.build_tools import install
 from doctor.checks.build_tools.need import as_needed
-from doctor.checks.shared import could_not_look, python_minor, torch_is
+from doctor.checks.shared import could_not_look, torch_is
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.building import BUILD_PACKAGES, BuildPackagesFacts
@@ -34,7 +34,7 @@ def judge(
     flash_attn: FlashAttnFacts,
 ) -> Finding:
     this = torch_is(torch)
-    bounds = setuptools_requirement(this.version if this else None, python_minor(identity))
+    bounds = setuptools_requirement(this.version if this else None, identity.python_minor)
     wanted = dict.fromkeys(NEEDED, "") | {"setuptools": bounds}
     missing: dict[str, str] = {}
     unfit: dict[str, str] = {}
@@ -68,7 +68,7 @@ def judge(
     if not unfit:
         summary = f"Not installed, and only needed to build packages from source: {', '.join(missing)}"
         return trouble.model_copy(update={"summary": summary})
-    against = f"torch {this.release}" if this else f"Python {python_minor(identity)}"
+    against = f"torch {this.release}" if this else f"Python {identity.python_minor}"
     summary = f"setuptools {versions['setuptools']} cannot build for {against}: it takes setuptools{bounds}"
     return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
 

@@ -27,7 +27,7 @@ def packages(
     if not isinstance(facts.managed, Found) or facts.managed.value:
         return None
     names = " ".join(f'"{name}{specifier}"' for name, specifier in wanted.items())
-    own = identity.prefix != identity.base_prefix  # else other programs use these packages, too
+    own = identity.in_virtual_environment  # else other programs use these packages, too
     return Fix(
         id=fix,
         applicability="safe" if own else "unsafe",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath, PureWindowsPath
-
 from doctor.actions import MakeDirectory, MoveFolder
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
@@ -95,7 +93,6 @@ def _close(site: SitePackages) -> str:
 
 
 def _actions(site: SitePackages, identity: Identity) -> tuple[MakeDirectory | MoveFolder, ...]:
-    path = PureWindowsPath if identity.os == "windows" else PurePosixPath
     taken = (
         {name.casefold() for name in site.names_aside.value} if isinstance(site.names_aside, Found) else set()
     )
@@ -105,7 +102,11 @@ def _actions(site: SitePackages, identity: Identity) -> tuple[MakeDirectory | Mo
     for name in site.remains:
         names = (name, *(f"{name}.{number}" for number in range(1, len(taken) + 2)))
         free = next(each for each in names if each.casefold() not in taken)
-        actions.append(MoveFolder(path=str(path(site.folder, name)), aside=str(path(site.aside, free))))
+        actions.append(
+            MoveFolder(
+                path=str(identity.path(site.folder) / name), aside=str(identity.path(site.aside) / free)
+            )
+        )
     return tuple(actions)
 
 

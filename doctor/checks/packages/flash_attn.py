@@ -11,7 +11,6 @@ from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
-    python_minor,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -107,9 +106,9 @@ def judge(
 def _wanted(this: TorchIs | None, identity: Identity) -> str:
     """The build to look for: "torch 2.8, CUDA 12, Python 3.12, win_amd64"."""
     if this is None:
-        return f"Python {python_minor(identity)}, {identity.python_platform}"
+        return f"Python {identity.python_minor}, {identity.python_platform}"
     cuda = f", CUDA {this.cuda_major}" if this.cuda_major else ""
-    return f"torch {minor(this.version)}{cuda}, Python {python_minor(identity)}, {identity.python_platform}"
+    return f"torch {minor(this.version)}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
 
 
 def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Finding:
@@ -168,9 +167,9 @@ def _trouble(
     pythons = {_python_of(extension) for extension in extensions}
     if not extensions:
         return f"{name} has no compiled module (flash_attn_2_cuda): the installation is damaged"
-    if None not in pythons and python_minor(identity) not in pythons:
+    if None not in pythons and identity.python_minor not in pythons:
         built_for = ", ".join(sorted(filter(None, pythons)))
-        return f"{name} was built for Python {built_for}; this is Python {python_minor(identity)}"
+        return f"{name} was built for Python {built_for}; this is Python {identity.python_minor}"
     if this.cuda_tag is None:
         return f"{name} needs a CUDA build of torch; this is {this}"
     if build.torch is not None and build.torch != minor(this.version):

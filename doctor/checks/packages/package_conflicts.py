@@ -114,7 +114,7 @@ def _environment(identity: Identity) -> dict[str, str]:
         "sys_platform": "win32" if windows else "linux" if linux else "darwin",
         "platform_system": "Windows" if windows else "Linux" if linux else "Darwin",
         "platform_machine": identity.architecture,
-        "python_version": ".".join(identity.python.split(".")[:2]),
+        "python_version": identity.python_minor,
         "python_full_version": identity.python,
         "implementation_name": identity.python_implementation.lower(),
         "platform_python_implementation": identity.python_implementation,
@@ -169,7 +169,7 @@ def _fix(unmet: list[Unmet], identity: Identity) -> Fix | None:
         applicability="manual",
         commands=(for_this_python(identity, "pip", f"install {packages}"),),
     )
-    if identity.prefix == identity.base_prefix or len(wanted) < len({each.requirement for each in unmet}):
+    if not identity.in_virtual_environment or len(wanted) < len({each.requirement for each in unmet}):
         return fix
     missing_only = all(each.installed is None for each in unmet)
     install = InstallPackages(packages=tuple(specifiers), state=tuple(specifiers.values()))

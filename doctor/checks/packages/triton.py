@@ -137,10 +137,10 @@ def _outdated_bitsandbytes(
         "links": ("https://github.com/bitsandbytes-foundation/bitsandbytes/issues/1492",),
         "fix": Fix(
             id="upgrade-bitsandbytes",
-            applicability="safe" if identity.prefix != identity.base_prefix else "manual",
+            applicability="safe" if identity.in_virtual_environment else "manual",
             commands=(for_this_python(identity, "pip", f'install "bitsandbytes{requirement}"'),),
             actions=(InstallPackages(packages=("bitsandbytes",), state=(requirement,)),)
-            if identity.prefix != identity.base_prefix
+            if identity.in_virtual_environment
             else (),
         ),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python, python_minor, skipped
+from doctor.checks.shared import could_not_look, for_this_python, skipped
 from doctor.checks.system import python_architecture, virtual_environment
 from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -45,7 +45,7 @@ def judge(reading: Reading[Installed], identity: Identity) -> Finding:
         for name, found in native.items()
         if accepts(python, identity.python_free_threaded, identity.python_platform, found.wheel_tags) is False
     }
-    this = f"Python {python_minor(identity)}{', free-threaded,' if identity.python_free_threaded else ''} on {identity.python_platform}"
+    this = f"Python {identity.python_minor}{', free-threaded,' if identity.python_free_threaded else ''} on {identity.python_platform}"
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -79,7 +79,7 @@ def judge(reading: Reading[Installed], identity: Identity) -> Finding:
 
 
 def _numbers(identity: Identity) -> tuple[int, int] | None:
-    major, _, minor = python_minor(identity).partition(".")
+    major, _, minor = identity.python_minor.partition(".")
     return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
 
 

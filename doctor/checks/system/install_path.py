@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, could_not_look, python_minor, torch_is
+from doctor.checks.shared import cannot_tell, could_not_look, torch_is
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system import python_distribution
 from doctor.checks.system.places import (
@@ -38,7 +38,7 @@ def _torch(torch: TorchFacts, identity: Identity) -> Version | None:
     if torch.installed:
         here = torch_is(torch)
         return here.version if here else None
-    newest = newest_torch(USUAL_CUDA, python_minor(identity))
+    newest = newest_torch(USUAL_CUDA, identity.python_minor)
     return Version(newest) if newest else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
@@ -58,18 +57,14 @@ def judge(mixture: MixtureFacts) -> Finding:
     return ok.model_copy(update={"status": "info", "summary": note}) if note else ok
 
 
-def _path(text: str, identity: Identity) -> PurePath:
-    return PureWindowsPath(text) if identity.os == "windows" else PurePosixPath(text)
-
-
 def _is_below(place: str, folder: str, identity: Identity) -> bool:
-    return _path(place, identity).is_relative_to(_path(folder, identity))
+    return identity.path(place).is_relative_to(identity.path(folder))
 
 
 def _brought(folder: str, locations: Mapping[str, str], identity: Identity) -> list[str]:
     """The packages that a folder on PYTHONPATH brings in. A single one is a project in its own folder."""
-    path = _path(folder, identity)
-    inside = [name for name, place in locations.items() if _path(place, identity) == path]
+    path = identity.path(folder)
+    inside = [name for name, place in locations.items() if identity.path(place) == path]
     many = len(inside) > 1 or path.name in PACKAGE_FOLDERS
     return inside if many and not _is_below(folder, identity.prefix, identity) else []
 
@@ -84,7 +79,7 @@ def _is_the_users(place: str, mixture: MixtureFacts) -> bool:
 def _in_environment(mixture: MixtureFacts) -> bool:
     """Outside of one, the user's packages are where they belong."""
     identity = mixture.identity
-    return identity.prefix != identity.base_prefix or identity.prefix == mixture.environments["CONDA_PREFIX"]
+    return identity.in_virtual_environment or identity.prefix == mixture.environments["CONDA_PREFIX"]
 
 
 def _several(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from packaging.version import Version
 
 from doctor.check import Check
-from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, python_minor, torch_is
+from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
 from doctor.checks.system.variables import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -68,7 +68,7 @@ def judge(index: IndexFacts, nvidia: NvidiaFacts, torch: TorchFacts, identity: I
                 update={**advice, "status": "error", "summary": summary, "measured": file.fault}
             )
     if _is_on(index, "PIP_REQUIRE_VIRTUALENV", "require-virtualenv") and (
-        identity.prefix == identity.base_prefix
+        not identity.in_virtual_environment
     ):
         summary = "pip is set to install into virtual environments alone, and this is none"
         hint = "Make a virtual environment, and run aios there: python -m venv .venv"
@@ -139,9 +139,9 @@ def _trouble(url: str, nvidia: NvidiaFacts, torch: TorchFacts, identity: Identit
             return f"The builds for {tag} have no code for {gpu.name}"
     if identity.os != "windows" or newest is None:
         return None
-    here = newest_torch(tag, python_minor(identity))
+    here = newest_torch(tag, identity.python_minor)
     if here is None:
-        return f"The index for {tag} has no torch for Python {python_minor(identity)}"
+        return f"The index for {tag} has no torch for Python {identity.python_minor}"
     this = torch_is(torch)
     if this and Version(here).release[:2] < this.version.release[:2]:
         return f"The index for {tag} ends with torch {here}, and torch {this.release} is installed"

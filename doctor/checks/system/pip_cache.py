@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python, python_minor, torch_is
+from doctor.checks.shared import could_not_look, for_this_python, torch_is
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
@@ -62,7 +62,7 @@ def judge(cache: PipCacheFacts, torch: TorchFacts, identity: Identity) -> Findin
 
 def _serves(wheel: CachedWheel, identity: Identity) -> bool:
     """Would pip take it for this Python?"""
-    this = f"cp{python_minor(identity).replace('.', '')}"
+    this = f"cp{identity.python_minor.replace('.', '')}"
     return not {this, "abi3", "py3"}.isdisjoint(wheel.pythons)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, python_minor
+from doctor.checks.shared import could_not_look
 from doctor.checks.system import python_version
 from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on
 from doctor.host import Found, Reading, RegistryValue, Unreadable
@@ -92,7 +92,7 @@ def _too_long(python: PythonFacts, torch: TorchFacts, long_paths: Reading[Regist
     release = (
         torch.distribution.value.version
         if isinstance(torch.distribution, Found)
-        else newest_torch(BEST_COVERED_TAG, python_minor(python.identity))
+        else newest_torch(BEST_COVERED_TAG, python.identity.python_minor)
     )
     version = parse_version(release or "")
     longest = torch_longest_path(version) if version else None

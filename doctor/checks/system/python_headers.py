@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, python_minor
+from doctor.checks.shared import could_not_look
 from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TRITON, TritonFacts
@@ -42,7 +42,7 @@ def judge(headers: Mapping[str, Reading[str]], triton: TritonFacts, identity: Id
                 id="install-python-headers",
                 applicability="manual",
                 elevated=True,
-                commands=(f"sudo apt install python{python_minor(identity)}-dev",),
+                commands=(f"sudo apt install python{identity.python_minor}-dev",),
             )
             if on_linux
             else None,
