@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Memory, Reading, Unreadable
-from doctor.probes.paths import join
+from doctor.probes.python import externally_managed
 
 PACKAGES = ("pip", "setuptools", "wheel", "packaging", "psutil", "ninja")
 
@@ -30,12 +30,9 @@ class ParallelismFacts:
 
 
 def _is_managed(host: Host) -> Reading[bool]:
-    identity = host.identity
-    if identity.prefix != identity.base_prefix:
-        return Found(False)  # a virtual environment is its owner's
-    version = ".".join(identity.python.split(".")[:2])
-    library = ("Lib",) if identity.os == "windows" else ("lib", f"python{version}")
-    marker = host.read_file(join(host, identity.base_prefix, *library, "EXTERNALLY-MANAGED"))
+    if host.identity.in_virtual_environment:
+        return Found(False)  # it is its owner's
+    marker = externally_managed(host)
     return marker if isinstance(marker, Unreadable) else Found(not isinstance(marker, Absent))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Distribution, Found, Host, Reading, Unreadable
 from doctor.probes.paths import join
+from doctor.probes.texts import read_text, stated_version
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,17 @@ class Companion:
 
 def parse_companion_version(text: str) -> Reading[str]:
     """torchvision/version.py or torchaudio/version.py, as text."""
-    match = re.search(r"^__version__\b[^=]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
-    return (
-        Found(match.group(1)) if match else Unreadable(f"version.py states no version: {text.strip()[:60]!r}")
-    )
+    version = stated_version(text)
+    return Found(version) if version else Unreadable(f"version.py states no version: {text.strip()[:60]!r}")
 
 
 def _companion(host: Host, package: str) -> Companion:
     distribution = host.distribution(package)
     if not isinstance(distribution, Found):
         return Companion(distribution, distribution)
-    source = host.read_file(join(host, distribution.value.location, package, "version.py"))
-    if not isinstance(source, Found):
-        return Companion(distribution, source)
-    return Companion(distribution, parse_companion_version(source.value.decode("utf-8", errors="replace")))
+    source = read_text(host, join(host, distribution.value.location, package, "version.py"))
+    build = parse_companion_version(source.value) if isinstance(source, Found) else source
+    return Companion(distribution, build)
 
 
 def _companions(host: Host) -> dict[str, Companion]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
 from doctor.host.endings import exit_code, first_words
-from doctor.probes.paths import join, parent
+from doctor.probes.paths import join, parent, program_files
+from doctor.probes.texts import read_text
 
 TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"
 
@@ -89,10 +90,10 @@ def parse_host_config(text: str) -> range | None:
 def _accepted(host: Host, toolkit: str) -> Reading[range]:
     if host.identity.os != "windows":
         return Absent()
-    header = host.read_file(join(host, toolkit, "include", "crt", "host_config.h"))
+    header = read_text(host, join(host, toolkit, "include", "crt", "host_config.h"))
     if not isinstance(header, Found):
         return header
-    accepted = parse_host_config(header.value.decode("utf-8", errors="replace").replace("\r\n", "\n"))
+    accepted = parse_host_config(header.value)
     return (
         Found(accepted) if accepted else Unreadable("host_config.h does not say which compilers it accepts")
     )
@@ -102,8 +103,7 @@ def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
     """Where installers put toolkits, in the order in which torch would find them."""
     windows = host.identity.os == "windows"
     if windows:
-        files = host.variable("ProgramFiles") or "C:\\Program Files"
-        root = join(host, files, "NVIDIA GPU Computing Toolkit", "CUDA")
+        root = join(host, program_files(host), "NVIDIA GPU Computing Toolkit", "CUDA")
     else:
         root = "/usr/local"
     names = host.list_directory(root)

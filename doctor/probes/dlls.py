@@ -9,7 +9,7 @@ from doctor.check import Probe
 from doctor.host import Found, Host, Reading
 from doctor.probes.imports import library_folders
 from doctor.probes.packages import torch_libraries
-from doctor.probes.paths import join
+from doctor.probes.paths import join, windows_folder
 
 CUDA_DLL = re.compile(r"(?:cudart|cublas|cublaslt|cudnn)64_\d+\.dll", re.IGNORECASE)
 OPENMP_DLL = "libiomp5md.dll"
@@ -52,7 +52,7 @@ def _matching(names: Reading[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _path_folders(host: Host) -> list[str]:
     """PATH's folders, each once, less those of Windows itself: thousands of files, and none of CUDA's."""
-    windows = (host.variable("SystemRoot") or "C:\\Windows").casefold()
+    windows = windows_folder(host).casefold()
     folders: dict[str, str] = {}
     for entry in (host.variable("PATH") or "").split(";"):
         folder = entry.strip().strip('"').rstrip("\\")

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 
 from doctor.host import Absent, Found, Host, Reading, Unreadable
-from doctor.probes.paths import join, parent
-
-
-def system32(host: Host) -> str:
-    return join(host, host.variable("SystemRoot") or "C:\\Windows", "System32")
+from doctor.probes.paths import join, parent, system32
 
 
 def library_folders(host: Host) -> list[str]:

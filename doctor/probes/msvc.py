@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
 from doctor.host.endings import exit_code, first_words
-from doctor.probes.paths import join
+from doctor.probes.paths import join, program_files_x86
+from doctor.probes.texts import read_text
 
 # Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.
 QUERY = ("-products", "*", "-prerelease", "-nologo", "-format", "text")
@@ -86,10 +87,10 @@ def _run(host: Host, vswhere: str) -> Reading[Completed]:
 
 def _toolset(host: Host, installation: str) -> Reading[str]:
     name = "Microsoft.VCToolsVersion.default.txt"
-    content = host.read_file(join(host, installation, "VC", "Auxiliary", "Build", name))
+    content = read_text(host, join(host, installation, "VC", "Auxiliary", "Build", name))
     if not isinstance(content, Found):
         return content
-    version = content.value.decode("utf-8", errors="replace").strip()
+    version = content.value.strip()
     return Found(version) if version[:1].isdigit() else Unreadable(f"{name} holds {version[:40]!r}")
 
 
@@ -108,8 +109,7 @@ def _studio(host: Host, path: str, version: str) -> VisualStudio:
 
 
 def _msvc(host: Host) -> MsvcFacts:
-    files = host.variable("ProgramFiles(x86)") or "C:\\Program Files (x86)"
-    installer = join(host, files, "Microsoft Visual Studio", "Installer")
+    installer = join(host, program_files_x86(host), "Microsoft Visual Studio", "Installer")
     ran = _run(host, join(host, installer, "vswhere.exe"))
     if not isinstance(ran, Found):
         return MsvcFacts(ran, installer)

@@ -10,7 +10,7 @@ from typing import Literal
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Gpu, Host, NvidiaDriver, Reading, Unreadable
 from doctor.host.endings import crashed, exit_code, first_words
-from doctor.probes.paths import join
+from doctor.probes.paths import join, program_files, system32
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"
 PCI_FOLDER = "/sys/bus/pci/devices"
@@ -114,9 +114,8 @@ def _run_smi(host: Host, *arguments: str) -> Reading[Completed]:
     if isinstance(found := host.find_program("nvidia-smi"), Found):
         places.append(found.value)
     elif host.identity.os == "windows":
-        places.append(join(host, host.variable("SystemRoot") or "C:\\Windows", "System32", "nvidia-smi.exe"))
-        files = host.variable("ProgramFiles") or "C:\\Program Files"
-        places.append(join(host, files, "NVIDIA Corporation", "NVSMI", "nvidia-smi.exe"))
+        places.append(join(host, system32(host), "nvidia-smi.exe"))
+        places.append(join(host, program_files(host), "NVIDIA Corporation", "NVSMI", "nvidia-smi.exe"))
     for place in places:
         if not isinstance(ran := host.run([place, *arguments], SMI_TIMEOUT), Absent):
             return ran

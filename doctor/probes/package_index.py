@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading
-from doctor.probes.paths import join
+from doctor.probes.paths import join, roaming_app_data
+from doctor.probes.texts import read_text
 from doctor.probes.variables import Variable, read_variable
 
 INDEX_VARIABLES = (
@@ -88,10 +89,9 @@ def parse_default_index(text: str) -> str | None:
 
 def _user_folder(host: Host, program: str) -> str:
     """Where a program keeps the user's settings."""
-    home = host.identity.home
     if host.identity.os == "windows":
-        return join(host, host.variable("APPDATA") or join(host, home, "AppData", "Roaming"), program)
-    return join(host, host.variable("XDG_CONFIG_HOME") or join(host, home, ".config"), program)
+        return join(host, roaming_app_data(host), program)
+    return join(host, host.variable("XDG_CONFIG_HOME") or join(host, host.identity.home, ".config"), program)
 
 
 def _machine_folder(host: Host, program: str) -> str:
@@ -135,20 +135,18 @@ def pip_files(host: Host) -> tuple[PipFile, ...]:
 
 
 def _uv_file(host: Host, path: str) -> Reading[tuple[str, ...]]:
-    content = host.read_file(path)
-    if not isinstance(content, Found):
-        return content
-    return Found(parse_addresses(content.value.decode("utf-8", errors="replace")))
+    content = read_text(host, path)
+    return Found(parse_addresses(content.value)) if isinstance(content, Found) else content
 
 
 def _pip_index(host: Host) -> Reading[str]:
     pip = host.distribution("pip")
     if not isinstance(pip, Found):
         return pip
-    source = host.read_file(join(host, pip.value.location, "pip", "_internal", "models", "index.py"))
+    source = read_text(host, join(host, pip.value.location, "pip", "_internal", "models", "index.py"))
     if not isinstance(source, Found):
         return source
-    found = parse_default_index(source.value.decode("utf-8", errors="replace"))
+    found = parse_default_index(source.value)
     return Found(found) if found else Absent()
 
 

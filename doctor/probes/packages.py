@@ -10,6 +10,7 @@ from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
 from doctor.probes.imports import missing_imports
 from doctor.probes.paths import join
+from doctor.probes.texts import read_text, stated_version
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class TritonFacts:
 
 def parse_torch_version(text: str) -> Reading[TorchBuild]:
     """torch/version.py, as text."""
-    version = re.search(r"^__version__\b[^=]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    version = stated_version(text)
     cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"](\d{1,3}\.\d{1,3})[\d.]*['\"]|None)", text, re.MULTILINE)
     if not version or not cuda:
         return Unreadable(f"torch/version.py does not state a version and a CUDA: {text.strip()[:60]!r}")
-    return Found(TorchBuild(version=version.group(1), cuda=cuda.group(1)))
+    return Found(TorchBuild(version=version, cuda=cuda.group(1)))
 
 
 def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
@@ -95,10 +96,10 @@ def _torch(host: Host) -> TorchFacts:
     if not isinstance(distribution, Found):
         return TorchFacts(distribution, distribution, distribution)
     folder = join(host, distribution.value.location, "torch")
-    source = host.read_file(join(host, folder, "version.py"))
+    source = read_text(host, join(host, folder, "version.py"))
     build: Reading[TorchBuild]
     if isinstance(source, Found):
-        build = parse_torch_version(source.value.decode("utf-8", errors="replace"))
+        build = parse_torch_version(source.value)
     else:
         build = source if isinstance(source, Absent) else Unreadable(f"torch/version.py: {source.reason}")
     return TorchFacts(distribution, build, torch_libraries(host))

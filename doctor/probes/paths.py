@@ -1,20 +1,71 @@
-"""Paths of the machine that is looked at, which need not be the machine that looks."""
+"""Paths of the machine that is looked at, which need not be the machine that looks; and where its system keeps what."""
 
 from __future__ import annotations
-
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from doctor.host import Host
 
 
-def _path(host: Host, text: str) -> PurePath:
-    return PureWindowsPath(text) if host.identity.os == "windows" else PurePosixPath(text)
-
-
 def join(host: Host, folder: str, *names: str) -> str:
     """`folder/names...` as that machine spells it."""
-    return str(_path(host, folder).joinpath(*names))
+    return str(host.identity.path(folder).joinpath(*names))
 
 
 def parent(host: Host, path: str) -> str:
-    return str(_path(host, path).parent)
+    return str(host.identity.path(path).parent)
+
+
+def windows_folder(host: Host) -> str:
+    return host.variable("SystemRoot") or "C:\\Windows"
+
+
+def system32(host: Host) -> str:
+    return join(host, windows_folder(host), "System32")
+
+
+def system_drive(host: Host) -> str:
+    """ "C:"."""
+    return host.variable("SystemDrive") or "C:"
+
+
+def program_files(host: Host) -> str:
+    return host.variable("ProgramFiles") or "C:\\Program Files"
+
+
+def program_files_x86(host: Host) -> str:
+    return host.variable("ProgramFiles(x86)") or "C:\\Program Files (x86)"
+
+
+def local_app_data(host: Host) -> str:
+    """What this user's programs keep on this Windows."""
+    return host.variable("LOCALAPPDATA") or join(host, host.identity.home, "AppData", "Local")
+
+
+def roaming_app_data(host: Host) -> str:
+    """What follows this user from one Windows to another."""
+    return host.variable("APPDATA") or join(host, host.identity.home, "AppData", "Roaming")
+
+
+def cache_home(host: Host) -> str:
+    """Where programs made for Linux keep caches, on every system."""
+    return host.variable("XDG_CACHE_HOME") or join(host, host.identity.home, ".cache")
+
+
+def user_cache(host: Host) -> str:
+    """Where programs keep caches that follow the customs of each system."""
+    if host.identity.os == "windows":
+        return local_app_data(host)
+    if host.identity.os == "macos":
+        return join(host, host.identity.home, "Library", "Caches")
+    return cache_home(host)
+
+
+def standard_library(host: Host, prefix: str) -> str:
+    """The folder of the standard library of the Python in `prefix`."""
+    if host.identity.os == "windows":
+        return join(host, prefix, "Lib")
+    return join(host, prefix, "lib", python_with_abi(host))
+
+
+def python_with_abi(host: Host) -> str:
+    """As folders outside of Windows are called: "python3.13t"."""
+    return f"python{host.identity.python_minor}{'t' if host.identity.python_free_threaded else ''}"

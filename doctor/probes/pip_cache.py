@@ -12,7 +12,7 @@ from packaging.version import Version
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
 from doctor.probes.package_index import pip_files
-from doctor.probes.paths import join
+from doctor.probes.paths import join, user_cache
 
 COMPILED_AGAINST_TORCH = ("flash-attn", "xformers")
 LEVELS = 4  # pip spreads wheels over folders within folders
@@ -38,20 +38,14 @@ class PipCacheFacts:
 
 def pip_cache_folder(host: Host) -> str:
     """As pip finds its cache."""
-    home, system = host.identity.home, host.identity.os
     set_ = [file.settings.value for file in pip_files(host) if isinstance(file.settings, Found)]
     named = host.variable("PIP_CACHE_DIR") or next(
         filter(None, (settings.get("global.cache-dir") for settings in reversed(set_))), None
     )
     if named:
         return named
-    if system == "windows":
-        return join(
-            host, host.variable("LOCALAPPDATA") or join(host, home, "AppData", "Local"), "pip", "Cache"
-        )
-    if system == "macos":
-        return join(host, home, "Library", "Caches", "pip")
-    return join(host, host.variable("XDG_CACHE_HOME") or join(host, home, ".cache"), "pip")
+    folder = join(host, user_cache(host), "pip")
+    return join(host, folder, "Cache") if host.identity.os == "windows" else folder
 
 
 def parse_wheel(file: str) -> CachedWheel | None:

@@ -9,7 +9,7 @@ from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, RegistryValue, Unreadable, Volume
 from doctor.host.base import USER_ENVIRONMENT
-from doctor.probes.paths import join
+from doctor.probes.paths import cache_home, join, local_app_data, system_drive
 from doctor.probes.pip_cache import pip_cache_folder
 from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS_VALUE
 
@@ -36,14 +36,9 @@ def _onedrive_above(host: Host, path: str) -> Reading[str]:
     if isinstance(told, Found):
         folders.append(str(told.value.value))
     for folder in folders:
-        if folder and _is_within(path, folder):
+        if folder and host.identity.path(path).is_relative_to(folder):
             return Found(folder)
     return told if isinstance(told, Unreadable) else Absent()
-
-
-def _is_within(path: str, folder: str) -> bool:
-    inner, outer = (text.replace("/", "\\").rstrip("\\").casefold() + "\\" for text in (path, folder))
-    return inner.startswith(outer)
 
 
 def _environment(host: Host) -> Place:
@@ -74,7 +69,9 @@ def _caches(host: Host) -> CacheFacts:
     """Of Hugging Face's models, torch.compile and Triton."""
     defaults = {
         "HF_HOME": _models(host),
-        "TRITON_CACHE_DIR": join(host, host.variable("TRITON_HOME") or _home(host), ".triton", "cache"),
+        "TRITON_CACHE_DIR": join(
+            host, host.variable("TRITON_HOME") or host.identity.home, ".triton", "cache"
+        ),
     }
     if host.variable("HF_HUB_CACHE"):  # where the models really go
         defaults["HF_HUB_CACHE"] = join(host, defaults.pop("HF_HOME"), "hub")
@@ -92,7 +89,7 @@ def _caches(host: Host) -> CacheFacts:
         desktop=caches(lambda variable: inherited(host, variable)),
         user={variable: host.registry_value(USER_ENVIRONMENT, variable) for variable in defaults},
         long_paths=host.registry_value(FILE_SYSTEM_KEY, LONG_PATHS_VALUE),
-        drive=host.variable("SystemDrive") or "C:",
+        drive=system_drive(host),
     )
 
 
@@ -109,12 +106,10 @@ def _stores(host: Host) -> tuple[StoreFacts, ...]:
     """Of packages, temporary files, downloads and models."""
     if host.identity.os == "windows":
         temporary = host.variable("TEMP") or ""
-        uv = join(
-            host, host.variable("LOCALAPPDATA") or join(host, _home(host), "AppData", "Local"), "uv", "cache"
-        )
+        uv = join(host, local_app_data(host), "uv", "cache")
     else:
         temporary = host.variable("TMPDIR") or "/tmp"
-        uv = join(host, _user_cache(host), "uv")
+        uv = join(host, cache_home(host), "uv")
     folders = {
         "packages": host.identity.site_packages,
         "temporary files": temporary,
@@ -125,17 +120,9 @@ def _stores(host: Host) -> tuple[StoreFacts, ...]:
     return tuple(StoreFacts(use, path, host.volume(path)) for use, path in folders.items() if path)
 
 
-def _home(host: Host) -> str:
-    return host.variable("USERPROFILE") or host.identity.home
-
-
-def _user_cache(host: Host) -> str:
-    return host.variable("XDG_CACHE_HOME") or join(host, _home(host), ".cache")
-
-
 def _models(host: Host) -> str:
     """Where Hugging Face keeps models by itself."""
-    return join(host, _user_cache(host), "huggingface")
+    return join(host, cache_home(host), "huggingface")
 
 
 ENVIRONMENT = Probe("environment-place", _environment)

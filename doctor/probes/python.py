@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading
-from doctor.probes.paths import join
+from doctor.probes.paths import join, local_app_data, python_with_abi, roaming_app_data, standard_library
+from doctor.probes.texts import read_text
 from doctor.probes.variables import Variable, read_variable
 
 STORE_PACKAGE = "PythonSoftwareFoundation.Python."
@@ -28,7 +29,7 @@ class PythonFacts:
 
     @property
     def in_virtual_environment(self) -> bool:
-        return self.identity.prefix != self.identity.base_prefix
+        return self.identity.in_virtual_environment
 
     @property
     def is_from_store(self) -> bool:
@@ -37,27 +38,16 @@ class PythonFacts:
         return any(STORE_PACKAGE in path or "\\WindowsApps\\" in path for path in paths)
 
 
-def _library(host: Host, prefix: str) -> str:
-    """The folder of the standard library."""
-    if host.identity.os == "windows":
-        return join(host, prefix, "Lib")
-    return join(host, prefix, "lib", f"python{_minor(host)}{_abi(host)}")
-
-
-def _minor(host: Host) -> str:
-    return ".".join(host.identity.python.split(".")[:2])
-
-
-def _abi(host: Host) -> str:
-    return "t" if host.identity.python_free_threaded else ""
+def externally_managed(host: Host) -> Reading[bytes]:
+    """The file by which a system tells pip to keep its hands off this Python (PEP 668)."""
+    return host.read_file(join(host, standard_library(host, host.identity.base_prefix), "EXTERNALLY-MANAGED"))
 
 
 def _python(host: Host) -> PythonFacts:
-    base = host.identity.base_prefix
     return PythonFacts(
         identity=host.identity,
-        base_names=host.list_directory(base),
-        externally_managed=host.read_file(join(host, _library(host, base), "EXTERNALLY-MANAGED")),
+        base_names=host.list_directory(host.identity.base_prefix),
+        externally_managed=externally_managed(host),
     )
 
 
@@ -74,12 +64,12 @@ def _file(host: Host, folder: str, name: str) -> Reading[str]:
 
 def _headers(host: Host) -> dict[str, Reading[str]]:
     """What a C compiler needs of this Python, by path: Python.h and, on Windows, the import library."""
-    base, minor, abi = host.identity.base_prefix, _minor(host), _abi(host)
+    base, python = host.identity.base_prefix, python_with_abi(host)
     if host.identity.os == "windows":
-        library = f"python{minor.replace('.', '')}{abi}.lib"
+        library = f"{python.replace('.', '')}.lib"
         wanted = {join(host, base, "Include"): "Python.h", join(host, base, "libs"): library}
     else:
-        wanted = {join(host, base, "include", f"python{minor}{abi}"): "Python.h"}
+        wanted = {join(host, base, "include", python): "Python.h"}
     return {join(host, folder, name): _file(host, folder, name) for folder, name in wanted.items()}
 
 
@@ -115,22 +105,18 @@ def parse_activation(text: str) -> str | None:
     return next((path for path in plain if re.match(r"/|[A-Za-z]:[\\/]", path)), None)
 
 
-def _text(reading: Reading[bytes]) -> Reading[str]:
-    return Found(reading.value.decode("utf-8", errors="replace")) if isinstance(reading, Found) else reading
-
-
 def _virtual_environment(host: Host) -> VirtualEnvironmentFacts:
     python = _python(host)
     prefix = host.identity.prefix
     if not python.in_virtual_environment:
         return VirtualEnvironmentFacts(python, Absent(), Absent(), Absent(), Absent())
-    content = _text(host.read_file(join(host, prefix, "pyvenv.cfg")))
+    content = read_text(host, join(host, prefix, "pyvenv.cfg"))
     settings = Found(parse_settings(content.value)) if isinstance(content, Found) else content
     home: Reading[tuple[str, ...]] = Absent()
     if isinstance(settings, Found):
         home = host.list_directory(settings.value.get("home", ""))
     script = ("Scripts", "activate.bat") if host.identity.os == "windows" else ("bin", "activate")
-    made_as: Reading[str] = _text(host.read_file(join(host, prefix, *script)))
+    made_as: Reading[str] = read_text(host, join(host, prefix, *script))
     if isinstance(made_as, Found):
         path = parse_activation(made_as.value)
         made_as = Found(path) if path else Absent()
@@ -148,8 +134,7 @@ class AliasFacts:
 
 
 def _alias(host: Host) -> AliasFacts:
-    local = host.variable("LOCALAPPDATA") or join(host, host.identity.home, "AppData", "Local")
-    folder = join(host, local, "Microsoft", "WindowsApps")
+    folder = join(host, local_app_data(host), "Microsoft", "WindowsApps")
     return AliasFacts(host.find_program("python"), folder, host.list_directory(folder))
 
 
@@ -174,9 +159,7 @@ class MixtureFacts:
 def _user_packages(host: Host) -> str:
     home, base = host.identity.home, host.variable("PYTHONUSERBASE")
     if host.identity.os == "windows":
-        return base or join(
-            host, host.variable("APPDATA") or join(host, home, "AppData", "Roaming"), "Python"
-        )
+        return base or join(host, roaming_app_data(host), "Python")
     default = (home, "Library", "Python") if host.identity.os == "macos" else (home, ".local")
     return join(host, base or join(host, *default), "lib")
 

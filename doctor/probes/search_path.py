@@ -10,6 +10,7 @@ from doctor.actions import expanded
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
+from doctor.probes.paths import windows_folder
 
 VALUE = "Path"
 
@@ -68,7 +69,7 @@ def _search_path(host: Host, key: str) -> Reading[SearchPath]:
 
 def _is_missing(host: Host, entry: Entry) -> bool:
     """Folders of Windows itself are taken as there, for they hold thousands of names; so are network paths."""
-    windows = (host.variable("SystemRoot") or "C:\\Windows").casefold()
+    windows = windows_folder(host).casefold()
     if not entry.key or entry.key.startswith(("\\\\", windows)):
         return False
     return isinstance(host.list_directory(entry.folder.replace('"', "").strip()), Absent)

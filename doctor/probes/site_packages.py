@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgram, Unreadable
 from doctor.probes.paths import join, parent
+from doctor.probes.texts import read_text
 
 ASIDE = ".aios-removed"  # beside site-packages, so on the same volume, and nothing imports from there
 FOLDERS = {  # of each package: the folder that it is imported from, and the names of the distributions that bring it
@@ -137,10 +138,7 @@ def _installed(host: Host) -> Reading[Installed]:
     record: Reading[str] = Absent()
     if "flash-attn-4" in distributions and (flash_attn := distributions.get("flash-attn")):
         folder = f"flash_attn-{flash_attn.version}.dist-info"
-        content = host.read_file(join(host, flash_attn.location, folder, "RECORD"))
-        record = (
-            Found(content.value.decode("utf-8", errors="replace")) if isinstance(content, Found) else content
-        )
+        record = read_text(host, join(host, flash_attn.location, folder, "RECORD"))
     return Found(Installed(distributions, record))
 
 

@@ -9,7 +9,7 @@ from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
-from doctor.probes.paths import parent
+from doctor.probes.paths import parent, system_drive
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
 LONG_PATHS_VALUE = "LongPathsEnabled"
@@ -56,7 +56,7 @@ def _temp(host: Host) -> TempFacts:
         user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
         what={folder: _kind(host, folder) for folder in folders},
         long_paths=_long_paths(host),
-        drive=host.variable("SystemDrive") or "C:",
+        drive=system_drive(host),
         environment=host.identity.prefix,
     )
 

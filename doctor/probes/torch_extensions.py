@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
-from doctor.probes.paths import join
+from doctor.probes.paths import join, user_cache
 
 LOCK = "lock"  # torch.utils.file_baton
 
@@ -22,13 +22,8 @@ class TorchExtensionsFacts:
 
 def _default_root(host: Host) -> str:
     """torch._appdirs.user_cache_dir("torch_extensions")."""
-    home = host.identity.home
-    if host.identity.os == "windows":
-        local = host.variable("LOCALAPPDATA") or join(host, home, "AppData", "Local")
-        return join(host, local, "torch_extensions", "torch_extensions", "Cache")
-    if host.identity.os == "macos":
-        return join(host, home, "Library", "Caches", "torch_extensions")
-    return join(host, host.variable("XDG_CACHE_HOME") or join(host, home, ".cache"), "torch_extensions")
+    folder = join(host, user_cache(host), "torch_extensions")
+    return join(host, folder, "torch_extensions", "Cache") if host.identity.os == "windows" else folder
 
 
 def _folders(host: Host, root: str, pattern: str) -> Reading[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Binary, Found, Host, Reading, Unreadable
-from doctor.probes.paths import join
+from doctor.probes.paths import join, system32
 
 RUNTIME = ("vcruntime140.dll", "vcruntime140_1.dll", "msvcp140.dll")
 STANDARD_LIBRARY = "msvcp140.dll"
@@ -40,7 +40,7 @@ def _openmp(host: Host, system: str) -> Reading[bool]:
 
 
 def _vc_runtime(host: Host) -> VcRuntimeFacts:
-    system = join(host, host.variable("SystemRoot") or "C:\\Windows", "System32")
+    system = system32(host)
     beside = (host.identity.base_prefix, join(host, host.identity.base_prefix, "Library", "bin"))
     copies = [join(host, folder, STANDARD_LIBRARY) for folder in beside]
     return VcRuntimeFacts(
