@@ -55,6 +55,11 @@ class Finding(Frozen):
     fix: Fix | None = None
     because_of: str | None = None
 
+    @property
+    def is_automatic(self) -> bool:
+        """Can the doctor fix it?"""
+        return bool(self.fix and self.fix.actions and self.fix.applicability != "manual")
+
 
 class Machine(Frozen):
     """The machine that was looked at."""

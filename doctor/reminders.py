@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from doctor.history import Run
 from doctor.host import Found, Reading, Unreadable
 from doctor.models import Finding, Fix
-from doctor.report.wording import is_automatic
 
 CLOCK_SECONDS = 30.0  # boot times are worked out from the clock, and that is set right now and then
 FAST_STARTUP = " Choose Restart: where Windows' fast startup is on, to shut down is none."
@@ -80,7 +79,7 @@ def is_in_force_since_a_restart(run: Run, boot_time: Reading[float]) -> bool:
 
 def is_unsettled(finding: Finding) -> bool:
     """Would the doctor still want to fix it, or could it not look?"""
-    return finding.status == "unknown" or is_automatic(finding)
+    return finding.status == "unknown" or finding.is_automatic
 
 
 def _was_restarted(run: Run, boot_time: Reading[float]) -> bool | None:

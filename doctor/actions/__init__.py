@@ -17,8 +17,6 @@ from doctor.actions.settings import (
     SetGitSetting,
     SetRegistryValue,
     SetUserEnvironmentVariable,
-    expanded,
-    inherited,
 )
 from doctor.actions.software import InstallPackages, RunInstaller
 
@@ -35,8 +33,6 @@ __all__ = [
     "SetUserEnvironmentVariable",
     "UnreadableStateError",
     "WriteFile",
-    "expanded",
-    "inherited",
 ]
 
 Action = Annotated[

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from doctor.actions.base import BaseAction, value_of
-from doctor.host import Found, Host, RegistryValue
-from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
-
-
-def expanded(host: Host, value: RegistryValue) -> str:
-    """A variable's value as programs get it: %NAME% stands for another one in REG_EXPAND_SZ alone."""
-    text = str(value.value)
-    if value.type != "REG_EXPAND_SZ":
-        return text
-    return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], text)
-
-
-def inherited(host: Host, name: str) -> str | None:
-    """What a program started from the desktop gets as a variable: the user's value before the system's, expanded."""
-    for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT):
-        if isinstance(found := host.registry_value(key, name), Found):
-            return expanded(host, found.value)
-    return None
+from doctor.host import Host, RegistryValue
+from doctor.host.base import USER_ENVIRONMENT
+from doctor.host.variables import expanded, inherited
 
 
 class SetRegistryValue(BaseAction):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, RegistryValue, Unreadable, Volume
 from doctor.host.base import USER_ENVIRONMENT
+from doctor.host.variables import inherited
 from doctor.probes.paths import cache_home, join, local_app_data, system_drive
 from doctor.probes.pip_cache import pip_cache_folder
 from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS_VALUE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Host, Reading, RegistryValue
+from doctor.host.variables import inherited
 
 DEVELOPER_KEY = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\AppModelUnlock"
 DEVELOPER_VALUE = "AllowDevelopmentWithoutDevLicense"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctor.actions import expanded
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
+from doctor.host.variables import expanded
 from doctor.probes.paths import windows_folder
 
 VALUE = "Path"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from doctor.actions import inherited
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
+from doctor.host.variables import inherited
 from doctor.probes.paths import parent, system_drive
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from doctor.check import GROUPS, Check
 from doctor.models import Finding, Fix, Restart
 from doctor.report.console import COLOURS, Printer
-from doctor.report.wording import advice, is_automatic, systems
+from doctor.report.wording import advice, systems
 
 LABEL = 12  # cells
 AFTERWARDS: dict[Restart, str] = {
@@ -41,7 +41,7 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding)
     printer.todo(" " * LABEL, todo.sentence, todo.commands)
-    if finding.fix and is_automatic(finding):
+    if finding.fix and finding.is_automatic:
         command = f"aios doctor fix {finding.check}"
         printer.line((f"{'the fix':<{LABEL}}", "dim"), command, commands=[command])
         for action in finding.fix.actions:

@@ -13,7 +13,6 @@ from doctor.report.wording import (
     advice,
     counts,
     evidence_line,
-    is_automatic,
     machine_line,
     next_step,
     waiting_for,
@@ -109,6 +108,6 @@ def _print_details(printer: Printer, finding: Finding) -> None:
     ]
     for detail in (*told, *map(evidence_line, finding.evidence), *finding.links):
         printer.paragraph((INDENT, "  "), (detail, "dim"))
-    if finding.fix and is_automatic(finding):
+    if finding.fix and finding.is_automatic:
         for command in finding.fix.commands:
             printer.line((f"{INDENT}  by hand: {command}", "dim"))

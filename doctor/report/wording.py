@@ -11,11 +11,6 @@ WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", 
 OPEN: tuple[Status, ...] = ("error", "unknown", "warning")
 
 
-def is_automatic(finding: Finding) -> bool:
-    """Can the doctor fix it?"""
-    return bool(finding.fix and finding.fix.actions and finding.fix.applicability != "manual")
-
-
 @dataclass(frozen=True)
 class Advice:
     """What to do about a finding: a sentence without its full stop, and the commands for it, in order."""
@@ -31,7 +26,7 @@ def advice(finding: Finding) -> Advice:
     """Empty where there is nothing to do."""
     if finding.status not in OPEN:
         return Advice()
-    if is_automatic(finding):
+    if finding.is_automatic:
         return Advice(finding.hint.rstrip("."), (f"aios doctor fix {finding.check}",))
     if not (finding.fix and finding.fix.commands):
         return Advice(finding.hint or next(iter(finding.links), ""))
@@ -89,7 +84,7 @@ def next_step(report: Report) -> Advice:
     if report.pending_restart:
         return Advice("Next: restart this computer to finish, then run", ("aios doctor",))
     next_is = "Next, on that machine" if report.machine.recorded else "Next"
-    automatic = [f for f in report.findings if f.status in OPEN and is_automatic(f)]
+    automatic = [f for f in report.findings if f.status in OPEN and f.is_automatic]
     if any(finding.fix and finding.fix.applicability == "safe" for finding in automatic):
         return Advice(next_is, ("aios doctor fix",))
     if automatic:
