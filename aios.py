@@ -29,6 +29,11 @@ COMMANDS = {
     "install": Mounted(
         "doctor.install.commands", "app", "Install the torch, flash-attn, xformers and Triton that fit."
     ),
+    "wheels": Mounted(
+        "doctor.install.wheels_commands",
+        "app",
+        "Which published wheel fits which machine; the catalogue of them.",
+    ),
     "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
     "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
 }

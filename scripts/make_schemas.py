@@ -1,4 +1,4 @@
-"""Write the JSON Schemas that the doctor ships, from its own models. A test fails where they are out of date."""
+"""Write the JSON Schemas that we ship, from our own models. A test fails where they are out of date."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ sys.path.insert(0, str(ROOT))
 from doctor.capability import Capability  # noqa: E402
 from doctor.failures.answer import LogExplanation  # noqa: E402
 from doctor.install.answer import InstallAnswer  # noqa: E402
+from doctor.install.wheel_answer import MatchAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
+from wheels.catalogue import Catalogue  # noqa: E402
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "report": Report,
@@ -24,12 +26,18 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "explained-log": LogExplanation,
     "capability": Capability,
     "install": InstallAnswer,
+    "wheel-match": MatchAnswer,
+    "catalogue": Catalogue,
 }
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of what we write: every field is there, and a later version may add some."""
-    content: dict[str, Any] = _as_written(model.model_json_schema(mode="serialization"))
+    """The schema of what we write: every field is there, and a later version may add some. A catalogue leaves defaults out."""
+    content: dict[str, Any] = (
+        model.model_json_schema()
+        if model is Catalogue
+        else _as_written(model.model_json_schema(mode="serialization"))
+    )
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}
 
 
@@ -53,7 +61,8 @@ def text(model: type[BaseModel]) -> str:
 
 def path(name: str) -> Path:
     """Where the schema lies."""
-    return ROOT / "doctor" / "schemas" / f"{name}.schema.json"
+    package = SCHEMAS[name].__module__.partition(".")[0]
+    return ROOT / package / "schemas" / f"{name}.schema.json"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, preference)
     if found.best is None:
         return nothing(
-            PACKAGE, *(found.nearest or (f"nobody publishes wheels for {machine.platform}",)), match=found
+            PACKAGE, found.nearest or f"nobody publishes wheels for {machine.platform}", match=found
         )
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)

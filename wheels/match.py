@@ -6,22 +6,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from packaging.version import Version
+
 from wheels.catalogue import Wheel
 from wheels.machine import Machine, TorchBuild
 from wheels.rules import Rule
+from wheels.table import numbers
 
 
 class Rejected(NamedTuple):
-    """A wheel that does not fit: why (a clause: "was built for torch 2.9, not for 2.8"), and how many rules it kept."""
+    """A wheel that does not fit, and why: a clause, "was built for torch 2.9, not for 2.8"."""
 
     wheel: Wheel
     reason: str
-    kept: int
 
 
 @dataclass(frozen=True)
 class Match:
-    """`wheels` are all that fit, the best one first."""
+    """`wheels` are all that fit, the best one first; `rejected` the others: where none fits, the nearest misses first."""
 
     wheels: tuple[Wheel, ...]
     rejected: tuple[Rejected, ...]
@@ -31,10 +33,12 @@ class Match:
         return self.wheels[0] if self.wheels else None
 
     @property
-    def nearest(self) -> tuple[str, ...]:
-        """Why those were rejected that came nearest to fitting, each reason once."""
-        most = max((rejected.kept for rejected in self.rejected), default=0)
-        return tuple(dict.fromkeys(r.reason for r in self.rejected if r.kept == most))
+    def nearest(self) -> str | None:
+        """The nearest miss where none fits, as a clause."""
+        if self.wheels or not self.rejected:
+            return None
+        miss = self.rejected[0]
+        return f"the nearest one, {miss.wheel.filename}, {miss.reason}"
 
 
 def match(
@@ -47,15 +51,33 @@ def match(
     """Hold every candidate to the rules, in their order; `preference` sorts what fits, the best one first."""
     fitting, rejected = [], []
     for wheel in candidates:
-        for kept, rule in enumerate(rules):
+        for rule in rules:
             if reason := rule(wheel, machine, torch):
-                rejected.append(Rejected(wheel, reason, kept))
+                rejected.append(Rejected(wheel, reason))
                 break
         else:
             fitting.append(wheel)
-    return Match(tuple(sorted(fitting, key=preference)), tuple(rejected))
+    if fitting:
+        return Match(tuple(sorted(fitting, key=preference)), tuple(rejected))
+
+    def distance(miss: Rejected) -> tuple[object, ...]:
+        """Few broken rules, a near torch and Python, a new version."""
+        wheel = miss.wheel
+        python = abs(numbers(wheel.name.pythons[-1] + "0")[0] // 10 % 100 - machine.python_release[1])
+        broken = sum(rule(wheel, machine, torch) is not None for rule in rules)
+        away = abs(numbers(wheel.name.torch or "0.0")[1] - torch.version.minor)
+        return (
+            broken,
+            away,
+            python,
+            newest_first(*Version(wheel.name.version).release),
+            wheel.rank,
+            wheel.filename,
+        )
+
+    return Match((), tuple(sorted(rejected, key=distance)))
 
 
-def newest_first(*numbers: int) -> tuple[int, ...]:
+def newest_first(*parts: int) -> tuple[int, ...]:
     """A sort key."""
-    return tuple(-number for number in numbers)
+    return tuple(-part for part in parts)

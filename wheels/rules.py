@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from wheels.catalogue import Wheel
 from wheels.compatibility import linux_cxx11_abi
+from wheels.filename import WheelName
 from wheels.machine import Machine, TorchBuild
 from wheels.tags import fits_but_for_glibc, fits_platform, fits_python
 
@@ -23,7 +25,15 @@ def same_platform(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | No
 def same_python(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
     if fits_python(wheel.name, machine):
         return None
-    return f"is for Python {'.'.join(wheel.name.pythons)} ({wheel.name.abi}), not for {machine.abi_tag}"
+    here = f"{machine.python}{' free-threaded' * machine.free_threaded}"
+    return f"is for Python {_pythons(wheel.name)}, not for {here}"
+
+
+def _pythons(name: WheelName) -> str:
+    """ "3.13 free-threaded", "3.9 and later"."""
+    releases = " or ".join(re.sub(r"^(?:cp|py)(\d)(\d+)$", r"\1.\2", tag) for tag in name.pythons)
+    later = " and later" if name.abi == "abi3" else ""
+    return f"{releases}{' free-threaded' * (name.abi.startswith('cp') and name.abi.endswith('t'))}{later}"
 
 
 def says_what_it_was_built_for(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:

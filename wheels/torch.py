@@ -59,7 +59,7 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
     item = Item(PACKAGE, version, f"torch=={version}", index_of(build.cuda_tag))
     reason = f"the newest that fits {_known(machine)}"
     if companions:
-        reason += f", and that {' and '.join(companions)} exist for"
+        reason += f", and that {' and '.join(companions)} exist{'s' * (len(companions) == 1)} for"
     return Verdict(PACKAGE, item, (reason, *replaced))
 
 

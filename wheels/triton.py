@@ -45,7 +45,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     rules = (same_platform, same_python, the_triton_of_this_torch)
     found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, newest)
     if found.best is None:
-        return nothing(PACKAGE, *found.nearest, match=found)
+        return nothing(PACKAGE, found.nearest or "there are no wheels", match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     return Verdict(PACKAGE, item, (f"torch {torch.minor} needs Triton {minor}",), match=found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+from packaging.version import Version
 
 from doctor.host import Host
 from doctor.host.web import read_answer
@@ -21,7 +23,10 @@ from wheels.catalogue import (
     read_catalogue,
     shipped_catalogue,
 )
+from wheels.compatibility import cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.filename import parse_wheel_name
+from wheels.machine import Machine, TorchBuild
+from wheels.tags import fits_platform, fits_python
 from wheels.listing import merge
 
 CATALOGUED = ("flash-attn", "xformers", "triton-windows")
@@ -72,6 +77,19 @@ def _rows(folder: Path) -> Iterator[Row]:
         raise InstallError(
             f"--wheel-dir: {folder} cannot be looked into: {error.strerror or error}"
         ) from error
+
+
+def torches_in(folder: Path | None, machine: Machine) -> tuple[tuple[str, TorchBuild], ...]:
+    """The torch wheels of a folder that this Python takes, newest first: version and build."""
+    found = []
+    for file in folder.glob("torch-*.whl") if folder else ():
+        name = parse_wheel_name(file.name)
+        version = parse_version(unquote(file.name).split("-")[1])
+        if name and version and fits_python(name, machine) and fits_platform(name, machine):
+            public = Version(version.public)
+            tag = cuda_tag(version) if version.local else torch_default_cuda_tag(public, machine.system)
+            found.append((str(version), TorchBuild(public, tag)))
+    return tuple(sorted(found, key=lambda each: Version(each[0]), reverse=True))
 
 
 def published_hash(wheel: Wheel) -> str | None:

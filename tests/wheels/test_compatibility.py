@@ -177,8 +177,9 @@ def test_parse_flash_attn(version: str, url: str | None, expected: c.FlashAttnBu
 
 def test_flash_attn_has_blackwell_code_from_cuda_12_8_on() -> None:
     for cuda, runs in (((12, 6), False), ((12, 8), True), ((13, 0), True)):
-        assert c.contains_code_for(c.flash_attn_architectures(cuda) or (), BLACKWELL) is runs
-    assert c.flash_attn_architectures((11, 0)) is None
+        assert c.contains_code_for(c.flash_attn_architectures(cuda, "2.8.3") or (), BLACKWELL) is runs
+    assert c.flash_attn_architectures((11, 0), "2.8.3") is None
+    assert not c.contains_code_for(c.flash_attn_architectures((12, 8), "2.7.3") or (), BLACKWELL)
     assert c.flash_attn_minimum_capability() == (8, 0)
 
 

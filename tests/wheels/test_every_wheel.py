@@ -229,7 +229,7 @@ def made_for(wheel: Wheel, torch: str, cuda_tag: str) -> Iterator[tuple[Machine,
     _, _, _, tags = parse_wheel_filename(wheel.filename)
     for tag in tags:
         minor = int(re.sub(r"\D+\d", "", tag.interpreter))
-        machine = Machine(f"3.{minor}", "win_amd64", tag.abi.endswith("t"), compute_capabilities=((8, 9),))
+        machine = Machine(f"3.{minor}", tag.platform, tag.abi.endswith("t"), compute_capabilities=((8, 9),))
         yield machine, TorchBuild(Version(torch), cuda_tag)
 
 
