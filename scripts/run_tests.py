@@ -5,12 +5,9 @@ Tests that need an NVIDIA GPU are left out where there is none; what else cannot
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 
-import environment
-from environment import PreparationError, say
+from environment import Environment, PreparationError, has_gpu, say
 
 CHECKS = (
     ["ruff", "check", "."],
@@ -25,6 +22,7 @@ TWO_AT_ONCE = ("-n", "2", "--dist", "loadgroup")
 
 def main() -> int:
     """Run all checks, whichever fail. Gives the exit status of the last that failed."""
+    environment = Environment()
     try:
         environment.prepare("test")
     except PreparationError as trouble:
@@ -35,18 +33,8 @@ def main() -> int:
         say(f"=== {' '.join(check)}")
         status = environment.run("-m", *check) or status
     say("=== pytest")
-    selection = [] if _has_gpu() else ["-m", "not gpu"]
+    selection = [] if has_gpu() else ["-m", "not gpu"]
     return environment.run("-m", "pytest", *TWO_AT_ONCE, *selection, *sys.argv[1:]) or status
-
-
-def _has_gpu() -> bool:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return False
-    try:
-        return subprocess.run([program, "-L"], capture_output=True, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The environment of the two commands: made once, kept while nothing changed, and told clearly where it cannot be had."""
+"""An environment is made once, kept while nothing changed, made anew where it is broken, and told clearly where it cannot be had."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,7 @@ from typing import Any
 
 import environment
 import pytest
+from environment import Environment, PreparationError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,74 +24,189 @@ PINS = {
 }
 
 
-@pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The programs that were started: `venv` for true, pip only for show. The environment lies in a folder of the test."""
-    started: list[list[str]] = []
+class Machine:
+    """Programs that are started for show. The interpreter of an environment starts if it is there."""
 
-    def pip(command: list[str], **_: Any) -> int:
-        started.append(command)
-        return 0
+    def __init__(self, home: Environment) -> None:
+        self.home = home
+        self.started: list[list[str]] = []
+        self.constraints: list[str] = []
+        self.torch: str | None = None
+        self.pip_status = 0
 
-    def venv(command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
-        started.append([str(part) for part in command])
-        environment.python().parent.mkdir(parents=True)
-        environment.python().touch()
+    def call(self, command: list[str], **_: Any) -> int:
+        self.started.append(command)
+        if "install" in command:
+            self.constraints.append(Path(command[command.index("--constraint") + 1]).read_text("utf-8"))
+        return self.pip_status
+
+    def run(self, command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] == self.home.python:
+            if not self.home.python.exists():
+                raise FileNotFoundError(command[0])
+            if "torch" in command[-1] and self.torch is None:
+                return subprocess.CompletedProcess(command, 1, "", "PackageNotFoundError")
+            return subprocess.CompletedProcess(command, 0, f"{self.torch}\n", "")
+        self.started.append([str(part) for part in command])
+        shutil.rmtree(self.home.folder, ignore_errors=True)  # --clear
+        self.home.python.parent.mkdir(parents=True)
+        self.home.python.touch()
+        (self.home.folder / "pyvenv.cfg").touch()
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(environment, "FOLDER", tmp_path / "Zoë's folder" / ".venv")
-    monkeypatch.setattr(environment.subprocess, "call", pip)
-    monkeypatch.setattr(environment.subprocess, "run", venv)
-    return started
+    @property
+    def modules(self) -> list[str]:
+        """What was run with `python -m`."""
+        return [command[2] for command in self.started]
 
 
-def test_a_second_time_installs_nothing(calls: list[list[str]]) -> None:
-    environment.prepare("train")
-    assert [command[2] for command in calls] == ["venv", "pip"]
-    assert str(environment.CONSTRAINTS) in calls[1]
-    environment.prepare("train")
-    assert len(calls) == 2
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    pretended = Machine(Environment(tmp_path / "Zoë's folder" / ".venv"))
+    monkeypatch.setattr(environment.subprocess, "call", pretended.call)
+    monkeypatch.setattr(environment.subprocess, "run", pretended.run)
+    return pretended
 
 
-def test_another_extra_or_a_changed_pin_installs_again(
-    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def checkout(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that may be changed; the environment does not lie in it."""
+    folder = tmp_path / "checkout"
+    (folder / "doctor").mkdir(parents=True)
+    for name in ("aios.py", "pyproject.toml", "constraints.txt", "doctor/check.py"):
+        (folder / name).write_text("typer==1.0\ntorch==2.13.0\n", encoding="utf-8")
+    monkeypatch.setattr(environment, "REPOSITORY", folder)
+    monkeypatch.setattr(environment, "CONSTRAINTS", folder / "constraints.txt")
+    return folder
+
+
+def test_a_second_time_installs_nothing(machine: Machine) -> None:
+    machine.home.prepare("train")
+    assert machine.modules == ["venv", "pip"]
+    machine.home.prepare("train")
+    assert len(machine.started) == 2
+
+
+def test_another_extra_or_a_changed_pin_installs_again(machine: Machine, checkout: Path) -> None:
+    machine.home.prepare("train")
+    machine.home.prepare("test")
+    assert machine.modules == ["venv", "pip", "pip"]
+    (checkout / "constraints.txt").write_text("torch==3.0\n", encoding="utf-8")
+    machine.home.prepare("train")
+    assert len(machine.started) == 4
+
+
+def test_a_copy_is_renewed_when_the_source_changed(machine: Machine, checkout: Path) -> None:
+    machine.home.prepare()
+    assert machine.started[1][-1] == str(checkout)
+    assert "--editable" not in machine.started[1]
+    cache = checkout / "doctor" / "__pycache__"
+    cache.mkdir()
+    (cache / "check.pyc").touch()
+    machine.home.prepare()
+    assert len(machine.started) == 2
+    (checkout / "doctor" / "check.py").write_text("changed", encoding="utf-8")
+    machine.home.prepare()
+    assert machine.modules == ["venv", "pip", "pip"]
+
+
+def test_the_environment_in_the_checkout_follows_its_source(machine: Machine, checkout: Path) -> None:
+    machine.home = Environment(checkout / ".venv")
+    machine.home.prepare("train")
+    assert machine.started[1][-2:] == ["--editable", f"{checkout}[train]"]
+    (checkout / "doctor" / "check.py").write_text("changed", encoding="utf-8")
+    machine.home.prepare("train")
+    assert len(machine.started) == 2
+
+
+@pytest.mark.parametrize(
+    ("torch", "inside", "constraints"),
+    [
+        (None, True, "typer==1.0\ntorch==2.13.0\n"),
+        (None, False, "typer==1.0\ntorch==2.13.0\n"),
+        ("2.13.0", True, "typer==1.0\ntorch==2.13.0\n"),
+        ("2.12.0", True, "typer==1.0\ntorch==2.13.0\n"),  # it came by older pins
+        ("2.12.0", False, "torch==2.12.0\n"),
+        ("2.13.0+cu130", True, "typer==1.0\ntorch==2.13.0+cu130\n"),
+        ("2.11.0+cu128", True, "torch==2.11.0+cu128\n"),
+        ("2.15.0+cpu", False, "torch==2.15.0+cpu\n"),
+    ],
+)
+def test_pip_does_not_get_to_replace_a_torch_that_was_chosen(
+    machine: Machine, checkout: Path, torch: str | None, inside: bool, constraints: str
 ) -> None:
-    environment.prepare("train")
-    environment.prepare("test")
-    assert [command[2] for command in calls] == ["venv", "pip", "pip"]
-    changed = tmp_path / "constraints.txt"
-    changed.write_text("torch==3.0\n", encoding="utf-8")
-    monkeypatch.setattr(environment, "CONSTRAINTS", changed)
-    environment.prepare("train")
-    assert len(calls) == 4
+    if inside:
+        machine.home = Environment(checkout / ".venv")
+    machine.torch = torch
+    machine.home.prepare("train")
+    assert machine.constraints == [constraints]
 
 
-def test_a_failed_pip_is_told_and_tried_again_the_next_time(
-    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(environment.subprocess, "call", lambda *_, **__: 1)
+def test_a_failed_pip_is_told_and_tried_again_the_next_time(machine: Machine) -> None:
+    machine.pip_status = 1
     for _ in range(2):
-        with pytest.raises(environment.PreparationError, match="pip could not install"):
-            environment.prepare("train")
+        with pytest.raises(PreparationError, match="pip could not install"):
+            machine.home.prepare("train")
+    assert machine.modules == ["venv", "pip", "pip"]
 
 
 def test_a_python_without_venv_is_told_and_leaves_nothing_half_made(
-    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        environment.python().parent.mkdir(parents=True)
+    def fails(command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] == machine.home.python:
+            raise FileNotFoundError
+        machine.home.python.parent.mkdir(parents=True)
         return subprocess.CompletedProcess(command, 1, "", "ensurepip is not available")
 
     monkeypatch.setattr(environment.subprocess, "run", fails)
-    with pytest.raises(environment.PreparationError, match=r"(?s)ensurepip is not available.*python3-venv"):
-        environment.prepare("train")
-    assert not environment.FOLDER.exists()
+    with pytest.raises(PreparationError, match=r"(?s)ensurepip is not available.*"):
+        machine.home.prepare("train")
+    assert not machine.home.folder.exists()
 
 
-def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_environment_is_made_anew(machine: Machine) -> None:
+    machine.home.prepare()
+    machine.home.python.unlink()
+    machine.home.prepare()
+    assert machine.modules == ["venv", "pip", "venv", "pip"]
+
+
+def test_a_moved_environment_is_made_anew(machine: Machine) -> None:
+    machine.home.prepare()
+    elsewhere = machine.home.folder.with_name("moved")
+    machine.home.folder.rename(elsewhere)
+    machine.home = Environment(elsewhere)
+    machine.home.prepare()
+    assert machine.modules == ["venv", "pip", "venv", "pip"]
+
+
+def test_an_environment_without_pip_is_given_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.home.prepare()
+    run = machine.run
+
+    def has_no_pip(command: list[Any], **options: Any) -> subprocess.CompletedProcess[str]:
+        return run(command, **options) if "pip" not in command[-1] else subprocess.CompletedProcess("", 1)
+
+    monkeypatch.setattr(environment.subprocess, "run", has_no_pip)
+    machine.home.prepare()
+    assert machine.modules == ["venv", "pip", "ensurepip"]
+
+
+def test_a_folder_with_something_else_in_it_stays_as_it_is(machine: Machine) -> None:
+    machine.home.folder.mkdir(parents=True)
+    letter = machine.home.folder / "letter.txt"
+    letter.write_text("Dear Zoë", encoding="utf-8")
+    with pytest.raises(PreparationError, match="holds something else"):
+        machine.home.prepare()
+    assert letter.read_text(encoding="utf-8") == "Dear Zoë"
+    assert not machine.started
+
+
+def test_an_old_python_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "OLDEST_PYTHON", (99, 0))
-    with pytest.raises(environment.PreparationError, match=sys.version.split()[0]):
-        environment.prepare("train")
+    with pytest.raises(PreparationError, match=sys.version.split()[0]):
+        machine.home.prepare("train")
 
 
 def test_what_is_installed_here_is_what_is_pinned() -> None:
@@ -111,3 +228,8 @@ def test_every_package_that_the_project_names_is_pinned() -> None:
     names = {canonicalize_name(Requirement(one).name) for one in named} - {"aios"}
     assert len(names) > 15
     assert names <= PINS.keys()
+
+
+def test_a_copy_depends_on_what_the_distribution_holds() -> None:
+    names = ", ".join(f'"{name}"' for name in environment.PACKED)
+    assert f"only-include = [{names}]" in (ROOT / "pyproject.toml").read_text("utf-8")

@@ -5,49 +5,94 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import environment
+import pytest
 import quickstart
+from environment import Environment
+
+
+class Machine:
+    """What was prepared, and which `aios` commands were run; `statuses` are their exit statuses where not 0."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.statuses = {"doctor": 1}
+
+    def prepare(self, extra: str = "") -> None:
+        self.calls.append(f"prepare {extra}".strip())
+
+    def run(self, *command: str) -> int:
+        assert command[:3] == ("-I", "-m", "aios")
+        name, *options = command[3:]
+        self.calls.append(" ".join([name, *options] if name == "install" else [name]))
+        return self.statuses.get(name, 0)
 
 
 @pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The `aios` commands that were run, in a repository of its own with a trained model."""
-    run: list[str] = []
-
-    def aios(*command: str) -> int:
-        run.append(command[2])
-        return 1 if command[2] == "doctor" else 0
-
-    monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(environment, "prepare", lambda extra: None)
-    monkeypatch.setattr(environment, "run", aios)
-    (tmp_path / quickstart.RESULT / "checkpoints").mkdir(parents=True)
-    return run
-
-
-def test_what_the_doctor_finds_does_not_stop_it(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine without a GPU, with a trained model in its repository."""
+    pretended = Machine()
     monkeypatch.setattr(sys, "argv", ["quickstart.py"])
+    monkeypatch.setattr(quickstart, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(quickstart, "has_gpu", lambda: False)
+    monkeypatch.setattr(Environment, "prepare", pretended.prepare)
+    monkeypatch.setattr(Environment, "run", pretended.run)
+    (tmp_path / quickstart.RESULT / "checkpoints").mkdir(parents=True)
+    return pretended
+
+
+def test_what_the_doctor_finds_does_not_stop_it(machine: Machine) -> None:
     assert quickstart.main() == 0
-    assert calls == ["doctor", "train", "generate"]
-    assert (environment.REPOSITORY / quickstart.RESULT / "checkpoints").exists(), (
+    assert machine.calls == ["prepare train", "doctor", "train", "generate"]
+    assert (quickstart.REPOSITORY / quickstart.RESULT / "checkpoints").exists(), (
         "a second run keeps the model"
     )
 
 
 def test_again_was_refused_because_the_old_checkpoints_were_still_there(
-    calls: list[str], monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["quickstart.py", "--again"])
     assert quickstart.main() == 0
-    assert calls == ["doctor", "train", "generate"]
-    assert not (environment.REPOSITORY / quickstart.RESULT).exists()
+    assert machine.calls == ["prepare train", "doctor", "train", "generate"]
+    assert not (quickstart.REPOSITORY / quickstart.RESULT).exists()
 
 
-def test_a_training_that_fails_ends_it(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["quickstart.py"])
-    monkeypatch.setattr(environment, "run", lambda *command: 2 if command[2] == "train" else 0)
+def test_a_training_that_fails_ends_it(machine: Machine) -> None:
+    machine.statuses["train"] = 2
     assert quickstart.main() == 2
+
+
+def test_with_a_gpu_the_installer_chooses_torch_before_pip_can(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickstart, "has_gpu", lambda: True)
+    assert quickstart.main() == 0
+    assert machine.calls == ["prepare", "install --yes", "prepare train", "doctor", "train", "generate"]
+
+
+def test_with_a_gpu_that_gets_no_packages_nothing_is_trained_on_the_processor(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickstart, "has_gpu", lambda: True)
+    machine.statuses["install"] = 4
+    assert quickstart.main() == 4
+    assert machine.calls == ["prepare", "install --yes"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the pretended nvidia-smi is a shell script")
+@pytest.mark.parametrize(("ends", "seen"), [("exit 0", True), ("exit 9", False), ("exec sleep 60", False)])
+def test_a_gpu_is_what_the_driver_lists(
+    ends: str, seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{ends}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(environment, "SECONDS_FOR_DRIVER", 0.5)
+    assert environment.has_gpu() is seen
+
+
+def test_without_a_driver_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not environment.has_gpu()

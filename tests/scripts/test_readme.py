@@ -38,7 +38,8 @@ def test_every_command_line_is_understood(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["quickstart.py", "windows_under_wine.py", "bench_startup.py", "bench_doctor.py", "bench_wheels.py"]
+    "script",
+    ["quickstart.py", "windows_under_wine.py", "bench_startup.py", "bench_doctor.py", "bench_wheels.py"],
 )
 def test_every_script_explains_itself(script: str) -> None:
     if script == "windows_under_wine.py" and sys.platform != "linux":
