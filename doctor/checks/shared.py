@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from packaging.version import Version
 
@@ -11,13 +13,7 @@ from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
 from doctor.probes.site_packages import SitePackages
-from wheels.compatibility import (
-    cuda_of_tag,
-    newest_torch,
-    parse_version,
-    recommended_cuda_tag,
-    tag_of_cuda,
-)
+from wheels.compatibility import cuda_of_tag, parse_version, tag_of_cuda
 
 PYTORCH = "https://pytorch.org/get-started/locally/"
 NVIDIA_DRIVERS = "https://www.nvidia.com/drivers"
@@ -36,6 +32,22 @@ def cannot_tell(check: str, what: str, reason: str, hint: str = "") -> Finding:
     """Something that it takes for this judgement could not be seen."""
     summary = f"Cannot tell {what}: {reason}"
     return Finding(check=check, status="unknown", summary=summary, measured=reason, hint=hint)
+
+
+def why_not(reading: Reading[Any], absent: str = "it is not there") -> str:
+    """Why there is nothing to judge, as a clause; `absent` is what to say where there is nothing at all."""
+    return reading.reason if isinstance(reading, Unreadable) else absent
+
+
+def dotted(version: tuple[int, int]) -> str:
+    """(12, 8) -> "12.8"."""
+    return "{}.{}".format(*version)
+
+
+def several(names: Sequence[str], most: int, what: str = "") -> str:
+    """The first names: "a, b and 3 more packages"."""
+    more = f" and {len(names) - most} more {what}".rstrip() if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def registry_evidence(key: str, name: str, reading: Reading[RegistryValue]) -> Evidence:
@@ -120,22 +132,7 @@ def for_this_python(identity: Identity, tool: str, arguments: str) -> str:
     return f'{_a_python(identity)} -m {tool} --python "{identity.executable}" {arguments}'
 
 
-def cuda_build_commands(identity: Identity, nvidia: NvidiaFacts) -> tuple[str, ...]:
-    """What a person types to get the CUDA build of torch that fits this machine; empty where nobody can tell."""
-    if not isinstance(nvidia.driver, Found) or not nvidia.gpus:
-        return ()
-    tag = recommended_cuda_tag(nvidia.driver.value.driver_version, nvidia.capabilities, identity.os)
-    torch = "torch"
-    if tag and identity.os == "windows":  # the newest release need not have this tag
-        release = newest_torch(tag, identity.python_minor)
-        torch = f"torch=={release}"
-        tag = release and tag
-    if not tag:
-        return ()
-    arguments = (
-        f"--reinstall-package torch {torch} --torch-backend={tag}"  # uv knows PyTorch's indexes by tag
-    )
-    return (
-        f"{_a_python(identity)} -m pip install uv",
-        for_this_python(identity, "uv pip install", arguments),
-    )
+def pip_install(identity: Identity, wanted: Mapping[str, str]) -> str:
+    """The command that installs packages: name -> version specifier, "" for any."""
+    packages = " ".join(f'"{name}{specifier}"' for name, specifier in wanted.items())
+    return for_this_python(identity, "pip", f"install {packages}")

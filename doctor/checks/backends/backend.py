@@ -8,6 +8,7 @@ from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import flash_attn, torch_cuda_build, wheel_tags, xformers
 from doctor.checks.shared import (
     cannot_tell,
+    dotted,
     skipped,
     skipped_as_damaged,
     skipped_without_nvidia,
@@ -85,9 +86,7 @@ def _judge(
         if without := skipped_without_nvidia(check.id, nvidia):
             return without
         if nvidia.gpus and max(nvidia.capabilities) < gpus_from:
-            return skipped(
-                check.id, "it needs a GPU of compute capability {}.{} or higher".format(*gpus_from)
-            )
+            return skipped(check.id, f"it needs a GPU of compute capability {dotted(gpus_from)} or higher")
         if nvidia.reported and not nvidia.visible:
             return skipped(check.id, "CUDA_VISIBLE_DEVICES hides every GPU (see gpu)")
     if capability.status == "unknown":

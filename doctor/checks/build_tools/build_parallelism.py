@@ -5,9 +5,9 @@ from __future__ import annotations
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools.need import as_needed
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import memory as memory_check
-from doctor.host import Absent, Found, Identity, RegistryValue
+from doctor.host import Found, Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.building import PARALLELISM, ParallelismFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
@@ -27,7 +27,7 @@ def judge(
     flash_attn: FlashAttnFacts,
 ) -> Finding:
     if not isinstance(facts.memory, Found):
-        reason = "nobody says how much there is" if isinstance(facts.memory, Absent) else facts.memory.reason
+        reason = why_not(facts.memory, "nobody says how much there is")
         return could_not_look(CHECK.id, "the free memory", reason)
     memory = facts.memory.value
     free = min(memory.available_bytes, memory.commit_available_bytes) / GIBIBYTE

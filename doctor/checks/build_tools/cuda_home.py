@@ -7,7 +7,14 @@ from doctor.check import Check
 from doctor.checks.build_tools import cuda_toolkit
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
-from doctor.checks.shared import cannot_tell, could_not_look, skipped, skipped_without_nvidia, torch_is
+from doctor.checks.shared import (
+    cannot_tell,
+    could_not_look,
+    dotted,
+    skipped,
+    skipped_without_nvidia,
+    torch_is,
+)
 from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
@@ -66,10 +73,8 @@ def judge(
             return cannot_tell(CHECK.id, "where CUDA toolkits are", "; ".join(cuda.unreadable))
         return skipped(CHECK.id, "there is no CUDA toolkit")
     if better is not None and wanted is not None and taken.nvcc.value[0] != wanted[0]:
-        major, minor = taken.nvcc.value
-        return trouble(
-            f"A build would take CUDA {major}.{minor} in {taken.path}, and not the one that fits {this}"
-        )
+        version = dotted(taken.nvcc.value)
+        return trouble(f"A build would take CUDA {version} in {taken.path}, and not the one that fits {this}")
     return finding
 
 
@@ -105,8 +110,5 @@ CHECK = Check(
     by_hand="Set CUDA_HOME to the toolkit of your PyTorch's CUDA version, in the terminal that builds; remove variables that point nowhere.",
     probes=(CUDA, IDENTITY, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
-    because_of=(
-        cuda_toolkit.CHECK,
-        torch_cuda_build.CHECK,
-    ),
+    because_of=(cuda_toolkit.CHECK, torch_cuda_build.CHECK),
 )

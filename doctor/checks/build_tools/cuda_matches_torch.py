@@ -9,6 +9,7 @@ from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     could_not_look,
+    dotted,
     skipped,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -21,6 +22,7 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.winget import WINGET
+from wheels.compatibility import cuda_of_tag, tag_of_cuda
 
 
 def judge(
@@ -48,8 +50,7 @@ def judge(
         return skipped(CHECK.id, "there is no CUDA toolkit")
     if max(cuda.versions) < cuda_toolkit.OLDEST:
         return skipped(CHECK.id, "the CUDA toolkit is too old for any torch (see cuda-toolkit)")
-    major, minor = toolkit.nvcc.value
-    found = f"{major}.{minor}"
+    found = dotted(toolkit.nvcc.value)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -61,8 +62,8 @@ def judge(
             Evidence(source="file", name="torch/version.py: cuda", value=wanted),
         ),
     )
-    built_with = (int(wanted.split(".")[0]), int(wanted.split(".")[1]))
-    if major != built_with[0]:
+    built_with = cuda_of_tag(tag_of_cuda(wanted))
+    if toolkit.nvcc.value[0] != built_with[0]:
         if fitting(cuda, built_with):
             return skipped(CHECK.id, "a toolkit that fits torch is here, but not taken (see cuda-home)")
         trouble = finding.model_copy(
@@ -93,8 +94,5 @@ CHECK = Check(
     by_hand="Install the toolkit of torch's CUDA version beside the other one, without the driver inside it, and set CUDA_HOME to it while building.",
     probes=(CUDA, TORCH, IDENTITY, WINGET, NVIDIA, FLASH_ATTN),
     judge=judge,
-    because_of=(
-        cuda_home.CHECK,
-        torch_cuda_build.CHECK,
-    ),
+    because_of=(cuda_home.CHECK, torch_cuda_build.CHECK),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.build_tools import install
 from doctor.checks.build_tools.need import as_needed
-from doctor.checks.shared import could_not_look, skipped_without_nvidia
+from doctor.checks.shared import could_not_look, dotted, skipped_without_nvidia
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import CUDA, CudaFacts
@@ -30,17 +30,17 @@ def judge(
     usable = [(t.path, t.nvcc.value) for t in cuda.toolkits if isinstance(t.nvcc, Found)]
     unreadable = [f"{t.path}: {t.nvcc.reason}" for t in cuda.toolkits if isinstance(t.nvcc, Unreadable)]
     unreadable += cuda.unreadable
-    listed = "; ".join(f"CUDA {major}.{minor} in {path}" for path, (major, minor) in usable)
+    listed = "; ".join(f"CUDA {dotted(version)} in {path}" for path, version in usable)
     built_with = torch.build.value.cuda if isinstance(torch.build, Found) else None
     finding = Finding(
         check=CHECK.id,
         status="ok",
         summary=listed,
         measured=listed,
-        expected="a toolkit from 11.7 on, for building from source",
+        expected=f"a toolkit from {dotted(OLDEST)} on, for building from source",
         evidence=tuple(
-            Evidence(source="program", name=f"nvcc in {path}", value=f"{major}.{minor}")
-            for path, (major, minor) in usable
+            Evidence(source="program", name=f"nvcc in {path}", value=dotted(version))
+            for path, version in usable
         ),
     )
     trouble = finding.model_copy(
@@ -57,7 +57,7 @@ def judge(
         newest = max(version for _, version in usable)
         if newest >= OLDEST:
             return finding
-        summary = f"The CUDA toolkit {newest[0]}.{newest[1]} is too old to build flash-attn"
+        summary = f"The CUDA toolkit {dotted(newest)} is too old to build flash-attn"
         return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
     if unreadable:
         return could_not_look(CHECK.id, "the CUDA toolkit", "; ".join(unreadable))

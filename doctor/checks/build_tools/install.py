@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from doctor.actions import InstallPackages, RunInstaller
-from doctor.checks.shared import for_this_python
+from doctor.checks.shared import pip_install
 from doctor.host import Absent, Found, Identity, Reading
 from doctor.models import Fix
 from doctor.probes.building import BuildPackagesFacts
@@ -26,28 +26,41 @@ def packages(
     """Have pip see to packages (name -> version specifier); None where pip may install nothing, or nobody can tell."""
     if not isinstance(facts.managed, Found) or facts.managed.value:
         return None
-    names = " ".join(f'"{name}{specifier}"' for name, specifier in wanted.items())
     own = identity.in_virtual_environment  # else other programs use these packages, too
     return Fix(
         id=fix,
         applicability="safe" if own else "unsafe",
-        commands=(for_this_python(identity, "pip", f"install {names}"),),
+        commands=(pip_install(identity, wanted),),
         actions=(InstallPackages(packages=tuple(wanted), state=tuple(wanted.values())),),
     )
 
 
+def winget_command(package: str, *arguments: str) -> tuple[str, ...]:
+    return ("winget", "install", "--exact", "--id", package, *arguments)
+
+
+def overriding(*components: str) -> tuple[str, str]:
+    """winget's arguments that have the Visual Studio installer add components, and wait for its end."""
+    added = " ".join(f"--add {component}" for component in components)
+    return "--override", f"--passive --wait --norestart {added}"
+
+
+def typed(command: Sequence[str]) -> str:
+    """As a person types it."""
+    return " ".join(f'"{part}"' if " " in part else part for part in command)
+
+
 def by_winget(fix: str, product: str, winget: Reading[str], package: str, *arguments: str, link: str) -> Fix:
     """A package of winget, in its installer's own window; without winget, the place where to get it."""
-    command = ("winget", "install", "--exact", "--id", package, *arguments)
+    command = winget_command(package, *arguments)
     found = isinstance(winget, Found)
-    typed = " ".join(f'"{part}"' if " " in part else part for part in command)
     return Fix(
         id=fix,
         applicability="unsafe" if found else "manual",
         elevated=True,
         restart="shell",
         reversible=False,
-        commands=(typed,) if found else (f"Download {product} from {link}, and run it",),
+        commands=(typed(command),) if found else (f"Download {product} from {link}, and run it",),
         actions=(RunInstaller(product=product, command=command),) if found else (),
     )
 
@@ -57,15 +70,16 @@ def windows_sdk(studio: str) -> str:
     return OTHER_WINDOWS_SDKS.get(studio.partition(".")[0], WINDOWS_SDK)
 
 
-def by_visual_studio(fix: str, path: str, *components: str, installer: str) -> Fix:
-    """Components for a Visual Studio that is there. Its installer wants a terminal opened as administrator."""
-    added = " ".join(f"--add {component}" for component in components)
+def by_visual_studio(fix: str, installer: str, path: str, *added: str) -> Fix:
+    """Add to a Visual Studio that is there. Its installer wants a terminal opened as administrator."""
     return Fix(
         id=fix,
         applicability="manual",
         elevated=True,
         reversible=False,
-        commands=(f'"{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {added}',),
+        commands=(
+            f'"{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {" ".join(added)}',
+        ),
     )
 
 

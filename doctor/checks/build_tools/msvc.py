@@ -15,13 +15,7 @@ from doctor.probes.winget import WINGET
 
 DOWNLOADS = "https://visualstudio.microsoft.com/downloads/"
 BUILD_TOOLS = "Microsoft.VisualStudio.2022.BuildTools"
-COMPONENTS = " ".join(
-    (
-        "--passive --wait --norestart --add Microsoft.VisualStudio.Workload.VCTools",
-        f"--add {install.COMPILER}",
-        f"--add {install.WINDOWS_SDK}",
-    )
-)
+COMPONENTS = ("Microsoft.VisualStudio.Workload.VCTools", install.COMPILER, install.WINDOWS_SDK)
 
 
 def judge(
@@ -41,8 +35,7 @@ def judge(
             "the Visual Studio Build Tools 2022",
             winget,
             BUILD_TOOLS,
-            "--override",
-            COMPONENTS,
+            *install.overriding(*COMPONENTS),
             link=DOWNLOADS,
         ),
     )
@@ -76,10 +69,10 @@ def judge(
             "evidence": evidence,
             "fix": install.by_visual_studio(
                 "add-cpp-tools",
+                msvc.installer,
                 newest.path,
-                install.COMPILER,
-                install.windows_sdk(newest.version),
-                installer=msvc.installer,
+                f"--add {install.COMPILER}",
+                f"--add {install.windows_sdk(newest.version)}",
             ),
         }
     )

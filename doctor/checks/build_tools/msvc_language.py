@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
+from doctor.checks.build_tools import install
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, RegistryValue, Unreadable
@@ -64,15 +65,8 @@ def judge(msvc: MsvcFacts, prompt: PromptFacts) -> Finding:
             "impact": CHECK.why,
             "hint": CHECK.by_hand,
             "links": (LINK,),
-            "fix": Fix(
-                id="add-english-to-msvc",
-                applicability="manual",
-                elevated=True,
-                reversible=False,
-                commands=(
-                    f'"{msvc.installer}\\setup.exe" modify --installPath "{studio.path}" --passive --norestart '
-                    "--addProductLang en-US",
-                ),
+            "fix": install.by_visual_studio(
+                "add-english-to-msvc", msvc.installer, studio.path, "--addProductLang en-US"
             ),
         }
     )

@@ -7,7 +7,7 @@ from doctor.checks.build_tools import cuda_home, install
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.msvc import BUILD_TOOLS
 from doctor.checks.build_tools.need import as_needed
-from doctor.checks.shared import cannot_tell, could_not_look, skipped, torch_is
+from doctor.checks.shared import cannot_tell, could_not_look, dotted, skipped, torch_is, why_not
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
@@ -43,19 +43,17 @@ def judge(
     if toolset is None:
         return cannot_tell(CHECK.id, "which compiler this is", f"it calls itself {studio.toolset.value!r}")
     if accepted is None:
-        why = (
-            toolkit.accepts.reason if isinstance(toolkit.accepts, Unreadable) else "host_config.h is missing"
-        )
-        return cannot_tell(CHECK.id, f"which compilers nvcc {_text(nvcc)} accepts", why)
+        why = why_not(toolkit.accepts, "host_config.h is missing")
+        return cannot_tell(CHECK.id, f"which compilers nvcc {dotted(nvcc)} accepts", why)
     limits = f"MSVC {_toolset_of(accepted.start)} to {_toolset_of(accepted.stop - 1)}"
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary=f"nvcc {_text(nvcc)} accepts MSVC {_text(toolset)}",
-        measured=f"MSVC {studio.toolset.value}, nvcc {_text(nvcc)}",
+        summary=f"nvcc {dotted(nvcc)} accepts MSVC {dotted(toolset)}",
+        measured=f"MSVC {studio.toolset.value}, nvcc {dotted(nvcc)}",
         expected=limits,
         evidence=(
-            Evidence(source="program", name=f"nvcc in {toolkit.path}", value=_text(nvcc)),
+            Evidence(source="program", name=f"nvcc in {toolkit.path}", value=dotted(nvcc)),
             _limit_evidence(toolkit, accepted),
             Evidence(source="file", name=f"C++ toolset of {studio.path}", value=studio.toolset.value),
         ),
@@ -64,9 +62,9 @@ def judge(
         return finding
     needed = nvcc_for_toolset(toolset)
     refusal = (
-        f"MSVC {_text(toolset)} refuses nvcc {_text(nvcc)}: its headers want CUDA {_text(needed)} or newer"
+        f"MSVC {dotted(toolset)} refuses nvcc {dotted(nvcc)}: its headers want CUDA {dotted(needed)} or newer"
         if needed and nvcc < needed
-        else f"nvcc {_text(nvcc)} refuses MSVC {_text(toolset)}: it accepts {limits.removeprefix('MSVC ')}"
+        else f"nvcc {dotted(nvcc)} refuses MSVC {dotted(toolset)}: it accepts {limits.removeprefix('MSVC ')}"
     )
     hint, fix = _way_out(msvc, nvcc, accepted)
     trouble = finding.model_copy(
@@ -98,16 +96,15 @@ def _way_out(msvc: MsvcFacts, nvcc: Version, accepted: range) -> tuple[str, Fix]
     for studio in msvc.studios:
         if studio.version.startswith("17."):  # no other Visual Studio brings these toolsets
             return hint, install.by_visual_studio(
-                "add-older-toolset", studio.path, component, installer=msvc.installer
+                "add-older-toolset", msvc.installer, studio.path, f"--add {component}"
             )
-    added = f"--passive --wait --norestart --add {component} --add {install.WINDOWS_SDK}"
-    command = f'winget install --exact --id {BUILD_TOOLS} --override "{added}"'
+    command = install.winget_command(BUILD_TOOLS, *install.overriding(component, install.WINDOWS_SDK))
     return hint, Fix(
         id="add-older-toolset",
         applicability="manual",
         elevated=True,
         reversible=False,
-        commands=(command,),
+        commands=(install.typed(command),),
     )
 
 
@@ -119,10 +116,6 @@ def _newest_fitting(nvcc: Version, accepted: range) -> int:
 def _fits(toolset: Version, nvcc: Version, accepted: range) -> bool:
     needed = nvcc_for_toolset(toolset)
     return msc_ver(toolset) in accepted and (needed is None or nvcc >= needed)
-
-
-def _text(version: Version) -> str:
-    return "{}.{}".format(*version)
 
 
 def _toolset_of(number: int) -> str:
@@ -146,8 +139,5 @@ CHECK = Check(
     probes=(CUDA, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
     systems=frozenset({"windows"}),
-    because_of=(
-        cuda_home.CHECK,
-        msvc_check.CHECK,
-    ),
+    because_of=(cuda_home.CHECK, msvc_check.CHECK),
 )

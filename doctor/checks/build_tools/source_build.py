@@ -9,18 +9,17 @@ from doctor.checks.build_tools.need import is_installed, why_not
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import could_not_look, skipped, torch_is, why_torch_is_unknown
 from doctor.checks.system import long_paths as long_paths_check
+from doctor.checks.system.places import LONGEST_PATH, PIP_FOLDERS, are_long_paths_on
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import CUDA, CudaFacts
 from doctor.probes.msvc import MSVC, MsvcFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from doctor.probes.system import IDENTITY, LONG_PATHS, TEMP, TempFacts
+from doctor.probes.system import IDENTITY, LONG_PATHS, LONG_PATHS_VALUE, TEMP, TempFacts
 from wheels.building import flash_attn_build_faults, flash_attn_source
 
 LINK = "https://github.com/Dao-AILab/flash-attention#installation-and-features"
-LONGEST_PATH = 259  # MAX_PATH less its end: for Windows without long paths, for cl.exe and ninja at all times
-PIP_FOLDERS = 66  # what pip puts between TEMP and the archive's own names
 
 
 def judge(
@@ -51,8 +50,8 @@ def judge(
         if msvc.chosen is None:
             missing.append("there is no Microsoft C++ compiler (see msvc)")
         if isinstance(long_paths, Unreadable):
-            return could_not_look(CHECK.id, "LongPathsEnabled", long_paths.reason)
-        missing += _paths(temp, isinstance(long_paths, Found) and long_paths.value.value == 1)
+            return could_not_look(CHECK.id, LONG_PATHS_VALUE, long_paths.reason)
+        missing += _paths(temp, are_long_paths_on(long_paths) is True)
     faults = flash_attn_build_faults(this.version, nvcc, identity.os)
     obstacles = (*missing, *faults)
     measured = "; ".join(obstacles) or "nothing known stands in the way"
@@ -104,10 +103,5 @@ CHECK = Check(
     by_hand="Install a prebuilt package (see flash-attn). To build all the same: clear what is named here away, and build in a short folder such as C:\\f, with few compilers at once.",
     probes=(CUDA, MSVC, NVIDIA, TORCH, FLASH_ATTN, IDENTITY, TEMP, LONG_PATHS),
     judge=judge,
-    because_of=(
-        long_paths_check.CHECK,
-        cuda_home.CHECK,
-        msvc_check.CHECK,
-        torch_cuda_build.CHECK,
-    ),
+    because_of=(long_paths_check.CHECK, cuda_home.CHECK, msvc_check.CHECK, torch_cuda_build.CHECK),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.build_tools import install
-from doctor.checks.shared import could_not_look, torch_is
+from doctor.checks.shared import could_not_look, torch_is, why_not
 from doctor.checks.system import python_architecture
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -25,8 +25,7 @@ def judge(runtime: VcRuntimeFacts, torch: TorchFacts, winget: Reading[str]) -> F
         if isinstance(reading, Unreadable):
             return could_not_look(CHECK.id, name, reading.reason)
     if not isinstance(runtime.openmp, Found):
-        reason = runtime.openmp.reason if isinstance(runtime.openmp, Unreadable) else ""
-        return could_not_look(CHECK.id, OPENMP, reason)
+        return could_not_look(CHECK.id, OPENMP, why_not(runtime.openmp))
     versions = {
         name: reading.value.version for name, reading in libraries.items() if isinstance(reading, Found)
     }

@@ -57,9 +57,9 @@ def judge(
             "links": (LINK,),
             "fix": install.by_visual_studio(
                 "add-windows-sdk",
+                msvc.installer,
                 msvc.chosen.path,
-                install.windows_sdk(msvc.chosen.version),
-                installer=msvc.installer,
+                f"--add {install.windows_sdk(msvc.chosen.version)}",
             ),
         }
     )

@@ -5,17 +5,13 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import gpu as gpu_check
 from doctor.checks.gpu.nvidia_driver import OLDEST_GPU
-from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
+from doctor.checks.shared import could_not_look, dotted, skipped, skipped_without_nvidia
 from doctor.host import Absent, Found
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from wheels.compatibility import flash_attn_minimum_capability
 
 OLDEST_FOR_CUDA_13 = (7, 5)
-
-
-def _text(capability: tuple[int, int]) -> str:
-    return f"{capability[0]}.{capability[1]}"
 
 
 def judge(nvidia: NvidiaFacts) -> Finding:
@@ -29,36 +25,36 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         return skipped(CHECK.id, "the NVIDIA driver sees no GPU (see gpu)")
     weakest = min(nvidia.gpus, key=lambda gpu: gpu.compute_capability)
     capability = weakest.compute_capability
-    measured = f"{weakest.name}: {_text(capability)}"
+    measured = f"{weakest.name}: {dotted(capability)}"
     flash_attn = flash_attn_minimum_capability()
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary=f"Compute capability {_text(capability)}: every attention backend can run",
+        summary=f"Compute capability {dotted(capability)}: every attention backend can run",
         measured=measured,
-        expected=f"{_text(flash_attn)} or higher for flash-attn",
+        expected=f"{dotted(flash_attn)} or higher for flash-attn",
         evidence=tuple(
             Evidence(
                 source=nvidia.asked,
                 name=f"compute capability of {gpu.name}",
-                value=_text(gpu.compute_capability),
+                value=dotted(gpu.compute_capability),
             )
             for gpu in nvidia.gpus
         ),
     )
     if capability < OLDEST_GPU:
-        summary = f"{weakest.name} (compute capability {_text(capability)}) is too old for PyTorch's builds"
+        summary = f"{weakest.name} (compute capability {dotted(capability)}) is too old for PyTorch's builds"
         update = {
             "status": "error",
             "summary": summary,
-            "expected": f"{_text(OLDEST_GPU)} or higher",
+            "expected": f"{dotted(OLDEST_GPU)} or higher",
             "impact": CHECK.why,
             "hint": "Train on the processor (--device cpu), or use a newer GPU.",
         }
         return finding.model_copy(update=update)
     if capability < flash_attn:
         only = "" if capability >= OLDEST_FOR_CUDA_13 else ", and only PyTorch builds for CUDA 12.6 (cu126)"
-        summary = f"Compute capability {_text(capability)}: no flash-attn; xformers and SDPA serve{only}"
+        summary = f"Compute capability {dotted(capability)}: no flash-attn; xformers and SDPA serve{only}"
         return finding.model_copy(update={"status": "info", "summary": summary, "impact": CHECK.why})
     return finding
 

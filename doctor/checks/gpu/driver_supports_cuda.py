@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.gpu import compute_capability, nvidia_driver
+from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     NVIDIA_DRIVERS,
     cannot_tell,
     could_not_look,
-    cuda_build_commands,
+    dotted,
     skipped,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -45,7 +46,7 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding
         return cannot_tell(
             CHECK.id, f"which driver {this} needs", f"CUDA {this.cuda_major} is not known here"
         )
-    newest = "{}.{}".format(*driver.cuda_version) if driver.cuda_version else None
+    newest = dotted(driver.cuda_version) if driver.cuda_version else None
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -59,8 +60,9 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding
         ),
     )
     if not supported:
-        commands = cuda_build_commands(identity, nvidia)
-        instead = f", or install a torch for this driver: {'; then '.join(commands)}" if commands else ""
+        advised = advice("torch", identity, nvidia, this)
+        fix = advised.fix if advised else None
+        instead = f", or install a torch for this driver: {fix.commands[0]}" if fix else ""
         return finding.model_copy(
             update={
                 "status": "error",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
-from doctor.checks.shared import could_not_look, skipped
+from doctor.checks.shared import could_not_look, dotted, skipped
 from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
@@ -65,7 +65,7 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         )
     capabilities = {gpu.compute_capability for gpu in nvidia.visible}
     if len(capabilities) > 1:
-        text = " and ".join("{}.{}".format(*capability) for capability in sorted(capabilities))
+        text = " and ".join(map(dotted, sorted(capabilities)))
         return finding.model_copy(
             update={
                 "status": "info",

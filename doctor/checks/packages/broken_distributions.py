@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import MakeDirectory, MoveFolder
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, why_not
 from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import SITE_PACKAGES, Damage, SitePackages
@@ -15,8 +15,7 @@ LINK = "https://packaging.python.org/en/latest/specifications/recording-installe
 
 def judge(reading: Reading[SitePackages], identity: Identity) -> Finding:
     if not isinstance(reading, Found):
-        reason = reading.reason if isinstance(reading, Unreadable) else "there are none"
-        return could_not_look(CHECK.id, "the installed packages", reason)
+        return could_not_look(CHECK.id, "the installed packages", why_not(reading))
     site = reading.value
     finding = Finding(
         check=CHECK.id,

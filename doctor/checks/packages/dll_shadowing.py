@@ -12,9 +12,10 @@ from doctor.checks.shared import (
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
+    why_not,
     why_torch_is_unknown,
 )
-from doctor.host import Found, Unreadable
+from doctor.host import Found
 from doctor.models import Evidence, Finding
 from doctor.probes.dlls import CUDA_DLLS, CudaDlls
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
@@ -26,8 +27,7 @@ def judge(dlls: CudaDlls, torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
     if without := skipped_without_torch(CHECK.id, torch) or skipped_without_nvidia(CHECK.id, nvidia):
         return without
     if not isinstance(dlls.own, Found):
-        reason = dlls.own.reason if isinstance(dlls.own, Unreadable) else "it is not there"
-        return could_not_look(CHECK.id, "torch\\lib", reason)
+        return could_not_look(CHECK.id, "torch\\lib", why_not(dlls.own))
     this = torch_is(torch)
     if this is None:
         return cannot_tell(CHECK.id, "which CUDA libraries torch needs", why_torch_is_unknown(torch))

@@ -7,10 +7,12 @@ import re
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build, wheel_tags
+from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
+    dotted,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -79,9 +81,11 @@ def judge(
         return cannot_tell(CHECK.id, "whether flash-attn fits torch", why_torch_is_unknown(torch))
     trouble = _trouble(build, names, this, nvidia, identity)
     if trouble:
-        return finding.model_copy(update={"status": "error", "summary": trouble})
+        fix = _fix(this, nvidia, identity)
+        return finding.model_copy(update={"status": "error", "summary": trouble, **fix})
     if isinstance(flash_attn.missing, Found) and flash_attn.missing.value:
-        return finding.model_copy(update=_missing(build, flash_attn.missing.value, this))
+        fix = _fix(this, nvidia, identity)
+        return finding.model_copy(update={**_missing(build, flash_attn.missing.value, this), **fix})
     if isinstance(flash_attn.missing, Unreadable):
         return could_not_look(CHECK.id, "the DLLs that flash-attn needs", flash_attn.missing.reason)
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
@@ -121,7 +125,7 @@ def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Fi
         impact=CHECK.why,
         links=(LINK,),
     )
-    needed = "{}.{}".format(*flash_attn_minimum_capability())
+    needed = dotted(flash_attn_minimum_capability())
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
         summary = f"flash-attn is not installed, and needs a GPU of compute capability {needed} or higher"
         return finding.model_copy(update={"summary": summary})
@@ -134,9 +138,15 @@ def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Fi
         update={
             "status": "warning",
             "summary": "flash-attn is not installed: training uses a slower attention",
-            "hint": CHECK.by_hand,
+            **_fix(this, nvidia, identity),
         }
     )
+
+
+def _fix(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> dict[str, object]:
+    """What to do: the wheel for this machine, or why there is none."""
+    advised = advice("flash-attn", identity, nvidia, this)
+    return {"hint": advised.hint, "fix": advised.fix} if advised else {"hint": CHECK.by_hand}
 
 
 def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchIs) -> dict[str, object]:

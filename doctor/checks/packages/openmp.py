@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import (
-    could_not_look,
-    skipped_without_torch,
-)
-from doctor.host import Found, Unreadable
+from doctor.checks.shared import could_not_look, skipped_without_torch, why_not
+from doctor.host import Found
 from doctor.models import Evidence, Finding
 from doctor.probes.dlls import OPENMP, OpenMpFacts
 from doctor.probes.packages import TORCH, TorchFacts
@@ -20,8 +17,7 @@ def judge(openmp: OpenMpFacts, torch: TorchFacts) -> Finding:
     if without := skipped_without_torch(CHECK.id, torch):
         return without
     if not isinstance(openmp.copies, Found):
-        reason = openmp.copies.reason if isinstance(openmp.copies, Unreadable) else "it is not there"
-        return could_not_look(CHECK.id, "torch\\lib", reason)
+        return could_not_look(CHECK.id, "torch\\lib", why_not(openmp.copies))
     copies = openmp.copies.value
     finding = Finding(
         check=CHECK.id,

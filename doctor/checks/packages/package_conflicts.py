@@ -8,7 +8,7 @@ from packaging.version import Version
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import TorchIs, could_not_look, for_this_python, torch_is
+from doctor.checks.shared import TorchIs, could_not_look, for_this_python, pip_install, torch_is, why_not
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
@@ -32,8 +32,7 @@ def judge(
     reading: Reading[Installed], torch: TorchFacts, identity: Identity, site: Reading[SitePackages]
 ) -> Finding:
     if not isinstance(reading, Found):
-        reason = reading.reason if isinstance(reading, Unreadable) else "there are none"
-        return could_not_look(CHECK.id, "the installed packages", reason)
+        return could_not_look(CHECK.id, "the installed packages", why_not(reading))
     installed = reading.value
     if isinstance(installed.flash_attn_files, Unreadable):
         return could_not_look(CHECK.id, "the files of flash-attn", installed.flash_attn_files.reason)
@@ -163,11 +162,10 @@ def _fix(unmet: list[Unmet], identity: Identity) -> Fix | None:
     if not wanted:
         return None
     specifiers = {name: str(SpecifierSet(",".join(filter(None, every)))) for name, every in wanted.items()}
-    packages = " ".join(f'"{name}{specifier}"' for name, specifier in specifiers.items())
     fix = Fix(
         id="install-requirements",
         applicability="manual",
-        commands=(for_this_python(identity, "pip", f"install {packages}"),),
+        commands=(pip_install(identity, specifiers),),
     )
     if not identity.in_virtual_environment or len(wanted) < len({each.requirement for each in unmet}):
         return fix

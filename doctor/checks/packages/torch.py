@@ -6,7 +6,8 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.packages import broken_distributions
-from doctor.checks.shared import PYTORCH, could_not_look, cuda_build_commands, for_this_python, torch_is
+from doctor.checks.resolved import advice
+from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
 from doctor.checks.system import python_architecture, python_version
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -18,18 +19,22 @@ OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    cuda_build = cuda_build_commands(identity, nvidia)
-    others = "transformers safetensors" if cuda_build else "torch transformers safetensors"
-    commands = (*cuda_build, for_this_python(identity, "pip", f"install --upgrade {others}"))
+    advised = advice("torch", identity, nvidia, None)
+    chosen = advised.fix if advised else None
+    others = ("transformers", "safetensors") if chosen else ("torch", "transformers", "safetensors")
+    rest = for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}")
+    commands = (*(chosen.commands if chosen else ()), rest)
+    by_hand = (*chosen.by_hand, rest) if chosen else ()
+    hint = advised.hint if advised and chosen else "Install the build that fits this machine"
     trouble = Finding(
         check=CHECK.id,
         status="error",
         summary="",
         expected=f"torch {OLDEST} or newer",
         impact=CHECK.why,
-        hint=f"Install the build that fits this machine: {'; then '.join(commands)}",
+        hint=f"{hint}: {'; then '.join(commands)}",
         links=(PYTORCH,),
-        fix=Fix(id="install-torch", applicability="manual", commands=commands),
+        fix=Fix(id="install-torch", applicability="manual", commands=commands, by_hand=by_hand),
     )
     if isinstance(torch.distribution, Absent):
         update = {"summary": "PyTorch is not installed", "measured": "no torch in this Python"}

@@ -5,26 +5,24 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import compute_capability, driver_supports_cuda
 from doctor.checks.packages import torch as torch_check
+from doctor.checks.resolved import advice, again
 from doctor.checks.shared import (
     PYTORCH,
     TorchIs,
     cannot_tell,
     could_not_look,
-    cuda_build_commands,
+    dotted,
     skipped_without_nvidia,
     skipped_without_torch,
     torch_is,
     why_torch_is_unknown,
 )
 from doctor.host import Found, Identity, Unreadable
-from doctor.models import Evidence, Finding, Fix, JsonValue
+from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
-from wheels.compatibility import (
-    contains_code_for,
-    torch_architectures,
-)
+from wheels.compatibility import contains_code_for, torch_architectures
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
@@ -40,8 +38,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     libraries: JsonValue = None
     if isinstance(torch.libraries, Found):
         libraries = sorted(name for name in torch.libraries.value if "torch_cuda" in name or "cudart" in name)
-    commands = cuda_build_commands(identity, nvidia)
-    hint = f"Install the build that fits this machine: {'; then '.join(commands)}"
+    advised = advice("torch", identity, nvidia, this)
     finding = Finding(
         check=CHECK.id,
         status="error",
@@ -49,14 +46,14 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         measured=f"torch {torch.build.value.version}, CUDA {cuda or 'none'}",
         expected="a CUDA build with code for these GPUs",
         impact=CHECK.why,
-        hint=hint if commands else CHECK.by_hand,
+        hint=advised.hint if advised else CHECK.by_hand,
         links=(PYTORCH,),
         evidence=(
             Evidence(source="file", name="torch/version.py: __version__", value=torch.build.value.version),
             Evidence(source="file", name="torch/version.py: cuda", value=cuda),
             Evidence(source="file", name="torch/lib", value=libraries),
         ),
-        fix=Fix(id="install-torch", applicability="manual", commands=commands) if commands else None,
+        fix=advised.fix if advised else again("torch", this, identity) if this.cuda_tag else None,
     )
     trouble = _trouble(torch, this, nvidia, identity.os)
     if trouble:
@@ -84,8 +81,7 @@ def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str)
     architectures = torch_architectures(this.version, this.cuda_tag, system)
     for gpu in nvidia.gpus if architectures else ():
         if not contains_code_for(architectures or (), gpu.compute_capability):
-            capability = "{}.{}".format(*gpu.compute_capability)
-            return f"{this} has no code for {gpu.name} (compute capability {capability})"
+            return f"{this} has no code for {gpu.name} (compute capability {dotted(gpu.compute_capability)})"
     return None
 
 

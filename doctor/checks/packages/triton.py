@@ -10,6 +10,7 @@ from doctor.checks.shared import (
     cannot_tell,
     could_not_look,
     for_this_python,
+    pip_install,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -27,7 +28,13 @@ from wheels.companions import (
     triton_windows_for_float8,
     triton_windows_serves,
 )
-from wheels.compatibility import minor, parse_version, triton_minor, triton_windows_requirement
+from wheels.compatibility import (
+    minor,
+    parse_version,
+    triton_minor,
+    triton_windows_minor,
+    triton_windows_requirement,
+)
 
 LINK = "https://github.com/woct0rdho/triton-windows"
 
@@ -58,7 +65,8 @@ def judge(
     this = torch_is(torch)
     if this is None:
         return cannot_tell(CHECK.id, "which Triton torch needs", why_torch_is_unknown(torch))
-    wanted = None if this.version.is_prerelease else triton_minor(this.version)
+    minor_of = triton_windows_minor if windows else triton_minor
+    wanted = None if this.version.is_prerelease else minor_of(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
     finding = Finding(
@@ -138,7 +146,7 @@ def _outdated_bitsandbytes(
         "fix": Fix(
             id="upgrade-bitsandbytes",
             applicability="safe" if identity.in_virtual_environment else "manual",
-            commands=(for_this_python(identity, "pip", f'install "bitsandbytes{requirement}"'),),
+            commands=(pip_install(identity, {"bitsandbytes": requirement}),),
             actions=(InstallPackages(packages=("bitsandbytes",), state=(requirement,)),)
             if identity.in_virtual_environment
             else (),

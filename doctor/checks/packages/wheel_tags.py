@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python, skipped
+from doctor.checks.shared import could_not_look, for_this_python, skipped, why_not
 from doctor.checks.system import python_architecture, virtual_environment
-from doctor.host import Distribution, Found, Identity, Reading, Unreadable
+from doctor.host import Distribution, Found, Identity, Reading
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import INSTALLED, Installed
 from doctor.probes.system import IDENTITY
@@ -30,8 +30,7 @@ def judge(reading: Reading[Installed], identity: Identity) -> Finding:
     if identity.python_implementation != "CPython":
         return skipped(CHECK.id, f"this Python is {identity.python_implementation}")
     if not isinstance(reading, Found):
-        reason = reading.reason if isinstance(reading, Unreadable) else "there are none"
-        return could_not_look(CHECK.id, "the installed packages", reason)
+        return could_not_look(CHECK.id, "the installed packages", why_not(reading))
     python = _numbers(identity)
     if python is None:
         return could_not_look(CHECK.id, "this Python's version", f"it calls itself {identity.python!r}")

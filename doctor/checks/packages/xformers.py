@@ -8,11 +8,11 @@ from packaging.version import Version
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build
+from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
     could_not_look,
-    for_this_python,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -20,7 +20,7 @@ from doctor.checks.shared import (
     why_torch_is_unknown,
 )
 from doctor.host import Absent, Distribution, Found, Identity, Reading, Unreadable
-from doctor.models import Evidence, Finding, Fix
+from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
@@ -72,6 +72,7 @@ def judge(
         return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
     if this is None:
         return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
+    advised = advice("xformers", identity, nvidia, this)
     finding = Finding(
         check=CHECK.id,
         status="error",
@@ -79,21 +80,16 @@ def judge(
         measured=f"xformers {text} with {this}",
         expected=expected,
         impact=CHECK.why,
-        hint=CHECK.by_hand,
+        hint=advised.hint if advised else CHECK.by_hand,
         links=(LINK,),
         evidence=(Evidence(source="metadata", name="xformers version", value=text),),
-        fix=_install(fitting, this, identity),
+        fix=advised.fix if advised else None,
     )
     if is_pure_python_xformers(version):
         return _on_mslk(finding, text, xformers.mslk)
     if fault := xformers_fault(version, identity.os, nvidia.capabilities):
         summary = f"xformers {text} does not work here: {fault.why}"
-        update = {
-            "summary": summary,
-            "expected": f"xformers {fault.use}",
-            "fix": _install(fault.use if _was_made_for(Version(fault.use), this) else None, this, identity),
-        }
-        return finding.model_copy(update=update)
+        return finding.model_copy(update={"summary": summary, "expected": f"xformers {fault.use}"})
     if isinstance(xformers.build, Unreadable):
         return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
     if isinstance(xformers.build, Absent):
@@ -122,25 +118,6 @@ def judge(
             "fix": None,
         }
     )
-
-
-def _was_made_for(xformers: Version, this: TorchIs) -> bool:
-    requirement = xformers_torch_requirement(xformers)
-    return requirement is not None and this.release in SpecifierSet(requirement)
-
-
-def _install(release: str | None, this: TorchIs, identity: Identity) -> Fix | None:
-    """From PyTorch's own index for torch's CUDA version: the release of that name elsewhere is for CUDA 12."""
-    if release is None or this.cuda_tag is None:
-        return None
-    arguments = (
-        f'--no-deps --reinstall-package xformers "xformers=={release}" --torch-backend={this.cuda_tag}'
-    )
-    commands = (
-        for_this_python(identity, "pip", "install uv"),
-        for_this_python(identity, "uv pip install", arguments),
-    )
-    return Fix(id="install-xformers", applicability="manual", commands=commands)
 
 
 def _on_mslk(finding: Finding, text: str, mslk: Reading[Distribution]) -> Finding:

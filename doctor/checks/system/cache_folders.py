@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
+from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system.places import (
     LONGEST_PATH,
     are_long_paths_on,
+    cannot_tell_whether_too_long,
     trouble_with_volume,
     why_unseen,
     with_kept_type,
 )
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
 from doctor.host import Absent, Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
@@ -139,9 +141,7 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
         if reason := why_unseen(cache.place):
             return could_not_look(CHECK.id, f"the volume of {cache.place.path}", reason)
         if long_paths is None and _is_long(cache) and not _is_below_temp(cache):
-            return cannot_tell(
-                CHECK.id, f"whether {cache.place.path} is too long", "long paths may be on or off"
-            )
+            return cannot_tell_whether_too_long(CHECK.id, cache.place.path)
     return ok
 
 
@@ -173,7 +173,7 @@ CHECK = Check(
     group="system",
     looks_at="The folders of Hugging Face's models and of the kernels that torch.compile and Triton make: their length, letters, and volume.",
     why="File names in these caches pass 200 characters, and compilers run in them: below a long path, accented letters or OneDrive they fail with 'No such file' or 'Access is denied'.",
-    by_hand="Make a folder such as C:\\aios-cache\\huggingface, and set HF_HOME (and TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) to one of their own: Settings > System > About > Advanced system settings > Environment Variables.",
+    by_hand=f"Make a folder such as C:\\aios-cache\\huggingface, and set HF_HOME (and TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) to one of their own: {ENVIRONMENT_VARIABLES}.",
     probes=(CACHES,),
     judge=judge,
     systems=frozenset({"windows"}),

@@ -7,6 +7,7 @@ from packaging.version import Version
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
 from doctor.host import Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.policy import ENCODING, EncodingFacts
@@ -62,7 +63,7 @@ CHECK = Check(
     group="system",
     looks_at=f"Windows' code pages, {SWITCH}, and whether the paths of this user go beyond ASCII.",
     why="What compilers and Python programs write in the old code page is read as UTF-8 by others: a build or download ends with UnicodeDecodeError or 'charmap codec can't encode'.",
-    by_hand=f"Set {SWITCH} to 1 for your user: Settings > System > About > Advanced system settings > Environment Variables.",
+    by_hand=f"Set {SWITCH} to 1 for your user: {ENVIRONMENT_VARIABLES}.",
     probes=(IDENTITY, ENCODING),
     judge=judge,
     systems=frozenset({"windows"}),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from packaging.version import Version
-
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, could_not_look, torch_is
+from doctor.checks.shared import could_not_look
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system import python_distribution
 from doctor.checks.system.places import (
     LONGEST_PATH,
     are_long_paths_on,
+    cannot_tell_whether_too_long,
+    longest_name_in_torch,
     trouble_with_volume,
     why_unseen,
 )
@@ -19,27 +19,14 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.places import ENVIRONMENT, Place
 from doctor.probes.system import IDENTITY, LONG_PATHS
-from wheels.compatibility import newest_torch, torch_longest_path
 
 SHORT = "C:\\aios\\.venv"
-USUAL_CUDA = "cu130"
-
-
 # An environment cannot be moved: its programs know their place.
 ANEW = Fix(
     id="environment-in-a-short-folder",
     applicability="manual",
     commands=(f"python -m venv {SHORT}", f"{SHORT}\\Scripts\\python.exe -m pip install -e ."),
 )
-
-
-def _torch(torch: TorchFacts, identity: Identity) -> Version | None:
-    """The torch that is here, else the one to come."""
-    if torch.installed:
-        here = torch_is(torch)
-        return here.version if here else None
-    newest = newest_torch(USUAL_CUDA, identity.python_minor)
-    return Version(newest) if newest else None
 
 
 def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Reading[RegistryValue]) -> Finding:
@@ -68,11 +55,12 @@ def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Readi
     if reason := why_unseen(place):
         return could_not_look(CHECK.id, f"the volume of {path}", reason)
 
-    if (version := _torch(torch, identity)) and (longest := torch_longest_path(version)):
+    if named := longest_name_in_torch(torch, identity):
+        version, longest = named
         limit = LONGEST_PATH - 1 - longest
         if len(path) > limit and (on := are_long_paths_on(long_paths)) is not True:
             if on is None:
-                return cannot_tell(CHECK.id, f"whether {path} is too long", "long paths may be on or off")
+                return cannot_tell_whether_too_long(CHECK.id, path)
             summary = f"torch {version.base_version} does not fit below a path of {len(path)} characters"
             return finding("error", summary, ANEW, CHECK.by_hand).model_copy(
                 update={

@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetRegistryValue
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, registry_evidence
+from doctor.checks.system.places import LONG_PATHS_ON, LONGEST_PATH, are_long_paths_on
 from doctor.host import Absent, Reading, RegistryValue, Unreadable
 from doctor.models import Finding, Fix
 from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS, LONG_PATHS_VALUE
@@ -14,13 +15,8 @@ ENABLE = Fix(
     applicability="safe",
     elevated=True,
     restart="shell",
-    reversible=True,
     commands=(f"reg add {FILE_SYSTEM_KEY} /v {LONG_PATHS_VALUE} /t REG_DWORD /d 1 /f",),
-    actions=(
-        SetRegistryValue(
-            key=FILE_SYSTEM_KEY, name=LONG_PATHS_VALUE, state=RegistryValue(type="REG_DWORD", value=1)
-        ),
-    ),
+    actions=(SetRegistryValue(key=FILE_SYSTEM_KEY, name=LONG_PATHS_VALUE, state=LONG_PATHS_ON),),
 )
 
 
@@ -34,11 +30,11 @@ def judge(setting: Reading[RegistryValue]) -> Finding:
         measured = f"{LONG_PATHS_VALUE} is absent"
     else:
         measured = f"{LONG_PATHS_VALUE} is {setting.value.value} ({setting.value.type})"
-        if setting.value == RegistryValue(type="REG_DWORD", value=1):
+        if are_long_paths_on(setting):
             return Finding(
                 check=CHECK.id,
                 status="ok",
-                summary="Paths longer than 259 characters are allowed",
+                summary=f"Paths longer than {LONGEST_PATH} characters are allowed",
                 measured=measured,
                 expected="1 (REG_DWORD)",
                 evidence=evidence,
@@ -46,7 +42,7 @@ def judge(setting: Reading[RegistryValue]) -> Finding:
     return Finding(
         check=CHECK.id,
         status="error",
-        summary="Windows refuses paths longer than 259 characters",
+        summary=f"Windows refuses paths longer than {LONGEST_PATH} characters",
         measured=measured,
         expected="1 (REG_DWORD)",
         impact=CHECK.why,
@@ -61,7 +57,7 @@ CHECK = Check(
     id="long-paths",
     group="system",
     looks_at=f"The registry value {FILE_SYSTEM_KEY}\\{LONG_PATHS_VALUE}. Where it is missing, long paths are off.",
-    why="torch 2.13 and flash-attn hold files whose paths pass 259 characters in an ordinary folder: pip then fails with 'No such file or directory'.",
+    why=f"torch 2.13 and flash-attn hold files whose paths pass {LONGEST_PATH} characters in an ordinary folder: pip then fails with 'No such file or directory'.",
     by_hand=f"In a terminal run as administrator: {ENABLE.commands[0]} - then open a new terminal. ninja and Microsoft's compiler keep their limit of 260 characters even so: build in a short folder.",
     probes=(LONG_PATHS,),
     judge=judge,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, why_not
 from doctor.host import Found, Memory, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.memory import MEMORY, MEMORY_KEY, PAGE_FILES, MemoryFacts
@@ -34,7 +34,7 @@ def _largest_page_file(facts: MemoryFacts) -> int | None:
 
 def judge(facts: MemoryFacts) -> Finding:
     if not isinstance(facts.memory, Found):
-        reason = facts.memory.reason if isinstance(facts.memory, Unreadable) else "the system does not say"
+        reason = why_not(facts.memory, "the system does not say")
         return could_not_look(CHECK.id, "the memory of this machine", reason)
     if isinstance(facts.page_files, Unreadable):
         return could_not_look(CHECK.id, f"{MEMORY_KEY}\\{PAGE_FILES}", facts.page_files.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, several
 from doctor.checks.system.variables import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
@@ -42,11 +42,13 @@ def judge(mixture: MixtureFacts) -> Finding:
     path, identity = mixture.path.value or "", mixture.identity
     folders = [folder for folder in path.split(";" if identity.os == "windows" else ":") if folder]
     if brought := [name for folder in folders for name in _brought(folder, locations, identity)]:
-        return warning(f"PYTHONPATH brings in {_several(brought)} from {path}", *without(mixture.path))
+        return warning(
+            f"PYTHONPATH brings in {several(brought, NAMED, 'packages')} from {path}", *without(mixture.path)
+        )
     users = [name for name, place in locations.items() if _is_the_users(place, mixture)]
     if users and _in_environment(mixture):
         return warning(
-            f"Packages of your user come into this environment, from {mixture.user_packages}: {_several(users)}",
+            f"Packages of your user come into this environment, from {mixture.user_packages}: {several(users, NAMED, 'packages')}",
             "Keep them out with the variable PYTHONNOUSERSITE=1, and install here what is then missing.",
         )
     note = None
@@ -80,11 +82,6 @@ def _in_environment(mixture: MixtureFacts) -> bool:
     """Outside of one, the user's packages are where they belong."""
     identity = mixture.identity
     return identity.in_virtual_environment or identity.prefix == mixture.environments["CONDA_PREFIX"]
-
-
-def _several(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more packages" if more > 0 else "")
 
 
 CHECK = Check(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from doctor.actions import EditUserPath
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, several
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
@@ -109,13 +108,13 @@ def judge(facts: SearchPathFacts) -> Finding:
         summary = f"PATH of this terminal alone is {len(facts.process)} characters long"
         return finding("warning", summary, "Open a new terminal.", None)
     if again and isinstance(shorter, Found):
-        summary = f"Repeated in your own part of PATH: {_named([entry.written for entry in again])}"
+        summary = f"Repeated in your own part of PATH: {several([entry.written for entry in again], NAMED)}"
         return finding(
             "info", summary, "Let the doctor remove what is repeated.", _remove_repeated(shorter.value)
         )
     idle = (*facts.missing, *(entry.written for entry in repeated((), system)))
     if idle:
-        summary = f"PATH holds what is not there or repeated: {_named(idle)}"
+        summary = f"PATH holds what is not there or repeated: {several(idle, NAMED)}"
         return finding("info", summary, CHECK.by_hand, BY_HAND)
     return ok
 
@@ -128,11 +127,6 @@ def _never_expanded(part: SearchPath) -> str | None:
 
 def _shown(part: Reading[SearchPath]) -> str | None:
     return f"{part.value.value.value} ({part.value.value.type})" if isinstance(part, Found) else None
-
-
-def _named(folders: Sequence[str]) -> str:
-    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
-    return ", ".join(folders[:NAMED]) + more
 
 
 LINKS = (

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import python_version
-from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on
+from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on, longest_name_in_torch
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.python import PYTHON, PythonFacts
 from doctor.probes.system import LONG_PATHS
-from wheels.compatibility import newest_torch, parse_version, torch_longest_path
 
-BEST_COVERED_TAG = "cu130"
 DOWNLOADS = "https://www.python.org/downloads/"
 STORE_LIMITS = "https://docs.python.org/3/using/windows.html"
 CONDA = "https://docs.conda.io/projects/conda/en/latest/user-guide/tasks/manage-environments.html"
@@ -47,7 +45,7 @@ def judge(python: PythonFacts, torch: TorchFacts, long_paths: Reading[RegistryVa
             STORE_LIMITS,
         )
     if not isinstance(python.base_names, Found):
-        reason = python.base_names.reason if isinstance(python.base_names, Unreadable) else "it is gone"
+        reason = why_not(python.base_names, "it is gone")
         return could_not_look(CHECK.id, f"this Python's folder {identity.base_prefix}", reason)
     names = {name.lower() for name in python.base_names.value}
     if any(name.startswith("python") and name.endswith("._pth") for name in names):
@@ -89,15 +87,10 @@ def _too_long(python: PythonFacts, torch: TorchFacts, long_paths: Reading[Regist
     """What does not fit below the Store's site-packages; None where it fits, or where long paths are on."""
     if are_long_paths_on(long_paths) is not False:
         return None
-    release = (
-        torch.distribution.value.version
-        if isinstance(torch.distribution, Found)
-        else newest_torch(BEST_COVERED_TAG, python.identity.python_minor)
-    )
-    version = parse_version(release or "")
-    longest = torch_longest_path(version) if version else None
-    if version is None or longest is None:
+    named = longest_name_in_torch(torch, python.identity)
+    if named is None:
         return None
+    version, longest = named
     folder = python.identity.site_packages
     length = len(folder) + 1 + longest
     if length <= LONGEST_PATH:

@@ -8,17 +8,23 @@ from pathlib import PureWindowsPath
 
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.shared import cannot_tell, could_not_look, registry_evidence
+from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.checks.system import long_paths
-from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on, with_kept_type
+from doctor.checks.system.places import (
+    LONGEST_PATH,
+    PIP_FOLDERS,
+    are_long_paths_on,
+    cannot_tell_whether_too_long,
+    with_kept_type,
+)
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
 from doctor.host import Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import TEMP, TempFacts
 
-PIP_PREFIX = 66  # \pip-install-xxxxxxxx\flash-attn_<32 hexadecimal digits>\ and the like
 LONGEST_MEMBER = 133  # leaves TEMP 60 characters: what torch.compile's cache below it needs, too
-LONGEST_TEMP = LONGEST_PATH - PIP_PREFIX - LONGEST_MEMBER
+LONGEST_TEMP = LONGEST_PATH - PIP_FOLDERS - LONGEST_MEMBER
 NAMES = ("TEMP", "TMP")
 
 
@@ -113,8 +119,7 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
             return finding("warning", f"{name} holds a space: {folder}", _short_temp(temp))
         if len(str(folder)) > LONGEST_TEMP and (on := are_long_paths_on(temp.long_paths)) is not True:
             if on is None:
-                reason = "nobody can tell whether long paths are on"
-                return cannot_tell(CHECK.id, f"whether {folder} is too long", reason)
+                return cannot_tell_whether_too_long(CHECK.id, str(folder))
             summary = f"{name} is {len(str(folder))} characters long, and long paths are off"
             found = finding("warning", summary, _short_temp(temp))
             return found.model_copy(update={"because_of": long_paths.CHECK.id})
@@ -132,7 +137,7 @@ CHECK = Check(
     group="system",
     looks_at="TEMP and TMP, of this process and of your user: set, existing, short, no spaces, plain ASCII.",
     why="pip unpacks and compilers build below TEMP: a long path, a space or an accented letter there ends in 'No such file' or a garbled name.",
-    by_hand="Make the folder C:\\Temp, and set TEMP and TMP to it: Settings > System > About > Advanced system settings > Environment Variables.",
+    by_hand=f"Make the folder C:\\Temp, and set TEMP and TMP to it: {ENVIRONMENT_VARIABLES}.",
     probes=(TEMP,),
     judge=judge,
     systems=frozenset({"windows"}),

@@ -8,6 +8,8 @@ from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Fix
 from doctor.probes.variables import Variable
 
+ENVIRONMENT_VARIABLES = "Settings > System > About > Advanced system settings > Environment Variables"
+
 
 def without(variable: Variable) -> tuple[str, Fix | None]:
     """What to do, and the fix where the variable is the user's own to remove: another program may need it."""
@@ -22,8 +24,7 @@ def without(variable: Variable) -> tuple[str, Fix | None]:
         )
         return f"Let the doctor remove {name} of your user, unless another program needs it.", fix
     if isinstance(variable.system, Found):
-        where = "Settings > System > About > Advanced system settings > Environment Variables"
-        return f"Remove {name} from the system's variables: {where}.", None
+        return f"Remove {name} from the system's variables: {ENVIRONMENT_VARIABLES}.", None
     return (
         f"Open a terminal in which {name} is not set; look for it in what your shell reads when it starts.",
         None,
