@@ -15,11 +15,6 @@ DEVICE_MANAGER_CODES = "https://support.microsoft.com/topic/error-codes-in-devic
 WSL = "https://docs.nvidia.com/cuda/wsl-user-guide/"
 
 
-def _describe(gpu: Gpu) -> str:
-    memory = f", {gpu.total_memory_bytes / GIBIBYTE:.0f} GiB" if gpu.total_memory_bytes else ""
-    return gpu.name + memory
-
-
 def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
     if not isinstance(nvidia.driver, Found):
         if isinstance(nvidia.driver, Absent) and not nvidia.adapters:
@@ -75,6 +70,11 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
             }
         )
     return finding
+
+
+def _describe(gpu: Gpu) -> str:
+    memory = f", {gpu.total_memory_bytes / GIBIBYTE:.0f} GiB" if gpu.total_memory_bytes else ""
+    return gpu.name + memory
 
 
 def _none(identity: Identity) -> Finding:

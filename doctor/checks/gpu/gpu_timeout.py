@@ -22,12 +22,6 @@ WAIT_LONGER = tuple(
 RECOVER_AGAIN = SetRegistryValue(key=GRAPHICS_KEY, name="TdrLevel", state=None)
 
 
-def _number(reading: Reading[RegistryValue], default: int) -> int:
-    """What Windows goes by: it passes over what is no number."""
-    value = reading.value.value if isinstance(reading, Found) else default
-    return value if isinstance(value, int) else default
-
-
 def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
     if without := skipped_without_nvidia(CHECK.id, nvidia):
         return without
@@ -93,6 +87,12 @@ def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
             }
         )
     return finding
+
+
+def _number(reading: Reading[RegistryValue], default: int) -> int:
+    """What Windows goes by: it passes over what is no number."""
+    value = reading.value.value if isinstance(reading, Found) else default
+    return value if isinstance(value, int) else default
 
 
 CHECK = Check(

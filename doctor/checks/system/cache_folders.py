@@ -48,53 +48,10 @@ KINDS = {
 }
 ROOT = "aios-cache"
 MISREAD = "holds letters that compilers misread"
-
-
-def _fault(cache: Cache, long_paths: bool | None) -> str | None:
-    """What is wrong with a cache's folder, as a clause."""
-    kind, place = KINDS[cache.variable], cache.place
-    if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
-        return None if ntpath.basename(place.path).isascii() else MISREAD
-    matters = kind.compiled_in or isinstance(place.onedrive, Found) or isinstance(place.volume, Absent)
-    if matters and (trouble := trouble_with_volume(place)):
-        return trouble
-    if kind.compiled_in and not place.path.isascii():
-        return MISREAD
-    if long_paths is False and _is_long(cache):
-        return f"is {len(place.path)} characters long, and long paths are off"
-    return None
-
-
-def _is_below_temp(cache: Cache) -> bool:
-    return cache.variable == "TORCHINDUCTOR_CACHE_DIR" and cache.is_default
-
-
-def _is_long(cache: Cache) -> bool:
-    return len(cache.place.path) + 1 + KINDS[cache.variable].longest_below > LONGEST_PATH
-
-
-def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tuple[Cache, str]]:
-    return ((cache, fault) for cache in caches if (fault := _fault(cache, long_paths)))
-
-
-def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
-    folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in wrong}
-    return Fix(
-        id="short-cache-folders",
-        applicability="safe",
-        restart="shell",
-        commands=tuple(
-            line for name, folder in folders.items() for line in (f"mkdir {folder}", f"setx {name} {folder}")
-        ),
-        actions=tuple(
-            action
-            for name, folder in folders.items()
-            for action in (
-                MakeDirectory(path=folder),
-                SetUserEnvironmentVariable(name=name, state=with_kept_type(facts.user[name], folder)),
-            )
-        ),
-    )
+LINKS = (
+    "https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
+    "https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html",
+)
 
 
 def judge(facts: CacheFacts) -> Finding:
@@ -145,6 +102,53 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
     return ok
 
 
+def _fault(cache: Cache, long_paths: bool | None) -> str | None:
+    """What is wrong with a cache's folder, as a clause."""
+    kind, place = KINDS[cache.variable], cache.place
+    if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
+        return None if ntpath.basename(place.path).isascii() else MISREAD
+    matters = kind.compiled_in or isinstance(place.onedrive, Found) or isinstance(place.volume, Absent)
+    if matters and (trouble := trouble_with_volume(place)):
+        return trouble
+    if kind.compiled_in and not place.path.isascii():
+        return MISREAD
+    if long_paths is False and _is_long(cache):
+        return f"is {len(place.path)} characters long, and long paths are off"
+    return None
+
+
+def _is_below_temp(cache: Cache) -> bool:
+    return cache.variable == "TORCHINDUCTOR_CACHE_DIR" and cache.is_default
+
+
+def _is_long(cache: Cache) -> bool:
+    return len(cache.place.path) + 1 + KINDS[cache.variable].longest_below > LONGEST_PATH
+
+
+def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tuple[Cache, str]]:
+    return ((cache, fault) for cache in caches if (fault := _fault(cache, long_paths)))
+
+
+def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
+    folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in wrong}
+    return Fix(
+        id="short-cache-folders",
+        applicability="safe",
+        restart="shell",
+        commands=tuple(
+            line for name, folder in folders.items() for line in (f"mkdir {folder}", f"setx {name} {folder}")
+        ),
+        actions=tuple(
+            action
+            for name, folder in folders.items()
+            for action in (
+                MakeDirectory(path=folder),
+                SetUserEnvironmentVariable(name=name, state=with_kept_type(facts.user[name], folder)),
+            )
+        ),
+    )
+
+
 def _summary(wrong: tuple[tuple[Cache, str], ...]) -> str:
     """ "The cache of models lies in OneDrive; the cache of A and of B holds letters that compilers misread"."""
     held: dict[str, list[str]] = {}
@@ -164,10 +168,6 @@ def _hint(wrong: tuple[Cache, ...]) -> str:
     return f"{hint}."
 
 
-LINKS = (
-    "https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
-    "https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html",
-)
 CHECK = Check(
     id="cache-folders",
     group="system",

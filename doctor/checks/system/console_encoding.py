@@ -24,6 +24,7 @@ UTF_8_MODE = Fix(
     commands=(f"setx {SWITCH} 1",),
     actions=(SetUserEnvironmentVariable(name=SWITCH, state=RegistryValue(type="REG_SZ", value="1")),),
 )
+LINKS = ("https://docs.python.org/3/using/windows.html#utf-8-mode",)
 
 
 def judge(identity: Identity, encoding: EncodingFacts) -> Finding:
@@ -57,7 +58,6 @@ def judge(identity: Identity, encoding: EncodingFacts) -> Finding:
     return ok.model_copy(update={**update, "hint": hint, "fix": UTF_8_MODE})
 
 
-LINKS = ("https://docs.python.org/3/using/windows.html#utf-8-mode",)
 CHECK = Check(
     id="console-encoding",
     group="system",

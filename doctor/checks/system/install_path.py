@@ -27,6 +27,10 @@ ANEW = Fix(
     applicability="manual",
     commands=(f"python -m venv {SHORT}", f"{SHORT}\\Scripts\\python.exe -m pip install -e ."),
 )
+LINKS = (
+    "https://docs.python.org/3/library/venv.html",
+    "https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation",
+)
 
 
 def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Reading[RegistryValue]) -> Finding:
@@ -77,10 +81,6 @@ def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Readi
     return ok
 
 
-LINKS = (
-    "https://docs.python.org/3/library/venv.html",
-    "https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation",
-)
 CHECK = Check(
     id="install-path",
     group="system",

@@ -14,7 +14,6 @@ LEAST_FREE = 2 * GIB  # what a program that has loaded torch for CUDA holds
 PLENTY = 64 * GIB  # then no page file is missed
 LEAST_PAGE_FILE = 16 * GIB  # CUDA's libraries are promised gigabytes in each process, used or not
 GOOD_PAGE_FILE = 32 * GIB
-
 PAGE_FILE = Fix(
     id="page-file",
     applicability="manual",
@@ -22,14 +21,9 @@ PAGE_FILE = Fix(
     restart="system",
     commands=("SystemPropertiesPerformance.exe",),
 )
-
-
-def _largest_page_file(facts: MemoryFacts) -> int | None:
-    """To how much the page files may grow, in bytes; None: as Windows likes, or nobody says."""
-    if not isinstance(facts.page_files, Found):
-        return None
-    sizes = [page_file.maximum_bytes for page_file in facts.page_files.value]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
+LINKS = (
+    "https://learn.microsoft.com/troubleshoot/windows-client/performance/how-to-determine-the-appropriate-page-file-size-for-64-bit-versions-of-windows",
+)
 
 
 def judge(facts: MemoryFacts) -> Finding:
@@ -83,6 +77,14 @@ def judge(facts: MemoryFacts) -> Finding:
     return ok
 
 
+def _largest_page_file(facts: MemoryFacts) -> int | None:
+    """To how much the page files may grow, in bytes; None: as Windows likes, or nobody says."""
+    if not isinstance(facts.page_files, Found):
+        return None
+    sizes = [page_file.maximum_bytes for page_file in facts.page_files.value]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
 def _gb(size: int) -> str:
     return f"{size / GIB:.1f} GB" if size < 10 * GIB else f"{round(size / GIB)} GB"
 
@@ -98,9 +100,6 @@ def _measured(facts: MemoryFacts, memory: Memory, largest: int | None) -> str:
     return f"{of_all}, {promised}, page file: {size}"
 
 
-LINKS = (
-    "https://learn.microsoft.com/troubleshoot/windows-client/performance/how-to-determine-the-appropriate-page-file-size-for-64-bit-versions-of-windows",
-)
 CHECK = Check(
     id="memory",
     group="system",

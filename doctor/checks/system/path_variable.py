@@ -15,50 +15,11 @@ from doctor.probes.search_path import SEARCH_PATH, VALUE, Entry, SearchPath, Sea
 COMMAND_LINE = 8191  # characters that cmd.exe takes; a command file that extends PATH writes it on one line
 LONGEST = 6000  # leaves vcvarsall.bat what it adds
 NAMED = 3  # entries that a summary names
-
-
-def _entries(part: Reading[SearchPath]) -> tuple[Entry, ...]:
-    return part.value.entries if isinstance(part, Found) else ()
-
-
-def repeated(system: tuple[Entry, ...], user: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The user's entries that name a folder named before: nothing is ever found there first."""
-    seen = {entry.key for entry in system}
-    later = []
-    for entry in user:
-        if entry.key and entry.key in seen:
-            later.append(entry)
-        seen.add(entry.key)
-    return tuple(later)
-
-
-def _without(part: SearchPath, unwanted: tuple[Entry, ...]) -> SearchPath:
-    """All but these very entries, not those that equal them."""
-    kept = tuple(entry for entry in part.entries if not any(entry is one for one in unwanted))
-    value = ";".join(entry.written for entry in kept)
-    return SearchPath(RegistryValue(type=part.value.type, value=value), kept)
-
-
-def _length(facts: SearchPathFacts, user: Reading[SearchPath]) -> int:
-    """Characters of the PATH that new programs get."""
-    return len(";".join(entry.folder for entry in (*_entries(facts.system), *_entries(user))))
-
-
 EDITOR = "rundll32 sysdm.cpl,EditEnvironmentVariables"  # Windows' own
 BY_HAND = Fix(id="shorten-path", applicability="manual", restart="shell", commands=(EDITOR,))
-
-
-def _rewrite(fix: str, user: RegistryValue) -> Fix:
-    action = EditUserPath(state=user)
-    return Fix(id=fix, applicability="safe", restart="shell", commands=(EDITOR,), actions=(action,))
-
-
-def _remove_repeated(shorter: SearchPath) -> Fix:
-    return _rewrite("remove-path-duplicates", shorter.value)
-
-
-def _expand(user: SearchPath) -> Fix:
-    return _rewrite("expand-user-path", RegistryValue(type="REG_EXPAND_SZ", value=user.value.value))
+LINKS = (
+    "https://learn.microsoft.com/troubleshoot/windows-client/shell-experience/command-line-string-limitation",
+)
 
 
 def judge(facts: SearchPathFacts) -> Finding:
@@ -119,6 +80,46 @@ def judge(facts: SearchPathFacts) -> Finding:
     return ok
 
 
+def _entries(part: Reading[SearchPath]) -> tuple[Entry, ...]:
+    return part.value.entries if isinstance(part, Found) else ()
+
+
+def repeated(system: tuple[Entry, ...], user: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The user's entries that name a folder named before: nothing is ever found there first."""
+    seen = {entry.key for entry in system}
+    later = []
+    for entry in user:
+        if entry.key and entry.key in seen:
+            later.append(entry)
+        seen.add(entry.key)
+    return tuple(later)
+
+
+def _without(part: SearchPath, unwanted: tuple[Entry, ...]) -> SearchPath:
+    """All but these very entries, not those that equal them."""
+    kept = tuple(entry for entry in part.entries if not any(entry is one for one in unwanted))
+    value = ";".join(entry.written for entry in kept)
+    return SearchPath(RegistryValue(type=part.value.type, value=value), kept)
+
+
+def _length(facts: SearchPathFacts, user: Reading[SearchPath]) -> int:
+    """Characters of the PATH that new programs get."""
+    return len(";".join(entry.folder for entry in (*_entries(facts.system), *_entries(user))))
+
+
+def _rewrite(fix: str, user: RegistryValue) -> Fix:
+    action = EditUserPath(state=user)
+    return Fix(id=fix, applicability="safe", restart="shell", commands=(EDITOR,), actions=(action,))
+
+
+def _remove_repeated(shorter: SearchPath) -> Fix:
+    return _rewrite("remove-path-duplicates", shorter.value)
+
+
+def _expand(user: SearchPath) -> Fix:
+    return _rewrite("expand-user-path", RegistryValue(type="REG_EXPAND_SZ", value=user.value.value))
+
+
 def _never_expanded(part: SearchPath) -> str | None:
     """The first %NAME% that stays as it is for the type's sake."""
     found = re.search(r"%[^%;\\]+%", str(part.value.value)) if part.value.type == "REG_SZ" else None
@@ -129,9 +130,6 @@ def _shown(part: Reading[SearchPath]) -> str | None:
     return f"{part.value.value.value} ({part.value.value.type})" if isinstance(part, Found) else None
 
 
-LINKS = (
-    "https://learn.microsoft.com/troubleshoot/windows-client/shell-experience/command-line-string-limitation",
-)
 CHECK = Check(
     id="path-variable",
     group="system",

@@ -25,10 +25,7 @@ USE_WSL = Fix(
     reversible=False,
     commands=("wsl --install",),
 )
-
-
-def _installed(*readings: Reading[Distribution]) -> str:
-    return ", ".join(reading.value.name for reading in readings if isinstance(reading, Found))
+LINKS = ("https://learn.microsoft.com/windows/apps/develop/smart-app-control/overview",)
 
 
 def judge(
@@ -65,7 +62,10 @@ def judge(
     )
 
 
-LINKS = ("https://learn.microsoft.com/windows/apps/develop/smart-app-control/overview",)
+def _installed(*readings: Reading[Distribution]) -> str:
+    return ", ".join(reading.value.name for reading in readings if isinstance(reading, Found))
+
+
 CHECK = Check(
     id="smart-app-control",
     group="system",

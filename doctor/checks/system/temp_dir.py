@@ -28,37 +28,6 @@ LONGEST_TEMP = LONGEST_PATH - PIP_FOLDERS - LONGEST_MEMBER
 NAMES = ("TEMP", "TMP")
 
 
-def _short_temp(temp: TempFacts) -> Fix:
-    folder = f"{temp.drive}\\Temp"
-
-    return Fix(
-        id="short-temp",
-        applicability="safe",
-        restart="shell",
-        commands=(f"mkdir {folder}", *(f"setx {name} {folder}" for name in NAMES)),
-        actions=(
-            MakeDirectory(path=folder),
-            *(
-                SetUserEnvironmentVariable(name=name, state=with_kept_type(temp.user[name], folder))
-                for name in NAMES
-            ),
-        ),
-    )
-
-
-def _make(folder: str) -> Fix:
-    return Fix(
-        id="make-temp-dir",
-        applicability="safe",
-        commands=(f'mkdir "{folder}"',),
-        actions=(MakeDirectory(path=folder),),
-    )
-
-
-def _is_folder(temp: TempFacts, path: str) -> bool:
-    return temp.what.get(path) == Found("folder")
-
-
 def judge(temp: TempFacts) -> Finding:
     finding = _judge(temp, temp.process)
     if finding.status not in ("error", "warning"):
@@ -130,6 +99,37 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
         )
         return ok.model_copy(update={"status": "info", "summary": summary})
     return ok
+
+
+def _short_temp(temp: TempFacts) -> Fix:
+    folder = f"{temp.drive}\\Temp"
+
+    return Fix(
+        id="short-temp",
+        applicability="safe",
+        restart="shell",
+        commands=(f"mkdir {folder}", *(f"setx {name} {folder}" for name in NAMES)),
+        actions=(
+            MakeDirectory(path=folder),
+            *(
+                SetUserEnvironmentVariable(name=name, state=with_kept_type(temp.user[name], folder))
+                for name in NAMES
+            ),
+        ),
+    )
+
+
+def _make(folder: str) -> Fix:
+    return Fix(
+        id="make-temp-dir",
+        applicability="safe",
+        commands=(f'mkdir "{folder}"',),
+        actions=(MakeDirectory(path=folder),),
+    )
+
+
+def _is_folder(temp: TempFacts, path: str) -> bool:
+    return temp.what.get(path) == Found("folder")
 
 
 CHECK = Check(
