@@ -34,6 +34,7 @@ class Fix(Frozen):
     restart: Restart = "none"
     reversible: bool = True
     commands: tuple[str, ...]
+    by_hand: tuple[str, ...] = ()  # the same without aios, where `commands` call it
     actions: tuple[Action, ...] = ()
 
 

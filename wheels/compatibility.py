@@ -171,21 +171,6 @@ def best_covered_first(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(tags, key=place))
 
 
-def recommended_cuda_tag(
-    driver: str, capabilities: Iterable[ComputeCapability], platform: str = "windows"
-) -> str | None:
-    """The best covered CUDA tag that the driver allows and that has code for every GPU; None: there is none."""
-    capabilities = tuple(capabilities)
-    newest = Version(max(table()["torch"]["releases"], key=Version))
-    for tag in table()["torch"]["preferred_cuda"]:
-        architectures = torch_architectures(newest, tag, platform) or ()
-        if driver_supports(driver, cuda_of_tag(tag)[0], platform) and all(
-            contains_code_for(architectures, capability) for capability in capabilities
-        ):
-            return str(tag)
-    return None
-
-
 # -- Triton
 
 

@@ -41,6 +41,8 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding)
     printer.todo(" " * LABEL, todo.sentence, todo.commands)
+    for command in finding.fix.by_hand if finding.fix else ():
+        _print_row(printer, "by hand", command)
     if finding.fix and finding.is_automatic:
         command = f"aios doctor fix {finding.check}"
         printer.line((f"{'the fix':<{LABEL}}", "dim"), command, commands=[command])

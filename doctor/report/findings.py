@@ -108,6 +108,6 @@ def _print_details(printer: Printer, finding: Finding) -> None:
     ]
     for detail in (*told, *map(evidence_line, finding.evidence), *finding.links):
         printer.paragraph((INDENT, "  "), (detail, "dim"))
-    if finding.fix and finding.is_automatic:
-        for command in finding.fix.commands:
+    if finding.fix:
+        for command in finding.fix.commands if finding.is_automatic else finding.fix.by_hand:
             printer.line((f"{INDENT}  by hand: {command}", "dim"))

@@ -89,28 +89,6 @@ def test_an_unknown_build_has_unknown_architectures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "capability", "tag"),
-    [
-        ("581.80", ADA, "cu130"),
-        ("566.36", ADA, "cu126"),
-        ("581.80", PASCAL, "cu126"),
-        ("581.80", BLACKWELL, "cu130"),
-        ("572.61", BLACKWELL, "cu128"),
-        ("581.80", TURING, "cu130"),
-        ("472.12", ADA, None),
-        ("581.80", (3, 5), None),
-    ],
-)
-def test_recommended_cuda_tag(driver: str, capability: tuple[int, int], tag: str | None) -> None:
-    assert c.recommended_cuda_tag(driver, [capability]) == tag
-
-
-def test_the_weakest_and_the_newest_gpu_both_count() -> None:
-    assert c.recommended_cuda_tag("581.80", [PASCAL, ADA]) == "cu126"
-    assert c.recommended_cuda_tag("581.80", [PASCAL, BLACKWELL]) is None
-
-
-@pytest.mark.parametrize(
     ("tag", "python", "release"),
     [
         ("cu130", "3.12", "2.13.0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch_cuda_build
+from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     TorchIs,
     cannot_tell,
@@ -69,6 +70,7 @@ def judge(
     wanted = None if this.version.is_prerelease else minor_of(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
+    fix = _install(identity, nvidia, this, requirement)
     finding = Finding(
         check=CHECK.id,
         status="info",
@@ -82,14 +84,14 @@ def judge(
             Evidence(source="metadata", name=f"{package} version", value=_version(reading))
             for package, reading in installed.items()
         ),
-        fix=_install(identity, requirement),
+        fix=fix,
     )
     if isinstance(triton.triton, Found) and isinstance(triton.triton_windows, Found):
         return finding.model_copy(
             update={
                 "status": "error",
                 "summary": "triton and triton-windows are both installed, and overwrite each other's files",
-                "fix": _install(identity, requirement, "uninstall -y triton triton-windows"),
+                "fix": _only_one(identity, fix),
             }
         )
     present = triton.triton_windows if windows else triton.triton
@@ -163,10 +165,23 @@ def _measured(installed: dict[str, Reading[Distribution]]) -> str:
     return ", ".join(found) or "no Triton in this Python"
 
 
-def _install(identity: Identity, requirement: str | None, *before: str) -> Fix | None:
-    steps = (*before, *((f'install "{requirement}"',) if requirement else ()))
-    commands = tuple(for_this_python(identity, "pip", step) for step in steps)
-    return Fix(id="install-triton", applicability="manual", commands=commands) if commands else None
+def _install(identity: Identity, nvidia: NvidiaFacts, this: TorchIs, requirement: str | None) -> Fix | None:
+    """By aios where it chooses a Triton; on Linux torch brings its own, which pip can put right."""
+    if advised := advice("triton", identity, nvidia, this):
+        return advised.fix
+    if requirement is None:
+        return None
+    command = for_this_python(identity, "pip", f'install "{requirement}"')
+    return Fix(id="install-triton", applicability="manual", commands=(command,))
+
+
+def _only_one(identity: Identity, fix: Fix | None) -> Fix:
+    """Both go, since each has files of the other, before the right one comes."""
+    gone = for_this_python(identity, "pip", "uninstall -y triton triton-windows")
+    if fix is None:
+        return Fix(id="install-triton", applicability="manual", commands=(gone,))
+    by_hand = (gone, *fix.by_hand) if fix.by_hand else ()
+    return fix.model_copy(update={"commands": (gone, *fix.commands), "by_hand": by_hand})
 
 
 CHECK = Check(

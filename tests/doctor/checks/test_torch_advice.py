@@ -1,20 +1,24 @@
-"""The line that a person is told to type brings a torch that this machine can run."""
+"""What a person is told to type brings packages that this machine can run: the resolver's answer, and the line by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
-from doctor.checks.shared import cuda_build_commands, for_this_python
+from doctor.checks.resolved import Advice, advice, again
+from doctor.checks.shared import TorchIs, for_this_python
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
 
-IDENTITY: dict[str, Any] = dict.fromkeys(("os_build", "executable", "prefix", "base_prefix", "site_packages", "home", "user"), "") | {
+PYTHON = r"C:\aios\.venv\Scripts\python.exe"
+IDENTITY: dict[str, Any] = dict.fromkeys(("os_build", "prefix", "base_prefix", "site_packages", "home", "user"), "") | {
     "os": "windows", "architecture": "AMD64", "elevated": False, "wsl": False, "ansi_code_page": None,
     "oem_code_page": None, "python": "3.12.4", "python_implementation": "CPython", "python_bits": 64,
-    "python_free_threaded": False, "python_platform": "win_amd64", "host_name": "",
+    "python_free_threaded": False, "python_platform": "win_amd64", "host_name": "", "executable": PYTHON,
 }  # fmt: skip
+LINUX = {"os": "linux", "python_platform": "linux_x86_64", "executable": "/opt/aios/bin/python"}
 
 
 def machine(driver: str, capability: tuple[int, int]) -> NvidiaFacts:
@@ -23,40 +27,102 @@ def machine(driver: str, capability: tuple[int, int]) -> NvidiaFacts:
     return NvidiaFacts(Found(found), "nvml", None, (), None)
 
 
+def torch_for(tag: str | None, version: str = "2.13.0") -> TorchIs:
+    return TorchIs(Version(version), tag)
+
+
+def advised(
+    package: str, this: TorchIs | None = None, gpu: tuple[int, int] = (8, 9), **changes: Any
+) -> Advice:
+    found = advice(package, Identity(**{**IDENTITY, **changes}), machine("581.80", gpu), this)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     ("driver", "capability", "changes", "wanted"),
     [
-        ("581.80", (8, 9), {}, "torch==2.13.0 --torch-backend=cu130"),
-        ("566.36", (8, 9), {}, "torch==2.13.0 --torch-backend=cu126"),
-        ("581.80", (6, 1), {}, "torch==2.13.0 --torch-backend=cu126"),
-        ("572.61", (12, 0), {}, "torch==2.11.0 --torch-backend=cu128"),
-        ("581.80", (8, 9), {"python": "3.9.13"}, None),
-        ("472.12", (8, 9), {}, None),
-        ("580.95.05", (9, 0), {"os": "linux"}, "torch --torch-backend=cu130"),
+        ("581.80", (8, 9), {}, "torch==2.13.0+cu130"),
+        ("566.36", (8, 9), {}, "torch==2.13.0+cu126"),
+        ("581.80", (6, 1), {}, "torch==2.13.0+cu126"),
+        ("572.61", (12, 0), {}, "torch==2.11.0+cu128"),
+        ("472.12", (8, 9), {}, "torch==2.7.1+cu118"),
+        ("581.80", (8, 9), {"python": "3.8.13"}, None),
+        ("446.14", (8, 9), {}, None),
+        ("580.95.05", (9, 0), LINUX, "torch==2.13.0+cu130"),
     ],
 )
 def test_the_build_fits(
     driver: str, capability: tuple[int, int], changes: dict[str, Any], wanted: str | None
 ) -> None:
-    commands = cuda_build_commands(Identity(**{**IDENTITY, **changes}), machine(driver, capability))
+    found = advice("torch", Identity(**{**IDENTITY, **changes}), machine(driver, capability), None)
+    assert found is not None
     if wanted is None:
-        assert commands == ()
-    else:
-        assert commands[-1].endswith(f" {wanted}")
+        assert found.fix is None
+        assert found.hint.startswith("No build of torch fits this machine: ")
+        return
+    assert found.fix is not None
+    assert found.fix.commands == ("aios install torch",)
+    (by_hand,) = found.fix.by_hand
+    tag = wanted.rpartition("+")[2]
+    assert by_hand.endswith(f'install "{wanted}" --index-url https://download.pytorch.org/whl/{tag}')
+    assert wanted.replace("==", " ") in found.hint
 
 
 @pytest.mark.parametrize(("system", "program"), [("windows", "python"), ("linux", r'"C:\Zoë B\python.exe"')])
 def test_the_commands_reached_whatever_python_the_terminal_found(system: str, program: str) -> None:
     """cmd and PowerShell agree on no way to call a program whose path holds a space: it has to be an argument."""
     identity = Identity(**{**IDENTITY, "os": system, "executable": r"C:\Zoë B\python.exe"})
-    first, second = cuda_build_commands(identity, machine("581.80", (8, 9)))
-    assert first == f"{program} -m pip install uv"
-    assert second.startswith(f'{program} -m uv pip install --python "C:\\Zoë B\\python.exe" ')
-    assert "--reinstall-package torch " in second
+    found = advice("torch", identity, machine("581.80", (8, 9)), None)
+    assert found and found.fix
+    (by_hand,) = found.fix.by_hand
+    assert by_hand.startswith(f'{program} -m pip --python "C:\\Zoë B\\python.exe" install ')
     by_pip = for_this_python(identity, "pip", "install x")
     assert by_pip == f'{program} -m pip --python "C:\\Zoë B\\python.exe" install x'
 
 
+def test_flash_attn_by_hand_is_one_file_without_what_it_depends_on() -> None:
+    found = advised("flash-attn", torch_for("cu130"))
+    assert found.fix and found.fix.commands == ("aios install flash-attn",)
+    (by_hand,) = found.fix.by_hand
+    assert "--no-deps" in by_hand
+    url = by_hand.split('"')[3]
+    assert url.startswith("https://github.com/")
+    assert url.endswith("/flash_attn-2.8.3%2Bcu130torch2.13-cp312-cp312-win_amd64.whl")
+    assert found.hint.startswith("Install flash-attn 2.8.3: built for torch 2.13 and CUDA 13.0")
+
+
+def test_without_a_wheel_the_nearest_miss_is_named_and_what_serves_instead() -> None:
+    found = advised("flash-attn", torch_for("cu130", "2.14.0"))
+    assert "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl" in found.hint
+    assert "was built for torch 2.13, not for 2.14" in found.hint
+    assert found.fix and found.fix.commands == ("aios install xformers",)
+    found = advised("flash-attn", torch_for("cu132", "2.15.0"))
+    assert found.fix is None
+    assert found.hint.endswith("PyTorch's own attention serves instead.")
+
+
+def test_a_torch_that_has_to_go_goes_first() -> None:
+    found = advised("flash-attn", torch_for("cu126"), gpu=(12, 0))
+    assert found.fix is None
+    assert "has to be replaced first: it has no code for compute capability 12.0" in found.hint
+
+
+def test_xformers_comes_from_the_index_of_torchs_cuda_and_triton_in_torchs_range() -> None:
+    xformers, triton = (advised(package, torch_for("cu126")).fix for package in ("xformers", "triton"))
+    assert xformers and xformers.commands == ("aios install xformers",)
+    assert '"xformers==0.0.35" --index-url https://download.pytorch.org/whl/cu126' in xformers.by_hand[0]
+    assert triton and triton.commands == ("aios install triton",)
+    assert '"triton-windows==3.7.1.post27"' in triton.by_hand[0]
+
+
+def test_a_damaged_torch_comes_once_more_in_the_same_build() -> None:
+    (command,) = again("torch", torch_for("cu130"), Identity(**IDENTITY)).commands
+    assert "--force-reinstall --no-deps" in command
+    assert command.endswith('"torch==2.13.0+cu130" --index-url https://download.pytorch.org/whl/cu130')
+
+
 @pytest.mark.parametrize("driver", [Absent(), Unreadable("the driver is not answering")])
 def test_without_a_driver_nothing_is_guessed(driver: Any) -> None:
-    assert cuda_build_commands(Identity(**IDENTITY), NvidiaFacts(driver, "nvml", None, ("GPU",), None)) == ()
+    nvidia = NvidiaFacts(driver, "nvml", None, ("GPU",), None)
+    assert advice("torch", Identity(**IDENTITY), nvidia, None) is None
