@@ -19,6 +19,9 @@ from trainer.options import canonical_spelling, with_config_options
 CapabilityFile = Annotated[
     Path | None, typer.Option(help="Capability file to read instead of the one that `aios doctor` wrote.")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
+]
 StrictCapability = Annotated[
     bool,
     typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
@@ -41,9 +44,7 @@ def run_train(
             "--resume", help="Go on from the newest whole checkpoint in output_dir, if there is one."
         ),
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
-    ] = False,
+    strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
 ) -> None:
@@ -85,6 +86,10 @@ def run_generate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 1234,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     attention_backend: Annotated[Backend, typer.Option(help="Attention backend.")] = "auto",
+    amp: Annotated[
+        bool, typer.Option("--amp", help="Compute in bfloat16 where the device has it, else in float16.")
+    ] = False,
+    strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
 ) -> None:
@@ -96,7 +101,9 @@ def run_generate(
 
         say = Reporter().say
         proven = capability.load(capability_file, strict=strict_capability, say=say)
-        model, tokenizer = generation.load(checkpoint, device, attention_backend, proven, say)
+        model, tokenizer = generation.load(
+            checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict
+        )
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
         decoder = tokenizer.decoder()
         sys.stdout.write(prompt)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +17,30 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from trainer.attention.pattern import repeat
 from trainer.errors import UserError
 
 Backend = Literal["auto", "flash_attn_2", "xformers", "sdpa", "manual"]
+
+
+def _numbers(value: Any) -> Any:
+    """A list of numbers from how one writes it on the command line: 512,512,0. Anything else as it is."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", value):
+        return [int(number) for number in value.split(",")]
+    return [value] if isinstance(value, int) else value
+
+
+def _pattern(value: Any) -> Any:
+    value = _numbers(value)
+    if isinstance(value, list) and not all(isinstance(size, int) for size in value):
+        raise ValueError("the windows in a pattern are whole numbers, 0 for none")
+    if isinstance(value, (str, list)):
+        repeat(1, None, value)  # complains of what no model could have
+    return value
+
+
+LayerNumbers = Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)]
+WindowPattern = Annotated[str | tuple[int, ...] | None, BeforeValidator(_pattern)]
 InlineMapping = Annotated[
     dict[str, Any] | None,
     BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value),
@@ -56,6 +78,15 @@ class ModelSection(Section):
         ge=0,
         description="Tokens that a token sees, itself among them; 0 for all before it. Default: what the model was "
         "trained with.",
+    )
+    window_pattern: WindowPattern = Field(
+        default=None,
+        description="Layers that the window is in: SSSL for three with it and one without, again and again; or the "
+        "window of each layer in turn: 512,512,0. Default: all.",
+    )
+    full_layers: LayerNumbers = Field(
+        default=None,
+        description="Layers without a window, whatever the pattern says: 0 is the first, -1 the last.",
     )
     gradient_checkpointing: bool = Field(
         default=False,
@@ -203,7 +234,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {name}: unknown key. {_valid_keys(where)}")
         else:
-            lines.append(f"  {name} = {problem['input']!r}: {problem['msg']}.{_meaning(where)}")
+            lines.append(
+                f"  {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}.{_meaning(where)}"
+            )
     return "\n".join(lines)
 
 
@@ -248,6 +281,17 @@ def _check(config: TrainConfig) -> None:
         raise UserError(
             f"model.use_flash_attention = {model.use_flash_attention} means {config.requested_backend}, but "
             f"model.attention_backend = {model.attention_backend}. Keep one of the two."
+        )
+    own_sizes = isinstance(model.window_pattern, tuple)
+    if own_sizes and model.window_size is not None:
+        raise UserError(
+            f"model.window_pattern = {model.window_pattern} has windows of its own, and model.window_size is "
+            f"{model.window_size}. Keep one of the two, or write the pattern in letters: SSSL."
+        )
+    if not own_sizes and model.window_size is None and (model.window_pattern or model.full_layers):
+        raise UserError(
+            "model.window_pattern and model.full_layers say where the window is, and nothing says how wide: set "
+            "model.window_size (--window-size)."
         )
     if config.data.dataset_file is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Sampling text from a model, with its key-value cache."""
+"""Sampling text from a model, with a key-value cache that holds no more than the model's windows reach."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from torch import Tensor
 
 from doctor.capability import Capability
 from trainer import checkpoint, model, tokenizer
-from trainer.attention import huggingface
-from trainer.attention.choice import decide
+from trainer.attention.cache import make_cache
+from trainer.attention.pattern import asked_windows
 from trainer.device import choose_device, choose_precision
 from trainer.errors import UserError
 from trainer.progress import Say
 from trainer.tokenizer import Tokenizer
+
+PREFILL = 512  # tokens of a prompt that are read at a time
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,23 @@ class Sampling:
 
 
 def load(
-    path: Path, device_name: str, backend: str, proven: Capability | None, say: Say
+    path: Path,
+    device_name: str,
+    backend: str,
+    proven: Capability | None,
+    say: Say,
+    *,
+    amp: bool = False,
+    strict: bool = False,
 ) -> tuple[Any, Tokenizer]:
-    """The model and tokenizer of a checkpoint, ready to sample from, with the window it was trained with.
+    """The model and tokenizer of a checkpoint, ready to sample from, with the windows it was trained with.
+
+    Args:
+        amp: compute in the 16-bit type that the device has, as `choose_precision` does; the weights are rounded to it.
+        strict: let no other backend stand in for the one that was named.
 
     Raises:
-        UserError: there is no whole checkpoint, or no such device.
+        UserError: there is no whole checkpoint, no such device, or not the backend that must be.
     """
     folder = checkpoint.find(path, say)
     device = choose_device(device_name)
@@ -51,23 +64,20 @@ def load(
     model.check(config, text, max_length=1)
     if not model.has_weights(folder):
         raise UserError(f"{folder.absolute()} holds a model configuration and no weights: train it first.")
-    window = huggingface.window_of(config)
-    request = model.attention_request(
-        config, device, choose_precision(device, amp=False), window, packed=False, training=False
-    )
-    decision = decide(backend, request, proven)
-    for line in decision.log_lines():
-        say(line)
-    huggingface.attach(config, backend=decision.backend, window=window)
+    windows, precision = asked_windows(config), choose_precision(device, amp)
+    if precision.note:
+        say(f"WARNING: {precision.note}")
+    request = model.attention_request(config, device, precision, windows, packed=False, training=False)
+    model.attach_attention(config, request, windows, backend=backend, proven=proven, strict=strict, say=say)
     network, notes = model.build(config, folder, seed=0)
     for note in notes:
         say(f"WARNING: {note}")
-    return network.to(device).eval(), text
+    return network.to(device, precision.dtype).eval(), text
 
 
 @torch.inference_mode()
 def generate(
-    model: Any, prompt: list[int], sampling: Sampling, end_id: int, vocab_size: int
+    model: Any, prompt: list[int], sampling: Sampling, end_id: int, vocab_size: int, prefill: int = PREFILL
 ) -> Iterator[int]:
     """Yield new tokens, up to and without the end-of-text token.
 
@@ -77,24 +87,24 @@ def generate(
         model: a causal language model of transformers.
         prompt: token ids; the end-of-text token stands for an empty one.
         vocab_size: ids from here on are not the tokenizer's, so they are never chosen.
+        prefill: tokens of the prompt that are read at a time; another number changes nothing but the memory it takes.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tokens = prompt or [end_id]
-    new, cached, cache = tokens, 0, None
+    tokens = [*prompt] or [end_id]
+    new, cache = tokens, make_cache(model.config)
     for _ in range(sampling.max_new_tokens):
-        if positions and cached + len(new) > positions:
-            new, cached, cache = tokens[-(positions // 2 or 1) :], 0, None
-        output = model(
-            input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True
-        )
-        cache, cached = output.past_key_values, cached + len(new)
-        token = choose(output.logits[0, -1, :vocab_size], sampling, generator)
+        if positions and cache.get_seq_length() + len(new) > positions:
+            new, cache = tokens[-(positions // 2 or 1) :], make_cache(model.config)
+        for first in range(0, len(new), prefill):
+            part = torch.tensor([new[first : first + prefill]], device=model.device)
+            logits = model(input_ids=part, past_key_values=cache, use_cache=True).logits
+        token = choose(logits[0, -1, :vocab_size], sampling, generator)
         if token == end_id:
             return
         yield token
         new = [token]
-        tokens = tokens + new
+        tokens.append(token)
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

@@ -14,9 +14,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
+from doctor.capability import Capability
+from trainer.attention import huggingface, pattern
+from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
+from trainer.config import ModelSection
 from trainer.device import Precision
 from trainer.errors import UserError
+from trainer.progress import Say
 from trainer.tokenizer import Tokenizer
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -99,25 +104,79 @@ def check(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
         )
 
 
+def asked_windows(settings: ModelSection, config: Any) -> pattern.Windows:
+    """The window that the settings ask for in each layer; where they ask for none, what the model was trained with.
+
+    Raises:
+        UserError: the pattern makes no sense for this model.
+    """
+    if settings.window_size is None and settings.window_pattern is None:
+        return pattern.asked_windows(config)
+    layers = config.get_text_config().num_hidden_layers
+    try:
+        return pattern.repeat(
+            layers,
+            settings.window_size,
+            settings.window_pattern or pattern.SLIDING,
+            settings.full_layers or (),
+        )
+    except ValueError as error:
+        raise UserError(f"model.window_pattern, model.full_layers: {error}.") from None
+
+
 def attention_request(
-    config: Any, device: torch.device, precision: Precision, window: int | None, packed: bool, training: bool
+    config: Any,
+    device: torch.device,
+    precision: Precision,
+    windows: pattern.Windows,
+    packed: bool,
+    training: bool,
 ) -> AttentionRequest:
-    """What this model will ask of an attention backend."""
+    """What this model will ask of an attention backend, with these windows beside its own."""
     text = config.get_text_config()
     heads = text.num_attention_heads
     dropout = getattr(text, "attn_pdrop", getattr(text, "attention_dropout", 0.0))
-    windows = [size for size in (window, getattr(text, "sliding_window", None)) if size]
     return AttentionRequest(
         device=str(device),
         dtype=precision.name,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         query_heads=heads,
         key_heads=getattr(text, "num_key_value_heads", None) or heads,
-        window=min(windows, default=None),
+        window=pattern.smaller(*windows, *pattern.own_windows(config)),
         packed=packed,
         dropout=dropout if training else 0.0,
         training=training,
     )
+
+
+def attach_attention(
+    config: Any,
+    request: AttentionRequest,
+    windows: pattern.Windows,
+    *,
+    backend: str,
+    proven: Capability | None,
+    strict: bool,
+    say: Say,
+) -> Decision:
+    """Have models of this configuration run on the first backend that was proven here and serves the request, and say which.
+
+    Args:
+        backend: the one to begin with, or auto.
+        strict: let no other stand in for the one that was named.
+
+    Raises:
+        UserError: strict, and another would have to.
+    """
+    decision = decide(backend, request, proven)
+    for line in decision.log_lines():
+        say(line)
+    if strict and decision.fell_back:
+        raise UserError(
+            f"--strict: {decision.requested} was asked for and cannot be had (the reasons are above)."
+        )
+    huggingface.attach(config, backend=decision.backend, window=windows)
+    return decision
 
 
 def build(config: Any, weights: Path | None, seed: int) -> tuple[nn.Module, list[str]]:

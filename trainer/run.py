@@ -13,8 +13,7 @@ import torch
 import transformers
 
 from trainer import capability, data, hub, model, tokenizer
-from trainer.attention import huggingface
-from trainer.attention.choice import decide
+from trainer.attention.pattern import layer_windows, smaller
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
 from trainer.config import TrainConfig
 from trainer.device import choose_device, choose_precision
@@ -84,21 +83,20 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     dataset = data.load(config.data.dataset_file, start.tokenizer, length, config.data.eval_fraction)
     model.check(start.model_config, start.tokenizer, length)
 
-    own_window = huggingface.window_of(start.model_config)
-    window = (own_window if config.model.window_size is None else config.model.window_size) or None
+    windows = model.asked_windows(config.model, start.model_config)
     proven = capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
     request = model.attention_request(
-        start.model_config, device, precision, window, dataset.packed, training=True
+        start.model_config, device, precision, windows, dataset.packed, training=True
     )
-    decision = decide(config.requested_backend, request, proven)
-    for line in decision.log_lines():
-        reporter.say(line)
-    if options.strict and decision.fell_back:
-        raise UserError(
-            f"--strict: {decision.requested} was asked for and cannot be had (the reasons are above)."
-        )
-    huggingface.attach(start.model_config, backend=decision.backend, window=window)
-
+    decision = model.attach_attention(
+        start.model_config,
+        request,
+        windows,
+        backend=config.requested_backend,
+        proven=proven,
+        strict=options.strict,
+        say=reporter.say,
+    )
     network, notes = model.build(start.model_config, start.weights, config.training.seed)
     network = network.to(device)
     if config.model.gradient_checkpointing:
@@ -111,7 +109,8 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
         reporter.say(f"WARNING: {note}")
 
     settings = config.model_dump(mode="json", by_alias=False)
-    labels = {"window_size": window, "chunk_size": None, "backend": decision.backend}
+    windows = layer_windows(start.model_config)
+    labels = {"window_size": smaller(*windows), "chunk_size": None, "backend": decision.backend}
     state = Run(network, optimizer, scaler, dataset, config.training, device, precision, labels)
     resumed_from = position.step if start.checkpoint else None
     with MetricsLog(config.log_file, resumed_from) as log, StopRequest(reporter.say) as stop:
@@ -126,6 +125,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             training_tokens=len(dataset.training.tokens),
             attention=decision.to_json(),
+            windows=windows,
             capability_fingerprint=proven.fingerprint.model_dump(mode="json") if proven else None,
             warnings=notes,
         )

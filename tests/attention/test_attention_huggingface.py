@@ -7,79 +7,20 @@ import json
 
 import pytest
 import torch
+from tiny_models import CONFIGS, SMALL, build, gpt2, tokens
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     Gemma2Config,
     Gemma3TextConfig,
-    GPT2Config,
     GptOssConfig,
     Llama4TextConfig,
-    LlamaConfig,
-    MistralConfig,
-    Qwen2Config,
-    Qwen3Config,
     StaticCache,
 )
 
-from trainer.attention.huggingface import attach, window_of
-
-SMALL = {
-    "vocab_size": 61,
-    "hidden_size": 32,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "num_hidden_layers": 2,
-    "intermediate_size": 40,
-    "max_position_embeddings": 256,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-    "pad_token_id": None,
-}
-WINDOW = 11
-
-
-def gpt2(**changes):
-    return GPT2Config(
-        vocab_size=61,
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=256,
-        bos_token_id=0,
-        eos_token_id=0,
-        **changes,
-    )
-
-
-CONFIGS = {
-    "gpt2": gpt2,
-    "gpt2, scaled by layer": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
-    "llama": lambda: LlamaConfig(**SMALL),
-    "mistral": lambda: MistralConfig(**SMALL, sliding_window=WINDOW),
-    "qwen2": lambda: Qwen2Config(
-        **SMALL, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1
-    ),
-    "qwen3": lambda: Qwen3Config(**SMALL, head_dim=8),
-    "gemma3": lambda: Gemma3TextConfig(
-        **SMALL,
-        head_dim=8,
-        query_pre_attn_scalar=17,
-        sliding_window=WINDOW,
-        layer_types=["sliding_attention", "full_attention"],
-    ),
-}
-
-
-def build(config, **attached):
-    """A model with weights that depend on the config alone; on our attention where `attached` says how."""
-    if attached:
-        attach(config, **attached)
-    else:
-        config._attn_implementation = "eager"
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config).double().eval()
+from trainer.attention.huggingface import attach
+from trainer.attention.pattern import asked_windows
 
 
 def dense_masks(config, length, window=None, ids=None):
@@ -93,13 +34,9 @@ def dense_masks(config, length, window=None, ids=None):
         return torch.zeros(sees.shape).double().masked_fill(~sees, -1e9).view(-1, 1, length, length)
 
     own = getattr(config, "sliding_window", None)
-    if config.model_type in ("qwen2", "qwen3", "gemma3_text"):
+    if getattr(config, "layer_types", None):
         return {"full_attention": dense([window]), "sliding_attention": dense([window, own])}
     return dense([window, own])
-
-
-def tokens(batch=2, length=150):
-    return torch.randint(1, 61, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
 def loss_and_gradients(model, inputs, **options):
@@ -176,19 +113,19 @@ def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
     assert names == set(build(gpt2()).state_dict())
     model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert saved["aios_window"] == 9
+    assert saved["aios_windows"] == [9, 9]
     assert not any("aios" in str(value) or value == "sdpa" for value in saved.values())
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64).eval()
-    assert window_of(again.config) == 9
-    attach(again.config, backend="manual", window=window_of(again.config))
+    assert asked_windows(again.config) == (9, 9)
+    attach(again.config, backend="manual", window=asked_windows(again.config))
     torch.testing.assert_close(again(tokens()).logits, model(tokens()).logits)
 
 
 def test_no_window_says_so():
-    assert window_of(gpt2()) is None
+    assert asked_windows(gpt2()) == (None, None)
     config = gpt2()
     attach(config, window=0)
-    assert window_of(config) is None
+    assert asked_windows(config) == (None, None)
 
 
 class NoSquare(TorchDispatchMode):
@@ -221,19 +158,66 @@ def test_padding_on_the_right_changes_no_real_token():
         torch.testing.assert_close(padded, model(inputs[1:, :8]).logits[0])
 
 
-@pytest.mark.parametrize("kept", [[0, 0, 1, 1, 1], [1, 1, 0, 1, 1]])
-@pytest.mark.parametrize("name", ["gpt2", "mistral", "gemma3"])
-def test_padding_that_tokens_would_see_is_refused(name, kept):
-    model = build(CONFIGS[name](), backend="sdpa")
-    with pytest.raises(ValueError, match="padding in front of or between tokens"):
-        model.generate(tokens(1, 5), attention_mask=torch.tensor([kept]), max_new_tokens=2, pad_token_id=0)
+PADDING = {
+    "left": [[0] * 15 + [1] * 25, [1] * 40],
+    "between": [[1] * 9 + [0] * 3 + [1] * 28, [0] * 2 + [1] * 38],
+    "right": [[1] * 25 + [0] * 15, [1] * 40],
+}
+
+
+@pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padding_is_what_it_is_in_eager_attention(name, backend, padding):
+    inputs, kept = tokens(2, 40), torch.tensor(padding)
+    # In float32: of rows in which all is masked, eager attention makes NaN in float64.
+    counts = kept.clone()  # what follows padding is no target: padding sees other padding in the two ways
+    counts[:, 1:] &= kept[:, :-1]
+    labels = inputs.masked_fill(counts == 0, -100)
+    results = []
+    for model in (build(CONFIGS[name](), backend=backend).float(), build(CONFIGS[name]()).float()):
+        output = model(inputs, attention_mask=kept, labels=labels, use_cache=False)
+        output.loss.backward()
+        results.append((output.logits[kept == 1], {n: p.grad for n, p in model.named_parameters()}))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padded_batches_generate_what_eager_attention_does(name):
+    options = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    kept = torch.tensor([[0] * 6 + [1] * 9, [1] * 15])
+    ours = (
+        build(CONFIGS[name](), backend="sdpa").float().generate(tokens(2, 15), attention_mask=kept, **options)
+    )
+    eager = build(CONFIGS[name]()).float().generate(tokens(2, 15), attention_mask=kept, **options)
+    assert torch.equal(ours, eager)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [[*range(20), *range(30)], [*range(3), *range(1), *range(46)], [*range(1, 30), *range(90, 111)]],
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_packed_sequences_are_told_apart_by_position_ids(name, positions):
+    options = {"position_ids": torch.tensor([positions, range(50)])}
+    model, eager = build(CONFIGS[name](), backend="sdpa"), build(CONFIGS[name]())
+    assert_same(
+        loss_and_gradients(model, tokens(2, 50), **options),
+        loss_and_gradients(eager, tokens(2, 50), **options),
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"attention_mask": torch.ones(1, 1, 8, 8)}, "a ready-made attention mask is not supported"),
-        ({"position_ids": (torch.arange(8) % 4)[None], "use_cache": False}, "pass document_ids"),
+        (
+            {
+                "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1, 1, 1]]),
+                "document_ids": torch.zeros(1, 8).long(),
+            },
+            "padding beside document_ids",
+        ),
     ],
 )
 def test_other_masks_are_refused_and_not_dropped(options, says):

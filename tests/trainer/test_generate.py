@@ -16,6 +16,8 @@ from typer.testing import Result
 
 from trainer import generate
 from trainer.attention import huggingface
+from trainer.attention.cache import cache_bytes, make_cache
+from trainer.attention.pattern import asked_windows
 from trainer.generate import Sampling
 from trainer.tokenizer import ByteTokenizer
 
@@ -25,16 +27,16 @@ Call = Callable[..., Result]
 Settings = dict[str, dict[str, Any]]
 
 
-def model(kind: str, window: int | None = None) -> Any:
+def model(kind: str, window: Any = None, positions: int = 48) -> Any:
     sizes: dict[str, dict[str, Any]] = {
-        "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 48},
+        "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": positions},
         "llama": {
             "num_hidden_layers": 2,
             "hidden_size": 32,
             "intermediate_size": 64,
             "num_attention_heads": 4,
         }
-        | {"num_key_value_heads": 2, "max_position_embeddings": 48},
+        | {"num_key_value_heads": 2, "max_position_embeddings": positions},
     }
     special = {"vocab_size": VOCABULARY, "bos_token_id": END, "eos_token_id": END}
     config = AutoConfig.for_model(kind, **sizes[kind], **special, initializer_range=0.3)
@@ -59,6 +61,33 @@ def test_with_the_cache_the_tokens_are_those_without(kind: str, window: int | No
             expected.append(int(logits.argmax()))
     assert END not in expected
     assert sample(network, b"once upon", max_new_tokens=30, temperature=0) == expected
+
+
+@pytest.mark.parametrize("prefill", [1, 7, 8, 9, 100])
+@pytest.mark.parametrize("window", [8, (8, None), (3, 8)])
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_ten_windows_of_text_are_those_without_a_cache(kind: str, window: Any, prefill: int) -> None:
+    network, prompt = model(kind, window, positions=128), list(b"it is a truth universally ack")
+    sampling = Sampling(max_new_tokens=80, temperature=0)
+    new = list(generate.generate(network, prompt, sampling, END, VOCABULARY, prefill=prefill))
+    with torch.no_grad():
+        logits = network(input_ids=torch.tensor([prompt + new]), use_cache=False).logits[0, :, :VOCABULARY]
+    assert new == logits.argmax(-1)[len(prompt) - 1 : -1].tolist()
+    assert len(new) == 80
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_cache_has_one_size_however_long_the_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, sizes, caches = model(kind, 8, positions=256), set(), []
+    monkeypatch.setattr(
+        generate, "make_cache", lambda config: caches.append(make_cache(config)) or caches[-1]
+    )
+    for _ in generate.generate(network, list(b"it was"), Sampling(200, temperature=0), END, VOCABULARY):
+        sizes.add(cache_bytes(caches[-1]))
+    heads = {"gpt2": 2, "llama": 2}[kind]
+    width = {"gpt2": 16, "llama": 8}[kind]
+    assert sizes == {2 * 2 * heads * width * 15 * 4}  # layers, keys and values, slots, float32
+    assert len(caches) == 1
 
 
 def test_it_goes_on_past_the_positions_of_the_model() -> None:
@@ -132,6 +161,44 @@ def test_a_trained_model_writes_what_it_learned(trained: Path, call: Call) -> No
     damaged = call("generate", "--checkpoint", newest, *arguments)
     assert damaged.exit_code == 2
     assert "is damaged: model.safetensors has changed" in damaged.stderr
+
+
+def test_a_window_pattern_is_trained_with_saved_and_sampled_with(
+    settings: Settings, write_config: Callable[[Any], Path], call: Call, tmp_path: Path, records: Any
+) -> None:
+    settings["model"] |= {"window_size": 9, "window_pattern": "SL"}
+    done = call("train", "--config", write_config(settings), "--full-layers", "0")
+    assert done.exit_code == 0, done.output
+    log = records(tmp_path / "out" / "metrics.jsonl")
+    assert log[0]["windows"] == [None, None]
+    assert log[1]["window_size"] is None
+    again = tmp_path / "again"
+    done = call("train", "--config", write_config(settings), "--output-dir", again)
+    log = records(again / "metrics.jsonl")
+    assert log[0]["windows"] == [9, None]
+    assert log[1]["window_size"] == 9
+    network, _ = generate.load(again, "cpu", "auto", None, lambda _: None)
+    assert asked_windows(network.config) == (9, None)
+    assert call("generate", "--checkpoint", again, "--max-new-tokens", 30).exit_code == 0
+
+
+def test_sampling_in_16_bits(trained: Path, call: Call) -> None:
+    arguments = ("--prompt", "5 bottles of ", "--max-new-tokens", 24, "--temperature", 0)
+    result = call("generate", "--checkpoint", trained, *arguments, "--amp")
+    assert result.exit_code == 0, result.output
+    assert "be" in result.stdout[13:]
+    network, _ = generate.load(trained, "cpu", "auto", None, lambda _: None, amp=True)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
+
+
+def test_strict_sampling_lets_no_other_backend_stand_in(trained: Path, call: Call) -> None:
+    named = ("generate", "--checkpoint", trained, "--attention-backend", "xformers")
+    strict = call(*named, "--strict")
+    assert strict.exit_code == 2
+    assert "--strict: xformers was asked for and cannot be had" in strict.stderr
+    lenient = call(*named, "--max-new-tokens", 1)
+    assert lenient.exit_code == 0
+    assert "WARNING: xformers requested but" in lenient.stderr
 
 
 def test_no_checkpoint_is_told_with_status_2(call: Call, tmp_path: Path) -> None:

@@ -58,6 +58,26 @@ def test_the_two_keys_for_a_backend_give_one_request(
     assert config.load(write_config(settings), override).requested_backend == expected
 
 
+@pytest.mark.parametrize(
+    ("file", "override", "expected"),
+    [
+        ({"window_size": 9, "window_pattern": "SSSL"}, {}, (9, "SSSL", None)),
+        ({"window_size": 9}, {"window_pattern": "SL", "full_layers": "0,-1"}, (9, "SL", (0, -1))),
+        ({"window_size": 9, "full_layers": [0]}, {"full_layers": "-1"}, (9, None, (-1,))),
+        ({}, {"window_pattern": "9,0"}, (None, (9, 0), None)),
+        ({"window_pattern": [9, 0], "full_layers": [-1]}, {}, (None, (9, 0), (-1,))),
+        ({"window_size": 9, "window_pattern": "SSSL"}, {"window_size": "0"}, (0, "SSSL", None)),
+        ({"window_size": 9, "window_pattern": "SL"}, {"window_pattern": "none"}, (9, None, None)),
+    ],
+)
+def test_windows_are_written_as_letters_or_as_numbers(
+    settings: Settings, write_config: WriteConfig, file: Any, override: Any, expected: Any
+) -> None:
+    settings["model"] |= file
+    model = config.load(write_config(settings), override).model
+    assert (model.window_size, model.window_pattern, model.full_layers) == expected
+
+
 def test_naming_a_model_replaces_the_architecture_of_the_file(
     settings: Settings, write_config: WriteConfig
 ) -> None:
@@ -100,6 +120,15 @@ def test_an_architecture_can_be_given_on_the_command_line(
         ("training", "lr", -1.0, ["training.lr = -1.0", "greater than 0"]),
         ("data", "eval_fraction", 0.9, ["data.eval_fraction = 0.9", "less than or equal to 0.5"]),
         ("model", "use_flash_attention", "maybe", ["model.use_flash_attention = 'maybe'"]),
+        ("model", "window_pattern", "SXL", ["model.window_pattern = 'SXL': a window pattern is made of S"]),
+        (
+            "model",
+            "window_pattern",
+            [5, -2],
+            ["model.window_pattern = [5, -2]", "must not be negative, got -2"],
+        ),
+        ("model", "window_pattern", [5, "L"], ["model.window_pattern = [5, 'L']", "whole numbers"]),
+        ("model", "full_layers", "last", ["model.full_layers = 'last'", "0 is the first, -1 the last"]),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
@@ -127,6 +156,9 @@ def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
             "Keep one of the two",
         ),
         ({"training": "fast"}, "training = 'fast'"),
+        ({"model": {"name": "x", "window_pattern": "SSSL"}}, "nothing says how wide: set model.window_size"),
+        ({"model": {"name": "x", "full_layers": [-1]}}, "nothing says how wide: set model.window_size"),
+        ({"model": {"name": "x", "window_size": 5, "window_pattern": [5]}}, "Keep one of the two, or write"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_explained(

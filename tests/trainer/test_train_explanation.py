@@ -66,7 +66,7 @@ def test_an_error_that_is_expected_is_not_looked_up(train, monkeypatch, error: B
 
 
 def test_sampling_has_the_same_door(monkeypatch) -> None:
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise RuntimeError(CUDA)
 
     monkeypatch.setattr(trainer.generate, "load", load)

@@ -19,9 +19,9 @@ from trainer.options import canonical_spelling, with_config_options
 OPTIONS = """
 --[no-]amp --architecture --attention-backend --batch-size --capability-file --checkpoint-every --config --dataset-file
 --device --eval-batches --eval-every --eval-fraction --gradient-accumulation-steps --[no-]gradient-checkpointing
---keep-checkpoints --learning-rate --log-every --log-file --max-grad-norm --max-length --name --output-dir --resume
+--full-layers --keep-checkpoints --learning-rate --log-every --log-file --max-grad-norm --max-length --name --output-dir --resume
 --seed --steps --strict --strict-capability --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
---window-size
+--window-pattern --window-size
 """
 
 
