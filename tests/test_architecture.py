@@ -1,72 +1,298 @@
-"""Dependencies run one way. Read from the source, so that a function's own import counts too."""
+"""How the house is built, read from its source: a function's own import counts, too. Each rule notices what breaks it."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from doctor.checks import CHECKS
+from doctor.models import Evidence, Finding, Fix
+
 ROOT = Path(__file__).parents[1]
-MACHINE = {"winreg", "ctypes", "subprocess"}
 OPTIONAL = {"torch", "transformers", "flash_attn", "xformers", "triton", "numpy", "safetensors"}
+MACHINE = {"winreg", "ctypes", "subprocess", "psutil", "pynvml", "socket", "ssl", "msvcrt", "fcntl", "pwd"}
+OF_THE_SYSTEM = {"os.environ", "os.getenv", "os.putenv", "os.system", "os.popen"}
+CHANGES = {
+    "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
+    "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "run_elevated",
+}  # fmt: skip
+# What a pure function on text, numbers and facts may use
+PURE = {
+    "__future__", "collections", "configparser", "csv", "dataclasses", "difflib", "fnmatch", "functools",
+    "itertools", "json", "ntpath", "packaging", "pathlib", "pydantic", "re", "typing", "urllib",
+}  # fmt: skip
+EFFECTS = {"pathlib.Path", "doctor.host.Host", "doctor.host.base.Host", "urllib.request"}
+# Host → probe → check → plan → executor and journal → report: nobody knows what stands after him.
+ORDER = (
+    ("host", "redaction", "version"),
+    ("installers",),
+    ("actions",),
+    ("models",),
+    ("check",),
+    ("state", "capability", "probes"),
+    ("checks", "diagnosis", "plan", "plugins", "differences", "failures", "report.build"),
+    ("journal", "assembly"),
+    ("elevation",),
+    ("executor",),
+    ("history", "elevated"),
+    ("reminders",),
+    ("examination",),
+    ("fixing", "sharing"),
+    ("report",),
+    ("commands",),
+)
+PLACES = {part: place for place, parts in enumerate(ORDER) for part in parts}
 
 
-def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+def files(*folders: str, but: tuple[str, ...] = ()) -> list[str]:
+    """Paths of source files, less those that begin with one of `but`."""
+    found = (path.relative_to(ROOT).as_posix() for name in folders for path in (ROOT / name).rglob("*.py"))
+    return sorted(path for path in found if not path.startswith(but))
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, "relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def imported_packages(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path)}
+def importing(*packages: str) -> Callable[[str, ast.Module], Iterator[str]]:
+    def offences(path: str, tree: ast.Module) -> Iterator[str]:
+        return (name for name in imports(tree) if name.partition(".")[0] in packages)
+
+    return offences
 
 
-def reads_environment(path: Path) -> bool:
-    return any(
-        isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+def touching_the_machine(path: str, tree: ast.Module) -> Iterator[str]:
+    attributes = (ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    yield from importing(*MACHINE)(path, tree)
+    yield from OF_THE_SYSTEM.intersection((*imports(tree), *attributes))
+
+
+def using_a_shell(path: str, tree: ast.Module) -> Iterator[str]:
+    return (ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "shell")
+
+
+def calling(*names: str) -> Callable[[str, ast.Module], Iterator[str]]:
+    def offences(path: str, tree: ast.Module) -> Iterator[str]:
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        return (ast.unparse(f) for f in calls if isinstance(f, ast.Attribute) and f.attr in names)
+
+    return offences
+
+
+def printing(path: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if ast.unparse(node) in ("sys.stdout", "print"):
+            yield ast.unparse(node)
+
+
+def beyond(*parts: str, but: tuple[str, ...] = ()) -> Callable[[str, ast.Module], Iterator[str]]:
+    """Anything else than pure functions and these parts of the house; `but` are effects that are allowed all the same."""
+
+    def offences(path: str, tree: ast.Module) -> Iterator[str]:
+        for name in imports(tree):
+            known = name.partition(".")[0] in PURE or any(name.startswith(f"{part}.") for part in parts)
+            if name not in but and (not known or name in EFFECTS or name.startswith("doctor.host.live")):
+                yield name
+
+    return offences
+
+
+beyond_a_probe = beyond(
+    "doctor.check", "doctor.host", "doctor.probes", "doctor.capability", but=("doctor.host.Host", "threading")
+)
+beyond_a_check = beyond(
+    "doctor.actions", "doctor.check", "doctor.checks", "doctor.host", "doctor.models", "doctor.probes",
+    "doctor.capability", "wheels",
+)  # fmt: skip
+
+
+def place_of(module: str) -> int | None:
+    parts = module.split(".")
+    for length in (3, 2):
+        if (place := PLACES.get(".".join(parts[1:length]))) is not None:
+            return place
+    return None
+
+
+def looking_ahead(path: str, tree: ast.Module) -> Iterator[str]:
+    own = place_of(path.removesuffix(".py").replace("/", "."))
+    for name in imports(tree):
+        place = place_of(name) if name.startswith("doctor.") else None
+        if own is not None and place is not None and place > own:
+            yield name
+
+
+def out_of_order(path: str, tree: ast.Module) -> Iterator[str]:
+    """What a check's file has after something that should follow it."""
+    kinds = [_kind(node) for node in tree.body]
+    if 5 not in kinds:
+        return  # what several checks share
+    latest = 0
+    for node, kind in zip(tree.body, kinds, strict=True):
+        if kind < latest:
+            yield f"line {node.lineno}: {ast.unparse(node).splitlines()[0]}"
+        latest = max(latest, kind)
+
+
+def _kind(node: ast.stmt) -> int:
+    if isinstance(node, ast.Expr):
+        return 0  # the question
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return 1
+    if isinstance(node, ast.FunctionDef):
+        return 3 if node.name == "judge" else 4
+    return 5 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHECK" else 2
+
+
+def inventing_fields(path: str, tree: ast.Module) -> Iterator[str]:
+    """A model's copy takes any field without a word."""
+    known = {*Finding.model_fields, *Fix.model_fields, *Evidence.model_fields}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "update" and isinstance(node.value, ast.Dict):
+            keys = (key.value for key in node.value.keys if isinstance(key, ast.Constant))
+            yield from (str(key) for key in keys if key not in known)
+
+
+def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
+    known = ("doctor.capability", "doctor.capability.")
+    return (
+        name
+        for name in imports(tree)
+        if name.partition(".")[0] in ("aios", "doctor")
+        and not (name == known[0] or name.startswith(known[1]))
     )
 
 
-@pytest.mark.parametrize("path", modules("doctor"), ids=str)
-def test_the_doctor_knows_neither_the_trainer_nor_an_optional_package(path) -> None:
-    assert not imported_packages(path) & {"trainer", "aios", *OPTIONAL}
+def knowing_the_command_line(path: str, tree: ast.Module) -> Iterator[str]:
+    return (name for name in imports(tree) if name.startswith(("typer", "click", "doctor.commands.")))
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in modules("doctor") if p.parent != ROOT / "doctor" / "host"], ids=str
+@dataclass(frozen=True)
+class Rule:
+    says: str
+    files: list[str]
+    offences: Callable[[str, ast.Module], Iterator[str]]
+    broken_by: str  # source of the first of the files that would break it
+
+    def __str__(self) -> str:
+        return self.says.replace(" ", "-")
+
+
+COMMANDS = ("doctor/commands/", "doctor/install/commands", "doctor/install/wheels_commands")
+RULES = (
+    Rule(
+        "the doctor knows neither the trainer nor an optional package",
+        files("doctor"),
+        importing("trainer", "aios", *OPTIONAL),
+        "def late():\n    import torch",
+    ),
+    Rule(
+        "wheels know nobody",
+        files("wheels"),
+        importing("doctor", "trainer", "aios", *OPTIONAL),
+        "from doctor.host import Found",
+    ),
+    Rule(
+        "the trainer knows the doctor by the capability file alone",
+        files("trainer"),
+        knowing_more_than_the_capability,
+        "from doctor.capability import read\nfrom doctor.models import Report",
+    ),
+    Rule(
+        "only the host touches the machine",
+        files("doctor", but=("doctor/host/",)),
+        touching_the_machine,
+        "import os\nos.environ['PATH']",
+    ),
+    Rule(
+        "nobody asks platform, which hangs on Windows",
+        files("doctor"),
+        importing("platform"),
+        "import platform",
+    ),
+    Rule("no command goes through a shell", files("doctor"), using_a_shell, "run('dir', shell=True)"),
+    Rule(
+        "only actions change the machine, only elevation asks for rights",
+        files("doctor", but=("doctor/host/", "doctor/actions/", "doctor/elevation")),
+        calling(*CHANGES),
+        "host.set_variable('PATH', None)",
+    ),
+    Rule(
+        "only the executor applies actions",
+        files("doctor", but=("doctor/executor", "doctor/install/")),
+        calling("apply"),
+        "step.action.apply(host)",
+    ),
+    Rule(
+        "only commands write to stdout",
+        files("doctor", but=(*COMMANDS, "doctor/host/nvml_child")),
+        printing,
+        "print('a report')",
+    ),
+    Rule(
+        "below the commands nobody knows the command line",
+        files("doctor", but=COMMANDS),
+        knowing_the_command_line,
+        "import typer",
+    ),
+    Rule(
+        "nobody knows what comes after him",
+        files("doctor", but=("doctor/install/", "doctor/__init__")),
+        looking_ahead,
+        "from doctor.report.console import Printer",
+    ),
+    Rule(
+        "a probe asks its host and judges nothing",
+        files("doctor/probes"),
+        beyond_a_probe,
+        "from doctor.models import Finding",
+    ),
+    Rule(
+        "a check sees facts and no host",
+        files("doctor/checks"),
+        beyond_a_check,
+        "from doctor.host import Host",
+    ),
+    Rule(
+        "a check's file reads in one order",
+        files("doctor/checks"),
+        out_of_order,
+        "def judge(): ...\nLIMIT = 1\nCHECK = Check()",
+    ),
+    Rule(
+        "a finding has the fields of its model",
+        files("doctor/checks"),
+        inventing_fields,
+        "finding.model_copy(update={'sumary': ''})",
+    ),
 )
-def test_only_the_host_touches_the_machine(path) -> None:
-    assert not imported_packages(path) & MACHINE
-    assert not reads_environment(path)
 
 
-@pytest.mark.parametrize("path", modules("trainer"), ids=str)
-def test_the_trainer_knows_the_doctor_by_the_capability_file_alone(path) -> None:
-    of_doctor = {name for name in imports(path) if name.partition(".")[0] == "doctor"}
-    assert all(name.startswith("doctor.capability.") or name == "doctor.capability" for name in of_doctor)
-    assert "aios" not in imported_packages(path)
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_everybody_keeps_the_rule(rule: Rule) -> None:
+    broken = {
+        path: offences
+        for path in rule.files
+        if (offences := [*rule.offences(path, ast.parse((ROOT / path).read_text(encoding="utf-8")))])
+    }
+    assert rule.files and not broken
 
 
-@pytest.mark.parametrize("path", modules("wheels"), ids=str)
-def test_wheels_know_nobody(path) -> None:
-    assert not imported_packages(path) & {"doctor", "trainer", "aios", *OPTIONAL}
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_the_rule_notices_what_breaks_it(rule: Rule) -> None:
+    assert [*rule.offences(rule.files[0], ast.parse(rule.broken_by))]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in modules("doctor") if p.parent.name != "commands" and not p.stem.endswith("commands")],
-    ids=str,
-)
-def test_below_the_commands_nobody_knows_the_command_line(path) -> None:
-    assert not imported_packages(path) & {"typer", "click"}
-    assert "doctor.commands" not in {name.rpartition(".")[0] for name in imports(path)}
+def test_a_checks_file_is_called_like_the_check() -> None:
+    for check in CHECKS:
+        path = f"doctor/checks/{check.group.replace('-', '_')}/{check.id.replace('-', '_')}.py"
+        assert (ROOT / path).is_file(), f"{check.id} is not in {path}"
