@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import sys
 import sysconfig
@@ -32,6 +33,7 @@ from doctor.host.time_limit import within
 
 GIT_TIMEOUT = 10.0  # seconds
 DRIVE_TIMEOUT = 3.0  # seconds; a network drive whose server is gone does not answer for a minute
+LARGEST_FILE = 64 * 1024 * 1024  # bytes; what probes read as text has a few at most
 
 
 class LiveHost(ABC):
@@ -66,6 +68,11 @@ class LiveHost(ABC):
         if not Path(path).is_absolute():
             return Unreadable(f"{path} is not an absolute path")
         try:
+            status = Path(path).stat()
+            if stat.S_ISFIFO(status.st_mode):  # whoever opens one waits for its writer
+                return Unreadable("it is a pipe, not a file")
+            if status.st_size > LARGEST_FILE:
+                return Unreadable(f"it has {status.st_size / 1e6:.0f} MB, more than such a file ever has")
             return Found(Path(path).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return Absent()

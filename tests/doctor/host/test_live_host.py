@@ -86,6 +86,20 @@ def test_what_is_no_folder_is_not_absent(host: Host, tmp_path: Path) -> None:
     assert isinstance(host.read_file(str(tmp_path)), Unreadable)
 
 
+@pytest.mark.skipif(WINDOWS, reason="pipes have no place in folders there")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(host: Host, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pip.conf")
+    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is a pipe, not a file")
+
+
+def test_a_file_of_200_megabytes_is_not_read_into_memory(host: Host, tmp_path: Path) -> None:
+    with (tmp_path / "pip.conf").open("wb") as file:
+        file.truncate(200_000_000)
+    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable(
+        "it has 200 MB, more than such a file ever has"
+    )
+
+
 def test_paths_that_no_system_allows_are_unreadable(host: Host, tmp_path: Path) -> None:
     for path in ("relative", str(tmp_path / "nul\0byte")):
         assert isinstance(host.read_file(path), Unreadable)
