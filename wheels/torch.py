@@ -48,7 +48,8 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
     """Keep what fits; else the newest build that fits and for which flash-attn and Triton exist."""
     if machine.has_no_gpu:
         return _for_the_processor(machine)
-    if machine.torch and (trouble := why_not(machine.torch, machine)) is None:
+    trouble = machine.torch and (why_not(machine.torch, machine) or _too_old(machine.torch))
+    if machine.torch and not trouble:
         return kept(PACKAGE, f"{machine.torch} fits {_known(machine)}")
     replaced = (f"instead of {machine.torch}: {trouble}",) if machine.torch else ()
     builds = tuple(_builds(machine))
@@ -61,6 +62,10 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
     if companions:
         reason += f", and that {' and '.join(companions)} exist{'s' * (len(companions) == 1)} for"
     return Verdict(PACKAGE, item, (reason, *replaced))
+
+
+def _too_old(torch: TorchBuild) -> str | None:
+    return f"aios needs {OLDEST} or newer" if torch.version < OLDEST else None
 
 
 def _for_the_processor(machine: Machine) -> Verdict:
@@ -113,7 +118,8 @@ def _best_accompanied(
 def _known(machine: Machine) -> str:
     driver = (f"driver {machine.driver}",) * bool(machine.driver)
     gpus = ("these GPUs" if len(machine.capabilities) > 1 else "this GPU",) * bool(machine.capabilities)
-    return ", ".join((f"Python {machine.python}", *driver, *gpus))
+    parts = (f"Python {machine.python}", *driver, *gpus)
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _why_none(machine: Machine) -> str:

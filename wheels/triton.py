@@ -48,7 +48,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
         return nothing(PACKAGE, found.nearest or "there are no wheels", match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
-    return Verdict(PACKAGE, item, (f"torch {torch.minor} needs Triton {minor}",), match=found)
+    return Verdict(PACKAGE, item, (f"for torch {torch.minor}, which needs Triton {minor}",), match=found)
 
 
 def serves(machine: Machine, torch: TorchBuild) -> bool:

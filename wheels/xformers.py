@@ -50,8 +50,8 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
         reason = _why_not_from_the_index(Version(version), machine, torch.cuda_tag)
         if reason is None:
             item = Item(PACKAGE, version, f"{PACKAGE}=={version}", index=index_of(torch.cuda_tag))
-            accepts = f"accepts torch {torch.version.base_version}"
-            return Verdict(PACKAGE, item, (accepts, f"PyTorch's index has it for {torch.cuda_tag}"))
+            fits = f"for torch {torch.version.base_version} and {torch.cuda_tag}"
+            return Verdict(PACKAGE, item, (fits, "from PyTorch's own index"))
         reasons.append(f"{version} {reason}")
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, _preference)
     if found.best is None:

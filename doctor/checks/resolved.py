@@ -42,7 +42,8 @@ def advice(package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchIs 
     verdict = decided.verdicts[0]
     if verdict.item:
         reason = verdict.reasons[0]
-        return Advice(f"Install {_name(verdict.item)}: {reason}", _install(package, verdict.item, identity))
+        name = f"{verdict.item.package} {verdict.item.version}"
+        return Advice(f"Install {name}, {reason}", _install(package, verdict.item, identity))
     if verdict.kept:
         return None
     stands_in = decided.verdicts[-1].item if decided.fallback == "xformers" else None
@@ -78,7 +79,3 @@ def _by_pip(item: Item, identity: Identity, options: str) -> str:
     what = item.wheel.url if item.wheel and item.wheel.url else item.requirement
     index = f" --index-url {item.index}" if item.index else ""
     return for_this_python(identity, "pip", f'install {options}"{what}"{index}')
-
-
-def _name(item: Item) -> str:
-    return f"{item.package} {item.version}"

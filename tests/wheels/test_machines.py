@@ -12,10 +12,11 @@ from packaging.version import Version
 
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
-from wheels.plan import plan
+from wheels.plan import PACKAGES, plan
 from wheels.verdict import Verdict
 
 KEPT = "kept"
+NOT_ASKED = "not asked for"  # older than what aios runs on: asked for, it would be replaced
 RTX_1080, V100, RTX_2080, A100, RTX_30, RTX_40, H100, B200, RTX_50, SPARK = (
     (6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0), (12, 1),
 )  # fmt: skip
@@ -114,9 +115,9 @@ CASES = (
          "cu126 has no code for 12.0"),
     Case("RTX 4090 with torch 2.13.0+cu130 and an old driver", windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130"), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", "3.7.1.post27",
          "CUDA 13 needs 580"),
-    Case("RTX 4090 with torch 2.5.1+cu121", windows("3.10", "531.61", RTX_40, torch="2.5.1+cu121"), KEPT, "2.8.3+cu124torch2.5", None, "3.1.0.post17",
+    Case("RTX 4090 with torch 2.5.1+cu121", windows("3.10", "531.61", RTX_40, torch="2.5.1+cu121"), NOT_ASKED, "2.8.3+cu124torch2.5", None, "3.1.0.post17",
          "of the wheels for CUDA 12 cu124 is the nearest newer; the index had Windows xformers for cu124 alone"),
-    Case("RTX 3090 with torch 2.4.1+cu124", windows("3.12", "552.44", RTX_30, torch="2.4.1+cu124"), KEPT, "2.7.4+cu124torch2.4", "0.0.28.post1 cu124", "3.1.0.post17",
+    Case("RTX 3090 with torch 2.4.1+cu124", windows("3.12", "552.44", RTX_30, torch="2.4.1+cu124"), NOT_ASKED, "2.7.4+cu124torch2.4", "0.0.28.post1 cu124", "3.1.0.post17",
          "2.8.3 for it has an address that nobody has seen; Triton 3.1 is the oldest for Windows and serves 2.4"),
     # -- Linux
     Case("H100", linux("3.12", "550.54.15", H100), "2.13.0+cu126", "2.8.3+cu126torch2.13", "0.0.35 cu126", KEPT,
@@ -129,7 +130,7 @@ CASES = (
          "as in WSL"),
     Case("A100 with torch 2.6.0+cu124", linux("3.11", "535.129.03", A100, torch="2.6.0+cu124", glibc=(2, 31)), KEPT, "2.8.3+cu124torch2.6", "0.0.29.post3 cu124", KEPT,
          "535 runs CUDA 12; 2.6 for cu124 has the old C++ ABI, as has what was built for it"),
-    Case("A100 on glibc 2.17 with torch 2.5.1+cu124", linux("3.11", "550.54.15", A100, torch="2.5.1+cu124", glibc=(2, 17)), KEPT, "2.8.3+cu124torch2.5", None, KEPT,
+    Case("A100 on glibc 2.17 with torch 2.5.1+cu124", linux("3.11", "550.54.15", A100, torch="2.5.1+cu124", glibc=(2, 17)), NOT_ASKED, "2.8.3+cu124torch2.5", None, KEPT,
          "a file for plain linux_x86_64 states no C library; xformers needs glibc 2.28"),
     Case("V100", linux("3.12", "580.95.05", V100), "2.13.0+cu126", None, None, KEPT,
          "only cu126 has code for 7.0; flash-attn needs 8.0, xformers since 0.0.31 needs 7.5"),
@@ -141,7 +142,7 @@ CASES = (
          "nobody builds xformers for ARM"),
     Case("DGX Spark", linux("3.12", "580.95.05", SPARK, cpu="aarch64", glibc=(2, 39)), "2.13.0+cu130", "2.8.3+cu130torch2.13", None, KEPT,
          "code for 12.0 runs on 12.1"),
-    Case("H100 with torch 2.4.0+cu121", linux("3.10", "535.54.03", H100, torch="2.4.0+cu121"), KEPT, "2.8.0+cu121torch2.4", "0.0.27.post2 cu121", KEPT,
+    Case("H100 with torch 2.4.0+cu121", linux("3.10", "535.54.03", H100, torch="2.4.0+cu121"), NOT_ASKED, "2.8.0+cu121torch2.4", "0.0.27.post2 cu121", KEPT,
          "the same CUDA comes before a newer version"),
     Case("L40S with torch 2.8.0+cu128", linux("3.12", "570.124.06", RTX_40, torch="2.8.0+cu128"), KEPT, "2.8.3+cu128torch2.8", "0.0.32.post2 cu128", KEPT,
          "Dao-AILab's own wheel for 2.8 has the old C++ ABI, torch the new one"),
@@ -169,11 +170,56 @@ def got(verdict: Verdict) -> str | None:
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{c.machine.system}: {c.name}" for c in CASES])
 def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
-    verdicts = plan(case.machine, shipped_catalogue()).verdicts
-    assert [got(verdict) for verdict in verdicts] == [case.torch, case.flash_attn, case.xformers, case.triton]
+    packages = PACKAGES[1:] if case.torch == NOT_ASKED else PACKAGES
+    verdicts = plan(case.machine, shipped_catalogue(), packages).verdicts
+    expected = dict(zip(PACKAGES, (case.torch, case.flash_attn, case.xformers, case.triton), strict=True))
+    assert [got(verdict) for verdict in verdicts] == [expected[package] for package in packages]
     for verdict in verdicts:
         assert verdict.reasons
         if verdict.item and verdict.item.wheel and verdict.package == "flash-attn":
             tags = verdict.item.wheel.filename.removesuffix(".whl").split("-")[2:]
             assert tags[:2] == [case.machine.python_tag, case.machine.abi_tag]
             assert tags[2].endswith(case.machine.platform.partition("_")[2])
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.torch == NOT_ASKED], ids=lambda case: case.name)
+def test_a_torch_that_aios_does_not_run_on_is_replaced_where_torch_is_asked_for(case: Case) -> None:
+    (verdict,) = plan(case.machine, shipped_catalogue(), ["torch"]).verdicts
+    assert verdict.item is not None
+    assert verdict.item.version == "2.13.0+cu126"
+    assert "aios needs 2.6 or newer" in verdict.reasons[-1]
+
+
+def test_companions_of_a_torch_that_does_not_run_here_wait_for_another_one() -> None:
+    old_driver = windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130")
+    for verdict in plan(old_driver, shipped_catalogue(), ["flash-attn", "xformers", "triton"]).verdicts:
+        assert verdict.item is None
+        assert "has to be replaced first: CUDA 13 needs a driver from 580 on" in verdict.reasons[0]
+
+
+def test_without_torch_there_is_nothing_to_be_for() -> None:
+    (verdict,) = plan(windows("3.12", "581.80", RTX_40), shipped_catalogue(), ["flash-attn"]).verdicts
+    assert verdict.reasons == ("torch is not installed, and nobody asked to install it",)
+
+
+def test_a_musl_linux_and_a_windows_on_arm_have_no_cuda_builds() -> None:
+    for platform in ("musllinux_1_2_x86_64", "win_arm64"):
+        machine = Machine("3.12", platform, compute_capabilities=(RTX_40,), driver="581.80")
+        verdicts = plan(machine, shipped_catalogue()).verdicts
+        assert verdicts[0].reasons == (f"PyTorch publishes no CUDA build for {platform}",)
+        assert not any(verdict.item for verdict in verdicts)
+
+
+def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
+    machine = Machine("3.12", "linux_x86_64", compute_capabilities=None)
+    torch, flash_attn, xformers, _ = plan(machine, shipped_catalogue()).verdicts
+    assert torch.item and torch.item.version == "2.13.0+cu130"
+    assert torch.reasons == ("the newest that fits Python 3.12, and that flash-attn exists for",)
+    assert flash_attn.item and xformers.item
+
+
+def test_a_machine_without_a_gpu_gets_no_kernels_for_one() -> None:
+    machine = windows("3.12", None)
+    verdicts = plan(machine, shipped_catalogue()).verdicts
+    assert [verdict.reasons[0] for verdict in verdicts[1:]] == ["there is no NVIDIA GPU"] * 3
+    assert verdicts[0].item and verdicts[0].item.index is None, "from the package index: it has the CPU build"

@@ -19,7 +19,8 @@ OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    advised = advice("torch", identity, nvidia, None)
+    this = torch_is(torch)
+    advised = advice("torch", identity, nvidia, this)
     chosen = advised.fix if advised else None
     others = ("transformers", "safetensors") if chosen else ("torch", "transformers", "safetensors")
     rest = for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}")
@@ -51,7 +52,6 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         }
         return trouble.model_copy(update=update)
     text = torch.build.value.version
-    this = torch_is(torch)
     if this is None:
         return could_not_look(CHECK.id, "torch's version", f"it calls itself {text!r}", CHECK.by_hand)
     evidence = (Evidence(source="file", name="torch/version.py: __version__", value=text),)

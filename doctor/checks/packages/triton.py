@@ -70,7 +70,8 @@ def judge(
     wanted = None if this.version.is_prerelease else minor_of(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
-    fix = _install(identity, nvidia, this, requirement)
+    advised = advice("triton", identity, nvidia, this)
+    fix = advised.fix if advised else _by_pip(identity, requirement)
     finding = Finding(
         check=CHECK.id,
         status="info",
@@ -78,7 +79,7 @@ def judge(
         measured=_measured(installed),
         expected=requirement or f"a {name} for torch {minor(this.version)}, which nobody has published",
         impact=CHECK.why,
-        hint=CHECK.by_hand,
+        hint=advised.hint if advised else CHECK.by_hand,
         links=(LINK,) if windows else (),
         evidence=tuple(
             Evidence(source="metadata", name=f"{package} version", value=_version(reading))
@@ -165,10 +166,8 @@ def _measured(installed: dict[str, Reading[Distribution]]) -> str:
     return ", ".join(found) or "no Triton in this Python"
 
 
-def _install(identity: Identity, nvidia: NvidiaFacts, this: TorchIs, requirement: str | None) -> Fix | None:
-    """By aios where it chooses a Triton; on Linux torch brings its own, which pip can put right."""
-    if advised := advice("triton", identity, nvidia, this):
-        return advised.fix
+def _by_pip(identity: Identity, requirement: str | None) -> Fix | None:
+    """Where aios chooses none: on Linux torch brings its own, which pip can put right."""
     if requirement is None:
         return None
     command = for_this_python(identity, "pip", f'install "{requirement}"')

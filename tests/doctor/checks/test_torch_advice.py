@@ -89,7 +89,7 @@ def test_flash_attn_by_hand_is_one_file_without_what_it_depends_on() -> None:
     url = by_hand.split('"')[3]
     assert url.startswith("https://github.com/")
     assert url.endswith("/flash_attn-2.8.3%2Bcu130torch2.13-cp312-cp312-win_amd64.whl")
-    assert found.hint.startswith("Install flash-attn 2.8.3: built for torch 2.13 and CUDA 13.0")
+    assert found.hint.startswith("Install flash-attn 2.8.3, built for torch 2.13 and CUDA 13.0")
 
 
 def test_without_a_wheel_the_nearest_miss_is_named_and_what_serves_instead() -> None:
