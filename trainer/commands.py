@@ -70,6 +70,9 @@ def run_train(
             f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "
             f"(text alone: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
         )
+    if summary.tokens_per_second:
+        share = f"MFU {summary.mfu:.1%}" if summary.mfu else f"no MFU: {summary.no_mfu}"
+        typer.echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")
     typer.echo(f"Checkpoints: {folder}\nRecords: {log}")
     typer.echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
 

@@ -30,6 +30,12 @@ class Precision:
     def name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def arithmetic(self) -> str:
+        """What a GPU's matrix products compute in: the dtype's name, or tf32 where float32 may be rounded to it."""
+        rounded = self.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
+        return "tf32" if rounded else self.name
+
     def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
@@ -67,6 +73,11 @@ def choose_precision(device: torch.device, amp: bool) -> Precision:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision(torch.bfloat16)
     return Precision(torch.float16, scaled=True, note=f"{torch.cuda.get_device_name(device)} has no bfloat16")
+
+
+def gpu_name(device: torch.device) -> str | None:
+    """What the driver calls the GPU; None for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def peak_memory_bytes(device: torch.device) -> int:

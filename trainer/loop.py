@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from trainer.data import IGNORED, Batch, Dataset, Indices, Stream, order
 from trainer.device import Precision, peak_memory_bytes
 from trainer.errors import RunError
 from trainer.metrics import MetricsLog
+from trainer.mfu import UNKNOWN, Utilization
 from trainer.optimizer import learning_rate
 from trainer.progress import Reporter
 from trainer.stop import StopRequest
@@ -34,6 +35,8 @@ class Run:
 
     Attributes:
         labels: what every train record repeats: window_size, chunk_size, backend.
+        utilization: what a token costs here.
+        rates: tokens per second of each step so far.
     """
 
     model: Any
@@ -44,6 +47,8 @@ class Run:
     device: torch.device
     precision: Precision
     labels: dict[str, Any]
+    utilization: Utilization = UNKNOWN
+    rates: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def train(
         position = Position(step, position.samples + samples)
         last = step == training.steps
 
+        run.rates.append(result.tokens / seconds)
         not_finite = 0 if result.finite else not_finite + 1
         if not result.finite:
             log.write("nonfinite", step, loss=result.loss, grad_norm=result.grad_norm, in_a_row=not_finite)
@@ -117,9 +123,9 @@ def train(
                 "lr": rate,
                 "grad_norm": result.grad_norm,
                 "tokens": result.tokens,
-                "tokens_per_second": result.tokens / seconds,
+                "tokens_per_second": run.rates[-1],
                 "step_seconds": seconds,
-                "mfu": None,  # needs the device's peak, which is not known
+                "mfu": run.utilization.mfu(run.rates[-1]),
                 "peak_memory_bytes": peak_memory_bytes(run.device),
                 **run.labels,
             }

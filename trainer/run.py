@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 import transformers
 
-from trainer import capability, data, hub, model, tokenizer
+from trainer import capability, data, hub, mfu, model, tokenizer
 from trainer.attention.pattern import layer_windows, smaller
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
 from trainer.config import TrainConfig
-from trainer.device import choose_device, choose_precision
+from trainer.device import choose_device, choose_precision, gpu_name
 from trainer.errors import RunError, UserError
 from trainer.loop import Evaluation, Run, evaluate, train
 from trainer.metrics import MetricsLog
@@ -41,11 +42,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended. `evaluation` is None where it was stopped, or nothing is held out."""
+    """How a run ended.
+
+    Attributes:
+        evaluation: None where it was stopped, or nothing is held out.
+        tokens_per_second: of the median step; None where none was taken.
+        mfu: of that step; None where it is not known.
+        no_mfu: why not.
+    """
 
     position: Position
     completed: bool
     evaluation: Evaluation | None
+    tokens_per_second: float | None
+    mfu: float | None
+    no_mfu: str | None
     unigram_entropy: float
     bigram_entropy: float
 
@@ -111,7 +122,10 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     settings = config.model_dump(mode="json", by_alias=False)
     windows = layer_windows(start.model_config)
     labels = {"window_size": smaller(*windows), "chunk_size": None, "backend": decision.backend}
-    state = Run(network, optimizer, scaler, dataset, config.training, device, precision, labels)
+    peak = mfu.peak(gpu_name(device), precision.arithmetic)
+    width = request.query_heads * request.head_dim
+    cost = mfu.utilization(network, width, windows, length, peak)
+    state = Run(network, optimizer, scaler, dataset, config.training, device, precision, labels, cost)
     resumed_from = position.step if start.checkpoint else None
     with MetricsLog(config.log_file, resumed_from) as log, StopRequest(reporter.say) as stop:
         log.write(
@@ -123,6 +137,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             device=str(device),
             precision=precision.name,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
+            utilization=cost.to_json(),
             training_tokens=len(dataset.training.tokens),
             attention=decision.to_json(),
             windows=windows,
@@ -148,8 +163,11 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             log.write("eval", position.step, **asdict(evaluation))
         if not completed:
             log.write("stopped", position.step, reason="asked to stop")
-        log.write("run_end", position.step, completed=completed)
-    return Summary(position, completed, evaluation, dataset.unigram_entropy, dataset.bigram_entropy)
+        rate = statistics.median(state.rates) if state.rates else None
+        share = cost.mfu(rate) if rate else None
+        log.write("run_end", position.step, completed=completed, tokens_per_second=rate, mfu=share)
+    entropies = dataset.unigram_entropy, dataset.bigram_entropy
+    return Summary(position, completed, evaluation, rate, share, cost.reason, *entropies)
 
 
 def versions() -> dict[str, str]:

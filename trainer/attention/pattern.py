@@ -64,7 +64,7 @@ def own_windows(config: Any) -> Windows:
     window = getattr(text, "sliding_window", None) or None
     types = getattr(text, "layer_types", None)
     if types is None:
-        return (window,) * text.num_hidden_layers
+        return tuple([window] * text.num_hidden_layers)
     return tuple(window if kind == "sliding_attention" else None for kind in types)
 
 
