@@ -25,9 +25,9 @@ from wheels.catalogue import (
 )
 from wheels.compatibility import cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.filename import parse_wheel_name
+from wheels.listing import merge
 from wheels.machine import Machine, TorchBuild
 from wheels.tags import fits_platform, fits_python
-from wheels.listing import merge
 
 CATALOGUED = ("flash-attn", "xformers", "triton-windows")
 MOST_ASKED = 3  # publishers who are asked for a hash

@@ -138,7 +138,7 @@ def _prepared(call: Call, wishes: Wishes) -> tuple[Pip, Facts, Installation]:
     pip = find_pip(call.host)
     wheels = known_wheels(call.host)
     catalogue = with_folder(wheels, wishes.folder, alone=wishes.offline)
-    return pip, facts, prepare(call.host, facts, catalogue, wishes, pip)
+    return pip, facts, prepare(call.host, facts, catalogue, wishes)
 
 
 def _show(call: Call, facts: Facts, installation: Installation) -> InstallAnswer:

@@ -161,15 +161,13 @@ def _sources(installation: Installation, wishes: Wishes) -> Sources:
     """Where what the targets need may come from: the user's index, and PyTorch's own where torch comes from there."""
     indexes = [target.index for target in installation.targets if target.index]
     folders = (str(wishes.folder.absolute()),) if wishes.folder else ()
-    return Sources(None, next(iter(indexes), None), folders, wishes.offline)
+    return Sources(next(iter(indexes), None), folders, wishes.offline)
 
 
 def _fetch(target: Target, store: Path, host: Host, pip: Pip, wishes: Wishes, progress: Progress) -> Fetched:
     path = target.file or store / target.filename
     if target.url is None:
-        pip.fetch([f"{target.name}=={target.version}"], store, Sources(offline=wishes.offline))
-        if not path.is_file():
-            raise InstallError(f"pip fetched another file than {target.filename}. Nothing was changed.")
+        path = pip.fetch_one(f"{target.name}=={target.version}", store)
     elif not target.file:
         if target.sha256 is None:
             raise InstallError(f"{target.url}: no hash is known that it could be checked against")

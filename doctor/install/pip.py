@@ -1,4 +1,4 @@
-"""pip, or pip as uv brings it where this Python has none: resolving, trying out, fetching and installing."""
+"""pip, or pip as uv brings it where this Python has none: trying out, fetching and installing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from doctor.install.failure import InstallError
 
 TIMEOUT = 3600.0  # seconds; a slow line, an old disk
 LAST_LINES = 12
-NOT_FOUND = "No matching distribution found for"
 # Linux: it ends with whoever started it, however that ends. On Windows a job object sees to that.
 BOUND_PIP = (
     "import ctypes, os, runpy, sys; "
@@ -25,10 +24,6 @@ BOUND_PIP = (
     "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 )
 QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
-
-
-class NotFoundError(InstallError):
-    """No index that was asked has it, or none could be asked."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,8 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pip may look: None for `index` is the package index that it is set up to use.
+    """Where pip may look besides the package index that it is set up to use; `offline`: in the folders alone."""
 
-    `folders` count as lists of wheels; `offline`: nothing else is asked.
-    """
-
-    index: str | None = None
     extra: str | None = None
     folders: tuple[str, ...] = ()
     offline: bool = False
@@ -62,14 +53,8 @@ class Sources:
     def options(self) -> list[str]:
         where = ["--no-index"] if self.offline else []
         if not self.offline:
-            where += ["--index-url", self.index] if self.index else []
             where += ["--extra-index-url", self.extra] if self.extra else []
         return [*where, *(part for folder in self.folders for part in ("--find-links", folder))]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """An index of one's own is asked alone: an address that pip is set up with has other builds of a version."""
-        return {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""} if self.index else {}
 
 
 @dataclass(frozen=True)
@@ -79,24 +64,22 @@ class Pip:
     host: Host
     program: tuple[str, ...]
 
-    def resolve(self, requirement: str, sources: Sources) -> Resolved:
-        """The file that pip takes for a requirement, and nothing that it needs. Raises InstallError."""
-        found = self._report(["--no-deps", "--ignore-installed", *sources.options, requirement], sources)
-        if len(found) != 1:
-            raise InstallError(f"pip names {len(found)} files for {requirement}")
-        return found[0]
-
     def try_out(self, requirements: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
         """All that pip would install for these, here and now. Raises InstallError."""
-        return self._report(
-            ["--upgrade-strategy", "only-if-needed", *sources.options, *requirements], sources
-        )
+        return self._report(["--upgrade-strategy", "only-if-needed", *sources.options, *requirements])
 
     def fetch(self, wanted: Sequence[str], folder: Path, sources: Sources) -> None:
         """Download wheels of exact versions. Raises InstallError."""
         if wanted:
             plain = ["--only-binary", ":all:", "--no-deps", "--dest", str(folder)]
-            self._call("download", [*plain, *sources.options, *wanted], sources.environment)
+            self._call("download", [*plain, *sources.options, *wanted])
+
+    def fetch_one(self, wanted: str, folder: Path) -> Path:
+        """Download the wheel of an exact version; gives the file. Raises InstallError, OSError."""
+        with TemporaryDirectory(prefix="fetched-", dir=_made(folder)) as own:
+            self.fetch([wanted], Path(own), Sources())
+            file = next(Path(own).iterdir())
+            return file.replace(folder / file.name)
 
     def install(self, lines: Sequence[str], folders: Sequence[Path]) -> None:
         """Install exactly the files of these lines, each with its hash. Raises InstallError."""
@@ -105,25 +88,24 @@ class Pip:
             wanted.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
             links = [part for place in folders for part in ("--find-links", str(place))]
             alone = ["--isolated", "--no-index", "--no-deps", "--force-reinstall", "--require-hashes"]
-            self._call("install", [*alone, *links, "--requirement", str(wanted)], {})
+            self._call("install", [*alone, *links, "--requirement", str(wanted)])
 
-    def _report(self, arguments: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
+    def _report(self, arguments: Sequence[str]) -> tuple[Resolved, ...]:
         with TemporaryDirectory(prefix="aios-") as folder:
             report = Path(folder, "report.json")
             options = ["--dry-run", "--only-binary", ":all:", "--report", str(report)]
-            self._call("install", [*options, *arguments], sources.environment)
+            self._call("install", [*options, *arguments])
             return parse_report(report.read_bytes())
 
-    def _call(self, command: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def _call(self, command: str, arguments: Sequence[str]) -> None:
         line = [*self.program, command, *QUIET, *arguments]
-        ran = self.host.run(line, TIMEOUT, {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1", **environment})
+        ran = self.host.run(line, TIMEOUT, {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"})
         if not isinstance(ran, Found):
             reason = "it is gone" if isinstance(ran, Absent) else ran.reason
             raise InstallError(f"pip cannot be run: {reason}")
         if ran.value.exit_code:
             printed = ran.value.stdout + ran.value.stderr
-            error = NotFoundError if NOT_FOUND in printed else InstallError
-            raise error(f"pip {command} failed: {_said(printed)}", printed)
+            raise InstallError(f"pip {command} failed: {_said(printed)}", printed)
 
 
 def find_pip(host: Host) -> Pip:
@@ -137,6 +119,11 @@ def find_pip(host: Host) -> Pip:
     raise InstallError(f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip')
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def parse_report(content: bytes) -> tuple[Resolved, ...]:
     """What `pip install --report` wrote (version 1 of its format). Raises InstallError."""
     try:
@@ -147,7 +134,7 @@ def parse_report(content: bytes) -> tuple[Resolved, ...]:
 
 def _resolved(entry: Mapping[str, Any]) -> Resolved:
     metadata, source = entry["metadata"], entry["download_info"]
-    hashes = source.get("archive_info", {}).get("hashes", {})
+    hashes = source.get("archive_info", {}).get("hashes")
     return Resolved(
         name=str(canonicalize_name(metadata["name"])),
         version=str(metadata["version"]),

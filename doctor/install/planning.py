@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from doctor.host import Found, Host
 from doctor.host.web import size_of
 from doctor.install.answer import PackageAnswer
-from doctor.install.candidates import with_known_hash
+from doctor.install.candidates import torches_in, with_known_hash
+from doctor.install.download import sha256_of
 from doctor.install.environment import why_too_long
 from doctor.install.facts import Facts
 from doctor.install.failure import InstallError
-from doctor.install.pip import NotFoundError, Pip, Sources
+from doctor.install.index import Listed, NotFoundError, best, files_in, listed_by
 from wheels.catalogue import Catalogue, Wheel
 from wheels.companions import companion_requirement
 from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
-from wheels.machine import TorchBuild
+from wheels.machine import Machine, TorchBuild
 from wheels.plan import InstallPlan, plan
+from wheels.torch import why_not
 from wheels.verdict import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
 
 PACKAGES = ("torch", "flash-attn", "xformers", "triton")
@@ -81,9 +84,9 @@ class Wishes:
     offline: bool = False
 
 
-def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes, pip: Pip) -> Installation:
+def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes) -> Installation:
     """Decide, and find each file's address, size and hash. Raises InstallError."""
-    decided = plan(facts.machine, catalogue, wishes.packages)
+    decided = _decide(facts.machine, catalogue, wishes)
     verdicts = tuple(_unless_there(verdict, decided.torch, facts) for verdict in decided.verdicts)
     _check_length(verdicts, facts)
     answers, targets = [], []
@@ -91,7 +94,7 @@ def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes, pip:
         target: Target | None = None
         if verdict.item:
             try:
-                target = _target(verdict.package, verdict, host, pip, wishes)
+                target = _target(verdict.package, verdict, host, facts.machine, wishes)
                 reasons = () if target else _without_hash(verdict)
             except NotFoundError as error:
                 if verdict.package == "torch":
@@ -102,12 +105,28 @@ def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes, pip:
         answers.append(_answer(verdict, target, facts))
     if any(target.name == "torch" for target in targets):
         for companion in _companions(decided.torch, facts):
-            target = _target(companion.package, companion, host, pip, wishes)
+            target = _target(companion.package, companion, host, facts.machine, wishes)
             if target:
                 targets.append(target)
                 answers.append(_answer(companion, target, facts))
     decided = replace(decided, verdicts=verdicts)
     return Installation(decided, tuple(targets), tuple(answers))
+
+
+def _decide(machine: Machine, catalogue: Catalogue, wishes: Wishes) -> InstallPlan:
+    """What the resolver says. Without a network the best torch is the best of those in the folder."""
+    decided = plan(machine, catalogue, wishes.packages)
+    chosen = next((verdict for verdict in decided.verdicts if verdict.package == "torch"), None)
+    if not wishes.offline or chosen is None or chosen.item is None:
+        return decided
+    others = [package for package in wishes.packages if package != "torch"]
+    for version, build in torches_in(wishes.folder, machine):
+        if machine.has_no_gpu or why_not(build, machine) is None:
+            reasons = (f"the newest in {wishes.folder} that fits", *chosen.reasons[1:])
+            torch = Verdict("torch", Item("torch", version, f"torch=={version}"), reasons)
+            rest = plan(replace(machine, torch=build), catalogue, others)
+            return InstallPlan(build, (torch, *rest.verdicts))
+    return decided
 
 
 def pytorch_index(host: Host, index: str | None) -> str | None:
@@ -144,7 +163,7 @@ def _unless_there(verdict: Verdict, torch: TorchBuild | None, facts: Facts) -> V
 
 def _distribution(item: Item) -> str:
     """The normalised name of what pip installs: triton-windows for Triton."""
-    return str(canonicalize_name(item.requirement.partition("=")[0]))
+    return str(canonicalize_name(Requirement(item.requirement).name))
 
 
 def _check_length(verdicts: Collection[Verdict], facts: Facts) -> None:
@@ -167,41 +186,45 @@ def _companions(torch: TorchBuild | None, facts: Facts) -> tuple[Verdict, ...]:
     return tuple(found)
 
 
-def _target(package: str, verdict: Verdict, host: Host, pip: Pip, wishes: Wishes) -> Target | None:
+def _target(package: str, verdict: Verdict, host: Host, machine: Machine, wishes: Wishes) -> Target | None:
     """The exact file; None: its publisher gives no hash that it could be checked against."""
     assert verdict.item is not None
     item, wheel = verdict.item, verdict.item.wheel
-    folders = (str(wishes.folder.absolute()),) if wishes.folder else ()
     if wheel is not None and wheel.url is not None:
         if not wheel.url.startswith("file:"):
             wheel = with_known_hash(verdict.match.wheels if verdict.match else (wheel,))
         return _published(package, _distribution(item), wheel) if wheel else None
-    index = pytorch_index(host, item.index)
-    found = pip.resolve(item.requirement, Sources(index, folders=folders, offline=wishes.offline))
-    if (
-        wheel
-        and wheel.sha256
-        and found.sha256 not in (None, wheel.sha256)
-        and found.filename == wheel.filename
-    ):
-        raise InstallError(
-            f"{found.filename}: the package index has another file than the one that was published "
-            f"(SHA-256 {found.sha256}, not {wheel.sha256}). Nothing was changed."
+    if wishes.folder and (found := best(files_in(wishes.folder), item.requirement, machine)):
+        return _listed(package, item, *found)
+    if wishes.offline:
+        raise NotFoundError(
+            f"{wishes.folder or 'Without a network, and without --wheel-dir, there'} has no {item.requirement} "
+            f"for Python {machine.python}. Download it where there is a network, from "
+            f"{item.index or 'your package index'}, and give its folder with --wheel-dir."
         )
-    local = found.url.startswith("file:")
-    size = wheel.size if wheel else None
-    if index and not local:
-        size = size_of(found.url)
+    index = pytorch_index(host, item.index)
+    if index:
+        found = best(listed_by(index, _distribution(item)), item.requirement, machine)
+        if found is None:
+            raise NotFoundError(f"{index} has no {item.requirement} for Python {machine.python}")
+        return _listed(package, item, *found, index=index) if found[0].sha256 else None
     return Target(
         package=package,
-        name=found.name,
-        version=found.version,
-        filename=unquote(found.filename),
-        url=found.url if index or local else None,
-        sha256=found.sha256 or (wheel.sha256 if wheel else None),
-        size=Path(url2pathname(urlsplit(found.url).path)).stat().st_size if local else size,
-        index=index,
+        name=_distribution(item),
+        version=item.version,
+        filename=wheel.filename if wheel else "",
+        url=None,
+        sha256=wheel.sha256 if wheel else None,
+        size=wheel.size if wheel else None,
     )
+
+
+def _listed(package: str, item: Item, file: Listed, version: Version, index: str | None = None) -> Target:
+    target = Target(
+        package, _distribution(item), str(version), file.filename, file.url, file.sha256, None, index
+    )
+    size = target.file.stat().st_size if target.file else size_of(file.url)
+    return replace(target, size=size, sha256=sha256_of(target.file) if target.file else file.sha256)
 
 
 def _published(package: str, name: str, wheel: Wheel) -> Target | None:
@@ -241,7 +264,7 @@ def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAns
         action="install",
         version=target.version,
         installed=shown,
-        filename=target.filename,
+        filename=target.filename or None,
         source=target.url or "the package index that pip is set up with",
         size=target.size,
         sha256=target.sha256,

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,6 @@ def make_environment(folder: Path) -> Environment:
 def _what_aios_needs(folder: Path) -> Path:
     """The packages that this project imports, linked from the Python that runs the tests: without its torch."""
     folder.mkdir()
-    import sysconfig
-
     source = Path(sysconfig.get_path("purelib"))
     wanted = (
         "typer", "rich", "packaging", "yaml", "_yaml", "pydantic", "pydantic_core", "psutil", "pynvml", "platformdirs", "shellingham",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +47,7 @@ class Server:
         return {
             "PIP_INDEX_URL": f"{self.address}/index/simple/",
             "AIOS_PYTORCH_INDEX": f"{self.address}/whl",
-            "PIP_CONFIG_FILE": "nul" if __import__("os").name == "nt" else "/dev/null",
+            "PIP_CONFIG_FILE": "nul" if os.name == "nt" else "/dev/null",
             "PIP_RETRIES": "0",
             "PIP_NO_CACHE_DIR": "1",
             "NO_PROXY": "127.0.0.1",
@@ -56,12 +59,21 @@ class Server:
         return [asked for path, asked in self.asked if path.endswith(name)]
 
 
+def _metadata(wheel: Path) -> bytes:
+    """PEP 658: what is inside, without the wheel around it."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")))
+
+
 def _listing(server: Server, index: Path, project: str) -> bytes:
     links = []
     for file in sorted(index.glob("*.whl")):
         if re.sub(r"[-_.]+", "-", file.name.partition("-")[0]).lower() == project:
             where = "/" + quote(str(file.relative_to(server.folder)).replace("\\", "/"))
-            links.append(f'<a href="{where}#sha256={sha256(file)}">{file.name}</a>')
+            metadata = hashlib.sha256(_metadata(file)).hexdigest()
+            links.append(
+                f'<a href="{where}#sha256={sha256(file)}" data-core-metadata="sha256={metadata}">{file.name}</a>'
+            )
     return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
 
 
@@ -91,7 +103,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 index = server.folder / listed[1].removesuffix("/simple")
                 self._send(_listing(server, index, listed[2]), "text/html", with_content)
                 return
-            file = server.folder / path.lstrip("/")
+            file = server.folder / path.lstrip("/").removesuffix(".metadata")
+            if path.endswith(".metadata") and file.is_file():
+                self._send(_metadata(file), "application/octet-stream", with_content)
+                return
             if not file.is_file():
                 self.send_error(404)
                 return

@@ -15,30 +15,51 @@ NATIVE = f"{TAG}-{TAG}-{PLATFORM}"
 PURE = "py3-none-any"
 
 TORCH = """
-from torch.version import __version__
-
-class _True:
-    def all(self): return self
-    def item(self): return True
+from torch.version import __version__, cuda as _cuda
 
 class Tensor:
-    grad = None
-    def __matmul__(self, other): return self
-    def sum(self): return self
-    def backward(self): pass
+    def __init__(self, value=1.0):
+        self.value, self.grad = value, self
+    def __sub__(self, other):
+        return Tensor(self.value - other.value)
+    def item(self):
+        return abs(self.value)
+    def __matmul__(self, other):
+        return self
+    def __getattr__(self, name):
+        return lambda *arguments, **options: self
 
 class cuda:
-    is_available = staticmethod(lambda: {cuda!r} is not None)
+    is_available = staticmethod(lambda: _cuda is not None)
 
-def randn(*size, device, requires_grad):
+class autograd:
+    grad = staticmethod(lambda result, tensors, retain_graph: tensors)
+
+float16 = "float16"
+
+def randn(*size, device, requires_grad, dtype=None):
+    assert device == "cpu" or cuda.is_available()
     return Tensor()
 
 def isfinite(tensor):
-    return _True()
+    return tensor
+
+def manual_seed(seed):
+    pass
 """
-# What verification asks of these needs a GPU: without one it is their import that must succeed.
-MODULE = "VALUE = {version!r}\n"
-BROKEN = "raise ImportError('DLL load failed while importing {name}_cuda: The specified procedure could not be found.')\n"
+TORCH_FILES = {
+    "torch/__init__.py": TORCH + "from torch import nn\n",
+    "torch/nn/__init__.py": "from torch.nn import attention, functional\n",
+    "torch/nn/functional.py": "def scaled_dot_product_attention(q, k, v, is_causal):\n    return q\n",
+    "torch/nn/attention.py": "import contextlib\nclass SDPBackend:\n    MATH = 0\nsdpa_kernel = contextlib.nullcontext\n",
+    "torch/lib/__init__.py": "",
+}
+FLASH_ATTN = "import torch\ndef flash_attn_func(q, k, v, causal):\n    return torch.Tensor({result})\n"
+XFORMERS = (
+    "import torch\nLowerTriangularMask = object\n"
+    "def memory_efficient_attention(q, k, v, attn_bias):\n    return torch.Tensor()\n"
+)
+BROKEN = "raise ImportError('DLL load failed while importing flash_attn_2_cuda: The specified procedure could not be found.')\n"
 
 
 def wheel(
@@ -79,15 +100,39 @@ def wheel(
 def torch(folder: Path, version: str, cuda: str | None, **options: object) -> Path:
     """A torch that says what it is, and multiplies."""
     files = {
-        "torch/__init__.py": TORCH.format(cuda=cuda),
+        **TORCH_FILES,
         "torch/version.py": f"__version__ = {version!r}\ncuda = {cuda!r}\n",
-        "torch/lib/__init__.py": "",
         f"torch/lib/of_{version.replace('.', '_').replace('+', '_')}.py": f"# {'x' * 20000}\n",
     }
     requires = ["networkx-stand-in"]
     return wheel(
         folder, "torch", version, files, tag=NATIVE, requires=requires, programs=["torchrun"], **options
     )  # type: ignore[arg-type]
+
+
+def flash_attn(folder: Path, label: str, *, result: float | None = 1.0, **options: object) -> Path:
+    """As its publishers make them: the label stands in the file name alone. `result` None: it cannot be imported."""
+    code = BROKEN if result is None else FLASH_ATTN.format(result=result)
+    files = {"flash_attn/__init__.py": code, "flash_attn/layers/__init__.py": ""}
+    options = {
+        "requires": ["torch", "einops-stand-in"],
+        "tag": NATIVE,
+        "metadata_version": "2.8.3",
+        **options,
+    }
+    return wheel(folder, "flash-attn", f"2.8.3+{label}", files, **options)  # type: ignore[arg-type]
+
+
+def xformers(
+    folder: Path, version: str, requires: Sequence[str] = ("torch>=2.10",), **options: object
+) -> Path:
+    """With the note of what its kernels were built with."""
+    files = {
+        "xformers/__init__.py": "",
+        "xformers/ops.py": XFORMERS,
+        "xformers/cpp_lib.json": '{"version": {"torch": "2.10.0+cu130", "cuda": 1300}}\n',
+    }
+    return wheel(folder, "xformers", version, files, tag=NATIVE, requires=requires, **options)  # type: ignore[arg-type]
 
 
 def sha256(path: Path) -> str:

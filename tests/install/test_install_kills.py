@@ -1,0 +1,141 @@
+"""An installation that is killed at any moment is put right by the next one, or by --undo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import stand_ins
+from catalogues import publish
+from conftest import LABEL
+from fresh_environment import Environment
+from loopback import Server
+
+PATIENCE = 60.0
+
+
+def record_says(environment: Environment, event: str) -> Callable[[], bool]:
+    def is_there() -> bool:
+        return any(f'"{event}"' in p.read_text() for p in environment.state.glob("runs/*/install.jsonl"))
+
+    return is_there
+
+
+def file_is_there(*paths: Path) -> Callable[[], bool]:
+    return lambda: any(path.exists() for path in paths)
+
+
+def killed_when(environment: Environment, moment: Callable[[], bool], *arguments: str) -> None:
+    """Start an installation, and end it and nothing else, at once, when the moment has come."""
+    process = subprocess.Popen(
+        environment.command("install", "--yes", *arguments),
+        cwd=environment.folder,
+        env=environment.all_variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not moment():
+        assert process.poll() is None, "it came to its end before that moment"
+        assert time.monotonic() < deadline, "the moment did not come"
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    time.sleep(0.3)  # for whatever it had started to be gone, too
+
+
+@pytest.fixture
+def with_older(environment: Environment, server: Server) -> Environment:
+    """An older torch and flash-attn are there; newer ones can be had, of many files."""
+    files = {f"flash_attn/part_{number}.py": f"value = {number}\n" for number in range(600)}
+    files["flash_attn/__init__.py"] = stand_ins.FLASH_ATTN.format(result=1.0)
+    options = {"tag": stand_ins.NATIVE, "requires": ["torch"]}
+    old = stand_ins.wheel(
+        server.folder / "old",
+        "flash-attn",
+        "2.8.2+cu130torch2.12",
+        files,
+        metadata_version="2.8.2",
+        **options,
+    )
+    new = stand_ins.wheel(
+        server.folder / "files" / "v1", "flash-attn", f"2.8.3+{LABEL}", {**files, "flash_attn/new.py": "x = 1\n"},
+        metadata_version="2.8.3", **options,
+    )  # fmt: skip
+    publish(environment, server, [new])
+    torch = stand_ins.torch(server.folder / "old", "2.12.0", None)
+    environment.pip("install", "--no-deps", str(old), str(torch))
+    return environment
+
+
+@pytest.mark.parametrize(
+    "moment", ["downloading", "keeping", "installing", "removing", "half there", "verifying"]
+)
+@pytest.mark.parametrize("by", ["--undo", "the next installation"])
+def test_a_kill_is_put_right(with_older: Environment, server: Server, moment: str, by: str) -> None:
+    environment, site = with_older, with_older.site_packages
+    before = environment.tree()
+    moments = {
+        "downloading": file_is_there(
+            environment.state / "downloads" / f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+        ),
+        "keeping": record_says(environment, "keeping"),
+        "installing": record_says(environment, "installing"),
+        "removing": lambda: any(site.glob("~*")) or not (site / "flash_attn-2.8.2.dist-info").exists(),
+        "half there": file_is_there(site / "flash_attn" / "new.py", site / "flash_attn-2.8.3.dist-info"),
+        "verifying": lambda: (
+            environment.version("torch") == "2.13.0+cu130"
+            and (site / "flash_attn-2.8.3.dist-info" / "RECORD").exists()
+        ),
+    }
+    killed_when(environment, moments[moment], "torch", "flash-attn")
+    if by == "--undo":
+        answer = environment.install("--undo")
+        assert answer["status"] == "unchanged"
+        assert environment.tree() == before
+        return
+    answer = environment.install("torch", "flash-attn")
+    assert answer["status"] == "installed"
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_a_repair_that_is_killed_is_repaired(with_older: Environment) -> None:
+    environment = with_older
+    before = environment.tree()
+    killed_when(environment, record_says(environment, "installing"), "torch", "flash-attn")
+    killed_when(environment, record_says(environment, "putting back"), "torch", "flash-attn")
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment, server: Server) -> None:
+    environment = with_older
+    environment.install("torch", "flash-attn")
+    environment.pip("install", "--no-deps", str(next((server.folder / "old").glob("torch-*.whl"))))
+    now = environment.tree()
+    answer = environment.install("--undo", status=1)
+    assert "Somebody changed torch" in answer["message"]
+    assert environment.tree() == now
+
+
+def test_copies_stand_in_for_links(with_older: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links: simulated by a kept store whose links are broken up."""
+    environment = with_older
+    before = environment.tree()
+    environment.install("torch", "flash-attn")
+    store = next((environment.venv / ".aios-kept").iterdir())
+    for copy in store.iterdir():
+        content, stat = copy.read_bytes(), copy.stat()
+        copy.unlink()
+        copy.write_bytes(content)
+        shutil.os.chmod(copy, stat.st_mode)  # type: ignore[attr-defined]
+    environment.install("--undo")
+    assert environment.tree() == before
+    assert os.listdir(environment.state / "runs")  # noqa: PTH208 - the record stays
