@@ -1,11 +1,12 @@
 """Write `docs/checks/*.md` from the checks themselves and from the recorded machines on which they are tested.
 
-Run it after changing a check or a case: python scripts/make_check_pages.py
+`python scripts/regenerate.py` runs it, after a change of a check or a case.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,15 +14,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "doctor")]
 
 from cases import Case, cases_of  # noqa: E402
 
-from doctor.check import Check  # noqa: E402
+from doctor.check import SYSTEMS, Check  # noqa: E402
 from doctor.checks import CHECKS  # noqa: E402
 from doctor.diagnosis import diagnose  # noqa: E402
+from doctor.failures.table import failures  # noqa: E402
 from doctor.host.recorded import RecordedHost  # noqa: E402
 from doctor.models import Finding, Fix  # noqa: E402
+from doctor.report.explanation import AFTERWARDS  # noqa: E402
 
 PAGES = ROOT / "docs" / "checks"
-SYSTEMS = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
-NOTICE = "<!-- Written by scripts/make_check_pages.py: change the check, not this page. -->\n"
+NOTICE = "<!-- Written by scripts/regenerate.py: change the check, not this page. -->\n"
+UNDO = (
+    "Undo walks the same steps backwards and puts back what was there before: a value that was absent is absent\n"
+    "again, a type is kept. Where somebody changed a value in between, undo leaves it and says so."
+)
 
 
 def _cell(text: str) -> str:
@@ -39,28 +45,49 @@ def _finding(case: Case) -> Finding:
 
 
 def _fix_section(fix: Fix) -> str:
-    rights = ", with administrator rights" if fix.elevated else ""
     kind = "Safe" if fix.applicability == "safe" else "May not be right everywhere, so it has to be named"
-    lines = [
+    undone = "undone by `aios doctor undo`" if fix.reversible else "the doctor cannot undo it"
+    rights = " It asks for administrator rights." if fix.elevated else ""
+    parts = [
         f"### `{fix.id}`\n",
-        f"{kind}; undone by `aios doctor undo`{rights}. It does, in this order:\n",
+        f"{kind}; {undone}.{rights} It does, in this order:\n",
         *(f"* {action.describe()}" for action in fix.actions),
-        "\nUndo walks the same steps backwards and puts back what was there before: a value that was absent is absent",
-        "again, a type is kept. Where somebody changed a value in between, undo leaves it and says so.",
+        "",
     ]
-    if fix.restart == "shell":
-        lines.append("Programs that are open keep what they know: open a new terminal afterwards.")
+    if fix.reversible:
+        parts += [UNDO]
+    if fix.restart != "none":
+        parts += [f"It {AFTERWARDS[fix.restart]}."]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _links(checks: Iterable[Check]) -> str:
+    return ", ".join(f"[{check.id}]({check.id}.md)" for check in checks)
+
+
+def _place(check: Check) -> str:
+    """Where it stands: on which systems, behind which checks, before which failures."""
+    lines = [f"On {', '.join(name for key, name in SYSTEMS.items() if key in check.systems)}."]
+    if check.online:
+        lines.append("It uses the network: `--offline` leaves it out.")
+    if check.because_of:
+        lines.append(f"Where one of these fails, this one waits for it: {_links(check.because_of)}.")
+    if check.at_times_because_of:
+        lines.append(f"Some of its failures wait for {_links(check.at_times_because_of)}.")
+    if rows := [row for row in failures().failures if row.check == check.id]:
+        ahead = "; ".join(f"{row.id} {row.title}" for row in rows)
+        lines.append(f"It sees these [known failures](../failures.md) before they happen: {ahead}.")
     return "\n".join(lines) + "\n"
 
 
 def page(check: Check) -> str:
     """The page of one check."""
     judged = [(case, _finding(case)) for case in cases_of(check)]
-    fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.actions and f.fix.reversible}
+    fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.actions}
     parts = [
         NOTICE,
         f"# {check.id}\n",
-        f"On {', '.join(name for key, name in SYSTEMS.items() if key in check.systems)}.\n",
+        _place(check),
         f"## What it looks at\n\n{check.looks_at}\n",
         f"## Why it matters\n\n{check.why}\n",
         "## What it reports\n\n| status | where | it says |\n|---|---|---|\n"

@@ -1,6 +1,6 @@
 """Write `docs/failures.md` from the table of known failures: which check sees each one, and which test holds that.
 
-Run it after changing the table, or adding a recorded machine: python scripts/make_failure_page.py
+`python scripts/regenerate.py` runs it, after a change of the table or a new recorded machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from doctor.failures.table import Failure, FailureTable, failures  # noqa: E402
 PAGE = ROOT / "docs" / "failures.md"
 SAMPLES = Path("tests/doctor/failures/symptoms.txt")
 INTRODUCTION = """\
-<!-- Written by scripts/make_failure_page.py: change doctor/failures/failures.json, not this page. -->
+<!-- Written by scripts/regenerate.py: change doctor/failures/failures.json, not this page. -->
 
 # Known failures
 
@@ -73,5 +73,9 @@ def page(table: FailureTable) -> str:
     return "\n".join(parts)
 
 
-if __name__ == "__main__":
+def main() -> None:
     PAGE.write_text(page(failures()), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

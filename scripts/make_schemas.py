@@ -65,6 +65,10 @@ def path(name: str) -> Path:
     return ROOT / package / "schemas" / f"{name}.schema.json"
 
 
-if __name__ == "__main__":
+def main() -> None:
     for name, model in SCHEMAS.items():
         path(name).write_bytes(text(model).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -15,4 +15,4 @@ def test_the_pages_are_current() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     on_disk = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "checks").glob("*.md")}
-    assert on_disk == module.pages(), "run: python scripts/make_check_pages.py"
+    assert on_disk == module.pages(), "run: python scripts/regenerate.py"

@@ -98,7 +98,7 @@ def test_the_shipped_schemas_are_current() -> None:
         sys.path.pop(0)
     for name, model in make_schemas.SCHEMAS.items():
         assert make_schemas.path(name).read_text(encoding="utf-8") == make_schemas.text(model), (
-            "run python scripts/make_schemas.py"
+            "run python scripts/regenerate.py"
         )
 
 

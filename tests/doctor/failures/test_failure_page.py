@@ -18,7 +18,7 @@ def test_the_page_is_current() -> None:
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.page(failures()) == PAGE, "run: python scripts/make_failure_page.py"
+    assert module.page(failures()) == PAGE, "run: python scripts/regenerate.py"
 
 
 def test_every_test_and_page_that_it_names_is_there() -> None:
