@@ -104,7 +104,9 @@ def _attend(
                 "a ready-made attention mask is not supported: pass a window, document_ids, or the attention_mask of padding"
             )
         if document_ids is not None:
-            raise ValueError("padding beside document_ids is not supported: make the padding a document of its own")
+            raise ValueError(
+                "padding beside document_ids is not supported: make the padding a document of its own"
+            )
         document_ids = attention_mask[:, -key.shape[2] :]  # made by `_document_ids`, for all tokens so far
     if is_causal is False or not getattr(module, "is_causal", True):
         raise ValueError(f"{type(module).__name__} does not attend causally, which no backend here serves")
