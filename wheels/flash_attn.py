@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from packaging.version import Version
-
 from wheels.catalogue import Catalogue, Wheel
 from wheels.compatibility import (
     contains_code_for,
@@ -13,7 +11,7 @@ from wheels.compatibility import (
     flash_attn_minimum_capability,
 )
 from wheels.machine import Machine, TorchBuild
-from wheels.match import match, newest_first
+from wheels.match import match, newest_first, release_first
 from wheels.rules import (
     same_cuda_major,
     same_cxx11_abi,
@@ -85,11 +83,10 @@ def _preference(wheel: Wheel, torch: TorchBuild) -> tuple[object, ...]:
     which C library it needs; the publisher's newest release.
     """
     assert wheel.name.cuda is not None and torch.cuda is not None
-    version = Version(wheel.name.version)
     return (
         not wheel.publisher.confirmed,
         _distance(wheel.name.cuda[1], torch.cuda[1]),
-        newest_first(*version.release, version.post or 0),
+        release_first(wheel.name.version),
         wheel.sha256 is None,
         wheel.rank,
         wheel.name.platforms[0].startswith("linux_"),

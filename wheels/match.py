@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from packaging.version import Version
@@ -11,7 +13,6 @@ from packaging.version import Version
 from wheels.catalogue import Wheel
 from wheels.machine import Machine, TorchBuild
 from wheels.rules import Rule
-from wheels.table import numbers
 
 
 class Rejected(NamedTuple):
@@ -60,20 +61,15 @@ def match(
     if fitting:
         return Match(tuple(sorted(fitting, key=preference)), tuple(rejected))
 
+    minor = torch.version.minor
+
     def distance(miss: Rejected) -> tuple[object, ...]:
         """Few broken rules, a near torch and Python, a new version."""
         wheel = miss.wheel
-        python = abs(numbers(wheel.name.pythons[-1] + "0")[0] // 10 % 100 - machine.python_release[1])
         broken = sum(rule(wheel, machine, torch) is not None for rule in rules)
-        away = abs(numbers(wheel.name.torch or "0.0")[1] - torch.version.minor)
-        return (
-            broken,
-            away,
-            python,
-            newest_first(*Version(wheel.name.version).release),
-            wheel.rank,
-            wheel.filename,
-        )
+        torch_away = abs(_minor(wheel.name.torch or "0.0") - minor)
+        python_away = abs(_minor(wheel.name.pythons[-1]) - machine.python_release[1])
+        return broken, torch_away, python_away, release_first(wheel.name.version), wheel.rank, wheel.filename
 
     return Match((), tuple(sorted(rejected, key=distance)))
 
@@ -81,3 +77,17 @@ def match(
 def newest_first(*parts: int) -> tuple[int, ...]:
     """A sort key."""
     return tuple(-part for part in parts)
+
+
+@lru_cache(1024)
+def release_first(version: str) -> tuple[int, ...]:
+    """A sort key: the newest release first, of it the newest post-release."""
+    parsed = Version(version)
+    return newest_first(*parsed.release, parsed.post or 0)
+
+
+@lru_cache(1024)
+def _minor(text: str) -> int:
+    """ "2.13" -> 13, "cp312" -> 12."""
+    digits = re.findall(r"\d+", text)
+    return int(digits[1]) if len(digits) > 1 else int(digits[0][1:] or 0)

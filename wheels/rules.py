@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from wheels.catalogue import Wheel
 from wheels.compatibility import linux_cxx11_abi
-from wheels.filename import WheelName
 from wheels.machine import Machine, TorchBuild
 from wheels.tags import fits_but_for_glibc, fits_platform, fits_python
 
@@ -26,14 +26,15 @@ def same_python(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None
     if fits_python(wheel.name, machine):
         return None
     here = f"{machine.python}{' free-threaded' * machine.free_threaded}"
-    return f"is for Python {_pythons(wheel.name)}, not for {here}"
+    return f"is for Python {_pythons(wheel.name.pythons, wheel.name.abi)}, not for {here}"
 
 
-def _pythons(name: WheelName) -> str:
+@lru_cache(1024)
+def _pythons(tags: tuple[str, ...], abi: str) -> str:
     """ "3.13 free-threaded", "3.9 and later"."""
-    releases = " or ".join(re.sub(r"^(?:cp|py)(\d)(\d+)$", r"\1.\2", tag) for tag in name.pythons)
-    later = " and later" if name.abi == "abi3" else ""
-    return f"{releases}{' free-threaded' * (name.abi.startswith('cp') and name.abi.endswith('t'))}{later}"
+    releases = " or ".join(re.sub(r"^(?:cp|py)(\d)(\d+)$", r"\1.\2", tag) for tag in tags)
+    later = " and later" if abi == "abi3" else ""
+    return f"{releases}{' free-threaded' * (abi.startswith('cp') and abi.endswith('t'))}{later}"
 
 
 def says_what_it_was_built_for(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 from packaging.tags import compatible_tags, cpython_tags, parse_tag
 
@@ -20,8 +20,7 @@ LIBC = re.compile(r"(?:many|musl)linux(?:\d+|_\d+_\d+)_")
 
 def fits_python(name: WheelName, machine: Machine) -> bool:
     """Does the wheel run on the machine's Python?"""
-    accepted = _pythons(machine.python_release, machine.free_threaded)
-    return any((python, name.abi) in accepted for python in name.pythons)
+    return _fits(name.pythons, name.abi, machine.python_release, machine.free_threaded)
 
 
 def fits_platform(name: WheelName, machine: Machine) -> bool:
@@ -57,6 +56,11 @@ def accepts(python: tuple[int, int], free_threaded: bool, platform: str, tags: I
 def is_native(tags: Iterable[str]) -> bool:
     """Is it a wheel with compiled code?"""
     return any(not tag.endswith("-any") for tag in tags)
+
+
+@lru_cache(1024)
+def _fits(pythons: tuple[str, ...], abi: str, python: tuple[int, int], free_threaded: bool) -> bool:
+    return not _pythons(python, free_threaded).isdisjoint((each, abi) for each in pythons)
 
 
 @cache

@@ -9,7 +9,7 @@ from wheels.catalogue import Catalogue, Wheel
 from wheels.companions import triton_windows_serves
 from wheels.compatibility import triton_windows_minor, triton_windows_requirement
 from wheels.machine import Machine, TorchBuild
-from wheels.match import match, newest_first
+from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python
 from wheels.table import numbers
 from wheels.verdict import Item, Verdict, kept, nothing
@@ -39,8 +39,7 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
         return f"is Triton {version.major}.{version.minor}; torch {torch.minor} needs {minor}"
 
     def newest(wheel: Wheel) -> tuple[int, ...]:
-        version = Version(wheel.name.version)
-        return newest_first(*version.release, version.post or 0)
+        return release_first(wheel.name.version)
 
     rules = (same_platform, same_python, the_triton_of_this_torch)
     found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, newest)

@@ -13,7 +13,7 @@ from wheels.compatibility import (
 )
 from wheels.filename import parse_wheel_name
 from wheels.machine import Machine, TorchBuild
-from wheels.match import match, newest_first
+from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
 from wheels.tags import fits_platform, fits_python
 from wheels.verdict import Item, Verdict, index_of, nothing
@@ -87,5 +87,4 @@ def _why_not_on_these_gpus(version: Version, machine: Machine) -> str | None:
 
 
 def _preference(wheel: Wheel) -> tuple[object, ...]:
-    version = Version(wheel.name.version)
-    return newest_first(*version.release, version.post or 0), wheel.rank
+    return release_first(wheel.name.version), wheel.rank

@@ -1,0 +1,33 @@
+"""The data goes where the code goes."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from wheels.catalogue import SHIPPED
+
+ROOT = Path(__file__).parents[2]
+DATA = {"wheels/catalogue.json", "wheels/compatibility.json", "wheels/schemas/catalogue.schema.json"}
+
+
+def test_the_distribution_holds_the_catalogue_and_the_facts(tmp_path: Path) -> None:
+    builders = pytest.importorskip("hatchling.builders.wheel")
+    (built,) = builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as archive:
+        assert set(archive.namelist()) >= DATA
+        packed = archive.getinfo("wheels/catalogue.json")
+    assert packed.file_size == SHIPPED.stat().st_size
+    assert packed.compress_size < 80_000, "few bytes in the download: most of each row repeats the one before"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib")
+def test_the_distribution_takes_the_whole_package() -> None:
+    import tomllib
+
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert "wheels" in build["targets"]["wheel"]["only-include"]
+    assert "wheels" not in build["targets"]["sdist"]["exclude"]
