@@ -10,6 +10,7 @@ from triple_loop import WAYS, Case, triple_loop
 
 from trainer.attention import banded
 from trainer.attention.definition import effective_window
+from trainer.attention.request import Options
 
 W = 5
 LENGTHS = (1, W - 1, W, W + 1, 2 * W, 13)
@@ -41,9 +42,7 @@ def cases(window: str) -> list[Case]:
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("way", WAYS)
 def test_outputs_and_gradients_are_those_of_the_triple_loop(way, window, dtype, monkeypatch):
-    monkeypatch.setattr(
-        banded, "_rows", lambda window, device: 3
-    )  # several blocks, even where the input is short
+    monkeypatch.setattr(banded, "_rows", lambda window, q: 3)  # several blocks, even where the input is short
     for case in cases(window):
         answer = triple_loop(case)
         effective = effective_window(case.window, case.keys)
@@ -51,13 +50,7 @@ def test_outputs_and_gradients_are_those_of_the_triple_loop(way, window, dtype, 
         if way == "sdpa:causal" and not served:
             continue
         leaves = [x.to(dtype).requires_grad_() for x in (answer.q, answer.k, answer.v)]
-        output = WAYS[way](
-            *leaves,
-            window=effective,
-            document_ids=answer.document_ids,
-            scale=case.head_dim**-0.5,
-            dropout=0.0,
-        )
+        output = WAYS[way](*leaves, Options(effective, answer.document_ids, case.head_dim**-0.5))
         got = (output, *torch.autograd.grad(output, leaves, answer.grad.to(dtype)))
         for name, mine, theirs in zip(("output", "dq", "dk", "dv"), got, answer.expected, strict=True):
             assert mine.dtype == dtype

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 
@@ -15,6 +16,7 @@ import torch
 from doctor.capability import BackendCapability, Device
 from trainer.attention import manual, prove, sdpa
 from trainer.attention.prove import main, summary, trials
+from trainer.attention.request import Options
 
 CPU = (Device(type="cpu", index=0, name="CPU", compute_capability=None, total_memory_bytes=1),)
 
@@ -86,9 +88,9 @@ def test_unknown_backend_is_a_usage_error(capsys):
     assert "flash_attn_2,xformers,sdpa,manual" in capsys.readouterr().err
 
 
-def faulty(q, k, v, *, window, document_ids, scale, dropout, fault):
+def faulty(q, k, v, asked, fault):
     """Attention with one of the faults that kernels and calls of kernels have been seen to have."""
-    options = {"window": window, "document_ids": document_ids, "scale": scale, "dropout": dropout}
+    options, window, document_ids = dict(vars(asked)), asked.window, asked.document_ids
     queries = q.shape[2]
     if fault == "window one too wide" and window:
         options["window"] = window + 1
@@ -115,11 +117,11 @@ def faulty(q, k, v, *, window, document_ids, scale, dropout, fault):
         scaled = {"dq": q, "dk": k, "dv": v}[fault]
         scaled.register_hook(lambda grad: grad * 0.95)
     if fault == "window one too wide in the backward pass" and window:
-        wide = manual.run(q, k, v, **{**options, "window": window + 1})
-        return wide + (manual.run(q, k, v, **options) - wide).detach()
+        wide = manual.run(q, k, v, replace(asked, window=window + 1))
+        return wide + (manual.run(q, k, v, Options(**options)) - wide).detach()
     if fault == "no gradient for the last query":
         q = torch.cat([q[:, :, :-1], q[:, :, -1:].detach()], 2)
-    return manual.run(q, k, v, **options)
+    return manual.run(q, k, v, Options(**options))
 
 
 # A fault, and the feature that it costs; "" for the whole backend.
@@ -159,21 +161,21 @@ def test_fault_is_found_in_every_dtype(fault):
 
 
 def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
-    def leaks_a_little(q, k, v, **options):
-        others = manual.run(q, k, v, **{**options, "window": None})
-        return manual.run(q, k, v, **options) * (1 - 1e-5) + others * 1e-5
+    def leaks_a_little(q, k, v, options):
+        others = manual.run(q, k, v, replace(options, window=None))
+        return manual.run(q, k, v, options) * (1 - 1e-5) + others * 1e-5
 
     capability = judged(leaks_a_little)
     assert capability.reasons[0] == "cpu float32 window: other keys are seen than the definition allows"
 
 
 def test_kernel_that_raises_costs_what_it_failed_at():
-    def no_bf16_no_documents(q, k, v, *, document_ids, **options):
+    def no_bf16_no_documents(q, k, v, options):
         if q.dtype == torch.bfloat16:
             raise RuntimeError("no kernel for bfloat16\n  at line 3")
-        if document_ids is not None:
+        if options.document_ids is not None:
             raise NotImplementedError
-        return manual.run(q, k, v, document_ids=None, **options)
+        return manual.run(q, k, v, options)
 
     capability = judged(no_bf16_no_documents)
     assert capability.status == "available" and capability.dtypes == ("float32", "float16")
@@ -194,11 +196,11 @@ WRONG_DROPOUT = {
 
 @pytest.mark.parametrize("problem", WRONG_DROPOUT)
 def test_wrong_dropout_is_found(problem):
-    def wrong(q, k, v, *, dropout, **options):
+    def wrong(q, k, v, options):
         def dropped(rate):
-            return manual.run(q, k, v, dropout=rate, **options)
+            return manual.run(q, k, v, replace(options, dropout=rate))
 
-        return WRONG_DROPOUT[problem](dropped) if dropout else dropped(0.0)
+        return WRONG_DROPOUT[problem](dropped) if options.dropout else dropped(0.0)
 
     capability = judged(wrong)
     assert capability.status == "available" and not capability.features.dropout
@@ -206,7 +208,7 @@ def test_wrong_dropout_is_found(problem):
 
 
 def test_numbers_that_are_not_numbers_do_not_pass():
-    capability = judged(lambda q, k, v, **options: manual.run(q, k, v, **options) * float("nan"))
+    capability = judged(lambda q, k, v, options: manual.run(q, k, v, options) * float("nan"))
     assert capability.status == "unavailable"
 
 
@@ -214,7 +216,7 @@ def test_each_implementation_of_sdpa_is_tried(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
-    monkeypatch.setitem(sdpa.IMPLEMENTATIONS, "dense", broken)
+    monkeypatch.setitem(sdpa.IMPLEMENTATIONS, "dense", sdpa.Implementation(broken))
     capability, _ = prove.prove("sdpa")
     assert capability.status == "unavailable"
     assert capability.reasons[0] == "cpu float32 plain dense: broken"

@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from trainer.attention import attention, flash_attn_2, laboratory, manual, xformers
-from trainer.attention.packing import pack
-from trainer.attention.request import AttentionRequest
+from trainer.attention import attention, flash_attn_2, laboratory, manual, packing, sdpa, xformers
+from trainer.attention.packing import pack, within_32_bits
+from trainer.attention.request import AttentionRequest, Options
 
 
 def dense(q, k, v, scale, left, right, bottom_right=True):
@@ -127,7 +127,7 @@ class BlockDiagonalMask:
 
 
 class Xformers:
-    """memory_efficient_attention with its layout (B, S, H, D), which expects as many key heads as query heads."""
+    """memory_efficient_attention with its layouts: (B, S, H, D) for as many key heads as query heads, or five."""
 
     def __init__(self):
         self.calls = []
@@ -136,9 +136,13 @@ class Xformers:
         self, query, key, value, attn_bias=None, p=0.0, scale=None, *, op=None, output_dtype=None
     ):
         self.calls.append(attn_bias)
-        assert query.shape[2:] == key.shape[2:] == value.shape[2:]
+        assert query.shape[2:] == key.shape[2:] == value.shape[2:] and query.ndim in (4, 5)
         for x in (query, key, value):
             assert x.stride(-1) <= 1 and x.shape[-1] % 8 == 0 and x.stride(-2) % 8 == 0
+        shape = query.shape
+        if query.ndim == 5:  # (B, M, G, H, K): H query heads share one of G key heads, which is expanded
+            assert key.stride(3) == value.stride(3) == 0
+            query, key, value = (x.flatten(2, 3) for x in (query, key, value))
         left = -1 if attn_bias.window is None else attn_bias.window - 1
         rows = zip(query, key, value, strict=True)
         if attn_bias.lengths is not None:
@@ -147,7 +151,7 @@ class Xformers:
             assert (sum(queries), sum(keys)) == (query.shape[1], key.shape[1])
             rows = zip(query[0].split(queries), key[0].split(keys), value[0].split(keys), strict=True)
         output = torch.cat([dense(*row, scale, left, 0, attn_bias.bottom_right) for row in rows])
-        return output.view(*query.shape)
+        return output.view(shape)
 
 
 @pytest.fixture
@@ -186,8 +190,8 @@ def test_same_result_as_the_reference(backend, queries, window, key_heads, packe
     k, v = torch.randn(2, 2, key_heads, 40, 8, generator=random, dtype=torch.float64).unbind()
     ids = torch.stack([torch.arange(40) // 11, torch.arange(40) // 35]) if packed else None
     leaves = [x.requires_grad_() for x in (q, k, v)]
-    options = {"window": window, "document_ids": ids, "scale": 0.3, "dropout": 0.0}
-    output, expected = backend.run(*leaves, **options), manual.run(*leaves, **options)
+    options = Options(window, ids, 0.3)
+    output, expected = backend.run(*leaves, options), manual.run(*leaves, options)
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
     torch.testing.assert_close(
@@ -205,8 +209,8 @@ def test_same_result_as_the_reference(backend, queries, window, key_heads, packe
 def test_xformers_is_given_heads_at_multiples_of_eight(packed, memory_efficient):
     q, k, v = torch.randn(3, 1, 9, 2, 9)[..., :8].transpose(2, 3).unbind()
     ids = torch.zeros(1, 9, dtype=torch.long) if packed else None
-    options = {"window": 3, "document_ids": ids, "scale": 0.3, "dropout": 0.0}
-    torch.testing.assert_close(xformers.run(q, k, v, **options), manual.run(q, k, v, **options))
+    options = Options(3, ids, 0.3)
+    torch.testing.assert_close(xformers.run(q, k, v, options), manual.run(q, k, v, options))
 
 
 def test_xformers_too_old_to_place_a_mask_on_a_device_is_refused(memory_efficient, monkeypatch):
@@ -219,15 +223,15 @@ def test_xformers_too_old_to_place_a_mask_on_a_device_is_refused(memory_efficien
 
 def test_dropout_and_scale_reach_flash_attn(flash):
     q, k, v = torch.randn(3, 1, 2, 5, 8).unbind()
-    flash_attn_2.run(q, k, v, window=None, document_ids=None, scale=0.3, dropout=0.1)
+    flash_attn_2.run(q, k, v, Options(None, None, 0.3, 0.1))
     assert flash.calls == [{"window_size": (-1, -1), "causal": True, "dropout_p": 0.1}]
 
 
 def test_packing_counts_queries_at_the_end_and_leaves_out_documents_without_any():
-    packing = pack(torch.tensor([[0, 0, 0, 1, 1, 2], [5, 5, 5, 5, 5, 5]]), 3)
-    assert packing.query_lengths == (2, 1, 3)
-    assert packing.key_lengths == (2, 1, 6)
-    assert packing.keys.tolist() == [False] * 3 + [True] * 9
+    packed = pack(torch.tensor([[0, 0, 0, 1, 1, 2], [5, 5, 5, 5, 5, 5]]), 3)
+    assert packed.query_lengths == (2, 1, 3)
+    assert packed.key_lengths == (2, 1, 6)
+    assert packed.keys.tolist() == [False] * 3 + [True] * 9
 
 
 def test_interrupted_document_is_refused_and_not_leaked():
@@ -240,30 +244,25 @@ def test_packed_flash_attn_stays_within_32_bit_indices():
     row = 64 * 256  # 64 heads of 256
     most = 2**31 // row - 1
     lengths = (most // 2,) * 5
-    parts = list(flash_attn_2._parts(lengths, 64, 250))
+    parts = list(within_32_bits(lengths, 64, 250))
     assert [part for part in parts if sum(x + 128 for x in lengths[part]) * row >= 2**31] == []
     assert [index for part in parts for index in range(part.start, part.stop)] == list(range(5))
     assert len(parts) > 1
-    assert list(flash_attn_2._parts((most - 128,), 64, 250)) == [slice(0, 1)]
-    with pytest.raises(ValueError, match="overflows its 32-bit indices"):
-        list(flash_attn_2._parts((10, most - 127), 64, 250))
+    assert list(within_32_bits((most - 128,), 64, 250)) == [slice(0, 1)]
+    with pytest.raises(ValueError, match="overflows the 32-bit indices"):
+        list(within_32_bits((10, most - 127), 64, 250))
     fits = 2**31 // (64 * 192) - 128  # heads of 129 to 192 take the room of 192
-    assert list(flash_attn_2._parts((fits,), 64, 130)) == [slice(0, 1)]
-    with pytest.raises(ValueError, match="overflows its 32-bit indices"):
-        list(flash_attn_2._parts((fits + 1,), 64, 130))
+    assert list(within_32_bits((fits,), 64, 130)) == [slice(0, 1)]
+    with pytest.raises(ValueError, match="overflows the 32-bit indices"):
+        list(within_32_bits((fits + 1,), 64, 130))
 
 
 def test_split_call_gives_the_same_result(flash, monkeypatch):
     q, k, v = torch.randn(3, 2, 2, 40, 8, dtype=torch.float64).unbind()
-    options = {
-        "window": 5,
-        "document_ids": (torch.arange(40) // 11).expand(2, -1),
-        "scale": 0.3,
-        "dropout": 0.0,
-    }
-    whole = flash_attn_2.run(q, k, v, **options)
-    monkeypatch.setattr(flash_attn_2, "_parts", lambda lengths, *_: [slice(0, 3), slice(3, len(lengths))])
-    torch.testing.assert_close(flash_attn_2.run(q, k, v, **options), whole)
+    options = Options(5, (torch.arange(40) // 11).expand(2, -1), 0.3)
+    whole = flash_attn_2.run(q, k, v, options)
+    monkeypatch.setattr(packing, "within_32_bits", lambda lengths, *_: [slice(0, 3), slice(3, len(lengths))])
+    torch.testing.assert_close(flash_attn_2.run(q, k, v, options), whole)
     assert [call["documents"] for call in flash.calls] == [8, 3, 5]
 
 
@@ -310,7 +309,7 @@ def test_real_kernels_agree_on_the_gpu(backend, dtype, case):
     if reasons:
         pytest.skip("; ".join(reasons))
 
-    def call(q, k, v, **options):
-        return attention(q, k, v, backend=backend, **options)
+    def call(q, k, v, options):
+        return attention(q, k, v, backend=backend, **vars(options))
 
     assert laboratory.Laboratory().run(call, case, "cuda:0", dtype).problem is None

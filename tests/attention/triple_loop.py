@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.attention import manual, sdpa
+from trainer.attention.request import Options
 
 Rows = list[list[float]]
 
@@ -105,8 +106,8 @@ def triple_loop(case: Case) -> Answer:
     return Answer(q, k, v, grad, ids, expected)
 
 
-# Every way in which a CPU computes attention: a name, and a function with the options of a backend's `run`.
-WAYS: dict[str, Callable[..., Tensor]] = {
+# Every way in which a CPU computes attention: a name, and a function like a backend's `run`.
+WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Options], Tensor]] = {
     "manual": manual.run,
-    **{f"sdpa:{name}": call for name, call in sdpa.IMPLEMENTATIONS.items()},
+    **{f"sdpa:{name}": sdpa.IMPLEMENTATIONS[name].run for name in ("causal", "dense", "banded")},
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from trainer.attention import sdpa
 from trainer.attention.choice import MODULES
 from trainer.attention.definition import check_document_ids, effective_window
-from trainer.attention.request import AttentionRequest
+from trainer.attention.request import AttentionRequest, Options
 
 
 def attention(
@@ -43,20 +43,7 @@ def attention(
         ValueError: shapes, dtypes or options that make no sense, or that the named backend cannot serve.
     """
     if torch.is_autocast_enabled(q.device.type) and q.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(q.device.type)
-        with torch.autocast(
-            q.device.type, enabled=False
-        ):  # backends choose the precision of each step themselves
-            return attention(
-                q.to(dtype),
-                k.to(dtype),
-                v.to(dtype),
-                backend=backend,
-                window=window,
-                document_ids=document_ids,
-                scale=scale,
-                dropout=dropout,
-            )
+        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
     _check(q, k, v, document_ids, dropout)
     # Fused kernels need a head's numbers side by side; torch takes an S x S table where they are not.
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
@@ -78,15 +65,12 @@ def attention(
         dropout=dropout,
         training=torch.is_grad_enabled(),
     )
-    output: Tensor = _serving(backend, request).run(
-        q,
-        k,
-        v,
-        window=window,
-        document_ids=document_ids,
-        scale=q.shape[3] ** -0.5 if scale is None else scale,
-        dropout=dropout,
-    )
+    options = Options(window, document_ids, q.shape[3] ** -0.5 if scale is None else scale, dropout)
+    run = _serving(backend, request).run
+    with torch.autocast(
+        q.device.type, enabled=False
+    ):  # backends choose the precision of each step themselves
+        output: Tensor = run(q, k, v, options)
     return output
 
 

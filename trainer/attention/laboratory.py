@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from trainer.attention.request import Options
 
 BATCH, HEADS, LENGTH, HEAD_DIM = 2, 4, 160, 64
 PARTS = -(-LENGTH // HEAD_DIM)
@@ -21,6 +22,8 @@ IDS = [[0 if i < 45 else 1 if i < 106 else 2 for i in range(LENGTH)], [int(i >= 
 # Largest errors of outputs and of gradients, relative to the largest value of the reference where that is above 1:
 # some four times those of torch's own kernels.
 TOLERANCES = {"float32": (1e-4, 2e-4), "float16": (2e-3, 5e-3), "bfloat16": (1.2e-2, 3e-2)}
+
+Call = Callable[[Tensor, Tensor, Tensor, Options], Tensor]  # q, k, v and options of one call
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,6 @@ class Case:
     packed: bool = False
     dropout: float = 0.0
     queries: int = LENGTH
-
-    @property
-    def only_causal(self) -> bool:
-        """No window and no documents, and a query for each key."""
-        return self.window is None and not self.packed and self.queries == LENGTH
 
 
 CASES = (
@@ -112,15 +110,22 @@ class Laboratory:
         answers = differentiate(lambda q, k, v: reference(q, k, v, sees), q, k, v, grad=grad)
         return sees, [q, k, v, grad], answers
 
-    def run(self, call: Callable[..., Tensor], case: Case, device: str, dtype: str) -> Outcome:
+    def ask(
+        self, reasons_against: Callable[..., list[str]], case: Case, device: str, dtype: str
+    ) -> list[str]:
+        """What an implementation has against an experiment."""
+        q, k = (x.to(device, getattr(torch, dtype)) for x in self._known[case][1][:2])
+        return reasons_against(q, k, _options(case, device))
+
+    def run(self, call: Call, case: Case, device: str, dtype: str) -> Outcome:
         """One experiment. Whatever the backend raises goes through."""
         sees, inputs, answers = self._known[case]
         q, k, v, grad = (x.to(device, getattr(torch, dtype)) for x in inputs)
-        ids = torch.tensor(IDS, device=device) if case.packed else None
-        options = {"window": case.window, "scale": SCALE, "dropout": case.dropout}
-        attend = partial(call, document_ids=ids, **options)
+        options = _options(case, device)
         started = time.perf_counter()
-        results = differentiate(attend, q, k, v, grad=None if case.dropout else grad)
+        results = differentiate(
+            lambda q, k, v: call(q, k, v, options), q, k, v, grad=None if case.dropout else grad
+        )
         results = [x.double().cpu() for x in results]
         milliseconds = (time.perf_counter() - started) * 1000
         if case.dropout:
@@ -135,11 +140,18 @@ class Laboratory:
         if not (forward <= allowed[0] and max(backward) <= allowed[1]):  # true for NaN
             problem = f"off the float64 reference by {forward:.2g} (output), {max(backward):.2g} (gradients)"
             return Outcome(forward, max(backward), milliseconds, problem)
-        attend = partial(call, document_ids=None if ids is None else ids[:1].repeat(PARTS, 1), **options)
-        return Outcome(forward, max(backward), milliseconds, _support_problem(attend, q, k, sees[0, 0]))
+        return Outcome(
+            forward, max(backward), milliseconds, _support_problem(call, options, q, k, sees[0, 0])
+        )
 
 
-def _support_problem(attend: Callable[..., Tensor], q: Tensor, k: Tensor, sees: Tensor) -> str | None:
+def _options(case: Case, device: str) -> Options:
+    return Options(
+        case.window, torch.tensor(IDS, device=device) if case.packed else None, SCALE, case.dropout
+    )
+
+
+def _support_problem(call: Call, options: Options, q: Tensor, k: Tensor, sees: Tensor) -> str | None:
     """With one-hot values the output is the table of weights, above zero exactly where a key is seen; with a one-hot
     gradient so is dv. A head holds but HEAD_DIM columns of the table, so each row of the batch makes some of them.
     """
@@ -155,7 +167,11 @@ def _support_problem(attend: Callable[..., Tensor], q: Tensor, k: Tensor, sees: 
         q.shape[1] // k.shape[1]
     )  # one key head is enough, as are scores that let no weight come near zero
     q, k = q[:1, :groups].repeat(PARTS, 1, 1, 1) / 4, k[:1, :1].repeat(PARTS, 1, 1, 1)
-    output, _, _, dv = differentiate(attend, q, k, one_hot(k), grad=one_hot(q))
+    if options.document_ids is not None:
+        options = replace(options, document_ids=options.document_ids[:1].repeat(PARTS, 1))
+    output, _, _, dv = differentiate(
+        lambda q, k, v: call(q, k, v, options), q, k, one_hot(k), grad=one_hot(q)
+    )
     if not bool((table(output, k.shape[2]) == sees).all()):
         return "other keys are seen than the definition allows"
     if not bool((table(dv, q.shape[2]) == sees.T).all()):

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.attention.packing import reach
-from trainer.attention.request import AttentionRequest
+from trainer.attention.request import AttentionRequest, Options
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
@@ -30,13 +30,10 @@ def run(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    *,
-    window: int | None,
-    document_ids: Tensor | None,
-    scale: float,
-    dropout: float,
+    options: Options,
 ) -> Tensor:
     """Attention of q (B, H * G, S_q, D) over k and v (B, H, S_k, D); see `attention`. Keys out of reach are cut."""
+    window, document_ids = options.window, options.document_ids
     key_heads, query_length, key_length = k.shape[1], q.shape[2], k.shape[2]
     past = key_length - query_length  # keys before the first query
     if document_ids is not None:
@@ -65,8 +62,8 @@ def run(
         sees = sees & (query_ids[..., :, None] == key_ids[..., None, :])
         sees = sees[:, None, None]
 
-    scores = torch.einsum("bhgnrd,bhndc->bhgnrc", q_bhgnrd * scale, k_bhndc)
+    scores = torch.einsum("bhgnrd,bhndc->bhgnrc", q_bhgnrd * options.scale, k_bhndc)
     weights = torch.softmax(scores.masked_fill(~sees, float("-inf")), dim=-1)
-    weights = F.dropout(weights, dropout)
+    weights = F.dropout(weights, options.dropout)
     output = torch.einsum("bhgnrc,bhndc->bhgnrd", weights, v_bhndc)
     return output.flatten(1, 2).flatten(2, 3)[:, :, :query_length].to(q.dtype)

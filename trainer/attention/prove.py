@@ -79,11 +79,11 @@ def trials(module: ModuleType, devices: tuple[Device, ...]) -> list[Trial]:
                 )
                 if module.reasons_against(request):
                     continue
-                for name, call in getattr(module, "IMPLEMENTATIONS", {"": module.run}).items():
-                    if name == "causal" and not case.only_causal:
+                for name, one in getattr(module, "IMPLEMENTATIONS", {"": module}).items():
+                    if name and laboratory.ask(one.reasons_against, case, device, dtype):
                         continue
                     try:
-                        outcome = laboratory.run(call, case, device, dtype)
+                        outcome = laboratory.run(one.run, case, device, dtype)
                     except Exception as error:  # noqa: BLE001 - a third-party kernel may fail in any way
                         outcome = Outcome(problem=_first_line(error))
                     done.append(Trial(device, dtype, case.name, name, outcome))

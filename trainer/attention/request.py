@@ -1,8 +1,29 @@
-"""What is asked of an attention backend: everything that decides whether it can serve."""
+"""What is asked of an attention backend: the options of a call, and everything that decides whether it can serve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What a call asks for besides its q, k and v: every backend gets the same.
+
+    Attributes:
+        window: keys that a query sees, itself among them, fewer than there are keys; None for all.
+        document_ids: (B, S_k) integers; a query sees keys of its own document only.
+        scale: what scores are multiplied with.
+        dropout: probability that a weight is dropped.
+    """
+
+    window: int | None
+    document_ids: Tensor | None
+    scale: float
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,24 @@
-"""What torch itself brings: its scaled_dot_product_attention, and blocks of plain products where that would be O(S^2).
+"""What torch itself brings: its own kernels where they have a window, and blocks of plain products for all else.
 
-Implementations: `causal` is torch's own causal kernel; `dense` gives it a mask, for sequences so short that the S x S
-table is small; `banded` is everything else.
+Implementations: `causal` is torch's scaled_dot_product_attention without a window; `varlen-flash` and `efficient` are
+its CUDA kernels with one; `dense` gives scaled_dot_product_attention a mask, for sequences so short that the S x S
+table is small; `banded` serves everything, on every device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from trainer.attention import efficient, varlen_flash
 from trainer.attention.banded import banded
 from trainer.attention.definition import mask
-from trainer.attention.request import AttentionRequest
+from trainer.attention.request import AttentionRequest, Options
 
-SHORT = 128  # keys up to which one masked call is quicker than blocks
+SHORT = 256  # keys up to which one masked call is quicker than blocks
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
@@ -28,87 +31,74 @@ def reasons_here() -> list[str]:
     return []
 
 
-def causal(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    window: int | None,
-    document_ids: Tensor | None,
-    scale: float,
-    dropout: float,
-) -> Tensor:
-    """For as many queries as keys, or one; no window, no documents. (torch aligns `is_causal` at the first key.)"""
-    if window is not None or document_ids is not None or q.shape[2] not in (1, k.shape[2]):
-        raise ValueError("causal serves no window, no documents, and as many queries as keys or one")
+def causal(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Torch's own choice of a kernel."""
     return F.scaled_dot_product_attention(
         q,
         k,
         v,
-        dropout_p=dropout,
+        dropout_p=options.dropout,
         is_causal=q.shape[2] > 1,
-        scale=scale,
+        scale=options.scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
 
 
-def dense(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    window: int | None,
-    document_ids: Tensor | None,
-    scale: float,
-    dropout: float,
-) -> Tensor:
+def _reasons_against_causal(q: Tensor, k: Tensor, options: Options) -> list[str]:
+    reasons = []
+    if options.window is not None or options.document_ids is not None:
+        reasons.append("serves no window and no documents")
+    if q.shape[2] not in (1, k.shape[2]):
+        reasons.append("is aligned at the first key")
+    if q.device.type == "cpu" and options.dropout:
+        reasons.append("keeps S x S weights on a CPU with dropout")
+    return reasons
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """One call with the whole mask."""
-    sees = mask(q.shape[2], k.shape[2], window, document_ids).to(q.device)
+    sees = mask(q.shape[2], k.shape[2], options.window, options.document_ids).to(q.device)
     return F.scaled_dot_product_attention(
         q,
         k,
         v,
-        attn_mask=sees if document_ids is None else sees[:, None],
-        dropout_p=dropout,
-        scale=scale,
+        attn_mask=sees if options.document_ids is None else sees[:, None],
+        dropout_p=options.dropout,
+        scale=options.scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
 
 
-IMPLEMENTATIONS: dict[str, Callable[..., Tensor]] = {"causal": causal, "dense": dense, "banded": banded}
+def _serves_all(q: Tensor, k: Tensor, options: Options) -> list[str]:
+    return []
 
 
-def implementation(
-    query_length: int, key_length: int, *, window: int | None, packed: bool, dropout: float, device_type: str
-) -> str:
+@dataclass(frozen=True)
+class Implementation:
+    """One way to run a call, and why it cannot run this one."""
+
+    run: Callable[[Tensor, Tensor, Tensor, Options], Tensor]
+    reasons_against: Callable[[Tensor, Tensor, Options], list[str]] = _serves_all
+
+
+IMPLEMENTATIONS = {  # the first that serves runs; `dense` only where keys are few
+    "causal": Implementation(causal, _reasons_against_causal),
+    "varlen-flash": Implementation(varlen_flash.run, varlen_flash.reasons_against),
+    "efficient": Implementation(efficient.run, efficient.reasons_against),
+    "dense": Implementation(dense),
+    "banded": Implementation(banded),
+}
+
+
+def implementation(q: Tensor, k: Tensor, options: Options) -> str:
     """Which implementation runs."""
-    plain = window is None and not packed and query_length in (1, key_length)
-    if plain and (
-        device_type != "cpu" or not dropout
-    ):  # with dropout, torch's CPU kernel keeps S x S weights
-        return "causal"
-    return "dense" if key_length <= SHORT else "banded"
+    return next(
+        name
+        for name, one in IMPLEMENTATIONS.items()
+        if (name != "dense" or k.shape[2] <= SHORT) and not one.reasons_against(q, k, options)
+    )
 
 
-def run(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    window: int | None,
-    document_ids: Tensor | None,
-    scale: float,
-    dropout: float,
-) -> Tensor:
+def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`. Keys out of reach are cut."""
-    name = implementation(
-        q.shape[2],
-        k.shape[2],
-        window=window,
-        packed=document_ids is not None,
-        dropout=dropout,
-        device_type=q.device.type,
-    )
-    return IMPLEMENTATIONS[name](
-        q, k, v, window=window, document_ids=document_ids, scale=scale, dropout=dropout
-    )
+    return IMPLEMENTATIONS[implementation(q, k, options)].run(q, k, v, options)

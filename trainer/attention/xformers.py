@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.attention.packing import lay_out, pack
-from trainer.attention.request import AttentionRequest
+from trainer.attention.request import AttentionRequest, Options
 
 DISTRIBUTION = "xformers"
 OPTIONS = {"attn_bias", "p", "scale"}
@@ -51,23 +51,17 @@ def run(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    *,
-    window: int | None,
-    document_ids: Tensor | None,
-    scale: float,
-    dropout: float,
+    options: Options,
 ) -> Tensor:
     """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`."""
-    groups = q.shape[1] // k.shape[1]
-    if groups > 1:
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    if document_ids is None:
+    window = options.window
+    if options.document_ids is None:
         bias = _biases().LowerTriangularFromBottomRightMask()
         if window is not None:
             bias = bias.make_local_attention(window)
         q_bshd, k_bshd, v_bshd = (x.transpose(1, 2) for x in (q, k, v))
     else:
-        packing = pack(document_ids, q.shape[2])
+        packing = pack(options.document_ids, q.shape[2])
         documents = _biases().BlockDiagonalMask.from_seqlens(
             list(packing.query_lengths), list(packing.key_lengths), device=q.device
         )
@@ -79,9 +73,22 @@ def run(
             x[None] for x in (lay_out(q), lay_out(k)[packing.keys], lay_out(v)[packing.keys])
         )
     output: Tensor = _ops().memory_efficient_attention(
-        _aligned(q_bshd), _aligned(k_bshd), _aligned(v_bshd), attn_bias=bias, p=dropout, scale=scale
+        *_grouped(_aligned(q_bshd), _aligned(k_bshd), _aligned(v_bshd)),
+        attn_bias=bias,
+        p=options.dropout,
+        scale=options.scale,
     )
-    return output.reshape(q.shape[0], q.shape[2], *output.shape[2:]).transpose(1, 2)
+    return output.reshape(q.shape[0], q.shape[2], q.shape[1], q.shape[3]).transpose(1, 2)
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """(B, S, H, D), or (B, S, H_kv, H / H_kv, D) with keys and values that are expanded, not copied, where H > H_kv."""
+    groups = q.shape[2] // k.shape[2]
+    if groups == 1:
+        return q, k, v
+    return q.view(*q.shape[:2], -1, groups, q.shape[3]), *(
+        x[:, :, :, None].expand(-1, -1, -1, groups, -1) for x in (k, v)
+    )
 
 
 def _aligned(x: Tensor) -> Tensor:

@@ -1,0 +1,193 @@
+"""PyTorch's memory-efficient attention (Rabe & Staats 2021, arXiv:2112.05682), with the window that its kernels have.
+
+`scaled_dot_product_attention` runs the same kernels and has no option for a window; the operators underneath have. They
+are private: their schema is checked before use. PyTorch's own gradient of the forward operator forgets the window.
+They serve fp32, and GPUs that FlashAttention does not.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.attention.packing import interrupted, lay_out, offsets, pack
+from trainer.attention.request import Options
+
+_FROM_BOTTOM_RIGHT = 2  # the kernels' name for a causal mask that is aligned at the last query and key
+_FORWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "compute_log_sumexp", "scale", "window_size"}
+_BACKWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "logsumexp", "scale", "window_size"}
+
+
+def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
+    """What it is not made for, or this torch does not have."""
+    if q.device.type != "cuda":
+        return [f"needs an NVIDIA GPU, and this runs on {q.device}"]
+    missing: list[str] = _missing_here()
+    if missing:
+        return missing
+    reasons = []
+    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        reasons.append(f"does not compute in {q.dtype}")
+    if q.dtype == torch.bfloat16 and torch.cuda.get_device_capability(q.device) < (8, 0):
+        reasons.append("needs compute capability 8.0 or newer for bfloat16")
+    if q.shape[3] % 8:
+        reasons.append(f"needs a head dimension that 8 divides, not {q.shape[3]}")
+    if options.document_ids is not None and interrupted(options.document_ids):
+        reasons.append("needs the tokens of a document side by side")
+    return reasons
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@cache
+def _missing_here() -> list[str]:
+    if torch.version.hip:
+        return ["has a window on NVIDIA GPUs only"]
+    for name, wanted in (
+        ("_efficient_attention_forward", _FORWARD),
+        ("_efficient_attention_backward", _BACKWARD),
+    ):
+        operator = getattr(torch.ops.aten, name, None)
+        if operator is None:
+            return [f"this torch has no {name}"]
+        missing = wanted - {argument.name for argument in operator.default._schema.arguments}
+        if missing:
+            return [f"{name} of this torch has no {', '.join(sorted(missing))}"]
+    return []
+
+
+def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`. Grouped heads are repeated."""
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    longest = (q.shape[2], k.shape[2])
+    limits: tuple[Tensor | None, Tensor | None] = (None, None)
+    if options.document_ids is None:
+        q_bshd, k_bshd, v_bshd = (x.transpose(1, 2) for x in (q, k, v))
+    else:
+        packing = pack(options.document_ids, q.shape[2])
+        q_bshd, k_bshd, v_bshd = (
+            x[None] for x in (lay_out(q), lay_out(k)[packing.keys], lay_out(v)[packing.keys])
+        )
+        lengths = (packing.query_lengths, packing.key_lengths)
+        longest = (max(lengths[0]), max(lengths[1]))
+        limits = (offsets(lengths[0], q.device), offsets(lengths[1], q.device))
+    aligned = (x if x.stride(-2) % 8 == 0 else x.contiguous() for x in (q_bshd, k_bshd, v_bshd))
+    output: Tensor = _forward(*aligned, *limits, *longest, options.dropout, options.scale, options.window)[0]
+    return output.reshape(q.shape[0], q.shape[2], *output.shape[2:]).transpose(1, 2)
+
+
+_OPTIONS = "Tensor? starts_q, Tensor? starts_k, int longest_q, int longest_k, float dropout, float scale, int? window"
+
+
+@torch.library.custom_op(
+    "aios::efficient_attention",
+    mutates_args=(),
+    schema=f"(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    starts_q: Tensor | None,
+    starts_k: Tensor | None,
+    longest_q: int,
+    longest_k: int,
+    dropout: float,
+    scale: float,
+    window: int | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Output (B, S_q, H, D), log-sum-exp of the scores, and the seed and offset of the dropped weights."""
+    output, logsumexp, seed, offset, *_ = torch.ops.aten._efficient_attention_forward(
+        q,
+        k,
+        v,
+        None,
+        starts_q,
+        starts_k,
+        longest_q,
+        longest_k,
+        dropout,
+        _FROM_BOTTOM_RIGHT,
+        compute_log_sumexp=True,
+        scale=scale,
+        window_size=window,
+    )
+    return output, logsumexp, seed, offset
+
+
+@torch.library.custom_op(
+    "aios::efficient_attention_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor output, Tensor logsumexp, Tensor seed, Tensor offset, Tensor q, Tensor k, Tensor v, "
+    f"{_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+)
+def _backward(
+    grad: Tensor,
+    output: Tensor,
+    logsumexp: Tensor,
+    seed: Tensor,
+    offset: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    starts_q: Tensor | None,
+    starts_k: Tensor | None,
+    longest_q: int,
+    longest_k: int,
+    dropout: float,
+    scale: float,
+    window: int | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dq, dk and dv."""
+    dq, dk, dv, _ = torch.ops.aten._efficient_attention_backward(
+        grad,
+        q,
+        k,
+        v,
+        None,
+        output,
+        starts_q,
+        starts_k,
+        longest_q,
+        longest_k,
+        logsumexp,
+        dropout,
+        seed,
+        offset,
+        _FROM_BOTTOM_RIGHT,
+        False,
+        scale=scale,
+        window_size=window,
+    )
+    return dq, dk, dv
+
+
+@_forward.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, starts_q: Tensor | None, starts_k: Tensor | None, longest_q: int, *_: Any
+) -> tuple[Tensor, ...]:
+    parts = q.shape[0] if starts_q is None else starts_q.shape[0] - 1
+    logsumexp = q.new_empty(parts, q.shape[2], -(-longest_q // 32) * 32, dtype=torch.float32)
+    seed, offset = (torch.empty((), dtype=torch.int64, device="cpu") for _ in range(2))
+    return q.new_empty(q.shape), logsumexp, seed, offset
+
+
+@_backward.register_fake
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in inputs[5:8])
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output, *inputs[:5])
+    ctx.options = inputs[5:]
+
+
+def _gradients(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    return (*_backward(grad, *ctx.saved_tensors, *ctx.options), *[None] * 7)
+
+
+_forward.register_autograd(_gradients, setup_context=_keep)
