@@ -18,7 +18,7 @@ AIOS = sorted(set(re.findall(r"^    (aios [^#\n]*)", TEXT["README.md"], re.MULTI
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_script_and_link_exists(document: str) -> None:
-    scripts = set(re.findall(r"scripts/\w+\.py", TEXT[document]))
+    scripts = set(re.findall(r"scripts/\w+\.(?:py|sh|cmd)", TEXT[document].replace("\\", "/")))
     links = {link for link in re.findall(r"\]\(([^)]+)\)", TEXT[document]) if "://" not in link}
     assert scripts or links
     assert all((ROOT / script).is_file() for script in scripts)

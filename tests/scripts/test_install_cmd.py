@@ -1,0 +1,25 @@
+"""`install.cmd` as a file. What it does is tested in a Windows: `tests/wine/test_wine_install_cmd.py`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "install.cmd"
+
+
+def test_every_code_page_reads_it_the_same() -> None:
+    assert SCRIPT.read_bytes().isascii()
+
+
+def test_its_lines_end_as_cmd_wants_them_wherever_it_is_checked_out() -> None:
+    """cmd finds no labels in a file whose lines end in LF alone."""
+    content = SCRIPT.read_bytes()
+    assert content.count(b"\n") == content.count(b"\r\n") > 100
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    asked = ["git", "check-attr", "eol", "scripts/install.cmd"]
+    assert subprocess.check_output(asked, cwd=ROOT, text=True).rstrip().endswith("eol: crlf")
