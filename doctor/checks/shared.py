@@ -93,7 +93,9 @@ class TorchIs:
         return cuda_of_tag(self.cuda_tag)[0] if self.cuda_tag else None
 
     def __str__(self) -> str:
-        return f"torch {self.release} for {self.cuda_tag or 'the CPU'}"
+        local = self.version.local or ""
+        other = local if local.startswith(("rocm", "xpu")) else "the CPU"  # for AMD's GPUs, for Intel's
+        return f"torch {self.release} for {self.cuda_tag or other}"
 
 
 def torch_is(torch: TorchFacts) -> TorchIs | None:

@@ -63,9 +63,12 @@ class NvidiaFacts:
 
     @property
     def visible(self) -> tuple[Gpu, ...]:
-        """The GPUs that CUDA_VISIBLE_DEVICES leaves to programs. Named by UUID, all count: the driver's are not known."""
+        """The GPUs that CUDA_VISIBLE_DEVICES leaves to programs, in CUDA's order: training takes the first.
+
+        Named by UUID, all count: the driver's are not known.
+        """
         if self.visible_devices is None or self.visible_devices.startswith(("GPU-", "MIG-")):
-            return self.reported
+            return self._numbered
         chosen = parse_visible_devices(self.visible_devices, len(self.reported))
         return tuple(self._numbered[number] for number in chosen)
 

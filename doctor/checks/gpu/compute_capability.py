@@ -23,9 +23,9 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         return could_not_look(CHECK.id, "the GPUs", nvidia.driver.reason)
     if not nvidia.gpus:
         return skipped(CHECK.id, "the NVIDIA driver sees no GPU (see gpu)")
-    weakest = min(nvidia.gpus, key=lambda gpu: gpu.compute_capability)
-    capability = weakest.compute_capability
-    measured = f"{weakest.name}: {dotted(capability)}"
+    first = nvidia.gpus[0]
+    capability = first.compute_capability
+    measured = f"{first.name}: {dotted(capability)}"
     flash_attn = flash_attn_minimum_capability()
     finding = Finding(
         check=CHECK.id,
@@ -43,7 +43,7 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         ),
     )
     if capability < OLDEST_GPU:
-        summary = f"{weakest.name} (compute capability {dotted(capability)}) is too old for PyTorch's builds"
+        summary = f"{first.name} (compute capability {dotted(capability)}) is too old for PyTorch's builds"
         update = {
             "status": "error",
             "summary": summary,
@@ -62,7 +62,7 @@ def judge(nvidia: NvidiaFacts) -> Finding:
 CHECK = Check(
     id="compute-capability",
     group="gpu",
-    looks_at="The compute capability of each GPU that CUDA_VISIBLE_DEVICES leaves to programs; the weakest decides.",
+    looks_at="The compute capability of each GPU that CUDA_VISIBLE_DEVICES leaves to programs; the first decides, which training takes.",
     why="Kernels are compiled for certain GPU generations: flash-attn needs 8.0 (Ampere), CUDA 13 builds of PyTorch need 7.5 (Turing).",
     by_hand="Nothing to repair: it is a property of the GPU. Choose builds that fit it.",
     probes=(NVIDIA,),

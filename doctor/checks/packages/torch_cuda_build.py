@@ -17,7 +17,7 @@ from doctor.checks.shared import (
     torch_is,
     why_torch_is_unknown,
 )
-from doctor.host import Found, Identity, Unreadable
+from doctor.host import Found, Gpu, Identity, Unreadable
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
@@ -60,6 +60,16 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         return finding.model_copy(update={"summary": trouble})
     if isinstance(torch.libraries, Unreadable):
         return could_not_look(CHECK.id, "the libraries inside torch", torch.libraries.reason)
+    if unserved := _unserved(this, nvidia, identity.os):
+        return finding.model_copy(
+            update={
+                "status": "info",
+                "summary": f"{this} has code for {nvidia.gpus[0].name}, and none for {unserved[0].name}",
+                "impact": "Training takes the first GPU; what runs on the other ends in 'no kernel image is available'.",
+                "hint": "Nothing, if the other one is for the display. CUDA_VISIBLE_DEVICES=0 hides it from programs.",
+                "fix": None,
+            }
+        )
     return finding.model_copy(
         update={
             "status": "ok",
@@ -78,11 +88,19 @@ def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str)
         return f"{this}: the NVIDIA GPU stays unused"
     if isinstance(torch.libraries, Found) and not any("torch_cuda" in name for name in torch.libraries.value):
         return f"{this} lacks its CUDA library: the installation is damaged"
-    architectures = torch_architectures(this.version, this.cuda_tag, system)
-    for gpu in nvidia.gpus if architectures else ():
-        if not contains_code_for(architectures or (), gpu.compute_capability):
-            return f"{this} has no code for {gpu.name} (compute capability {dotted(gpu.compute_capability)})"
+    unserved = _unserved(this, nvidia, system)
+    if unserved and unserved[0] == nvidia.gpus[0]:  # the one that training takes
+        gpu = unserved[0]
+        return f"{this} has no code for {gpu.name} (compute capability {dotted(gpu.compute_capability)})"
     return None
+
+
+def _unserved(this: TorchIs, nvidia: NvidiaFacts, system: str) -> list[Gpu]:
+    """The GPUs for which this build has no code, in CUDA's order; empty where nobody knows."""
+    architectures = torch_architectures(this.version, this.cuda_tag, system) if this.cuda_tag else None
+    if not architectures:
+        return []
+    return [gpu for gpu in nvidia.gpus if not contains_code_for(architectures, gpu.compute_capability)]
 
 
 CHECK = Check(
