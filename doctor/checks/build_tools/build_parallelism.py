@@ -7,6 +7,7 @@ from doctor.check import Check
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import memory as memory_check
+from doctor.checks.system.variables import SIGN_OUT, set_for_user
 from doctor.host import Found, Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.building import PARALLELISM, ParallelismFacts
@@ -61,14 +62,13 @@ def judge(
         summary = f"MAX_JOBS is {facts.max_jobs}, and memory suffices for {jobs}"
     else:
         return finding
+    state = RegistryValue(type="REG_SZ", value=str(jobs))
     fix = Fix(
         id="set-max-jobs",
         applicability="unsafe",  # free memory changes, and other builds need less of it
         restart="shell",
-        commands=(f"set MAX_JOBS={jobs}",),
-        actions=(
-            SetUserEnvironmentVariable(name="MAX_JOBS", state=RegistryValue(type="REG_SZ", value=str(jobs))),
-        ),
+        commands=(set_for_user("MAX_JOBS", state), SIGN_OUT),
+        actions=(SetUserEnvironmentVariable(name="MAX_JOBS", state=state),),
     )
     update = {"summary": summary, "fix": fix if identity.os == "windows" else None}
     return as_needed(trouble.model_copy(update=update), nvidia, torch, flash_attn)

@@ -15,6 +15,7 @@ from doctor.checks.shared import (
     skipped_without_nvidia,
     torch_is,
 )
+from doctor.checks.system.variables import SIGN_OUT, set_for_user
 from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
@@ -92,12 +93,12 @@ def _name(toolkit: Toolkit, identity: Identity) -> Fix | None:
     """Have CUDA_HOME name the toolkit."""
     if identity.os != "windows":
         return None
-    state = RegistryValue(type="REG_SZ", value=toolkit.path)
+    state = RegistryValue(type="REG_SZ", value=toolkit.path.rstrip("\\"))
     return Fix(
         id="set-cuda-home",
         applicability="unsafe",  # other projects may build with another toolkit
         restart="shell",
-        commands=(f"set CUDA_HOME={toolkit.path}",),
+        commands=(set_for_user("CUDA_HOME", state), SIGN_OUT),
         actions=(SetUserEnvironmentVariable(name="CUDA_HOME", state=state),),
     )
 

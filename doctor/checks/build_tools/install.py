@@ -78,7 +78,8 @@ def by_visual_studio(fix: str, installer: str, path: str, *added: str) -> Fix:
         elevated=True,
         reversible=False,
         commands=(
-            f'"{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {" ".join(added)}',
+            # PowerShell runs no program whose name stands in quotes
+            f'cmd /c call "{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {" ".join(added)}',
         ),
     )
 

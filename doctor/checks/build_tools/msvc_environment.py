@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import could_not_look
+from doctor.checks.system.variables import set_in_terminal
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import PROMPT, PromptFacts
@@ -55,7 +56,7 @@ def judge(prompt: PromptFacts, nvidia: NvidiaFacts, torch: TorchFacts, flash_att
                 "fix": Fix(
                     id="use-this-prompt",
                     applicability="manual",  # right in this terminal alone: set for good, it breaks all others
-                    commands=("set DISTUTILS_USE_SDK=1",),
+                    commands=set_in_terminal("DISTUTILS_USE_SDK", "1"),
                 ),
             }
         )

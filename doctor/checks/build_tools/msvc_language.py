@@ -7,17 +7,19 @@ from doctor.check import Check
 from doctor.checks.build_tools import install
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
+from doctor.checks.system.variables import SIGN_OUT, set_for_user
 from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import MSVC, PROMPT, MsvcFacts, PromptFacts
 
 ENGLISH = "1033"
+SWITCH = RegistryValue(type="REG_SZ", value=ENGLISH)
 SPEAK_ENGLISH = Fix(
     id="have-msvc-speak-english",
     applicability="unsafe",  # whoever reads its messages may want them in another language
     restart="shell",
-    commands=(f"set VSLANG={ENGLISH}",),
-    actions=(SetUserEnvironmentVariable(name="VSLANG", state=RegistryValue(type="REG_SZ", value=ENGLISH)),),
+    commands=(set_for_user("VSLANG", SWITCH), SIGN_OUT),
+    actions=(SetUserEnvironmentVariable(name="VSLANG", state=SWITCH),),
 )
 LINK = "https://github.com/pytorch/pytorch/issues/157673"
 

@@ -88,7 +88,7 @@ def _way_out(msvc: MsvcFacts, nvcc: Version, accepted: range) -> tuple[str, Fix]
             f'call "{path}\\VC\\Auxiliary\\Build\\vcvarsall.bat" x64 -vcvars_ver={short}',
             "set DISTUTILS_USE_SDK=1",
         )
-        hint = f"Build with MSVC {short}, which is installed: {'; then '.join(commands)}"
+        hint = f"Build with MSVC {short}, which is installed, in a Command Prompt: {'; then '.join(commands)}"
         return hint, Fix(id="use-older-toolset", applicability="manual", commands=commands)
     newest = _newest_fitting(nvcc, accepted)
     component = f"Microsoft.VisualStudio.Component.VC.14.{newest}.17.{newest - 30}.x86.x64"

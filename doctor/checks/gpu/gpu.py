@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, dotted, skipped
+from doctor.checks.system.variables import set_in_terminal
 from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
@@ -50,11 +51,9 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
                     id="show-gpus",
                     applicability="manual",  # somebody set it, and only they know where and what for
                     restart="shell",
-                    commands=(
-                        "set CUDA_VISIBLE_DEVICES="
-                        if identity.os == "windows"
-                        else "unset CUDA_VISIBLE_DEVICES",
-                    ),
+                    commands=set_in_terminal("CUDA_VISIBLE_DEVICES")
+                    if identity.os == "windows"
+                    else ("unset CUDA_VISIBLE_DEVICES",),
                 ),
             }
         )
@@ -65,8 +64,8 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
             update={
                 "status": "info",
                 "summary": f"{finding.summary}: of different generations ({text})",
-                "impact": "Builds must have code for each of them, and the weakest decides which kernels run everywhere.",
-                "hint": "To train on one of them, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
+                "impact": "Training takes the first; a build with code for it need not have code for the others.",
+                "hint": "To train on another, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
             }
         )
     return finding

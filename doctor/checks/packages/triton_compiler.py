@@ -7,7 +7,9 @@ from doctor.check import Check
 from doctor.checks.packages import triton as triton_check
 from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
 from doctor.checks.system import python_headers
+from doctor.checks.system.variables import set_in_terminal
 from doctor.host import Absent, Found, Identity, Unreadable
+from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TRITON, TritonFacts
@@ -94,12 +96,12 @@ def _unset(compiler: CompilerFacts, windows: bool) -> Fix | None:
     if not windows:
         return Fix(id="unset-cc", applicability="manual", commands=("unset CC",))
     if not isinstance(compiler.user_cc, Found):
-        return Fix(id="unset-cc", applicability="manual", commands=("set CC=",))
+        return Fix(id="unset-cc", applicability="manual", commands=set_in_terminal("CC"))
     return Fix(
         id="unset-cc",
         applicability="unsafe",
         restart="shell",
-        commands=(r"reg delete HKCU\Environment /v CC", "set CC="),
+        commands=(f"reg delete {USER_ENVIRONMENT} /v CC /f", *set_in_terminal("CC")),
         actions=(SetUserEnvironmentVariable(name="CC", state=None),),
     )
 

@@ -18,7 +18,7 @@ from doctor.checks.system.places import (
     why_unseen,
     with_kept_type,
 )
-from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
 from doctor.host import Absent, Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
@@ -131,19 +131,22 @@ def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tupl
 
 def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
     folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in wrong}
+    states = {name: with_kept_type(facts.user[name], folder) for name, folder in folders.items()}
     return Fix(
         id="short-cache-folders",
         applicability="safe",
         restart="shell",
-        commands=tuple(
-            line for name, folder in folders.items() for line in (f"mkdir {folder}", f"setx {name} {folder}")
+        commands=(
+            *(f"mkdir {folder}" for folder in folders.values()),
+            *(set_for_user(name, state) for name, state in states.items()),
+            SIGN_OUT,
         ),
         actions=tuple(
             action
             for name, folder in folders.items()
             for action in (
                 MakeDirectory(path=folder),
-                SetUserEnvironmentVariable(name=name, state=with_kept_type(facts.user[name], folder)),
+                SetUserEnvironmentVariable(name=name, state=states[name]),
             )
         ),
     )

@@ -7,7 +7,7 @@ from packaging.version import Version
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
-from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
 from doctor.host import Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.policy import ENCODING, EncodingFacts
@@ -17,12 +17,13 @@ from wheels.compatibility import parse_version
 UTF_8 = 65001
 ALWAYS_UTF_8_FROM = Version("3.15")  # PEP 686
 SWITCH = "PYTHONUTF8"
+ON = RegistryValue(type="REG_SZ", value="1")
 UTF_8_MODE = Fix(
     id="python-utf-8-mode",
     applicability="unsafe",  # a program that relies on the old code page reads its files as something else
     restart="shell",
-    commands=(f"setx {SWITCH} 1",),
-    actions=(SetUserEnvironmentVariable(name=SWITCH, state=RegistryValue(type="REG_SZ", value="1")),),
+    commands=(set_for_user(SWITCH, ON), SIGN_OUT),
+    actions=(SetUserEnvironmentVariable(name=SWITCH, state=ON),),
 )
 LINKS = ("https://docs.python.org/3/using/windows.html#utf-8-mode",)
 

@@ -17,7 +17,7 @@ from doctor.checks.system.places import (
     cannot_tell_whether_too_long,
     with_kept_type,
 )
-from doctor.checks.system.variables import ENVIRONMENT_VARIABLES
+from doctor.checks.system.variables import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
 from doctor.host import Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
@@ -103,18 +103,19 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
 
 def _short_temp(temp: TempFacts) -> Fix:
     folder = f"{temp.drive}\\Temp"
-
+    states = {name: with_kept_type(temp.user[name], folder) for name in NAMES}
     return Fix(
         id="short-temp",
         applicability="safe",
         restart="shell",
-        commands=(f"mkdir {folder}", *(f"setx {name} {folder}" for name in NAMES)),
+        commands=(
+            f"mkdir {folder}",
+            *(set_for_user(name, state) for name, state in states.items()),
+            SIGN_OUT,
+        ),
         actions=(
             MakeDirectory(path=folder),
-            *(
-                SetUserEnvironmentVariable(name=name, state=with_kept_type(temp.user[name], folder))
-                for name in NAMES
-            ),
+            *(SetUserEnvironmentVariable(name=name, state=state) for name, state in states.items()),
         ),
     )
 
