@@ -27,7 +27,7 @@ What goes wrong when people install and use torch, flash-attn, xformers and Trit
     aios doctor explain-log log.txt
 
 The last column is the test: a recorded machine that has this very failure, else the machines on which its check is tested,
-else a sample of the log that it leaves.
+else a sample of the log that it leaves. The machines are typed by hand, from what is known of each failure.
 """
 
 
