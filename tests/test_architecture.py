@@ -187,7 +187,10 @@ class Rule:
         return self.says.replace(" ", "-")
 
 
-COMMANDS = ("doctor/commands/", "doctor/install/commands", "doctor/install/wheels_commands")
+COMMANDS = (
+    "doctor/commands/",
+    *(path for path in files("doctor") if path.endswith("commands.py")),
+)
 RULES = (
     Rule(
         "the doctor knows neither the trainer nor an optional package",
