@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -314,7 +313,6 @@ def flash_attn_minimum_capability() -> ComputeCapability:
     return major, minor_
 
 
-@lru_cache(1024)
 def flash_attn_architectures(cuda: tuple[int, int], flash_attn: str) -> tuple[str, ...] | None:
     """The GPU architectures inside a wheel of flash-attn "2.8.3" that was built with this CUDA."""
     for row in table()["flash_attn"]["architectures"]:

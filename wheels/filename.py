@@ -24,48 +24,44 @@ class WheelName(NamedTuple):
     platforms: tuple[str, ...]  # "win_amd64", "manylinux_2_28_x86_64"
 
 
-class Label(NamedTuple):
-    """What a version's label says: "cu130torch2.13"."""
-
-    torch: str | None
-    cuda: tuple[int, int | None] | None
-    cxx11_abi: bool | None
-
-
 def parse_wheel_name(filename: str) -> WheelName | None:
     """None where it is no wheel's name."""
-    parts = filename.removesuffix(".whl").split("-")
-    if not filename.endswith(".whl") or not 5 <= len(parts) <= 6 or not all(parts):
+    package, _, rest = filename.partition("-")
+    version, _, rest = rest.partition("-")
+    tags = _tags(rest)
+    if not (package and version and tags):
         return None
-    package, version = parts[:2]
-    if len(parts) == 6 and not parts[2][0].isdigit():  # a build number
-        return None
-    public, _, local = version.partition("+")
-    label = _label(local)
-    return WheelName(
-        _normalised(package), public, label.torch, label.cuda, label.cxx11_abi,
-        _split(parts[-3]), parts[-2], _split(parts[-1]),
-    )  # fmt: skip
+    public, torch, cuda, cxx11_abi = _version(version)
+    return WheelName(_normalised(package), public, torch, cuda, cxx11_abi, *tags)
 
 
-# A catalogue has thousands of names, and few different labels and tags
+# A catalogue has thousands of names, made from a few hundred versions and tags
 
 
 @lru_cache(4096)
-def _label(local: str) -> Label:
-    cuda, torch, abi = CUDA.search(local), TORCH.search(local), CXX11_ABI.search(local)
-    return Label(
-        torch=f"{torch[1] or torch[3]}.{torch[2] or torch[4]}" if torch else None,
-        cuda=(int(cuda[1]), int(cuda[2]) if cuda[2] else None) if cuda else None,
-        cxx11_abi=abi[1].lower() in ("true", "1") if abi else None,
+def _version(text: str) -> tuple[str, str | None, tuple[int, int | None] | None, bool | None]:
+    """The public version, and what its label says: torch, CUDA, C++ ABI."""
+    public, _, label = text.partition("+")
+    cuda, torch, abi = CUDA.search(label), TORCH.search(label), CXX11_ABI.search(label)
+    return (
+        public,
+        f"{torch[1] or torch[3]}.{torch[2] or torch[4]}" if torch else None,
+        (int(cuda[1]), int(cuda[2]) if cuda[2] else None) if cuda else None,
+        abi[1].lower() in ("true", "1") if abi else None,
     )
+
+
+@lru_cache(4096)
+def _tags(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
+    """ "cp312-cp312-win_amd64.whl", perhaps behind a build number."""
+    parts = text.removesuffix(".whl").split("-")
+    if len(parts) == 4 and parts[0][:1].isdigit():
+        parts = parts[1:]
+    if not text.endswith(".whl") or len(parts) != 3 or not all(parts):
+        return None
+    return tuple(parts[0].split(".")), parts[1], tuple(parts[2].split("."))
 
 
 @lru_cache(1024)
 def _normalised(package: str) -> str:
     return package.replace("_", "-").lower()
-
-
-@lru_cache(1024)
-def _split(tags: str) -> tuple[str, ...]:
-    return tuple(tags.split("."))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from wheels.catalogue import Catalogue, Wheel
 from wheels.compatibility import (
+    ComputeCapability,
     contains_code_for,
     flash_attn_architectures,
     flash_attn_minimum_capability,
@@ -27,12 +29,17 @@ PACKAGE = "flash-attn"
 
 def code_for_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
     """Its wheels hold machine code and no PTX: nothing newer runs them."""
-    major, minor = wheel.name.cuda or (0, 0)
-    architectures = flash_attn_architectures((major, minor or 0), wheel.name.version) or ()
-    for capability in machine.capabilities:
-        if not contains_code_for(architectures, capability):
-            return "has no code for compute capability {}.{}".format(*capability)
-    return None
+    lacking = _lacking(wheel.name.cuda, wheel.name.version, machine.capabilities)
+    return "has no code for compute capability {}.{}".format(*lacking) if lacking else None
+
+
+@lru_cache(1024)
+def _lacking(
+    cuda: tuple[int, int | None] | None, version: str, capabilities: tuple[ComputeCapability, ...]
+) -> ComputeCapability | None:
+    major, minor = cuda or (0, 0)
+    architectures = flash_attn_architectures((major, minor or 0), version) or ()
+    return next((each for each in capabilities if not contains_code_for(architectures, each)), None)
 
 
 RULES = (

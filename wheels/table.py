@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ def table() -> dict[str, Any]:
     return facts
 
 
+@lru_cache(4096)
 def numbers(text: str) -> tuple[int, ...]:
     """ "581.80" -> (581, 80)."""
     return tuple(int(part) for part in re.findall(r"\d+", text))
