@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/windows-under-wine.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/index.md",
+    "docs/getting-started.md",
+    "docs/windows-under-wine.md",
+)
 TEXT = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
 AIOS = sorted(set(re.findall(r"^    (aios [^#\n]*)", TEXT["README.md"], re.MULTILINE)))
 
@@ -39,7 +45,14 @@ def test_every_command_line_is_understood(command: str) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    ["quickstart.py", "windows_under_wine.py", "bench_startup.py", "bench_doctor.py", "bench_wheels.py"],
+    [
+        "quickstart.py",
+        "install.py",
+        "windows_under_wine.py",
+        "bench_startup.py",
+        "bench_doctor.py",
+        "bench_wheels.py",
+    ],
 )
 def test_every_script_explains_itself(script: str) -> None:
     if script == "windows_under_wine.py" and sys.platform != "linux":
