@@ -96,14 +96,53 @@ class ModelSection(Section):
 
 class DataSection(Section):
     dataset_file: Path | None = Field(
-        default=None, description="Text to train on. A line that reads <|endoftext|> ends a document."
+        default=None,
+        description="Text to train on: a file of text, JSON lines, CSV or Parquet, or a folder of them. In text, a line "
+        "that reads <|endoftext|> ends a document.",
     )
-    max_length: int = Field(default=1024, ge=1, description="Tokens in a sequence.")
+    text_field: str | None = Field(
+        default=None,
+        description="Field or column that holds the text. Default: text, content, body, document, article or passage, "
+        "or the only one there is.",
+    )
+    max_length: int = Field(default=1024, ge=1, description="Tokens in a sequence, which is one sample.")
+    packing: bool = Field(
+        default=True,
+        description="Let documents share sequences, unseen by each other. Without, each begins one, padded at its end.",
+    )
+    eval_file: Path | None = Field(
+        default=None, description="Text to evaluate on, in place of the end of the data set."
+    )
     eval_fraction: float = Field(
         default=0.05,
         ge=0,
         le=0.5,
         description="Share of the text, at its end, that is held out for evaluation; 0 for none.",
+    )
+    dataset_chunk_size: int = Field(
+        default=4000,
+        ge=1,
+        description="Samples in memory at a time: consecutive ones, shuffled among each other. Not --chunk-size, which "
+        "is tokens of one sequence.",
+    )
+    linear_dataset: bool = Field(
+        default=False,
+        description="Read samples as they lie in the files, not in an order drawn for each epoch.",
+    )
+    dataset_start_offset: int = Field(default=0, ge=0, description="Samples to pass over at the beginning.")
+    iterate: bool = Field(
+        default=False,
+        description="Go on after the last step, chunk by chunk and epoch by epoch, at the last learning rate, until "
+        "stopped.",
+    )
+    stop_after_epoch: bool = Field(
+        default=False,
+        description="Stop when every sample of an epoch has been read, if that is before the last step.",
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Folder to keep tokens in, so that they are made once. Default: this user's cache folder, for more "
+        "than 4 MB of text.",
     )
 
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.checkpoint import Position
-from trainer.config import TrainingSection
-from trainer.data import IGNORED, Batch, Dataset, Indices, Stream, order
+from trainer.config import DataSection, TrainingSection
+from trainer.data import IGNORED, Batch, Dataset, Indices, Order, Stream
 from trainer.device import Precision, peak_memory_bytes
 from trainer.errors import RunError
 from trainer.metrics import MetricsLog
@@ -37,6 +37,8 @@ class Run:
         labels: what every train record repeats: window_size, chunk_size, backend.
         utilization: what a token costs here.
         rates: tokens per second of each step so far.
+        data: how the data set is gone through.
+        rank, processes: which process this is, of how many.
     """
 
     model: Any
@@ -49,6 +51,21 @@ class Run:
     labels: dict[str, Any]
     utilization: Utilization = UNKNOWN
     rates: list[float] = field(default_factory=list)
+    data: DataSection = field(default_factory=DataSection)
+    rank: int = 0
+    processes: int = 1
+
+    @property
+    def order(self) -> Order:
+        data = self.data
+        return Order(
+            self.training.seed,
+            data.dataset_chunk_size,
+            data.linear_dataset,
+            data.dataset_start_offset,
+            self.rank,
+            self.processes,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,17 +113,16 @@ def train(
         NotFiniteError: training has diverged. Weights are as the last good step left them.
     """
     training = run.training
-    samples = training.batch_size * training.gradient_accumulation_steps
     not_finite = 0
     run.model.train()
-    while position.step < training.steps and not stop.requested:
+    while not finished(run, position) and not stop.requested:
         began = time.perf_counter()
         step = position.step + 1
-        rate = learning_rate(step, training)
+        rate = learning_rate(min(step, training.steps), training)
         result = optimizer_step(run, batches(run, position), rate)
         seconds = time.perf_counter() - began
-        position = Position(step, position.samples + samples)
-        last = step == training.steps
+        position = Position(step, position.samples + samples_of_step(run, position))
+        last = finished(run, position)
 
         run.rates.append(result.tokens / seconds)
         not_finite = 0 if result.finite else not_finite + 1
@@ -143,8 +159,27 @@ def train(
 def batches(run: Run, position: Position) -> list[Batch]:
     """The micro-batches of the step after a position."""
     size, parts = run.training.batch_size, run.training.gradient_accumulation_steps
-    indices = order(run.training.seed, position.samples, size * parts, run.dataset.training.blocks)
-    return [run.dataset.training.batch(part) for part in indices.reshape(parts, size)]
+    stream, limit = run.dataset.training, samples_of_step(run, position)
+    return [
+        stream.batch(part) for part in run.order.share(position.samples, size, parts, stream.blocks, limit)
+    ]
+
+
+def samples_of_step(run: Run, position: Position) -> int:
+    """What all processes together read in the step after a position; an epoch that ends the run is not overstepped."""
+    count = run.training.batch_size * run.training.gradient_accumulation_steps * run.processes
+    if run.data.stop_after_epoch:
+        return min(count, run.order.left_in_epoch(position.samples, run.dataset.training.blocks))
+    return count
+
+
+def finished(run: Run, position: Position) -> bool:
+    """Whether the last step was taken, or the epoch that ends the run is through."""
+    if run.data.stop_after_epoch and position.samples:
+        blocks = run.dataset.training.blocks
+        if run.order.left_in_epoch(position.samples, blocks) == blocks:
+            return True
+    return position.step >= run.training.steps and not run.data.iterate
 
 
 def optimizer_step(run: Run, batches: list[Batch], rate: float) -> StepResult:

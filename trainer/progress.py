@@ -25,8 +25,8 @@ class Reporter:
     def say(self, line: str) -> None:
         self._console.print(line)
 
-    def steps(self, total: int, done: int) -> Reporter:
-        """Expect steps done+1 … total."""
+    def steps(self, total: int | None, done: int) -> Reporter:
+        """Expect steps done+1 … total, or steps without end."""
         self._total = total
         if self._console.is_terminal:
             self._bar = Progress(
@@ -59,7 +59,10 @@ class Reporter:
             self._bar.update(self._task, completed=step, figures=figures)
         elif step == self._total or time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_INTERVAL
-            self.say(f"step {step}/{self._total}  {figures}")
+            self.say(f"step {self._of_all(step)}  {figures}")
 
     def evaluation(self, step: int, loss: float, bits_per_byte: float) -> None:
-        self.say(f"step {step}/{self._total}  held-out loss {loss:.4f}, {bits_per_byte:.3f} bits per byte")
+        self.say(f"step {self._of_all(step)}  held-out loss {loss:.4f}, {bits_per_byte:.3f} bits per byte")
+
+    def _of_all(self, step: int) -> str:
+        return str(step) if self._total is None else f"{step}/{self._total}"

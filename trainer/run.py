@@ -19,7 +19,7 @@ from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_sta
 from trainer.config import TrainConfig
 from trainer.device import choose_device, choose_precision, gpu_name
 from trainer.errors import RunError, UserError
-from trainer.loop import Evaluation, Run, evaluate, train
+from trainer.loop import Evaluation, Run, evaluate, finished, train
 from trainer.metrics import MetricsLog
 from trainer.optimizer import make_optimizer
 from trainer.progress import Reporter
@@ -89,9 +89,8 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     precision = choose_precision(device, config.training.amp)
     checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
     start = _start(config, options, checkpoints, reporter)
-    assert config.data.dataset_file is not None, "checked by config.load"
     length = config.data.max_length
-    dataset = data.load(config.data.dataset_file, start.tokenizer, length, config.data.eval_fraction)
+    dataset = data.load(config.data, start.tokenizer, reporter.say)
     model.check(start.model_config, start.tokenizer, length)
 
     windows = model.asked_windows(config.model, start.model_config)
@@ -125,7 +124,18 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     peak = mfu.peak(gpu_name(device), precision.arithmetic)
     width = request.query_heads * request.head_dim
     cost = mfu.utilization(network, width, windows, length, peak)
-    state = Run(network, optimizer, scaler, dataset, config.training, device, precision, labels, cost)
+    state = Run(
+        network,
+        optimizer,
+        scaler,
+        dataset,
+        config.training,
+        device,
+        precision,
+        labels,
+        utilization=cost,
+        data=config.data,
+    )
     resumed_from = position.step if start.checkpoint else None
     with MetricsLog(config.log_file, resumed_from) as log, StopRequest(reporter.say) as stop:
         log.write(
@@ -152,12 +162,13 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             log.write("checkpoint", at.step, path=str(path))
 
         try:
-            with reporter.steps(config.training.steps, done=position.step):
+            total = None if config.data.iterate else config.training.steps
+            with reporter.steps(total, done=position.step):
                 position = train(state, position, log, reporter, save, stop)
         except (KeyboardInterrupt, RunError) as reason:
             log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
             raise
-        completed = position.step >= config.training.steps
+        completed = finished(state, position)
         evaluation = evaluate(state, dataset.held_out) if completed and dataset.held_out else None
         if evaluation:
             log.write("eval", position.step, **asdict(evaluation))

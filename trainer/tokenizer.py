@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from trainer.hub import local_copy
 Tokens = npt.NDArray[np.int32]
 
 DESCRIPTION = "tokenizer_config.json"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Tokenizer(Protocol):
@@ -25,8 +28,18 @@ class Tokenizer(Protocol):
     end_id: int
     pad_id: int
 
+    @property
+    def fingerprint(self) -> str:
+        """Differs between two tokenizers that give one text different tokens."""
+
     def encode(self, text: bytes) -> Tokens:
-        """Token ids of a document, without the end-of-text token."""
+        """Token ids of a document, without the end-of-text token. Raises NotUtf8Error."""
+
+    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
+        """The same for each of several, and quicker. Raises NotUtf8Error."""
+
+    def decode(self, tokens: list[int]) -> bytes:
+        """The text of tokens that begin and end between two characters; end-of-text and the like have none."""
 
     def decoder(self) -> Decoder:
         """A new decoder, which takes tokens one at a time."""
@@ -43,15 +56,34 @@ class Decoder(Protocol):
         """What is left of a character that stayed incomplete, as a replacement character."""
 
 
+class NotUtf8Error(UserError):
+    """A text that should be UTF-8 is not."""
+
+    def __init__(self, text: bytes, error: UnicodeDecodeError) -> None:
+        encoding = (
+            "it looks like UTF-16" if text[:2] in UTF16 else f"byte {error.start} of it: {error.reason}"
+        )
+        super().__init__(
+            f"The text is not UTF-8 ({encoding}). Convert it, or use --tokenizer byte, which takes any file."
+        )
+
+
 class ByteTokenizer:
     """256 bytes, then end-of-text, then padding. Takes any file, text or not."""
 
     end_id = 256
     pad_id = 257
     vocab_size = 258
+    fingerprint = "byte"
 
     def encode(self, text: bytes) -> Tokens:
         return np.frombuffer(text, dtype=np.uint8).astype(np.int32)
+
+    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, tokens: list[int]) -> bytes:
+        return bytes(token for token in tokens if token < 256)
 
     def decoder(self) -> Decoder:
         return _ByteDecoder()
@@ -96,23 +128,42 @@ class HuggingFaceTokenizer:
         # Padding is never a target and never seen by a real token, so any other id will do.
         self.pad_id = int(pad) if pad not in (None, self.end_id) else int(self.end_id == 0)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of all that the tokenizer is, or of its vocabulary where it does not say what it is."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        vocabulary = sorted(self._tokenizer.get_vocab().items())
+        whole = backend.to_str() if backend else json.dumps([type(self._tokenizer).__name__, vocabulary])
+        return hashlib.sha256(whole.encode("utf-8")).hexdigest()
+
     def encode(self, text: bytes) -> Tokens:
-        try:
-            content = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"The text is not UTF-8 (byte {error.start}: {error.reason}). Convert it, or use --tokenizer byte, "
-                "which takes any file."
-            ) from error
-        return np.asarray(
-            self._tokenizer.encode(content, add_special_tokens=False, verbose=False), dtype=np.int32
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
+        encoded = self._tokenizer(
+            [_utf8(text) for text in texts],
+            add_special_tokens=False,
+            return_attention_mask=False,
+            verbose=False,
         )
+        return [np.asarray(tokens, dtype=np.int32) for tokens in encoded["input_ids"]]
+
+    def decode(self, tokens: list[int]) -> bytes:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return text.encode("utf-8")
 
     def decoder(self) -> Decoder:
         return _PieceDecoder(self._tokenizer)
 
     def save(self, folder: Path) -> None:
         self._tokenizer.save_pretrained(folder)
+
+
+def _utf8(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotUtf8Error(text, error) from None
 
 
 class _PieceDecoder:

@@ -7,17 +7,24 @@ import math
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from trainer import data
+from trainer.config import DataSection
 from trainer.data import IGNORED
 from trainer.errors import UserError
 from trainer.tokenizer import ByteTokenizer
 
 BYTES = ByteTokenizer()
 END, PAD = BYTES.end_id, BYTES.pad_id
+
+
+def load(path: Path, length: int, eval_fraction: float, **others: Any) -> data.Dataset:
+    settings = DataSection(dataset_file=path, max_length=length, eval_fraction=eval_fraction, **others)
+    return data.load(settings, BYTES, print)
 
 
 def everything(stream: data.Stream) -> data.Batch:
@@ -53,20 +60,6 @@ def test_documents_are_numbered_and_padding_belongs_to_none_of_them() -> None:
     assert batch.targets.tolist() == [[98, END, IGNORED, 100], [END, IGNORED, IGNORED, IGNORED]]
 
 
-def test_an_epoch_is_every_block_once_and_the_next_is_another_shuffle() -> None:
-    blocks = 37
-    epochs = [data.order(5, epoch * blocks, blocks, blocks).tolist() for epoch in range(3)]
-    assert all(sorted(epoch) == list(range(blocks)) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert data.order(6, 0, blocks, blocks).tolist() != epochs[0]
-
-
-def test_the_order_does_not_depend_on_how_it_is_asked_for() -> None:
-    together = data.order(1, 0, 50, 11).tolist()
-    apart = [index for first in range(0, 50, 5) for index in data.order(1, first, 5, 11)]
-    assert together == apart
-
-
 def test_entropies_are_those_of_counting() -> None:
     text = random.Random(0).choices(b"abcde", weights=[5, 4, 3, 2, 1], k=4000)
     single, pairs = Counter(text), Counter(itertools.pairwise(text))
@@ -79,13 +72,14 @@ def test_entropies_are_those_of_counting() -> None:
 def test_the_tail_is_held_out_and_nothing_is_lost(tmp_path: Path) -> None:
     text = "".join(f"zeile {n} äöü\n" for n in range(400)).encode()
     (tmp_path / "t.txt").write_bytes(text)
-    loaded = data.load(tmp_path / "t.txt", BYTES, 16, 0.1)
+    loaded = load(tmp_path / "t.txt", 16, 0.1)
     assert loaded.held_out is not None
     first, second = (
-        bytes(loaded.training.tokens[:-1].astype(np.uint8)),
-        bytes(loaded.held_out.tokens[:-1].astype(np.uint8)),
+        bytes(p.tokens[p.tokens < 256].astype(np.uint8)) for p in (loaded.training, loaded.held_out)
     )
     assert first + second == text
+    assert (loaded.training.text_bytes, loaded.held_out.text_bytes) == (len(first), len(second))
+    assert END not in loaded.training.tokens  # it is no end of text
     assert first.endswith(b"\n")
     assert 0.08 < len(second) / len(text) < 0.1
 
@@ -93,7 +87,7 @@ def test_the_tail_is_held_out_and_nothing_is_lost(tmp_path: Path) -> None:
 def test_the_tail_never_begins_inside_a_character(tmp_path: Path) -> None:
     for extra in range(3):
         (tmp_path / "t.txt").write_bytes(b"x" * extra + "€".encode() * 500)
-        loaded = data.load(tmp_path / "t.txt", BYTES, 16, 0.1)
+        loaded = load(tmp_path / "t.txt", 16, 0.1)
         assert loaded.held_out is not None
         bytes(loaded.held_out.tokens[:-1].astype(np.uint8)).decode()
 
@@ -113,11 +107,11 @@ def test_a_data_set_that_is_no_use_is_explained(tmp_path: Path, content: bytes |
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=words):
-        data.load(path, BYTES, 16, 0.05)
+        load(path, 16, 0.05)
 
 
 def test_without_evaluation_all_of_the_text_is_trained_on(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"a" * 100)
-    loaded = data.load(tmp_path / "t.txt", BYTES, 16, 0.0)
+    loaded = load(tmp_path / "t.txt", 16, 0.0)
     assert loaded.held_out is None
     assert len(loaded.training.tokens) == 101

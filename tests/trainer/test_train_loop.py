@@ -221,7 +221,7 @@ def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
     )
     reference = []
     for step in range(steps):
-        indices = data.order(1234, step * size, size, blocks)
+        indices = data.Order(1234).samples(step * size, size, blocks)
         rows = [tokens[i * length : i * length + length + 1] for i in indices]
         x = torch.full((size, length), 257)
         y = torch.full((size, length), -100)

@@ -17,10 +17,12 @@ from trainer.options import canonical_spelling, with_config_options
 
 # Those with --no- turn a key off.
 OPTIONS = """
---[no-]amp --architecture --attention-backend --batch-size --capability-file --checkpoint-every --config --dataset-file
---device --eval-batches --eval-every --eval-fraction --gradient-accumulation-steps --[no-]gradient-checkpointing
---full-layers --keep-checkpoints --learning-rate --log-every --log-file --max-grad-norm --max-length --name --output-dir --resume
---seed --steps --strict --strict-capability --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
+--[no-]amp --architecture --attention-backend --batch-size --cache-dir --capability-file --checkpoint-every
+--config --dataset-chunk-size --dataset-file --dataset-start-offset --device --eval-batches --eval-every
+--eval-file --eval-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
+--[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file --max-grad-norm
+--max-length --name --output-dir --[no-]packing --resume --seed --steps --[no-]stop-after-epoch --strict
+--strict-capability --text-field --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
 --window-pattern --window-size
 """
 

@@ -1,0 +1,40 @@
+"""What bytes alone tell of a text: the entropies that a model must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+
+
+class BytePairs:
+    """How often each byte follows each other one, in a text that comes in parts."""
+
+    def __init__(self) -> None:
+        self._pairs: Counts = np.zeros(1 << 16, dtype=np.int64)
+        self._before = b""
+
+    def add(self, text: bytes) -> None:
+        codes = np.frombuffer(self._before + text, dtype=np.uint8)
+        if len(codes):
+            self._pairs += np.bincount(codes[:-1].astype(np.uint16) * 256 + codes[1:], minlength=1 << 16)
+            self._before = bytes(codes[-1:])
+
+    def entropies(self) -> tuple[float, float]:
+        """Bits per byte of the best model that knows byte frequencies, and of the best that knows the byte before."""
+        firsts = self._pairs.reshape(256, 256).sum(axis=1)
+        singles = firsts + np.bincount(np.frombuffer(self._before, dtype=np.uint8), minlength=256)
+        return _entropy(singles), _entropy(self._pairs) - _entropy(firsts)
+
+
+def entropies(text: bytes) -> tuple[float, float]:
+    """The two entropies of a text, in bits per byte; see BytePairs.entropies."""
+    pairs = BytePairs()
+    pairs.add(text)
+    return pairs.entropies()
+
+
+def _entropy(counts: Counts) -> float:
+    p = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(p * np.log2(p)).sum())

@@ -1,0 +1,78 @@
+"""Where the held-out end of a data set begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.data.tokens import Tokenized
+from trainer.tokenizer import Tokenizer
+
+NEAR = 1000  # tokens in which a line should end
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Everything from here on is held out.
+
+    Attributes:
+        token, byte: tokens and bytes of text before it.
+        inside: a document goes on here, since none ends near.
+    """
+
+    token: int
+    byte: int
+    inside: bool = False
+
+
+START = Cut(0, 0)
+
+
+def end(source: Tokenized) -> Cut:
+    """Behind everything."""
+    return _after(source, len(source.ends))
+
+
+def tail(source: Tokenized, tokenizer: Tokenizer, fraction: float) -> Cut:
+    """The end that is about this fraction of the text: whole documents, unless that were less than half or twice as much."""
+    total = int(source.byte_ends[-1])
+    wanted = int(total * fraction)
+    piece = min(int(np.searchsorted(source.byte_ends, total - wanted, side="right")), len(source.ends) - 1)
+    document = source.documents[piece]
+    sides = (np.searchsorted(source.documents, document, side) for side in ("left", "right"))
+    boundaries = [_after(source, int(side)) for side in sides]
+    near = [cut for cut in boundaries if wanted <= 2 * (total - cut.byte) <= 4 * wanted and cut.token > 0]
+    if near:
+        return min(near, key=lambda cut: abs(total - cut.byte - wanted))
+    return _inside(source, piece, total - wanted, tokenizer)
+
+
+def _after(source: Tokenized, pieces: int) -> Cut:
+    """Behind so many pieces."""
+    return Cut(int(source.ends[pieces - 1]), int(source.byte_ends[pieces - 1])) if pieces else START
+
+
+def _inside(source: Tokenized, piece: int, byte: int, tokenizer: Tokenizer) -> Cut:
+    """At a byte of a piece, or near: after a line if one ends soon, and never inside a character."""
+    begin, behind = _after(source, piece), _after(source, piece + 1)
+    share = (byte - begin.byte) / max(behind.byte - begin.byte, 1)
+    guess = begin.token + int(share * (behind.token - begin.token))
+    soon = min(guess + NEAR, (guess + len(source.tokens)) // 2, behind.token)
+    token = _line_end(source, max(guess - 8, begin.token), guess, soon, tokenizer)
+    before = len(tokenizer.decode(source.tokens[begin.token : token].tolist()))
+    return Cut(token, min(begin.byte + before, behind.byte), inside=True)
+
+
+def _line_end(source: Tokenized, first: int, guess: int, soon: int, tokenizer: Tokenizer) -> int:
+    """The first token after a line end in guess … soon, or else after a whole character."""
+    decoder = tokenizer.decoder()
+    whole = None
+    for position in range(first, soon):
+        text = decoder.decode(int(source.tokens[position]))
+        if position + 1 < guess or not text:
+            continue
+        if text.endswith("\n"):
+            return position + 1
+        whole = whole or position + 1
+    return whole or guess
