@@ -16,13 +16,16 @@ from doctor.install.failure import InstallError
 
 TIMEOUT = 3600.0  # seconds; a slow line, an old disk
 LAST_LINES = 12
+CRASH = "Exception:"
 # Linux: it ends with whoever started it, however that ends. On Windows a job object sees to that.
 BOUND_PIP = (
     "import ctypes, os, runpy, sys; "
     "ctypes.CDLL(None).prctl(1, 9); "
     "sys.argv[0] = 'pip'; "
+    "sys.path[:] = filter(None, sys.path); "
     "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 )
+SAFELY = {"PYTHONSAFEPATH": "1"}  # a pip.py in the current folder is no pip
 QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
 
 
@@ -99,7 +102,7 @@ class Pip:
 
     def _call(self, command: str, arguments: Sequence[str]) -> None:
         line = [*self.program, command, *QUIET, *arguments]
-        ran = self.host.run(line, TIMEOUT, {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"})
+        ran = self.host.run(line, TIMEOUT, SAFELY)
         if not isinstance(ran, Found):
             reason = "it is gone" if isinstance(ran, Absent) else ran.reason
             raise InstallError(f"pip cannot be run: {reason}")
@@ -113,7 +116,7 @@ def find_pip(host: Host) -> Pip:
     python = host.identity.executable
     if isinstance(host.distribution("pip"), Found):
         bound = ("-c", BOUND_PIP) if host.identity.os == "linux" else ("-m", "pip")
-        return Pip(host, (python, "-I", *bound))
+        return Pip(host, (python, *bound))
     if isinstance(uv := host.find_program("uv"), Found):
         return Pip(host, (uv.value, "tool", "run", "pip", "--python", python))
     raise InstallError(f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip')
@@ -145,6 +148,9 @@ def _resolved(entry: Mapping[str, Any]) -> Resolved:
 
 
 def _said(printed: str) -> str:
+    """pip's own errors; where it crashed, the last line of its traceback."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if CRASH in errors:
+        errors = lines[-1:]
     return " ".join(errors or lines[-LAST_LINES:])[:1500] or "it says nothing"

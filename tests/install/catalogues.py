@@ -6,14 +6,11 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from fresh_environment import Environment
 from loopback import Server
 from stand_ins import sha256
 
 
-def publish(
-    environment: Environment, server: Server, wheels: Collection[Path], *, hashed: bool = True
-) -> None:
+def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bool = True) -> None:
     """The server's files/ as the only publisher of these wheels, of which the catalogue knows hash and size, or not."""
     rows = [
         [wheel.name, 0, "v1", wheel.stat().st_size if hashed else None, sha256(wheel) if hashed else None]
@@ -30,5 +27,5 @@ def publish(
         "publishers": [publisher],
         "wheels": rows,
     }
-    environment.state.mkdir(parents=True, exist_ok=True)
-    (environment.state / "catalogue.json").write_text(json.dumps(catalogue), encoding="utf-8")
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "catalogue.json").write_text(json.dumps(catalogue), encoding="utf-8")

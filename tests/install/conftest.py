@@ -11,8 +11,6 @@ import stand_ins
 from fresh_environment import Environment, make_environment
 from loopback import Server, serving
 
-LABEL = "cu130torch2.13cxx11abiTRUE"
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:

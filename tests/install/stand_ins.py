@@ -13,6 +13,7 @@ TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 PLATFORM = "win_amd64" if sys.platform == "win32" else "linux_x86_64"
 NATIVE = f"{TAG}-{TAG}-{PLATFORM}"
 PURE = "py3-none-any"
+LABEL = "cu130torch2.13cxx11abiTRUE"  # of a flash-attn
 
 TORCH = """
 from torch.version import __version__, cuda as _cuda
@@ -104,10 +105,8 @@ def torch(folder: Path, version: str, cuda: str | None, **options: object) -> Pa
         "torch/version.py": f"__version__ = {version!r}\ncuda = {cuda!r}\n",
         f"torch/lib/of_{version.replace('.', '_').replace('+', '_')}.py": f"# {'x' * 20000}\n",
     }
-    requires = ["networkx-stand-in"]
-    return wheel(
-        folder, "torch", version, files, tag=NATIVE, requires=requires, programs=["torchrun"], **options
-    )  # type: ignore[arg-type]
+    options = {"tag": NATIVE, "requires": ["networkx-stand-in"], "programs": ["torchrun"], **options}
+    return wheel(folder, "torch", version, files, **options)  # type: ignore[arg-type]
 
 
 def flash_attn(folder: Path, label: str, *, result: float | None = 1.0, **options: object) -> Path:

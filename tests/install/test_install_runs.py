@@ -8,9 +8,9 @@ from pathlib import Path
 import jsonschema
 import stand_ins
 from catalogues import publish
-from conftest import LABEL
 from fresh_environment import Environment, Tree
 from loopback import Fault, Server
+from stand_ins import LABEL
 
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "doctor" / "schemas" / "install.schema.json").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def packages(answer: dict) -> dict[str, tuple[str, str | None]]:
 
 def test_success(environment: Environment, server: Server) -> None:
     flash = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [flash])
+    publish(environment.state, server, [flash])
     everything = [
         flash,
         *(server.folder / "index").glob("*.whl"),
@@ -113,7 +113,7 @@ def test_a_file_with_another_hash_is_not_installed(environment: Environment, ser
 
 def test_a_wheel_with_other_tags_inside_is_not_installed(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, inside="cp38-cp38-linux_x86_64")
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     before = environment.tree()
     answer = environment.install("torch", "flash-attn", status=1)
     assert "cp38-cp38-linux_x86_64" in answer["message"]
@@ -123,7 +123,7 @@ def test_a_wheel_with_other_tags_inside_is_not_installed(environment: Environmen
 def test_what_is_no_archive_is_not_installed(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     wheel.write_bytes(b"<!DOCTYPE html><title>Sign in</title>")
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     before = environment.tree()
     assert "archive" in environment.install("torch", "flash-attn", status=1)["message"]
     assert environment.tree() == before
@@ -131,7 +131,7 @@ def test_what_is_no_archive_is_not_installed(environment: Environment, server: S
 
 def test_a_download_that_breaks_off_is_gone_on_with(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=400, times=2)
     assert environment.install("torch", "flash-attn")["status"] == "installed"
     assert server.ranges_of(wheel.name) == [None, "bytes=400-", "bytes=800-"]
@@ -139,7 +139,7 @@ def test_a_download_that_breaks_off_is_gone_on_with(environment: Environment, se
 
 def test_a_server_that_cannot_resume_begins_anew(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=400, times=2, resumable=False)
     assert environment.install("torch", "flash-attn")["status"] == "installed"
 
@@ -148,7 +148,7 @@ def test_a_download_that_never_ends_is_kept_for_the_next_time(
     environment: Environment, server: Server
 ) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=10, times=99)
     before = environment.tree()
     answer = environment.install("torch", "flash-attn", status=1)
@@ -164,7 +164,7 @@ def test_a_download_that_never_ends_is_kept_for_the_next_time(
 
 def test_the_beginning_of_another_file_is_thrown_away(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     part = environment.state / "downloads" / f"{wheel.name}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"another file")
@@ -187,7 +187,7 @@ def test_a_package_that_would_replace_a_cuda_torch_by_one_for_the_cpu(
     environment.install("torch")
     stand_ins.torch(server.folder / "index", "2.12.0", None)
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, requires=["torch==2.12.0"])
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     before = environment.tree()
     answer = environment.install("flash-attn", status=1)
     assert answer["status"] == "refused"
@@ -202,7 +202,7 @@ def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
     old = stand_ins.flash_attn(server.folder / "old", "cu130torch2.12", metadata_version="2.8.2")
     environment.pip("install", "--no-deps", str(old))
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=None)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     before = environment.tree()
     answer = environment.install("torch", "flash-attn", status=4)
     assert answer["status"] == "rolled back"
@@ -214,7 +214,7 @@ def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
 
 def test_a_package_that_computes_something_else_goes(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=2.0)
-    publish(environment, server, [wheel])
+    publish(environment.state, server, [wheel])
     before = environment.tree()
     answer = environment.install("torch", "flash-attn", status=4)
     assert "it is wrong by 1.0" in answer["message"]
@@ -223,7 +223,7 @@ def test_a_package_that_computes_something_else_goes(environment: Environment, s
 
 def test_a_wheel_of_which_nobody_gives_a_hash(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel], hashed=False)
+    publish(environment.state, server, [wheel], hashed=False)
     answer = environment.install("torch", "flash-attn")
     assert packages(answer)["flash-attn"] == ("none", None)
     assert "--wheel-dir" in answer["packages"][1]["reasons"][0]
@@ -232,7 +232,7 @@ def test_a_wheel_of_which_nobody_gives_a_hash(environment: Environment, server: 
 
 def test_the_publishers_own_digest_is_asked_for(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
-    publish(environment, server, [wheel], hashed=False)
+    publish(environment.state, server, [wheel], hashed=False)
     release = server.folder / "api" / "releases" / "tags" / "v1"
     release.parent.mkdir(parents=True)
     asset = {"name": wheel.name, "digest": f"sha256:{stand_ins.sha256(wheel)}"}
@@ -284,7 +284,7 @@ def test_a_machine_without_a_gpu_gets_torch_for_the_processor(environment: Envir
 def test_xformers_comes_from_pytorchs_index(environment: Environment, server: Server) -> None:
     wheel = stand_ins.xformers(server.folder / "whl" / "cu130", "0.0.35")
     stand_ins.xformers(server.folder / "index", "0.0.35", requires=["torch==2.10.0"])
-    publish(environment, server, [])
+    publish(environment.state, server, [])
     answer = environment.install("torch", "xformers")
     xformers = answer["packages"][1]
     assert (xformers["version"], xformers["sha256"]) == ("0.0.35", stand_ins.sha256(wheel))

@@ -18,9 +18,9 @@ from windows_box import HERE, REPOSITORY, Completed, FakePrograms, Windows, Wine
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "install"))
 
-import stand_ins  # noqa: E402
-from catalogues import publish  # noqa: E402
-from loopback import Fault, Server, serving  # noqa: E402
+import stand_ins
+from catalogues import publish
+from loopback import Fault, Server, serving
 
 pytestmark = pytest.mark.wine
 
@@ -50,8 +50,9 @@ class Installation:
 
     def install(self, *arguments: str, status: int = 0) -> dict[str, Any]:
         done = self.aios("--json", *([] if "--undo" in arguments else ["--yes"]), *arguments)
-        assert done.returncode == status, (done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert done.stdout, done.stderr.decode(errors="replace")
         answer: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == status, answer["message"]
         return answer
 
     def tree(self) -> dict[str, str]:
@@ -146,9 +147,9 @@ def test_a_kill_is_put_right(installation: Installation, lines: str) -> None:
     windows = installation.machine.wine
     python = windows.path(installation.machine.venv / "Scripts" / "python.exe")
     journal = windows.path(installation.state) + "\\runs\\*\\install.jsonl"
+    killed = ["python", windows.path(HERE / "kill_when_written.py"), journal, lines]
     ended = windows.run(
-        ["python", windows.path(HERE / "kill_when_written.py"), journal, lines, python, "-m", "aios"]
-        + ["install", "--yes", "torch", "flash-attn"],
+        [*killed, python, "-m", "aios", "install", "--yes", "torch", "flash-attn"],
         timeout=300,
         **installation.options(),
     )
