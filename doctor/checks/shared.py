@@ -17,6 +17,12 @@ from wheels.compatibility import cuda_of_tag, parse_version, tag_of_cuda
 
 PYTORCH = "https://pytorch.org/get-started/locally/"
 NVIDIA_DRIVERS = "https://www.nvidia.com/drivers"
+NO_ADVICE = {
+    "impact": "",
+    "hint": "",
+    "links": (),
+    "fix": None,
+}  # of a finding with which nothing is to be done
 
 
 def skipped(check: str, reason: str) -> Finding:
@@ -48,6 +54,11 @@ def several(names: Sequence[str], most: int, what: str = "") -> str:
     """The first names: "a, b and 3 more packages"."""
     more = f" and {len(names) - most} more {what}".rstrip() if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def nowhere(dlls: Sequence[str]) -> str:
+    """Where DLLs were looked for that a compiled module needs."""
+    return f"{', '.join(dlls)}: not in torch\\lib, not in System32, not beside python.exe"
 
 
 def registry_evidence(key: str, name: str, reading: Reading[RegistryValue]) -> Evidence:

@@ -9,10 +9,12 @@ from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build, wheel_tags
 from doctor.checks.resolved import advice
 from doctor.checks.shared import (
+    NO_ADVICE,
     TorchIs,
     cannot_tell,
     could_not_look,
     dotted,
+    nowhere,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -91,20 +93,10 @@ def judge(
     if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
         summary = f"flash-attn {installed.version} is installed, but this GPU is too old for it"
         return finding.model_copy(update={"status": "info", "summary": summary, "hint": ""})
-    if build.torch is None:
-        summary = f"flash-attn {build.version} does not state which torch it was built for"
-        hint = "backend-flash-attn-2 tells whether it runs here."
-        version = parse_version(build.version)
-        on_linux = identity.os == "linux"  # elsewhere there is no wheel to fetch
-        if on_linux and version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
-            hint = "Installing it fetches a wheel for CUDA 12, whatever CUDA torch has: take 2.8.3.post1 or newer."
+    if doubt := _doubt(build, this, identity):
+        summary, hint = doubt
         return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
-    tag = f"cu{build.cuda_major}{build.cuda_minor}" if build.cuda_minor is not None else None
-    if tag and identity.os == "windows" and exists_for_windows(build.torch, tag) is False:
-        summary = f"flash-attn {build.version} names a torch that never was: {build.torch} for {tag}"
-        hint = "It may run all the same: torch's CUDA has the same major version. backend-flash-attn-2 tells."
-        return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
-    return finding.model_copy(update={"impact": "", "hint": "", "links": ()})
+    return finding.model_copy(update=NO_ADVICE)
 
 
 def _wanted(this: TorchIs | None, identity: Identity) -> str:
@@ -154,7 +146,7 @@ def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchIs) -> di
     return {
         "status": "error",
         "summary": f"flash-attn {build.version} cannot load: {listed} is nowhere; this is {this}",
-        "measured": f"{listed}: not in torch\\lib, not in System32, not beside python.exe",
+        "measured": nowhere(names),
         "evidence": (Evidence(source="file", name="DLLs that flash_attn_2_cuda lacks", value=list(names)),),
     }
 
@@ -195,6 +187,22 @@ def _trouble(
         newer = gpu.compute_capability >= flash_attn_minimum_capability()
         if newer and not contains_code_for(architectures, gpu.compute_capability):
             return f"{name} was built with CUDA {build.cuda_major}.{build.cuda_minor}, which has no code for {gpu.name}"
+    return None
+
+
+def _doubt(build: FlashAttnBuild, this: TorchIs, identity: Identity) -> tuple[str, str] | None:
+    """Why only running it can tell whether this build fits, and what there is to know."""
+    if build.torch is None:
+        hint = "backend-flash-attn-2 tells whether it runs here."
+        version = parse_version(build.version)
+        on_linux = identity.os == "linux"  # elsewhere there is no wheel to fetch
+        if on_linux and version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
+            hint = "Installing it fetches a wheel for CUDA 12, whatever CUDA torch has: take 2.8.3.post1 or newer."
+        return f"flash-attn {build.version} does not state which torch it was built for", hint
+    tag = f"cu{build.cuda_major}{build.cuda_minor}" if build.cuda_minor is not None else None
+    if tag and identity.os == "windows" and exists_for_windows(build.torch, tag) is False:
+        hint = "It may run all the same: torch's CUDA has the same major version. backend-flash-attn-2 tells."
+        return f"flash-attn {build.version} names a torch that never was: {build.torch} for {tag}", hint
     return None
 
 

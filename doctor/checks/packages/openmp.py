@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import could_not_look, skipped_without_torch, why_not
+from doctor.checks.shared import NO_ADVICE, could_not_look, skipped_without_torch, why_not
 from doctor.host import Found
 from doctor.models import Evidence, Finding
 from doctor.probes.dlls import OPENMP, OpenMpFacts
@@ -33,7 +33,7 @@ def judge(openmp: OpenMpFacts, torch: TorchFacts) -> Finding:
         ),
     )
     if len(copies) < 2:
-        return finding.model_copy(update={"impact": "", "hint": ""})
+        return finding.model_copy(update=NO_ADVICE)
     summary = f"{len(copies)} copies of Intel's OpenMP runtime: {', '.join(copies)}"
     if not openmp.conda:  # pip's intel-openmp: nothing loads it unless a package was built with MKL
         return finding.model_copy(update={"status": "info", "summary": summary, "links": (WINDOWS_FAQ,)})

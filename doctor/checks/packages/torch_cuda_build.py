@@ -7,6 +7,7 @@ from doctor.checks.gpu import compute_capability, driver_supports_cuda
 from doctor.checks.packages import torch as torch_check
 from doctor.checks.resolved import advice, again
 from doctor.checks.shared import (
+    NO_ADVICE,
     PYTORCH,
     TorchIs,
     cannot_tell,
@@ -72,12 +73,9 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         )
     return finding.model_copy(
         update={
+            **NO_ADVICE,
             "status": "ok",
             "summary": f"{this} has code for these GPUs" if nvidia.gpus else f"{this} is a CUDA build",
-            "impact": "",
-            "hint": "",
-            "links": (),
-            "fix": None,
         }
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.resolved import advice
 from doctor.checks.shared import (
+    NO_ADVICE,
     TorchIs,
     cannot_tell,
     could_not_look,
@@ -110,22 +113,20 @@ def judge(
         return finding.model_copy(update={"status": "error", "summary": summary})
     if outdated := _outdated_bitsandbytes(triton, this, identity):
         return finding.model_copy(update=outdated)
-    update = {
-        "status": "ok",
-        "summary": f"{name} {version} fits torch {this.release}",
-        "impact": "",
-        "hint": "",
-        "links": (),
-        "fix": None,
-    }
-    for gpu in nvidia.gpus if windows else ():
+    fits = f"{name} {version} fits torch {this.release}"
+    if windows and (limit := _limit(version, fits, nvidia)):
+        return finding.model_copy(update={**NO_ADVICE, "status": "info", "summary": limit})
+    return finding.model_copy(update={**NO_ADVICE, "status": "ok", "summary": fits})
+
+
+def _limit(version: Version, fits: str, nvidia: NvidiaFacts) -> str | None:
+    """What this triton-windows cannot do on one of the GPUs."""
+    for gpu in nvidia.gpus:
         if not triton_windows_serves(version, gpu.compute_capability):
-            summary = f"{name} {version} makes no code for {gpu.name}: torch.compile cannot use it"
-            return finding.model_copy(update={**update, "status": "info", "summary": summary})
+            return f"triton-windows {version} makes no code for {gpu.name}: torch.compile cannot use it"
         if better := triton_windows_for_float8(version, gpu.compute_capability):
-            summary = f"{name} {version} fits torch {this.release}; float8 on {gpu.name} needs {better}"
-            return finding.model_copy(update={**update, "status": "info", "summary": summary})
-    return finding.model_copy(update=update)
+            return f"{fits}; float8 on {gpu.name} needs {better}"
+    return None
 
 
 def _outdated_bitsandbytes(

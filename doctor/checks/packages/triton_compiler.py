@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.packages import triton as triton_check
-from doctor.checks.shared import could_not_look, skipped, skipped_without_nvidia
+from doctor.checks.shared import NO_ADVICE, could_not_look, skipped, skipped_without_nvidia
 from doctor.checks.system import python_headers
 from doctor.checks.system.variables import set_in_terminal
 from doctor.host import Absent, Found, Identity, Unreadable
@@ -49,7 +49,7 @@ def judge(compiler: CompilerFacts, triton: TritonFacts, nvidia: NvidiaFacts, ide
             ),
         ),
     )
-    ok = {"status": "ok", "impact": "", "hint": "", "links": ()}
+    ok = {**NO_ADVICE, "status": "ok"}
     if compiler.cc:
         if isinstance(compiler.cc_found, Unreadable):
             return could_not_look(

@@ -10,9 +10,11 @@ from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.resolved import advice
 from doctor.checks.shared import (
+    NO_ADVICE,
     TorchIs,
     cannot_tell,
     could_not_look,
+    nowhere,
     skipped_as_damaged,
     skipped_without_nvidia,
     skipped_without_torch,
@@ -58,14 +60,7 @@ def judge(
     fitting = xformers_for_torch(this.version) if this else None
     expected = f"xformers {fitting}" if fitting else "the xformers release made for this torch"
     if isinstance(xformers.distribution, Absent):
-        return Finding(
-            check=CHECK.id,
-            status="info",
-            summary="xformers is not installed: the other backends serve without it",
-            measured="no xformers in this Python",
-            expected=expected,
-            links=(LINK,),
-        )
+        return _absent(expected)
     text = xformers.distribution.value.version
     version = parse_version(text)
     if version is None:
@@ -103,20 +98,19 @@ def judge(
         return could_not_look(CHECK.id, "the DLLs that xformers needs", xformers.missing.reason)
     if isinstance(xformers.missing, Found) and xformers.missing.value:
         lacking = ", ".join(xformers.missing.value)
-        update = {
-            "summary": f"xformers {text} cannot load its kernels: {lacking} is nowhere; this is {this}",
-            "measured": f"{lacking}: not in torch\\lib, not in System32, not beside python.exe",
-        }
-        return finding.model_copy(update=update)
-    return finding.model_copy(
-        update={
-            "status": "ok",
-            "summary": f"xformers {text} fits {this}",
-            "impact": "",
-            "hint": "",
-            "links": (),
-            "fix": None,
-        }
+        summary = f"xformers {text} cannot load its kernels: {lacking} is nowhere; this is {this}"
+        return finding.model_copy(update={"summary": summary, "measured": nowhere(xformers.missing.value)})
+    return finding.model_copy(update={**NO_ADVICE, "status": "ok", "summary": f"xformers {text} fits {this}"})
+
+
+def _absent(expected: str) -> Finding:
+    return Finding(
+        check=CHECK.id,
+        status="info",
+        summary="xformers is not installed: the other backends serve without it",
+        measured="no xformers in this Python",
+        expected=expected,
+        links=(LINK,),
     )
 
 
