@@ -19,7 +19,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from wheels.catalogue import Catalogue, to_json  # noqa: E402
+from wheels.catalogue import SHIPPED, Catalogue, to_json  # noqa: E402
 from wheels.listing import Listed, make_catalogue, merge  # noqa: E402
 
 
@@ -47,20 +47,17 @@ def main() -> None:
     )
     parser.add_argument("lists", nargs="+", type=Path)
     parser.add_argument("--as-of", required=True, help="the day on which the lists were read")
+    parser.add_argument("--output", type=Path, default=SHIPPED, help="where to; the shipped one if not given")
     arguments = parser.parse_args()
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.lists]
-    catalogues = [
-        Catalogue.model_validate_json(json.dumps(c)) for c in contents if "publishers" in c and "wheels" in c
-    ]
-    catalogue = make_catalogue(
-        (wheel for content in contents if "publishers" not in content for wheel in listed(content)),
-        arguments.as_of,
-    )
-    for other in catalogues:
-        catalogue = merge(catalogue, other).catalogue
-    target = ROOT / "wheels" / "catalogue.json"
-    target.write_text(to_json(catalogue), encoding="utf-8", newline="\n")
-    print(f"{len(catalogue.wheels)} wheels, {target.stat().st_size / 1024:.0f} KiB")  # noqa: T201
+    wheels = (wheel for content in contents if "publishers" not in content for wheel in listed(content))
+    catalogue = make_catalogue(wheels, arguments.as_of)
+    for content in contents:
+        if "publishers" in content:
+            catalogue = merge(catalogue, Catalogue.model_validate_json(json.dumps(content))).catalogue
+    text = to_json(catalogue)
+    arguments.output.write_text(text, encoding="utf-8", newline="\n")
+    sys.stdout.write(f"{len(catalogue.wheels)} wheels, {len(text) / 1024:.0f} KiB\n")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,14 @@ def imported_by(*arguments: str) -> set[str]:
 
 def test_help_lists_every_command_without_loading_one() -> None:
     done = python("aios.py", "--help")
-    assert all(name in done.stdout for name in ("doctor", "train", "generate"))
+    assert all(name in done.stdout for name in ("doctor", "install", "wheels", "train", "generate"))
     assert not {"doctor", "trainer", "torch", "pydantic", "yaml"} & imported_by("--help")
 
 
-@pytest.mark.parametrize("arguments", [["doctor", "--help"], ["doctor", "fix", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["doctor", "--help"], ["doctor", "fix", "--help"], ["wheels", "match", "--help"], ["--version"]],
+)
 def test_the_doctor_loads_neither_torch_nor_the_trainer(arguments) -> None:
     assert not {"torch", "trainer", "transformers", "numpy"} & imported_by(*arguments)
 

@@ -127,9 +127,15 @@ def refresh_catalogue() -> None:
     )
     done = refresh(known, reading, printer.line)
     if done.read_any:
-        write_atomically(path, catalogue_to_json(done.merged.catalogue).encode())
         content = {url: [page.etag, page.next] for url, page in done.pages.items()}
-        write_atomically(pages, json_module.dumps(content, indent=1).encode())
+        try:  # the catalogue first: pages that are not remembered are only read once more
+            write_atomically(path, catalogue_to_json(done.merged.catalogue).encode())
+            write_atomically(pages, json_module.dumps(content, indent=1).encode())
+        except OSError as error:
+            printer.line(
+                f"{path} cannot be written: {error.strerror or error}. AIOS_HOME names another folder."
+            )
+            raise typer.Exit(UNKNOWN) from error
     raise typer.Exit(_told(done, printer, path))
 
 

@@ -300,3 +300,12 @@ def test_a_damaged_catalogue_is_named_and_made_anew(server, tmp_path, content) -
     server.pages[FIRST] = Page([release("v2", (NEW, None))])
     assert aios(tmp_path, "refresh", api=server.address).stdout.startswith("1 new wheel")
     assert len(read_catalogue(file).wheels) > 4000
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    server.pages[FIRST] = Page([release("v2", (NEW, None))])
+    done = aios(tmp_path / "file" / "state", "refresh", api=server.address)
+    assert done.returncode == 3
+    assert "cannot be written" in done.stderr and "AIOS_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
