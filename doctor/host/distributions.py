@@ -17,6 +17,8 @@ from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
 METADATA_FILES = ("METADATA", "PKG-INFO", "")  # of a wheel, of an egg-info folder, of an egg-info file
 METADATA_FOLDERS = (".dist-info", ".egg-info")
+# what reading metadata raises that is no metadata; the last for JSON nested a thousand deep
+DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
 
 
 def read_distribution(name: str) -> Reading[Distribution]:
@@ -24,7 +26,7 @@ def read_distribution(name: str) -> Reading[Distribution]:
     try:
         found = next(iter(importlib.metadata.distributions(name=name, path=_search_path())), None)
         return Absent() if found is None else _read(found)
-    except (OSError, ValueError, AttributeError) as error:
+    except DAMAGED as error:
         return Unreadable(f"the metadata of {name} is damaged: {error}")
 
 
@@ -34,7 +36,7 @@ def read_distributions() -> Reading[tuple[Distribution, ...]]:
     for folder in _metadata_folders():
         try:
             reading = _read(importlib.metadata.Distribution.at(folder))
-        except (OSError, ValueError, AttributeError):
+        except DAMAGED:
             continue
         if isinstance(reading, Found):  # the first on the path is the one that is imported
             found.setdefault(canonicalize_name(reading.value.name), reading.value)

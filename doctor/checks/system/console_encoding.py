@@ -51,7 +51,7 @@ def judge(identity: Identity, encoding: EncodingFacts) -> Finding:
         return ok.model_copy(update={"summary": "Python programs read and write UTF-8"})
     if not foreign:
         return ok
-    summary = f"Python programs read and write code page {page}, and {foreign[0]} holds other letters"
+    summary = f"Python programs read and write code page {page}, and {foreign[0]} holds letters beyond ASCII"
     update = {"status": "warning", "summary": summary, "impact": CHECK.why, "links": LINKS}
     if encoding.desktop == "1":
         return ok.model_copy(update={**update, "hint": "Open a new terminal: new programs use UTF-8."})

@@ -84,6 +84,9 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
         if not str(folder).isascii():
             summary = f"{name} holds characters that build tools misread: {folder}"
             return finding("warning", summary, _short_temp(temp))
+        if str(folder).startswith("\\\\"):
+            summary = f"{name} is a network path, where cmd.exe cannot go: {folder}"
+            return finding("warning", summary, _short_temp(temp))
         if " " in str(folder):
             return finding("warning", f"{name} holds a space: {folder}", _short_temp(temp))
         if len(str(folder)) > LONGEST_TEMP and (on := are_long_paths_on(temp.long_paths)) is not True:

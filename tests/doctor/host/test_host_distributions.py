@@ -116,6 +116,8 @@ def test_a_damaged_distribution_hides_no_other(host: Host, site: Path) -> None:
     install(site, "aios_empty-1", {})
     install(site, "aios_none-1", {"METADATA": ""})
     install(site, "aios_json-1", {"METADATA": "Name: aios-json\nVersion: 1\n", "direct_url.json": "{"})
+    nested = {"METADATA": "Name: aios-nested\nVersion: 1\n", "direct_url.json": "[" * 100_000}
+    install(site, "aios_nested-1", nested)
     install(site, "aios_z-1", good)
     (site / "aios_bytes-1.dist-info").mkdir()
     (site / "aios_bytes-1.dist-info" / "METADATA").write_bytes(b"Name: aios-bytes\nVersion: \xff\n")
