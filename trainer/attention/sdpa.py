@@ -18,7 +18,7 @@ from trainer.attention.banded import banded
 from trainer.attention.definition import mask
 from trainer.attention.request import AttentionRequest, Options
 
-SHORT = 256  # keys up to which one masked call is quicker than blocks
+SHORT = 256  # keys up to which one masked call is quicker than blocks: measured in fp32 and bf16 on a CPU
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
