@@ -55,3 +55,10 @@ def test_a_variable_of_this_terminal_is_set_for_powershell_too(fix: Fix) -> None
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
 def test_no_variable_stands_in_a_command_that_only_one_of_the_two_expands(fix: Fix) -> None:
     assert not [command for command in fix.commands if re.search(r"%\w+%", command)]
+
+
+def test_where_no_torch_runs_on_the_gpu_nobody_is_sent_to_one_for_the_processor() -> None:
+    (failure,) = (one for one in FAILURES if one.row == "B02")
+    found = {one.check: one for one in diagnose(RecordedHost(failure.machine), CHECKS).findings}["torch"]
+    assert found.hint.startswith("No build of torch fits this machine")
+    assert found.fix is None

@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.packages import broken_distributions
-from doctor.checks.resolved import advice
+from doctor.checks.resolved import Advice, advice
 from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
 from doctor.checks.system import python_architecture, python_version
 from doctor.host import Absent, Identity, Unreadable
@@ -20,22 +20,16 @@ OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
     this = torch_is(torch)
-    advised = advice("torch", identity, nvidia, this)
-    chosen = advised.fix if advised else None
-    others = ("transformers", "safetensors") if chosen else ("torch", "transformers", "safetensors")
-    rest = for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}")
-    commands = (*(chosen.commands if chosen else ()), rest)
-    by_hand = (*chosen.by_hand, rest) if chosen else ()
-    hint = advised.hint if advised and chosen else "Install the build that fits this machine"
+    hint, fix = _way_to_torch(identity, advice("torch", identity, nvidia, this))
     trouble = Finding(
         check=CHECK.id,
         status="error",
         summary="",
         expected=f"torch {OLDEST} or newer",
         impact=CHECK.why,
-        hint=f"{hint}: {'; then '.join(commands)}",
+        hint=hint,
         links=(PYTORCH,),
-        fix=Fix(id="install-torch", applicability="manual", commands=commands, by_hand=by_hand),
+        fix=fix,
     )
     if isinstance(torch.distribution, Absent):
         update = {"summary": "PyTorch is not installed", "measured": "no torch in this Python"}
@@ -66,6 +60,20 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
         expected=trouble.expected,
         evidence=evidence,
     )
+
+
+def _way_to_torch(identity: Identity, advised: Advice | None) -> tuple[str, Fix | None]:
+    """What to do, with its commands; none where no build runs on this GPU: pip would bring one for the processor."""
+    if advised and not advised.fix:
+        return advised.hint, None
+    chosen = advised.fix if advised else None
+    others = ("transformers", "safetensors") if chosen else ("torch", "transformers", "safetensors")
+    rest = for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}")
+    commands = (*(chosen.commands if chosen else ()), rest)
+    by_hand = (*chosen.by_hand, rest) if chosen else ()
+    hint = advised.hint if advised else "Install the build that fits this machine"
+    fix = Fix(id="install-torch", applicability="manual", commands=commands, by_hand=by_hand)
+    return f"{hint}: {'; then '.join(commands)}", fix
 
 
 CHECK = Check(
