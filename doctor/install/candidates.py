@@ -13,6 +13,7 @@ from doctor.host import Host
 from doctor.host.web import read_answer
 from doctor.install.download import sha256_of
 from doctor.install.failure import InstallError
+from doctor.install.index import NotFoundError
 from doctor.state import state_folder
 from wheels.catalogue import (
     Catalogue,
@@ -93,13 +94,18 @@ def torches_in(folder: Path | None, machine: Machine) -> tuple[tuple[str, TorchB
 
 
 def published_hash(wheel: Wheel) -> str | None:
-    """The wheel's SHA-256: from the catalogue, else from the release list of its publisher; None: nobody says."""
+    """The wheel's SHA-256: from the catalogue, else from the release list of its publisher; None: nobody says.
+
+    Raises NotFoundError where the publisher cannot be asked.
+    """
     if wheel.sha256 or not (wheel.publisher.releases and wheel.folder):
         return wheel.sha256
     try:
         release = json.loads(read_answer(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
         digests = {asset["name"]: asset.get("digest") or "" for asset in release["assets"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        raise NotFoundError(f"the hash of {wheel.filename} cannot be asked for: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     kind, _, digest = digests.get(wheel.filename, "").partition(":")
     return digest if kind == "sha256" else None

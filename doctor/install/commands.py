@@ -122,9 +122,8 @@ def install(
     except InstallError as error:
         raise call.end(call.answer("refused", f"{error}{cause_of(error.log)}")) from error
     except OSError as error:
-        raise call.end(
-            call.answer("rolled back", f"Something could not be read or written: {error}")
-        ) from error
+        message = f"Something could not be read or written: {error}. The next aios install puts back what is half done."
+        raise call.end(call.answer("rolled back", message)) from error
     except KeyboardInterrupt as error:
         call.printer.line("Interrupted. What was replaced was put back; what was downloaded is kept.")
         raise typer.Exit(INTERRUPTED) from error

@@ -107,8 +107,12 @@ def carry_out(
             raise InstallError(too_long)
     _enough_room(host, host.identity.site_packages, sum(wheel.unpacked_bytes for wheel in wheels))
     folder = new_run_folder(host, datetime.now(timezone.utc))
-    run = keep(host, folder, wheels, facts.installed)
-    done = _install(host, facts, installation, [*fetched, *others], run, pip, say)
+    try:
+        run = keep(host, folder, wheels, facts.installed)
+        done = _install(host, facts, installation, [*fetched, *others], run, pip, say)
+    except BaseException:  # Ctrl-C, a full disk: nothing is left half done
+        repair(host)
+        raise
     if done is None:
         tell(folder, "installed")
         run = Installed(folder=folder, record=run.record, event="installed")
@@ -143,9 +147,6 @@ def _install(
     except InstallError as error:
         put_back(run.model_copy(update={"reason": str(error)}))
         return f"{error}{cause_of(error.log)}"
-    except BaseException:  # Ctrl-C: nothing is left half done
-        put_back(run.model_copy(update={"reason": "interrupted"}))
-        raise
     return None
 
 

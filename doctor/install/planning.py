@@ -89,28 +89,22 @@ def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes) -> I
     decided = _decide(facts.machine, catalogue, wishes)
     verdicts = tuple(_unless_there(verdict, decided.torch, facts) for verdict in decided.verdicts)
     _check_length(verdicts, facts)
-    answers, targets = [], []
-    for verdict in verdicts:
+    answers, targets, final = [], [], []
+    for verdict in (*verdicts, *_companions(decided, facts)):
         target: Target | None = None
         if verdict.item:
             try:
-                target = _target(verdict.package, verdict, host, facts.machine, wishes)
-                reasons = () if target else _without_hash(verdict)
+                target = _target(verdict, host, facts.machine, wishes)
+                why = () if target else _without_hash(verdict)
             except NotFoundError as error:
                 if verdict.package == "torch":
                     raise
-                reasons = (str(error),)
-            verdict = nothing(verdict.package, *reasons) if target is None else verdict
+                why = (str(error),)
+            verdict = verdict if target else nothing(verdict.package, *why)
         targets += [target] if target else []
         answers.append(_answer(verdict, target, facts))
-    if any(target.name == "torch" for target in targets):
-        for companion in _companions(decided.torch, facts):
-            target = _target(companion.package, companion, host, facts.machine, wishes)
-            if target:
-                targets.append(target)
-                answers.append(_answer(companion, target, facts))
-    decided = replace(decided, verdicts=verdicts)
-    return Installation(decided, tuple(targets), tuple(answers))
+        final.append(verdict)
+    return Installation(replace(decided, verdicts=tuple(final)), tuple(targets), tuple(answers))
 
 
 def _decide(machine: Machine, catalogue: Catalogue, wishes: Wishes) -> InstallPlan:
@@ -175,21 +169,24 @@ def _check_length(verdicts: Collection[Verdict], facts: Facts) -> None:
                 raise InstallError(too_long)
 
 
-def _companions(torch: TorchBuild | None, facts: Facts) -> tuple[Verdict, ...]:
-    """torchvision and torchaudio are made for one torch: where they are there, they go with it."""
+def _companions(decided: InstallPlan, facts: Facts) -> tuple[Verdict, ...]:
+    """torchvision and torchaudio are made for one torch: where they are there, they go with a new one."""
+    torch = decided.torch
+    if torch is None or not any(verdict.package == "torch" and verdict.item for verdict in decided.verdicts):
+        return ()
     found = []
     for package in COMPANIONS:
-        wanted = companion_requirement(package, torch.version) if torch else None
-        if torch and wanted and package in facts.installed:
+        wanted = companion_requirement(package, torch.version)
+        if wanted and package in facts.installed:
             item = Item(package, wanted, f"{package}{wanted}", index_of(torch.cuda_tag))
             found.append(Verdict(package, item, (f"is made for torch {torch.minor}",)))
     return tuple(found)
 
 
-def _target(package: str, verdict: Verdict, host: Host, machine: Machine, wishes: Wishes) -> Target | None:
+def _target(verdict: Verdict, host: Host, machine: Machine, wishes: Wishes) -> Target | None:
     """The exact file; None: its publisher gives no hash that it could be checked against."""
     assert verdict.item is not None
-    item, wheel = verdict.item, verdict.item.wheel
+    package, item, wheel = verdict.package, verdict.item, verdict.item.wheel
     if wheel is not None and wheel.url is not None:
         if not wheel.url.startswith("file:"):
             wheel = with_known_hash(verdict.match.wheels if verdict.match else (wheel,))

@@ -91,7 +91,8 @@ def _listed(tags: Iterable[Tag]) -> str:
 
 
 def _metadata_folder(path: Path, members: list[str]) -> str:
-    found = [name.partition("/")[0] for name in members if name.endswith(".dist-info/WHEEL")]
+    top = [name for name in members if name.count("/") == 1]  # setuptools holds other wheels' below
+    found = [name.partition("/")[0] for name in top if name.endswith(".dist-info/WHEEL")]
     if len(found) != 1:
         raise InstallError(_broken(path, "it has no .dist-info/WHEEL of its own"))
     return found[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -112,6 +114,25 @@ def test_a_repair_that_is_killed_is_repaired(with_older: Environment) -> None:
     killed_when(environment, record_says(environment, "putting back"), "torch", "flash-attn")
     environment.install("--undo")
     assert environment.tree() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there Ctrl-C goes to a console")
+def test_ctrl_c_puts_back_what_was_there(with_older: Environment) -> None:
+    before = with_older.tree()
+    process = subprocess.Popen(
+        with_older.command("install", "--yes", "torch", "flash-attn"),
+        cwd=with_older.folder,
+        env=with_older.all_variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    begun = record_says(with_older, "installing")
+    while not begun():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert with_older.tree() == before
 
 
 def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment, server: Server) -> None:

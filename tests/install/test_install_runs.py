@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
+import pytest
 import stand_ins
 from catalogues import publish
 from fresh_environment import Environment, Tree
@@ -226,7 +229,8 @@ def test_a_wheel_of_which_nobody_gives_a_hash(environment: Environment, server: 
     publish(environment.state, server, [wheel], hashed=False)
     answer = environment.install("torch", "flash-attn")
     assert packages(answer)["flash-attn"] == ("none", None)
-    assert "--wheel-dir" in answer["packages"][1]["reasons"][0]
+    assert "cannot be asked for" in answer["packages"][1]["reasons"][0]  # there is no such page
+    assert answer["fallback"] == "sdpa"
     assert environment.version("flash-attn") is None
 
 
@@ -235,9 +239,40 @@ def test_the_publishers_own_digest_is_asked_for(environment: Environment, server
     publish(environment.state, server, [wheel], hashed=False)
     release = server.folder / "api" / "releases" / "tags" / "v1"
     release.parent.mkdir(parents=True)
+    release.write_text(json.dumps({"assets": [{"name": wheel.name, "digest": None}]}))
+    without = environment.install("torch", "flash-attn", "--dry-run")["packages"][1]
+    assert "--wheel-dir" in without["reasons"][0]
     asset = {"name": wheel.name, "digest": f"sha256:{stand_ins.sha256(wheel)}"}
     release.write_text(json.dumps({"assets": [asset]}))
     assert packages(environment.install("torch", "flash-attn"))["flash-attn"] == ("install", "2.8.3")
+
+
+def test_torchvision_goes_with_its_torch(environment: Environment, server: Server) -> None:
+    tag = stand_ins.NATIVE
+    old = stand_ins.wheel(server.folder / "old", "torchvision", "0.27.0", {"torchvision.py": ""}, tag=tag)
+    asks, folder = ["torch==2.13.0"], server.folder / "whl" / "cu130"
+    stand_ins.wheel(folder, "torchvision", "0.28.0+cu130", {"torchvision.py": ""}, tag=tag, requires=asks)
+    environment.pip("install", "--no-deps", str(old))
+    before = environment.tree()
+    answer = environment.install("torch")
+    assert packages(answer)["torchvision"] == ("install", "0.28.0+cu130")
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+@pytest.mark.slow
+def test_the_real_torch_for_the_processor(environment: Environment, tmp_path: Path) -> None:
+    (environment.programs / "nvidia-smi").unlink()
+    folder = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.13.0"], check=True
+    )
+    before = environment.tree()
+    answer = environment.install("torch", "--offline", "--wheel-dir", str(folder))
+    assert answer["status"] == "installed"
+    assert "sympy" in " ".join(answer["also"])
+    environment.install("--undo")
+    assert environment.tree() == before
 
 
 def test_offline_from_a_folder_of_wheels(environment: Environment, server: Server, tmp_path: Path) -> None:
