@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer import data
 from trainer.config import DataSection
-from trainer.data import IGNORED
+from trainer.data import IGNORED, split, tokens
+from trainer.data.sources import Piece
+from trainer.data.stream import make
 from trainer.errors import UserError
-from trainer.tokenizer import ByteTokenizer
+from trainer.tokenizer import ByteTokenizer, NotUtf8Error
 
 BYTES = ByteTokenizer()
 END, PAD = BYTES.end_id, BYTES.pad_id
 
 
 def load(path: Path, length: int, eval_fraction: float, **others: Any) -> data.Dataset:
-    settings = DataSection(dataset_file=path, max_length=length, eval_fraction=eval_fraction, **others)
-    return data.load(settings, BYTES, print)
+    section = DataSection(dataset_file=path, max_length=length, eval_fraction=eval_fraction, **others)
+    return data.load(section, BYTES, print)
 
 
 def everything(stream: data.Stream) -> data.Batch:
@@ -115,3 +119,113 @@ def test_without_evaluation_all_of_the_text_is_trained_on(tmp_path: Path) -> Non
     loaded = load(tmp_path / "t.txt", 16, 0.0)
     assert loaded.held_out is None
     assert len(loaded.training.tokens) == 101
+
+
+def test_without_packing_each_document_begins_a_row_and_sees_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"abcdef<|endoftext|>xy<|endoftext|>abc")
+    stream = load(tmp_path / "t.txt", 3, 0.0, packing=False).training
+    batch = everything(stream)
+    expected = [[97, 98, 99], [100, 101, 102], [120, 121, END], [97, 98, 99]]
+    assert batch.tokens.tolist() == expected
+    assert batch.targets.tolist() == [[98, 99, 100], [101, 102, END], [121, END, IGNORED], [98, 99, END]]
+    assert batch.document_ids is None
+    assert not stream.packed
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(st.binary(min_size=1, max_size=40).filter(bytes.strip), min_size=2, max_size=12),
+    length=st.integers(1, 20),
+    fraction=st.sampled_from([0.0, 0.1, 0.3]),
+    packing=st.booleans(),
+)
+def test_every_token_is_served_once_and_no_document_is_on_both_sides(
+    texts: list[bytes], length: int, fraction: float, packing: bool
+) -> None:
+    source = tokens.of_text((Piece(text, True, "") for text in texts), BYTES)
+    cut = split.tail(source, BYTES, fraction) if fraction else split.end(source)
+    served: Counter[int] = Counter()
+    sides = [(split.START, cut), (cut, split.end(source))]
+    for begin, end in (side for side in sides if side[0] != side[1]):
+        part = make(source, begin.token, end.token, 0, length, PAD, packing)
+        batch = everything(part)
+        served.update(batch.targets[batch.targets != IGNORED].tolist())
+    expected = Counter(token for text in texts for token in [*text[1:], END])
+    between_documents = cut.token in {0, *source.ends.tolist()}
+    assert between_documents or cut.inside
+    # What follows a training part that ends inside a document is held out, and what it follows is not.
+    assert sum((expected - served).values()) == (not between_documents)
+    assert not served - expected
+
+
+def test_held_out_documents_are_whole_and_about_as_much_as_was_asked_for(tmp_path: Path) -> None:
+    documents = [f"{n}:" + "x" * (n % 90) for n in range(600)]
+    (tmp_path / "t.txt").write_text("<|endoftext|>".join(documents))
+    loaded = load(tmp_path / "t.txt", 16, 0.1)
+    assert loaded.held_out is not None
+    parts = [bytes(part.tokens.clip(0, 255).astype(np.uint8)) for part in (loaded.training, loaded.held_out)]
+    found = [part.split(b"\xff")[:-1] for part in parts]
+    assert [document.decode() for part in found for document in part] == documents
+    size = sum(map(len, documents))
+    assert loaded.held_out.text_bytes == sum(map(len, found[1]))
+    assert abs(loaded.held_out.text_bytes - 0.1 * size) < 60
+
+
+def test_a_long_last_document_is_cut_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"first<|endoftext|>" + b"line by line\n" * 200)
+    said: list[str] = []
+    section = DataSection(dataset_file=tmp_path / "t.txt", max_length=16, eval_fraction=0.1)
+    loaded = data.load(section, BYTES, said.append)
+    assert said == ["INFO: the held-out text begins inside a document: none ends near."]
+    assert loaded.held_out is not None
+    assert bytes(loaded.held_out.tokens[:4].astype(np.uint8)) == b"line"
+    assert 0.09 < loaded.held_out.text_bytes / 2605 < 0.11
+
+
+def test_a_file_of_its_own_can_be_held_out(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"a" * 100)
+    (tmp_path / "e.txt").write_bytes(b"b" * 50)
+    loaded = load(tmp_path / "t.txt", 16, 0.3, eval_file=tmp_path / "e.txt")
+    assert loaded.held_out is not None
+    assert (len(loaded.training.tokens), len(loaded.held_out.tokens)) == (101, 51)
+    assert loaded.held_out.text_bytes == 50
+
+
+def test_a_block_past_the_last_is_padding_without_a_target() -> None:
+    for packing in (True, False):
+        source = tokens.of_text([Piece(b"abc", True, ""), Piece(b"de", True, "")], BYTES)
+        part = make(source, 0, 7, 5, 4, PAD, packing)
+        batch = part.batch(np.array([0, part.blocks]))
+        assert batch.tokens[1].tolist() == [PAD] * 4
+        assert batch.targets[1].tolist() == [IGNORED] * 4
+        assert batch.valid_tokens() == 3
+
+
+def test_an_offset_past_the_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"a" * 100)
+    with pytest.raises(UserError, match="dataset_start_offset = 7: the data set has 7 samples of 16 tokens"):
+        load(tmp_path / "t.txt", 16, 0.0, dataset_start_offset=7)
+
+
+def test_text_that_a_tokenizer_cannot_read_is_found_in_its_file(tmp_path: Path) -> None:
+    class Strict(ByteTokenizer):
+        def encode_batch(self, texts: list[bytes]) -> list[Any]:
+            return [self.encode(text) for text in texts]
+
+        def encode(self, text: bytes) -> Any:
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                raise NotUtf8Error(text, error) from None
+            return super().encode(text)
+
+    (tmp_path / "t.txt").write_bytes(b"one<|endoftext|>tw\xe9<|endoftext|>three")
+    with pytest.raises(UserError, match=r"document at .*t\.txt, byte 16: .* not UTF-8 \(byte 2 of it"):
+        data.load(DataSection(dataset_file=tmp_path / "t.txt", max_length=4), Strict(), print)
+
+
+def test_utf_16_is_recognised(tmp_path: Path) -> None:
+    text = "PowerShell wrote this".encode("utf-16")
+    with pytest.raises(UnicodeDecodeError) as error:
+        text.decode()
+    assert "it looks like UTF-16" in str(NotUtf8Error(text, error.value))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainer import tokenizer
+from trainer.data import sources, split, tokens
 from trainer.errors import UserError
 from trainer.tokenizer import ByteTokenizer, HuggingFaceTokenizer
 
@@ -97,3 +99,46 @@ def test_a_tokenizer_that_is_nowhere_names_both_places(
 def test_a_folder_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No tokenizer could be read from"):
         tokenizer.load(str(tmp_path), None)
+
+
+def test_a_batch_is_each_text_alone_and_decodes_to_it(folder: Path) -> None:
+    texts = [TEXT.encode(), b"the cat", b""]
+    for tok in (ByteTokenizer(), HuggingFaceTokenizer(folder)):
+        encoded = [found.tolist() for found in tok.encode_batch(texts)]
+        assert encoded == [tok.encode(text).tolist() for text in texts]
+        assert [tok.decode([*found, tok.end_id]) for found in encoded] == texts
+
+
+def test_a_fingerprint_tells_tokenizers_apart_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    tok = HuggingFaceTokenizer(folder)
+    before = tok.fingerprint
+    tok.encode_batch([b"one", b"two two"])
+    tok.save(tmp_path)
+    assert HuggingFaceTokenizer(tmp_path).fingerprint == before != ByteTokenizer().fingerprint
+    description = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    description["model"]["merges"].pop()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description), encoding="utf-8")
+    assert HuggingFaceTokenizer(tmp_path).fingerprint != before
+
+
+def test_tokens_of_a_long_text_are_the_same_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PIECE", 200)
+    text = b"the cat and the hat  sat,\n\nthat is it\r\n and\tso on " * 60
+    tok = HuggingFaceTokenizer(folder)
+    pieces = list(sources.documents(text))
+    assert len(pieces) > 10
+    joined = [token for piece in pieces for token in tok.encode(piece.text).tolist()]
+    assert joined == tok.encode(text).tolist()
+
+
+def test_a_tail_is_cut_after_a_line_and_its_bytes_are_counted(folder: Path) -> None:
+    tok = HuggingFaceTokenizer(folder)
+    text = "der Hut, die Katze: € 🙂\n".encode() * 300
+    source = tokens.of_text(sources.documents(text), tok)
+    cut = split.tail(source, tok, 0.1)
+    tail = tok.decode(source.tokens[cut.token :].tolist())
+    assert cut.inside
+    assert text.endswith(tail)
+    assert tail.startswith(b"der Hut")
+    assert cut.byte == len(text) - len(tail)
+    assert 0.08 < len(tail) / len(text) <= 0.1
