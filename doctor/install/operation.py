@@ -107,12 +107,14 @@ def carry_out(
             raise InstallError(too_long)
     _enough_room(host, host.identity.site_packages, sum(wheel.unpacked_bytes for wheel in wheels))
     folder = new_run_folder(host, datetime.now(timezone.utc))
+    came_to_an_end = False
     try:
         run = keep(host, folder, wheels, facts.installed)
         done = _install(host, facts, installation, [*fetched, *others], run, pip, say)
-    except BaseException:  # Ctrl-C, a full disk: nothing is left half done
-        repair(host)
-        raise
+        came_to_an_end = True
+    finally:  # Ctrl-C, a full disk: nothing is left half done
+        if not came_to_an_end:
+            repair(host)
     if done is None:
         tell(folder, "installed")
         run = Installed(folder=folder, record=run.record, event="installed")
