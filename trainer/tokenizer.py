@@ -83,7 +83,8 @@ class ByteTokenizer:
         return [self.encode(text) for text in texts]
 
     def decode(self, tokens: list[int]) -> bytes:
-        return bytes(token for token in tokens if token < 256)
+        ids = np.asarray(tokens)
+        return ids[ids < 256].astype(np.uint8).tobytes()
 
     def decoder(self) -> Decoder:
         return _ByteDecoder()

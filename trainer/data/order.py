@@ -36,13 +36,12 @@ class Order:
 
     def samples(self, first: int, count: int, there: int) -> Indices:
         """Samples number first … first+count-1 of a run, of those `there` are."""
-        return np.array(
-            [
-                self._sample(number, there)
-                for number in range(self.offset + first, self.offset + first + count)
-            ],
-            dtype=np.int64,
-        )
+        number, end = self.offset + first, self.offset + first + count
+        parts = []
+        while number < end:
+            parts.append(self._run(number, there)[: end - number])
+            number += len(parts[-1])
+        return np.concatenate(parts)
 
     def share(self, first: int, size: int, parts: int, there: int, limit: int | None = None) -> Indices:
         """This process's samples of a step that begins with sample number `first`, as (parts, size).
@@ -62,15 +61,16 @@ class Order:
         """Samples from number `first` on to the end of its epoch."""
         return there - (self.offset + first) % there
 
-    def _sample(self, number: int, there: int) -> int:
+    def _run(self, number: int, there: int) -> Indices:
+        """Sample `number` and those after it, to the end of its chunk."""
         epoch, place = divmod(number, there)
         if self.linear:
-            return place
+            return np.arange(place, min(place + self.chunk, there))
         chunks, ends = _chunks(self.seed, epoch, self.chunk, there)
         turn = int(np.searchsorted(ends, place, side="right"))
-        chunk = int(chunks[turn])
-        first, last = chunk * self.chunk, min((chunk + 1) * self.chunk, there)
-        return first + int(_within(self.seed, epoch, chunk, last - first)[place - ends[turn] + last - first])
+        chunk, left = int(chunks[turn]), int(ends[turn]) - place
+        size = min(self.chunk, there - chunk * self.chunk)
+        return chunk * self.chunk + _within(self.seed, epoch, chunk, size)[size - left :]
 
 
 @lru_cache(maxsize=2)  # a step that ends an epoch begins the next

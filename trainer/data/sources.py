@@ -14,8 +14,8 @@ from typing import Any
 from trainer.errors import UserError
 from trainer.progress import Say
 
-SEPARATOR = re.compile(rb"(?:\r?\n)?<\|endoftext\|>(?:\r?\n)?")
-LONGEST_SEPARATOR = len(b"\r\n<|endoftext|>\r\n")
+MARK = b"<|endoftext|>"
+LONGEST_SEPARATOR = len(b"\r\n" + MARK + b"\r\n")
 PIECE = 1 << 18  # bytes of text in a piece, about
 BOM = b"\xef\xbb\xbf"
 FIELDS = ("text", "content", "body", "document", "article", "passage")  # in order of preference
@@ -120,17 +120,28 @@ def _documents(blocks: Iterator[bytes]) -> Iterator[Piece]:
         if not done and rest.startswith(BOM):
             rest, done = rest[len(BOM) :], len(BOM)
         start = 0
-        for separator in SEPARATOR.finditer(rest):
-            if more and separator.end() + 2 > len(rest):
+        for begin, end in _separators(rest):
+            if more and end + 2 > len(rest):
                 break  # its own line end may be yet to come
-            yield from _cut(rest[start : separator.start()], done + start)
-            start = separator.end()
+            yield from _cut(rest[start:begin], done + start)
+            start = end
         while more and is_long(rest, start):
             end = boundary(rest, start)
             yield Piece(rest[start:end], False, f"byte {done + start}")
             start = end
         rest, done = rest[start:], done + start
     yield from _cut(rest, done)
+
+
+def _separators(text: bytes) -> Iterator[tuple[int, int]]:
+    """Where each mark begins and ends, with the line end before it and the one after it."""
+    end = 0
+    while (mark := text.find(MARK, end)) >= 0:
+        line_ends = (b"\r\n", b"\n", b"")
+        begin = mark - next(len(line) for line in line_ends if text.endswith(line, end, mark))
+        end = mark + len(MARK)
+        end += next(len(line) for line in line_ends if text.startswith(line, end))
+        yield begin, end
 
 
 def _cut(document: bytes, offset: int) -> Iterator[Piece]:

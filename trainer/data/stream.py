@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class Stream:
             return int(self.own_rows.rows[-1]) if len(self.own_rows.rows) else 0
         return -(-(len(self.tokens) - 1) // self.length)
 
-    @property
+    @cached_property
     def packed(self) -> bool:
         """Whether a row may hold several documents."""
         numbers = self.source.document_of(self.first + np.array([0, len(self.tokens) - 1]))
