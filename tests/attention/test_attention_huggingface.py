@@ -16,6 +16,7 @@ from transformers import (
     Gemma3TextConfig,
     GptOssConfig,
     Llama4TextConfig,
+    MistralConfig,
     StaticCache,
 )
 
@@ -126,6 +127,20 @@ def test_no_window_says_so():
     config = gpt2()
     attach(config, window=0)
     assert asked_windows(config) == (None, None)
+
+
+def test_compiled_it_is_one_graph_and_the_same():
+    model = build(MistralConfig(**{**SMALL, "num_hidden_layers": 1}, sliding_window=9), backend="sdpa")
+    inputs = tokens(2, 140)
+
+    def gradients(network):
+        network(inputs, use_cache=False).logits.square().mean().backward()
+        found = {name: p.grad for name, p in model.named_parameters()}
+        model.zero_grad()
+        return found
+
+    plain = gradients(model)
+    torch.testing.assert_close(gradients(torch.compile(model, backend="aot_eager", fullgraph=True)), plain)
 
 
 class NoSquare(TorchDispatchMode):
