@@ -87,7 +87,8 @@ def test_the_first_known_hash_stays(before: str | None, now: str | None, kept: s
 
 def test_what_is_written_is_read_back_the_same() -> None:
     shipped = shipped_catalogue()
-    assert Catalogue.model_validate_json(to_json(shipped)) == shipped
+    read = Catalogue.model_validate_json(to_json(shipped))
+    assert (read.as_of, read.publishers, read.wheels) == (shipped.as_of, shipped.publishers, shipped.wheels)
     assert to_json(shipped) == SHIPPED.read_text(encoding="utf-8")
 
 
