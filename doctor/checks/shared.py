@@ -128,10 +128,6 @@ def why_torch_is_unknown(torch: TorchFacts) -> str:
     return f"torch calls itself {torch.build.value.version!r}"
 
 
-def python_minor(identity: Identity) -> str:
-    return identity.python_minor  # as doctor.install asks for it
-
-
 def _a_python(identity: Identity) -> str:
     """How a terminal calls a Python that may install pip packages.
 

@@ -102,13 +102,14 @@ def run_bounded(
         if isinstance(error, FileNotFoundError) and not Path(command[0]).exists():
             return Absent()
         return Unreadable(f"{name} could not be started: {Unreadable.because(error).reason}")
+    outcome: Reading[Completed] | None = None
     try:
-        return _outcome(tree, name, timeout, code_page)
-    except BaseException:  # Ctrl-C: an installer must not go on behind the back of whoever tidies up
-        tree.kill()
-        tree.process.wait(SECONDS_FOR_LAST_WORDS)
-        raise
+        outcome = _outcome(tree, name, timeout, code_page)
+        return outcome
     finally:
+        if outcome is None:  # Ctrl-C: an installer must not go on behind the back of whoever tidies up
+            tree.kill()
+            tree.process.wait(SECONDS_FOR_LAST_WORDS)
         tree.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from doctor.checks.shared import python_minor
 from doctor.checks.system.places import LONGEST_PATH, are_long_paths_on
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.install.facts import Facts
@@ -33,7 +32,7 @@ def why_not(python: PythonFacts) -> str | None:
             return None
         return (
             "This is conda's base environment, and packages that pip puts there can break conda itself. "
-            f"Make an environment of its own: conda create -n aios python={python_minor(identity)} - "
+            f"Make an environment of its own: conda create -n aios python={identity.python_minor} - "
             "then: conda activate aios - and install aios and run this again in it."
         )
     if any(name.startswith("python") and name.endswith("._pth") for name in names):
@@ -47,7 +46,7 @@ def _environment(identity: Identity) -> str:
     """How to make one, and go on there."""
     if identity.os == "windows":
         return (
-            f"Make a virtual environment: py -{python_minor(identity)} -m venv C:\\aios\\env - "
+            f"Make a virtual environment: py -{identity.python_minor} -m venv C:\\aios\\env - "
             "then: C:\\aios\\env\\Scripts\\activate - and install aios and run this again there."
         )
     return (

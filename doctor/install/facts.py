@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from doctor.host import Distribution, Found, Host, Identity, Reading, RegistryValue, Unreadable
 from doctor.install.failure import InstallError
-from doctor.probes.nvidia import PROBE as NVIDIA
+from doctor.probes.nvidia import NVIDIA
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersFacts
 from doctor.probes.python import PYTHON, PythonFacts
 from doctor.probes.system import LONG_PATHS

@@ -242,4 +242,3 @@ def _nvidia(host: Host) -> NvidiaFacts:
 
 
 NVIDIA = Probe("nvidia", _nvidia, timeout=30.0)
-PROBE = NVIDIA  # as doctor.install calls it
