@@ -334,5 +334,5 @@ def _check(config: TrainConfig) -> None:
         )
     if config.data.dataset_file is None:
         raise UserError(
-            "There is nothing to train on: set data.dataset_file (--dataset-file) to a text file."
+            "There is nothing to train on: set data.dataset_file (--dataset-file) to a file of text, or a folder of them."
         )

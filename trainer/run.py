@@ -28,6 +28,7 @@ from trainer.tokenizer import Tokenizer
 
 # A checkpoint brings these itself: another value could not be honoured when resuming.
 FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer")
+DATA_SET = "data_set"  # beside the sections of the configuration in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,13 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
     position = restore(start.checkpoint, optimizer, scaler, device) if start.checkpoint else Position()
     notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
+    if (
+        start.checkpoint
+        and (before := read_state(start.checkpoint)["config"].get(DATA_SET)) != dataset.content
+    ):
+        notes.append(
+            f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
+        )
     for note in notes:
         reporter.say(f"WARNING: {note}")
 
@@ -158,7 +166,8 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             log.write("backend_fallback", position.step, **decision.to_json())
 
         def save(at: Position) -> None:
-            path = checkpoints.save(at, network, start.tokenizer, optimizer, scaler, device, settings)
+            kept = {**settings, DATA_SET: dataset.content}
+            path = checkpoints.save(at, network, start.tokenizer, optimizer, scaler, device, kept)
             log.write("checkpoint", at.step, path=str(path))
 
         try:

@@ -114,3 +114,17 @@ def test_how_the_data_is_gone_through_changes_the_losses(
         assert call("train", "--config", write_config(settings), "--output-dir", out, *way).exit_code == 0
         curves.append(trained(records(out / "metrics.jsonl"), "loss"))
     assert len({str(curve) for curve in curves}) == len(ways)
+
+
+def test_a_data_set_that_changed_since_the_checkpoint_is_said(
+    settings: Settings, write_config: WriteConfig, call: Call, folder: Path
+) -> None:
+    settings["training"]["steps"] = 3
+    config = write_config(settings)
+    assert call("train", "--config", config).exit_code == 0
+    result = call("train", "--config", config, "--resume", "--steps", 4)
+    assert "the data set is not what it was" not in result.stderr
+    (folder / "b.txt").write_text("something else, and of another length", encoding="utf-8")
+    result = call("train", "--config", config, "--resume", "--steps", 5)
+    assert result.exit_code == 0, result.output
+    assert "WARNING: the data set is not what it was: {'training_tokens': 863, " in result.stderr

@@ -35,6 +35,17 @@ class Dataset:
     bigram_entropy: float
 
     @property
+    def content(self) -> dict[str, int | float]:
+        """Figures that an edit of the text, another tokenizer or other rows would hardly leave as they are."""
+        return {
+            "training_tokens": len(self.training.tokens),
+            "samples": self.training.blocks,
+            "text_bytes": self.training.text_bytes,
+            "unigram_entropy": round(self.unigram_entropy, 9),
+            "bigram_entropy": round(self.bigram_entropy, 9),
+        }
+
+    @property
     def packed(self) -> bool:
         return self.training.packed or bool(self.held_out and self.held_out.packed)
 
