@@ -166,7 +166,7 @@ def attach_attention(
         strict: let no other stand in for the one that was named.
 
     Raises:
-        UserError: strict, and another would have to.
+        UserError: strict, and another would have to; or the model attends in a way that no backend serves.
     """
     decision = decide(backend, request, proven)
     for line in decision.log_lines():
@@ -175,7 +175,10 @@ def attach_attention(
         raise UserError(
             f"--strict: {decision.requested} was asked for and cannot be had (the reasons are above)."
         )
-    huggingface.attach(config, backend=decision.backend, window=windows)
+    try:
+        huggingface.attach(config, backend=decision.backend, window=windows)
+    except ValueError as error:
+        raise UserError(f"This model cannot be used: {error}. Choose one of another architecture.") from None
     return decision
 
 

@@ -10,6 +10,7 @@ import torch
 from tiny_models import CONFIGS, SMALL, build, gpt2, tokens
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     DynamicCache,
     Gemma2Config,
@@ -257,6 +258,12 @@ def test_static_cache_is_refused():
 def test_models_that_attend_otherwise_are_refused(config, says):
     with pytest.raises(ValueError, match=f"{says}, which no backend here serves"):
         attach(config())
+
+
+@pytest.mark.parametrize("kind", ["bloom", "codegen", "falcon", "gptj", "gpt_neo", "mpt"])
+def test_models_that_would_not_ask_a_backend_are_refused(kind):
+    with pytest.raises(ValueError, match=f"a {kind} model of this transformers computes attention itself"):
+        attach(AutoConfig.for_model(kind), window=3)
 
 
 def test_models_that_pass_more_than_attention_knows_are_refused():

@@ -448,6 +448,12 @@ def test_the_prototype_without_its_model_names_both_places_and_the_way_out(
         (["--architecture", '{"model_type": "gpt2", "n_layer": "two"}'], "does not take these values"),
         (["--architecture", '{"model_type": "gpt2", "n_embd": 65, "n_head": 2}'], "No causal language model"),
         (["--architecture", '{"model_type": "vit"}'], "vit"),
+        (
+            ["--architecture", '{"model_type": "bloom"}'],
+            "a bloom model of this transformers computes attention itself",
+        ),
+        (["--architecture", '{"model_type": "gemma2"}'], "attn_logit_softcapping = 50.0 caps its scores"),
+        (["--window-size", "5", "--full-layers", "7"], "there is no layer 7: the model has 2"),
         (["--architecture", '{"model_type": "gpt2", "vocab_size": 100}'], "vocabulary is 100"),
         (["--architecture", "{"], "model.architecture = '{'"),
         (["--tokenizer", "no/such"], "model.tokenizer (--tokenizer) = 'no/such'"),

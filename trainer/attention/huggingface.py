@@ -15,7 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AttentionInterface,
+    AttentionMaskInterface,
+    PreTrainedConfig,
+)
 
 from trainer.attention.choice import MODULES
 from trainer.attention.interface import attention
@@ -74,6 +79,11 @@ def attach(
     if others:
         raise ValueError(
             f"a {text.model_type} model has layers of the type {', '.join(others)}, which no backend here serves"
+        )
+    model: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if model is not None and not model.is_backend_compatible():
+        raise ValueError(
+            f"a {text.model_type} model of this transformers computes attention itself and lets no backend do it"
         )
     for name, own in _IMPLEMENTATIONS.items():
         AttentionInterface.register(own, partial(_attend, backend=name))
