@@ -116,13 +116,12 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
     scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
     position = restore(start.checkpoint, optimizer, scaler, device) if start.checkpoint else Position()
     notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
-    if (
-        start.checkpoint
-        and (before := read_state(start.checkpoint)["config"].get(DATA_SET)) != dataset.content
-    ):
-        notes.append(
-            f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
-        )
+    if start.checkpoint:
+        before = read_state(start.checkpoint)["config"].get(DATA_SET, dataset.content)
+        if before != dataset.content:
+            notes.append(
+                f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
+            )
     for note in notes:
         reporter.say(f"WARNING: {note}")
 
