@@ -91,7 +91,7 @@ class TokenCache:
             with self._lock(say):
                 manifest, problems = self._look()  # another process may have been quicker
                 if problems:
-                    if manifest or problems != NOTHING:
+                    if problems != NOTHING:
                         say(
                             f"WARNING: the tokens in {self.folder} are not used, but made anew: {'; '.join(problems)}."
                         )
