@@ -41,24 +41,27 @@ def inputs(length: int, dtype: str, device: str) -> list[Tensor]:
     return [x.clone().requires_grad_(index < 3) for index, x in enumerate(random)]
 
 
-def programs(length: int, window: int, dtype: str, device: str, largest_mask: int) -> dict[str, Call]:
-    """What is compared, by name: each a function of q, k and v."""
-    found: dict[str, Call] = {OURS: partial(attention, window=window)}
+def programs(
+    length: int, window: int, dtype: str, device: str, largest_mask: int
+) -> dict[str, Callable[[], Call]]:
+    """What is compared, by name: each makes ready, and gives a function of q, k and v."""
+    found: dict[str, Callable[[], Call]] = {OURS: lambda: partial(attention, window=window)}
     torch_attention = torch.nn.functional.scaled_dot_product_attention
     if length <= largest_mask:
-        sees = mask(length, length, window).to(device)
-        found["dense mask"] = partial(torch_attention, attn_mask=sees)
-        found["full causal"] = partial(torch_attention, is_causal=True)
+        found["dense mask"] = lambda: partial(
+            torch_attention, attn_mask=mask(length, length, window).to(device)
+        )
+        found["full causal"] = lambda: partial(torch_attention, is_causal=True)
     if device != "cpu":
         request = AttentionRequest(device, dtype, HEAD_DIM, HEADS, HEADS, window)
         for name, module in MODULES.items():
             if not module.reasons_here() and not module.reasons_against(request):
-                found[name] = partial(attention, backend=name, window=window)
-                found[f"{name}, no window"] = partial(attention, backend=name)
+                for label, reach in ((name, window), (f"{name}, no window", None)):
+                    found[label] = partial(partial, attention, backend=name, window=reach)
         return found
-    found["local-attention"] = local_attention(window)
+    found["local-attention"] = partial(local_attention, window)
     if length <= largest_mask:
-        found["transformers"] = transformers_attention(length, window, dtype)
+        found["transformers"] = partial(transformers_attention, length, window, dtype)
     return found
 
 
@@ -145,20 +148,22 @@ def peak(name: str, length: int, window: int, dtype: str, device: str, largest_m
 
 
 def measure_peak(name: str, length: int, window: int, dtype: str, device: str, largest_mask: int) -> float:
-    """What `peak` asks the fresh process for. What a program prepares once, as its mask, counts as its own."""
+    """What `peak` asks the fresh process for: one forward and backward, without what is made ready before, as a mask."""
     tensors = inputs(length, dtype, device)
-    size = 3 * tensors[0].nbytes
-    run(partial(attention, window=16), *inputs(128, dtype, device))  # loads the libraries
-    if device != "cpu":
+    run(
+        programs(256, 16, dtype, device, largest_mask)[name](), *inputs(256, dtype, device)
+    )  # loads libraries
+    call = programs(length, window, dtype, device, largest_mask)[name]()
+    if device == "cpu":
+        with highest_memory() as highest:
+            run(call, *tensors)
+        rise = highest.rise
+    else:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        run(programs(length, window, dtype, device, largest_mask)[name], *tensors)
-        return (torch.cuda.max_memory_allocated() - before) / size
-    for _ in programs(128, 16, dtype, device, largest_mask):
-        pass
-    with highest_memory() as highest:
-        run(programs(length, window, dtype, device, largest_mask)[name], *tensors)
-    return highest.rise / size
+        run(call, *tensors)
+        rise = torch.cuda.max_memory_allocated() - before
+    return rise / (3 * tensors[0].nbytes)
 
 
 class highest_memory:  # noqa: N801
@@ -206,7 +211,7 @@ def rows(options: argparse.Namespace, dtype: str) -> Iterator[tuple[int, int, st
             if length <= window:
                 continue
             settings = (length, window, dtype, options.device, options.largest_mask)
-            calls = programs(*settings)
+            calls = {name: prepare() for name, prepare in programs(*settings).items()}
             found = rounds(calls, inputs(length, dtype, options.device), options.rounds)
             for name, seconds in found.items():
                 ratio = statistics.median(
