@@ -80,7 +80,8 @@ def test_blackwell_with_an_old_driver_and_torch_for_cuda_12_6(
     found = machine.findings()
     assert open_ones(found) == {"torch-cuda-build": "error"}
     assert "no code for NVIDIA GeForce RTX 5090" in found["torch-cuda-build"]["summary"]
-    assert "cu128" in " ".join(found["torch-cuda-build"]["fix"]["commands"])
+    assert found["torch-cuda-build"]["fix"]["commands"] == ["aios install torch"]
+    assert "cu128" in " ".join(found["torch-cuda-build"]["fix"]["by_hand"])
 
 
 def test_a_gtx_1660_is_served_without_flash_attention(machine: PretendedMachine, libraries: Path) -> None:
@@ -102,7 +103,8 @@ def test_torch_for_the_processor_beside_a_gpu(machine: PretendedMachine, librari
     found = machine.findings()
     assert open_ones(found) == {"torch-cuda-build": "error"}
     assert found["flash-attn"]["summary"].startswith("Because of torch-cuda-build")
-    assert "cu130" in " ".join(found["torch-cuda-build"]["fix"]["commands"])
+    assert found["torch-cuda-build"]["fix"]["commands"] == ["aios install torch"]
+    assert "cu130" in " ".join(found["torch-cuda-build"]["fix"]["by_hand"])
 
 
 def test_an_older_toolkit_than_torch_was_built_with(machine: PretendedMachine, libraries: Path) -> None:
