@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from doctor.checks.packages import flash_attn, triton, xformers
+from doctor.diagnosis import diagnose
 from doctor.host import Distribution, Found, Host, Identity, Reading, RegistryValue, Unreadable
 from doctor.install.failure import InstallError
 from doctor.probes.nvidia import NVIDIA
@@ -19,13 +21,14 @@ from wheels.machine import Machine, TorchBuild
 
 @dataclass(frozen=True)
 class Facts:
-    """All of this machine that a plan depends on. `installed` by normalised name."""
+    """All of this machine that a plan depends on. `installed` by normalised name; `broken`: what its own check calls so."""
 
     machine: Machine
     python: PythonFacts
     xformers: XformersFacts
     installed: dict[str, Distribution]
     long_paths: Reading[RegistryValue]
+    broken: frozenset[str] = frozenset()
 
 
 def look(host: Host) -> Facts:
@@ -55,7 +58,15 @@ def look(host: Host) -> Facts:
         driver=driver,
     )
     installed = {str(canonicalize_name(each.name)): each for each in distributions.value}
-    return Facts(machine, PYTHON.collect(host), XFORMERS.collect(host), installed, LONG_PATHS.collect(host))
+    judged = diagnose(host, (flash_attn.CHECK, xformers.CHECK, triton.CHECK)).findings
+    return Facts(
+        machine,
+        PYTHON.collect(host),
+        XFORMERS.collect(host),
+        installed,
+        LONG_PATHS.collect(host),
+        broken=frozenset(finding.check for finding in judged if finding.status == "error"),
+    )
 
 
 def _platform(identity: Identity) -> str:

@@ -132,26 +132,27 @@ def pytorch_index(host: Host, index: str | None) -> str | None:
 
 
 def _unless_there(verdict: Verdict, torch: TorchBuild | None, facts: Facts) -> Verdict:
-    """A package that is there already, for this torch, is kept."""
+    """A package that is there already, for this torch, is kept; not one that its own check finds broken."""
     item = verdict.item
     there = facts.installed.get(_distribution(item)) if item else None
-    if item is None or there is None or torch is None:
+    package = verdict.package.removesuffix("-windows")  # as its check is called
+    if item is None or there is None or torch is None or package in facts.broken:
         return verdict
     version, wanted = parse_version(there.version), Version(item.version)
     if version is None or Version(version.public) < Version(wanted.public):
         return verdict
-    if verdict.package == "flash-attn":
+    if package == "flash-attn":
         build = parse_flash_attn(there.version, there.direct_url)
         cuda = torch.cuda[0] if torch.cuda else None
         fits = (build.torch, build.cuda_major) == (torch.minor, cuda)
-    elif verdict.package == "xformers":
+    elif package == "xformers":
         fits = (
             isinstance(facts.xformers.build, Found)
             and facts.xformers.build.value.cuda == torch.cuda
             and Version(version.public) == Version(wanted.public)
         )
     else:
-        fits = verdict.package == "triton" and version == wanted
+        fits = package == "triton" and version == wanted
     return kept(verdict.package, f"{there.version} is there, for {torch}") if fits else verdict
 
 

@@ -19,8 +19,9 @@ from doctor.install.failure import InstallError
 from doctor.install.gate import also_needed
 from doctor.install.index import Listed, best, parse_listing
 from doctor.install.pip import Resolved, parse_report
-from doctor.install.planning import Target
+from doctor.install.planning import PACKAGES, Target, Wishes, prepare
 from doctor.probes.python import PythonFacts
+from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
 
 MACHINES = Path(__file__).parents[1] / "machines"
@@ -82,6 +83,28 @@ def test_facts_of_the_machine() -> None:
     assert facts.machine.compute_capabilities == ((8, 9),)
     assert facts.machine.torch and facts.machine.torch.cuda_tag
     assert look(recorded("linux-cpu")).machine.has_no_gpu
+
+
+def kept_of(host: Host) -> dict[str, bool]:
+    """Which packages an installation of everything would leave as they are."""
+    facts, wishes = look(host), Wishes(PACKAGES, None, offline=True)
+    installation = prepare(host, facts, shipped_catalogue(), wishes)
+    return {verdict.package: verdict.kept for verdict in installation.plan.verdicts}
+
+
+def test_what_is_there_and_fits_is_kept() -> None:
+    kept = {"torch": True, "flash-attn": True, "xformers": True, "triton-windows": True}
+    assert kept_of(recorded("windows-rtx4090")) == kept
+
+
+def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
+    content = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    packages = next(folder for folder in content["directories"] if folder.endswith("site-packages"))
+    names = content["directories"][packages]
+    content["directories"][packages] = [name for name in names if not name.startswith("flash_attn_2_cuda")]
+    host = RecordedHost(RecordedMachine.model_validate(content))
+    assert look(host).broken == {"flash-attn"}
+    assert [package for package, kept in kept_of(host).items() if not kept] == ["flash-attn"]
 
 
 def test_a_driver_that_does_not_answer_stops_it() -> None:
