@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as in a shell's background: what the tests start inherits it
