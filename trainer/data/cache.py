@@ -147,6 +147,7 @@ class TokenCache:
         files = secrets.token_hex(4)
         self._tidy(before)  # what a killed process may have left
         sums = [self._sum(source) for source in self._sources]
+        valid = before
         try:
             with ExitStack() as stack:
                 opened = {name: stack.enter_context(self._file(name, files).open("wb")) for name in ARRAYS}
@@ -179,13 +180,11 @@ class TokenCache:
                 files=files,
             )
             replace_text(self.folder / MANIFEST, made.model_dump_json(indent=2) + "\n")
+            valid = made
         except OSError as error:
-            self._tidy(before)
             raise self._unwritable(error) from error
-        except BaseException:
-            self._tidy(before)
-            raise
-        self._tidy(made)
+        finally:
+            self._tidy(valid)
         say(f"INFO: {made.tokens:,} tokens are kept in {self.folder}, for this run and others.")
         return made
 

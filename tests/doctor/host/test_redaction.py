@@ -29,7 +29,7 @@ def redactor() -> Redactor:
         ("/home/zoe:/home/other/bin:/opt/zoe", "/home/use:/home/useru/bin:/opt/use"),
         ("C:\\\\Users\\\\zoe\\\\x", "C:\\\\Users\\\\use\\\\x"),  # inside JSON
         (r"C:\Temp\torchinductor_zoe\x", r"C:\Temp\torchinductor_use\x"),
-        ("/tmp/pytest-of-zoe/zoe_venv", "/tmp/pytest-of-use/use_venv"),
+        ("/scratch/pytest-of-zoe/zoe_venv", "/scratch/pytest-of-use/use_venv"),
         (r"\\files01\share\x;\\?\C:\x", r"\\useruse\share\x;\\?\C:\x"),
         ("/opt/x --zoe -zoe", "/opt/x --zoe -zoe"),  # options
         ("zoe", "zoe"),  # no path, so it may be anything
