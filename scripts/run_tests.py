@@ -16,9 +16,6 @@ CHECKS = (
     ["mypy", "--platform", "win32", "doctor", "trainer"],  # the Wine scripts are for Linux
 )
 
-# One worker has the Windows under Wine, which the tests there change, to itself; the other runs what is left
-TWO_AT_ONCE = ("-n", "2", "--dist", "loadgroup")
-
 
 def main() -> int:
     """Run all checks, whichever fail. Gives the exit status of the last that failed."""
@@ -34,7 +31,7 @@ def main() -> int:
         status = environment.run("-m", *check) or status
     say("=== pytest")
     selection = [] if has_gpu() else ["-m", "not gpu"]
-    return environment.run("-m", "pytest", *TWO_AT_ONCE, *selection, *sys.argv[1:]) or status
+    return environment.run("-m", "pytest", *selection, *sys.argv[1:]) or status
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""For all tests: nothing of this user's is touched, and those that share something that they change run one after the other."""
+"""For all tests: nothing of this user's is touched."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in a shell's background: what the tests start inherits it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a shell's background; what the tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)  # before groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests under Wine share one registry and one drive."""
-    for item in items:
-        if item.get_closest_marker("wine"):
-            item.add_marker(pytest.mark.xdist_group("wine"))
 
 
 @pytest.fixture(scope="session", autouse=True)
