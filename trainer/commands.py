@@ -58,7 +58,8 @@ def run_train(
         # a third where other programs run, and gain nothing where none do.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from trainer.progress import Reporter
-        from trainer.run import Options, run
+        from trainer.run import run
+        from trainer.start import Options
 
         summary = run(settings, Options(resume, strict, strict_capability, capability_file), Reporter())
     folder, log = settings.output.output_dir, settings.log_file

@@ -1,84 +1,26 @@
-"""The training loop: data → model → loss → backward → step → records.
-
-Shapes: B sequences of S tokens over a vocabulary of V.
-"""
+"""The training loop: data → model → loss → backward → step → records."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
 
 from trainer.checkpoint import Position
-from trainer.config import DataSection, TrainingSection
-from trainer.data import IGNORED, Batch, Dataset, Indices, Order, Stream
-from trainer.device import Precision, peak_memory_bytes
+from trainer.data import Batch, Indices, Stream
+from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
 from trainer.metrics import MetricsLog
-from trainer.mfu import UNKNOWN, Utilization
 from trainer.optimizer import learning_rate
 from trainer.progress import Reporter
+from trainer.state import Run
+from trainer.step import optimizer_step
 from trainer.stop import StopRequest
 
 NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
-
-
-@dataclass(frozen=True)
-class Run:
-    """All that a step works on.
-
-    Attributes:
-        labels: what every train record repeats: window_size, chunk_size, backend.
-        utilization: what a token costs here.
-        rates: tokens per second of each step so far.
-        data: how the data set is gone through.
-        rank, processes: which process this is, of how many.
-    """
-
-    model: Any
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    dataset: Dataset
-    training: TrainingSection
-    device: torch.device
-    precision: Precision
-    labels: dict[str, Any]
-    utilization: Utilization = UNKNOWN
-    rates: list[float] = field(default_factory=list)
-    data: DataSection = field(default_factory=DataSection)
-    rank: int = 0
-    processes: int = 1
-
-    @property
-    def order(self) -> Order:
-        data = self.data
-        return Order(
-            self.training.seed,
-            data.dataset_chunk_size,
-            data.linear_dataset,
-            data.dataset_start_offset,
-            self.rank,
-            self.processes,
-        )
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """One optimizer step: mean loss in nats per valid token, norm of the gradient before clipping."""
-
-    loss: float
-    grad_norm: float
-    tokens: int
-
-    @property
-    def finite(self) -> bool:
-        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
 @dataclass(frozen=True)
@@ -143,6 +85,7 @@ def train(
                 "step_seconds": seconds,
                 "mfu": run.utilization.mfu(run.rates[-1]),
                 "peak_memory_bytes": peak_memory_bytes(run.device),
+                **result.measured,
                 **run.labels,
             }
             log.write("train", step, **record)
@@ -182,44 +125,6 @@ def finished(run: Run, position: Position) -> bool:
     return position.step >= run.training.steps and not run.data.iterate
 
 
-def optimizer_step(run: Run, batches: list[Batch], rate: float) -> StepResult:
-    """One step. The loss is a mean over all valid tokens of the step, however they are split into batches."""
-    valid = sum(batch.valid_tokens() for batch in batches) or 1
-    total = 0.0
-    for batch in batches:
-        batch = batch.to(run.device)
-        loss = summed_loss(logits(run, batch), batch.targets) / valid
-        torch.autograd.backward(run.scaler.scale(loss))
-        total += loss.item()
-    run.scaler.unscale_(run.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.training.max_grad_norm).item()
-    result = StepResult(total, norm, valid)
-    if (
-        result.finite or run.scaler.is_enabled()
-    ):  # a scaler leaves such steps out itself, and lowers its scale
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        run.scaler.step(run.optimizer)
-        run.scaler.update()
-    run.optimizer.zero_grad(set_to_none=True)
-    return result
-
-
-def logits(run: Run, batch: Batch) -> Tensor:
-    """(B, S, V), in the precision of the run."""
-    packing = {} if batch.document_ids is None else {"document_ids": batch.document_ids}
-    with run.precision.autocast(run.device):
-        output: Tensor = run.model(input_ids=batch.tokens, use_cache=False, **packing).logits
-    return output
-
-
-def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum of cross-entropies in nats, in float32. Targets (B, S) are the next tokens already."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-
-
 @torch.no_grad()
 def evaluate(run: Run, stream: Stream) -> Evaluation:
     """Loss over the first blocks of held-out text, as many as the configuration allows."""
@@ -229,11 +134,8 @@ def evaluate(run: Run, stream: Stream) -> Evaluation:
     nats, correct, valid = 0.0, 0, 0
     for first in range(0, count, size):
         indices: Indices = torch.arange(first, min(first + size, count)).numpy()
-        batch = stream.batch(indices).to(run.device)
-        output = logits(run, batch)
-        nats += summed_loss(output, batch.targets).item()
-        correct += int((output.argmax(-1) == batch.targets).sum())
-        valid += batch.valid_tokens()
+        score = run.objective.score(stream.batch(indices).to(run.device))
+        nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
     run.model.train()
     loss = nats / valid
     tokens_per_byte = len(stream.tokens) / stream.text_bytes

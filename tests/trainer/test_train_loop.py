@@ -20,7 +20,10 @@ from trainer.checkpoint import Position
 from trainer.config import TrainingSection
 from trainer.device import Precision
 from trainer.model import checkpoint_activations
+from trainer.objective import NextToken
 from trainer.optimizer import learning_rate, make_optimizer
+from trainer.state import Run
+from trainer.step import optimizer_step
 from trainer.tokenizer import ByteTokenizer
 
 CPU = torch.device("cpu")
@@ -44,31 +47,30 @@ def model(kind: str = "gpt2", backend: str | None = "sdpa", window: int | None =
     )
 
 
-def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, **training: Any) -> loop.Run:
+def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, **training: Any) -> Run:
     stream = data.stream(text, ByteTokenizer(), length)
     settings = TrainingSection(**{"steps": 4, "batch_size": 4, "learning_rate": 1e-3, **training})
-    return loop.Run(
+    precision = Precision(torch.bfloat16 if amp else torch.float32)
+    return Run(
         model=network,
+        objective=NextToken(network, precision),
         optimizer=make_optimizer(network, settings),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         dataset=data.Dataset(stream, None, 0.0, 0.0),
         training=settings,
         device=CPU,
-        precision=Precision(torch.bfloat16 if amp else torch.float32),
         labels={},
     )
 
 
-def losses(state: loop.Run) -> list[float]:
+def losses(state: Run) -> list[float]:
     """Train, and return the loss of each step."""
     found, position = [], Position()
     state.model.train()
     samples = state.training.batch_size * state.training.gradient_accumulation_steps
     while position.step < state.training.steps:
         step = position.step + 1
-        result = loop.optimizer_step(
-            state, loop.batches(state, position), learning_rate(step, state.training)
-        )
+        result = optimizer_step(state, loop.batches(state, position), learning_rate(step, state.training))
         found.append(result.loss)
         position = Position(step, position.samples + samples)
     return found
@@ -128,7 +130,7 @@ def gradients(batch_size: int, parts: int, text: bytes = TEXT) -> tuple[float, T
     state.optimizer.register_step_pre_hook(
         lambda *_: seen.append(torch.cat([p.grad.flatten() for p in state.model.parameters()]))
     )
-    return loop.optimizer_step(state, loop.batches(state, Position()), 1e-3).loss, seen[0]
+    return optimizer_step(state, loop.batches(state, Position()), 1e-3).loss, seen[0]
 
 
 @pytest.mark.parametrize("text", [TEXT, b"<|endoftext|>".join([b"ab", b"some longer text, " * 9, b"x"] * 40)])
@@ -150,8 +152,8 @@ def test_the_loss_is_the_mean_over_valid_tokens() -> None:
         for s, target in enumerate(row)
         if target >= 0
     ]
-    total = loop.summed_loss(loop.logits(state, batch), batch.targets)
-    assert total.item() == pytest.approx(sum(rows), rel=1e-6)
+    [part] = state.objective.parts(batch)
+    assert part.loss.item() == pytest.approx(sum(rows), rel=1e-6)
     assert batch.valid_tokens() == len(rows)
 
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-from trainer import mfu, run
+from trainer import mfu, preparation
 from trainer.device import Precision
 from trainer.mfu import Peak, multiplied_weights, peak, training_flops, utilization
 
@@ -174,7 +174,7 @@ def test_a_run_on_a_cpu_says_why_it_has_none(trained: Any) -> None:
 
 
 def test_a_run_on_a_known_gpu_reports_it(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "gpu_name", lambda _: "NVIDIA GeForce RTX 4090")
+    monkeypatch.setattr(preparation, "gpu_name", lambda _: "NVIDIA GeForce RTX 4090")
     result, log = trained()
     cost = log[0]["utilization"]
     assert cost["peak_flops"] == 82.6e12

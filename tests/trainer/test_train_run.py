@@ -17,8 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-from trainer import loop
+from trainer import loop, objective
 from trainer.data import entropies
+from trainer.step import StepResult
 from trainer.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -303,7 +304,7 @@ def test_a_second_ctrl_c_ends_now(
 ) -> None:
     real = loop.optimizer_step
 
-    def impatient(*arguments: Any) -> loop.StepResult:
+    def impatient(*arguments: Any) -> StepResult:
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
@@ -326,9 +327,9 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings["training"] |= {"steps": 50, "checkpoint_every": 2}
-    real, count = loop.summed_loss, iter(range(1000))
+    real, count = objective.summed_loss, iter(range(1000))
     monkeypatch.setattr(
-        loop,
+        objective,
         "summed_loss",
         lambda *a: real(*a) * (float("nan") if next(count) in (1, *range(4, 99)) else 1.0),
     )

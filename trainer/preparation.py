@@ -1,0 +1,120 @@
+"""Making ready what a training run works on: from its configuration to the state before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from doctor.capability import Capability
+from trainer import capability, data, mfu, model
+from trainer.attention.choice import Decision
+from trainer.attention.pattern import layer_windows, smaller
+from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
+from trainer.config import TrainConfig
+from trainer.device import Precision, choose_device, choose_precision, gpu_name
+from trainer.objective import NextToken
+from trainer.optimizer import make_optimizer
+from trainer.progress import Reporter
+from trainer.start import Options, find_start
+from trainer.state import Run
+from trainer.tokenizer import Tokenizer
+
+DATA_SET = "data_set"  # beside the sections of the configuration in a checkpoint
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step.
+
+    Attributes:
+        position: where it begins; not the beginning where it is resumed.
+        resumed: whether it goes on from a checkpoint.
+        decision: which attention backend it runs on, and why.
+        notes: what a person was warned of.
+    """
+
+    run: Run
+    position: Position
+    resumed: bool
+    tokenizer: Tokenizer
+    checkpoints: CheckpointFolder
+    precision: Precision
+    decision: Decision
+    proven: Capability | None
+    notes: tuple[str, ...]
+
+
+def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepared:
+    """Everything that a run needs, or the reason why it cannot be had.
+
+    Raises:
+        UserError: something that a person can put right.
+    """
+    device = choose_device(config.training.device)
+    precision = choose_precision(device, config.training.amp)
+    checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
+    start = find_start(config, options, checkpoints, reporter)
+    length = config.data.max_length
+    dataset = data.load(config.data, start.tokenizer, reporter.say)
+    model.check(start.model_config, start.tokenizer, length)
+
+    windows = model.asked_windows(config.model, start.model_config)
+    proven = capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
+    request = model.attention_request(
+        start.model_config, device, precision, windows, dataset.packed, training=True
+    )
+    decision = model.attach_attention(
+        start.model_config,
+        request,
+        windows,
+        backend=config.requested_backend,
+        proven=proven,
+        strict=options.strict,
+        say=reporter.say,
+    )
+    network, notes = model.build(start.model_config, start.weights, config.training.seed)
+    network = network.to(device)
+    if config.model.gradient_checkpointing:
+        model.checkpoint_activations(network)
+    optimizer = make_optimizer(network, config.training)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
+    position = restore(start.checkpoint, optimizer, scaler, device) if start.checkpoint else Position()
+    notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
+    if start.checkpoint:
+        before = read_state(start.checkpoint)["config"].get(DATA_SET, dataset.content)
+        if before != dataset.content:
+            notes.append(
+                f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
+            )
+    for note in notes:
+        reporter.say(f"WARNING: {note}")
+
+    windows = layer_windows(start.model_config)
+    labels = {"window_size": smaller(*windows), "chunk_size": None, "backend": decision.backend}
+    peak = mfu.peak(gpu_name(device), precision.arithmetic)
+    width = request.query_heads * request.head_dim
+    cost = mfu.utilization(network, width, windows, length, peak)
+    state = Run(
+        network,
+        NextToken(network, precision),
+        optimizer,
+        scaler,
+        dataset,
+        config.training,
+        device,
+        labels,
+        utilization=cost,
+        data=config.data,
+    )
+    return Prepared(
+        state,
+        position,
+        start.checkpoint is not None,
+        start.tokenizer,
+        checkpoints,
+        precision,
+        decision,
+        proven,
+        tuple(notes),
+    )
