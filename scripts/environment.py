@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 REPOSITORY = Path(__file__).absolute().parent.parent  # not resolved: a mapped network drive keeps its letter
 CONSTRAINTS = REPOSITORY / "constraints.txt"
@@ -67,11 +68,18 @@ class Environment:
     def run(self, *command: str | Path) -> int:
         """Run its Python in the repository, on this process's streams. Gives its exit status."""
         sys.stdout.flush()
-        return subprocess.call([str(self.python), *map(str, command)], cwd=REPOSITORY)
+        return subprocess.call(self._line(*command), cwd=REPOSITORY)
+
+    def start(self, *command: str | Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start its Python in the repository; what it says goes into `output`."""
+        return subprocess.Popen(self._line(*command), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
 
     def aios(self, *arguments: str) -> int:
         """Run the `aios` that is installed in it. Gives its exit status."""
         return self.run("-I", "-m", "aios", *arguments)
+
+    def _line(self, *command: str | Path) -> list[str]:
+        return [str(self.python), *map(str, command)]
 
     @property
     def torch(self) -> str | None:
