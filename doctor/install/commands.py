@@ -134,7 +134,7 @@ def _prepared(call: Call, wishes: Wishes) -> tuple[Pip, Facts, Installation]:
     facts = look(call.host)
     if refusal := why_not(facts.python):
         raise InstallError(f"Nothing is installed into {facts.python.identity.executable}. {refusal}")
-    pip = find_pip(call.host)
+    pip = find_pip(call.host, wishes.folder, offline=wishes.offline)
     wheels = known_wheels(call.host)
     catalogue = with_folder(wheels, wishes.folder, alone=wishes.offline)
     return pip, facts, prepare(call.host, facts, catalogue, wishes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +11,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from doctor.host import Absent, Found, Host
 from doctor.install.failure import InstallError
+from wheels.compatibility import parse_version
 
 TIMEOUT = 3600.0  # seconds; a slow line, an old disk
 LAST_LINES = 12
 CRASH = "Exception:"
+OLDEST = Version("22.2")  # the first with `install --dry-run --report`
 # Linux: it ends with whoever started it, however that ends. On Windows a job object sees to that.
-BOUND_PIP = (
-    "import ctypes, os, runpy, sys; "
-    "ctypes.CDLL(None).prctl(1, 9); "
-    "sys.argv[0] = 'pip'; "
-    "sys.path[:] = filter(None, sys.path); "
-    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
-)
+BOUND = "import ctypes, runpy, sys; ctypes.CDLL(None).prctl(1, 9); sys.path[:] = filter(None, sys.path); "
+OWN_PIP = BOUND + "sys.argv[0] = 'pip'; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+PIP_ELSEWHERE = BOUND + "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+RUNNER = "__pip-runner__.py"  # pip's own way of being run by a Python that has none
 SAFELY = {"PYTHONSAFEPATH": "1"}  # a pip.py in the current folder is no pip
 QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
 
@@ -111,15 +112,42 @@ class Pip:
             raise InstallError(f"pip {command} failed: {_said(printed)}", printed)
 
 
-def find_pip(host: Host) -> Pip:
-    """This Python's own pip, else uv's. Raises InstallError."""
-    python = host.identity.executable
-    if isinstance(host.distribution("pip"), Found):
-        bound = ("-c", BOUND_PIP) if host.identity.os == "linux" else ("-m", "pip")
-        return Pip(host, (python, *bound))
+def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -> Pip:
+    """This Python's own pip, else the one that uv brings, run by this Python. Raises InstallError."""
+    python, on_linux = host.identity.executable, host.identity.os == "linux"
+    own = host.distribution("pip")
+    version = parse_version(own.value.version) if isinstance(own, Found) else None
+    if version and version >= OLDEST:
+        return Pip(host, (python, *(("-c", OWN_PIP) if on_linux else ("-m", "pip"))))
     if isinstance(uv := host.find_program("uv"), Found):
-        return Pip(host, (uv.value, "tool", "run", "pip", "--python", python))
-    raise InstallError(f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip')
+        runner = str(Path(_brought_by(uv.value, host, folder, offline), RUNNER))
+        return Pip(host, (python, *(("-c", PIP_ELSEWHERE) if on_linux else ()), runner))
+    if version:
+        raise InstallError(
+            f"This Python's pip is {version}; {OLDEST} or newer is needed. "
+            f'Run: "{python}" -m pip install --upgrade pip'
+        )
+    raise InstallError(
+        f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip - or, where it has '
+        "no ensurepip, get pip as https://pip.pypa.io/en/stable/installation/ says."
+    )
+
+
+def _brought_by(uv: str, host: Host, folder: Path | None, offline: bool) -> str:
+    """The folder of the pip that uv keeps, or gets now, be it from the folder of wheels. Raises InstallError."""
+    links = ["--find-links", str(folder)] if folder else []
+    ran = host.run([uv, "tool", "run", *["--offline"] * offline, *links, "pip", "--version"], TIMEOUT)
+    if not isinstance(ran, Found):
+        raise InstallError(f"uv cannot be run: {'it is gone' if isinstance(ran, Absent) else ran.reason}")
+    found = re.search(r"^pip \S+ from (.+) \(python [\d.]+\)$", ran.value.stdout.strip(), re.MULTILINE)
+    if ran.value.exit_code or not found:
+        printed = ran.value.stdout + ran.value.stderr
+        raise InstallError(
+            f"This Python has no pip of version {OLDEST} or newer, and uv could not bring one: {_said(printed)}"
+            + " Without a network its wheel may lie in --wheel-dir." * offline,
+            printed,
+        )
+    return found.group(1)
 
 
 def _made(folder: Path) -> Path:

@@ -126,11 +126,11 @@ class Environment:
         return found[0].removesuffix(".dist-info").rpartition("-")[2] if found else None
 
 
-def make_environment(folder: Path) -> Environment:
-    """With pip of its own; this project and what it needs lie behind it."""
+def make_environment(folder: Path, *maker: str) -> Environment:
+    """By `venv`, with pip of its own, or by another `maker`; this project and what it needs lie behind it."""
     environment = Environment(folder)
     environment.programs.mkdir(parents=True)
-    subprocess.run([sys.executable, "-m", "venv", str(environment.venv)], check=True)
+    subprocess.run([*(maker or (sys.executable, "-m", "venv")), str(environment.venv)], check=True)
     behind = _what_aios_needs(folder / "behind")
     (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
     return environment

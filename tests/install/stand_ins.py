@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.metadata
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,18 @@ def xformers(
         "xformers/cpp_lib.json": '{"version": {"torch": "2.10.0+cu130", "cuda": 1300}}\n',
     }
     return wheel(folder, "xformers", version, files, tag=NATIVE, requires=requires, **options)  # type: ignore[arg-type]
+
+
+def packed_again(name: str, folder: Path) -> Path:
+    """A wheel of a pure package that is installed beside the tests."""
+    found = importlib.metadata.distribution(name)
+    path = folder / f"{name}-{found.version}-{PURE}.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in found.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                archive.write(file.locate(), file.as_posix())
+    return path
 
 
 def sha256(path: Path) -> str:

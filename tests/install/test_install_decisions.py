@@ -18,7 +18,7 @@ from doctor.install.facts import Facts, look
 from doctor.install.failure import InstallError
 from doctor.install.gate import also_needed
 from doctor.install.index import Listed, best, parse_listing
-from doctor.install.pip import Resolved, parse_report
+from doctor.install.pip import Resolved, find_pip, parse_report
 from doctor.install.planning import PACKAGES, Target, Wishes, prepare
 from doctor.probes.python import PythonFacts
 from wheels.catalogue import shipped_catalogue
@@ -204,3 +204,16 @@ def test_the_gate_lets_torch_for_linux_bring_its_triton_and_nobody_else() -> Non
 def test_a_damaged_report_is_said_to_be_one(content: bytes) -> None:
     with pytest.raises(InstallError, match="cannot be understood"):
         parse_report(content)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("22.0.2", "-m pip install --upgrade pip"), (None, "-m ensurepip")]
+)
+def test_a_pip_that_cannot_try_out_is_not_used(version: str | None, said: str) -> None:
+    """Ubuntu 22.04 brings 22.0.2, which knows no --dry-run."""
+    content = load_machine(MACHINES / "linux-cpu.json").model_dump()
+    pip = {"name": "pip", "version": version, "location": "/env/site-packages"} if version else None
+    content["distributions"] |= {"pip": pip}
+    content["programs"] |= {"uv": None}
+    with pytest.raises(InstallError, match=said):
+        find_pip(RecordedHost(RecordedMachine.model_validate(content)))
