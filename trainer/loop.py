@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import torch
 
 from trainer.checkpoint import Position
-from trainer.data import Batch, Indices, Stream
+from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
+from trainer.evaluation import examine
 from trainer.metrics import MetricsLog
 from trainer.optimizer import learning_rate
 from trainer.progress import Reporter
@@ -21,16 +18,6 @@ from trainer.step import optimizer_step
 from trainer.stop import StopRequest
 
 NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """On held-out text: nats per token, its exponential, share of tokens guessed right, bits per byte of text."""
-
-    loss: float
-    ppl: float
-    token_accuracy: float
-    bits_per_byte: float
 
 
 class NotFiniteError(RunError):
@@ -90,10 +77,8 @@ def train(
             }
             log.write("train", step, **record)
             reporter.step(step, record)
-        if _due(step, training.eval_every) and not last and run.dataset.held_out:
-            evaluation = evaluate(run, run.dataset.held_out)
-            log.write("eval", step, **vars(evaluation))
-            reporter.evaluation(step, evaluation.loss, evaluation.bits_per_byte)
+        if _due(step, training.eval_every) and not last:
+            examine(run, step, log, reporter)
         if _due(step, training.checkpoint_every) or last or stop.requested:
             save(position)
     return position
@@ -123,28 +108,6 @@ def finished(run: Run, position: Position) -> bool:
         if run.order.left_in_epoch(position.samples, blocks) == blocks:
             return True
     return position.step >= run.training.steps and not run.data.iterate
-
-
-@torch.no_grad()
-def evaluate(run: Run, stream: Stream) -> Evaluation:
-    """Loss over the first blocks of held-out text, as many as the configuration allows."""
-    run.model.eval()
-    size = run.training.batch_size
-    count = min(stream.blocks, run.training.eval_batches * size)
-    nats, correct, valid = 0.0, 0, 0
-    for first in range(0, count, size):
-        indices: Indices = torch.arange(first, min(first + size, count)).numpy()
-        score = run.objective.score(stream.batch(indices).to(run.device))
-        nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
-    run.model.train()
-    loss = nats / valid
-    tokens_per_byte = len(stream.tokens) / stream.text_bytes
-    return Evaluation(
-        loss=loss,
-        ppl=math.exp(min(loss, 700)),  # beyond it a float overflows
-        token_accuracy=correct / valid,
-        bits_per_byte=loss / math.log(2) * tokens_per_byte,
-    )
 
 
 def _due(step: int, every: int) -> bool:

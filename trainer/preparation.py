@@ -18,7 +18,6 @@ from trainer.optimizer import make_optimizer
 from trainer.progress import Reporter
 from trainer.start import Options, find_start
 from trainer.state import Run
-from trainer.tokenizer import Tokenizer
 
 DATA_SET = "data_set"  # beside the sections of the configuration in a checkpoint
 
@@ -37,7 +36,6 @@ class Prepared:
     run: Run
     position: Position
     resumed: bool
-    tokenizer: Tokenizer
     checkpoints: CheckpointFolder
     precision: Precision
     decision: Decision
@@ -98,6 +96,7 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
     state = Run(
         network,
         NextToken(network, precision),
+        start.tokenizer,
         optimizer,
         scaler,
         dataset,
@@ -111,7 +110,6 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
         state,
         position,
         start.checkpoint is not None,
-        start.tokenizer,
         checkpoints,
         precision,
         decision,

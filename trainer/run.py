@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import transformers
@@ -14,7 +14,8 @@ from trainer.attention.pattern import layer_windows
 from trainer.checkpoint import Position
 from trainer.config import TrainConfig
 from trainer.errors import RunError
-from trainer.loop import Evaluation, evaluate, finished, train
+from trainer.evaluation import Evaluation, examine
+from trainer.loop import finished, train
 from trainer.metrics import MetricsLog
 from trainer.preparation import DATA_SET, prepare
 from trainer.progress import Reporter
@@ -78,7 +79,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
         def save(at: Position) -> None:
             kept = {**settings, DATA_SET: dataset.content}
             path = prepared.checkpoints.save(
-                at, state.model, prepared.tokenizer, state.optimizer, state.scaler, state.device, kept
+                at, state.model, state.tokenizer, state.optimizer, state.scaler, state.device, kept
             )
             log.write("checkpoint", at.step, path=str(path))
 
@@ -90,9 +91,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
             raise
         completed = finished(state, position)
-        evaluation = evaluate(state, dataset.held_out) if completed and dataset.held_out else None
-        if evaluation:
-            log.write("eval", position.step, **asdict(evaluation))
+        evaluation = examine(state, position.step, log, reporter) if completed else None
         if not completed:
             log.write("stopped", position.step, reason="asked to stop")
         rate = statistics.median(state.rates) if state.rates else None

@@ -11,6 +11,7 @@ from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.mfu import UNKNOWN, Utilization
 from trainer.objective import Objective
+from trainer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Run:
 
     model: Any
     objective: Objective
+    tokenizer: Tokenizer
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dataset: Dataset

@@ -19,6 +19,7 @@ from trainer.attention import huggingface
 from trainer.checkpoint import Position
 from trainer.config import TrainingSection
 from trainer.device import Precision
+from trainer.evaluation import evaluate
 from trainer.model import checkpoint_activations
 from trainer.objective import NextToken
 from trainer.optimizer import learning_rate, make_optimizer
@@ -54,6 +55,7 @@ def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, *
     return Run(
         model=network,
         objective=NextToken(network, precision),
+        tokenizer=ByteTokenizer(),
         optimizer=make_optimizer(network, settings),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         dataset=data.Dataset(stream, None, 0.0, 0.0),
@@ -191,7 +193,7 @@ def test_vectors_do_not_decay() -> None:
 def test_evaluation_is_the_loss_of_held_out_text_by_token_and_by_byte() -> None:
     state = run(model(), batch_size=3)
     stream = data.stream(TEXT[:500], ByteTokenizer(), 32)
-    found = loop.evaluate(replace(state, dataset=replace(state.dataset, held_out=stream)), stream)
+    found = evaluate(replace(state, dataset=replace(state.dataset, held_out=stream)), stream)
     batch = stream.batch(np.arange(stream.blocks))
     output = logits(state.model, batch.tokens)
     expected = F.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), ignore_index=-100).item()

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from trainer.attention.pattern import repeat
 
 Backend = Literal["auto", "flash_attn_2", "xformers", "sdpa", "manual"]
+Sharding = Literal["none", "full"]
 
 
 def _numbers(value: Any) -> Any:
@@ -165,11 +166,20 @@ class TrainingSection(Section):
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N."
     )
+    sharding: Sharding = Field(
+        default="none",
+        description="What several processes keep of weights, gradients and optimizer: each of them all (none), or each "
+        "its share (full), for models that one GPU does not hold.",
+    )
     log_every: int = Field(default=1, ge=1, description="Steps between two train records.")
     eval_every: int = Field(
         default=500, ge=0, description="Steps between two evaluations; 0 for none but the one at the end."
     )
     eval_batches: int = Field(default=50, ge=1, description="Batches in an evaluation, at most.")
+    sample_prompt: str | None = Field(
+        default=None, description="Text to go on from after each evaluation, to see what the model has learned."
+    )
+    sample_tokens: int = Field(default=100, ge=1, description="Tokens of such a sample, at most.")
     checkpoint_every: int = Field(
         default=500, ge=0, description="Steps between two checkpoints; 0 for none but the one at the end."
     )

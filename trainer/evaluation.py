@@ -1,0 +1,72 @@
+"""How well a model does between steps: the loss of held-out text, and a sample of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from trainer.data import Indices, Stream
+from trainer.generate import Sampling, generate
+from trainer.metrics import MetricsLog
+from trainer.progress import Reporter
+from trainer.state import Run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """On held-out text: nats per token, its exponential, share of tokens guessed right, bits per byte of text."""
+
+    loss: float
+    ppl: float
+    token_accuracy: float
+    bits_per_byte: float
+
+
+def examine(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
+    """Evaluate, and show a sample, as far as the run has held-out text and a prompt; records of both."""
+    evaluation = evaluate(run, run.dataset.held_out) if run.dataset.held_out else None
+    if evaluation:
+        log.write("eval", step, **asdict(evaluation))
+        reporter.evaluation(step, evaluation.loss, evaluation.bits_per_byte)
+    if (prompt := run.training.sample_prompt) is not None:
+        text = sample(run, prompt)
+        log.write("sample", step, prompt=prompt, text=text)
+        reporter.say(f"{prompt}{text}")
+    return evaluation
+
+
+def evaluate(run: Run, stream: Stream) -> Evaluation:
+    """Loss over the first blocks of held-out text, as many as the configuration allows."""
+    run.model.eval()
+    size = run.training.batch_size
+    count = min(stream.blocks, run.training.eval_batches * size)
+    nats, correct, valid = 0.0, 0, 0
+    for first in range(0, count, size):
+        indices: Indices = torch.arange(first, min(first + size, count)).numpy()
+        score = run.objective.score(stream.batch(indices).to(run.device))
+        nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
+    run.model.train()
+    loss = nats / valid
+    tokens_per_byte = len(stream.tokens) / stream.text_bytes
+    return Evaluation(
+        loss=loss,
+        ppl=math.exp(min(loss, 700)),  # beyond it a float overflows
+        token_accuracy=correct / valid,
+        bits_per_byte=loss / math.log(2) * tokens_per_byte,
+    )
+
+
+def sample(run: Run, prompt: str) -> str:
+    """What the model says after the prompt; always with the same seed, so that samples can be compared."""
+    text = run.tokenizer
+    tokens = text.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
+    sampling = Sampling(max_new_tokens=run.training.sample_tokens, seed=run.training.seed)
+    decoder = text.decoder()
+    run.model.eval()
+    said = [
+        decoder.decode(token) for token in generate(run.model, tokens, sampling, text.end_id, text.vocab_size)
+    ]
+    run.model.train()
+    return "".join(said) + decoder.rest()
