@@ -21,8 +21,8 @@ OPTIONS = """
 --config --dataset-chunk-size --dataset-file --dataset-start-offset --device --eval-batches --eval-every
 --eval-file --eval-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file --max-grad-norm
---max-length --name --output-dir --[no-]packing --resume --seed --steps --[no-]stop-after-epoch --strict
---strict-capability --text-field --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
+--max-length --name --output-dir --[no-]packing --resume --seed --sharding --steps --[no-]stop-after-epoch
+--strict --strict-capability --text-field --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
 --window-pattern --window-size
 """
 
