@@ -80,15 +80,15 @@ class Environment:
     def command(self, *arguments: str) -> list[str]:
         return [str(self.python), "-m", "aios", *arguments]
 
-    def aios(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def aios(self, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments),
+            [str(python or self.python), *self.command(*arguments)[1:]],
             cwd=self.folder,
             env=self.all_variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=timeout,
+            timeout=120,
         )
 
     def install(self, *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -107,17 +107,7 @@ class Environment:
         )
 
     def tree(self) -> Tree:
-        """Every file of the environment with its hash; folders too, so that none is left empty."""
-        found = {}
-        for path in sorted(self.venv.rglob("*")):
-            name = path.relative_to(self.venv).as_posix()
-            if path.is_symlink():
-                found[name] = f"link to {path.readlink()}"
-            elif path.is_dir():
-                found[name + "/"] = ""
-            else:
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return found
+        return tree_of(self.venv)
 
     def version(self, name: str) -> str | None:
         """By the metadata on the disk."""
@@ -126,14 +116,33 @@ class Environment:
         return found[0].removesuffix(".dist-info").rpartition("-")[2] if found else None
 
 
+def tree_of(folder: Path) -> Tree:
+    """Every file below it with its hash; folders too, so that none is left empty."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = f"link to {path.readlink()}"
+        elif path.is_dir():
+            found[name + "/"] = ""
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
 def make_environment(folder: Path, *maker: str) -> Environment:
     """By `venv`, with pip of its own, or by another `maker`; this project and what it needs lie behind it."""
     environment = Environment(folder)
     environment.programs.mkdir(parents=True)
     subprocess.run([*(maker or (sys.executable, "-m", "venv")), str(environment.venv)], check=True)
-    behind = _what_aios_needs(folder / "behind")
-    (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
+    give_aios(environment)
     return environment
+
+
+def give_aios(environment: Environment) -> None:
+    """This project, and the packages that it imports, behind those of the environment."""
+    behind = _what_aios_needs(environment.folder / "behind")
+    (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
 
 
 def _what_aios_needs(folder: Path) -> Path:

@@ -135,15 +135,20 @@ def xformers(
     return wheel(folder, "xformers", version, files, tag=NATIVE, requires=requires, **options)  # type: ignore[arg-type]
 
 
+def files_of(name: str) -> dict[str, Path]:
+    """The files of a pure package that is installed beside the tests, by their names in its wheel."""
+    found = importlib.metadata.distribution(name).files or ()
+    files = (file for file in found if ".." not in file.parts and file.suffix != ".pyc")
+    return {file.as_posix(): Path(str(file.locate())) for file in files}
+
+
 def packed_again(name: str, folder: Path) -> Path:
-    """A wheel of a pure package that is installed beside the tests."""
-    found = importlib.metadata.distribution(name)
-    path = folder / f"{name}-{found.version}-{PURE}.whl"
+    """A wheel of it."""
+    path = folder / f"{name}-{importlib.metadata.version(name)}-{PURE}.whl"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in found.files or ():
-            if ".." not in file.parts and file.suffix != ".pyc":
-                archive.write(file.locate(), file.as_posix())
+        for member, file in files_of(name).items():
+            archive.write(file, member)
     return path
 
 
