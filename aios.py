@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
     "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
+    "runs": Mounted("trainer.record_commands", "runs", "List training runs and where they stand."),
 }
 
 

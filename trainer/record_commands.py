@@ -1,0 +1,86 @@
+"""`aios runs` and `aios plot`: what the records of runs say. Neither imports torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trainer.errors import UserError
+from trainer.records import find
+from trainer.runs import RunSummary, summarize
+
+SCHEMA_VERSION = 1
+NOTHING = "-"
+PIPE_WIDTH = 200  # columns, where no terminal says how many it has
+STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "aborted": "red", "killed": "red"}
+UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
+
+runs = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+plot = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@runs.command()
+def run_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder to look in, and below; or a log file.")] = Path(
+        "artifacts"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with more about each run.")] = False,
+) -> None:
+    """List training runs and where they stand, the newest first."""
+    try:
+        found = [summarize(run, at_work=False) for run in find(folder)]
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    found.sort(key=lambda run: run.started or "", reverse=True)
+    if as_json:
+        document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print(found)
+
+
+def _print(found: list[RunSummary]) -> None:
+    """Two lines a run, so that a row fits 80 columns."""
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
+    table.add_column("run\nstarted", overflow="fold")
+    for heading in ("model\nparameters", "steps\nstate"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("loss\nheld out", "bits/byte\ntokens/s"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("backend\nwindow", no_wrap=True)
+    for run in found:
+        steps = f"{run.step:,}" if run.steps is None else f"{run.step:,}/{run.steps:,}"
+        started = run.started.astimezone().strftime("%Y-%m-%d %H:%M") if run.started else NOTHING
+        table.add_row(
+            Text(run.name, "bold").append(f"\n{started}", "not bold"),
+            f"{run.model or NOTHING}\n{_short(run.parameters)}",
+            Text(f"{steps}\n").append(run.state, STYLES[run.state]),
+            f"{_figure(run.loss)}\n{_figure(run.eval_loss)}",
+            f"{_figure(run.bits_per_byte)}\n{_figure(run.tokens_per_second, ',.0f')}",
+            f"{run.backend or NOTHING}\n{run.window_size or 'no window'}",
+        )
+    console.print(table)
+    for run in found:
+        if run.state == "aborted":
+            console.print(f"{run.name}: {run.reason}", soft_wrap=True)
+
+
+def _figure(value: float | None, form: str = ".3f") -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def _short(count: int | None) -> str:
+    """124M for 124,439,808."""
+    if count is None:
+        return NOTHING
+    size, unit = next(((size, unit) for size, unit in UNITS if count >= size), (1, ""))
+    return f"{count / size:.3g}{unit}"
