@@ -15,7 +15,7 @@ from trainer.progress import Reporter
 from trainer.tokenizer import Tokenizer
 
 # A checkpoint brings these itself: another value could not be honoured when resuming.
-FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer")
+FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,14 @@ def _changes(config: TrainConfig, checkpoint: Path) -> Iterator[str]:
     now = config.model_dump(mode="json", by_alias=False)
     for section in ("model", "data", "training"):
         for key, value in now[section].items():
-            old = before[section].get(key)
+            default = type(getattr(config, section)).model_fields[key].default
+            old = before[section].get(key, default)  # a checkpoint may be older than the key
             if value == old:
                 continue
             if key in FIXED_BY_CHECKPOINT:
                 raise UserError(
                     f"--resume: {section}.{key} is not what {checkpoint} was trained with, and a resumed run keeps its "
-                    "model. Take the setting back, or start a new run with another output.output_dir (--output-dir)."
+                    "model and optimizer. Take the setting back, or start a new run with another output.output_dir "
+                    "(--output-dir)."
                 )
             yield f"resumed with {section}.{key} = {value!r}, before it was {old!r}."

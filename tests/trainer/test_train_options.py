@@ -17,13 +17,14 @@ from trainer.options import canonical_spelling, with_config_options
 
 # Those with --no- turn a key off.
 OPTIONS = """
---[no-]amp --architecture --attention-backend --batch-size --cache-dir --capability-file --checkpoint-every
---config --dataset-chunk-size --dataset-file --dataset-start-offset --device --eval-batches --eval-every
---eval-file --eval-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
---[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file --max-grad-norm
---max-length --name --output-dir --[no-]packing --resume --seed --sharding --steps --[no-]stop-after-epoch
---strict --strict-capability --text-field --tokenizer --[no-]use-flash-attention --warmup-steps --weight-decay
---window-pattern --window-size
+--adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
+--cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
+--dataset-start-offset --decay-fraction --device --eval-batches --eval-every --eval-file --eval-fraction
+--final-lr-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
+--[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
+--max-grad-norm --max-length --name --optimizer --output-dir --[no-]packing --resume --schedule --seed
+--sharding --steps --[no-]stop-after-epoch --strict --strict-capability --text-field --tokenizer
+--[no-]use-flash-attention --warmup-steps --weight-decay --window-pattern --window-size
 """
 
 

@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from trainer.attention.pattern import repeat
 
 Backend = Literal["auto", "flash_attn_2", "xformers", "sdpa", "manual"]
+Schedule = Literal["cosine", "linear", "wsd", "constant"]
+OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
 
 
@@ -148,12 +150,28 @@ class TrainingSection(Section):
     steps: int = Field(default=1000, ge=1, description="Optimizer steps, in all.")
     batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass.")
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Forward passes in one step.")
-    learning_rate: float = Field(
-        default=3e-4, gt=0, alias="lr", description="Highest learning rate; a cosine ends at a tenth of it."
-    )
+    learning_rate: float = Field(default=3e-4, gt=0, alias="lr", description="Highest learning rate.")
     warmup_steps: int = Field(
         default=0, ge=0, description="Steps over which the learning rate rises to its highest."
     )
+    schedule: Schedule = Field(
+        default="cosine",
+        description="How the learning rate falls after that: cosine, linear, wsd (not before the last steps), or "
+        "constant (not at all).",
+    )
+    final_lr_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="Where it ends, as a fraction of the highest."
+    )
+    decay_fraction: float = Field(
+        default=0.2, gt=0, le=1, description="Share of the steps after warm-up in which wsd lets it fall."
+    )
+    optimizer: OptimizerName = Field(
+        default="adamw",
+        description="adamw; or, for the matrices inside the model, muon (torch 2.9) or adamw_8bit (bitsandbytes).",
+    )
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="How slowly Adam forgets gradients.")
+    adam_beta2: float = Field(default=0.95, ge=0, lt=1, description="How slowly it forgets their squares.")
+    adam_epsilon: float = Field(default=1e-8, gt=0, description="What it adds to a denominator.")
     weight_decay: float = Field(
         default=0.1, ge=0, description="Decoupled weight decay of matrices; vectors have none."
     )
@@ -171,13 +189,18 @@ class TrainingSection(Section):
         description="What several processes keep of weights, gradients and optimizer: each of them all (none), or each "
         "its share (full), for models that one GPU does not hold.",
     )
+    stop_file: Path | None = Field(
+        default=None,
+        description="Stop after the step in hand, with a checkpoint, when there is a file of this name; it is deleted then.",
+    )
     log_every: int = Field(default=1, ge=1, description="Steps between two train records.")
     eval_every: int = Field(
         default=500, ge=0, description="Steps between two evaluations; 0 for none but the one at the end."
     )
     eval_batches: int = Field(default=50, ge=1, description="Batches in an evaluation, at most.")
     sample_prompt: str | None = Field(
-        default=None, description="Text to go on from after each evaluation, to see what the model has learned."
+        default=None,
+        description="Text to go on from after each evaluation, to see what the model has learned.",
     )
     sample_tokens: int = Field(default=100, ge=1, description="Tokens of such a sample, at most.")
     checkpoint_every: int = Field(
