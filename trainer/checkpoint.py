@@ -26,7 +26,11 @@ from torch.optim import Optimizer
 
 from trainer.errors import RunError, UserError
 from trainer.files import flush, move, replace_text, sha256
+from trainer.optimizer import load_state_tensors, state_tensors
+from trainer.processes import ALONE, Processes
 from trainer.progress import Say
+from trainer.random_state import random_state, restore_random_state
+from trainer.sharding import whole
 from trainer.tokenizer import Tokenizer
 
 CHECKPOINTS = "checkpoints"
@@ -34,6 +38,7 @@ LATEST = "latest"
 CHECKSUMS = "checksums.json"
 STATE = "state.json"
 TENSORS = "training_state.safetensors"
+OPTIMIZER = "optimizer."  # names of its tensors there begin with it
 ONE_FILE = "1000TB"  # weights are not split
 
 
@@ -61,8 +66,9 @@ class CheckpointFolder:
         scaler: torch.amp.GradScaler,
         device: torch.device,
         config: dict[str, Any],
+        processes: Processes = ALONE,
     ) -> Path:
-        """Write a checkpoint, point to it, and then let the oldest go.
+        """Write a checkpoint, point to it, and then let the oldest go. All processes take part; the first one writes.
 
         Raises:
             RunError: it cannot be written; those before it are as they were.
@@ -72,15 +78,23 @@ class CheckpointFolder:
         state = {
             "step": position.step,
             "samples": position.samples,
+            "processes": processes.count,
             "scaler": scaler.state_dict(),
             "config": config,
         }
+        weights = whole(model.state_dict(keep_vars=True), processes.first)
+        kept = {
+            OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
+        }
+        kept |= _random_states(device, processes)
+        if not processes.first:
+            return target
         try:
             _remove(partial)
             partial.mkdir(parents=True)
-            model.save_pretrained(partial, max_shard_size=ONE_FILE)
+            model.save_pretrained(partial, state_dict=weights, max_shard_size=ONE_FILE)
             tokenizer.save(partial)
-            save_file(_flatten(optimizer) | _random_state(device), partial / TENSORS)
+            save_file(kept, partial / TENSORS)
             _write_json(partial / STATE, state)
             files = sorted(file for file in partial.rglob("*") if file.is_file())
             sums = {file.relative_to(partial).as_posix(): sha256(file) for file in files}
@@ -127,27 +141,27 @@ class CheckpointFolder:
 
 
 def restore(
-    checkpoint: Path, optimizer: Optimizer, scaler: torch.amp.GradScaler, device: torch.device
+    checkpoint: Path,
+    optimizer: Optimizer,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+    rank: int = 0,
 ) -> Position:
-    """Put back everything but the weights, random generators last of all."""
+    """Put back everything but the weights, random generators last of all; a process that had none there keeps its own."""
     tensors = load_file(checkpoint / TENSORS)
     state = read_state(checkpoint)
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            index, _, slot = rest.partition(".")
-            slots.setdefault(int(index), {})[slot] = tensor.clone()
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(OPTIMIZER)}
+    load_state_tensors(optimizer, {name.removeprefix(OPTIMIZER): tensor for name, tensor in kept.items()})
     scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(tensors["random.cpu"].clone())
-    if device.type == "cuda" and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"].clone(), device)
+    names = {kind: _random_name(kind, rank) for kind in ("cpu", "cuda")}
+    random = {kind: tensors[name] for kind, name in names.items() if name in tensors}
+    if random:
+        restore_random_state(random, device)
     return Position(state["step"], state["samples"])
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What state.json says: step, samples, scaler, config."""
+    """What state.json says: step, samples, processes, scaler, config."""
     state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     return state
 
@@ -194,20 +208,17 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
-def _flatten(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Optimizer state as tensors by name: "optimizer.<parameter>.<slot>"."""
+def _random_states(device: torch.device, processes: Processes) -> dict[str, Tensor]:
+    """The random generators of every process."""
     return {
-        f"optimizer.{index}.{slot}": tensor.detach().cpu().contiguous()
-        for index, slots in optimizer.state_dict()["state"].items()
-        for slot, tensor in slots.items()
+        _random_name(kind, rank): state
+        for kind, own in random_state(device).items()
+        for rank, state in enumerate(processes.each(own))
     }
 
 
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    states = {"random.cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["random.cuda"] = torch.cuda.get_rng_state(device)
-    return states
+def _random_name(kind: str, rank: int) -> str:
+    return f"random.{kind}" if rank == 0 else f"random.{kind}.{rank}"
 
 
 def _remove(folder: Path) -> None:

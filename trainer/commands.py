@@ -7,14 +7,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.config import Backend, load
+from trainer import launch
+from trainer.config import Backend, TrainConfig, load
 from trainer.errors import RunError, UserError
 from trainer.explanation import explanation
 from trainer.options import canonical_spelling, with_config_options
+
+if TYPE_CHECKING:
+    from trainer.run import Summary
 
 CapabilityFile = Annotated[
     Path | None, typer.Option(help="Capability file to read instead of the one that `aios doctor` wrote.")
@@ -25,6 +29,15 @@ Strict = Annotated[
 StrictCapability = Annotated[
     bool,
     typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
+]
+
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes to train in, each on a GPU of its own; torchrun is started for it. Default: 1, or those that "
+        "torchrun has started.",
+    ),
 ]
 
 train = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -44,6 +57,7 @@ def run_train(
             "--resume", help="Go on from the newest whole checkpoint in output_dir, if there is one."
         ),
     ] = False,
+    processes: Processes = None,
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
@@ -57,15 +71,31 @@ def run_train(
         # Read by OpenMP when torch is loaded: threads that wait for each other sleep. Spinning, they slow a step down to
         # a third where other programs run, and gain nothing where none do.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        count = launch.to_be_started(processes)
+        status = launch.start(count) if count else None
+    if status is not None:
+        raise typer.Exit(status)
+    with _told_errors():
+        from trainer.processes import joined
         from trainer.progress import Reporter
         from trainer.run import run
         from trainer.start import Options
 
-        summary = run(settings, Options(resume, strict, strict_capability, capability_file), Reporter())
+        with joined() as among:
+            options = Options(resume, strict, strict_capability, capability_file)
+            summary = run(settings, options, Reporter(quiet=not among.first), among)
+            if among.first:
+                _tell(settings, summary)
+    if not summary.completed:
+        raise typer.Exit(130)
+
+
+def _tell(settings: TrainConfig, summary: Summary) -> None:
+    """How a run ended, and what to do next."""
     folder, log = settings.output.output_dir, settings.log_file
     if not summary.completed:
         typer.echo(f"Stopped after step {summary.position.step}. Go on with --resume. Records: {log}")
-        raise typer.Exit(130)
+        return
     if summary.evaluation:
         typer.echo(
             f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "

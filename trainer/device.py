@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from trainer.errors import UserError
+from trainer.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,21 @@ class Precision:
         return torch.autocast(device.type, dtype=self.dtype)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is the first GPU, or the CPU.
+def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
+    """The device called `name`; "auto" is a GPU, or the CPU. Of several processes each has a GPU of its own.
 
     Raises:
-        UserError: there is no such device.
+        UserError: there is no such device, or all processes would be on it.
     """
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if processes.count > 1 and ":" in name:
+        raise UserError(
+            f"training.device = {name}, and there are {processes.count} processes: each takes a GPU of its own. "
+            "Use --device cuda, and the variable CUDA_VISIBLE_DEVICES to choose among GPUs."
+        )
     try:
-        device = torch.device("cuda:0" if name == "cuda" else name)
+        device = torch.device(f"cuda:{processes.local_rank}" if name == "cuda" else name)
     except RuntimeError:
         raise UserError(f"There is no device {name!r}. Use auto, cpu, cuda or cuda:N.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

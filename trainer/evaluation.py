@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-import torch
+import numpy as np
 
 from trainer.data import Indices, Stream
 from trainer.generate import Sampling, generate
@@ -38,15 +38,19 @@ def examine(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluat
 
 
 def evaluate(run: Run, stream: Stream) -> Evaluation:
-    """Loss over the first blocks of held-out text, as many as the configuration allows."""
+    """Loss over the first blocks of held-out text, as many as the configuration allows; the processes share them."""
     run.model.eval()
-    size = run.training.batch_size
+    size, processes = run.training.batch_size, run.processes
     count = min(stream.blocks, run.training.eval_batches * size)
-    nats, correct, valid = 0.0, 0, 0
-    for first in range(0, count, size):
-        indices: Indices = torch.arange(first, min(first + size, count)).numpy()
+    nats, correct, valid = 0.0, 0.0, 0.0
+    for first in range(0, count, size * processes.count):
+        indices: Indices = np.arange(size) + first + size * processes.rank
+        indices = np.where(
+            indices < count, indices, stream.blocks
+        )  # padding: each process has as many batches
         score = run.objective.score(stream.batch(indices).to(run.device))
         nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
+    nats, correct, valid = processes.sum(nats, correct, valid)
     run.model.train()
     loss = nats / valid
     tokens_per_byte = len(stream.tokens) / stream.text_bytes
@@ -65,8 +69,6 @@ def sample(run: Run, prompt: str) -> str:
     sampling = Sampling(max_new_tokens=run.training.sample_tokens, seed=run.training.seed)
     decoder = text.decoder()
     run.model.eval()
-    said = [
-        decoder.decode(token) for token in generate(run.model, tokens, sampling, text.end_id, text.vocab_size)
-    ]
+    said = run.with_model(lambda: [*generate(run.model, tokens, sampling, text.end_id, text.vocab_size)])
     run.model.train()
-    return "".join(said) + decoder.rest()
+    return "".join(decoder.decode(token) for token in said) + decoder.rest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from trainer.checkpoint import Position
 from trainer.data import Batch
@@ -11,9 +12,10 @@ from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
 from trainer.evaluation import examine
 from trainer.metrics import MetricsLog
-from trainer.optimizer import learning_rate
+from trainer.out_of_memory import NothingLeftToSave
 from trainer.progress import Reporter
-from trainer.state import Run
+from trainer.schedule import learning_rate
+from trainer.state import Economy, Run
 from trainer.step import optimizer_step
 from trainer.stop import StopRequest
 
@@ -40,18 +42,27 @@ def train(
 
     Raises:
         NotFiniteError: training has diverged. Weights are as the last good step left them.
+        NothingLeftToSave: a step does not fit into memory. There is a checkpoint of the one before it.
     """
     training = run.training
     not_finite = 0
     run.model.train()
-    while not finished(run, position) and not stop.requested:
+    stopping = run.processes.any(stop.requested)
+    while not finished(run, position) and not stopping:
         began = time.perf_counter()
         step = position.step + 1
-        rate = learning_rate(min(step, training.steps), training)
-        result = optimizer_step(run, batches(run, position), rate)
+        rate = learning_rate(step, training)
+        tell = partial(_tell_out_of_memory, log, reporter, step)
+        try:
+            result = optimizer_step(run, batches(run, position), rate, tell)
+        except NothingLeftToSave:
+            if position.step and run.processes.count == 1:  # others would have to take part
+                save(position)
+            raise
         seconds = time.perf_counter() - began
         position = Position(step, position.samples + samples_of_step(run, position))
         last = finished(run, position)
+        stopping = run.processes.any(stop.requested)
 
         run.rates.append(result.tokens / seconds)
         not_finite = 0 if result.finite else not_finite + 1
@@ -70,7 +81,7 @@ def train(
                 "tokens": result.tokens,
                 "tokens_per_second": run.rates[-1],
                 "step_seconds": seconds,
-                "mfu": run.utilization.mfu(run.rates[-1]),
+                "mfu": run.utilization.mfu(run.rates[-1] / run.processes.count),
                 "peak_memory_bytes": peak_memory_bytes(run.device),
                 **result.measured,
                 **run.labels,
@@ -79,7 +90,7 @@ def train(
             reporter.step(step, record)
         if _due(step, training.eval_every) and not last:
             examine(run, step, log, reporter)
-        if _due(step, training.checkpoint_every) or last or stop.requested:
+        if _due(step, training.checkpoint_every) or last or stopping:
             save(position)
     return position
 
@@ -95,7 +106,7 @@ def batches(run: Run, position: Position) -> list[Batch]:
 
 def samples_of_step(run: Run, position: Position) -> int:
     """What all processes together read in the step after a position; an epoch that ends the run is not overstepped."""
-    count = run.training.batch_size * run.training.gradient_accumulation_steps * run.processes
+    count = run.training.batch_size * run.training.gradient_accumulation_steps * run.processes.count
     if run.data.stop_after_epoch:
         return min(count, run.order.left_in_epoch(position.samples, run.dataset.training.blocks))
     return count
@@ -112,3 +123,8 @@ def finished(run: Run, position: Position) -> bool:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
+
+
+def _tell_out_of_memory(log: MetricsLog, reporter: Reporter, step: int, said: str, economy: Economy) -> None:
+    log.write("oom", step, error=said, sequences=economy.sequences, gradient_checkpointing=economy.checkpointed)
+    reporter.say(f"WARNING: step {step} ran out of memory ({said}). It is taken again in {economy}.")

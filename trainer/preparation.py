@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,13 +14,17 @@ from trainer.attention.pattern import layer_windows, smaller
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
 from trainer.config import TrainConfig
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
-from trainer.objective import NextToken
+from trainer.hrm.configuration import HRMConfig
+from trainer.hrm.objective import DeepSupervision
+from trainer.objective import NextToken, Objective
 from trainer.optimizer import make_optimizer
+from trainer.processes import ALONE, Processes
 from trainer.progress import Reporter
+from trainer.sharding import ShardedObjective, Shards
 from trainer.start import Options, find_start
-from trainer.state import Run
+from trainer.state import Economy, Run
 
-DATA_SET = "data_set"  # beside the sections of the configuration in a checkpoint
+DATA_SET, ECONOMY = "data_set", "economy"  # beside the sections of the configuration in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,15 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepared:
+def prepare(
+    config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE
+) -> Prepared:
     """Everything that a run needs, or the reason why it cannot be had.
 
     Raises:
         UserError: something that a person can put right.
     """
-    device = choose_device(config.training.device)
+    device = choose_device(config.training.device, processes)
     precision = choose_precision(device, config.training.amp)
     checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
     start = find_start(config, options, checkpoints, reporter)
@@ -72,15 +79,34 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
         say=reporter.say,
     )
     network, notes = model.build(start.model_config, start.weights, config.training.seed)
-    network = network.to(device)
+    processes.check_alike(network)
     if config.model.gradient_checkpointing:
         model.checkpoint_activations(network)
+    learning = DeepSupervision if isinstance(start.model_config, HRMConfig) else NextToken
+    objective: Objective = learning(network, precision)
+    shards = None
+    if config.training.sharding == "full" and processes.count > 1:
+        shards = Shards(network, device, processes.count)
+        objective = ShardedObjective(objective, shards)
+    network = network.to(device)
     optimizer = make_optimizer(network, config.training)
     scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
-    position = restore(start.checkpoint, optimizer, scaler, device) if start.checkpoint else Position()
-    notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
+    if processes.rank:
+        torch.manual_seed(config.training.seed + processes.rank)  # dropout of its own
+    position = Position()
     if start.checkpoint:
-        before = read_state(start.checkpoint)["config"].get(DATA_SET, dataset.content)
+        position = restore(start.checkpoint, optimizer, scaler, device, processes.rank)
+    notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
+    if config.training.sharding == "full" and shards is None:
+        notes.append("training.sharding = full: there is one process, so it keeps all of the model.")
+    if start.checkpoint:
+        saved = read_state(start.checkpoint)
+        if (count := saved.get("processes", 1)) != processes.count:
+            notes.append(
+                f"resumed in {processes.count} processes, before in {count}; each reads training.batch_size = "
+                f"{config.training.batch_size} samples at a time."
+            )
+        before = saved["config"].get(DATA_SET, dataset.content)
         if before != dataset.content:
             notes.append(
                 f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
@@ -93,9 +119,16 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
     peak = mfu.peak(gpu_name(device), precision.arithmetic)
     width = request.query_heads * request.head_dim
     cost = mfu.utilization(network, width, windows, length, peak)
+    economy = Economy()
+    if start.checkpoint:
+        economy = _economy(read_state(start.checkpoint)["config"], config)
+    if economy != Economy():
+        reporter.say(f"INFO: memory ran out before: going on in {economy}")
+    if economy.checkpointed:
+        model.checkpoint_activations(network)
     state = Run(
         network,
-        NextToken(network, precision),
+        objective,
         start.tokenizer,
         optimizer,
         scaler,
@@ -104,7 +137,10 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
         device,
         labels,
         utilization=cost,
+        economy=economy,
         data=config.data,
+        processes=processes,
+        shards=shards,
     )
     return Prepared(
         state,
@@ -116,3 +152,13 @@ def prepare(config: TrainConfig, options: Options, reporter: Reporter) -> Prepar
         proven,
         tuple(notes),
     )
+
+
+def _economy(before: dict[str, Any], config: TrainConfig) -> Economy:
+    """What had to be saved before; nothing, if what is to be saved has been set anew."""
+    model, training = config.model, config.training
+    alike = (
+        before["training"]["batch_size"] == training.batch_size
+        and before["model"]["gradient_checkpointing"] == model.gradient_checkpointing
+    )
+    return Economy(**before.get(ECONOMY, {})) if alike else Economy()

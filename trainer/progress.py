@@ -17,8 +17,8 @@ PLAIN_INTERVAL = 10.0  # seconds between two plain lines
 class Reporter:
     """Lines at any time; inside `with reporter.steps(total)`, steps too."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, quiet=quiet)
         self._bar: Progress | None = None
         self._next_line = 0.0
 
@@ -28,7 +28,7 @@ class Reporter:
     def steps(self, total: int | None, done: int) -> Reporter:
         """Expect steps done+1 … total, or steps without end."""
         self._total = total
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.quiet:
             self._bar = Progress(
                 TextColumn("{task.fields[figures]}", markup=False),
                 BarColumn(),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import statistics
 import sys
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import transformers
@@ -15,9 +18,11 @@ from trainer.checkpoint import Position
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.evaluation import Evaluation, examine
+from trainer.lock import only_run
 from trainer.loop import finished, train
 from trainer.metrics import MetricsLog
-from trainer.preparation import DATA_SET, prepare
+from trainer.preparation import DATA_SET, ECONOMY, prepare
+from trainer.processes import ALONE, Processes, lost_processes_told
 from trainer.progress import Reporter
 from trainer.start import Options
 from trainer.stop import StopRequest
@@ -44,19 +49,27 @@ class Summary:
     bigram_entropy: float
 
 
-def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
-    """Train as configured.
+def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE) -> Summary:
+    """Train as configured, as one of several processes or alone.
 
     Raises:
         UserError: something that a person can put right, found before the first step.
         RunError: the run could not go on.
     """
-    prepared = prepare(config, options, reporter)
+    alone = only_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
+    with alone:
+        return _run(config, options, reporter, processes)
+
+
+def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary:
+    stop = StopRequest(reporter.say, config.training.stop_file)
+    prepared = prepare(config, options, reporter, processes)
     state, position, decision = prepared.run, prepared.position, prepared.decision
     dataset, proven = state.dataset, prepared.proven
     settings = config.model_dump(mode="json", by_alias=False)
     resumed_from = position.step if prepared.resumed else None
-    with MetricsLog(config.log_file, resumed_from) as log, StopRequest(reporter.say) as stop:
+    log_file = config.log_file if processes.first else Path(os.devnull)
+    with stop, MetricsLog(log_file, resumed_from, failed=stop.request) as log:
         log.write(
             "run_start",
             position.step,
@@ -64,6 +77,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             config=settings,
             versions=versions(),
             device=str(state.device),
+            processes=processes.count,
             precision=prepared.precision.name,
             parameters=sum(parameter.numel() for parameter in state.model.parameters()),
             utilization=state.utilization.to_json(),
@@ -77,15 +91,15 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
             log.write("backend_fallback", position.step, **decision.to_json())
 
         def save(at: Position) -> None:
-            kept = {**settings, DATA_SET: dataset.content}
+            kept = {**settings, DATA_SET: dataset.content, ECONOMY: asdict(state.economy)}
             path = prepared.checkpoints.save(
-                at, state.model, state.tokenizer, state.optimizer, state.scaler, state.device, kept
+                at, state.model, state.tokenizer, state.optimizer, state.scaler, state.device, kept, processes
             )
             log.write("checkpoint", at.step, path=str(path))
 
         try:
             total = None if config.data.iterate else config.training.steps
-            with reporter.steps(total, done=position.step):
+            with reporter.steps(total, done=position.step), lost_processes_told():
                 position = train(state, position, log, reporter, save, stop)
         except (KeyboardInterrupt, RunError) as reason:
             log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
@@ -93,9 +107,9 @@ def run(config: TrainConfig, options: Options, reporter: Reporter) -> Summary:
         completed = finished(state, position)
         evaluation = examine(state, position.step, log, reporter) if completed else None
         if not completed:
-            log.write("stopped", position.step, reason="asked to stop")
+            log.write("stopped", position.step, reason=stop.reason)
         rate = statistics.median(state.rates) if state.rates else None
-        share = state.utilization.mfu(rate) if rate else None
+        share = state.utilization.mfu(rate / processes.count) if rate else None
         log.write("run_end", position.step, completed=completed, tokens_per_second=rate, mfu=share)
     entropies = dataset.unigram_entropy, dataset.bigram_entropy
     return Summary(position, completed, evaluation, rate, share, state.utilization.reason, *entropies)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,7 +12,28 @@ from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.mfu import UNKNOWN, Utilization
 from trainer.objective import Objective
+from trainer.processes import ALONE, Processes
+from trainer.sharding import Shards
 from trainer.tokenizer import Tokenizer
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Economy:
+    """How a step saves memory. It grows when memory runs out, and the steps that follow keep to it.
+
+    Attributes:
+        sequences: in one forward pass, at most; None for a whole batch.
+        checkpointed: activations are computed again in the backward pass, though the configuration keeps them.
+    """
+
+    sequences: int | None = None
+    checkpointed: bool = False
+
+    def __str__(self) -> str:
+        size = f"micro-batches of {self.sequences}" if self.sequences else "whole batches"
+        return size + (", checkpointed activations" if self.checkpointed else "")
 
 
 @dataclass(frozen=True)
@@ -23,8 +45,10 @@ class Run:
         labels: what every train record repeats: window_size, chunk_size, backend.
         utilization: what a token costs here.
         rates: tokens per second of each step so far.
+        economy: what had to be saved so far.
         data: how the data set is gone through.
-        rank, processes: which process this is, of how many.
+        processes: which process this is, of how many.
+        shards: this process's share of the model; None where it has all of it.
     """
 
     model: Any
@@ -38,9 +62,10 @@ class Run:
     labels: dict[str, Any]
     utilization: Utilization = UNKNOWN
     rates: list[float] = field(default_factory=list)
+    economy: Economy = field(default_factory=Economy)
     data: DataSection = field(default_factory=DataSection)
-    rank: int = 0
-    processes: int = 1
+    processes: Processes = ALONE
+    shards: Shards | None = None
 
     @property
     def order(self) -> Order:
@@ -50,6 +75,10 @@ class Run:
             data.dataset_chunk_size,
             data.linear_dataset,
             data.dataset_start_offset,
-            self.rank,
-            self.processes,
+            self.processes.rank,
+            self.processes.count,
         )
+
+    def with_model(self, compute: Callable[[], Result]) -> Result:
+        """Compute something that goes through the model, whole or in shares."""
+        return self.shards.forward_of(compute) if self.shards else compute()

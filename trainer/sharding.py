@@ -1,0 +1,114 @@
+"""Weights, gradients and optimizer state shared out over the processes: FSDP2 (torch.distributed.fsdp.fully_shard).
+
+A block's weights are whole only while it computes; what belongs to no block (embeddings, head, last norm), while the model
+does. torch gathers them when a module's forward begins, so whatever uses weights runs inside the forward of `Shards`:
+an objective may go through a model in any way of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from trainer.data import Batch
+from trainer.objective import Objective, Part, Score
+
+Result = TypeVar("Result")
+
+
+class Shards(nn.Module):
+    """This process's share of a model; the parameters of the model itself become shares, too.
+
+    Args:
+        model: on the CPU, so that no GPU ever holds more than one whole block of it.
+        count: how many processes share it.
+    """
+
+    def __init__(self, model: Any, device: torch.device, count: int) -> None:
+        super().__init__()
+        self.model, self._count = model, count
+        mesh = init_device_mesh(device.type, (count,))
+        for block in _blocks(model):
+            fully_shard(block, mesh=mesh)
+        fully_shard(
+            self, mesh=mesh, reshard_after_forward=True
+        )  # else a forward without backward leaves weights whole
+
+    def forward(self, compute: Callable[[], Result]) -> Result:
+        return compute()
+
+    def forward_of(self, compute: Callable[[], Result]) -> Result:
+        """Compute something with the whole model. All processes do, and go through its blocks in the same order."""
+        result: Result = self(compute)
+        return result
+
+    def sum_at_next_backward(self, wanted: bool) -> None:
+        """Whether the next backward pass sums gradients over the processes. Until one does, each keeps them whole."""
+        cast(FSDPModule, self).set_requires_gradient_sync(wanted)
+
+    def sum_gradients(self) -> None:
+        """What the backward passes have averaged over the processes, as sums."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self._count)
+
+
+@dataclass(frozen=True)
+class ShardedObjective:
+    """An objective whose model is shared out."""
+
+    objective: Objective
+    shards: Shards
+
+    def parts(self, batch: Batch) -> Iterator[Part]:
+        parts = self.objective.parts(batch)
+
+        def compute() -> (
+            tuple[Tensor, Mapping[str, Tensor]] | None
+        ):  # the hooks of FSDP find tensors in tuples only
+            part = next(parts, None)
+            return (part.loss, part.measured) if part else None
+
+        while computed := self.shards.forward_of(compute):
+            yield Part(*computed)
+
+    def score(self, batch: Batch) -> Score:
+        return self.shards.forward_of(lambda: self.objective.score(batch))
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that may be shared out; then all processes take part."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """The whole of shared tensors, on the CPU, one after the other; nothing for a process that does not keep them.
+
+    A tensor with two names stays one. All processes take part.
+    """
+    gathered: dict[int, Tensor] = {}
+    for tensor in {id(tensor): tensor for tensor in tensors.values()}.values():
+        found = full(tensor)
+        if keep:
+            gathered[id(tensor)] = found.detach().cpu().contiguous()
+    return {name: gathered[id(tensor)] for name, tensor in tensors.items()} if keep else {}
+
+
+def share(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor as its parameter is shared out, if that is, and if it is of its shape."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a model: what its outermost module lists hold."""
+    for child in model.children():
+        yield from child if isinstance(child, nn.ModuleList) else _blocks(child)
