@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainer.curves import Axis, curves
 from trainer.errors import UserError
+from trainer.plot import draw
 from trainer.records import find
 from trainer.runs import RunSummary, summarize
 
@@ -34,17 +38,52 @@ def run_runs(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with more about each run.")] = False,
 ) -> None:
     """List training runs and where they stand, the newest first."""
-    try:
+    with _told_errors():
         found = [summarize(run, at_work=False) for run in find(folder)]
-    except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}
         typer.echo(json.dumps(document, indent=2))
     else:
         _print(found)
+
+
+@plot.command()
+def run_plot(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folder of a run, or of several; or a log file.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A .png, .svg or .pdf to write. Default: metrics.png beside the first run's log."),
+    ] = None,
+    x: Annotated[Axis, typer.Option(help="What the curves are drawn over: steps, tokens or time.")] = "steps",
+    smooth: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Records that a line is the mean of. Default: a fiftieth of the longest run's."
+        ),
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Losses on a logarithmic scale.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Of each log file the last run only.")] = False,
+) -> None:
+    """Draw loss and tokens per second of runs."""
+    with _told_errors():
+        found = [run for path in paths for run in find(path)]
+        chosen = [curves(run, x) for run in found if not last or run.number == run.of]
+        longest = max(len(run.loss.x) for run in chosen)
+        output = output or found[0].log.with_suffix(".png")
+        draw(chosen, x, smooth or max(1, longest // 50), log, output)
+    typer.echo(f"{output}")
+
+
+@contextlib.contextmanager
+def _told_errors() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _print(found: list[RunSummary]) -> None:
