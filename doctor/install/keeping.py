@@ -24,12 +24,20 @@ STORE = ".aios-kept"  # in the environment's folder: on the same volume, a copy 
 
 
 def keep(
-    host: Host, folder: Path, wheels: Collection[WheelFile], installed: Mapping[str, Distribution]
+    host: Host,
+    folder: Path,
+    wheels: Collection[WheelFile],
+    installed: Mapping[str, Distribution],
+    superseded: Collection[str] = (),
 ) -> Installed:
-    """Record what these wheels will write over, and keep it. Raises OSError; then nothing was changed."""
+    """Record what these wheels will write over, and what is going to be uninstalled, and keep it.
+
+    Raises OSError; then nothing was changed.
+    """
     identity = host.identity
     scheme = Scheme.of_this_environment(identity.prefix, identity.site_packages)
-    replaced = [found for wheel in wheels if (found := _own(installed.get(wheel.name), scheme))]
+    names = (*(wheel.name for wheel in wheels), *superseded)
+    replaced = [found for name in names if (found := _own(installed.get(name), scheme))]
     written = frozenset[Path]().union(*(written_by(wheel, scheme) for wheel in wheels))
     theirs = frozenset[Path]().union(*(written_for(each) for each in replaced))
     kept = sorted(path for path in set(with_compiled(written | theirs)) if os.path.lexists(path))
@@ -38,7 +46,10 @@ def keep(
         prefix=identity.prefix,
         site_packages=identity.site_packages,
         store=str(scheme.prefix / STORE / folder.name),
-        changes=tuple(_change(wheel, installed, scheme) for wheel in wheels),
+        changes=(
+            *(_change(wheel.name, wheel.version, installed, scheme) for wheel in wheels),
+            *(_change(name, None, installed, scheme) for name in superseded),
+        ),
         kept=tuple((str(path), str(number)) for number, path in enumerate(kept)),
         written=tuple(sorted(map(str, written | theirs))),
         folders=tuple(sorted(str(path) for path in folders if path.is_dir())),
@@ -106,9 +117,9 @@ def _own(distribution: Distribution | None, scheme: Scheme) -> Distribution | No
     return None
 
 
-def _change(wheel: WheelFile, installed: Mapping[str, Distribution], scheme: Scheme) -> Change:
-    before = _own(installed.get(wheel.name), scheme)
-    return Change(name=wheel.name, before=before.version if before else None, after=wheel.version)
+def _change(name: str, after: str | None, installed: Mapping[str, Distribution], scheme: Scheme) -> Change:
+    before = _own(installed.get(name), scheme)
+    return Change(name=name, before=before.version if before else None, after=after)
 
 
 def _link(path: Path, copy: Path) -> None:

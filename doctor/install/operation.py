@@ -109,7 +109,7 @@ def carry_out(
     folder = new_run_folder(host, datetime.now(timezone.utc))
     came_to_an_end = False
     try:
-        run = keep(host, folder, wheels, facts.installed)
+        run = keep(host, folder, wheels, facts.installed, installation.superseded)
         done = _install(host, facts, installation, [*fetched, *others], run, pip, say)
         came_to_an_end = True
     finally:  # Ctrl-C, a full disk: nothing is left half done
@@ -135,6 +135,7 @@ def _install(
     """Install and verify; what does not stand is put back. Gives why, None: it stands. Raises OSError."""
     try:
         say("Installing")
+        pip.uninstall(installation.superseded)
         folders = sorted({each.wheel.path.parent for each in fetched})
         pip.install([each.line for each in fetched], folders)
         versions = {each.wheel.name: each.wheel.version for each in fetched}

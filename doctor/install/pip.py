@@ -94,6 +94,11 @@ class Pip:
             alone = ["--isolated", "--no-index", "--no-deps", "--force-reinstall", "--require-hashes"]
             self._call("install", [*alone, *links, "--requirement", str(wanted)])
 
+    def uninstall(self, names: Sequence[str]) -> None:
+        """Remove what these distributions have. Raises InstallError."""
+        if names:
+            self._call("uninstall", ["--yes", *names])
+
     def _report(self, arguments: Sequence[str]) -> tuple[Resolved, ...]:
         with TemporaryDirectory(prefix="aios-") as folder:
             report = Path(folder, "report.json")

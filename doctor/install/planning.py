@@ -31,6 +31,9 @@ from wheels.verdict import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
 
 PACKAGES = ("torch", "flash-attn", "xformers", "triton")
 COMPANIONS = ("torchvision", "torchaudio")
+SAME_FILES = {
+    "triton-windows": "triton"
+}  # two distributions of one package: the second goes before the first comes
 MIRROR = "AIOS_PYTORCH_INDEX"
 
 
@@ -64,11 +67,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Installation:
-    """Everything to install, and what was decided for every package that was asked for."""
+    """Everything to install, and what was decided for every package that was asked for.
+
+    `superseded`: what is uninstalled first, by normalised name, since a target has files of the same names.
+    """
 
     plan: InstallPlan
     targets: tuple[Target, ...]
     packages: tuple[PackageAnswer, ...]
+    superseded: tuple[str, ...] = ()
 
     @property
     def nothing_fits(self) -> bool:
@@ -104,7 +111,13 @@ def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes) -> I
         targets += [target] if target else []
         answers.append(_answer(verdict, target, facts))
         final.append(verdict)
-    return Installation(replace(decided, verdicts=tuple(final)), tuple(targets), tuple(answers))
+    superseded = tuple(name for target in targets if (name := _superseded(target, facts)))
+    return Installation(replace(decided, verdicts=tuple(final)), tuple(targets), tuple(answers), superseded)
+
+
+def _superseded(target: Target, facts: Facts) -> str | None:
+    name = SAME_FILES.get(target.name)
+    return name if name in facts.installed else None
 
 
 def _decide(machine: Machine, catalogue: Catalogue, wishes: Wishes) -> InstallPlan:
@@ -257,6 +270,10 @@ def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAns
             installed=shown,
             reasons=verdict.reasons,
         )
+    reasons = verdict.reasons
+    if superseded := _superseded(target, facts):
+        before = f"{superseded} {facts.installed[superseded].version}"
+        reasons = (*reasons, f"in the place of {before}, which has files of the same names, and is removed")
     return PackageAnswer(
         package=verdict.package,
         action="install",
@@ -266,7 +283,7 @@ def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAns
         source=target.url or "the package index that pip is set up with",
         size=target.size,
         sha256=target.sha256,
-        reasons=verdict.reasons,
+        reasons=reasons,
     )
 
 

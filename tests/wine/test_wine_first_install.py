@@ -1,0 +1,123 @@
+"""`install.cmd` the whole way: from a folder as it was unpacked to a doctor and packages that work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from pretended_machine import removed_afterwards
+from windows_box import HERE, REPOSITORY, Registry, Windows, Wine
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "install"))
+
+import stand_ins
+from loopback import Server, serving
+
+tomllib = pytest.importorskip("tomllib")  # what makes the box that this needs has it
+pytestmark = [pytest.mark.wine, pytest.mark.slow]
+
+TAG = "cp311-cp311-win_amd64"
+UNPACKED = (
+    "aios.py",
+    "doctor",
+    "trainer",
+    "wheels",
+    "scripts",
+    "configs",
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+)
+BUILDING = ("hatchling", "colorama", "tzdata")  # the last two: what pip, on Linux, takes for needless
+
+
+def pins() -> dict[str, str]:
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if "==" in line]
+    return {pin.name.lower(): str(pin.specifier).removeprefix("==") for pin in found}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The index has the doctor's packages, and stand-ins for those that train."""
+    folder = tmp_path_factory.mktemp("www")
+    index = folder / "index"
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    windows = ["--platform", "win_amd64", "--python-version", "3.11", "--only-binary", ":all:"]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--dest", str(index), *windows]
+    constraints = ["--constraint", str(REPOSITORY / "constraints.txt")]
+    subprocess.run([*pip, *constraints, *BUILDING, *project["dependencies"]], check=True)
+    versions = pins()
+    for name in (Requirement(text).name for text in project["optional-dependencies"]["train"]):
+        if name != "torch":
+            stand_ins.wheel(index, name, versions[name], {f"{name}.py": ""})
+    stand_ins.torch(index, "2.15.0", None, tag=TAG)
+    stand_ins.wheel(index, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
+    with serving(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def unpacked(workplace: Path) -> Path:
+    """The files of aios as somebody who downloaded them has them."""
+    folder = workplace / "aios & more"
+    folder.mkdir()
+    for source in (REPOSITORY / name for name in UNPACKED):
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    return folder
+
+
+def test_the_whole_way_and_back(
+    windows: Windows, workplace: Path, unpacked: Path, server: Server, registry: Registry
+) -> None:
+    """`--yes` fixes what the doctor finds, too: all of it is undone at the end."""
+    if not isinstance(windows, Wine):
+        pytest.skip("a machine of one's own is not changed")
+    if not (windows.box.python / "Lib" / "venv").is_dir():
+        pytest.skip("this box was made by another Python than 3.11: it makes no environments")
+    venv = workplace / "Zoë's env" / ".venv"
+    state = {"AIOS_HOME": windows.path(workplace / "state"), "PYTHONPATH": ""}
+    wishes = {
+        "line": f'cmd /d /c scripts\\install.cmd "{windows.path(venv)}" --yes',
+        "folder": windows.path(unpacked),
+        "path": [windows.path(windows.box.python)],
+        "variables": {**server.environment(), **state},
+        "answer": "",
+    }
+
+    def install() -> str:
+        done = windows.run(["python", windows.path(HERE / "run_cmd.py"), json.dumps(wishes)], timeout=840)
+        assert done.returncode == 0, done.stdout.decode("utf-8", "replace")
+        return done.stdout.decode("utf-8", "replace")
+
+    def aios(*arguments: str) -> str:
+        done = windows.run([windows.path(venv / "Scripts" / "aios.exe"), *arguments], environment=state)
+        assert done.returncode == 0, (done.stdout + done.stderr).decode("utf-8", "replace")
+        return done.stdout.decode("utf-8", "replace")
+
+    before = registry.snapshot()
+    with removed_afterwards(windows.box.drive_c / "Temp", windows.box.drive_c / "aios-cache"):
+        said = install()
+        assert "torch 2.15.0, new" in said
+        assert "Installed, and seen to work" in said
+        assert said.rstrip().endswith("train --config configs/quickstart.yaml")
+        installed = {file: file.stat().st_mtime_ns for file in venv.rglob("*")}
+        assert venv / "Lib" / "site-packages" / "transformers.py" in installed
+        assert "There is nothing to install." in install()
+        assert {file: file.stat().st_mtime_ns for file in venv.rglob("*")} == installed
+        assert "PyTorch 2.15.0" in aios("doctor", "--only", "torch")
+        assert "torch" in aios("install", "--undo")
+        assert not (venv / "Lib" / "site-packages" / "torch").exists()
+        assert registry.snapshot() != before
+        aios("doctor", "undo")
+        assert registry.snapshot() == before
