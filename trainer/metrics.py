@@ -7,15 +7,18 @@ wrote after that step describe steps that are now done again, so resuming drops 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trainer.errors import UserError
+from trainer.errors import RunError, UserError
 from trainer.files import replace_text
+from trainer.progress import Say
 
 SCHEMA_VERSION = 1
 
@@ -23,23 +26,32 @@ SCHEMA_VERSION = 1
 class MetricsLog:
     """Appends records to a log file.
 
+    A record that cannot be written (the disk is full, the network is gone) ends no step: it is tried again with each that
+    follows, and `failed` is told once, so that the run can be saved first.
+
     Args:
         path: the log file; folders above it are made.
         resumed_from: the step after which the run goes on; None for a new run.
+        failed: told why a record cannot be written.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written from the beginning.
+        RunError: on leaving, records are still not written.
     """
 
-    def __init__(self, path: Path, resumed_from: int | None = None) -> None:
+    def __init__(self, path: Path, resumed_from: int | None = None, *, failed: Say) -> None:
         self.step = resumed_from or 0  # of the newest record
+        self._path = path
+        self._failed = failed
+        self._waiting: list[bytes] = []
+        self._error: OSError | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             kept = _without_later(before, resumed_from)
             if kept != before:
                 replace_text(path, kept)
-            self._file = path.open("a", encoding="utf-8", newline="\n")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(
                 f"The log file {path.absolute()} cannot be written: {error}. Name another place with "
@@ -51,8 +63,25 @@ class MetricsLog:
         self.step = step
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
-        self._file.write(json.dumps(_finite(record), allow_nan=False, default=str) + "\n")
-        self._file.flush()
+        self._waiting.append(json.dumps(_finite(record), allow_nan=False, default=str).encode() + b"\n")
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                self._append(self._waiting[0])
+                self._waiting.pop(0)
+        except OSError as error:
+            if not self._error:
+                self._failed(f"the log file {self._path.absolute()} cannot be written: {error}")
+            self._error = error
+
+    def _append(self, line: bytes) -> None:
+        """Write a whole line, or nothing of it."""
+        written = self._file.write(line)
+        if written != len(line):
+            self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -60,7 +89,13 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._write_waiting()
         self._file.close()
+        if self._waiting and error is None:
+            raise RunError(
+                f"{len(self._waiting)} records of the run could not be written to {self._path.absolute()}: {self._error}. "
+                "Its checkpoints are whole: make room, then go on with --resume."
+            )
 
 
 def _without_later(text: str, resumed_from: int | None) -> str:

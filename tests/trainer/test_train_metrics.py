@@ -17,14 +17,14 @@ def steps_of(path: Path) -> list[tuple[str, int]]:
 
 
 def write_run(path: Path, *steps: int, resumed_from: int | None = None) -> None:
-    with MetricsLog(path, resumed_from) as log:
+    with MetricsLog(path, resumed_from, failed=pytest.fail) as log:
         log.write("run_start", resumed_from or 0, resumed_from=resumed_from)
         for step in steps:
             log.write("train", step, loss=float(step))
 
 
 def test_a_record_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path / "deep" / "er" / "m.jsonl") as log:
+    with MetricsLog(tmp_path / "deep" / "er" / "m.jsonl", failed=pytest.fail) as log:
         log.write("train", 3, loss=1.5)
         record = json.loads((tmp_path / "deep" / "er" / "m.jsonl").read_text())
     assert record.pop("ts").endswith("Z")
@@ -33,7 +33,7 @@ def test_a_record_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_json_cannot_hold_is_null(tmp_path: Path, value: float) -> None:
-    with MetricsLog(tmp_path / "m.jsonl") as log:
+    with MetricsLog(tmp_path / "m.jsonl", failed=pytest.fail) as log:
         log.write("nonfinite", 1, loss=value, nested={"x": [value]})
     text = (tmp_path / "m.jsonl").read_text()
     record: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)
@@ -77,4 +77,4 @@ def test_a_line_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written.*--log-file"):
-        MetricsLog(tmp_path / "file" / "m.jsonl")
+        MetricsLog(tmp_path / "file" / "m.jsonl", failed=pytest.fail)

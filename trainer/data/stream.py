@@ -29,6 +29,14 @@ class Batch:
     def valid_tokens(self) -> int:
         return int((self.targets != IGNORED).sum())
 
+    def split(self, sequences: int | None) -> list[Batch]:
+        """In batches of at most so many sequences; None for as it is."""
+        if sequences is None or sequences >= len(self.tokens):
+            return [self]
+        tokens, targets = self.tokens.split(sequences), self.targets.split(sequences)
+        ids = [None] * len(tokens) if self.document_ids is None else self.document_ids.split(sequences)
+        return [Batch(*parts) for parts in zip(tokens, targets, ids, strict=True)]
+
 
 @dataclass(frozen=True)
 class OwnRows:

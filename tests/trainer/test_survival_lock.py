@@ -1,0 +1,80 @@
+"""One run at a time in a folder and on a log file; the system lets go of what a dead process held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import UserError
+from trainer.lock import only_run
+
+HOLDER = """
+import sys
+from pathlib import Path
+from trainer.lock import only_run
+with only_run(Path(sys.argv[1]), Path(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "out put ß"
+
+
+@contextmanager
+def another_run(folder: Path, log_file: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, str(folder), str(log_file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_the_second_run_in_a_folder_is_told_who_is_there(folder: Path) -> None:
+    with another_run(folder, folder / "metrics.jsonl") as other:
+        with pytest.raises(UserError) as refused, only_run(folder, folder.parent / "mine.jsonl"):
+            pytest.fail("two runs in one folder")
+    words = str(refused.value)
+    assert f"Another run writes to {folder.absolute()}: process {other.pid} on " in words
+    assert ", since 20" in words
+    assert "--output-dir" in words
+
+
+def test_two_runs_with_one_log_file_are_refused_as_well(folder: Path) -> None:
+    log_file = folder / "metrics.jsonl"
+    with another_run(folder, log_file) as other:
+        with pytest.raises(UserError, match=rf"metrics.jsonl: process {other.pid} .*--log-file"):
+            with only_run(folder.parent / "elsewhere", log_file):
+                pytest.fail("two runs in one log file")
+
+
+def test_a_killed_run_lets_go(folder: Path) -> None:
+    with another_run(folder, folder / "metrics.jsonl"):
+        pass
+    assert (folder / "run.holder").exists(), "it was killed, and could tidy nothing up"
+    with only_run(folder, folder / "metrics.jsonl"):
+        assert f"process {os.getpid()} " in (folder / "run.holder").read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_of_a_lock(folder: Path) -> None:
+    with only_run(folder, folder / "metrics.jsonl"):
+        (folder / "kept").touch()
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    with only_run(folder.parent / "empty", folder.parent / "empty" / "metrics.jsonl"):
+        pass
+    assert not (folder.parent / "empty").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
+    folder.write_text("a file")
+    with pytest.raises(UserError, match=r"cannot be written to: .*--output-dir"):
+        with only_run(folder, folder / "metrics.jsonl"):
+            pytest.fail("in a file")
