@@ -20,8 +20,13 @@ ROOM = 128  # slots beside the window, at most
 
 
 def make_cache(config: Any) -> Cache:
-    """An empty cache for a model of this configuration: fixed in size where a layer has a window, growing elsewhere."""
-    return Cache(layers=[SlidingLayer(window) if window else Growing() for window in layer_windows(config)])
+    """An empty cache for a model of this configuration: fixed in size where a layer has a window, growing elsewhere.
+
+    Where layers run more than once, the configuration says in `cache_layers` which layer each slot belongs to.
+    """
+    windows = layer_windows(config)
+    slots = [windows[layer] for layer in getattr(config, "cache_layers", range(len(windows)))]
+    return Cache(layers=[SlidingLayer(window) if window else Growing() for window in slots])
 
 
 def cache_bytes(cache: Cache) -> int:

@@ -1,0 +1,84 @@
+"""How HRM ACT v1 learns: deep supervision of its segments, and Q-learning of when to halt.
+
+Every segment is a part of its own. Its loss, per token: cross-entropy of the next token, and half the binary
+cross-entropies of both Q-values: of halting against whether the guess is right, of going on against what the next
+segment's Q-values say. The next segment is therefore computed before a part is handed out; two graphs live at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from trainer.data import IGNORED, Batch
+from trainer.device import Precision
+from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, weight_of
+from trainer.hrm.model import Carry, Segment
+from trainer.objective import Part, Score
+
+
+@dataclass(frozen=True)
+class DeepSupervision:
+    """The loss of an `HRMForCausalLM`.
+
+    A position that has halted is no longer supervised. All segments are computed nevertheless: exploration keeps some
+    position of nearly every batch at it, and those behind attend to all others.
+    """
+
+    model: Any
+    precision: Precision
+
+    def parts(self, batch: Batch) -> Iterator[Part]:
+        config = self.model.config
+        maximum: int = config.halt_max_steps
+        at_least = least_segments(batch.targets, maximum, config.halt_exploration_prob)
+        active = batch.targets != IGNORED
+        now = self._segment(batch, Carry())
+        for number in range(1, maximum + 1):
+            last = number == maximum
+            after = now if last else self._segment(batch, now.carry)
+            halting = halts(now.q_halt, now.q_continue) & (at_least <= number) | last
+            weight = active * weight_of(number, maximum, halting)
+            nats, correct = self._predicted(now.hidden, batch)
+            bce_halt = q_loss(now.q_halt, correct)
+            bce_continue = torch.zeros_like(bce_halt)  # after the last segment there is nothing to choose
+            if not last:
+                worth = continue_target(after.q_halt, after.q_continue, must_halt=number + 1 == maximum)
+                bce_continue = q_loss(now.q_continue, worth.detach())
+            measured = {"ce": nats, "bce_halt": bce_halt, "bce_continue": bce_continue}
+            sums = {name: (weight * values).sum() for name, values in measured.items()}
+            loss = sums["ce"] + (sums["bce_halt"] + sums["bce_continue"]) / 2
+            sums["used_segments"] = active.sum()
+            yield Part(loss, {name: total.detach() for name, total in sums.items()})
+            active, now = active & ~halting, after
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> Score:
+        """Of what each position answers when it halts."""
+        with self.precision.autocast(batch.tokens.device):
+            answer, _ = self.model.think(batch.tokens, **_packing(batch))
+        nats, correct = self._predicted(answer, batch)
+        return Score(nats.sum().item(), int(correct.sum()), batch.valid_tokens())
+
+    def _segment(self, batch: Batch, carry: Carry) -> Segment:
+        with self.precision.autocast(batch.tokens.device):
+            segment: Segment = self.model.segment(batch.tokens, carry, **_packing(batch))
+        return segment
+
+    def _predicted(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats, and whether the likeliest token is the right one: (B, S), 0 where there is no target."""
+        with self.precision.autocast(hidden.device):
+            logits = self.model.lm_head(hidden)
+        nats = F.cross_entropy(
+            logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        return nats.view_as(batch.targets), logits.argmax(-1) == batch.targets
+
+
+def _packing(batch: Batch) -> dict[str, Tensor]:
+    return {} if batch.document_ids is None else {"document_ids": batch.document_ids}
