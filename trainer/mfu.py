@@ -80,6 +80,9 @@ def utilization(network: Any, attention_width: int, windows: Windows, length: in
             "a token meets some of the experts only, and which share of the weights they are is not known"
         )
         return Utilization(None, peak, reason)
+    if getattr(network.config, "halt_max_steps", None):
+        reason = "a token meets the same weights many times, at some of them without a backward pass"
+        return Utilization(None, peak, reason)
     cost = training_flops(multiplied_weights(network), attention_width, windows, length)
     return Utilization(cost, peak, peak.reason)
 

@@ -21,6 +21,7 @@ from trainer.attention.request import AttentionRequest
 from trainer.config import ModelSection
 from trainer.device import Precision
 from trainer.errors import UserError
+from trainer.hrm import model as _  # noqa: F401 - transformers knows it from here on
 from trainer.progress import Say
 from trainer.tokenizer import Tokenizer
 
