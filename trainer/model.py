@@ -15,6 +15,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.capability import Capability
+from trainer import hub, lora
 from trainer.attention import huggingface, pattern
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
@@ -29,7 +30,7 @@ logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 CausalLM: Any = AutoModelForCausalLM
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def has_weights(folder: Path) -> bool:
@@ -146,6 +147,7 @@ def attention_request(
         window=pattern.smaller(*windows, *pattern.own_windows(config)),
         packed=packed,
         dropout=dropout if training else 0.0,
+        softcap=bool(getattr(text, "attn_logit_softcapping", None)),
         training=training,
     )
 
@@ -183,13 +185,36 @@ def attach_attention(
     return decision
 
 
-def build(config: Any, weights: Path | None, seed: int) -> tuple[nn.Module, list[str]]:
-    """The model in float32 on the CPU, and what there is to say about its weights.
+def weights_of(folder: Path) -> Path:
+    """The folder that holds the weights of a checkpoint or model: itself, or the base of an adapter.
+
+    Raises:
+        UserError: the base is not there.
+    """
+    if not lora.is_adapter(folder):
+        return folder
+    return hub.local_copy(lora.base_of(folder), f"The base model of the adapter in {folder.absolute()}")
+
+
+def build_trained(config: Any, folder: Path) -> tuple[nn.Module, list[str]]:
+    """The model of a checkpoint or model folder, an adapter merged into it; as `build`."""
+    network, notes = build(config, weights_of(folder), seed=0)
+    if lora.is_adapter(folder):
+        lora.load(network, folder)
+        lora.merge(network)
+    return network, notes
+
+
+def build(
+    config: Any, weights: Path | None, seed: int, dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, list[str]]:
+    """The model on the CPU, and what there is to say about its weights.
 
     Args:
         config: of transformers, with the attention backend attached.
         weights: folder to load weights from; None for fresh ones.
         seed: of fresh weights.
+        dtype: of all of them.
 
     Raises:
         UserError: the configuration makes no causal language model, or the weights cannot be loaded.
@@ -197,9 +222,9 @@ def build(config: Any, weights: Path | None, seed: int) -> tuple[nn.Module, list
     torch.manual_seed(seed)
     try:
         if weights is None:
-            return CausalLM.from_config(config, dtype=torch.float32), []
+            return CausalLM.from_config(config, dtype=dtype), []
         model, loading = CausalLM.from_pretrained(
-            weights, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            weights, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         source = f"weights in {weights}" if weights else "architecture"

@@ -53,6 +53,8 @@ def tensors(queries=4, keys=4, heads=2, key_heads=2, dim=8, batch=1):
         ({"backend": "flash_attn_2"}, "flash_attn_2 cannot serve this call: needs an NVIDIA GPU"),
         ({"backend": "xformers"}, "xformers cannot serve this call: needs an NVIDIA GPU"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"softcap": -1.0}, "softcap must not be negative, got -1.0"),
+        ({"softcap": float("inf")}, "got inf"),
         (
             {"document_ids": torch.zeros(1, 3, dtype=torch.long)},
             r"document_ids must be integers of shape \(1, 4\)",

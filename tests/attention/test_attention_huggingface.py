@@ -13,7 +13,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     DynamicCache,
-    Gemma2Config,
     Gemma3TextConfig,
     GptOssConfig,
     Llama4TextConfig,
@@ -251,7 +250,6 @@ def test_static_cache_is_refused():
     ("config", "says"),
     [
         (lambda: Llama4TextConfig(num_hidden_layers=2), "attention_chunk_size = 8192 attends in chunks"),
-        (lambda: Gemma2Config(**SMALL), "a gemma2 model with attn_logit_softcapping = 50.0 caps its scores"),
         (lambda: Gemma3TextConfig(**SMALL, use_bidirectional_attention=True), "attends in both directions"),
     ],
 )

@@ -18,7 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 from transformers.masking_utils import eager_mask
-from transformers.models.llama.modeling_llama import eager_attention_forward
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from trainer.attention import mask
 from trainer.attention.huggingface import attach
@@ -116,12 +116,12 @@ def logits_and_gradients(model, inputs):
 def test_each_layer_attends_with_its_own_window(name, backend, asked):
     reference = CONFIGS[name]()
 
-    def dense(module, query, key, value, attention_mask, scaling=None, **_):
+    def dense(module, query, key, value, attention_mask, scaling=None, softcap=None, **_):
         both = [window for window in (own[module.layer_idx], asked[module.layer_idx]) if window]
         hidden = ~mask(60, 60, min(both, default=None))
         bias = torch.zeros(60, 60).double().masked_fill(hidden, -1e9)
         module.num_key_value_groups = query.shape[1] // key.shape[1]
-        return eager_attention_forward(module, query, key, value, bias[None, None], scaling=scaling)
+        return eager_attention_forward(module, query, key, value, bias[None, None], 0.0, scaling, softcap)
 
     own = own_windows(reference)
     AttentionInterface.register("dense", dense)

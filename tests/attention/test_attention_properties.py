@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from triple_loop import WAYS
 
-from trainer.attention import attention, banded, sdpa
+from trainer.attention import attention, banded, blocks, sdpa
 from trainer.attention.laboratory import visible
 from trainer.attention.request import Options
 
@@ -26,7 +26,7 @@ BANDED = {"manual": WAYS["manual"], "sdpa:banded": WAYS["sdpa:banded"]}
 
 @st.composite
 def inputs(draw):
-    """q, k, v, window and document_ids of any size up to a few blocks."""
+    """q, k, v, window, document_ids and cap of scores, of any size up to a few blocks."""
     keys = draw(st.integers(1, 150))
     queries = draw(st.integers(1, keys))
     key_heads, groups = draw(st.sampled_from([(1, 1), (2, 1), (1, 7), (2, 2)]))
@@ -41,22 +41,29 @@ def inputs(draw):
         if draw(st.booleans()):
             ids = ids % 2  # documents that are interrupted by others
     shapes = ((batch, key_heads * groups, queries, dim), *[(batch, key_heads, keys, dim)] * 2)
-    return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes], window, ids
+    return (
+        [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes],
+        window,
+        ids,
+        draw(st.none() | st.just(0.7)),
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(inputs())
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
 def test_any_shape_agrees_with_the_dense_table(backend, drawn):
-    tensors, window, ids = drawn
+    tensors, window, ids, softcap = drawn
     leaves = [x.clone().requires_grad_() for x in tensors]
     q, k, v = leaves
     groups, past = q.shape[1] // k.shape[1], k.shape[2] - q.shape[2]
     rows = [None] if ids is None else ids.tolist()
     sees = torch.tensor([visible(k.shape[2], window or None, row)[past:] for row in rows])[:, None]
     scores = q @ k.repeat_interleave(groups, 1).mT / q.shape[3] ** 0.5
+    scores = scores if softcap is None else softcap * (scores / softcap).tanh()
     expected = scores.masked_fill(~sees, -torch.inf).softmax(-1) @ v.repeat_interleave(groups, 1)
-    output = attention(q, k, v, backend=backend, window=window, document_ids=ids)
+    options = {"backend": backend, "window": window, "document_ids": ids, "softcap": softcap}
+    output = attention(q, k, v, **options)
     torch.testing.assert_close(output, expected)
     grad = torch.ones_like(output).cumsum(2)
     mine, theirs = (torch.autograd.grad(x, leaves, grad) for x in (output, expected))
@@ -144,6 +151,55 @@ def test_real_block_sizes_agree_with_torch_over_many_blocks():
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_parts_of_batch_and_heads_are_the_whole(dtype, packed, monkeypatch):
+    leaves = [torch.randn(3, heads, 150, 8).to(dtype).requires_grad_() for heads in (10, 5, 5)]
+    ids = (torch.arange(150) // torch.tensor([[40], [70], [200]])) if packed else None
+
+    def results():
+        output = sdpa.banded(*leaves, Options(30, ids, 0.3))
+        return output.detach(), *torch.autograd.grad(output.square().sum(), leaves)
+
+    whole = results()
+    for pairs in (1, 3, 5, 10):
+        monkeypatch.setattr(blocks, "TABLE", pairs * 2 * blocks.rows_of(leaves[0], 30) * 150)
+        torch.testing.assert_close(results(), whole)
+
+
+def test_dropout_is_drawn_anew_for_each_part(monkeypatch):
+    monkeypatch.setattr(blocks, "TABLE", 1)
+    q, k, v = (x.repeat(2, 2, 1, 1).requires_grad_() for x in torch.randn(3, 1, 1, 100, 8).double().unbind())
+    output = sdpa.banded(q, k, v, Options(30, None, 0.3, 0.4))
+    assert len({tuple(head.flatten().tolist()) for head in output.flatten(0, 1)}) == 4
+    grad = torch.randn_like(output)
+    (dv,) = torch.autograd.grad(output, v, grad)
+    torch.testing.assert_close(
+        (output * grad).sum(), (v * dv).sum()
+    )  # linear in v: both passes drop the same
+
+
+def test_half_precision_multiplies_few_shapes_whatever_the_documents_are():
+    """A CPU keeps half a megabyte for each shape of a product in half precision: a run took ever more memory."""
+    shapes = set()
+
+    class Products(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "bmm" in str(func):
+                shapes.add((str(func), *(tuple(x.shape) for x in args)))
+            return func(*args, **(kwargs or {}))
+
+    for seed in range(5):
+        ids = (torch.rand(2, 2048, generator=torch.Generator().manual_seed(seed)) < 0.01).cumsum(1)
+        q, k, v = torch.randn(3, 2, 1, 2048, 8).bfloat16().unbind()
+        with Products():
+            inputs = (q, k, v, ids, None, 512, 1.0, 0.0, None)
+            banded.backward(banded.forward(*inputs), *inputs)
+    assert (
+        0 < len(shapes) <= 8 * 5
+    )  # as many products, of a quarter, a third, ... and all of the columns of a block
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -285,7 +341,7 @@ def test_operators_keep_what_torch_asks_of_them():
     q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 2, 20, 4).unbind())
     torch.library.opcheck(
         torch.ops.aios.banded_attention.default,
-        (q, k, v, None, None, 7, 0.5, 0.0),
+        (q, k, v, None, None, 7, 0.5, 0.0, 2.0),
         test_utils=(
             "test_schema",
             "test_autograd_registration",
@@ -304,7 +360,7 @@ def test_a_gradient_of_a_gradient_is_refused_and_not_wrong():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_gradients_are_those_of_finite_differences(packed, monkeypatch):
-    monkeypatch.setattr(banded, "_rows", lambda window, q: 4)
+    monkeypatch.setattr(banded, "rows_of", lambda q, window: 4)
     q = torch.randn(1, 4, 9, 2, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(1, 2, 13, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ids = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 2, 2, 2, 2, 3, 2]]) if packed else None
@@ -348,7 +404,7 @@ def forward_and_backward(backend: str, length: int, window: int | None, packed: 
     if backend == "manual":
         attention(q, k, v, backend=backend, window=window, document_ids=ids).sum().backward()
     else:  # what torch sees as one operator, from inside
-        inputs = (q.detach(), k.detach(), v.detach(), ids, None, window or length, 1.0, 0.0)
+        inputs = (q.detach(), k.detach(), v.detach(), ids, None, window or length, 1.0, 0.0, None)
         banded.backward(torch.ones_like(banded.forward(*inputs)), *inputs)
 
 

@@ -16,13 +16,14 @@ from trainer.attention.packing import pack, within_32_bits
 from trainer.attention.request import AttentionRequest, Options
 
 
-def dense(q, k, v, scale, left, right, bottom_right=True):
+def dense(q, k, v, scale, left, right, bottom_right=True, softcap=0.0):
     """(S, H, D) attention with a window as flash-attn means it, aligned at the last query and key or at the first."""
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     i = torch.arange(q.shape[0])[:, None] + (k.shape[0] - q.shape[0] if bottom_right else 0)
     j = torch.arange(k.shape[0])
     sees = (j >= i - (left if left >= 0 else math.inf)) & (j <= i + (right if right >= 0 else math.inf))
     scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+    scores = softcap * torch.tanh(scores / softcap) if softcap else scores
     weights = torch.softmax(scores.masked_fill(~sees, -torch.inf), -1)
     return torch.einsum("hqk,khd->qhd", weights, v)
 
@@ -51,7 +52,9 @@ class FlashAttn(ModuleType):
         self.calls.append({"window_size": window_size, "causal": causal, "dropout_p": dropout_p})
         right = 0 if causal else window_size[1]
         rows = zip(q, k, v, strict=True)
-        return torch.stack([dense(*row, softmax_scale, window_size[0], right) for row in rows])
+        return torch.stack(
+            [dense(*row, softmax_scale, window_size[0], right, softcap=softcap) for row in rows]
+        )
 
     def flash_attn_varlen_func(
         self,
@@ -82,7 +85,9 @@ class FlashAttn(ModuleType):
         assert (sum(queries), sum(keys)) == (len(q), len(k))
         right = 0 if causal else window_size[1]
         parts = zip(q.split(queries), k.split(keys), v.split(keys), strict=True)
-        return torch.cat([dense(*part, softmax_scale, window_size[0], right) for part in parts])
+        return torch.cat(
+            [dense(*part, softmax_scale, window_size[0], right, softcap=softcap) for part in parts]
+        )
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,14 @@ def test_dropout_and_scale_reach_flash_attn(flash):
     assert flash.calls == [{"window_size": (-1, -1), "causal": True, "dropout_p": 0.1}]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_cap_of_scores_reaches_flash_attn(packed, flash):
+    q, k, v = torch.randn(3, 1, 2, 40, 8, dtype=torch.float64).unbind()
+    ids = (torch.arange(40) // 11)[None] if packed else None
+    options = Options(5, ids, 0.9, softcap=0.4)
+    torch.testing.assert_close(flash_attn_2.run(q, k, v, options), manual.run(q, k, v, options))
+
+
 def test_packing_counts_queries_at_the_end_and_leaves_out_documents_without_any():
     packed = pack(torch.tensor([[0, 0, 0, 1, 1, 2], [5, 5, 5, 5, 5, 5]]), 3)
     assert packed.query_lengths == (2, 1, 3)
@@ -279,6 +292,9 @@ def test_split_call_gives_the_same_result(flash, monkeypatch):
             ["serves heads up to 192 wide with dropout, not 256"],
         ),
         (flash_attn_2, {}, []),
+        (flash_attn_2, {"softcap": True}, []),
+        (flash_attn_2, {"softcap": True, "dropout": 0.1}, ["caps no scores where weights are dropped"]),
+        (xformers, {"softcap": True}, ["does not cap scores"]),
         (xformers, {"device": "cpu"}, ["needs an NVIDIA GPU, and this runs on cpu"]),
         (xformers, {"dtype": "float64"}, ["does not compute in float64"]),
         (xformers, {"head_dim": 60}, ["needs a head dimension that 8 divides, not 60"]),

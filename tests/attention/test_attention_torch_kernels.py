@@ -187,6 +187,8 @@ IDS, TORN = torch.arange(4096)[None] // 1000, torch.arange(4096)[None] % 2
     [
         ({}, (None, None, 1.0), (8, 0), "causal"),
         ({"queries": 1}, (None, None, 1.0), (8, 0), "causal"),
+        ({}, (None, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
+        ({"keys": 100, "queries": 100}, (51, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
         ({"queries": 9}, (None, None, 1.0), (8, 0), "varlen-flash"),
         ({}, (512, None, 1.0), (8, 0), "varlen-flash"),
         ({}, (512, IDS, 1.0), (9, 0), "varlen-flash"),

@@ -57,7 +57,11 @@ CONFIGS = {
         **SMALL, head_dim=8, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=0
     ),
     "gemma2": lambda: Gemma2Config(
-        **SMALL, head_dim=8, query_pre_attn_scalar=17, sliding_window=WINDOW, attn_logit_softcapping=None
+        **SMALL,
+        head_dim=8,
+        query_pre_attn_scalar=17,
+        sliding_window=WINDOW,
+        attn_logit_softcapping=0.02,  # 50 as published, which the scores of a tiny model never come near
     ),
     "gemma3": lambda: Gemma3TextConfig(
         **SMALL,

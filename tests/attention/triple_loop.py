@@ -28,6 +28,7 @@ class Case:
     documents: str = "none"
     batch: int = 2
     head_dim: int = 3
+    softcap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def dot(a: list[float], b: list[float]) -> float:
 
 
 def one_head(
-    q: Rows, k: Rows, v: Rows, grad: Rows, window: int | None, ids: list[int] | None
+    q: Rows, k: Rows, v: Rows, grad: Rows, window: int | None, ids: list[int] | None, softcap: float | None
 ) -> tuple[Rows, ...]:
     """(output, dq, dk, dv) of one head by loops over query, key and dimension."""
     dims, past = range(len(q[0])), len(k) - len(q)
@@ -62,13 +63,17 @@ def one_head(
             if j <= i and (not window or i - j < window) and (ids is None or ids[i] == ids[j])
         ]
         scores = [scale * dot(q[row], k[j]) for j in seen]
+        slopes = [1.0 for _ in seen]
+        if softcap is not None:
+            slopes = [1 / math.cosh(score / softcap) ** 2 for score in scores]
+            scores = [softcap * math.tanh(score / softcap) for score in scores]
         weights = [math.exp(score - max(scores)) for score in scores]
         weights = [weight / sum(weights) for weight in weights]
         for j, weight in zip(seen, weights, strict=True):
             for d in dims:
                 output[row][d] += weight * v[j][d]
-        for j, weight in zip(seen, weights, strict=True):
-            dscore = scale * weight * (dot(grad[row], v[j]) - dot(grad[row], output[row]))
+        for j, weight, slope in zip(seen, weights, slopes, strict=True):
+            dscore = slope * scale * weight * (dot(grad[row], v[j]) - dot(grad[row], output[row]))
             for d in dims:
                 dv[j][d] += weight * grad[row][d]
                 dq[row][d] += dscore * k[j][d]
@@ -100,6 +105,7 @@ def triple_loop(case: Case) -> Answer:
                 *(x.tolist() for x in (q[b, head], k[b, shared], v[b, shared], grad[b, head])),
                 case.window,
                 None if ids is None else ids[b].tolist(),
+                case.softcap,
             )
             for total, part, index in zip(expected, parts, (head, head, shared, shared), strict=True):
                 total[b, index] += torch.tensor(part, dtype=torch.float64)

@@ -453,7 +453,10 @@ def test_the_prototype_without_its_model_names_both_places_and_the_way_out(
             ["--architecture", '{"model_type": "bloom"}'],
             "a bloom model of this transformers computes attention itself",
         ),
-        (["--architecture", '{"model_type": "gemma2"}'], "attn_logit_softcapping = 50.0 caps its scores"),
+        (
+            ["--architecture", '{"model_type": "gemma3_text", "use_bidirectional_attention": true}'],
+            "use_bidirectional_attention = True attends in both directions",
+        ),
         (["--window-size", "5", "--full-layers", "7"], "there is no layer 7: the model has 2"),
         (["--architecture", '{"model_type": "gpt2", "vocab_size": 100}'], "vocabulary is 100"),
         (["--architecture", "{"], "model.architecture = '{'"),

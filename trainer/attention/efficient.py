@@ -35,6 +35,8 @@ def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
         reasons.append("needs compute capability 8.0 or newer for bfloat16")
     if q.shape[3] % 8:
         reasons.append(f"needs a head dimension that 8 divides, not {q.shape[3]}")
+    if options.softcap is not None:
+        reasons.append("does not cap scores")
     if options.document_ids is not None and interrupted(options.document_ids):
         reasons.append("needs the tokens of a document side by side")
     return reasons

@@ -1,7 +1,7 @@
 """FlashAttention-2 from the flash-attn package (Dao 2023, arXiv:2307.08691). All use of that package is in this file.
 
 Its window is (left, right): how many keys before and after the query's own, so W becomes (W - 1, 0). Fewer queries
-than keys are the last ones since its version 2.1; its parameter `window_size` is younger than that.
+than keys are the last ones since its version 2.1; its parameters `window_size` and `softcap` are younger than that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_HEAD_DIM_DROPOUT = (
     192  # on GPUs with less shared memory (8.6, 8.9) wider ones get no gradient, nor an error
 )
 MIN_COMPUTE_CAPABILITY = (8, 0)
-OPTIONS = {"dropout_p", "softmax_scale", "causal", "window_size"}
+OPTIONS = {"dropout_p", "softmax_scale", "causal", "window_size", "softcap"}
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
@@ -38,6 +38,8 @@ def reasons_against(request: AttentionRequest) -> list[str]:
         reasons.append(f"serves heads up to {MAX_HEAD_DIM} wide, not {request.head_dim}")
     elif request.dropout and request.head_dim > MAX_HEAD_DIM_DROPOUT:
         reasons.append(f"serves heads up to {MAX_HEAD_DIM_DROPOUT} wide with dropout, not {request.head_dim}")
+    if request.softcap and request.dropout:
+        reasons.append("caps no scores where weights are dropped")
     return reasons
 
 
@@ -54,7 +56,7 @@ def reasons_here() -> list[str]:
     for name in ("flash_attn_func", "flash_attn_varlen_func"):
         missing = OPTIONS - set(inspect.signature(getattr(package, name)).parameters)
         if missing:
-            return [f"{name} of this flash-attn has no {', '.join(sorted(missing))}; 2.3 and later have"]
+            return [f"{name} of this flash-attn has no {', '.join(sorted(missing))}; 2.6 and later have"]
     return []
 
 
@@ -69,6 +71,7 @@ def run(
         "dropout_p": options.dropout,
         "softmax_scale": options.scale,
         "causal": True,
+        "softcap": options.softcap or 0.0,
         "window_size": (-1, -1) if options.window is None else (options.window - 1, 0),
     }
     if options.document_ids is not None:

@@ -37,11 +37,10 @@ _IMPLEMENTATIONS = {
 # Settings of models that change the result, and what they make a model do.
 _UNSERVED = {
     "attention_chunk_size": "attends in chunks",
-    "attn_logit_softcapping": "caps its scores",
     "use_bidirectional_attention": "attends in both directions",
 }
 # What models pass that changes the result and that `attention` does not know.
-_UNKNOWN_TO_US = ("softcap", "s_aux", "position_bias", "head_mask", "cache")
+_UNKNOWN_TO_US = ("s_aux", "position_bias", "head_mask", "cache")
 
 
 def attach(
@@ -103,6 +102,7 @@ def _attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
     document_ids: Tensor | None = None,
     is_causal: bool | None = None,
     **others: Any,
@@ -133,6 +133,7 @@ def _attend(
         document_ids=document_ids,
         scale=scaling,
         dropout=dropout,
+        softcap=softcap,
     )
     return output.transpose(1, 2).contiguous(), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import torch
@@ -23,6 +24,7 @@ def attention(
     document_ids: Tensor | None = None,
     scale: float | None = None,
     dropout: float = 0.0,
+    softcap: float | None = None,
 ) -> Tensor:
     """Causal attention. Backends differ in speed only.
 
@@ -35,6 +37,7 @@ def attention(
         document_ids: (B, S_k) integers, one for each key; a query sees keys of its own document only.
         scale: what scores are multiplied with; None for 1 / sqrt(D).
         dropout: probability that a weight is dropped.
+        softcap: scores become softcap * tanh(score / softcap); None or 0 leaves them as they are.
 
     Returns:
         (B, H, S_q, D), of the dtype of q. Under autocast everything is cast first, as torch's own attention does.
@@ -44,7 +47,7 @@ def attention(
     """
     if torch.is_autocast_enabled(q.device.type) and q.dtype != torch.float64:
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
-    _check(q, k, v, document_ids, dropout)
+    _check(q, k, v, document_ids, dropout, softcap)
     # Fused kernels need a head's numbers side by side; torch takes an S x S table where they are not.
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     query_length, key_length = q.shape[2], k.shape[2]
@@ -63,9 +66,12 @@ def attention(
         window=window,
         packed=document_ids is not None,
         dropout=dropout,
+        softcap=bool(softcap),
         training=torch.is_grad_enabled(),
     )
-    options = Options(window, document_ids, q.shape[3] ** -0.5 if scale is None else scale, dropout)
+    options = Options(
+        window, document_ids, q.shape[3] ** -0.5 if scale is None else scale, dropout, softcap or None
+    )
     run = _serving(backend, request).run
     with torch.autocast(
         q.device.type, enabled=False
@@ -86,7 +92,9 @@ def _serving(backend: str, request: AttentionRequest) -> ModuleType:
     return MODULES[backend]
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor | None, dropout: float) -> None:
+def _check(
+    q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor | None, dropout: float, softcap: float | None
+) -> None:
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape:
         raise ValueError(f"need q (B, H, S_q, D) and k, v (B, H_kv, S_k, D), got {shapes}")
@@ -109,3 +117,5 @@ def _check(q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor | None, dropout
         check_document_ids(document_ids, (k.shape[0], k.shape[2]))
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if softcap is not None and not 0.0 <= softcap < math.inf:
+        raise ValueError(f"softcap must not be negative, got {softcap}; use None or 0 for none")

@@ -35,12 +35,14 @@ class Case:
     key_heads: int = HEADS
     packed: bool = False
     dropout: float = 0.0
+    softcap: float | None = None
     queries: int = LENGTH
 
 
 CASES = (
     Case("plain"),
     Case("plain", queries=50),
+    Case("plain", softcap=2.0),
     Case("window", window=17),
     Case("window", window=17, queries=50),
     Case("gqa", window=17, key_heads=2),
@@ -71,11 +73,13 @@ def visible(length: int, window: int | None, ids: list[int] | None) -> list[list
     ]
 
 
-def reference(q: Tensor, k: Tensor, v: Tensor, sees: Tensor) -> Tensor:
+def reference(q: Tensor, k: Tensor, v: Tensor, sees: Tensor, softcap: float | None) -> Tensor:
     """Attention with the whole table of weights: (B, H, S_q, D), and `sees` (B or 1, 1, S_q, S_k)."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     scores = q @ k.transpose(-1, -2) * SCALE
+    if softcap is not None:
+        scores = softcap * (scores / softcap).tanh()
     weights = scores.masked_fill(~sees, float("-inf")).softmax(dim=-1)
     output: Tensor = weights @ v
     return output
@@ -107,7 +111,7 @@ class Laboratory:
         q = self._normal(BATCH, HEADS, case.queries, HEAD_DIM)
         k, v = (self._normal(BATCH, case.key_heads, LENGTH, HEAD_DIM) for _ in range(2))
         grad = self._normal(*q.shape)
-        answers = differentiate(lambda q, k, v: reference(q, k, v, sees), q, k, v, grad=grad)
+        answers = differentiate(lambda q, k, v: reference(q, k, v, sees, case.softcap), q, k, v, grad=grad)
         return sees, [q, k, v, grad], answers
 
     def ask(
@@ -147,7 +151,11 @@ class Laboratory:
 
 def _options(case: Case, device: str) -> Options:
     return Options(
-        case.window, torch.tensor(IDS, device=device) if case.packed else None, SCALE, case.dropout
+        case.window,
+        torch.tensor(IDS, device=device) if case.packed else None,
+        SCALE,
+        case.dropout,
+        case.softcap,
     )
 
 

@@ -63,6 +63,8 @@ def run(
         sees = sees[:, None, None]
 
     scores = torch.einsum("bhgnrd,bhndc->bhgnrc", q_bhgnrd * options.scale, k_bhndc)
+    if options.softcap is not None:
+        scores = options.softcap * torch.tanh(scores / options.softcap)
     weights = torch.softmax(scores.masked_fill(~sees, float("-inf")), dim=-1)
     weights = F.dropout(weights, options.dropout)
     output = torch.einsum("bhgnrc,bhndc->bhgnrd", weights, v_bhndc)

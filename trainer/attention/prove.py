@@ -75,7 +75,15 @@ def trials(module: ModuleType, devices: tuple[Device, ...]) -> list[Trial]:
         for dtype in DTYPES:
             for case in CASES:
                 request = AttentionRequest(
-                    device, dtype, HEAD_DIM, HEADS, case.key_heads, case.window, case.packed, case.dropout
+                    device,
+                    dtype,
+                    HEAD_DIM,
+                    HEADS,
+                    case.key_heads,
+                    case.window,
+                    case.packed,
+                    case.dropout,
+                    case.softcap is not None,
                 )
                 if module.reasons_against(request):
                     continue

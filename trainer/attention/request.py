@@ -18,12 +18,14 @@ class Options:
         document_ids: (B, S_k) integers; a query sees keys of its own document only.
         scale: what scores are multiplied with.
         dropout: probability that a weight is dropped.
+        softcap: scores become softcap * tanh(score / softcap); None leaves them (Gemma 2, arXiv:2408.00118).
     """
 
     window: int | None
     document_ids: Tensor | None
     scale: float
     dropout: float = 0.0
+    softcap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class AttentionRequest:
         window: tokens that a query sees, itself among them; None for all.
         packed: several documents in a row (`document_ids` given).
         dropout: probability.
+        softcap: scores are capped.
         training: a backward pass follows.
     """
 
@@ -49,4 +52,5 @@ class AttentionRequest:
     window: int | None = None
     packed: bool = False
     dropout: float = 0.0
+    softcap: bool = False
     training: bool = True

@@ -48,6 +48,8 @@ def _reasons_against_causal(q: Tensor, k: Tensor, options: Options) -> list[str]
     reasons = []
     if options.window is not None or options.document_ids is not None:
         reasons.append("serves no window and no documents")
+    if options.softcap is not None:
+        reasons.append("does not cap scores")
     if q.shape[2] not in (1, k.shape[2]):
         reasons.append("is aligned at the first key")
     if q.device.type == "cpu" and options.dropout:
@@ -73,6 +75,10 @@ def _serves_all(q: Tensor, k: Tensor, options: Options) -> list[str]:
     return []
 
 
+def _reasons_against_dense(q: Tensor, k: Tensor, options: Options) -> list[str]:
+    return [] if options.softcap is None else ["does not cap scores"]
+
+
 @dataclass(frozen=True)
 class Implementation:
     """One way to run a call, and why it cannot run this one."""
@@ -85,7 +91,7 @@ IMPLEMENTATIONS = {  # the first that serves runs; `dense` only where keys are f
     "causal": Implementation(causal, _reasons_against_causal),
     "varlen-flash": Implementation(varlen_flash.run, varlen_flash.reasons_against),
     "efficient": Implementation(efficient.run, efficient.reasons_against),
-    "dense": Implementation(dense),
+    "dense": Implementation(dense, _reasons_against_dense),
     "banded": Implementation(banded),
 }
 

@@ -44,6 +44,8 @@ def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
         reasons.append("has no dropout")
     if overflows(q.shape[2] + 128, q.shape[1], q.shape[3]):
         reasons.append(f"counts with 32 bits: {q.shape[2]} tokens are too many")
+    if options.softcap is not None:
+        reasons.append("does not cap scores")
     if options.document_ids is not None and interrupted(options.document_ids):
         reasons.append("needs the tokens of a document side by side")
     return reasons

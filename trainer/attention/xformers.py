@@ -30,6 +30,8 @@ def reasons_against(request: AttentionRequest) -> list[str]:
         reasons.append(f"does not compute in {request.dtype}")
     if request.head_dim % 8 != 0:
         reasons.append(f"needs a head dimension that 8 divides, not {request.head_dim}")
+    if request.softcap:
+        reasons.append("does not cap scores")
     return reasons
 
 
