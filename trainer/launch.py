@@ -12,7 +12,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -51,8 +53,6 @@ def start(count: int) -> int:
     Raises:
         RunError: one was ended from outside; the others have been ended, too.
     """
-    if sys.platform == "win32":
-        os.environ["USE_LIBUV"] = "0"  # the Windows builds of torch have none, and torchrun would ask for it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     logging.disable()  # torchrun's own words; how it ended is told here
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -65,7 +65,7 @@ def start(count: int) -> int:
             max_nodes=1,
             nproc_per_node=count,
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
+            **_meeting_point(Path(folder)),
             run_id=f"aios-{os.getpid()}",
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
@@ -84,6 +84,17 @@ def start(count: int) -> int:
             name = signal.Signals(-failure.exitcode).name
             raise RunError(f"Process {rank} of {count} was ended from outside ({name}). {ENDED}") from None
     return 0
+
+
+def _meeting_point(folder: Path) -> dict[str, Any]:
+    """Where the processes find each other: at a port; on Windows by a file.
+
+    Windows builds of torch have no libuv. torchrun asks for it wherever it opens a port, whatever USE_LIBUV says.
+    """
+    if sys.platform != "win32":
+        return {"rdzv_endpoint": "localhost:0"}
+    os.environ.update(USE_LIBUV="0", TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+    return {"rdzv_endpoint": str(folder / "meeting-point"), "rdzv_configs": {"store_type": "file"}}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from doctor.capability import Capability
-from trainer import capability, data, mfu, model
+from trainer import capability, data, lora, mfu, model
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smaller
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
@@ -78,7 +78,14 @@ def prepare(
         strict=options.strict,
         say=reporter.say,
     )
-    network, notes = model.build(start.model_config, start.weights, config.training.seed)
+    # Frozen weights are never changed, so they may be as coarse as they are computed with. Shards are of one type.
+    coarse = config.model.use_peft and config.training.sharding == "none"
+    dtype = precision.dtype if coarse else torch.float32
+    network, notes = model.build(start.model_config, start.weights, config.training.seed, dtype)
+    if config.model.use_peft and start.checkpoint:
+        lora.load(network, start.checkpoint)
+    elif config.model.use_peft:
+        lora.add(network, config.model)
     processes.check_alike(network)
     if config.model.gradient_checkpointing:
         model.checkpoint_activations(network)
@@ -103,7 +110,7 @@ def prepare(
         saved = read_state(start.checkpoint)
         if (count := saved.get("processes", 1)) != processes.count:
             notes.append(
-                f"resumed in {processes.count} processes, before in {count}; each reads training.batch_size = "
+                f"the run had processes: {count}, and goes on with {processes.count}. Each reads training.batch_size = "
                 f"{config.training.batch_size} samples at a time."
             )
         before = saved["config"].get(DATA_SET, dataset.content)

@@ -161,7 +161,8 @@ def lost_processes_told() -> Iterator[None]:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         raise RunError(
-            f"Another process of this run has ended, or did not answer for {PATIENCE} ({_cause(error)}). "
+            f"The connection to another process of this run is lost ({_cause(error)}): it has ended, or did not answer for "
+            f"{PATIENCE.seconds // 60} minutes. "
             f"{launch.ENDED}"
         ) from error
 
