@@ -33,7 +33,7 @@ ORDER = (
     ("actions",),
     ("models",),
     ("check",),
-    ("state", "capability", "probes"),
+    ("state", "capability", "catalogue", "probes"),
     ("checks", "diagnosis", "plan", "plugins", "differences", "failures", "report.build"),
     ("journal", "assembly"),
     ("elevation",),
@@ -107,7 +107,13 @@ def beyond(*parts: str, but: tuple[str, ...] = ()) -> Callable[[str, ast.Module]
 
 
 beyond_a_probe = beyond(
-    "doctor.check", "doctor.host", "doctor.probes", "doctor.capability", but=("doctor.host.Host", "threading")
+    "doctor.check",
+    "doctor.host",
+    "doctor.probes",
+    "doctor.capability",
+    "doctor.catalogue",
+    "wheels.catalogue",
+    but=("doctor.host.Host", "threading"),
 )
 beyond_a_check = beyond(
     "doctor.actions", "doctor.check", "doctor.checks", "doctor.host", "doctor.models", "doctor.probes",

@@ -10,7 +10,7 @@ from doctor.checks.shared import TorchIs, for_this_python
 from doctor.host import Found, Identity
 from doctor.models import Fix
 from doctor.probes.nvidia import NvidiaFacts
-from wheels.catalogue import shipped_catalogue
+from wheels.catalogue import Catalogue
 from wheels.machine import Machine, TorchBuild
 from wheels.plan import plan
 from wheels.verdict import Item, index_of
@@ -24,7 +24,9 @@ class Advice:
     fix: Fix | None = None
 
 
-def advice(package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchIs | None) -> Advice | None:
+def advice(
+    package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchIs | None, wheels: Catalogue
+) -> Advice | None:
     """How to get "flash-attn" beside this torch, or the torch itself. None: it is not known what this machine needs."""
     if not isinstance(nvidia.driver, Found) or not nvidia.gpus:
         return None
@@ -38,7 +40,7 @@ def advice(package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchIs 
         driver=nvidia.driver.value.driver_version,
     )
     asked = (package, "xformers") if package == "flash-attn" else (package,)
-    decided = plan(machine, shipped_catalogue(), asked)
+    decided = plan(machine, wheels, asked)
     verdict = decided.verdicts[0]
     if verdict.item:
         reason = verdict.reasons[0]

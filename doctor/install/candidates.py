@@ -9,24 +9,15 @@ from urllib.parse import quote, unquote
 
 from packaging.version import Version
 
+from doctor.catalogue import known_wheels
 from doctor.host import Host
 from doctor.host.web import read_answer
 from doctor.install.download import sha256_of
 from doctor.install.failure import InstallError
 from doctor.install.index import NotFoundError
-from doctor.state import state_folder
-from wheels.catalogue import (
-    Catalogue,
-    CatalogueError,
-    Publisher,
-    Row,
-    Wheel,
-    read_catalogue,
-    shipped_catalogue,
-)
+from wheels.catalogue import Catalogue, CatalogueError, Publisher, Row, Wheel
 from wheels.compatibility import cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.filename import parse_wheel_name
-from wheels.listing import merge
 from wheels.machine import Machine, TorchBuild
 from wheels.tags import fits_platform, fits_python
 
@@ -34,24 +25,12 @@ CATALOGUED = ("flash-attn", "xformers", "triton-windows")
 MOST_ASKED = 3  # publishers who are asked for a hash
 
 
-def refreshed_catalogue(host: Host) -> Path:
-    """Where `aios wheels refresh` puts the catalogue with what it found."""
-    return state_folder(host) / "catalogue.json"
-
-
-def known_wheels(host: Host) -> Catalogue:
-    """The shipped catalogue, with what `aios wheels refresh` found. Raises InstallError."""
-    path = refreshed_catalogue(host)
-    shipped = shipped_catalogue()
-    if not path.exists():
-        return shipped
+def candidates(host: Host) -> Catalogue:
+    """All wheels that are known. Raises InstallError."""
     try:
-        refreshed = read_catalogue(path)
+        return known_wheels(host)
     except CatalogueError as error:
         raise InstallError(f"{error}. Make it anew: aios wheels refresh - or remove it.") from error
-    if refreshed.as_of > shipped.as_of:  # it was made on the base of this one
-        return refreshed
-    return merge(shipped, refreshed).catalogue
 
 
 def with_folder(catalogue: Catalogue, folder: Path | None, *, alone: bool) -> Catalogue:

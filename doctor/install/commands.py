@@ -15,7 +15,7 @@ from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.lock import HeldError
 from doctor.install.answer import InstallAnswer, Status, to_json
-from doctor.install.candidates import known_wheels, with_folder
+from doctor.install.candidates import candidates, with_folder
 from doctor.install.environment import why_not
 from doctor.install.facts import Facts, look
 from doctor.install.failure import InstallError
@@ -135,8 +135,7 @@ def _prepared(call: Call, wishes: Wishes) -> tuple[Pip, Facts, Installation]:
     if refusal := why_not(facts.python):
         raise InstallError(f"Nothing is installed into {facts.python.identity.executable}. {refusal}")
     pip = find_pip(call.host, wishes.folder, offline=wishes.offline)
-    wheels = known_wheels(call.host)
-    catalogue = with_folder(wheels, wishes.folder, alone=wishes.offline)
+    catalogue = with_folder(candidates(call.host), wishes.folder, alone=wishes.offline)
     return pip, facts, prepare(call.host, facts, catalogue, wishes)
 
 

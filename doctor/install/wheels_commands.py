@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 from packaging.version import Version
 
+from doctor.catalogue import refreshed_catalogue
 from doctor.host import Host
 from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.host.rest import ask
-from doctor.install.candidates import known_wheels, refreshed_catalogue
+from doctor.install.candidates import candidates
 from doctor.install.described import described
 from doctor.install.failure import InstallError
 from doctor.install.refresh import Page, Reading, Refreshed, refresh
@@ -117,7 +118,7 @@ def refresh_catalogue() -> None:
     path = refreshed_catalogue(host)
     pages = path.with_name("catalogue-pages.json")
     try:
-        known, read_before = known_wheels(host), _read_pages(pages) if path.exists() else {}
+        known, read_before = candidates(host), _read_pages(pages) if path.exists() else {}
     except InstallError as error:
         printer.line(f"{error} It is made anew now.")
         known, read_before = shipped_catalogue(), {}
@@ -173,7 +174,7 @@ def _read_pages(path: Path) -> dict[str, Page]:
 
 def _catalogue(host: Host) -> Catalogue:
     try:
-        return known_wheels(host)
+        return candidates(host)
     except InstallError as error:
         Printer(sys.stderr).line(str(error))
         raise typer.Exit(UNKNOWN) from error

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from doctor.checks.packages import flash_attn
+from doctor.diagnosis import diagnose
 from doctor.host import Absent, Found, Host, Unreadable
 from doctor.host.machine import RecordedMachine, load_machine
 from doctor.host.recorded import RecordedHost
@@ -217,3 +219,28 @@ def test_a_pip_that_cannot_try_out_is_not_used(version: str | None, said: str) -
     content["programs"] |= {"uv": None}
     with pytest.raises(InstallError, match=said):
         find_pip(RecordedHost(RecordedMachine.model_validate(content)))
+
+
+def test_the_doctor_advises_what_refreshing_found(tmp_path: Path) -> None:
+    """From the same function as the installer; what is damaged is passed over."""
+    wheel = "flash_attn-2.99.0+cu130torch2.13-cp312-cp312-win_amd64.whl"
+    content = {
+        "schema_version": 1,
+        "as_of": "2020-01-01",
+        "publishers": [{"id": "new", "download": "https://new.example/"}],
+        "wheels": [[wheel, 0, "v1", None, None]],
+    }
+    machine = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    machine["environment"] |= {"AIOS_HOME": str(tmp_path)}
+    machine["distributions"] |= {"flash-attn": None}
+
+    def hint() -> str:
+        host = RecordedHost(RecordedMachine.model_validate(machine))
+        (finding,) = diagnose(host, [flash_attn.CHECK]).findings
+        return finding.hint
+
+    assert "flash-attn 2.8" in hint()
+    (tmp_path / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
+    assert "flash-attn 2.99.0" in hint()
+    (tmp_path / "catalogue.json").write_text("{}", encoding="utf-8")
+    assert "flash-attn 2.8" in hint()

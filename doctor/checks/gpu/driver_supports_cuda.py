@@ -21,12 +21,14 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 from wheels.compatibility import cuda_of_tag, driver_supports, minimum_driver
 
 COMPATIBILITY = "https://docs.nvidia.com/deploy/cuda-compatibility/"
 
 
-def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding:
+def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity, wheels: Catalogue) -> Finding:
     not_applicable = skipped_without_nvidia(CHECK.id, nvidia) or skipped_without_torch(CHECK.id, torch)
     if not_applicable:
         return not_applicable
@@ -60,7 +62,7 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding
         ),
     )
     if not supported:
-        advised = advice("torch", identity, nvidia, this)
+        advised = advice("torch", identity, nvidia, this, wheels)
         fix = advised.fix if advised else None
         instead = f", or install a torch for this driver: {fix.commands[0]}" if fix else ""
         return finding.model_copy(
@@ -102,7 +104,7 @@ CHECK = Check(
     looks_at="The driver's version and its newest CUDA, against the CUDA version inside torch.",
     why="With a driver older than its CUDA, torch finds no GPU: 'The NVIDIA driver on your system is too old'.",
     by_hand="Install the newest NVIDIA driver and restart, or install a torch built with an older CUDA.",
-    probes=(NVIDIA, TORCH, IDENTITY),
+    probes=(NVIDIA, TORCH, IDENTITY, WHEELS),
     judge=judge,
     because_of=(nvidia_driver.CHECK, compute_capability.CHECK),
 )

@@ -27,6 +27,8 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 from wheels.companions import exists_for_windows, fetches_cuda_12_wheel
 from wheels.compatibility import (
     FlashAttnBuild,
@@ -47,6 +49,7 @@ def judge(
     nvidia: NvidiaFacts,
     identity: Identity,
     site: Reading[SitePackages],
+    wheels: Catalogue,
 ) -> Finding:
     not_applicable = (
         skipped_without_nvidia(CHECK.id, nvidia)
@@ -59,7 +62,7 @@ def judge(
     if isinstance(flash_attn.distribution, Unreadable):
         return could_not_look(CHECK.id, "the installed packages", flash_attn.distribution.reason)
     if isinstance(flash_attn.distribution, Absent):
-        return _absent(this, nvidia, identity)
+        return _absent(this, nvidia, identity, wheels)
     installed = flash_attn.distribution.value
     build = parse_flash_attn(installed.version, installed.direct_url)
     finding = Finding(
@@ -83,10 +86,10 @@ def judge(
         return cannot_tell(CHECK.id, "whether flash-attn fits torch", why_torch_is_unknown(torch))
     trouble = _trouble(build, names, this, nvidia, identity)
     if trouble:
-        fix = _fix(this, nvidia, identity)
+        fix = _fix(this, nvidia, identity, wheels)
         return finding.model_copy(update={"status": "error", "summary": trouble, **fix})
     if isinstance(flash_attn.missing, Found) and flash_attn.missing.value:
-        fix = _fix(this, nvidia, identity)
+        fix = _fix(this, nvidia, identity, wheels)
         return finding.model_copy(update={**_missing(build, flash_attn.missing.value, this), **fix})
     if isinstance(flash_attn.missing, Unreadable):
         return could_not_look(CHECK.id, "the DLLs that flash-attn needs", flash_attn.missing.reason)
@@ -107,7 +110,7 @@ def _wanted(this: TorchIs | None, identity: Identity) -> str:
     return f"torch {minor(this.version)}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
 
 
-def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="info",
@@ -130,14 +133,16 @@ def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> Fi
         update={
             "status": "warning",
             "summary": "flash-attn is not installed: training uses a slower attention",
-            **_fix(this, nvidia, identity),
+            **_fix(this, nvidia, identity, wheels),
         }
     )
 
 
-def _fix(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity) -> dict[str, object]:
+def _fix(
+    this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
+) -> dict[str, object]:
     """What to do: the wheel for this machine, or why there is none."""
-    advised = advice("flash-attn", identity, nvidia, this)
+    advised = advice("flash-attn", identity, nvidia, this, wheels)
     return {"hint": advised.hint, "fix": advised.fix} if advised else {"hint": CHECK.by_hand}
 
 
@@ -212,7 +217,7 @@ CHECK = Check(
     looks_at="The flash-attn package: its version, where it came from, its compiled module's name and, on Windows, the DLLs that this module needs. Nothing is imported.",
     why="FlashAttention is the fastest attention with a window; a build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
     by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
-    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
+    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES, WHEELS),
     judge=judge,
     because_of=(wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK),
 )

@@ -14,13 +14,15 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 
 OLDEST = "2.6"  # pyproject.toml: the extra [train]
 
 
-def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
     this = torch_is(torch)
-    hint, fix = _way_to_torch(identity, advice("torch", identity, nvidia, this))
+    hint, fix = _way_to_torch(identity, advice("torch", identity, nvidia, this, wheels))
     trouble = Finding(
         check=CHECK.id,
         status="error",
@@ -82,7 +84,7 @@ CHECK = Check(
     looks_at="The torch package of this Python: its metadata, and torch/version.py read as text. Nothing is imported.",
     why="Training runs on PyTorch; without it the doctor can look at the machine only.",
     by_hand='Install it: python -m pip install --upgrade torch transformers safetensors. On Windows with an NVIDIA GPU take the CUDA build from PyTorch\'s own index instead ("Get started" on pytorch.org gives the line).',
-    probes=(TORCH, NVIDIA, IDENTITY),
+    probes=(TORCH, NVIDIA, IDENTITY, WHEELS),
     judge=judge,
     because_of=(python_architecture.CHECK, python_version.CHECK, broken_distributions.CHECK),
 )

@@ -23,10 +23,12 @@ from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 from wheels.compatibility import contains_code_for, torch_architectures
 
 
-def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
     not_applicable = skipped_without_torch(CHECK.id, torch) or skipped_without_nvidia(CHECK.id, nvidia)
     if not_applicable:
         return not_applicable
@@ -39,7 +41,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding
     libraries: JsonValue = None
     if isinstance(torch.libraries, Found):
         libraries = sorted(name for name in torch.libraries.value if "torch_cuda" in name or "cudart" in name)
-    advised = advice("torch", identity, nvidia, this)
+    advised = advice("torch", identity, nvidia, this, wheels)
     finding = Finding(
         check=CHECK.id,
         status="error",
@@ -107,7 +109,7 @@ CHECK = Check(
     looks_at="torch/version.py and the library names in torch/lib, against the GPUs. Nothing is imported.",
     why="`pip install torch` on Windows always brings the CPU build, and `pip list` does not show it: training then runs on the processor, or fails with 'Torch not compiled with CUDA enabled' or 'no kernel image is available'.",
     by_hand="Install the CUDA build that fits, from PyTorch's own index for that CUDA version.",
-    probes=(TORCH, NVIDIA, IDENTITY),
+    probes=(TORCH, NVIDIA, IDENTITY, WHEELS),
     judge=judge,
     because_of=(torch_check.CHECK, driver_supports_cuda.CHECK, compute_capability.CHECK),
 )

@@ -27,6 +27,8 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TRITON, TorchFacts, TritonFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 from wheels.companions import (
     bitsandbytes_requirement,
     triton_windows_for_float8,
@@ -49,6 +51,7 @@ def judge(
     nvidia: NvidiaFacts,
     identity: Identity,
     site: Reading[SitePackages],
+    wheels: Catalogue,
 ) -> Finding:
     not_applicable = (
         skipped_without_nvidia(CHECK.id, nvidia)
@@ -73,7 +76,7 @@ def judge(
     wanted = None if this.version.is_prerelease else minor_of(this.version)
     name = "triton-windows" if windows else "triton"
     requirement = triton_windows_requirement(this.version) if windows else wanted and f"triton=={wanted}.*"
-    advised = advice("triton", identity, nvidia, this)
+    advised = advice("triton", identity, nvidia, this, wheels)
     fix = advised.fix if advised else _by_pip(identity, requirement)
     finding = Finding(
         check=CHECK.id,
@@ -190,7 +193,7 @@ CHECK = Check(
     looks_at="The packages triton and triton-windows, against the Triton version that this torch was made for and the GPUs; and bitsandbytes, which may ask for an older one.",
     why="torch.compile generates its GPU code with Triton; another version fails with 'cannot import name' errors.",
     by_hand="On Windows install triton-windows in the range for your torch, and never the package triton beside it; on Linux install torch again, which brings its own.",
-    probes=(TRITON, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
+    probes=(TRITON, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES, WHEELS),
     judge=judge,
     because_of=(torch_cuda_build.CHECK,),
 )

@@ -27,6 +27,8 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
+from doctor.probes.wheels import WHEELS
+from wheels.catalogue import Catalogue
 from wheels.companions import is_pure_python_xformers
 from wheels.compatibility import (
     minor,
@@ -46,6 +48,7 @@ def judge(
     nvidia: NvidiaFacts,
     identity: Identity,
     site: Reading[SitePackages],
+    wheels: Catalogue,
 ) -> Finding:
     not_applicable = (
         skipped_without_nvidia(CHECK.id, nvidia)
@@ -67,7 +70,7 @@ def judge(
         return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
     if this is None:
         return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
-    advised = advice("xformers", identity, nvidia, this)
+    advised = advice("xformers", identity, nvidia, this, wheels)
     finding = Finding(
         check=CHECK.id,
         status="error",
@@ -155,7 +158,7 @@ CHECK = Check(
     looks_at="The xformers package: its version, xformers/cpp_lib.json, where its build states torch and CUDA, and on Windows the DLLs that its kernels need. Nothing is imported.",
     why="An xformers for another torch or CUDA imports with a warning and has no kernels; letting pip repair that may swap a CUDA torch for the CPU one.",
     by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps, from PyTorch's own index.",
-    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES),
+    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES, WHEELS),
     judge=judge,
     because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
 )
