@@ -29,7 +29,6 @@ def examine(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluat
     evaluation = evaluate(run, run.dataset.held_out) if run.dataset.held_out else None
     if evaluation:
         log.write("eval", step, **asdict(evaluation))
-        reporter.evaluation(step, evaluation.loss, evaluation.bits_per_byte)
     if (prompt := run.training.sample_prompt) is not None:
         text = sample(run, prompt)
         log.write("sample", step, prompt=prompt, text=text)

@@ -74,20 +74,20 @@ def train(
                     "A lower learning rate (--learning-rate) or a longer warm-up (--warmup-steps) usually helps."
                 )
         elif step % training.log_every == 0 or last:
-            record = {
-                "loss": result.loss,
-                "lr": rate,
-                "grad_norm": result.grad_norm,
-                "tokens": result.tokens,
-                "tokens_per_second": run.rates[-1],
-                "step_seconds": seconds,
-                "mfu": run.utilization.mfu(run.rates[-1] / run.processes.count),
-                "peak_memory_bytes": peak_memory_bytes(run.device),
+            log.write(
+                "train",
+                step,
+                loss=result.loss,
+                lr=rate,
+                grad_norm=result.grad_norm,
+                tokens=result.tokens,
+                tokens_per_second=run.rates[-1],
+                step_seconds=seconds,
+                mfu=run.utilization.mfu(run.rates[-1] / run.processes.count),
+                peak_memory_bytes=peak_memory_bytes(run.device),
                 **result.measured,
                 **run.labels,
-            }
-            log.write("train", step, **record)
-            reporter.step(step, record)
+            )
         if _due(step, training.eval_every) and not last:
             examine(run, step, log, reporter)
         if _due(step, training.checkpoint_every) or last or stopping:
@@ -126,5 +126,7 @@ def _due(step: int, every: int) -> bool:
 
 
 def _tell_out_of_memory(log: MetricsLog, reporter: Reporter, step: int, said: str, economy: Economy) -> None:
-    log.write("oom", step, error=said, sequences=economy.sequences, gradient_checkpointing=economy.checkpointed)
+    log.write(
+        "oom", step, error=said, sequences=economy.sequences, gradient_checkpointing=economy.checkpointed
+    )
     reporter.say(f"WARNING: step {step} ran out of memory ({said}). It is taken again in {economy}.")

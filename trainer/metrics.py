@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from trainer.files import replace_text
 from trainer.progress import Say
 
 SCHEMA_VERSION = 1
+
+Sink = Callable[[dict[str, Any]], None]  # takes each record as it is written
 
 
 class MetricsLog:
@@ -33,16 +36,20 @@ class MetricsLog:
         path: the log file; folders above it are made.
         resumed_from: the step after which the run goes on; None for a new run.
         failed: told why a record cannot be written.
+        sinks: handed each record, too.
 
     Raises:
         UserError: it cannot be written from the beginning.
         RunError: on leaving, records are still not written.
     """
 
-    def __init__(self, path: Path, resumed_from: int | None = None, *, failed: Say) -> None:
+    def __init__(
+        self, path: Path, resumed_from: int | None = None, *, failed: Say, sinks: Sequence[Sink] = ()
+    ) -> None:
         self.step = resumed_from or 0  # of the newest record
         self._path = path
         self._failed = failed
+        self._sinks = sinks
         self._waiting: list[bytes] = []
         self._error: OSError | None = None
         try:
@@ -62,9 +69,12 @@ class MetricsLog:
         """Append one record. Numbers that JSON cannot hold (NaN, infinity) become null."""
         self.step = step
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
-        self._waiting.append(json.dumps(_finite(record), allow_nan=False, default=str).encode() + b"\n")
+        known = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
+        record = _finite(known)
+        self._waiting.append(json.dumps(record, allow_nan=False, default=str).encode() + b"\n")
         self._write_waiting()
+        for sink in self._sinks:
+            sink(record)
 
     def _write_waiting(self) -> None:
         try:

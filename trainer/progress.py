@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -51,8 +51,18 @@ class Reporter:
             self._bar.stop()
             self._bar = None
 
-    def step(self, step: int, record: dict[str, Any]) -> None:
-        """Show a train record."""
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Show what a person wants to see of a record as it is written."""
+        step, event = record["step"], record["event"]
+        if event == "train":
+            self._step(step, record)
+        elif event == "eval":
+            figures = f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"
+            self.say(f"step {self._of_all(step)}  {figures}")
+        elif event == "nonfinite":
+            self.say(f"WARNING: step {self._of_all(step)} was left out: its loss or gradient was not finite.")
+
+    def _step(self, step: int, record: Mapping[str, Any]) -> None:
         memory = record["peak_memory_bytes"] / 2**20
         figures = f"loss {record['loss']:.4f}  {record['tokens_per_second']:,.0f} tokens/s  {memory:,.0f} MiB"
         if self._bar:
@@ -60,9 +70,6 @@ class Reporter:
         elif step == self._total or time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_INTERVAL
             self.say(f"step {self._of_all(step)}  {figures}")
-
-    def evaluation(self, step: int, loss: float, bits_per_byte: float) -> None:
-        self.say(f"step {self._of_all(step)}  held-out loss {loss:.4f}, {bits_per_byte:.3f} bits per byte")
 
     def _of_all(self, step: int) -> str:
         return str(step) if self._total is None else f"{step}/{self._total}"

@@ -20,7 +20,7 @@ from trainer.errors import RunError
 from trainer.evaluation import Evaluation, examine
 from trainer.lock import only_run
 from trainer.loop import finished, train
-from trainer.metrics import MetricsLog
+from trainer.metrics import MetricsLog, Sink
 from trainer.preparation import DATA_SET, ECONOMY, prepare
 from trainer.processes import ALONE, Processes, lost_processes_told
 from trainer.progress import Reporter
@@ -63,13 +63,18 @@ def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Pr
 
 def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary:
     stop = StopRequest(reporter.say, config.training.stop_file)
+    sinks: list[Sink] = [reporter.record]
+    if config.output.tensorboard and processes.first:
+        from trainer.tensorboard import FOLDER, EventFiles
+
+        sinks.append(EventFiles(config.log_file.parent / FOLDER, reporter.say).record)
     prepared = prepare(config, options, reporter, processes)
     state, position, decision = prepared.run, prepared.position, prepared.decision
     dataset, proven = state.dataset, prepared.proven
     settings = config.model_dump(mode="json", by_alias=False)
     resumed_from = position.step if prepared.resumed else None
     log_file = config.log_file if processes.first else Path(os.devnull)
-    with stop, MetricsLog(log_file, resumed_from, failed=stop.request) as log:
+    with stop, MetricsLog(log_file, resumed_from, failed=stop.request, sinks=sinks) as log:
         log.write(
             "run_start",
             position.step,

@@ -23,7 +23,7 @@ OPTIONS = """
 --final-lr-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
 --max-grad-norm --max-length --name --optimizer --output-dir --[no-]packing --processes --resume --schedule --seed
---sharding --steps --[no-]stop-after-epoch --strict --strict-capability --text-field --tokenizer
+--sharding --steps --[no-]stop-after-epoch --strict --strict-capability --[no-]tensorboard --text-field --tokenizer
 --[no-]use-flash-attention --warmup-steps --weight-decay --window-pattern --window-size
 """
 

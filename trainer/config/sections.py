@@ -216,6 +216,9 @@ class OutputSection(Section):
     log_file: Path | None = Field(
         default=None, description="Where to write records. Default: metrics.jsonl in output_dir."
     )
+    tensorboard: bool = Field(
+        default=False, description="Write the records for TensorBoard, too, into tensorboard/ beside the log."
+    )
 
 
 class TrainConfig(Section):

@@ -1,0 +1,69 @@
+"""Records as TensorBoard's event files; nothing else imports tensorboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import UserError
+from trainer.progress import Say
+from trainer.records import Record, moment
+
+FOLDER = "tensorboard"
+FLUSH_SECONDS = 10
+DRAWN = ("train", "eval")
+
+
+class EventFiles:
+    """Writes the figures of train and eval records, each run into a folder of its own.
+
+    Args:
+        folder: for the folders of the runs. A resumed run goes on in the newest.
+        say: told when they cannot be written any more; the run goes on, and its log with it.
+
+    Raises:
+        UserError: tensorboard is missing.
+    """
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                f"output.tensorboard: event files take the package tensorboard, which cannot be imported ({error}): "
+                'pip install "aios[tensorboard]", or leave the key out (--no-tensorboard).'
+            ) from error
+        self._make: Any = SummaryWriter
+        self._folder = folder
+        self._say = say
+        self._writer: Any = None
+
+    def record(self, record: Record) -> None:
+        """Take the next record of the run."""
+        try:
+            if record["event"] == "run_start":
+                self._writer = self._open(record)
+            elif self._writer and record["event"] in DRAWN:
+                self._draw(record)
+            elif self._writer:
+                self._writer.flush()
+        except OSError as error:
+            self._say(f"WARNING: no more event files for TensorBoard: {error}")
+            self._writer = None
+
+    def _open(self, record: Record) -> Any:
+        before, step = sorted(self._folder.glob("*Z")), record["resumed_from"]
+        goes_on = step is not None and before
+        folder = before[-1] if goes_on else self._folder / record["ts"].replace(":", "-")
+        purged = {"purge_step": step + 1} if goes_on else {}  # steps that are done again
+        writer = self._make(str(folder), flush_secs=FLUSH_SECONDS, **purged)
+        writer.add_text("config", f"```\n{json.dumps(record['config'], indent=2)}\n```", record["step"])
+        return writer
+
+    def _draw(self, record: Record) -> None:
+        written = moment(record)
+        for key, value in record.items():
+            if isinstance(value, (int, float)) and key not in ("schema_version", "step"):
+                tag = f"{record['event']}/{key}"
+                self._writer.add_scalar(tag, value, record["step"], written and written.timestamp())
