@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainer import lora
 from trainer.errors import RunError, UserError
 from trainer.files import flush, move, replace_text, sha256
 from trainer.optimizer import load_state_tensors, state_tensors
@@ -82,7 +83,7 @@ class CheckpointFolder:
             "scaler": scaler.state_dict(),
             "config": config,
         }
-        weights = whole(model.state_dict(keep_vars=True), processes.first)
+        weights = whole(lora.learned_state(model), processes.first)
         kept = {
             OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
         }
@@ -93,6 +94,8 @@ class CheckpointFolder:
             _remove(partial)
             partial.mkdir(parents=True)
             model.save_pretrained(partial, state_dict=weights, max_shard_size=ONE_FILE)
+            if lora.is_adapter(partial):
+                model.config.save_pretrained(partial / lora.BASE)
             tokenizer.save(partial)
             save_file(kept, partial / TENSORS)
             _write_json(partial / STATE, state)
@@ -172,7 +175,7 @@ def find(path: Path, say: Say) -> Path:
     Raises:
         UserError: there is none, or none that is whole.
     """
-    if (path / "config.json").exists():
+    if (path / "config.json").exists() or lora.is_adapter(path):
         problems = problems_of(path) if (path / CHECKSUMS).exists() else []
         if problems:
             raise UserError(f"The checkpoint {path.absolute()} is damaged: {'; '.join(problems)}.")

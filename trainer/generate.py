@@ -62,14 +62,14 @@ def load(
     config = model.read_config(folder)
     text = tokenizer.load(None, folder)
     model.check(config, text, max_length=1)
-    if not model.has_weights(folder):
+    if not model.has_weights(model.weights_of(folder)):
         raise UserError(f"{folder.absolute()} holds a model configuration and no weights: train it first.")
     windows, precision = asked_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")
     request = model.attention_request(config, device, precision, windows, packed=False, training=False)
     model.attach_attention(config, request, windows, backend=backend, proven=proven, strict=strict, say=say)
-    network, notes = model.build(config, folder, seed=0)
+    network, notes = model.build_trained(config, folder)
     for note in notes:
         say(f"WARNING: {note}")
     return network.to(device, precision.dtype).eval(), text

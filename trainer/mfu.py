@@ -4,7 +4,7 @@ What counts as a FLOP of the model, for each token:
 
 * 6 for each weight that a token is multiplied with: 2 forward, 4 backward. Tables that are only looked up in (token and
   position embeddings) are not multiplied with; a table that is the output layer, too, counts once. Biases and norms are
-  left out (0.1% of GPT-2 124M).
+  left out (0.1% of GPT-2 124M). 2 less for a weight that is frozen (LoRA): it has no gradient of its own.
 * 12 * H * D * min(S, W) for the attention of each layer with H heads of D: its two products, for as many keys as the
   window lets a token see. As is usual, the causal half is not taken off, and neither are the limits of documents.
 
@@ -84,6 +84,7 @@ def utilization(network: Any, attention_width: int, windows: Windows, length: in
         reason = "a token meets the same weights many times, at some of them without a backward pass"
         return Utilization(None, peak, reason)
     cost = training_flops(multiplied_weights(network), attention_width, windows, length)
+    cost -= 2 * multiplied_weights(network, frozen=True)
     return Utilization(cost, peak, peak.reason)
 
 
@@ -99,12 +100,13 @@ def training_flops(weights: int, attention_width: int, windows: Windows, length:
     return 6 * weights + 12 * attention_width * sum(min(length, window or length) for window in windows)
 
 
-def multiplied_weights(network: Any) -> int:
-    """Weights that a token is multiplied with: all matrices but the tables that are only looked up in."""
+def multiplied_weights(network: Any, frozen: bool = False) -> int:
+    """Weights that a token is multiplied with, or the frozen ones of them: matrices that are not only looked up in."""
     output = network.get_output_embeddings()
     tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
     tables -= {id(output.weight)} if output is not None else set()
-    return sum(p.numel() for p in network.parameters() if p.ndim >= 2 and id(p) not in tables)
+    matrices = (p for p in network.parameters() if p.ndim >= 2 and id(p) not in tables)
+    return sum(p.numel() for p in matrices if not (frozen and p.requires_grad))
 
 
 def peak(gpu: str | None, arithmetic: str) -> Peak:

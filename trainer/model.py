@@ -34,17 +34,19 @@ WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def has_weights(folder: Path) -> bool:
-    return any(True for pattern in WEIGHTS for _ in folder.glob(pattern))
+    return any(any(folder.glob(pattern)) for pattern in WEIGHTS)
 
 
 def read_config(folder: Path) -> Any:
-    """The configuration of the model in a folder.
+    """The configuration of the model in a folder, or of the base of the adapter there.
 
     Raises:
         UserError: the folder holds none that transformers knows.
     """
+    kept = folder / lora.BASE
+    source = kept if lora.is_adapter(folder) and kept.exists() else weights_of(folder)
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(source, local_files_only=True)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         raise UserError(
             f"{folder} holds no model configuration that can be read: {_first_line(error)}"

@@ -85,6 +85,7 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
             processes=processes.count,
             precision=prepared.precision.name,
             parameters=sum(parameter.numel() for parameter in state.model.parameters()),
+            trainable_parameters=sum(p.numel() for p in state.model.parameters() if p.requires_grad),
             utilization=state.utilization.to_json(),
             training_tokens=len(dataset.training.tokens),
             attention=decision.to_json(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import hub, model, tokenizer
+from trainer import hub, lora, model, tokenizer
 from trainer.checkpoint import CheckpointFolder, read_state
 from trainer.config import TrainConfig
 from trainer.errors import UserError
@@ -15,17 +15,23 @@ from trainer.progress import Reporter
 from trainer.tokenizer import Tokenizer
 
 # A checkpoint brings these itself: another value could not be honoured when resuming.
-FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "optimizer")
+LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
+FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "optimizer", *LORA)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is told beside its configuration; see the help of `aios train`."""
+    """What a run is told beside its configuration; see the help of `aios train`.
+
+    Attributes:
+        notes: what the command has to say about what it was told.
+    """
 
     resume: bool = False
     strict: bool = False
     strict_capability: bool = False
     capability_file: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def find_start(
             reporter.say(f"INFO: resuming from {checkpoint}")
             notes = tuple(_changes(config, checkpoint))
             text = tokenizer.load(None, checkpoint)
-            return Start(text, model.read_config(checkpoint), checkpoint, checkpoint, notes)
+            weights = model.weights_of(checkpoint)
+            return Start(text, model.read_config(checkpoint), weights, checkpoint, notes)
         if checkpoints.exists():
             raise UserError(
                 f"Every checkpoint in {checkpoints.folder.absolute()} is damaged: there is nothing to resume from. "
@@ -76,8 +83,15 @@ def find_start(
         return Start(text, model.make_config(config.model.architecture or {}, text))
     folder = hub.local_copy(config.model.name, "model.name (--name)")
     text = tokenizer.load(config.model.tokenizer, folder)
+    if lora.is_adapter(folder):
+        raise UserError(
+            f"model.name (--name): {folder} holds an adapter, not a model. Make a model of it first: "
+            f'aios export --merge --checkpoint "{folder}" --output FOLDER'
+        )
     if model.has_weights(folder):
         return Start(text, model.read_config(folder), folder)
+    if config.model.use_peft:
+        raise UserError(f"model.use_peft freezes a trained model, and {folder.absolute()} holds no weights.")
     return Start(
         text, model.read_config(folder), notes=(f"{folder} holds no weights: training from scratch.",)
     )

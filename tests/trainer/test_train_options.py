@@ -22,9 +22,10 @@ OPTIONS = """
 --dataset-start-offset --decay-fraction --device --eval-batches --eval-every --eval-file --eval-fraction
 --final-lr-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
---max-grad-norm --max-length --name --optimizer --output-dir --[no-]packing --processes --resume --schedule --seed
---sharding --steps --[no-]stop-after-epoch --strict --strict-capability --[no-]tensorboard --text-field --tokenizer
---[no-]use-flash-attention --warmup-steps --weight-decay --window-pattern --window-size
+--lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
+--output-dir --[no-]packing --processes --resume --schedule --seed --sharding --steps
+--[no-]stop-after-epoch --strict --strict-capability --[no-]tensorboard --text-field --tokenizer
+--[no-]use-flash-attention --[no-]use-peft --warmup-steps --weight-decay --window-pattern --window-size
 """
 
 

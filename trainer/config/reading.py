@@ -118,6 +118,16 @@ def _check(config: TrainConfig) -> None:
             f"model.use_flash_attention = {model.use_flash_attention} means {config.requested_backend}, but "
             f"model.attention_backend = {model.attention_backend}. Keep one of the two."
         )
+    if model.use_peft and model.name is None:
+        raise UserError(
+            "model.use_peft freezes a trained model and trains small matrices beside it: name that model (model.name, "
+            "--name). From scratch, train without it."
+        )
+    lora = sorted(key for key in model.model_fields_set if key.startswith("lora_"))
+    if lora and not model.use_peft:
+        raise UserError(
+            f"model.{lora[0]} is of LoRA, and the model is trained whole. Set model.use_peft (--use-peft), or take it out."
+        )
     own_sizes = isinstance(model.window_pattern, tuple)
     if own_sizes and model.window_size is not None:
         raise UserError(

@@ -39,6 +39,12 @@ def _pattern(value: Any) -> Any:
     return value
 
 
+def _names(value: Any) -> Any:
+    """A list of names from how one writes it on the command line: q_proj,v_proj. Anything else as it is."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(_names)]
 LayerNumbers = Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)]
 WindowPattern = Annotated[str | tuple[int, ...] | None, BeforeValidator(_pattern)]
 InlineMapping = Annotated[
@@ -91,6 +97,22 @@ class ModelSection(Section):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Compute activations again in the backward pass rather than keep them: less memory, more time.",
+    )
+    use_peft: bool = Field(
+        default=False,
+        description="LoRA: freeze the model, and train small matrices beside its own; checkpoints hold only these.",
+    )
+    lora_r: int = Field(default=16, ge=1, description="Rank of these matrices.")
+    lora_alpha: int = Field(
+        default=32, ge=1, description="What they add counts this often, divided by their rank."
+    )
+    lora_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of what they read that is dropped in training."
+    )
+    lora_target_modules: Names = Field(
+        default=None,
+        description="Layers that get them, by the ends of their names: q_proj,v_proj. Default: all linear ones but the "
+        "output layer.",
     )
 
 

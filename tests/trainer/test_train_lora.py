@@ -1,0 +1,304 @@
+"""LoRA: what is frozen stays as it was, what learns is saved as peft saves it, and goes on to the bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import Result
+
+from trainer import lora, mfu
+from trainer.config import ModelSection
+from trainer.errors import UserError
+from trainer.model import checkpoint_activations
+from trainer.tokenizer import ByteTokenizer
+
+pytest.importorskip("peft")
+
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Call = Callable[..., Result]
+Records = Callable[[Path], list[dict[str, Any]]]
+TOKENS = torch.arange(24)[None]
+SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64}
+    | dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
+    "llama": {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    | {"num_key_value_heads": 2, "max_position_embeddings": 64},
+}
+
+
+def network(kind: str) -> Any:
+    torch.manual_seed(0)
+    special = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256}
+    config = AutoConfig.for_model(kind, **special, **SIZES[kind])
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+@pytest.fixture(params=SIZES)
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A tiny Hugging Face model with weights and a byte tokenizer."""
+    folder = tmp_path / f"base of {request.param} ß"
+    network(request.param).save_pretrained(folder)
+    ByteTokenizer().save(folder)
+    return folder
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    network("llama").save_pretrained(folder)
+    ByteTokenizer().save(folder)
+    return folder
+
+
+@pytest.fixture
+def adapted(settings: Settings) -> Callable[[Path], Settings]:
+    def with_base(base: Path) -> Settings:
+        settings["model"] = {"name": str(base), "use_peft": True, "lora_r": 4, "lora_alpha": 8}
+        settings["training"] |= {"learning_rate": 1e-2}
+        return settings
+
+    return with_base
+
+
+def logits(model: Any, tokens: Tensor = TOKENS) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model.eval()(input_ids=tokens).logits
+    return found
+
+
+def hash_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+Adapted = Callable[[Path], Settings]
+
+
+def test_a_run_learns_beside_the_frozen_model_and_saves_an_adapter(
+    base: Path, adapted: Adapted, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
+) -> None:
+    before = hash_of(base)
+    settings = adapted(base)
+    settings["training"]["steps"] = 40
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 0, result.output
+    assert hash_of(base) == before
+    losses = [r["loss"] for r in records(tmp_path / "out" / "metrics.jsonl") if r["event"] == "train"]
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.1
+    checkpoint = tmp_path / "out" / "checkpoints" / "step-00000040"
+    assert not (checkpoint / "model.safetensors").exists()
+    described = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (described["peft_type"], described["r"], described["lora_alpha"]) == ("LORA", 4, 8)
+    assert Path(described["base_model_name_or_path"]) == base.absolute()
+    saved = load_file(checkpoint / "adapter_model.safetensors")
+    assert all(name.startswith("base_model.model.") and "lora_" in name for name in saved)
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft asks transformers
+def test_peft_and_transformers_load_the_adapter_by_themselves(
+    base: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    assert call("train", "--config", write_config(adapted(base))).exit_code == 0
+    checkpoint = tmp_path / "out" / "checkpoints" / "step-00000006"
+    alone = AutoModelForCausalLM.from_pretrained(base)
+    by_hand = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), checkpoint)
+    assert not torch.equal(logits(by_hand), logits(alone))
+    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(checkpoint)), logits(by_hand))
+    ours = AutoModelForCausalLM.from_pretrained(base)
+    lora.load(ours, checkpoint)
+    assert torch.equal(logits(ours), logits(by_hand))
+    lora.merge(ours)
+    assert torch.allclose(logits(ours), logits(by_hand), atol=1e-5)
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in alone.named_parameters()]
+
+
+@pytest.mark.parametrize("more", [{}, {"amp": True}, {"optimizer": "muon"}])
+def test_a_resumed_run_goes_on_bit_equal(
+    base: Path,
+    more: dict[str, Any],
+    adapted: Adapted,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+) -> None:
+    if more.get("optimizer") == "muon" and not hasattr(torch.optim, "Muon"):
+        pytest.skip("torch.optim.Muon came with torch 2.9")
+    settings = adapted(base)
+    settings["model"] |= {"lora_dropout": 0.2, "window_size": 9}
+    settings["training"] |= more
+    config = write_config(settings)
+    parts = ("train", "--config", config, "--output-dir", tmp_path / "in parts")
+    assert call("train", "--config", config).exit_code == 0
+    assert call(*parts, "--checkpoint-every", 3).exit_code == 0
+    shutil.rmtree(tmp_path / "in parts" / "checkpoints" / "step-00000006")
+    result = call(*parts, "--resume")
+    assert result.exit_code == 0, result.output
+    whole, resumed = (
+        {r["step"]: r["loss"] for r in records(folder / "metrics.jsonl") if r["event"] == "train"}
+        for folder in (tmp_path / "out", tmp_path / "in parts")
+    )
+    assert len(whole) == 6
+    assert whole == resumed
+    finals = [tmp_path / name / "checkpoints" / "step-00000006" for name in ("out", "in parts")]
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in finals)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_damaged_adapter_falls_back(
+    llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    config = write_config(adapted(llama))
+    assert call("train", "--config", config, "--checkpoint-every", 3).exit_code == 0
+    (tmp_path / "out" / "checkpoints" / "step-00000006" / "adapter_model.safetensors").unlink()
+    result = call("train", "--config", config, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "adapter_model.safetensors is missing" in result.stderr
+
+
+def test_sampling_reads_the_adapter_and_its_base(
+    base: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    settings = adapted(base)
+    settings["training"]["steps"] = 60
+    assert call("train", "--config", write_config(settings)).exit_code == 0
+    ask = ("--prompt", "9 bottles", "--max-new-tokens", 30, "--temperature", 0, "--device", "cpu")
+    adapted_text = call("generate", "--checkpoint", tmp_path / "out", *ask)
+    assert adapted_text.exit_code == 0, adapted_text.output
+    assert adapted_text.stdout != call("generate", "--checkpoint", base, *ask).stdout
+    base.rename(tmp_path / "moved away")
+    result = call("generate", "--checkpoint", tmp_path / "out", *ask)
+    assert result.exit_code == 2
+    assert "The base model of the adapter in" in result.stderr
+    assert str(base.absolute().as_posix()) in result.stderr.replace("\\\\", "/").replace("\n", "")
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_only_the_adapter_learns_and_at_first_it_changes_nothing(kind: str) -> None:
+    model = network(kind)
+    before = logits(model)
+    frozen = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    lora.add(model, ModelSection(name="some/model", use_peft=True))
+    assert torch.equal(logits(model), before)
+    assert all("lora_" in name for name in lora.adapter(model))
+    model.train()(input_ids=TOKENS, labels=TOKENS).loss.backward()
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == set(lora.adapter(model))
+    torch.optim.SGD(lora.adapter(model).values(), lr=1.0).step()
+    assert not torch.equal(logits(model), before)
+    for name, parameter in model.named_parameters():
+        if name not in lora.adapter(model):
+            assert torch.equal(parameter, frozen[name.replace(".base_layer", "")])
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_activations_computed_again_give_the_same_gradient(kind: str) -> None:
+    """A frozen embedding has no gradient: without one at its output, no layer would get any."""
+    gradients = []
+    for again in (False, True):
+        model = network(kind).train()
+        torch.manual_seed(1)
+        lora.add(model, ModelSection(name="some/model", use_peft=True))
+        if again:
+            checkpoint_activations(model)
+        model(input_ids=TOKENS, labels=TOKENS, use_cache=False).loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in lora.adapter(model).items()})
+    assert any(gradient.abs().max() > 0 for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
+
+
+def test_frozen_weights_are_as_coarse_as_they_are_computed_with_and_the_adapter_is_not() -> None:
+    model = network("llama").to(torch.bfloat16)
+    lora.add(model, ModelSection(name="some/model", use_peft=True))
+    types = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    assert {types[name] for name in lora.adapter(model)} == {torch.float32}
+    assert {kind for name, kind in types.items() if "lora_" not in name} == {torch.bfloat16}
+
+
+def test_layers_can_be_named() -> None:
+    model = network("llama")
+    lora.add(model, ModelSection(name="x/y", use_peft=True, lora_target_modules=("q_proj", "v_proj")))
+    assert {name.split(".")[-4] for name in lora.adapter(model)} == {"q_proj", "v_proj"}
+
+
+def test_layers_that_are_not_there_are_said_with_those_that_are() -> None:
+    asked = ModelSection(name="x/y", use_peft=True, lora_target_modules=("query",))
+    with pytest.raises(UserError, match=r"query.*This model has: down_proj, gate_proj, k_proj, lm_head"):
+        lora.add(network("llama"), asked)
+
+
+def test_an_adapter_of_another_model_is_refused(
+    llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    assert call("train", "--config", write_config(adapted(llama))).exit_code == 0
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(llama, num_hidden_layers=1)
+    with pytest.raises(UserError, match="does not fit its base model"):
+        lora.load(
+            AutoModelForCausalLM.from_config(config), tmp_path / "out" / "checkpoints" / "step-00000006"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": None, "architecture": {"model_type": "gpt2"}, "tokenizer": "byte"}, "name that model"),
+        ({"use_peft": False}, "model.lora_alpha is of LoRA"),
+        ({"lora_r": 0}, "model.lora_r = 0"),
+        ({"lora_dropout": 1.0}, "model.lora_dropout = 1.0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, change: Any, words: str
+) -> None:
+    settings = adapted(llama)
+    settings["model"] |= change
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_folder_without_weights_or_with_an_adapter_alone_is_no_base(
+    llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    config = write_config(adapted(llama))
+    assert call("train", "--config", config).exit_code == 0
+    checkpoint = tmp_path / "out" / "checkpoints" / "step-00000006"
+    result = call("train", "--config", config, "--name", checkpoint, "--output-dir", tmp_path / "next")
+    assert result.exit_code == 2
+    assert "holds an adapter, not a model" in result.stderr
+    (llama / "model.safetensors").unlink()
+    result = call("train", "--config", config, "--output-dir", tmp_path / "next")
+    assert result.exit_code == 2
+    assert "holds no weights" in result.stderr
+
+
+def test_a_resumed_run_keeps_its_adapter(
+    llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call
+) -> None:
+    config = write_config(adapted(llama))
+    assert call("train", "--config", config).exit_code == 0
+    result = call("train", "--config", config, "--resume", "--lora-r", 8)
+    assert result.exit_code == 2
+    assert "model.lora_r is not what" in result.stderr
+
+
+def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:
+    model = network("llama")
+    inner = mfu.multiplied_weights(model)
+    lora.add(model, ModelSection(name="x/y", use_peft=True, lora_r=4))
+    small = sum(parameter.numel() for parameter in lora.adapter(model).values())
+    cost = mfu.utilization(model, 0, (None, None), 8, mfu.Peak()).flops_per_token
+    assert cost == 4 * inner + 6 * small
