@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Say = Callable[[str], None]  # tells a person one line
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
+SPEED_PERIOD = 900.0  # seconds whose steps tell the time that is left; a step of a long context takes minutes
 
 
 class Reporter:
@@ -35,6 +36,7 @@ class Reporter:
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
                 console=self._console,
+                speed_estimate_period=SPEED_PERIOD,
             )
             self._task = self._bar.add_task("", total=total, completed=done, figures="")
         return self
