@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -56,7 +57,7 @@ def in_less(run: Run, compute: Callable[[], Result], tell: Tell) -> Result:
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
-            said = str(error).strip().split("\n")[0] or type(error).__name__
+            said = _line(error)
         # Only out of the clause above the error is gone, and with it the activations that its frames hold.
         run.model.zero_grad(set_to_none=True)
         gc.collect()
@@ -71,6 +72,28 @@ def in_less(run: Run, compute: Callable[[], Result], tell: Tell) -> Result:
         tell(said, run.economy)
 
 
+@contextmanager
+def nothing_to_save() -> Iterator[None]:
+    """Where memory that runs out cannot be saved by other means.
+
+    Raises:
+        RunError: it ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise RunError(
+            f"Memory ran out while the optimizer moved the weights, which smaller batches do not change: {_line(error)} "
+            "Adapters in place of all weights (LoRA), an 8-bit optimizer or a smaller model need less."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
 def _smaller_batches(run: Run) -> bool:
     sequences = min(run.economy.sequences or run.training.batch_size, run.training.batch_size)
     if sequences > 1:
@@ -79,7 +102,7 @@ def _smaller_batches(run: Run) -> bool:
 
 
 def _checkpointed_activations(run: Run) -> bool:
-    if run.economy.checkpointed or run.model.is_gradient_checkpointing:
+    if run.economy.checkpointed:
         return False
     try:
         checkpoint_activations(run.model)

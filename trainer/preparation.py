@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -87,7 +87,8 @@ def prepare(
     elif config.model.use_peft:
         lora.add(network, config.model)
     processes.check_alike(network)
-    if config.model.gradient_checkpointing:
+    economy = _economy(config, start.checkpoint)
+    if economy.checkpointed:
         model.checkpoint_activations(network)
     learning = DeepSupervision if isinstance(start.model_config, HRMConfig) else NextToken
     objective: Objective = learning(network, precision)
@@ -103,7 +104,7 @@ def prepare(
     position = Position()
     if start.checkpoint:
         position = restore(start.checkpoint, optimizer, scaler, device, processes.rank)
-    notes = [*start.notes, *([precision.note] if precision.note else []), *notes]
+    notes = [*options.notes, *start.notes, *([precision.note] if precision.note else []), *notes]
     if config.training.sharding == "full" and shards is None:
         notes.append("training.sharding = full: there is one process, so it keeps all of the model.")
     if start.checkpoint:
@@ -118,6 +119,8 @@ def prepare(
             notes.append(
                 f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
             )
+    if economy != Economy(checkpointed=config.model.gradient_checkpointing):
+        notes.append(f"memory ran out before: going on in {economy}.")
     for note in notes:
         reporter.say(f"WARNING: {note}")
 
@@ -126,13 +129,6 @@ def prepare(
     peak = mfu.peak(gpu_name(device), precision.arithmetic)
     width = request.query_heads * request.head_dim
     cost = mfu.utilization(network, width, windows, length, peak)
-    economy = Economy()
-    if start.checkpoint:
-        economy = _economy(read_state(start.checkpoint)["config"], config)
-    if economy != Economy():
-        reporter.say(f"INFO: memory ran out before: going on in {economy}")
-    if economy.checkpointed:
-        model.checkpoint_activations(network)
     state = Run(
         network,
         objective,
@@ -161,11 +157,14 @@ def prepare(
     )
 
 
-def _economy(before: dict[str, Any], config: TrainConfig) -> Economy:
-    """What had to be saved before; nothing, if what is to be saved has been set anew."""
-    model, training = config.model, config.training
+def _economy(config: TrainConfig, checkpoint: Path | None) -> Economy:
+    """What is asked for; or what had to be saved before, unless what is saved by has been set anew."""
+    asked = Economy(checkpointed=config.model.gradient_checkpointing)
+    if checkpoint is None:
+        return asked
+    before = read_state(checkpoint)["config"]
     alike = (
-        before["training"]["batch_size"] == training.batch_size
-        and before["model"]["gradient_checkpointing"] == model.gradient_checkpointing
+        before["training"]["batch_size"] == config.training.batch_size
+        and before["model"]["gradient_checkpointing"] == config.model.gradient_checkpointing
     )
-    return Economy(**before.get(ECONOMY, {})) if alike else Economy()
+    return Economy(**before[ECONOMY]) if alike and ECONOMY in before else asked

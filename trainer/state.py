@@ -25,7 +25,7 @@ class Economy:
 
     Attributes:
         sequences: in one forward pass, at most; None for a whole batch.
-        checkpointed: activations are computed again in the backward pass, though the configuration keeps them.
+        checkpointed: activations are computed again in the backward pass, not kept.
     """
 
     sequences: int | None = None

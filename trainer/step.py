@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data import Batch
-from trainer.out_of_memory import Tell, in_less
+from trainer.out_of_memory import Tell, in_less, nothing_to_save
 from trainer.sharding import full
 from trainer.state import Run
 
@@ -60,7 +60,8 @@ def optimizer_step(run: Run, batches: list[Batch], rate: float, tell: Tell) -> S
     if result.finite or run.scaler.is_enabled():
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        run.scaler.step(run.optimizer)
+        with nothing_to_save():
+            run.scaler.step(run.optimizer)
         run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
     return result

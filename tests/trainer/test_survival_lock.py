@@ -39,21 +39,21 @@ def another_run(folder: Path, log_file: Path) -> Iterator[subprocess.Popen[str]]
 
 
 def test_the_second_run_in_a_folder_is_told_who_is_there(folder: Path) -> None:
-    with another_run(folder, folder / "metrics.jsonl") as other:
-        with pytest.raises(UserError) as refused, only_run(folder, folder.parent / "mine.jsonl"):
-            pytest.fail("two runs in one folder")
+    other = another_run(folder, folder / "metrics.jsonl")
+    mine = only_run(folder, folder.parent / "mine.jsonl")
+    with other as process, pytest.raises(UserError) as refused, mine:
+        pytest.fail("two runs in one folder")
     words = str(refused.value)
-    assert f"Another run writes to {folder.absolute()}: process {other.pid} on " in words
+    assert f"Another run writes to {folder.absolute()}: process {process.pid} on " in words
     assert ", since 20" in words
     assert "--output-dir" in words
 
 
 def test_two_runs_with_one_log_file_are_refused_as_well(folder: Path) -> None:
     log_file = folder / "metrics.jsonl"
-    with another_run(folder, log_file) as other:
-        with pytest.raises(UserError, match=rf"metrics.jsonl: process {other.pid} .*--log-file"):
-            with only_run(folder.parent / "elsewhere", log_file):
-                pytest.fail("two runs in one log file")
+    refused = pytest.raises(UserError, match=r"metrics.jsonl: process \d+ on .*--log-file")
+    with another_run(folder, log_file), refused, only_run(folder.parent / "elsewhere", log_file):
+        pytest.fail("two runs in one log file")
 
 
 def test_a_killed_run_lets_go(folder: Path) -> None:
@@ -75,6 +75,6 @@ def test_nothing_is_left_of_a_lock(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
     folder.write_text("a file")
-    with pytest.raises(UserError, match=r"cannot be written to: .*--output-dir"):
-        with only_run(folder, folder / "metrics.jsonl"):
-            pytest.fail("in a file")
+    refused = pytest.raises(UserError, match=r"cannot be written to: .*--output-dir")
+    with refused, only_run(folder, folder / "metrics.jsonl"):
+        pytest.fail("in a file")
