@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,28 +66,45 @@ def run_train(
 
     Every key of the configuration file is an option; --window_size and --model.window-size mean --window-size.
     """
-    with _told_errors():
+    with told_errors():
         settings = load(config, overrides)
-        # Read by OpenMP when torch is loaded: threads that wait for each other sleep. Spinning, they slow a step down to
-        # a third where other programs run, and gain nothing where none do.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        count = launch.to_be_started(processes)
-        status = launch.start(count) if count else None
-    if status is not None:
-        raise typer.Exit(status)
-    with _told_errors():
-        from trainer.processes import joined
-        from trainer.progress import Reporter
-        from trainer.run import run
-        from trainer.start import Options
+        told = {"resume": resume, "strict": strict, "strict_capability": strict_capability}
+        status = carry_out(settings, processes, {**told, "capability_file": capability_file})
+    raise typer.Exit(status)
 
-        with joined() as among:
-            options = Options(resume, strict, strict_capability, capability_file)
-            summary = run(settings, options, Reporter(quiet=not among.first), among)
-            if among.first:
-                _tell(settings, summary)
-    if not summary.completed:
-        raise typer.Exit(130)
+
+def carry_out(
+    settings: TrainConfig,
+    processes: int | None,
+    told: Mapping[str, Any],
+    finish: Callable[[Summary], None] | None = None,
+) -> int:
+    """Train as configured, in this process or in several that are started for it, and tell how it ended.
+
+    Args:
+        told: the fields of `trainer.start.Options`.
+        finish: what there is to do with the result, in one process.
+
+    Returns:
+        The exit status: 0, 130 for a run that was stopped, or that of the processes.
+    """
+    # Read by OpenMP when torch is loaded: threads that wait for each other sleep. Spinning, they slow a step down to
+    # a third where other programs run, and gain nothing where none do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if count := launch.to_be_started(processes):
+        return launch.start(count)
+    from trainer.processes import joined
+    from trainer.progress import Reporter
+    from trainer.run import run
+    from trainer.start import Options
+
+    with joined() as among:
+        summary = run(settings, Options(**told), Reporter(quiet=not among.first), among)
+        if among.first:
+            if finish:
+                finish(summary)
+            _tell(settings, summary)
+    return 0 if summary.completed else 130
 
 
 def _tell(settings: TrainConfig, summary: Summary) -> None:
@@ -128,7 +145,7 @@ def run_generate(
     capability_file: CapabilityFile = None,
 ) -> None:
     """Sample text from a checkpoint. Text goes to stdout, all else to stderr."""
-    with _told_errors():
+    with told_errors():
         from trainer import capability
         from trainer import generate as generation
         from trainer.progress import Reporter
@@ -149,7 +166,7 @@ def run_generate(
 
 
 @contextlib.contextmanager
-def _told_errors() -> Iterator[None]:
+def told_errors() -> Iterator[None]:
     """Print the errors that are meant for a person, and end with their status. Any other goes on, with what is known of it."""
     try:
         yield

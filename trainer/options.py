@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -12,19 +13,38 @@ from pydantic.fields import FieldInfo
 
 from trainer.config import each_key
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
+
+def with_config_options(
+    command: Callable[..., None],
+    *,
+    without: Collection[str] = (),
+    defaults: Mapping[str, Any] = NOTHING,
+    names: Mapping[str, str] = NOTHING,
+) -> Callable[..., None]:
     """Give a command an option for every key of the configuration; it receives those given as `overrides`.
 
     The values stay text: the configuration's own fields read them, so that a wrong one is judged and explained
     in one place.
+
+    Args:
+        without: keys that it does not get.
+        defaults: of keys for which it has others, as its help says; it is the command that sets them.
+        names: by key, what its option is called beside its own name.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
     generated = [
         inspect.Parameter(
-            key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(section, key, field)
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=_annotation(
+                section, field, [*filter(None, [names.get(key)]), key], defaults.get(key, field.default)
+            ),
         )
         for section, key, field in each_key()
+        if key not in without
     ]
 
     def run(**values: Any) -> None:
@@ -43,14 +63,14 @@ def canonical_spelling(name: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
-def _annotation(section: str, key: str, field: FieldInfo) -> Any:
-    name = key.replace("_", "-")
+def _annotation(section: str, field: FieldInfo, names: list[str], default: Any) -> Any:
+    dashed = [name.replace("_", "-") for name in names]
     flag = bool in (field.annotation, *get_args(field.annotation))
     option = typer.Option(
-        f"--{name}/--no-{name}" if flag else f"--{name}",
+        *(f"--{name}/--no-{name}" if flag else f"--{name}" for name in dashed),
         help=field.description,
         rich_help_panel=section,
-        show_default=False if field.default is None else str(field.default),
+        show_default=False if default is None else str(default),
         metavar=None if flag else _metavar(field),
     )
     return Annotated[bool | None if flag else str | None, option]
