@@ -21,11 +21,26 @@ def only_run(folder: Path, log_file: Path) -> Iterator[None]:
     Raises:
         UserError: another run writes there, or nobody can.
     """
-    log_lock = log_file.with_name(log_file.name + ".lock")
     with ExitStack() as held:
         held.enter_context(_held(folder, folder / "run.lock", "output.output_dir (--output-dir)"))
-        held.enter_context(_held(log_file, log_lock, "output.log_file (--log-file)"))
+        held.enter_context(_held(log_file, _lock_of(log_file), "output.log_file (--log-file)"))
         yield
+
+
+def is_written(log_file: Path) -> bool:
+    """Whether a run writes to a log file now."""
+    lock_file = _lock_of(log_file)
+    if not lock_file.exists():
+        return False
+    try:
+        with FileLock(lock_file, timeout=0):
+            return False
+    except (Timeout, OSError):  # another user's, where it cannot be locked
+        return lock_file.with_suffix(".holder").exists()
+
+
+def _lock_of(log_file: Path) -> Path:
+    return log_file.with_name(log_file.name + ".lock")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from trainer.curves import Axis, curves
 from trainer.errors import UserError
+from trainer.lock import is_written
 from trainer.plot import draw
 from trainer.records import find
 from trainer.runs import RunSummary, summarize
@@ -39,7 +40,7 @@ def run_runs(
 ) -> None:
     """List training runs and where they stand, the newest first."""
     with _told_errors():
-        found = [summarize(run, at_work=False) for run in find(folder)]
+        found = [summarize(run, run.number == run.of and is_written(run.log)) for run in find(folder)]
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}

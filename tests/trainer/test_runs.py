@@ -17,6 +17,7 @@ from typer.testing import Result
 
 from trainer import records
 from trainer.errors import UserError
+from trainer.lock import only_run
 from trainer.runs import summarize
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,21 @@ def test_the_list_has_every_run_below_a_folder_and_no_data_set(call: Call, tmp_p
 def test_an_aborted_run_tells_its_reason(call: Call, tmp_path: Path) -> None:
     log(tmp_path, start(), line("stopped", 1, reason="[bold]not finite[/bold]"))
     assert f"{tmp_path}: [bold]not finite[/bold]" in call("runs", tmp_path).stdout
+
+
+def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path) -> None:
+    path = log(tmp_path, start(), train(1, 2), start(), train(1))
+
+    def states() -> list[str]:
+        told = json.loads(call("runs", tmp_path, "--json").stdout)["runs"]
+        return [run["state"] for run in sorted(told, key=lambda run: str(run["name"]))]
+
+    with only_run(tmp_path, path):
+        assert states() == ["killed", "running"]
+    assert states() == ["killed", "killed"]
+    for left_by_a_kill in ("metrics.jsonl.lock", "metrics.jsonl.holder"):
+        (tmp_path / left_by_a_kill).touch()
+    assert states() == ["killed", "killed"]
 
 
 @pytest.mark.parametrize(
