@@ -64,6 +64,7 @@ def start(count: int) -> int:
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=count,
+            local_addr="127.0.0.1",  # the machine's own name need not lead anywhere
             rdzv_backend="c10d",
             **_meeting_point(Path(folder)),
             run_id=f"aios-{os.getpid()}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -36,7 +36,8 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
                 if other not in overrides:
                     values.pop(other, None)
             value = overrides[key]
-            values[key] = None if value in ("none", "null") else value
+            empty = value in ("none", "null") and value not in get_args(field.annotation)
+            values[key] = None if empty else value
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:

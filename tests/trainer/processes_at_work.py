@@ -1,0 +1,114 @@
+"""Trains small models in one of several processes, as torchrun would start it; prints what each case came to.
+
+    python processes_at_work.py CASES.json FOLDER
+
+A case is a name and what it differs in. Weights go to FOLDER/<name>.pt, those of the first process, gathered.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from trainer import data, loop
+from trainer.attention import huggingface
+from trainer.config import TrainingSection
+from trainer.device import Precision
+from trainer.evaluation import evaluate
+from trainer.hrm.objective import DeepSupervision
+from trainer.model import checkpoint_activations
+from trainer.objective import NextToken, Objective
+from trainer.optimizer import make_optimizer
+from trainer.processes import Processes, joined
+from trainer.sharding import ShardedObjective, Shards, whole
+from trainer.state import Run
+from trainer.step import optimizer_step
+from trainer.tokenizer import ByteTokenizer
+
+CPU = torch.device("cpu")
+SMALL = {
+    "gpt2": {
+        "n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64,
+        "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+    },
+    "llama": {
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32,
+        "intermediate_size": 64, "max_position_embeddings": 64,
+    },
+    "hrm_act_v1": {
+        "hidden_size": 32, "num_attention_heads": 2, "h_layers": 1, "l_layers": 1, "halt_max_steps": 3,
+        "halt_exploration_prob": 0.0,
+    },
+}  # fmt: skip
+WORDS = "so much depends upon a red wheel barrow glazed with rain water beside the white chickens".split()
+TEXT = "<|endoftext|>\n".join(
+    " ".join(WORDS[(i * j) % 16] for j in range(i % 13 + 2)) + "\n" for i in range(200)
+).encode()
+
+
+def train(
+    processes: Processes,
+    *,
+    kind: str = "gpt2",
+    sharding: str = "none",
+    batch_size: int = 2,
+    accumulation: int = 1,
+    checkpointing: bool = False,
+    steps: int = 3,
+) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
+    """Loss, gradient norm and valid tokens of each step, and at last the held-out loss; the weights, where they are kept."""
+    special = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
+    config = AutoConfig.for_model(kind, **special, **SMALL[kind])
+    huggingface.attach(config, backend="sdpa", window=None)
+    torch.manual_seed(0)
+    network: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if checkpointing:
+        checkpoint_activations(network)
+    learning = DeepSupervision if kind == "hrm_act_v1" else NextToken
+    objective: Objective = learning(network, Precision(torch.float32))
+    shards = None
+    if sharding == "full":
+        shards = Shards(network, CPU, processes.count)
+        objective = ShardedObjective(objective, shards)
+    settings = TrainingSection(
+        steps=steps, batch_size=batch_size, gradient_accumulation_steps=accumulation, eval_batches=999
+    )
+    tokenizer = ByteTokenizer()
+    stream = data.stream(TEXT, tokenizer, 32)
+    run = Run(
+        model=network,
+        objective=objective,
+        tokenizer=tokenizer,
+        optimizer=make_optimizer(network, settings),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        dataset=data.Dataset(stream, None, 0.0, 0.0),
+        training=settings,
+        device=CPU,
+        labels={},
+        processes=processes,
+        shards=shards,
+    )
+    found, position = [], loop.Position()
+    network.train()
+    for step in range(1, steps + 1):
+        result = optimizer_step(run, loop.batches(run, position), 1e-2, lambda *said: None)
+        found.append([result.loss, result.grad_norm, float(result.tokens)])
+        position = loop.Position(step, position.samples + loop.samples_of_step(run, position))
+    found.append([evaluate(run, stream).loss])
+    return found, whole(network.state_dict(keep_vars=True), processes.first)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cases, folder = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
+    with joined() as among:
+        for name, case in cases.items():
+            figures, weights = train(among, **case)
+            if among.first:
+                torch.save(weights, folder / f"{name}.pt")
+                print(json.dumps({"name": name, "figures": figures}), flush=True)

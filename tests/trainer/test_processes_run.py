@@ -1,0 +1,166 @@
+"""`aios train --processes 2`: one run, told once, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from trainer import launch
+from trainer.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Records = Callable[[Path], list[dict[str, Any]]]
+Start = Callable[..., "subprocess.Popen[str]"]
+LONG = ("--steps", 100_000, "--checkpoint-every", 5, "--eval-every", 0)
+
+
+@pytest.fixture
+def start(settings: Settings, write_config: WriteConfig) -> Start:
+    """Start `aios train` in two processes."""
+    settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
+    config = write_config(settings)
+
+    def run(*more: object, processes: int = 2) -> subprocess.Popen[str]:
+        arguments = ("train", "--config", config, "--processes", processes, *more)
+        return subprocess.Popen(
+            [sys.executable, "-m", "aios", *(str(argument) for argument in arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def losses(records: list[dict[str, Any]]) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in records if record["event"] == "train"}
+
+
+def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 200
+    while not (folder / "checkpoints" / "latest").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
+    children = psutil.Process(process.pid).children()
+    return next(child for child in children if child.environ()["RANK"] == str(rank))
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+def test_one_process_is_this_one(monkeypatch: pytest.MonkeyPatch, asked: int | None) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launch.to_be_started(asked) == 0
+    assert launch.to_be_started(3) == 3
+
+
+def test_among_those_that_torchrun_started_no_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch.to_be_started(None) == launch.to_be_started(2) == 0
+    with pytest.raises(UserError, match=r"--processes 3, and torchrun has started 2"):
+        launch.to_be_started(3)
+
+
+def test_a_run_in_two_processes_is_told_and_recorded_once(
+    start: Start, records: Records, tmp_path: Path
+) -> None:
+    status, out, err = finish(start())
+    assert status == 0, err
+    assert out.count("Held-out text:") == 1
+    assert err.count("Attention backend:") == 1
+    assert "Traceback" not in err
+    found = records(tmp_path / "out" / "metrics.jsonl")
+    assert found[0]["processes"] == 2
+    assert [record["step"] for record in found if record["event"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert {record["tokens"] for record in found if record["event"] == "train"} == {2 * 2 * 32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_a_run_in_two_processes_is_resumed_as_if_never_stopped(
+    start: Start, records: Records, tmp_path: Path, sharding: str
+) -> None:
+    arguments = ("--sharding", sharding, "--checkpoint-every", 3)
+    status, _, err = finish(start(*arguments))
+    assert status == 0, err
+    log = tmp_path / "out" / "metrics.jsonl"
+    whole = losses(records(log))
+    last = tmp_path / "out" / "checkpoints" / "step-00000006"
+    (last / "state.json").write_text("damaged")
+    status, _, err = finish(start(*arguments, "--resume"))
+    assert status == 0, err
+    assert err.count("step-00000006 is damaged") == 1
+    assert losses(records(log)) == whole
+
+    status, _, err = finish(start("--resume", "--steps", 8, processes=1))
+    assert status == 0, err
+    assert "the run had processes: 2, and goes on with 1" in err
+    assert losses(records(log)).keys() == {*range(1, 9)}
+
+
+@pytest.mark.slow
+def test_the_others_end_soon_after_a_process_is_killed_and_the_run_can_be_resumed(
+    start: Start, records: Records, tmp_path: Path
+) -> None:
+    process = start(*LONG)
+    wait_for_a_checkpoint(tmp_path / "out", process)
+    worker(process, 1).kill()
+    killed = time.monotonic()
+    status, _, err = finish(process)
+    assert status == 1
+    assert time.monotonic() - killed < 30
+    assert "Process 1 of 2 was ended from outside (SIGKILL)" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    step = max(losses(records(tmp_path / "out" / "metrics.jsonl")))
+    status, _, err = finish(start(*LONG, "--resume", "--steps", step + 2))
+    assert status == 0, err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked_of", ["the command", "one process"])
+def test_a_request_to_stop_ends_all_of_them_with_a_checkpoint(
+    start: Start, records: Records, tmp_path: Path, asked_of: str
+) -> None:
+    process = start(*LONG, "--checkpoint-every", 0)
+    log = tmp_path / "out" / "metrics.jsonl"
+    while process.poll() is None and not (log.exists() and '"train"' in log.read_text()):
+        time.sleep(0.1)
+    target = process.pid if asked_of == "the command" else worker(process, 1).pid
+    os.kill(target, signal.SIGINT)
+    status, out, err = finish(process)
+    assert status == 130, err
+    assert out.count("Stopped after step") == 1
+    assert "Traceback" not in err
+    assert [record["event"] for record in records(log)][-3:] == ["checkpoint", "stopped", "run_end"]
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_request_is_told_once(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "out" / "checkpoints" / "step-00000001").mkdir(parents=True)
+    status, _, err = finish(start())
+    assert status == 2
+    assert err.count("Error:") == 1
+    assert "holds checkpoints of a run already" in err
+    assert "Traceback" not in err
