@@ -1,0 +1,98 @@
+"""`aios install` in a real Windows Python: the Python, the server that it may ask, and what lies in it then."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stand_ins
+from catalogues import publish
+from fresh_environment import tree_of
+from loopback import Server, serving
+from pretended_machine import PretendedMachine, removed_afterwards
+from windows_box import Completed, FakePrograms, Windows, Wine
+
+TAG = "cp311-cp311-win_amd64"
+LABEL = "cu130torch2.13"
+
+
+@dataclass
+class Installation:
+    """A Python on a pretended machine with an RTX 4090, and the server that it may ask. `inside`: where python.exe lies."""
+
+    machine: PretendedMachine
+    server: Server
+    state: Path
+    inside: str = "Scripts"
+
+    @property
+    def python(self) -> str:
+        return self.machine.wine.path(self.machine.venv / self.inside / "python.exe")
+
+    def run(self, *arguments: str) -> Completed:
+        return self.machine.wine.run([self.python, *arguments], timeout=300, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        variables = {**self.server.environment(), "PIP_CONFIG_FILE": "nul", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            "environment": {"PYTHONPATH": "", **variables, **self.machine.environment},
+            "programs": self.machine.programs.folder,
+        }
+
+    def install(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        done = self.run(
+            "-m", "aios", "install", "--json", *([] if "--undo" in arguments else ["--yes"]), *arguments
+        )
+        assert done.stdout, done.stderr.decode(errors="replace")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == status, answer["message"]
+        return answer
+
+    def tree(self) -> dict[str, str]:
+        """Every file and folder of the environment, but for what Python compiles."""
+        return {
+            name: content for name, content in tree_of(self.machine.venv).items() if "__pycache__" not in name
+        }
+
+    def flash_attn(self, **options: Any) -> Path:
+        """Publish one for this Windows."""
+        wheel = stand_ins.flash_attn(self.server.folder / "files" / "v1", LABEL, tag=TAG, **options)
+        publish(self.state, self.server, [wheel])
+        return wheel
+
+
+@contextmanager
+def installing(
+    windows: Windows, workplace: Path, programs: FakePrograms, www: Path, inside: str = "Scripts"
+) -> Iterator[Installation]:
+    """On a machine with a GPU that a torch, a flash-attn and what they need can be had for; it has no Python yet."""
+    if not isinstance(windows, Wine):
+        pytest.skip("a machine of one's own is not pretended to be another")
+    folder = windows.box.drive_c / "pretended"
+    with removed_afterwards(folder), serving(www) as server:
+        folder.mkdir()
+        machine = PretendedMachine(windows, folder / "venv", programs)
+        machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
+        state = workplace / "state"
+        machine.environment["AIOS_HOME"] = windows.path(state)
+        stand_ins.torch(server.folder / "whl" / "cu130", "2.13.0+cu130", "13.0", tag=TAG)
+        for name in ("networkx-stand-in", "einops-stand-in"):
+            stand_ins.wheel(server.folder / "index", name, "1.0", {f"{name.replace('-', '_')}.py": "x = 1\n"})
+        yield Installation(machine, server, state, inside)
+
+
+def bring_pip(site_packages: Path) -> None:
+    """pip is the same files on all systems."""
+    found = importlib.util.find_spec("pip")
+    assert found and found.origin
+    package = Path(found.origin).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    for part in (package, *package.parent.glob("pip-*.dist-info")):
+        shutil.copytree(part, site_packages / part.name, ignore=ignored)

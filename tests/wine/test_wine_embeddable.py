@@ -1,0 +1,87 @@
+"""`aios install` in an embeddable Python, laid out as python.org ships it, and in what `uv venv` makes."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import stand_ins
+from real_installation import Installation, bring_pip, installing
+from windows_box import REPOSITORY, FakePrograms, Windows, Wine
+
+pytestmark = pytest.mark.wine
+
+# The file as it is shipped, and the two ways by which people make it find packages
+SHIPPED = "python311.zip\r\n.\r\n\r\n# Uncomment to run site.main() automatically\r\n#import site\r\n"
+WITH_SITE = SHIPPED.replace("#import site", "import site")
+WITHOUT_SITE = SHIPPED.replace(".\r\n", ".\r\nLib\\site-packages\r\n{behind}\r\n")
+
+
+def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
+    """Programs, DLLs and extension modules in one folder; the standard library, compiled, in an archive; no `Lib`."""
+    folder.mkdir()
+    base = windows.box.python
+    for file in (*base.iterdir(), *(base / "DLLs").iterdir()):
+        if file.is_file():
+            shutil.copy(file, folder)
+    library = base / "Lib"
+    with zipfile.ZipFile(folder / "python311.zip", "w") as archive:
+        for file in sorted(library.rglob("*.pyc")):
+            inside = file.relative_to(library)
+            if "__pycache__" not in inside.parts and inside.parts[0] not in (
+                "site-packages",
+                "venv",
+                "ensurepip",
+            ):
+                archive.write(file, inside.as_posix())
+    behind = [windows.path(library / "site-packages"), windows.path(REPOSITORY)]
+    (folder / "python311._pth").write_text(path_file.format(behind="\r\n".join(behind)), newline="")
+    (folder / "Lib" / "site-packages").mkdir(parents=True)
+    (folder / "Lib" / "site-packages" / "behind.pth").write_text("\n".join(behind) + "\n")
+
+
+@pytest.mark.parametrize("path_file", [WITH_SITE, WITHOUT_SITE], ids=["import site", "paths alone"])
+def test_an_embeddable_python_takes_packages_and_gives_them_back(
+    windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path, path_file: str
+) -> None:
+    with installing(windows, workplace, programs, tmp_path / "www", inside="") as installation:
+        lay_out(installation.machine.wine, installation.machine.venv, path_file)
+        bring_pip(installation.machine.site_packages)
+        site = installation.run("-c", "import sys; print(sys.flags.isolated, sys.flags.no_site)")
+        assert site.stdout.split() == [b"1", b"0" if path_file == WITH_SITE else b"1"], site.stderr
+        take_and_give_back(installation)
+
+
+def take_and_give_back(installation: Installation) -> None:
+    installation.flash_attn()
+    before = installation.tree()
+    answer = installation.install("torch", "flash-attn")
+    assert answer["python"] == installation.python
+    after = installation.tree()
+    assert {"Scripts/torchrun.exe", "Lib/site-packages/flash_attn/__init__.py"} <= after.keys()
+    assert installation.install("torch", "flash-attn")["status"] == "unchanged"
+    installation.install("--undo")
+    assert installation.tree() == before
+
+
+def test_an_environment_that_uv_made_gets_its_pip_from_uv(
+    windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path
+) -> None:
+    with installing(windows, workplace, programs, tmp_path / "www") as installation:
+        box = installation.machine.wine.box
+        uv = box.python / "Lib" / "site-packages" / "bin" / "uv.exe"
+        if not uv.is_file():
+            pytest.skip("this box is older than the need of uv")
+        shutil.copy(uv, programs.folder)
+        installation.machine.make_environment(REPOSITORY)
+        stand_ins.packed_again("pip", installation.server.folder / "index")
+        installation.machine.environment |= {
+            "UV_CACHE_DIR": windows.path(workplace / "cache"),
+            "UV_DEFAULT_INDEX": f"{installation.server.address}/index/simple/",
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON": windows.path(box.python / "python.exe"),
+        }
+        take_and_give_back(installation)
+        assert not list(installation.machine.site_packages.glob("pip*"))
