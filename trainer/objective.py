@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
-import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from trainer.data import IGNORED, Batch
+from trainer.cross_entropy import Head, score, summed_cross_entropy
+from trainer.data import Batch
 from trainer.device import Precision
+from trainer.output_layer import OutputLayer, find
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,25 @@ class NextToken:
     model: Any
     precision: Precision
 
+    @cached_property
+    def output_layer(self) -> OutputLayer | None:
+        """By which the table of all logits, (B, S, V), is avoided; None where it cannot be."""
+        with self.precision.autocast(next(self.model.parameters()).device):
+            return find(self.model)
+
     def parts(self, batch: Batch) -> Iterator[Part]:
-        yield Part(summed_loss(self._logits(batch), batch.targets))
+        yield Part(summed_cross_entropy(*self._before_loss(batch), batch.targets, self.precision.dtype))
 
-    @torch.no_grad()
     def score(self, batch: Batch) -> Score:
-        logits = self._logits(batch)
-        correct = (logits.argmax(-1) == batch.targets).sum()
-        return Score(summed_loss(logits, batch.targets).item(), int(correct), batch.valid_tokens())
+        nats, correct = score(*self._before_loss(batch), batch.targets, self.precision.dtype)
+        return Score(nats.item(), int(correct), batch.valid_tokens())
 
-    def _logits(self, batch: Batch) -> Tensor:
-        """(B, S, V), in the precision of the run."""
-        packing = {} if batch.document_ids is None else {"document_ids": batch.document_ids}
+    def _before_loss(self, batch: Batch) -> tuple[Tensor, Head | None]:
+        """Hidden states (B, S, D) and the head that makes logits of them; or all logits (B, S, V), and None."""
+        inputs = {"input_ids": batch.tokens}
+        if batch.document_ids is not None:
+            inputs["document_ids"] = batch.document_ids
         with self.precision.autocast(batch.tokens.device):
-            output: Tensor = self.model(input_ids=batch.tokens, use_cache=False, **packing).logits
-        return output
-
-
-def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum of cross-entropies in nats, in float32. Targets (B, S) are the next tokens already."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+            if self.output_layer is None:
+                return self.model(**inputs, use_cache=False).logits, None
+            return self.output_layer.hidden_states(self.model, **inputs), self.output_layer.head()

@@ -97,6 +97,7 @@ def prepare(
         shards = Shards(network, device, processes.count)
         objective = ShardedObjective(objective, shards)
     network = network.to(device)
+    notes += _of_logits(objective)
     optimizer = make_optimizer(network, config.training)
     scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
     if processes.rank:
@@ -155,6 +156,19 @@ def prepare(
         proven,
         tuple(notes),
     )
+
+
+def _of_logits(objective: Objective) -> list[str]:
+    """What there is to say of the memory that the logits take."""
+    if isinstance(objective, ShardedObjective):
+        return objective.shards.forward_of(lambda: _of_logits(objective.objective))
+    if not isinstance(objective, NextToken) or objective.output_layer is not None:
+        return []
+    name = type(objective.model).__name__
+    return [
+        f"the loss of {name} takes the logits of a whole batch at once, batch x length x vocabulary: its output layer is "
+        "no plain one, or it does something to logits that is not known here."
+    ]
 
 
 def _economy(config: TrainConfig, checkpoint: Path | None) -> Economy:

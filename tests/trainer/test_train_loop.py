@@ -22,7 +22,8 @@ from trainer.device import Precision
 from trainer.evaluation import evaluate
 from trainer.model import checkpoint_activations
 from trainer.objective import NextToken
-from trainer.optimizer import learning_rate, make_optimizer
+from trainer.optimizer import make_optimizer
+from trainer.schedule import learning_rate
 from trainer.state import Run
 from trainer.step import optimizer_step
 from trainer.tokenizer import ByteTokenizer
@@ -65,6 +66,10 @@ def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, *
     )
 
 
+def no_memory_runs_out(*said: object) -> None:
+    raise AssertionError(f"memory ran out: {said}")
+
+
 def losses(state: Run) -> list[float]:
     """Train, and return the loss of each step."""
     found, position = [], Position()
@@ -72,7 +77,8 @@ def losses(state: Run) -> list[float]:
     samples = state.training.batch_size * state.training.gradient_accumulation_steps
     while position.step < state.training.steps:
         step = position.step + 1
-        result = optimizer_step(state, loop.batches(state, position), learning_rate(step, state.training))
+        rate = learning_rate(step, state.training)
+        result = optimizer_step(state, loop.batches(state, position), rate, no_memory_runs_out)
         found.append(result.loss)
         position = Position(step, position.samples + samples)
     return found
@@ -132,7 +138,7 @@ def gradients(batch_size: int, parts: int, text: bytes = TEXT) -> tuple[float, T
     state.optimizer.register_step_pre_hook(
         lambda *_: seen.append(torch.cat([p.grad.flatten() for p in state.model.parameters()]))
     )
-    return optimizer_step(state, loop.batches(state, Position()), 1e-3).loss, seen[0]
+    return optimizer_step(state, loop.batches(state, Position()), 1e-3, no_memory_runs_out).loss, seen[0]
 
 
 @pytest.mark.parametrize("text", [TEXT, b"<|endoftext|>".join([b"ab", b"some longer text, " * 9, b"x"] * 40)])

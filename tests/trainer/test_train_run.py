@@ -327,10 +327,10 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings["training"] |= {"steps": 50, "checkpoint_every": 2}
-    real, count = objective.summed_loss, iter(range(1000))
+    real, count = objective.summed_cross_entropy, iter(range(1000))
     monkeypatch.setattr(
         objective,
-        "summed_loss",
+        "summed_cross_entropy",
         lambda *a: real(*a) * (float("nan") if next(count) in (1, *range(4, 99)) else 1.0),
     )
     result = call("train", "--config", write_config(settings))

@@ -1,0 +1,178 @@
+"""The loss without its table of logits, against torch's own with it, in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer import cross_entropy
+from trainer.cross_entropy import Head, score, summed_cross_entropy
+
+Gradients = tuple[Tensor, ...]
+
+
+def random(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def reference(hidden: Tensor, head: Head, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and logits as the textbook has them."""
+    logits = F.linear(hidden, head.weight, head.bias) * head.scale
+    if head.softcap:
+        logits = head.softcap * torch.tanh(logits / head.softcap)
+    loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=-100, reduction="sum")
+    return loss, logits
+
+
+def problem(
+    shape: tuple[int, ...], vocabulary: int, width: int, dtype: torch.dtype = torch.float64, **head: Any
+) -> tuple[Tensor, Head, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    targets = torch.randint(0, vocabulary, shape, generator=generator)
+    targets[torch.rand(shape, generator=generator) < 0.2] = -100
+    weight = random(vocabulary, width, seed=1, dtype=dtype).requires_grad_()
+    bias = random(vocabulary, seed=2, dtype=dtype).requires_grad_() if head.pop("bias", False) else None
+    hidden = random(*shape, width, seed=0, dtype=dtype).requires_grad_()
+    return hidden, Head(weight, bias, **head), targets
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_entropy, "LOGITS_ON_CPU", 100)
+    monkeypatch.setattr(cross_entropy, "FEWEST_TOKENS", 4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    batch=st.integers(1, 3),
+    length=st.integers(1, 9),
+    vocabulary=st.integers(2, 40),
+    bias=st.booleans(),
+    scale=st.sampled_from([1.0, 0.25, 3.0]),
+    softcap=st.sampled_from([None, 0.5, 30.0]),
+    of_loss=st.sampled_from([1.0, 0.01, 65536.0]),
+)
+def test_loss_gradients_and_guesses_are_those_of_the_whole_table(
+    batch: int,
+    length: int,
+    vocabulary: int,
+    bias: bool,
+    scale: float,
+    softcap: float | None,
+    of_loss: float,
+) -> None:
+    hidden, head, targets = problem((batch, length), vocabulary, 5, bias=bias, scale=scale, softcap=softcap)
+    inputs = [x for x in (hidden, head.weight, head.bias) if x is not None]
+    expected, logits = reference(hidden, head, targets)
+    loss = summed_cross_entropy(hidden, head, targets, torch.float64)
+    torch.testing.assert_close(loss, expected)
+    found = torch.autograd.grad(loss * of_loss, inputs)
+    torch.testing.assert_close(found, torch.autograd.grad(expected * of_loss, inputs))
+    nats, correct = score(hidden, head, targets, torch.float64)
+    torch.testing.assert_close(nats, expected.detach())
+    assert correct == (logits.argmax(-1) == targets).sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_products_are_as_exact_as_those_of_autocast(dtype: torch.dtype) -> None:
+    hidden, head, targets = problem((3, 40), 3000, 32, torch.float32)
+    inputs = (hidden, head.weight)
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    expected, _ = reference(exact[0], Head(exact[1]), targets)
+    ours = summed_cross_entropy(hidden, head, targets, dtype)
+    with torch.autocast("cpu", dtype):
+        theirs, _ = reference(hidden, head, targets)
+    assert abs(ours - expected) < 1.01 * abs(theirs - expected) + 1e-6 * expected
+    triples = zip(
+        *(torch.autograd.grad(*x) for x in ((ours, inputs), (theirs, inputs), (expected, exact))), strict=True
+    )
+    for our, their, right in triples:
+        assert our.dtype == torch.float32
+        assert (our - right).norm() < 1.05 * (their - right).norm() + 1e-6 * right.norm()
+
+
+def test_float16_holds_probabilities_that_no_loss_scale_has_enlarged() -> None:
+    weight = torch.tensor([0.0, -10.0, -14.0, -16.0, -17.0])[:, None].requires_grad_()
+    loss = summed_cross_entropy(torch.ones(1, 1), Head(weight), torch.tensor([0]), torch.float16)
+    [found] = torch.autograd.grad(loss, weight)
+    torch.testing.assert_close(found[1:], weight.detach().softmax(0)[1:], rtol=2e-3, atol=0)
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    hidden, head, targets = problem((2, 7), 11, 4)
+    whole = torch.autograd.grad(reference(hidden, head, targets)[0], (hidden, head.weight))
+    frozen = summed_cross_entropy(hidden, Head(head.weight.detach()), targets, torch.float64)
+    torch.testing.assert_close(torch.autograd.grad(frozen, hidden), whole[:1])
+    fixed = summed_cross_entropy(hidden.detach(), head, targets, torch.float64)
+    torch.testing.assert_close(torch.autograd.grad(fixed, head.weight), whole[1:])
+    assert not summed_cross_entropy(
+        hidden.detach(), Head(head.weight.detach()), targets, torch.float64
+    ).requires_grad
+    with torch.no_grad():
+        assert not summed_cross_entropy(hidden, head, targets, torch.float64).requires_grad
+
+
+def test_a_table_of_embeddings_that_is_the_head_too_gets_both_gradients() -> None:
+    tokens = torch.tensor([[1, 2, 3, 1]])
+    found = []
+    for loss_of in (lambda *x: summed_cross_entropy(*x, torch.float64), lambda *x: reference(*x)[0]):
+        table = random(5, 3, seed=0).requires_grad_()
+        loss_of(table[tokens], Head(table), tokens.roll(-1, 1)).backward()
+        found.append(table.grad)
+    torch.testing.assert_close(*found)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    weight = torch.tensor([[1.0], [-1.0], [0.0]], requires_grad=True)
+    hidden = torch.tensor([[1e4], [-1e4], [3e38]], requires_grad=True)
+    targets = torch.tensor([1, 1, 0])
+    loss = summed_cross_entropy(hidden, Head(weight), targets, torch.float32)
+    loss.backward()
+    assert loss.item() == pytest.approx(2e4)
+    assert hidden.grad is not None and hidden.grad.flatten().tolist() == [2.0, 0.0, 0.0]
+
+
+def test_only_ignored_targets_give_no_loss_and_no_gradient() -> None:
+    hidden, head, _ = problem((2, 3), 7, 4, bias=True)
+    loss = summed_cross_entropy(hidden, head, torch.full((2, 3), -100), torch.float64)
+    assert head.bias is not None
+    gradients = torch.autograd.grad(loss, (hidden, head.weight, head.bias))
+    assert loss == 0 and all(not gradient.any() for gradient in gradients)
+
+
+def test_autocast_around_it_changes_nothing() -> None:
+    hidden, head, targets = problem((2, 7), 11, 4, torch.float32)
+    plain = torch.autograd.grad(summed_cross_entropy(hidden, head, targets, torch.float32), head.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = summed_cross_entropy(hidden, head, targets, torch.float32)
+    assert torch.equal(torch.autograd.grad(loss, head.weight)[0], plain[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_table_does_not_grow_with_the_sequence(dtype: torch.dtype) -> None:
+    """Sizes of all tensors that torch makes, by its own dispatcher."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for made in result if isinstance(result, tuple) else (result,):
+                if isinstance(made, Tensor):
+                    self.numbers = max(self.numbers, made.untyped_storage().nbytes() // made.itemsize)
+            return result
+
+    largest = []
+    for length in (64, 256):
+        hidden, head, targets = problem((1, length), 500, 4, torch.float32)
+        with Largest() as seen:
+            summed_cross_entropy(hidden, head, targets, dtype).backward()
+        largest.append(seen.numbers)
+    assert largest == [4 * 500, 4 * 500]
