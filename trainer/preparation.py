@@ -94,6 +94,7 @@ def prepare(
     objective: Objective = learning(network, precision)
     shards = None
     if config.training.sharding == "full" and processes.count > 1:
+        processes.check_sharding(device)
         shards = Shards(network, device, processes.count)
         objective = ShardedObjective(objective, shards)
     network = network.to(device)

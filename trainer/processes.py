@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from trainer import launch
-from trainer.errors import RunError
+from trainer.errors import RunError, UserError
 
 PATIENCE = timedelta(minutes=30)  # others may wait for a checkpoint on a slow disk
 BUCKET = 64 << 20  # bytes of gradients that are sent together
@@ -98,6 +98,18 @@ class Processes:
             raise RunError(
                 "The processes of this run do not begin with the same weights. All of them must read the same model and "
                 "checkpoints: name folders that every machine sees."
+            )
+
+    def check_sharding(self, device: torch.device) -> None:
+        """Refuse what gloo cannot do.
+
+        Raises:
+            UserError: GPUs without NCCL, as on Windows.
+        """
+        if device.type == "cuda" and not dist.is_nccl_available():
+            raise UserError(
+                f"training.sharding = full takes NCCL on GPUs, and this torch ({torch.__version__}) has none: builds for "
+                "Windows never do. Use --sharding none, or Linux (WSL 2 is one)."
             )
 
     def each(self, tensor: Tensor) -> list[Tensor]:

@@ -62,7 +62,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Pr
 
 
 def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary:
-    stop = StopRequest(reporter.say, config.training.stop_file)
+    stop = StopRequest(reporter.say, config.training.stop_file if processes.first else None)
     sinks: list[Sink] = [reporter.record]
     if config.output.tensorboard and processes.first:
         from trainer.tensorboard import FOLDER, EventFiles
@@ -113,7 +113,7 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
         completed = finished(state, position)
         evaluation = examine(state, position.step, log, reporter) if completed else None
         if not completed:
-            log.write("stopped", position.step, reason=stop.reason)
+            log.write("stopped", position.step, reason=stop.reason or "another process was asked to")
         rate = statistics.median(state.rates) if state.rates else None
         share = state.utilization.mfu(rate / processes.count) if rate else None
         log.write("run_end", position.step, completed=completed, tokens_per_second=rate, mfu=share)

@@ -79,6 +79,9 @@ class ShardedObjective:
         while computed := self.shards.forward_of(compute):
             yield Part(*computed)
 
+    def notes(self) -> list[str]:
+        return self.shards.forward_of(self.objective.notes)
+
     def score(self, batch: Batch) -> Score:
         return self.shards.forward_of(lambda: self.objective.score(batch))
 

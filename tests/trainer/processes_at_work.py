@@ -45,10 +45,8 @@ SMALL = {
         "halt_exploration_prob": 0.0,
     },
 }  # fmt: skip
-WORDS = "so much depends upon a red wheel barrow glazed with rain water beside the white chickens".split()
-TEXT = "<|endoftext|>\n".join(
-    " ".join(WORDS[(i * j) % 16] for j in range(i % 13 + 2)) + "\n" for i in range(200)
-).encode()
+LINES = [f"{number} bottles of beer on the wall\n" * (number % 5 + 1) for number in range(120)]
+TEXT = "<|endoftext|>\n".join(LINES).encode()
 
 
 def train(
@@ -111,4 +109,4 @@ if __name__ == "__main__":
             figures, weights = train(among, **case)
             if among.first:
                 torch.save(weights, folder / f"{name}.pt")
-                print(json.dumps({"name": name, "figures": figures}), flush=True)
+                sys.stdout.write(json.dumps({"name": name, "figures": figures}) + "\n")

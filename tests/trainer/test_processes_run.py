@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from trainer import launch
+from trainer.config import load
 from trainer.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -164,3 +165,9 @@ def test_what_is_wrong_with_a_request_is_told_once(start: Start, tmp_path: Path)
     assert err.count("Error:") == 1
     assert "holds checkpoints of a run already" in err
     assert "Traceback" not in err
+
+
+def test_eight_bit_state_is_not_shared_out(settings: Settings, write_config: WriteConfig) -> None:
+    settings["training"] |= {"sharding": "full", "optimizer": "adamw_8bit"}
+    with pytest.raises(UserError, match="adamw_8bit cannot work on shares of weights"):
+        load(write_config(settings), {})

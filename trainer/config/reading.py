@@ -140,6 +140,11 @@ def _check(config: TrainConfig) -> None:
             "model.window_pattern and model.full_layers say where the window is, and nothing says how wide: set "
             "model.window_size (--window-size)."
         )
+    if config.training.sharding == "full" and config.training.optimizer == "adamw_8bit":
+        raise UserError(
+            "training.optimizer = adamw_8bit cannot work on shares of weights, and training.sharding = full makes them. "
+            "Shares alone leave each process little to keep: use --optimizer adamw with them, or --sharding none."
+        )
     if config.data.dataset_file is None:
         raise UserError(
             "There is nothing to train on: set data.dataset_file (--dataset-file) to a file of text, or a folder of them."
