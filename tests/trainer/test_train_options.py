@@ -23,9 +23,10 @@ OPTIONS = """
 --final-lr-fraction --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
 --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
---output-dir --[no-]packing --processes --resume --schedule --seed --sharding --steps
---[no-]stop-after-epoch --strict --strict-capability --[no-]tensorboard --text-field --tokenizer
---[no-]use-flash-attention --[no-]use-peft --warmup-steps --weight-decay --window-pattern --window-size
+--output-dir --[no-]packing --processes --resume --sample-prompt --sample-tokens --schedule --seed
+--sharding --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
+--text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --weight-decay
+--window-pattern --window-size
 """
 
 
