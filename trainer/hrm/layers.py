@@ -104,8 +104,8 @@ class ReasoningModule(nn.Module):
 
 
 def rms_norm(hidden: Tensor, epsilon: float) -> Tensor:
-    """Scaled to a root mean square of 1, in float32."""
-    exact = hidden.float()
+    """Scaled to a root mean square of 1; what is shorter than float32 is computed in that."""
+    exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
     return (exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + epsilon)).to(hidden.dtype)
 
 
