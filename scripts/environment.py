@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).absolute().parent.parent  # not resolved: a mapped n
 CONSTRAINTS = REPOSITORY / "constraints.txt"
 PACKED = ("aios.py", "doctor", "trainer", "wheels")  # what pyproject.toml puts into the distribution
 OLDEST_PYTHON = (3, 10)
+NEW_PIP = "pip>=22.2"  # aios install tries out what it does; Ubuntu 22.04's own pip cannot
 SECONDS_FOR_DRIVER = 10.0
 
 
@@ -54,7 +55,7 @@ class Environment:
         with TemporaryDirectory(prefix="aios-") as folder:
             constraints = Path(folder, "constraints.txt")
             constraints.write_text(self._constraints(), encoding="utf-8", newline="\n")
-            wishes = ["--constraint", str(constraints), *["--editable"] * self._follows_source, aios]
+            wishes = ["--constraint", str(constraints), NEW_PIP, *["--editable"] * self._follows_source, aios]
             status = self.run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *wishes)
         if status:
             raise PreparationError(

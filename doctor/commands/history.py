@@ -49,11 +49,13 @@ def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=NAME)],
     b: Annotated[str, typer.Argument(metavar="B", help=NAME)],
 ) -> None:
-    """What is another in run B than it was in run A, and what the doctor changed between them."""
+    """What is another in run B than it was in run A, and what aios changed between them."""
     host = this_machine()
     before, after = named_run(host, a), named_run(host, b)
     first, last = sorted((before.name, after.name))
-    between = [run for run in runs_with_changes(host) if first < run.folder.name <= last]
+    runs = [run for run in runs_with_changes(host) if first < run.folder.name <= last]
+    installed = [(run, read_installed(run.folder)) for run in runs]
+    between = [package or run for run, package in installed if package is None or package.stands]
     changed = difference(_report(before), _report(after))
     print_difference(Printer(sys.stdout), changed, between[::-1])
 

@@ -83,7 +83,9 @@ def published_hash(wheel: Wheel) -> str | None:
         release = json.loads(read_answer(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
         digests = {asset["name"]: asset.get("digest") or "" for asset in release["assets"]}
     except OSError as error:
-        raise NotFoundError(f"the hash of {wheel.filename} cannot be asked for: {error}") from error
+        raise NotFoundError(
+            f"the hash of {wheel.filename} is not in the catalogue, and cannot be asked for: {error}"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     kind, _, digest = digests.get(wheel.filename, "").partition(":")

@@ -247,10 +247,13 @@ def _published(package: str, name: str, wheel: Wheel) -> Target | None:
 
 
 def _without_hash(verdict: Verdict) -> tuple[str, ...]:
-    name = verdict.item.wheel.filename if verdict.item and verdict.item.wheel else verdict.package
+    wheel = verdict.item.wheel if verdict.item else None
+    if wheel is None or wheel.url is None:
+        return (f"the index gives no hash that {verdict.package} could be checked against",)
     return (
-        f"of {name} nobody gives a hash that it could be checked against; "
-        "download it yourself, and give its folder with --wheel-dir",
+        f"{wheel.publisher.id} gives no hash that {wheel.filename} could be checked against",
+        f"who trusts it downloads {wheel.url} into a folder, and gives that: "
+        f"aios install {verdict.package.removesuffix('-windows')} --wheel-dir FOLDER",
     )
 
 

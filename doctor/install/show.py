@@ -30,7 +30,7 @@ def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None
         if package.action == "install":
             size = f"{package.size / MEBIBYTE:.1f} MiB" if package.size is not None else "size not known"
             checked = f"SHA-256 {package.sha256}" if package.sha256 else "hash: what the package index says"
-            printer.line(f"    {package.filename} ({size})")
+            printer.line(f"    {package.filename or 'the file that pip finds'} ({size})")
             printer.line(f"    from {package.source}")
             printer.line(f"    {checked}")
         for reason in package.reasons:

@@ -124,7 +124,7 @@ def _registered(host: Host) -> Reading[tuple[str, ...]]:
 def _cuda(host: Host) -> CudaFacts:
     candidates: list[tuple[str, str]] = []  # (path, found by)
     for variable in ("CUDA_HOME", "CUDA_PATH", *host.variable_names("CUDA_PATH_V")):
-        if value := host.variable(variable):
+        if value := (host.variable(variable) or "").strip('"'):  # in quotes: what was meant
             candidates.append((value, variable))
     if isinstance(nvcc := host.find_program("nvcc"), Found):
         candidates.append((parent(host, parent(host, nvcc.value)), "PATH"))

@@ -19,6 +19,7 @@ DISPLAY = "03"  # PCI class
 DISABLED = 1  # the bit of a device's ConfigFlags that Device Manager sets
 SMI_TIMEOUT = 10.0
 MEBIBYTE = 1024 * 1024
+NO_DEVICE = "No devices were found"  # nvidia-smi, where the driver works and sees no GPU
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
         return ran, None
     if isinstance(ran, Unreadable):
         return Unreadable(f"the driver is not answering ({ran.reason})"), None
+    if NO_DEVICE in ran.value.stdout:
+        return Found(NvidiaDriver(driver_version=_driver_version(host), cuda_version=None, gpus=())), None
     if ran.value.exit_code != 0:
         complaint = _complaint(ran.value)
         return Unreadable(complaint or f"nvidia-smi ended with exit code {exit_code(ran.value)}"), complaint
@@ -175,6 +178,15 @@ def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
         cuda = parse_smi_cuda(banner.value.stdout)
         driver = Found(driver.value.model_copy(update={"cuda_version": cuda}))
     return driver, None
+
+
+def _driver_version(host: Host) -> str:
+    """As `nvidia-smi --version` says it, without asking any GPU; empty: it does not."""
+    ran = _run_smi(host, "--version")
+    found = (
+        re.search(r"DRIVER version\s*:\s*(\d[\d.]*)", ran.value.stdout) if isinstance(ran, Found) else None
+    )
+    return found[1] if found else ""
 
 
 def _complaint(failed: Completed) -> str | None:

@@ -13,6 +13,7 @@ from doctor.probes.paths import parent, system_drive
 
 FILE_SYSTEM_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
 LONG_PATHS_VALUE = "LongPathsEnabled"
+CURRENT_VERSION_KEY = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 Kind = Literal["folder", "file"]
 
 
@@ -22,6 +23,11 @@ def _identity(host: Host) -> Identity:
 
 def _long_paths(host: Host) -> Reading[RegistryValue]:
     return host.registry_value(FILE_SYSTEM_KEY, LONG_PATHS_VALUE)
+
+
+def _installation_type(host: Host) -> Reading[RegistryValue]:
+    """ "Client", "Server", "Server Core"."""
+    return host.registry_value(CURRENT_VERSION_KEY, "InstallationType")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def _git(host: Host) -> GitFacts:
 
 
 IDENTITY = Probe("identity", _identity)
+INSTALLATION_TYPE = Probe("installation-type", _installation_type)
 LONG_PATHS = Probe("long-paths", _long_paths)
 TEMP = Probe("temp", _temp)
 GIT = Probe("git", _git)

@@ -18,7 +18,7 @@ from doctor.report.wording import (
     waiting_for,
 )
 
-MANY = 12  # healthy checks; where there are more, their names must do
+MANY = 12  # checks; where there are more, the names of healthy ones must do, and others' reasons are for -v
 ALWAYS_IN_FULL: Group = "backends"  # what runs here is what everybody came to know
 HEADING_WIDTH = max(map(len, GROUPS.values())) + 2
 INDENT = "    "
@@ -42,6 +42,7 @@ def print_report(
                 printer.line((GROUPS[group], "bold"))
                 _print_each(printer, _worst_first(findings), report, verbose)
     else:
+        few = len(report.findings) <= MANY
         if todo := [finding for finding in _worst_first(report.findings) if finding.status in OPEN]:
             printer.line()
             _print_each(printer, todo, report)
@@ -49,8 +50,12 @@ def print_report(
         for group, findings in grouped.items():
             in_full = report.summary.ok <= MANY or group == ALWAYS_IN_FULL
             _print_healthy(printer, GROUPS[group], findings, in_full)
+            if few:
+                skipped = [f for f in findings if f.status == "skipped" and f.because_of is None]
+                _print_each(printer, skipped, report)
     printer.line()
-    printer.line(counts(report), "" if verbose or not report.summary.skipped else " (-v tells why)")
+    told_why = verbose or few or not report.summary.skipped
+    printer.line(counts(report), "" if told_why else " (-v tells why)")
     if report.capability_file:
         printer.line(f"What each attention backend can do here: {report.capability_file}")
     next_one = next_step(report)

@@ -42,15 +42,19 @@ def print_installation(printer: Printer, run: Installed) -> None:
     """What `aios install` did: a line for each package."""
     kind = {"installed": "installed", "put back": "put back"}.get(run.event, "interrupted")
     printer.line((run.folder.name, "bold"), f"  {kind:<11}  in {run.record.prefix}")
-    for change in run.record.changes:
-        before, after = change.before or "none", change.after or "none"
-        printer.line(f"{INDENT}{change.name} {before} {printer.glyphs.arrow} {after}")
+    _print_packages(printer, run)
     if run.reason:
         printer.paragraph((INDENT,), run.reason)
 
 
-def print_difference(printer: Printer, difference: Difference, between: Sequence[Run]) -> None:
-    """The machine's facts, then the findings, then what the doctor itself changed between the two."""
+def _print_packages(printer: Printer, run: Installed) -> None:
+    for change in run.record.changes:
+        before, after = change.before or "none", change.after or "none"
+        printer.line(f"{INDENT}{change.name} {before} {printer.glyphs.arrow} {after}")
+
+
+def print_difference(printer: Printer, difference: Difference, between: Sequence[Run | Installed]) -> None:
+    """The machine's facts, then the findings, then what fixes and installations changed between the two."""
     for fact in difference.facts:
         printer.line((fact.name, "bold"), f": {fact.before} {printer.glyphs.arrow} {fact.after}")
     for change in difference.changes:
@@ -62,6 +66,9 @@ def print_difference(printer: Printer, difference: Difference, between: Sequence
     _print_names(printer, "looked at after only", [c for c in difference.changes if not c.before])
     for run in between:
         printer.line((f"changed by {run.folder.name}:", "bold"))
+        if isinstance(run, Installed):
+            _print_packages(printer, run)
+            continue
         for entry in run.entries:
             printer.line(f"{INDENT}{printer.glyphs.arrow} {entry.step.action.describe()} ({entry.progress})")
     if not (difference.facts or difference.changes or between):

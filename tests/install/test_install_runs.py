@@ -53,6 +53,8 @@ def test_success(environment: Environment, server: Server) -> None:
     ]
     wanted = installed_by_pip_alone(environment, *everything)
     before = environment.tree()
+    looked = ("doctor", "--only", "python-version", "--offline")
+    environment.aios(*looked)
     answer = environment.install("torch", "flash-attn")
     jsonschema.validate(answer, SCHEMA)
     assert answer["status"] == "installed"
@@ -66,6 +68,11 @@ def test_success(environment: Environment, server: Server) -> None:
     runs = environment.aios("doctor", "runs").stdout
     assert "installed" in runs
     assert "flash-attn none" in runs
+    environment.aios(*looked)
+    first, _, last = sorted(folder.name for folder in (environment.state / "runs").iterdir())
+    changed = environment.aios("doctor", "diff", first, last).stdout
+    assert f"changed by {answer['run']}:" in changed
+    assert "torch none → 2.13.0+cu130" in changed
     assert environment.install("--undo")["status"] == "undone"
     assert environment.tree() == before
     assert environment.install("--undo")["status"] == "unchanged"
@@ -241,7 +248,11 @@ def test_the_publishers_own_digest_is_asked_for(environment: Environment, server
     release.parent.mkdir(parents=True)
     release.write_text(json.dumps({"assets": [{"name": wheel.name, "digest": None}]}))
     without = environment.install("torch", "flash-attn", "--dry-run")["packages"][1]
-    assert "--wheel-dir" in without["reasons"][0]
+    assert without["reasons"] == [
+        f"test gives no hash that {FLASH} could be checked against",
+        f"who trusts it downloads {server.address}/files/v1/{FLASH.replace('+', '%2B')} into a folder, "
+        "and gives that: aios install flash-attn --wheel-dir FOLDER",
+    ]
     asset = {"name": wheel.name, "digest": f"sha256:{stand_ins.sha256(wheel)}"}
     release.write_text(json.dumps({"assets": [asset]}))
     assert packages(environment.install("torch", "flash-attn"))["flash-attn"] == ("install", "2.8.3")

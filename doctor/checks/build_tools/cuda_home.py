@@ -63,6 +63,8 @@ def judge(
         }
         return as_needed(finding.model_copy(update=update), nvidia, torch, flash_attn)
 
+    if variable and '"' in str(variables[variable]):
+        return trouble(f"{variable} is in quotes, which builds take for a part of it: {variables[variable]}")
     if taken is not None and isinstance(taken.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"{variable or 'the toolkit'} ({taken.path})", taken.nvcc.reason)
     if variable and (taken is None or isinstance(taken.nvcc, Absent)):

@@ -60,6 +60,9 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
         expected=f"{oldest} or newer for CUDA {OLDEST_CUDA}, {newest} or newer for CUDA {NEWEST_CUDA}",
         evidence=evidence,
     )
+    if not version and not nvidia.reported:
+        summary = "The NVIDIA driver answers; it sees no GPU, and does not say its version"
+        return finding.model_copy(update={"status": "info", "summary": summary})
     if not version[:1].isdigit():
         return could_not_look(CHECK.id, "the driver version", f"the driver calls it {version!r}")
     if driver_supports(version, OLDEST_CUDA, system) is False:

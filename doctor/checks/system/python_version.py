@@ -8,6 +8,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look
 from doctor.host import Identity
 from doctor.models import Evidence, Finding
+from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.compatibility import minor, parse_version, pythons_with_torch
 
@@ -15,7 +16,7 @@ OLDEST = "3.10"  # pyproject.toml: requires-python
 BEST_COVERED = "3.12"
 
 
-def judge(identity: Identity) -> Finding:
+def judge(identity: Identity, torch: TorchFacts) -> Finding:
     version = parse_version(identity.python)
     if version is None:
         return could_not_look(CHECK.id, "the Python version", f"{identity.python!r} is not a version")
@@ -41,6 +42,8 @@ def judge(identity: Identity) -> Finding:
         return finding.model_copy(update={"status": "error", "summary": problem, **advice})
     if Version(minor(version)) > Version(newest):
         problem = f"Python {identity.python} is newer than any known CUDA build of PyTorch (up to {newest})"
+        if not torch.installed:  # that is why
+            return finding.model_copy(update={"status": "error", "summary": problem, **advice})
     elif identity.python_free_threaded:
         problem = "This Python is free-threaded, and few GPU packages are built for that"
     if problem:
@@ -51,9 +54,9 @@ def judge(identity: Identity) -> Finding:
 CHECK = Check(
     id="python-version",
     group="system",
-    looks_at="The version and the kind of the Python that runs aios.",
+    looks_at="The version and the kind of the Python that runs aios, and whether it has a torch.",
     why="Prebuilt torch, flash-attn and xformers exist for some Python versions only; for the others pip finds nothing or starts to compile.",
     by_hand="Install CPython 3.12 (64-bit) beside this one, and make the virtual environment anew with it.",
-    probes=(IDENTITY,),
+    probes=(IDENTITY, TORCH),
     judge=judge,
 )

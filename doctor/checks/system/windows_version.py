@@ -6,14 +6,16 @@ import re
 
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
-from doctor.host import Identity
+from doctor.host import Found, Identity, Reading, RegistryValue
 from doctor.models import Evidence, Finding
-from doctor.probes.system import IDENTITY
+from doctor.probes.system import IDENTITY, INSTALLATION_TYPE
 
 FIRST_WITH_LONG_PATHS = 14393  # Windows 10 1607
+CLIENTS = {22000: "Windows 11", 0: "Windows 10"}  # by their first build
+SERVERS = {26100: "2025", 25398: "23H2", 20348: "2022", 17763: "2019", 14393: "2016"}
 
 
-def judge(identity: Identity) -> Finding:
+def judge(identity: Identity, installed: Reading[RegistryValue]) -> Finding:
     version = re.fullmatch(r"10\.0\.(\d{1,6})(?:\.\d+)?", identity.os_build)
     evidence = (Evidence(source="system", name="Windows build", value=identity.os_build),)
     if version is None:
@@ -31,24 +33,30 @@ def judge(identity: Identity) -> Finding:
             hint=CHECK.by_hand,
             evidence=evidence,
         )
-    name = "Windows 11" if build >= 22000 else "Windows 10"
     return Finding(
         check=CHECK.id,
         status="ok",
-        summary=f"{name}, build {build}",
+        summary=f"{_name(build, installed)}, build {build}",
         measured=f"build {build}",
         expected=f"build {FIRST_WITH_LONG_PATHS} or newer",
         evidence=evidence,
     )
 
 
+def _name(build: int, installed: Reading[RegistryValue]) -> str:
+    """Builds are shared: 26100 is Windows 11 24H2 and Windows Server 2025. What kind it is the registry says."""
+    is_server = isinstance(installed, Found) and str(installed.value.value).startswith("Server")
+    names = {first: f"Windows Server {year}" for first, year in SERVERS.items()} if is_server else CLIENTS
+    return next(name for first, name in names.items() if build >= first)
+
+
 CHECK = Check(
     id="windows-version",
     group="system",
-    looks_at="The Windows build number.",
+    looks_at="The Windows build number, and whether this is a Windows Server.",
     why="Windows before build 14393 cannot lift its limit of 260 characters a path, and no driver for CUDA 12 runs on it.",
     by_hand="Update Windows: Settings > Windows Update.",
-    probes=(IDENTITY,),
+    probes=(IDENTITY, INSTALLATION_TYPE),
     judge=judge,
     systems=frozenset({"windows"}),
 )

@@ -11,6 +11,7 @@ from doctor.checks.resolved import Advice, advice, again
 from doctor.checks.shared import TorchIs, for_this_python
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
+from wheels.catalogue import shipped_catalogue
 
 PYTHON = r"C:\aios\.venv\Scripts\python.exe"
 IDENTITY: dict[str, Any] = dict.fromkeys(("os_build", "prefix", "base_prefix", "site_packages", "home", "user"), "") | {
@@ -34,7 +35,9 @@ def torch_for(tag: str | None, version: str = "2.13.0") -> TorchIs:
 def advised(
     package: str, this: TorchIs | None = None, gpu: tuple[int, int] = (8, 9), **changes: Any
 ) -> Advice:
-    found = advice(package, Identity(**{**IDENTITY, **changes}), machine("581.80", gpu), this)
+    found = advice(
+        package, Identity(**{**IDENTITY, **changes}), machine("581.80", gpu), this, shipped_catalogue()
+    )
     assert found is not None
     return found
 
@@ -55,7 +58,9 @@ def advised(
 def test_the_build_fits(
     driver: str, capability: tuple[int, int], changes: dict[str, Any], wanted: str | None
 ) -> None:
-    found = advice("torch", Identity(**{**IDENTITY, **changes}), machine(driver, capability), None)
+    found = advice(
+        "torch", Identity(**{**IDENTITY, **changes}), machine(driver, capability), None, shipped_catalogue()
+    )
     assert found is not None
     if wanted is None:
         assert found.fix is None
@@ -73,7 +78,7 @@ def test_the_build_fits(
 def test_the_commands_reached_whatever_python_the_terminal_found(system: str, program: str) -> None:
     """cmd and PowerShell agree on no way to call a program whose path holds a space: it has to be an argument."""
     identity = Identity(**{**IDENTITY, "os": system, "executable": r"C:\Zoë B\python.exe"})
-    found = advice("torch", identity, machine("581.80", (8, 9)), None)
+    found = advice("torch", identity, machine("581.80", (8, 9)), None, shipped_catalogue())
     assert found and found.fix
     (by_hand,) = found.fix.by_hand
     assert by_hand.startswith(f'{program} -m pip --python "C:\\Zoë B\\python.exe" install ')
@@ -125,4 +130,4 @@ def test_a_damaged_torch_comes_once_more_in_the_same_build() -> None:
 @pytest.mark.parametrize("driver", [Absent(), Unreadable("the driver is not answering")])
 def test_without_a_driver_nothing_is_guessed(driver: Any) -> None:
     nvidia = NvidiaFacts(driver, "nvml", None, ("GPU",), None)
-    assert advice("torch", Identity(**IDENTITY), nvidia, None) is None
+    assert advice("torch", Identity(**IDENTITY), nvidia, None, shipped_catalogue()) is None
