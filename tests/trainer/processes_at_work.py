@@ -8,7 +8,9 @@ A case is a name and what it differs in. Weights go to FOLDER/<name>.pt, those o
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from trainer.device import Precision
 from trainer.evaluation import evaluate
 from trainer.hrm.objective import DeepSupervision
 from trainer.model import checkpoint_activations
-from trainer.objective import NextToken, Objective
+from trainer.objective import NextToken, Objective, Part
 from trainer.optimizer import make_optimizer
 from trainer.processes import Processes, joined
 from trainer.sharding import ShardedObjective, Shards, whole
@@ -49,6 +51,23 @@ LINES = [f"{number} bottles of beer on the wall\n" * (number % 5 + 1) for number
 TEXT = "<|endoftext|>\n".join(LINES).encode()
 
 
+class Troubled:
+    """An objective that once does not get through its second batch."""
+
+    def __init__(self, objective: Objective, trouble: str) -> None:
+        self.score = objective.score
+        self._objective, self._trouble, self._batches = objective, trouble, 0
+
+    def parts(self, batch: data.Batch) -> Iterator[Part]:
+        self._batches += 1
+        for part in self._objective.parts(batch):
+            if self._batches == 2 and self._trouble == "out of memory":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            if self._batches == 2 and self._trouble == "not a number":
+                part = Part(part.loss * math.nan)
+            yield part
+
+
 def train(
     processes: Processes,
     *,
@@ -57,6 +76,7 @@ def train(
     batch_size: int = 2,
     accumulation: int = 1,
     checkpointing: bool = False,
+    trouble: str = "",
     steps: int = 3,
 ) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
     """Loss, gradient norm and valid tokens of each step, and at last the held-out loss; the weights, where they are kept."""
@@ -69,6 +89,8 @@ def train(
         checkpoint_activations(network)
     learning = DeepSupervision if kind == "hrm_act_v1" else NextToken
     objective: Objective = learning(network, Precision(torch.float32))
+    if trouble and processes.rank == processes.count - 1:
+        objective = Troubled(objective, trouble)
     shards = None
     if sharding == "full":
         shards = Shards(network, CPU, processes.count)

@@ -27,6 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
         "batch_size": 1,
         "checkpointing": True,
     },
+    "one runs out of memory": {"trouble": "out of memory"},
+    "the loss of one is not a number": {"trouble": "not a number"},
     "segments": {"kind": "hrm_act_v1"},
     "segments in shares": {"kind": "hrm_act_v1", "sharding": "full"},
 }
@@ -70,7 +72,7 @@ def test_two_processes_are_one_with_twice_the_batch(two_processes: dict[str, Res
     case = {"batch_size": 2, **CASES[name], "sharding": "none"}
     expected, alone = processes_at_work.train(ALONE, **{**case, "batch_size": 2 * case["batch_size"]})
     for found, wanted in zip(figures, expected, strict=True):
-        assert found == pytest.approx(wanted, rel=1e-5)
+        assert found == pytest.approx(wanted, rel=1e-5, nan_ok=True)
     tokens = [step[2] for step in figures[:-1]]
     assert len(set(tokens)) > 1, "steps, and so the processes, differ in their valid tokens"
     assert weights.keys() == alone.keys()

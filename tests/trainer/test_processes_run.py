@@ -140,6 +140,22 @@ def test_the_others_end_soon_after_a_process_is_killed_and_the_run_can_be_resume
 
 
 @pytest.mark.slow
+def test_torchrun_may_be_started_by_hand(
+    settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
+) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "aios", "train", "--config", write_config(settings)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Held-out text:") == 1
+    assert records(tmp_path / "out" / "metrics.jsonl")[0]["processes"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("asked_of", ["the command", "one process"])
 def test_a_request_to_stop_ends_all_of_them_with_a_checkpoint(
     start: Start, records: Records, tmp_path: Path, asked_of: str
