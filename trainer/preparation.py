@@ -65,7 +65,9 @@ def prepare(
     model.check(start.model_config, start.tokenizer, length)
 
     windows = model.asked_windows(config.model, start.model_config)
-    proven = capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
+    proven = processes.after_the_first(
+        lambda: capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
+    )
     request = model.attention_request(
         start.model_config, device, precision, windows, dataset.packed, training=True
     )

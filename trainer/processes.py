@@ -17,11 +17,11 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -34,6 +34,9 @@ from trainer.errors import RunError, UserError
 PATIENCE = timedelta(minutes=30)  # others may wait for a checkpoint on a slow disk
 BUCKET = 64 << 20  # bytes of gradients that are sent together
 OUTLIVED = 90.0  # seconds in which torchrun ends those that fail after another
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,15 @@ class Processes:
             for gradient, summed in zip(bucket, torch.split(together, sizes), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
+    def after_the_first(self, make: Callable[[], Made]) -> Made:
+        """What the first process makes, and leaves for the others to find."""
+        if not self.first:
+            self.sum(0)
+        made = make()
+        if self.first:
+            self.sum(0)
+        return made
+
     def check_alike(self, model: Any) -> None:
         """Refuse to begin with different weights.
 
@@ -131,6 +143,7 @@ def joined() -> Iterator[Processes]:
     Whoever fails first says why, and ends; the others wait for torchrun to end them, so that nothing is said twice.
 
     Raises:
+        UserError: the variables that tell which are not all there.
         RunError: another process has failed, or does not answer.
     """
     if (launch.processes_started() or 1) == 1:
@@ -138,6 +151,11 @@ def joined() -> Iterator[Processes]:
         return
     if sys.platform == "win32":
         os.environ["USE_LIBUV"] = "0"  # the Windows builds of torch have none
+    if missing := [name for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UserError(
+            f"WORLD_SIZE = {os.environ['WORLD_SIZE']} says that this is one of several processes, and {', '.join(missing)} "
+            "is not set. Start them by torchrun or --processes; for a single one unset WORLD_SIZE and RANK."
+        )
     local_rank = int(os.environ["LOCAL_RANK"])
     if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
@@ -150,7 +168,9 @@ def joined() -> Iterator[Processes]:
     try:
         with lost_processes_told():
             yield processes
-            processes.sum(0)  # torchrun takes one that leaves before the others for a failure
+            processes.sum(
+                0
+            )  # torchrun ends the others when one has left with a status, such as that of a stopped run
     except BaseException:
         follows = _failed_before(store)
         signal.signal(signal.SIGTERM, signal.SIG_DFL if follows else signal.SIG_IGN)

@@ -17,6 +17,7 @@ import pytest
 from trainer import launch
 from trainer.config import load
 from trainer.errors import UserError
+from trainer.processes import joined
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]
@@ -81,6 +82,15 @@ def test_among_those_that_torchrun_started_no_others_are(monkeypatch: pytest.Mon
     assert launch.to_be_started(None) == launch.to_be_started(2) == 0
     with pytest.raises(UserError, match=r"--processes 3, and torchrun has started 2"):
         launch.to_be_started(3)
+
+
+def test_half_of_torchrun_s_variables_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"WORLD_SIZE = 4 .* LOCAL_RANK, MASTER_ADDR, MASTER_PORT"), joined():
+        pytest.fail("there is nobody to join")
 
 
 def test_a_run_in_two_processes_is_told_and_recorded_once(
