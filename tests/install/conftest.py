@@ -1,4 +1,4 @@
-"""A server and an environment for each module; a test finds the environment as the one before it was supposed to leave it."""
+"""A server and an environment for each test: the server is new, the environment is put back to how it was made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from fresh_environment import Environment, make_environment
 from loopback import Server, serving
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+@pytest.fixture(scope="session")
+def with_pip(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Made once: a `venv` takes seconds."""
     return make_environment(tmp_path_factory.mktemp("environment ż"))
+
+
+@pytest.fixture(scope="module")
+def made(with_pip: Environment) -> Environment:
+    """A module that needs another one makes it."""
+    return with_pip
 
 
 @pytest.fixture
@@ -32,14 +38,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def environment(made: Environment, server: Server, tmp_path: Path) -> Iterator[Environment]:
+def environment(made: Environment, server: Server) -> Iterator[Environment]:
     """With an RTX 4090 that the driver 581.80 drives; put back as it was made when the test is over."""
-    spare = tmp_path / "spare"
-    shutil.copytree(made.venv, spare, symlinks=True)
     made.variables = {}
     made.use(server)
     made.with_gpu()
+    before = made.tree()
+    if not made.spare.exists():
+        shutil.copytree(made.venv, made.spare, symlinks=True)
     yield made
-    shutil.rmtree(made.venv)
     shutil.rmtree(made.state, ignore_errors=True)
-    shutil.copytree(spare, made.venv, symlinks=True)
+    if made.tree() != before:
+        shutil.rmtree(made.venv)
+        shutil.copytree(made.spare, made.venv, symlinks=True)

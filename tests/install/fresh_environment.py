@@ -53,6 +53,11 @@ class Environment:
         return self.folder / "state"
 
     @property
+    def spare(self) -> Path:
+        """A copy of it as it was made."""
+        return self.folder / "spare"
+
+    @property
     def programs(self) -> Path:
         return self.folder / "programs"
 

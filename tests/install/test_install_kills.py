@@ -12,40 +12,51 @@ from pathlib import Path
 import pytest
 import stand_ins
 from catalogues import publish
-from fresh_environment import Environment
+from fresh_environment import Environment, make_environment
 from loopback import Server
 from moments import PATIENCE, file_is_there, killed_when, record_says
 from stand_ins import LABEL
 
 
-@pytest.fixture
-def with_older(environment: Environment, server: Server) -> Environment:
-    """An older torch and flash-attn are there; newer ones can be had, of many files."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An older torch and flash-attn are there."""
+    environment = make_environment(tmp_path_factory.mktemp("environment ż"))
+    folder = environment.folder / "wheels"
+    old = wheel_of_many_files(folder, "2.8.2+cu130torch2.12", "2.8.2")
+    environment.pip("install", "--no-deps", str(old), str(stand_ins.torch(folder, "2.12.0", None)))
+    return environment
+
+
+def wheel_of_many_files(folder: Path, version: str, metadata_version: str, **more: str) -> Path:
     files = {f"flash_attn/part_{number}.py": f"value = {number}\n" for number in range(600)}
     files["flash_attn/__init__.py"] = stand_ins.FLASH_ATTN.format(result=1.0)
-    options = {"tag": stand_ins.NATIVE, "requires": ["torch"]}
-    old = stand_ins.wheel(
-        server.folder / "old",
-        "flash-attn",
-        "2.8.2+cu130torch2.12",
-        files,
-        metadata_version="2.8.2",
-        **options,
-    )
-    new = stand_ins.wheel(
-        server.folder / "files" / "v1", "flash-attn", f"2.8.3+{LABEL}", {**files, "flash_attn/new.py": "x = 1\n"},
-        metadata_version="2.8.3", **options,
+    return stand_ins.wheel(
+        folder, "flash-attn", version, {**files, **more}, metadata_version=metadata_version,
+        tag=stand_ins.NATIVE, requires=["torch"],
     )  # fmt: skip
+
+
+@pytest.fixture
+def with_older(environment: Environment, server: Server) -> Environment:
+    """Newer ones can be had, too."""
+    folder = server.folder / "files" / "v1"
+    new = wheel_of_many_files(folder, f"2.8.3+{LABEL}", "2.8.3", **{"flash_attn/new.py": "x = 1\n"})
     publish(environment.state, server, [new])
-    torch = stand_ins.torch(server.folder / "old", "2.12.0", None)
-    environment.pip("install", "--no-deps", str(old), str(torch))
     return environment
 
 
 @pytest.mark.parametrize(
-    "moment", ["downloading", "keeping", "installing", "removing", "half there", "verifying"]
+    ("moment", "by"),
+    [
+        ("downloading", "the next installation"),
+        ("keeping", "--undo"),
+        ("installing", "--undo"),
+        ("removing", "--undo"),
+        ("half there", "the next installation"),
+        ("verifying", "--undo"),
+    ],
 )
-@pytest.mark.parametrize("by", ["--undo", "the next installation"])
 def test_a_kill_is_put_right(with_older: Environment, server: Server, moment: str, by: str) -> None:
     environment, site = with_older, with_older.site_packages
     before = environment.tree()
@@ -105,7 +116,7 @@ def test_ctrl_c_puts_back_what_was_there(with_older: Environment) -> None:
 def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment, server: Server) -> None:
     environment = with_older
     environment.install("torch", "flash-attn")
-    environment.pip("install", "--no-deps", str(next((server.folder / "old").glob("torch-*.whl"))))
+    environment.pip("install", "--no-deps", str(next((environment.folder / "wheels").glob("torch-*.whl"))))
     now = environment.tree()
     answer = environment.install("--undo", status=1)
     assert "Somebody changed torch" in answer["message"]
