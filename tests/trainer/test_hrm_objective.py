@@ -176,6 +176,23 @@ def test_recomputed_activations_change_no_gradient(maximum: int) -> None:
     assert all(torch.equal(gradient, recomputed[name]) for name, gradient in gradients.items())
 
 
+def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, rows = build().train(), batch()
+    objective, found = DeepSupervision(network, FULL), []
+    for tokens in (1000, 7):
+        monkeypatch.setattr("trainer.hrm.objective.FEWEST_TOKENS", tokens)
+        monkeypatch.setattr("trainer.hrm.objective.LOGITS_ON_CPU", 0)
+        torch.manual_seed(1)
+        found.append((backpropagated(objective.parts(rows), network), objective.score(rows)))
+    ((loss, measured, gradients), score), ((again, measured_again, chunked), score_again) = found
+    assert again == pytest.approx(loss, rel=1e-6)
+    assert measured_again == pytest.approx(measured, rel=1e-6)
+    assert score_again.nats == pytest.approx(score.nats, rel=1e-6)
+    assert score_again.correct == score.correct
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(chunked[name], gradient, atol=1e-4, rtol=1e-4, msg=name)
+
+
 def test_mixed_precision_is_near_and_its_gradients_are_float32() -> None:
     network = build(halt_exploration_prob=0.0).train()
     exact, _, _ = backpropagated(DeepSupervision(network, FULL).parts(batch()), network)

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from trainer.cross_entropy import FEWEST_TOKENS, LOGITS_ON_CPU, LOGITS_ON_GPU
 from trainer.data import IGNORED, Batch
 from trainer.device import Precision
 from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, weight_of
@@ -71,13 +73,29 @@ class DeepSupervision:
         return segment
 
     def _predicted(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy in nats, and whether the likeliest token is the right one: (B, S), 0 where there is no target."""
-        with self.precision.autocast(hidden.device):
-            logits = self.model.lm_head(hidden)
-        nats = F.cross_entropy(
-            logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="none"
+        """Cross-entropy in nats, and whether the likeliest token is the right one: (B, S), 0 where there is no target.
+
+        No more logits are kept than fit a chunk; where there are more tokens, the backward pass makes theirs again.
+        """
+        head, shape = self.model.lm_head, batch.targets.shape
+        most = LOGITS_ON_CPU if hidden.device.type == "cpu" else LOGITS_ON_GPU
+        size = max(FEWEST_TOKENS, most // head.out_features)
+        pieces = zip(
+            *(torch.split(x, size) for x in (hidden.flatten(0, 1), batch.targets.flatten())), strict=True
         )
-        return nats.view_as(batch.targets), logits.argmax(-1) == batch.targets
+        with self.precision.autocast(hidden.device):
+            if shape.numel() <= size:
+                found = [_predictions(head, *piece) for piece in pieces]
+            else:
+                found = [checkpoint(_predictions, head, *piece, use_reentrant=False) for piece in pieces]
+        nats, correct = (torch.cat(each).view(shape) for each in zip(*found, strict=True))
+        return nats, correct
+
+
+def _predictions(head: Any, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logits = head(hidden).float()
+    nats = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+    return nats, logits.argmax(-1) == targets
 
 
 def _packing(batch: Batch) -> dict[str, Tensor]:
