@@ -2,28 +2,28 @@
 
 Every round runs all programs once, in turn, so that a busy moment of the machine falls on all of them; ratios are
 medians over rounds. Memory is the peak above the inputs, from a fresh process for each case. The order of growth is
-the slope of log(time) over log(size). On a GPU the other programs are our backends.
+the slope of log(time) over log(size). On a GPU the other programs are our backends. Tables are in Markdown.
 
-    python scripts/bench_attention.py --sizes 1024 4096 16384 --windows 512 --rounds 5
+    python scripts/bench_attention.py --sizes 1024 4096 16384 --windows 512 --rounds 5 > table.md
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import math
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psutil
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from trainer.attention import attention, mask
@@ -33,6 +33,7 @@ from trainer.attention.request import AttentionRequest
 HEADS, HEAD_DIM = 8, 64
 OURS = "ours"
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
+Case = tuple[str, int | None]  # a program, and its window; None where it makes no difference to what it costs
 
 
 def inputs(length: int, dtype: str, device: str) -> list[Tensor]:
@@ -42,26 +43,30 @@ def inputs(length: int, dtype: str, device: str) -> list[Tensor]:
 
 
 def programs(
-    length: int, window: int, dtype: str, device: str, largest_mask: int
-) -> dict[str, Callable[[], Call]]:
-    """What is compared, by name: each makes ready, and gives a function of q, k and v."""
-    found: dict[str, Callable[[], Call]] = {OURS: lambda: partial(attention, window=window)}
+    length: int, windows: Sequence[int], dtype: str, device: str, largest_mask: int
+) -> dict[Case, Callable[[], Call]]:
+    """What is compared: each makes ready, and gives a function of q, k and v. What no window speeds up is there once."""
+    found: dict[Case, Callable[[], Call]] = {
+        (OURS, w): partial(partial, attention, window=w) for w in windows
+    }
     torch_attention = torch.nn.functional.scaled_dot_product_attention
     if length <= largest_mask:
-        found["dense mask"] = lambda: partial(
-            torch_attention, attn_mask=mask(length, length, window).to(device)
+        found["dense mask", None] = lambda: partial(
+            torch_attention, attn_mask=mask(length, length, windows[0]).to(device)
         )
-        found["full causal"] = lambda: partial(torch_attention, is_causal=True)
+        found["full causal", None] = lambda: partial(torch_attention, is_causal=True)
     if device != "cpu":
-        request = AttentionRequest(device, dtype, HEAD_DIM, HEADS, HEADS, window)
+        request = AttentionRequest(device, dtype, HEAD_DIM, HEADS, HEADS, windows[0])
         for name, module in MODULES.items():
             if not module.reasons_here() and not module.reasons_against(request):
-                for label, reach in ((name, window), (f"{name}, no window", None)):
-                    found[label] = partial(partial, attention, backend=name, window=reach)
+                found[f"{name}, no window", None] = partial(partial, attention, backend=name)
+                for w in windows:
+                    found[name, w] = partial(partial, attention, backend=name, window=w)
         return found
-    found["local-attention"] = partial(local_attention, window)
+    for w in windows:
+        found["local-attention", w] = partial(local_attention, w)
     if length <= largest_mask:
-        found["transformers"] = partial(transformers_attention, length, window, dtype)
+        found["transformers", None] = partial(transformers_attention, length, windows[0], dtype)
     return found
 
 
@@ -139,31 +144,47 @@ def useful_flops(length: int, window: int) -> float:
     return 7 * 2.0 * HEADS * HEAD_DIM * pairs
 
 
-def peak(name: str, length: int, window: int, dtype: str, device: str, largest_mask: int) -> float | None:
-    """Peak memory of a forward and backward above the inputs, as a multiple of q + k + v; None where it failed."""
-    command = [sys.executable, __file__, "--peak", name, "--sizes", str(length), "--windows", str(window)]
-    command += ["--dtypes", dtype, "--device", device, "--largest-mask", str(largest_mask)]
+def peaks(case: Case, length: int, dtype: str, options: argparse.Namespace) -> str:
+    """Peak memory of a forward and backward in a fresh process, of the first one and of another: see `measure_peaks`."""
+    name, window = case
+    command = [sys.executable, __file__, "--peak", name, "--sizes", str(length), "--dtypes", dtype]
+    command += ["--windows", str(window or options.windows[0]), "--device", options.device]
+    command += ["--threads", str(options.threads), "--largest-mask", str(options.largest_mask)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+    return done.stdout.strip() if done.returncode == 0 else "failed"
 
 
-def measure_peak(name: str, length: int, window: int, dtype: str, device: str, largest_mask: int) -> float:
-    """What `peak` asks the fresh process for: one forward and backward, without what is made ready before, as a mask."""
-    tensors = inputs(length, dtype, device)
-    run(
-        programs(256, 16, dtype, device, largest_mask)[name](), *inputs(256, dtype, device)
-    )  # loads libraries
-    call = programs(length, window, dtype, device, largest_mask)[name]()
-    if device == "cpu":
-        with highest_memory() as highest:
+def measure_peaks(name: str, length: int, window: int, dtype: str, device: str, largest_mask: int) -> str:
+    """Peaks above the inputs and what is made ready (a mask), as multiples of q + k + v: "first / another".
+
+    The first call includes what torch keeps for good: on a CPU, code for each new shape of a product in half precision.
+    """
+
+    def prepared(length: int, window: int) -> Call:
+        found = programs(length, [window], dtype, device, largest_mask)
+        return next(prepare for (other, _), prepare in found.items() if other == name)()
+
+    run(prepared(1024, 16), *inputs(1024, dtype, device))  # loads libraries
+    call, tensors = prepared(length, window), inputs(length, dtype, device)
+    rises = []
+    for _ in range(2):
+        if device == "cpu":
+            return_free_memory()
+            with highest_memory() as highest:
+                run(call, *tensors)
+            rises.append(highest.rise)
+        else:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
             run(call, *tensors)
-        rise = highest.rise
-    else:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run(call, *tensors)
-        rise = torch.cuda.max_memory_allocated() - before
-    return rise / (3 * tensors[0].nbytes)
+            rises.append(torch.cuda.max_memory_allocated() - before)
+    return " / ".join(f"{rise / (3 * tensors[0].nbytes):.2f}" for rise in rises)
+
+
+def return_free_memory() -> None:
+    """Have the C library give back what earlier work has left, which would hide what later work takes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class highest_memory:  # noqa: N801
@@ -193,68 +214,111 @@ def order(times: dict[int, float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
 
 
-def rounds(calls: dict[str, Call], tensors: list[Tensor], count: int) -> dict[str, list[float]]:
-    """Seconds of each program in each round."""
-    for call in calls.values():
-        run(call, *tensors)  # warms caches up
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(count):
-        for name, call in calls.items():
-            found[name].append(run(call, *tensors))
-    return found
+def rounds(
+    calls: dict[Case, Call], tensors: list[Tensor], options: argparse.Namespace
+) -> dict[Case, list[float]]:
+    """Seconds of each program in each round; the first round warms caches up, and counts only where it is the last."""
+    found: dict[Case, list[float]] = {case: [] for case in calls}
+    began = time.perf_counter()
+    for done in range(options.rounds + 1):
+        if done and (time.perf_counter() - began) * (done + 1) / done > options.seconds:
+            break
+        for case, call in calls.items():
+            found[case].append(run(call, *tensors))
+    return {case: seconds[1:] or seconds for case, seconds in found.items()}
 
 
-def rows(options: argparse.Namespace, dtype: str) -> Iterator[tuple[int, int, str, float, float, float]]:
-    """(size, window, program, best seconds, median of ratios to ours, memory as a multiple of q + k + v)."""
-    for window in options.windows:
-        for length in options.sizes:
-            if length <= window:
-                continue
-            settings = (length, window, dtype, options.device, options.largest_mask)
-            calls = {name: prepare() for name, prepare in programs(*settings).items()}
-            found = rounds(calls, inputs(length, dtype, options.device), options.rounds)
-            for name, seconds in found.items():
-                ratio = statistics.median(
-                    theirs / mine for theirs, mine in zip(seconds, found[OURS], strict=True)
+@dataclass(frozen=True)
+class Row:
+    """One size and window: our best seconds, and of each program the median of ratios to ours, and its memory."""
+
+    length: int
+    window: int
+    rounds: int
+    seconds: float
+    ratios: dict[str, float]
+    memory: dict[str, str]
+
+
+def rows(options: argparse.Namespace, dtype: str) -> Iterator[Row]:
+    """Measure, size by size: all programs of a size in turns."""
+    for length in options.sizes:
+        windows = [window for window in options.windows if window < length]
+        if not windows:
+            continue
+        prepared = programs(length, windows, dtype, options.device, options.largest_mask)
+        say(f"{dtype} S={length}: {len(prepared)} programs in turns")
+        tensors = inputs(length, dtype, options.device)
+        times = rounds({case: prepare() for case, prepare in prepared.items()}, tensors, options)
+        memory = {}
+        for case in prepared:
+            if case[0] == OURS or length <= options.largest_memory:
+                memory[case] = peaks(case, length, dtype, options)
+                say(
+                    f"{dtype} S={length} {case[0]}, W={case[1]}: {min(times[case]):.4f} s, memory {memory[case]}"
                 )
-                memory = None if options.no_memory else peak(name, *settings)
-                yield length, window, name, min(seconds), ratio, math.nan if memory is None else memory
+        for window in windows:
+            mine = times[OURS, window]
+            here = [case for case in prepared if case[1] in (None, window)]
+            ratios = {
+                case[0]: statistics.median(a / b for a, b in zip(times[case], mine, strict=True))
+                for case in here
+            }
+            sizes = {case[0]: memory[case] for case in here if case in memory}
+            yield Row(length, window, len(mine), min(mine), ratios, sizes)
 
 
-def report(options: argparse.Namespace) -> None:
-    """Print a table for each dtype, the orders of growth, and the share of the rate of products."""
-    console = Console(width=120)
-    threads = f", {torch.get_num_threads()} threads" if options.device == "cpu" else ""
-    console.print(
-        f"torch {torch.__version__}, {options.device}{threads}; B=1 H={HEADS} D={HEAD_DIM}, {options.rounds} rounds"
-    )
-    for dtype in options.dtypes:
-        rate = product_rate(dtype, options.device)
-        table = Table(
-            "W", "S", "program", "best ms", "of ours (median)", "memory / (q+k+v)", "of product rate"
-        )
-        best: dict[tuple[int, int], float] = {}
-        for length, window, name, seconds, ratio, memory in rows(options, dtype):
-            share = ""
-            if name == OURS:
-                best[window, length] = seconds
-                share = f"{useful_flops(length, window) / seconds / rate:.0%}"
-            cells = (
-                f"{1000 * seconds:.1f}",
-                f"{ratio:.2f}",
-                "" if math.isnan(memory) else f"{memory:.2f}",
-                share,
+def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """In Markdown."""
+    cells = [titles, ["---"] * len(titles), *lines]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in cells) + "\n"
+
+
+def report(options: argparse.Namespace, dtype: str) -> str:
+    """Two tables, the orders of growth, and our share of the rate of products."""
+    rate = product_rate(dtype, options.device)
+    done = sorted(rows(options, dtype), key=lambda row: (row.window, row.length))
+    names = list(dict.fromkeys(name for row in done for name in row.ratios if name != OURS))
+    times = table(
+        ("W", "S", "rounds", "ours, ms", "of the product rate", *names),
+        [
+            (
+                *(row.window, row.length, row.rounds, f"{1000 * row.seconds:.1f}"),
+                f"{useful_flops(row.length, row.window) / row.seconds / rate:.0%}",
+                *(f"{row.ratios[name]:.2f}" if name in row.ratios else "" for name in names),
             )
-            table.add_row(str(window), str(length), name, *cells)
-        console.print(f"\n{dtype}: products at {rate / 1e9:.0f} GFLOP/s", table)
-        for window in options.windows:
-            times = {size: value for (w, size), value in best.items() if w == window and size >= 4 * window}
-            if len(times) > 1:
-                console.print(f"W={window}: time grows with S to the power {order(times):.2f}")
-        longest = max(size for _, size in best)
-        times = {window: value for (window, size), value in best.items() if size == longest}
-        if len(times) > 1:
-            console.print(f"S={longest}: time grows with W to the power {order(times):.2f}")
+            for row in done
+        ],
+    )
+    memory = table(
+        ("W", "S", OURS, *names),
+        [(row.window, row.length, *(row.memory.get(name, "") for name in (OURS, *names))) for row in done],
+    )
+    growth = []
+    for window in options.windows:
+        best = {row.length: row.seconds for row in done if row.window == window and row.length >= 4 * window}
+        if len(best) > 1:
+            growth.append(
+                f"W={window}: time grows with S (from {min(best)}) to the power {order(best):.2f}\n"
+            )
+    longest = max(row.length for row in done)
+    best = {row.window: row.seconds for row in done if row.length == longest}
+    if len(best) > 1:
+        growth.append(f"S={longest}: time grows with W to the power {order(best):.2f}\n")
+    return f"""## {dtype}
+
+Products of large matrices: {rate / 1e9:.0f} GFLOP/s. Time, and the other programs' as a multiple of ours:
+
+{times}
+{"".join(growth)}
+Peak memory above the inputs as a multiple of q + k + v, of the first call in a process / of another:
+
+{memory}"""
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
@@ -262,24 +326,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096, 8192, 16384, 32768])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192, 16384, 32768])
     parser.add_argument("--windows", type=int, nargs="+", default=[128, 512, 2048])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7, help="of one size, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=100, help="for the rounds of one size; one is always run"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
-        "--largest-mask", type=int, default=16384, help="size up to which programs of order S x S run"
+        "--largest-mask", type=int, default=32768, help="size up to which programs of order S x S run"
     )
-    parser.add_argument("--no-memory", action="store_true", help="leave the memory out")
+    parser.add_argument(
+        "--largest-memory", type=int, default=8192, help="size up to which the others' memory is measured"
+    )
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
         settings = (options.sizes[0], options.windows[0], options.dtypes[0], options.device)
-        print(measure_peak(options.peak, *settings, options.largest_mask))  # noqa: T201
+        print(measure_peaks(options.peak, *settings, options.largest_mask))  # noqa: T201
         return 0
-    report(options)
+    threads = f", {options.threads} threads" if options.device == "cpu" else ""
+    print(f"torch {torch.__version__}, {options.device}{threads}; B=1, H={HEADS}, D={HEAD_DIM}\n")  # noqa: T201
+    for dtype in options.dtypes:
+        print(report(options, dtype), flush=True)  # noqa: T201
     return 0
 
 

@@ -165,12 +165,12 @@ def test_parts_of_batch_and_heads_are_the_whole(dtype, packed, monkeypatch):
 
     whole = results()
     for pairs in (1, 3, 5, 10):
-        monkeypatch.setattr(blocks, "TABLE", pairs * 2 * blocks.rows_of(leaves[0], 30) * 150)
+        monkeypatch.setattr(blocks, "COLUMNS", pairs * 2 * 150)
         torch.testing.assert_close(results(), whole)
 
 
 def test_dropout_is_drawn_anew_for_each_part(monkeypatch):
-    monkeypatch.setattr(blocks, "TABLE", 1)
+    monkeypatch.setattr(blocks, "COLUMNS", 1)
     q, k, v = (x.repeat(2, 2, 1, 1).requires_grad_() for x in torch.randn(3, 1, 1, 100, 8).double().unbind())
     output = sdpa.banded(q, k, v, Options(30, None, 0.3, 0.4))
     assert len({tuple(head.flatten().tolist()) for head in output.flatten(0, 1)}) == 4

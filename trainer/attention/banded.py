@@ -139,10 +139,12 @@ class _Weights:
 
 
 class _Gradient:
-    """The gradient of keys or values: adds up what blocks give, at least in fp32, and writes down what is complete.
+    """The gradient of keys or values: adds up what blocks give, at least in fp32.
+
+    In half precision sums are kept apart until they are complete.
 
     Args:
-        total: (B, H_kv, S_k, D), to be written.
+        total: (B, H_kv, S_k, D) of zeros, to be written.
     """
 
     def __init__(self, total: Tensor) -> None:
@@ -153,7 +155,11 @@ class _Gradient:
 
     def add(self, block: Block, part_pcd: Tensor) -> None:
         """The block's share, for its keys in order."""
-        part = part_pcd[:, : block.seen - block.low].to(self._exact)
+        part = part_pcd[:, : block.seen - block.low]
+        if part.dtype == self._exact:
+            self._total_psd[:, block.low : block.seen] += part
+            return
+        part = part.to(self._exact)
         if block.low > self._first:
             part = F.pad(part, (0, 0, block.low - self._first, 0))
         part[:, : self._open.shape[1]] += self._open
@@ -213,7 +219,7 @@ def backward(
     softcap: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dq, dk and dv for the gradient of `forward`'s output."""
-    dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    dq, dk, dv = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     generator = _generator(seed, q.device)
     with torch.autocast(grad.device.type, enabled=False):  # may be called inside one
         for rows, heads, key_heads in parts(q, k, window):
