@@ -44,6 +44,8 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
         if lora.is_adapter(folder) and not merge:
             for name in (lora.CONFIG, lora.WEIGHTS):
                 shutil.copyfile(folder / name, partial / name)
+            if (folder / lora.BASE).exists():
+                shutil.copytree(folder / lora.BASE, partial / lora.BASE)
             lost = asked_windows(model.read_config(folder))
         else:
             lost = _write_model(folder, partial, dtype, say)

@@ -235,7 +235,7 @@ def test_an_adapter_alone_is_what_transformers_loads_with_its_base(
     assert result.exit_code == 0, result.output
     assert "WARNING: transformers knows no such windows" in result.stderr
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json",
+        "adapter_config.json", "adapter_model.safetensors", "base", "tokenizer_config.json",
     ]  # fmt: skip
     checkpoint = tmp_path / "out" / "checkpoints" / "step-00000006"
     found, expected = (
@@ -243,6 +243,9 @@ def test_an_adapter_alone_is_what_transformers_loads_with_its_base(
     )
     assert torch.equal(logits(found), logits(expected))
     assert not torch.equal(logits(found), logits(AutoModelForCausalLM.from_pretrained(adapted)))
+    ask = ("--prompt", "9 bottles", "--max-new-tokens", 20, "--temperature", 0, "--device", "cpu")
+    texts = {call("generate", "--checkpoint", tmp_path / name, *ask).stdout for name in ("x", "out")}
+    assert len(texts) == 1
 
 
 def test_what_cannot_be_exported_is_refused(

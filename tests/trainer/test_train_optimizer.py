@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,24 @@ def test_another_schedule_is_said_when_resuming(
     assert result.exit_code == 0, result.output
     assert "resumed with training.schedule = 'constant', before it was 'cosine'" in result.stderr
     assert "resumed with training.steps = 8, before it was 6" in result.stderr
+
+
+def test_a_wsd_run_made_longer_before_its_decay_is_the_longer_run(
+    settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
+) -> None:
+    settings["training"] |= {"schedule": "wsd", "decay_fraction": 0.4, "steps": 10, "checkpoint_every": 6}
+    config = write_config(settings)
+    assert call("train", "--config", config).exit_code == 0
+    shutil.rmtree(tmp_path / "out" / "checkpoints" / "step-00000010")
+    assert call("train", "--config", config, "--resume", "--steps", 15).exit_code == 0
+    straight = ("train", "--config", config, "--steps", 15, "--output-dir", tmp_path / "straight")
+    assert call(*straight).exit_code == 0
+    longer, expected = (
+        [(r["loss"], r["lr"]) for r in records(tmp_path / name / "metrics.jsonl") if r["event"] == "train"]
+        for name in ("out", "straight")
+    )
+    assert len(longer) == 15
+    assert longer == expected
 
 
 def test_without_bitsandbytes_8_bits_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
