@@ -37,9 +37,8 @@ class Shards(nn.Module):
         mesh = init_device_mesh(device.type, (count,))
         for block in _blocks(model):
             fully_shard(block, mesh=mesh)
-        fully_shard(
-            self, mesh=mesh, reshard_after_forward=True
-        )  # else a forward without backward leaves weights whole
+        # Or a forward without a backward would leave weights whole.
+        fully_shard(self, mesh=mesh, reshard_after_forward=True)
 
     def forward(self, compute: Callable[[], Result]) -> Result:
         return compute()
@@ -70,17 +69,13 @@ class ShardedObjective:
     def parts(self, batch: Batch) -> Iterator[Part]:
         parts = self.objective.parts(batch)
 
-        def compute() -> (
-            tuple[Tensor, Mapping[str, Tensor]] | None
-        ):  # the hooks of FSDP find tensors in tuples only
+        def compute() -> tuple[Tensor, Mapping[str, Tensor]] | None:
+            """A tuple, since the hooks of FSDP find no tensors in a `Part`."""
             part = next(parts, None)
             return (part.loss, part.measured) if part else None
 
         while computed := self.shards.forward_of(compute):
             yield Part(*computed)
-
-    def notes(self) -> list[str]:
-        return self.shards.forward_of(self.objective.notes)
 
     def score(self, batch: Batch) -> Score:
         return self.shards.forward_of(lambda: self.objective.score(batch))
