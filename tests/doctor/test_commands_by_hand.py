@@ -59,6 +59,9 @@ def test_no_variable_stands_in_a_command_that_only_one_of_the_two_expands(fix: F
 
 def test_where_no_torch_runs_on_the_gpu_nobody_is_sent_to_one_for_the_processor() -> None:
     (failure,) = (one for one in FAILURES if one.row == "B02")
-    found = {one.check: one for one in diagnose(RecordedHost(failure.machine), CHECKS).findings}["torch"]
+    known = failure.machine.identity.model_copy(update={"python": "3.13.9"})
+    old = failure.machine.nvml.model_copy(update={"driver_version": "446.14"})
+    machine = failure.machine.model_copy(update={"identity": known, "nvml": old})
+    found = {one.check: one for one in diagnose(RecordedHost(machine), CHECKS).findings}["torch"]
     assert found.hint.startswith("No build of torch fits this machine")
     assert found.fix is None

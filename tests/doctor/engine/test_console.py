@@ -140,7 +140,15 @@ def test_what_waits_is_told_behind_its_cause_and_counted() -> None:
     (cause,) = (number for number, line in enumerate(lines) if line.startswith("✗ torch "))
     waiting = next(line for line in lines[cause:] if "wait" in line)
     assert waiting.strip() == "and 2 checks wait for it: flash-attn, xformers"
-    assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped (-v tells why)" in lines
+    assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, "few checks: no reason is kept back"
+
+
+def test_the_reason_of_a_check_that_does_not_apply_was_told_to_v_alone() -> None:
+    skipped = finding("long-paths", "skipped", summary="Does not apply: there is no NVIDIA GPU")
+    assert "- long-paths  Does not apply: there is no NVIDIA GPU" in printed(report(skipped), None).replace(
+        "·", "-"
+    )
+    assert "Does not apply" not in printed(report(skipped, *healthy()), None)
 
 
 def test_reminders_of_earlier_runs_come_first() -> None:
