@@ -26,6 +26,7 @@ CapabilityFile = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Start though memory will not do, as far as can be foreseen.")]
 StrictCapability = Annotated[
     bool,
     typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
@@ -61,6 +62,7 @@ def run_train(
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
+    force: Force = False,
 ) -> None:
     """Train a language model: continue one, or start from scratch.
 
@@ -68,7 +70,7 @@ def run_train(
     """
     with told_errors():
         settings = load(config, overrides)
-        told = {"resume": resume, "strict": strict, "strict_capability": strict_capability}
+        told = {"resume": resume, "strict": strict, "strict_capability": strict_capability, "force": force}
         status = carry_out(settings, processes, {**told, "capability_file": capability_file})
     raise typer.Exit(status)
 

@@ -30,7 +30,7 @@ def make_optimizer(model: Any, training: TrainingSection) -> Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if training.optimizer == "adamw":
         return _adamw(parameters, training)
-    inner = _inner_matrices(model)
+    inner = inner_matrices(model)
     others = [parameter for parameter in parameters if parameter not in inner]
     make = {"muon": _muon, "adamw_8bit": _adamw_8bit}[training.optimizer]
     return Together(make([*inner], training), _adamw(others, training))
@@ -90,7 +90,7 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _inner_matrices(model: Any) -> dict[nn.Parameter, None]:
+def inner_matrices(model: Any) -> dict[nn.Parameter, None]:
     """Matrices that learn and are neither a table of embeddings nor the output layer, in the model's order."""
     outer: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     outer.append(model.get_output_embeddings() or nn.Identity())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from doctor.capability import Capability
-from trainer import capability, data, lora, mfu, model
+from trainer import capability, data, lora, memory, mfu, model
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smaller
 from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
@@ -16,6 +17,7 @@ from trainer.config import TrainConfig
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.objective import DeepSupervision
+from trainer.memory import Preflight
 from trainer.objective import NextToken, Objective
 from trainer.optimizer import make_optimizer
 from trainer.processes import ALONE, Processes
@@ -36,6 +38,7 @@ class Prepared:
         resumed: whether it goes on from a checkpoint.
         decision: which attention backend it runs on, and why.
         notes: what a person was warned of.
+        preflight: what memory was foreseen.
     """
 
     run: Run
@@ -46,6 +49,7 @@ class Prepared:
     decision: Decision
     proven: Capability | None
     notes: tuple[str, ...]
+    preflight: Preflight
 
 
 def prepare(
@@ -83,17 +87,30 @@ def prepare(
     # Frozen weights are never changed, so they may be as coarse as they are computed with. Shards are of one type.
     coarse = config.model.use_peft and config.training.sharding == "none"
     dtype = precision.dtype if coarse else torch.float32
-    network, notes = model.build(start.model_config, start.weights, config.training.seed, dtype)
-    if config.model.use_peft and start.checkpoint:
-        lora.load(network, start.checkpoint)
-    elif config.model.use_peft:
-        lora.add(network, config.model)
-    processes.check_alike(network)
     economy = _economy(config, start.checkpoint)
-    if economy.checkpointed:
-        model.checkpoint_activations(network)
-    learning = DeepSupervision if isinstance(start.model_config, HRMConfig) else NextToken
-    objective: Objective = learning(network, precision)
+
+    def learner(weights: Path | None, checkpoint: Path | None) -> tuple[Any, Objective, list[str]]:
+        network, notes = model.build(start.model_config, weights, config.training.seed, dtype)
+        if config.model.use_peft and checkpoint:
+            lora.load(network, checkpoint)
+        elif config.model.use_peft:
+            lora.add(network, config.model)
+        if economy.checkpointed:
+            model.checkpoint_activations(network)
+        learning = DeepSupervision if isinstance(start.model_config, HRMConfig) else NextToken
+        return network, learning(network, precision), notes
+
+    preflight = memory.preflight(
+        lambda: learner(None, None)[:2],
+        config.training,
+        device,
+        (economy.sequences or config.training.batch_size, length),
+        dataset.packed,
+        processes.count if config.training.sharding == "full" else 1,
+    )
+    preflight.tell(reporter.say, options.force)
+    network, objective, notes = learner(start.weights, start.checkpoint)
+    processes.check_alike(network)
     shards = None
     if config.training.sharding == "full" and processes.count > 1:
         processes.check_sharding(device)
@@ -158,6 +175,7 @@ def prepare(
         decision,
         proven,
         tuple(notes),
+        preflight,
     )
 
 

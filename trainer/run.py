@@ -91,6 +91,7 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
             attention=decision.to_json(),
             windows=layer_windows(state.model.config),
             capability_fingerprint=proven.fingerprint.model_dump(mode="json") if proven else None,
+            memory=asdict(prepared.preflight),
             warnings=prepared.notes,
         )
         if decision.fell_back:

@@ -31,6 +31,7 @@ class Options:
     strict: bool = False
     strict_capability: bool = False
     capability_file: Path | None = None
+    force: bool = False
     notes: tuple[str, ...] = ()
 
 

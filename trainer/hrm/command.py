@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer import hub, launch
-from trainer.commands import CapabilityFile, Processes, Strict, StrictCapability, carry_out, told_errors
+from trainer.commands import (
+    CapabilityFile,
+    Force,
+    Processes,
+    Strict,
+    StrictCapability,
+    carry_out,
+    told_errors,
+)
 from trainer.config import load
 from trainer.errors import UserError
 from trainer.options import canonical_spelling, with_config_options
@@ -109,6 +117,7 @@ def train_actv1(
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
+    force: Force = False,
 ) -> None:
     """Train HRM ACT v1, a hierarchical reasoning model with adaptive computation time, as a language model.
 
@@ -164,6 +173,7 @@ def train_actv1(
             "strict": strict,
             "strict_capability": strict_capability,
             "capability_file": capability_file,
+            "force": force,
             "notes": tuple(notes),
         }
         status = carry_out(settings, processes, told, bundle)
