@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -92,7 +94,12 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
+    if (
+        sys.platform == "linux"
+    ):  # where getrusage tells the peak of whoever started this process, if that was higher
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        [kilobytes] = re.findall(r"VmHWM:\s*(\d+) kB", status)
+        return int(kilobytes) * 1024
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,7 +15,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.capability import Capability
-from trainer import hub, lora
+from trainer import activations, hub, lora
 from trainer.attention import huggingface, pattern
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
@@ -224,7 +224,9 @@ def build(
     torch.manual_seed(seed)
     try:
         if weights is None:
-            return CausalLM.from_config(config, dtype=dtype), []
+            model = CausalLM.from_config(config, dtype=dtype)
+            activations.fuse(model)
+            return model, []
         model, loading = CausalLM.from_pretrained(
             weights, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
         )
@@ -235,6 +237,7 @@ def build(
         ) from error
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # out of the mapped file, which Windows could not replace meanwhile
+    activations.fuse(model)
     fresh = sorted(loading["missing_keys"])
     return model, [f"{weights} holds no weights for {', '.join(fresh)}: these start fresh."] if fresh else []
 
