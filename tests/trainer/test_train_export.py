@@ -282,3 +282,20 @@ def test_a_folder_is_whole_or_not_there(
     monkeypatch.setattr("trainer.export.move", files.move)
     assert call(*ask).exit_code == 0
     assert not (tmp_path / "x.partial").exists()
+
+
+def test_a_model_that_only_aios_has_says_what_to_import(
+    settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    sizes = {"hidden_size": 32, "num_heads": 2, "h_layers": 1, "l_layers": 1}
+    settings["model"]["architecture"] = {"model_type": "hrm_act_v1", **sizes}
+    settings["training"]["steps"] = 1
+    trained = call("train", "--config", write_config(settings))
+    assert trained.exit_code == 0, trained.output
+    result = call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
+    assert result.exit_code == 0, result.output
+    assert "knows no hrm_act_v1 models" in result.stderr
+    assert "imports trainer.hrm.model first" in result.stderr.replace("\n", " ")
+    checkpoint = tmp_path / "out" / "checkpoints" / "step-00000001"
+    pair = [AutoModelForCausalLM.from_pretrained(folder) for folder in (checkpoint, tmp_path / "x")]
+    assert torch.equal(*(logits(model) for model in pair))
