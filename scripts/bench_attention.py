@@ -10,20 +10,18 @@ the slope of log(time) over log(size). On a GPU the other programs are our backe
 from __future__ import annotations
 
 import argparse
-import ctypes
 import math
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import psutil
 import torch
+from peak_memory import highest_memory, return_free_memory
 from torch import Tensor
 
 from trainer.attention import attention, mask
@@ -179,31 +177,6 @@ def measure_peaks(name: str, length: int, window: int, dtype: str, device: str, 
             run(call, *tensors)
             rises.append(torch.cuda.max_memory_allocated() - before)
     return " / ".join(f"{rise / (3 * tensors[0].nbytes):.2f}" for rise in rises)
-
-
-def return_free_memory() -> None:
-    """Have the C library give back what earlier work has left, which would hide what later work takes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-class highest_memory:  # noqa: N801
-    """Watches this process' memory: `rise` is the most bytes it had above those at the start."""
-
-    def __enter__(self) -> highest_memory:
-        self._process, self._done, self.rise = psutil.Process(), threading.Event(), 0
-        self._start = self._process.memory_info().rss
-        self._watch = threading.Thread(target=self._look)
-        self._watch.start()
-        return self
-
-    def _look(self) -> None:
-        while not self._done.wait(0.0005):
-            self.rise = max(self.rise, self._process.memory_info().rss - self._start)
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watch.join()
 
 
 def order(times: dict[int, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -68,6 +69,29 @@ def test_any_shape_agrees_with_the_dense_table(backend, drawn):
     grad = torch.ones_like(output).cumsum(2)
     mine, theirs = (torch.autograd.grad(x, leaves, grad) for x in (output, expected))
     torch.testing.assert_close(mine, theirs)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.integers(1, 300), st.integers(1, 40), st.booleans())
+def test_blocks_hold_every_key_that_a_query_sees(data, keys, rows, few_sizes):
+    queries, window = data.draw(st.integers(1, keys)), data.draw(st.integers(1, keys))
+    ids = None
+    if data.draw(st.booleans()):
+        cuts = data.draw(st.lists(st.integers(0, keys), max_size=8))
+        ids = torch.tensor([[sum(cut <= key for cut in cuts) for key in range(keys)]])
+    found = blocks.blocks(queries, keys, window, rows, ids, few_sizes)
+    sees = torch.tensor(visible(keys, window, None if ids is None else ids[0].tolist()))[keys - queries :]
+    assert [block.first for block in found] == list(range(0, queries, rows))
+    assert [block.last for block in found] == [*range(rows, queries, rows), queries]
+    for index, block in enumerate(found):
+        columns = sees[block.first : block.last].any(0).nonzero().flatten()
+        assert 0 <= block.low <= columns.min() and columns.max() < block.seen <= block.high <= keys
+        assert block.done <= min((later.low for later in found[index + 1 :]), default=keys)
+        if ids is not None and not block.mixed:
+            assert len(set(ids[0, block.low : block.seen].tolist())) == 1
+    assert found[-1].done == keys
+    if few_sizes:
+        assert len({block.high - block.low for block in found}) <= 3 + math.log(keys, 1.5)
 
 
 @pytest.mark.parametrize("window", [1, 2, 63, 64, 65, 130, 399, 400])
