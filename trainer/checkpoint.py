@@ -13,7 +13,9 @@ It is written under a temporary name, flushed, read back, and only then moved in
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from torch.optim import Optimizer
 
 from trainer import lora
 from trainer.errors import RunError, UserError
-from trainer.files import flush, move, replace_text, sha256
+from trainer.files import flush, flush_folder, move, replace_text, sha256
 from trainer.optimizer import load_state_tensors, state_tensors
 from trainer.processes import ALONE, Processes
 from trainer.progress import Say
@@ -57,6 +59,7 @@ class CheckpointFolder:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self._keep = keep
+        self._damaged: set[Path] = set()  # as far as they were looked at
 
     def save(
         self,
@@ -88,7 +91,7 @@ class CheckpointFolder:
             OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
         }
         kept |= _random_states(device, processes)
-        if not processes.first:
+        if not processes.first or (target.exists() and not problems_of(target)):
             return target
         try:
             _remove(partial)
@@ -104,8 +107,11 @@ class CheckpointFolder:
             _write_json(partial / CHECKSUMS, sums)
             for file in (*files, partial / CHECKSUMS):
                 flush(file)
+            for folder in {file.parent for file in files}:
+                flush_folder(folder)
             self._put_in_place(partial, target)
         except (OSError, SafetensorError) as error:
+            _remove(partial)  # its room may be all there is
             raise RunError(
                 f"The checkpoint of step {position.step} could not be written to {self.folder.absolute()}: {error}. "
                 "Those before it are as they were: make room, then go on with --resume."
@@ -116,14 +122,24 @@ class CheckpointFolder:
         if problems := problems_of(partial):
             raise OSError(f"it reads back wrong ({'; '.join(problems)})")
         if target.exists():  # damaged: the run went on from before it
-            _remove(target.with_suffix(".old.partial"))
-            move(target, target.with_suffix(".old.partial"))
+            self._set_aside(target)
         move(partial, target)
         replace_text(self.folder / LATEST, target.name + "\n")
-        earlier = [folder for folder in self._all() if folder <= target]
-        later = [folder for folder in self._all() if folder > target]  # damaged, too
-        for folder in (*self.folder.glob("*.partial"), *later, *earlier[: -self._keep]):
+        later = {folder for folder in self._all() if folder > target}  # damaged, too
+        damaged = (self._damaged | later) - {target}
+        whole = [folder for folder in self._all() if folder not in damaged]
+        for folder in (*damaged, *whole[: -self._keep]):
+            with suppress(OSError):  # open elsewhere, on Windows: the next save tries again
+                self._set_aside(folder)
+        self._damaged = {folder for folder in damaged if folder.exists()}
+        for folder in self.folder.glob("*.partial"):
             _remove(folder)
+
+    def _set_aside(self, folder: Path) -> None:
+        """Take a checkpoint out of the row at once: one that is half deleted would look damaged."""
+        aside = folder.with_suffix(".old.partial")
+        _remove(aside)
+        move(folder, aside)
 
     def newest(self, say: Say) -> Path | None:
         """The newest checkpoint that is whole; each damaged one before it is said. None where there is none."""
@@ -131,6 +147,7 @@ class CheckpointFolder:
             problems = problems_of(folder)
             if not problems:
                 return folder
+            self._damaged.add(folder)
             say(
                 f"WARNING: {folder} is damaged ({'; '.join(problems)}); looking for the checkpoint before it."
             )
@@ -140,7 +157,7 @@ class CheckpointFolder:
         return bool(self._all())
 
     def _all(self) -> list[Path]:
-        return sorted(folder for folder in self.folder.glob("step-*") if folder.suffix != ".partial")
+        return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
 
 
 def restore(
@@ -198,13 +215,20 @@ def problems_of(checkpoint: Path) -> list[str]:
         sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return [f"{CHECKSUMS} is missing or cut short"]
-    problems = []
-    for name, expected in sums.items():
-        if not (checkpoint / name).is_file():
-            problems.append(f"{name} is missing")
-        elif sha256(checkpoint / name) != expected:
-            problems.append(f"{name} has changed since it was written")
-    return problems
+    if not isinstance(sums, dict) or STATE not in sums:
+        return [f"{CHECKSUMS} does not name its files"]
+    return [
+        problem for name, expected in sums.items() if (problem := _problem_of(checkpoint / name, expected))
+    ]
+
+
+def _problem_of(file: Path, expected: str) -> str | None:
+    if not file.is_file():
+        return f"{file.name} is missing"
+    try:
+        return None if sha256(file) == expected else f"{file.name} has changed since it was written"
+    except OSError as error:
+        return f"{file.name} cannot be read: {error}"
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

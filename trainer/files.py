@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,12 +27,24 @@ def move(source: Path, target: Path) -> None:
         except PermissionError:
             time.sleep(0.1)
     source.replace(target)
+    flush_folder(target.parent)
 
 
 def flush(path: Path) -> None:
     """Return once a file's content is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Return once the names in a folder are on the disk. Windows sees to that itself."""
+    if sys.platform != "win32":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network drives cannot
+                os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,95 @@
+"""A run that is killed again and again, in the midst of checkpoints, too, and comes out as if never stopped."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Records = Callable[[Path], list[dict[str, Any]]]
+STEPS, KILLS = 120, 10
+
+
+def train(*arguments: str) -> None:
+    """Runs in a process of its own."""
+    import torch
+
+    import aios
+
+    torch.set_num_threads(1)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stdout = sys.stderr = nowhere
+        aios.app(["train", *arguments], prog_name="aios")
+
+
+def losses(records: list[dict[str, Any]]) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in records if record["event"] == "train"}
+
+
+def newest_step(log: Path) -> int:
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith(b"}")), default=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="the same under Wine, by TerminateProcess: test_wine_survival.py"
+)
+def test_killed_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
+    settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
+) -> None:
+    settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
+    settings["training"] |= {"steps": STEPS, "gradient_accumulation_steps": 2, "checkpoint_every": 3}
+    config = str(write_config(settings))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["aios", "trainer.run", "trainer.memory"])
+    whole = context.Process(target=train, args=("--config", config, "--output-dir", str(tmp_path / "whole")))
+    whole.start()
+
+    chance = random.Random(6)
+    log, checkpoints = tmp_path / "out" / "metrics.jsonl", tmp_path / "out" / "checkpoints"
+    killed_at, while_writing = [], 0
+    for number in range(KILLS):
+        run = context.Process(target=train, args=("--config", config, "--resume"))
+        run.start()
+        goal = STEPS * (number + 1) // (KILLS + 1)
+        while run.is_alive() and newest_step(log) < goal:
+            time.sleep(0.002)
+        if number % 2:
+            while run.is_alive() and not [*checkpoints.glob("*.partial")]:
+                time.sleep(0.0005)
+            time.sleep(chance.uniform(0, 0.02))
+        else:
+            time.sleep(chance.uniform(0, 0.05))
+        run.kill()
+        run.join()
+        assert run.exitcode == -9, "it was killed in its midst"
+        killed_at.append(newest_step(log))
+        while_writing += bool([*checkpoints.glob("*.partial")])
+    assert max(killed_at) < STEPS
+    assert while_writing >= 2, "some while a checkpoint was written"
+
+    last = context.Process(target=train, args=("--config", config, "--resume"))
+    last.start()
+    last.join()
+    whole.join()
+    assert (last.exitcode, whole.exitcode) == (0, 0)
+    expected = losses(records(tmp_path / "whole" / "metrics.jsonl"))
+    assert losses(records(log)) == expected
+    assert list(expected) == list(range(1, STEPS + 1))
+    found = records(log)
+    assert [record["step"] for record in found if record["event"] == "train"] == list(expected), (
+        "each step once"
+    )
+    assert not [*checkpoints.glob("*.partial")]
+    assert not [*(tmp_path / "out").glob("*.holder")]
