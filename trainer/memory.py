@@ -8,7 +8,8 @@ with activations checkpointed or not. On the CPU: there torch chooses kernels th
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers import masking_utils
 
 from trainer.config import TrainingSection
 from trainer.data import Batch
@@ -94,7 +96,7 @@ def foresee(
         shares: processes that weights, gradients and optimizer state are shared out over.
     """
     live = _Live()
-    with FakeTensorMode(), live:
+    with FakeTensorMode(), live, _one_sequence_a_row():
         model, objective = learner()
         model.train()
         tokens = torch.zeros(shape, dtype=torch.long)
@@ -174,6 +176,17 @@ def preflight(
 
 def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+@contextmanager
+def _one_sequence_a_row() -> Iterator[None]:
+    """While entered, transformers finds no packed sequences: in positions without numbers it would find them always."""
+    found = masking_utils.find_packed_sequence_indices
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices = found
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
