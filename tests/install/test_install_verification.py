@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from doctor.install.verification import FLASH_ATTN, TORCH, XFORMERS
+from doctor.install.verification import FLASH_ATTN, TORCH, TRITON, XFORMERS
 
 SDPA = "torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal={causal}).transpose(1, 2)"
 MODULES = {
@@ -27,7 +28,7 @@ def on_the_processor(program: str, folder: Path, *, causal: bool = True, off: st
     text = "import torch\n" + program.format(gpu=True).replace('"cuda"', '"cpu"')
     text = text.replace("torch.cuda.is_available()", "True")
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=folder, capture_output=True, encoding="utf-8", timeout=120
+        [sys.executable, "-c", text], cwd=folder, capture_output=True, encoding="utf-8", timeout=600
     )
     return (done.stderr.strip().splitlines() or [""])[-1]
 
@@ -51,3 +52,12 @@ def test_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", TORCH.format(gpu=True)], capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 0 or "sees no GPU" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile for the processor needs a C++ compiler")
+def test_what_torch_compile_makes_is_held_to_what_it_was_made_of(tmp_path: Path) -> None:
+    program = TRITON.replace("import triton, torch", "import torch")
+    assert on_the_processor(program, tmp_path) == ""
+    wrong = "torch.compile = lambda function, fullgraph: lambda x: function(x) + 1\n"
+    assert "a compiled kernel is wrong" in on_the_processor(wrong + program, tmp_path)
