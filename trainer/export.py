@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trainer import checkpoint, lora, model, tokenizer
 from trainer.attention.pattern import Windows, asked_windows, layer_windows, own_windows
@@ -67,7 +67,7 @@ def _write_model(folder: Path, output: Path, dtype: torch.dtype, say: Say) -> Wi
     network, notes = model.build_trained(config, folder)
     for note in notes:
         say(f"WARNING: {note}")
-    if config.model_type not in CONFIG_MAPPING_NAMES:
+    if config.model_type in CONFIG_MAPPING._extra_content:
         say(
             f"WARNING: transformers alone knows no {config.model_type} models: a program that loads this one imports "
             f"{type(network).__module__} first."

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -96,7 +96,7 @@ def foresee(
         shares: processes that weights, gradients and optimizer state are shared out over.
     """
     live = _Live()
-    with FakeTensorMode(), live, _one_sequence_a_row():
+    with FakeTensorMode(), live, _one_sequence_a_row(), _modules_unmoved():
         model, objective = learner()
         model.train()
         tokens = torch.zeros(shape, dtype=torch.long)
@@ -187,6 +187,17 @@ def _one_sequence_a_row() -> Iterator[None]:
         yield
     finally:
         masking_utils.find_packed_sequence_indices = found
+
+
+@contextmanager
+def _modules_unmoved() -> Iterator[None]:
+    """Where modules stay where they are: torch cannot convert parameters without numbers, and peft asks it to."""
+    own = nn.Module.to
+    nn.Module.to = lambda self, *_, **__: self  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.to = own  # type: ignore[method-assign]
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
