@@ -1,153 +1,24 @@
-"""It is a language model: no leak, one scale of the loss, the same steps as plain PyTorch."""
+"""The loop and its step: the loss that the records show, what changes it and what does not, the same steps as plain PyTorch."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from small_models import TEXT, logits, losses, model, run
 
-from trainer import data, loop
-from trainer.attention import huggingface
-from trainer.checkpoint import Position
+from trainer import data
 from trainer.config import TrainingSection
-from trainer.device import Precision
 from trainer.evaluation import evaluate
 from trainer.model import checkpoint_activations
-from trainer.objective import NextToken
 from trainer.optimizer import make_optimizer
 from trainer.schedule import learning_rate
-from trainer.state import Run
-from trainer.step import optimizer_step
 from trainer.tokenizer import ByteTokenizer
-
-CPU = torch.device("cpu")
-TEXT = b"the quick brown fox jumps over the lazy dog, and the dog does not mind. " * 60
-SMALL: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64}
-    | dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
-    "llama": {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
-    | {"num_key_value_heads": 2, "max_position_embeddings": 64},
-}
-SPECIAL = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
-
-
-def model(kind: str = "gpt2", backend: str | None = "sdpa", window: int | None = None, **changes: Any) -> Any:
-    config = AutoConfig.for_model(kind, **SPECIAL, **SMALL[kind] | changes)
-    if backend:
-        huggingface.attach(config, backend=backend, window=window)
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(
-        config, dtype=torch.float32, **({} if backend else {"attn_implementation": "eager"})
-    )
-
-
-def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, **training: Any) -> Run:
-    stream = data.stream(text, ByteTokenizer(), length)
-    settings = TrainingSection(**{"steps": 4, "batch_size": 4, "learning_rate": 1e-3, **training})
-    precision = Precision(torch.bfloat16 if amp else torch.float32)
-    return Run(
-        model=network,
-        objective=NextToken(network, precision),
-        tokenizer=ByteTokenizer(),
-        optimizer=make_optimizer(network, settings),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
-        dataset=data.Dataset(stream, None, 0.0, 0.0),
-        training=settings,
-        device=CPU,
-        labels={},
-    )
-
-
-def no_memory_runs_out(*said: object) -> None:
-    raise AssertionError(f"memory ran out: {said}")
-
-
-def losses(state: Run) -> list[float]:
-    """Train, and return the loss of each step."""
-    found, position = [], Position()
-    state.model.train()
-    samples = state.training.batch_size * state.training.gradient_accumulation_steps
-    while position.step < state.training.steps:
-        step = position.step + 1
-        rate = learning_rate(step, state.training)
-        result = optimizer_step(state, loop.batches(state, position), rate, no_memory_runs_out)
-        found.append(result.loss)
-        position = Position(step, position.samples + samples)
-    return found
-
-
-def logits(network: Any, tokens: Tensor, **others: Any) -> Tensor:
-    with torch.no_grad():
-        output: Tensor = network.eval()(input_ids=tokens, use_cache=False, **others).logits
-    return output
-
-
-@pytest.mark.parametrize("window", [None, 1, 5, 31, 64])
-@pytest.mark.parametrize("backend", ["sdpa", "manual"])
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_changing_a_token_changes_no_earlier_logit(kind: str, backend: str, window: int | None) -> None:
-    network = model(kind, backend, window)
-    tokens = torch.randint(0, 256, (2, 40), generator=torch.Generator().manual_seed(1))
-    changed = tokens.clone()
-    changed[:, 17] = (changed[:, 17] + 1) % 256
-    before, after = logits(network, tokens), logits(network, changed)
-    assert torch.equal(before[:, :17], after[:, :17])
-    assert not torch.equal(before[:, 17], after[:, 17])
-
-
-@pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_a_document_does_not_see_the_one_before(backend: str) -> None:
-    network = model("llama", backend, window=9)  # rotary positions: gpt2's own would differ
-    tokens = torch.randint(0, 256, (1, 40), generator=torch.Generator().manual_seed(1))
-    ids = (torch.arange(40) >= 20).long()[None]
-    changed = tokens.clone()
-    changed[:, 12] = (changed[:, 12] + 1) % 256
-    before, after = logits(network, tokens, document_ids=ids), logits(network, changed, document_ids=ids)
-    assert torch.equal(before[:, 20:], after[:, 20:])
-    assert not torch.equal(before[:, 12:20], after[:, 12:20])
-
-
-def test_on_uniformly_random_bytes_the_loss_stays_at_ln_256() -> None:
-    text = np.random.default_rng(0).integers(0, 256, 60_000, dtype=np.uint8).tobytes()
-    found = losses(run(model(window=16), text, steps=60, batch_size=8))
-    tail = sum(found[-20:]) / 20
-    assert abs(tail - math.log(256)) < 0.03
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("backend", "window"), [("sdpa", None), ("sdpa", 24), ("manual", 7)])
-def test_on_random_bytes_the_loss_stays_at_ln_256_for_long(backend: str, window: int | None) -> None:
-    text = np.random.default_rng(0).integers(0, 256, 2_000_000, dtype=np.uint8).tobytes()
-    found = losses(
-        run(model("gpt2", backend, window, n_embd=64), text, steps=600, batch_size=8, learning_rate=3e-3)
-    )
-    assert abs(sum(found[-100:]) / 100 - math.log(256)) < 0.01
-
-
-def gradients(batch_size: int, parts: int, text: bytes = TEXT) -> tuple[float, Tensor]:
-    state = run(model(), text, batch_size=batch_size, gradient_accumulation_steps=parts, max_grad_norm=1e9)
-    seen: list[Tensor] = []
-    state.optimizer.register_step_pre_hook(
-        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in state.model.parameters()]))
-    )
-    return optimizer_step(state, loop.batches(state, Position()), 1e-3, no_memory_runs_out).loss, seen[0]
-
-
-@pytest.mark.parametrize("text", [TEXT, b"<|endoftext|>".join([b"ab", b"some longer text, " * 9, b"x"] * 40)])
-def test_neither_batch_nor_accumulation_changes_the_scale_of_the_loss(text: bytes) -> None:
-    reference_loss, reference = gradients(8, 1, text)
-    for batch_size, parts in ((4, 2), (1, 8)):
-        loss, gradient = gradients(batch_size, parts, text)
-        assert loss == pytest.approx(reference_loss, rel=1e-6)
-        assert (gradient - reference).norm() < 1e-5 * reference.norm()
 
 
 def test_the_loss_is_the_mean_over_valid_tokens() -> None:
@@ -209,14 +80,11 @@ def test_evaluation_is_the_loss_of_held_out_text_by_token_and_by_byte() -> None:
     assert found.token_accuracy == (output.argmax(-1) == batch.targets).sum().item() / batch.valid_tokens()
 
 
-@pytest.mark.slow
-def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
-    """200 steps; the reference shares no code with the trainer but the model's definition in transformers."""
-    steps, size, length, top, warmup = 200, 4, 32, 1e-3, 20
-    state = run(model(window=None), steps=steps, batch_size=size, warmup_steps=warmup)
-    ours = losses(state)
-
-    network = model(backend=None).train()
+def plain_losses(
+    dtype: torch.dtype, steps: int, size: int, length: int, top: float, warmup: int
+) -> list[float]:
+    """Training in plain PyTorch: shares no code with the trainer but the order of samples, and the model of transformers."""
+    network = model(backend=None).to(dtype).train()
     tokens = torch.tensor([*TEXT, 256])
     blocks = -(-(len(tokens) - 1) // length)
     optimizer = torch.optim.AdamW(
@@ -229,7 +97,7 @@ def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
         fused=False,
         foreach=False,
     )
-    reference = []
+    found = []
     for step in range(steps):
         indices = data.Order(1234).samples(step * size, size, blocks)
         rows = [tokens[i * length : i * length + length + 1] for i in indices]
@@ -238,9 +106,8 @@ def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
         for row, part in enumerate(rows):
             x[row, : min(length, len(part))] = part[:length]
             y[row, : len(part) - 1] = part[1:]
-        loss = F.cross_entropy(
-            network(x, use_cache=False).logits.reshape(-1, 258), y.reshape(-1), ignore_index=-100
-        )
+        output = network(x, use_cache=False).logits
+        loss = F.cross_entropy(output.reshape(-1, 258), y.reshape(-1), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         n = step + 1
@@ -249,7 +116,16 @@ def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
             group["lr"] = top * n / warmup if n <= warmup else top * (0.1 + 0.9 * cosine)
         optimizer.step()
         optimizer.zero_grad()
-        reference.append(loss.item())
-    assert ours == pytest.approx(reference, rel=2e-3)
-    assert ours[:20] == pytest.approx(reference[:20], rel=1e-5)
-    assert reference[-1] < 0.7 * reference[0]
+        found.append(loss.item())
+    return found
+
+
+def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
+    """200 steps. How far float32 may stray in them is what plain PyTorch itself strays from its run in float64."""
+    settings = {"steps": 200, "size": 4, "length": 32, "top": 1e-3, "warmup": 20}
+    ours = losses(run(model(), steps=200, batch_size=4, warmup_steps=20))
+    exact, rounded = (np.array(plain_losses(dtype, **settings)) for dtype in (torch.float64, torch.float32))
+    noise = np.abs(rounded / exact - 1).max()
+    assert np.abs(np.array(ours) / exact - 1).max() < max(4 * noise, 1e-6)
+    assert noise < 1e-3
+    assert exact[-1] < 0.7 * exact[0]
