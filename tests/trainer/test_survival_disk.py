@@ -149,6 +149,23 @@ def test_records_wait_for_room(
     assert losses(records(tmp_path / "out" / "metrics.jsonl")) == whole
 
 
+def fail_at(failing: int, tried: list[str], patch: pytest.MonkeyPatch) -> None:
+    """Let the disk be full at one of the writes of a checkpoint, counted from 1; its name is noted."""
+    count = iter(range(1, 999))
+
+    def failing_at_its_turn(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*arguments: Any) -> Any:
+            if next(count) == failing:
+                tried.append(name)
+                raise FULL
+            return real(*arguments)
+
+        return write
+
+    for name in WRITES:
+        patch.setattr(checkpoint, name, failing_at_its_turn(name, getattr(checkpoint, name)))
+
+
 WRITES = ("save_file", "_write_json", "flush", "flush_folder", "move", "replace_text")
 
 
@@ -165,20 +182,10 @@ def test_a_disk_that_is_full_at_any_write_of_a_checkpoint_costs_no_other(
     config, out = write_config(settings), tmp_path / "out"
     assert call("train", "--config", config, "--steps", 4, "--schedule", "constant").exit_code == 0
     shutil.copytree(out, tmp_path / "before")
-    tried = []
+    tried: list[str] = []
     for failing in range(1, 99):
-        count = iter(range(1, 999))
         with monkeypatch.context() as patch:
-            for name in WRITES:
-                real = getattr(checkpoint, name)
-
-                def write(*arguments: Any, real: Any = real, name: str = name) -> Any:
-                    if next(count) == failing:
-                        tried.append(name)
-                        raise FULL
-                    return real(*arguments)
-
-                patch.setattr(checkpoint, name, write)
+            fail_at(failing, tried, patch)
             ended = call("train", "--config", config, "--steps", 6, "--schedule", "constant", "--resume")
         assert CheckpointFolder(out / "checkpoints", 1).newest(pytest.fail), tried
         if ended.exit_code == 0:

@@ -1,0 +1,139 @@
+"""Ways to ask a run to stop: signals of all kinds, and a file. And a loss that is not a number amid others."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from trainer import loop, stop
+from trainer.data import Batch
+from trainer.errors import UserError
+from trainer.objective import NextToken, Part
+from trainer.step import StepResult
+from trainer.stop import StopRequest
+
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Call = Callable[..., Result]
+Records = Callable[[Path], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Have something happen in the midst of a step."""
+
+    def arrange(step: int, happen: Callable[[], None]) -> None:
+        real, count = loop.optimizer_step, iter(range(1, 999))
+
+        def optimizer_step(*arguments: Any) -> StepResult:
+            if next(count) == step:
+                happen()
+            return real(*arguments)
+
+        monkeypatch.setattr(loop, "optimizer_step", optimizer_step)
+
+    return arrange
+
+
+@pytest.mark.parametrize("number", stop.SIGNALS, ids=lambda number: signal.Signals(number).name)
+def test_a_signal_ends_the_run_after_the_step_in_hand_with_a_checkpoint(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+    at_step: Any,
+    number: int,
+) -> None:
+    at_step(3, lambda: signal.raise_signal(number))
+    before = [signal.getsignal(one) for one in stop.SIGNALS]
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 130, result.output
+    assert (tmp_path / "out" / "checkpoints" / "latest").read_text() == "step-00000003\n"
+    [stopped] = [
+        record for record in records(tmp_path / "out" / "metrics.jsonl") if record["event"] == "stopped"
+    ]
+    assert stopped["reason"].startswith(f"{signal.Signals(number).name} was sent")
+    assert [signal.getsignal(one) for one in stop.SIGNALS] == before, "handlers are put back"
+
+
+def test_the_handler_serves_ctrl_break_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No console can be had here that sends one: the handler is called as Windows would."""
+    said: list[str] = []
+    request = StopRequest(said.append)
+    monkeypatch.setattr(stop, "SIGNALS", [signal.SIGTERM])  # stands for SIGBREAK, which only Windows has
+    with request:
+        assert not request.requested
+        handler = signal.getsignal(signal.SIGTERM)
+        assert callable(handler)
+        handler(signal.SIGTERM, None)
+        assert request.requested
+        assert "after this step, with a checkpoint" in said[0]
+        with pytest.raises(KeyboardInterrupt):
+            handler(signal.SIGTERM, None)
+
+
+def test_a_stop_file_ends_the_run_and_is_used_up(
+    settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path, at_step: Any
+) -> None:
+    file = tmp_path / "stop ß"
+    at_step(2, file.touch)
+    config = write_config(settings)
+    result = call("train", "--config", config, "--stop-file", file)
+    assert result.exit_code == 130, result.output
+    assert "there is a stop file" in result.stderr
+    assert (tmp_path / "out" / "checkpoints" / "latest").read_text() == "step-00000002\n"
+    assert not file.exists()
+    resumed = call("train", "--config", config, "--stop-file", file, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    steps = [
+        record["step"] for record in records(tmp_path / "out" / "metrics.jsonl") if record["event"] == "train"
+    ]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stop_file_that_is_there_already_is_refused_and_left_alone(
+    settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    file = tmp_path / "precious"
+    file.write_text("content")
+    with pytest.raises(UserError, match="is there already"):
+        StopRequest(pytest.fail, file)
+    result = call("train", "--config", write_config(settings), "--stop-file", file)
+    assert result.exit_code == 2
+    assert "Delete it, or name another" in " ".join(result.stderr.split())
+    assert file.read_text() == "content"
+
+
+def test_a_step_with_one_batch_that_is_not_a_number_is_left_out_as_a_whole(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings["training"] |= {"gradient_accumulation_steps": 3, "checkpoint_every": 1, "keep_checkpoints": 9}
+    real, count = NextToken.parts, iter(range(999))
+
+    def parts(self: NextToken, batch: Batch) -> Iterator[Part]:
+        factor = float("nan") if next(count) == 4 else 1.0  # the middle one of the second step
+        for part in real(self, batch):
+            yield Part(part.loss * factor)
+
+    monkeypatch.setattr(NextToken, "parts", parts)
+    assert call("train", "--config", write_config(settings)).exit_code == 0
+    found = records(tmp_path / "out" / "metrics.jsonl")
+    assert [record["step"] for record in found if record["event"] == "nonfinite"] == [2]
+    assert [record["step"] for record in found if record["event"] == "train"] == [1, 3, 4, 5, 6]
+    weights = [
+        (tmp_path / "out" / "checkpoints" / f"step-0000000{step}" / "model.safetensors").read_bytes()
+        for step in (1, 2, 3)
+    ]
+    assert weights[0] == weights[1]
+    assert weights[1] != weights[2]

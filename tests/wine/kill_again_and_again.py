@@ -1,0 +1,43 @@
+"""Runs in the Windows Python: starts a run of `aios train` again and again, and ends it (TerminateProcess) in its midst.
+
+Arguments: the run's output folder, how many steps it takes, how often to end it, the program and its arguments. Prints the
+step that each was ended after, and whether a checkpoint was being written then.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+folder, steps, kills, *command = sys.argv[1:]
+log, checkpoints = Path(folder) / "metrics.jsonl", Path(folder) / "checkpoints"
+chance = random.Random(6)
+
+
+def newest_step() -> int:
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith(b"}")), default=0)
+
+
+def writing() -> bool:
+    return any(checkpoints.glob("*.partial"))
+
+
+ended = []
+for number in range(int(kills)):
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    goal = int(steps) * (number + 1) // (int(kills) + 1)
+    while process.poll() is None and newest_step() < goal:
+        time.sleep(0.005)
+    while number % 2 and process.poll() is None and not writing():
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.05))
+    process.kill()
+    if process.wait() != 1:  # what TerminateProcess was given
+        sys.exit(f"it had ended by itself, with {process.returncode}")
+    ended.append((newest_step(), writing()))
+sys.stdout.write(json.dumps(ended))
