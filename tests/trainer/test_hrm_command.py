@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,9 @@ from click.testing import Result
 from transformers import AutoConfig
 
 from trainer.config import TrainConfig
-from trainer.data import Batch
 from trainer.hrm import command
 from trainer.hrm.configuration import HRMConfig
-from trainer.hrm.objective import DeepSupervision
-from trainer.objective import Part
+from trainer.metrics import MetricsLog
 
 Call = Callable[..., Result]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -219,6 +218,16 @@ def test_the_seeds_longer_lines_run_as_they_stand(
     assert found[-1]["loss"] < found[0]["loss"]
 
 
+@pytest.mark.slow
+def test_it_predicts_text_better_than_its_pairs_of_bytes_do(call: Call, tmp_path: Path) -> None:
+    """The configuration that the docs name; held-out text, in bits per byte."""
+    result = call("train", "--config", ROOT / "configs/actv1.yaml", "--output-dir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    told = re.search(r"([0-9.]+) bits per byte .*, ([0-9.]+) by pairs", result.stdout)
+    assert told
+    assert float(told[1]) < 2.5 < 3.4 < float(told[2])
+
+
 def test_a_brain_is_where_to_go_on(call: Call, text_file: Path, tmp_path: Path, records: Records) -> None:
     told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--lr", 1e-2]
     told += ["--steps", 30]
@@ -278,18 +287,20 @@ def test_a_resumed_run_explores_as_if_never_stopped(
 def test_a_stopped_run_leaves_a_brain_that_says_so(
     call: Call, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop, parts = tmp_path / "STOP", DeepSupervision.parts
+    stop, write = tmp_path / "STOP", MetricsLog.write
 
-    def and_a_stop_file(self: DeepSupervision, batch: Batch) -> Iterator[Part]:
-        stop.touch()
-        return parts(self, batch)
+    def and_a_stop_file(self: MetricsLog, event: str, step: int, **fields: Any) -> None:
+        write(self, event, step, **fields)
+        if event == "train" and not step % 2:
+            stop.touch()
 
-    monkeypatch.setattr(DeepSupervision, "parts", and_a_stop_file)
+    monkeypatch.setattr(MetricsLog, "write", and_a_stop_file)
     told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--tokenizer", "byte"]
-    result = call(*told, *TINY, "--stop-file", stop, "--bundle-dir", tmp_path / "brain")
+    told += [*TINY, "--stop-file", stop, "--bundle-dir", tmp_path / "brain"]
+    result = call(*told)
     assert result.exit_code == 130, result.output
     brain = json.loads((tmp_path / "brain" / "brain.json").read_text(encoding="utf-8"))
-    assert (brain["completed"], brain["step"]) == (False, 1)
+    assert (brain["completed"], brain["step"]) == (False, 3)
     assert (tmp_path / "brain" / "model" / "model.safetensors").exists()
 
 

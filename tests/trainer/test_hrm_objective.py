@@ -193,6 +193,38 @@ def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.Mon
         torch.testing.assert_close(chunked[name], gradient, atol=1e-4, rtol=1e-4, msg=name)
 
 
+def random_bytes(network: Any, steps: int, rows: int, length: int, rate: float) -> list[float]:
+    """Cross-entropy of each step in nats per token, on bytes that nothing can foresee."""
+    objective, generator = DeepSupervision(network.train(), FULL), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.0)
+    found = []
+    for _ in range(steps):
+        tokens = torch.randint(0, 256, (rows, length + 1), generator=generator)
+        drawn = Batch(tokens[:, :-1], tokens[:, 1:], None)
+        parts = [(part.measured["ce"].item(), part.loss.backward()) for part in objective.parts(drawn)]  # type: ignore[no-untyped-call]
+        found.append(sum(ce for ce, _ in parts) / drawn.valid_tokens())
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("maximum", [1, 3])
+def test_on_uniformly_random_bytes_the_loss_stays_at_ln_256(maximum: int) -> None:
+    network = build(window=8, halt_max_steps=maximum)
+    tail = random_bytes(network, steps=100, rows=16, length=32, rate=3e-3)[-20:]
+    assert abs(sum(tail) / len(tail) - math.log(256)) < 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [None, 1, 9])
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_on_random_bytes_the_loss_stays_at_ln_256_for_long(backend: str, window: int | None) -> None:
+    found = random_bytes(build(backend, window), steps=500, rows=32, length=32, rate=3e-3)
+    assert abs(sum(found[-100:]) / 100 - math.log(256)) < 0.01
+    assert min(found[100:]) > math.log(256) - 0.05
+
+
 def test_mixed_precision_is_near_and_its_gradients_are_float32() -> None:
     network = build(halt_exploration_prob=0.0).train()
     exact, _, _ = backpropagated(DeepSupervision(network, FULL).parts(batch()), network)

@@ -165,8 +165,9 @@ def train_actv1(
             from trainer.checkpoint import find
             from trainer.hrm.bundle import write
 
-            write(brain, find(settings.output.output_dir, typer.echo), settings, summary)
-            typer.echo(f"Brain: {brain}")
+            if summary.position.step:  # else it was stopped before there was a checkpoint
+                write(brain, find(settings.output.output_dir, typer.echo), settings, summary)
+                typer.echo(f"Brain: {brain}")
 
         told = {
             "resume": resume,
