@@ -13,10 +13,16 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from trainer import launch
-from trainer.config import load
+from trainer.attention import huggingface
+from trainer.config import TrainingSection, load
+from trainer.device import Precision
 from trainer.errors import UserError
+from trainer.memory import Need, foresee
+from trainer.objective import NextToken
 from trainer.processes import joined
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +111,30 @@ def test_a_run_in_two_processes_is_told_and_recorded_once(
     assert found[0]["processes"] == 2
     assert [record["step"] for record in found if record["event"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert {record["tokens"] for record in found if record["event"] == "train"} == {2 * 2 * 32}
+
+
+def test_the_memory_of_shares_is_foreseen_and_that_gradients_are_whole_until_a_step_s_last_batch(
+    settings: Settings,
+) -> None:
+    def need(shares: int, accumulation: int) -> Need:
+        config = AutoConfig.for_model(**settings["model"]["architecture"], vocab_size=258)
+        huggingface.attach(config, backend="sdpa", window=None)
+
+        def learner() -> tuple[Any, NextToken]:
+            network = AutoModelForCausalLM.from_config(config)
+            return network, NextToken(network, Precision(torch.float32))
+
+        training = TrainingSection(gradient_accumulation_steps=accumulation)
+        found = foresee(learner, training, torch.device("cpu"), (2, 16), packed=True, shares=shares)
+        assert found
+        return found
+
+    whole = need(1, 4)
+    for shares, accumulation in ((2, 1), (4, 3)):
+        found = need(shares, accumulation)
+        assert found.weights == whole.weights // shares
+        assert found.state == whole.state // shares
+        assert found.gradients == whole.gradients // (shares if accumulation == 1 else 1)
 
 
 @pytest.mark.slow
