@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -92,12 +92,12 @@ def put_aside(folders: Iterable[Path]) -> frozenset[Path]:
     return frozenset(path for folder in folders if folder.is_dir() for path in folder.glob(f"{ASIDE}*"))
 
 
-def folders_of(files: Iterable[Path], root: Path) -> frozenset[Path]:
-    """The folders that hold them and what Python compiles of them, below `root`, and `root`."""
-    found = {root}
+def folders_of(files: Iterable[Path], roots: Collection[Path]) -> frozenset[Path]:
+    """The folders that hold them and what Python compiles of them, below the roots, and these."""
+    found = set(roots)
     for path in files:
         for folder in path.parents:
-            if folder in found or not folder.is_relative_to(root):
+            if folder in found or not any(map(folder.is_relative_to, roots)):
                 break
             found.add(folder)
     return frozenset({*found, *(folder / "__pycache__" for folder in found)})

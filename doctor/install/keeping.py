@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from doctor.host import Distribution, Host
+from doctor.host import Distribution, Host, Identity
 from doctor.install.footprint import (
     Scheme,
     folders_of,
@@ -37,18 +37,20 @@ def keep(
     identity = host.identity
     scheme = Scheme.of_this_environment(identity.prefix, identity.site_packages)
     names = (*(wheel.name for wheel in wheels), *superseded)
-    replaced = [found for name in names if (found := _own(installed.get(name), scheme))]
+    replaced = {name: found for name in names if (found := _own(installed.get(name), identity))}
+    roots = {scheme.prefix, *(Path(each.location) for each in replaced.values())}
     written = frozenset[Path]().union(*(written_by(wheel, scheme) for wheel in wheels))
-    theirs = frozenset[Path]().union(*(written_for(each) for each in replaced))
+    theirs = frozenset[Path]().union(*map(written_for, replaced.values()))
     kept = sorted(path for path in set(with_compiled(written | theirs)) if os.path.lexists(path))
-    folders = folders_of(written | theirs, scheme.prefix)
+    folders = folders_of(written | theirs, roots)
     record = Record(
         prefix=identity.prefix,
         site_packages=identity.site_packages,
+        roots=tuple(sorted(map(str, roots))),
         store=str(scheme.prefix / STORE / folder.name),
         changes=(
-            *(_change(wheel.name, wheel.version, installed, scheme) for wheel in wheels),
-            *(_change(name, None, installed, scheme) for name in superseded),
+            *(_change(wheel.name, wheel.version, replaced) for wheel in wheels),
+            *(_change(name, None, replaced) for name in superseded),
         ),
         kept=tuple((str(path), str(number)) for number, path in enumerate(kept)),
         written=tuple(sorted(map(str, written | theirs))),
@@ -74,7 +76,7 @@ def put_back(run: Installed) -> None:
     tell(run.folder, "putting back", run.reason)
     kept = {Path(path): store / name for path, name in record.kept}
     written = [Path(path) for path in record.written]
-    folders = folders_of(written, Path(record.prefix))
+    folders = folders_of(written, [Path(root) for root in record.roots])
     metadata = {path for folder in folders if folder.name.endswith(".dist-info") for path in folder.glob("*")}
     for path in {*with_compiled(written), *metadata} - kept.keys():
         if not path.is_dir():
@@ -110,15 +112,18 @@ def bytes_kept(run: Installed) -> int:
     return total
 
 
-def _own(distribution: Distribution | None, scheme: Scheme) -> Distribution | None:
-    """One that lies in this environment: what a base environment shares is not replaced."""
-    if distribution and Path(distribution.location).is_relative_to(scheme.prefix):
-        return distribution
-    return None
+def _own(distribution: Distribution | None, identity: Identity) -> Distribution | None:
+    """One that pip takes away for a new one: in a virtual environment what lies in it, elsewhere whatever Python finds."""
+    in_virtual_environment = identity.prefix != identity.base_prefix
+    if distribution is None or (
+        in_virtual_environment and not Path(distribution.location).is_relative_to(identity.prefix)
+    ):
+        return None
+    return distribution
 
 
-def _change(name: str, after: str | None, installed: Mapping[str, Distribution], scheme: Scheme) -> Change:
-    before = _own(installed.get(name), scheme)
+def _change(name: str, after: str | None, replaced: Mapping[str, Distribution]) -> Change:
+    before = replaced.get(name)
     return Change(name=name, before=before.version if before else None, after=after)
 
 

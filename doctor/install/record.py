@@ -31,6 +31,7 @@ class Record(Frozen):
     """What an installation may write, and where a copy of what was there is kept.
 
     Attributes:
+        roots: the folders below which anything changes: the environment, and where else a replaced distribution lay.
         kept: paths that were there, each with the name of its copy in `store`.
         written: paths that the wheels have; `aside`: what pip had left lying before.
     """
@@ -38,6 +39,7 @@ class Record(Frozen):
     schema_version: Literal[1] = 1
     prefix: str
     site_packages: str
+    roots: tuple[str, ...]
     store: str
     changes: tuple[Change, ...]
     kept: tuple[tuple[str, str], ...]

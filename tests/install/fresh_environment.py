@@ -146,17 +146,16 @@ def make_environment(folder: Path, *maker: str) -> Environment:
 
 def give_aios(environment: Environment) -> None:
     """This project, and the packages that it imports, behind those of the environment."""
-    behind = _what_aios_needs(environment.folder / "behind")
+    behind = what_aios_needs(environment.folder / "behind", Path(sysconfig.get_path("purelib")))
     (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
 
 
-def _what_aios_needs(folder: Path) -> Path:
-    """The packages that this project imports, linked from the Python that runs the tests: without its torch."""
+def what_aios_needs(folder: Path, source: Path) -> Path:
+    """The packages that this project imports, linked from the site-packages of another Python: without its torch."""
     folder.mkdir()
-    source = Path(sysconfig.get_path("purelib"))
     wanted = (
         "typer", "rich", "packaging", "yaml", "_yaml", "pydantic", "pydantic_core", "psutil", "pynvml", "platformdirs", "shellingham",
-        "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_types", "typing_inspection", "click", "annotated_doc",
+        "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_types", "typing_inspection", "click", "annotated_doc", "colorama",
     )  # fmt: skip
     for entry in source.iterdir():
         if entry.name.partition(".")[0].partition("-")[0] in wanted:

@@ -60,6 +60,24 @@ def test_an_environment_takes_packages(environment: CondaEnvironment, server: Se
     assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"
 
 
+def test_what_lay_in_the_user_s_folder_comes_back(
+    environment: CondaEnvironment, server: Server, tmp_path: Path
+) -> None:
+    """Outside of virtual environments pip takes away what is there for all Pythons of this user, too."""
+    environment.activate(environment.venv, "aios")
+    user = tmp_path / "user"
+    environment.variables["PYTHONUSERBASE"] = str(user)
+    old = stand_ins.flash_attn(tmp_path, "cu130torch2.12", metadata_version="2.8.2")
+    environment.pip("install", "--user", "--no-deps", str(old))
+    publish(environment.state, server, [stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)])
+    before = environment.tree(), tree_of(user)
+    environment.install("torch", "flash-attn")
+    assert not list(user.rglob("flash_attn*")), "taken away"
+    assert environment.version("flash-attn") == "2.8.3"
+    environment.install("--undo")
+    assert (environment.tree(), tree_of(user)) == before
+
+
 def test_base_takes_none(environment: CondaEnvironment) -> None:
     environment.activate(environment.folder, "base")
     before = tree_of(environment.folder / "lib")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import stand_ins
+from fresh_environment import what_aios_needs
 from real_installation import Installation, bring_pip, installing
 from windows_box import REPOSITORY, FakePrograms, Windows, Wine
 
@@ -36,7 +37,9 @@ def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
                 "ensurepip",
             ):
                 archive.write(file, inside.as_posix())
-    behind = [windows.path(library / "site-packages"), windows.path(REPOSITORY)]
+    # Without the box's own torch: what this Python finds is its own, and pip may take it away
+    needed = what_aios_needs(folder.with_name("behind"), library / "site-packages")
+    behind = [windows.path(needed), windows.path(REPOSITORY)]
     (folder / "python311._pth").write_text(path_file.format(behind="\r\n".join(behind)), newline="")
     (folder / "Lib" / "site-packages").mkdir(parents=True)
     (folder / "Lib" / "site-packages" / "behind.pth").write_text("\n".join(behind) + "\n")

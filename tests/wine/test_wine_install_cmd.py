@@ -63,7 +63,7 @@ class Machine:
         for script in ("install.cmd", "suitable_python.py"):
             shutil.copy(REPOSITORY / "scripts" / script, scripts)
         (scripts / "install.py").write_text(SAYS_WHAT_IT_GOT, encoding="utf-8")
-        for module in ("venv", "ensurepip"):  # the box's Python has neither
+        for module in ("venv", "ensurepip"):  # a box need not have them
             (scripts / f"{module}.py").touch()
         return scripts.parent
 
@@ -264,7 +264,7 @@ def test_the_folder_when_nobody_may_write_to_the_drive(machine: Machine) -> None
 def test_the_whole_way(windows: Windows, workplace: Path) -> None:
     """Nobody is there to say yes: what asks is declined, and nothing of this machine is changed."""
     if windows.is_wine:
-        pytest.skip("the box's Python cannot make environments")
+        pytest.skip("in the box test_wine_first_install goes it, with an index of its own")
     venv = workplace / "Zoë" / ".venv"
     command = ["cmd", "/d", "/c", str(REPOSITORY / "scripts" / "install.cmd"), str(venv)]
     state = {"AIOS_HOME": str(workplace / "state"), "PYTHONPATH": ""}

@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from windows_box import HERE, REPOSITORY, Aios, Windows
+from windows_box import HERE, REPOSITORY, Aios, Completed, Windows
 
 pytestmark = pytest.mark.wine
 
 BACKENDS = [
     word for name in ("flash-attn-2", "xformers", "sdpa", "manual") for word in ("--only", f"backend-{name}")
 ]
+Arguments = Callable[..., list[str]]
 KILLED_AFTER = 8  # records
 STEPS = 12
+
+
+class Trained(NamedTuple):
+    """How `aios train` ended, and its folder."""
+
+    done: Completed
+    folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +50,26 @@ def capability(workplace: Path, proven: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def trained(windows: Windows, proven: Path) -> Iterator[Trained]:
+    """A run that came to its end, once for all tests that only look at it."""
+    folder = windows.user_folder() / f"aios trained {uuid.uuid4().hex[:8]}"
+    (folder / "state").mkdir(parents=True)
+    shutil.copy(proven, folder / "state" / "capability.json")
+    command = ["python", "-m", "aios", *tiny(windows, folder)("run")]
+    yield Trained(
+        windows.run(command, environment={"AIOS_HOME": windows.path(folder / "state")}), folder / "run"
+    )
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def train(windows: Windows, workplace: Path) -> Any:
+def train(windows: Windows, workplace: Path) -> Arguments:
     """The arguments of a run of seconds whose output folder is `workplace / NAME`."""
+    return tiny(windows, workplace)
+
+
+def tiny(windows: Windows, workplace: Path) -> Arguments:
     text = workplace / "text für Zoë.txt"
     novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
     text.write_bytes(novel.read_bytes()[:20_000])
@@ -80,13 +107,13 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 def test_auto_takes_what_the_doctor_proved_and_says_why_not_the_others(
-    aios: Aios, workplace: Path, capability: Path, train: Any
+    trained: Trained, proven: Path
 ) -> None:
-    done = aios(*train("run"))
+    done, folder = trained
     assert done.returncode == 0, done.stderr
     assert b"capability" not in done.stdout + done.stderr, "the doctor's file is taken as it is"
-    start = records(workplace / "run")[0]
-    written = json.loads(capability.read_text(encoding="utf-8"))
+    start = records(folder)[0]
+    written = json.loads(proven.read_text(encoding="utf-8"))
     assert start["capability_fingerprint"] == written["fingerprint"]
     assert written["fingerprint"]["platform"].startswith("win")
     assert start["attention"]["backend"] == "sdpa"
@@ -94,19 +121,18 @@ def test_auto_takes_what_the_doctor_proved_and_says_why_not_the_others(
     assert list(rejections) == ["flash_attn_2", "xformers"]
     assert all(reasons and all(reasons) for reasons in rejections.values())
 
-    learned = losses(workplace / "run")
+    learned = losses(folder)
     assert len(learned) == STEPS
     assert learned[1] == pytest.approx(math.log(256), abs=0.5)
     assert learned[STEPS] < learned[1]
 
 
 def test_a_sample_survives_the_pipe_s_code_page(
-    aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Any
+    aios: Aios, windows: Windows, capability: Path, trained: Trained
 ) -> None:
-    assert aios(*train("run")).returncode == 0
     arguments = [
         "--checkpoint",
-        windows.path(workplace / "run"),
+        windows.path(trained.folder),
         "--prompt",
         "It is",
         "--max-new-tokens",
@@ -119,7 +145,7 @@ def test_a_sample_survives_the_pipe_s_code_page(
 
 @pytest.mark.parametrize("trouble", ["missing", "damaged", "stale"])
 def test_a_bad_capability_file_costs_one_line(
-    aios: Aios, workplace: Path, capability: Path, train: Any, trouble: str
+    aios: Aios, workplace: Path, capability: Path, train: Arguments, trouble: str
 ) -> None:
     if trouble == "missing":
         capability.unlink()
@@ -140,9 +166,8 @@ def test_a_bad_capability_file_costs_one_line(
 
 
 def test_a_killed_run_goes_on_as_if_never_stopped(
-    aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Any
+    aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Arguments, trained: Trained
 ) -> None:
-    assert aios(*train("whole")).returncode == 0
     log = workplace / "killed" / "metrics.jsonl"
     killer = windows.path(HERE / "kill_when_written.py")
     command = [
@@ -159,11 +184,11 @@ def test_a_killed_run_goes_on_as_if_never_stopped(
     assert killed.returncode == 0, "the run was ended from outside"
     assert max(losses(workplace / "killed")) < STEPS
     assert aios(*train("killed", "--resume")).returncode == 0
-    assert losses(workplace / "killed") == losses(workplace / "whole")
+    assert losses(workplace / "killed") == losses(trained.folder)
 
 
 def test_bad_input_ends_with_status_2_and_names_it(
-    aios: Aios, windows: Windows, workplace: Path, train: Any
+    aios: Aios, windows: Windows, workplace: Path, train: Arguments
 ) -> None:
     unknown = workplace / "unknown.yaml"
     unknown.write_text("training:\n  stepz: 1\n", encoding="utf-8")
