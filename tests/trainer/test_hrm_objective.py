@@ -180,8 +180,7 @@ def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.Mon
     network, rows = build().train(), batch()
     objective, found = DeepSupervision(network, FULL), []
     for tokens in (1000, 7):
-        monkeypatch.setattr("trainer.hrm.objective.FEWEST_TOKENS", tokens)
-        monkeypatch.setattr("trainer.hrm.objective.LOGITS_ON_CPU", 0)
+        monkeypatch.setattr("trainer.hrm.objective.LOGITS", 258 * tokens)
         torch.manual_seed(1)
         found.append((backpropagated(objective.parts(rows), network), objective.score(rows)))
     ((loss, measured, gradients), score), ((again, measured_again, chunked), score_again) = found

@@ -16,12 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainer.cross_entropy import FEWEST_TOKENS, LOGITS_ON_CPU, LOGITS_ON_GPU
 from trainer.data import IGNORED, Batch
 from trainer.device import Precision
 from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, weight_of
 from trainer.hrm.model import Carry, Segment
 from trainer.objective import Part, Score
+
+LOGITS = 2**24  # at a time: 64 MB in float32
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ class DeepSupervision:
         No more logits are kept than fit a chunk; where there are more tokens, the backward pass makes theirs again.
         """
         head, shape = self.model.lm_head, batch.targets.shape
-        most = LOGITS_ON_CPU if hidden.device.type == "cpu" else LOGITS_ON_GPU
-        size = max(FEWEST_TOKENS, most // head.out_features)
+        size = max(1, LOGITS // head.out_features)
         pieces = zip(
             *(torch.split(x, size) for x in (hidden.flatten(0, 1), batch.targets.flatten())), strict=True
         )
