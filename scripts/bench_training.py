@@ -162,12 +162,13 @@ def hf_trainer(data: Tensor, vocabulary: int, bf16: bool, after_step: Callable[[
             if "loss" in others["logs"]:
                 after_step(float(others["logs"]["loss"]))
 
-    class InOrder(Trainer):
-        def _get_train_sampler(self, *_: Any) -> Any:
-            return torch.utils.data.SequentialSampler(rows)
-
     # It shifts labels itself. The first is never a target, but would be counted as one.
-    rows = [{"input_ids": row, "labels": F.pad(row[1:], (1, 0), value=-100)} for row in data.flatten(0, 1)]
+    samples = [{"input_ids": row, "labels": F.pad(row[1:], (1, 0), value=-100)} for row in data.flatten(0, 1)]
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return torch.utils.data.SequentialSampler(samples)
+
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -187,7 +188,7 @@ def hf_trainer(data: Tensor, vocabulary: int, bf16: bool, after_step: Callable[[
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
-        trainer = InOrder(gpt2(vocabulary), arguments, train_dataset=rows, callbacks=[Tell()])
+        trainer = InOrder(gpt2(vocabulary), arguments, train_dataset=samples, callbacks=[Tell()])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
 

@@ -22,7 +22,11 @@ from torch.autograd.function import once_differentiable
 
 from trainer.data import IGNORED
 
-LOGITS_ON_CPU, LOGITS_ON_GPU = 2**24, 2**26  # at a time: 64 MB, 256 MB in float32
+LOGITS_ON_CPU, LOGITS_ON_GPU = (
+    24 << 20,
+    64 << 20,
+)  # at a time: 96 MB, 256 MB in float32, twice as many in half of it
+LOGITS_IN_CACHE = 2 << 20  # of those, on a CPU: 8 MB in float32, which each pass over them finds there
 FEWEST_TOKENS = 128  # at a time: with fewer, adding up the weight's gradient takes longer than its product
 FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within what float16 can hold
 
@@ -70,28 +74,27 @@ def score(hidden: Tensor, head: Head | None, targets: Tensor, dtype: torch.dtype
         return summed_cross_entropy(hidden, None, targets, dtype), (hidden.argmax(-1) == targets).sum()
     with torch.autocast(hidden.device.type, enabled=False):
         chunks = _Chunks(hidden.flatten(0, -2), head, targets.flatten(), dtype)
-        nats = chunks.logits.new_zeros(())
+        nats = chunks.wide.new_zeros(())
         correct = torch.zeros((), dtype=torch.int64, device=hidden.device)
         for chunk in chunks:
-            correct += ((chunk.logits.argmax(1) == chunk.targets) & chunk.valid).sum()
-            nats += chunk.nats_then_softmax()
+            for part in chunk.parts:
+                correct += ((part.logits.argmax(1) == part.targets) & part.valid).sum()
+                nats += part.nats_then_softmax()
     return nats, correct
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """Some tokens: `rows` of all. Those with a target are `valid` (n,), the others' `targets` (n,) are 0.
+class _Part:
+    """A few rows of a chunk. Those with a target are `valid` (n,), the others' `targets` (n,) are 0.
 
     Attributes:
-        logits: (n, V) in float32, as far as that goes; whoever is done with them may write there.
-        hidden: (n, D) in the dtype of products; zero where there is no target.
-        narrow: (n, V) memory in that dtype; that of `logits` if it is theirs, too.
+        product: (n, V) their rows of the chunk's product.
+        logits: (n, V) in float32, or the dtype of products if that is wider; whoever is done with them may write there.
+            The memory is that of `product` if the dtype is the same, else that of the next part's logits.
     """
 
-    rows: slice
+    product: Tensor
     logits: Tensor
-    hidden: Tensor
-    narrow: Tensor
     targets: Tensor
     valid: Tensor
 
@@ -103,8 +106,24 @@ class _Chunk:
         return (highest - self.logits.amax(1).log() - chosen).where(self.valid, 0).sum()
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """Tokens whose logits are computed together: `rows` of all.
+
+    Attributes:
+        hidden: (n, D) in the dtype of products; zero where there is no target.
+        product: (n, V) hidden @ weight.T, in the memory of the chunk before.
+        parts: to go through once.
+    """
+
+    rows: slice
+    hidden: Tensor
+    product: Tensor
+    parts: Iterator[_Part]
+
+
 class _Chunks:
-    """The tokens, a chunk at a time, each in the memory of the one before."""
+    """All tokens, a chunk at a time."""
 
     def __init__(self, hidden: Tensor, head: Head, targets: Tensor, dtype: torch.dtype) -> None:
         self.valid = targets != IGNORED
@@ -112,27 +131,36 @@ class _Chunks:
         self.hidden = hidden.detach().to(dtype).where(self.valid[:, None], 0)
         self.weight = head.weight.detach().to(dtype)
         self.head = head
-        most = LOGITS_ON_CPU if hidden.device.type == "cpu" else LOGITS_ON_GPU
-        size = min(len(hidden), max(FEWEST_TOKENS, most // len(self.weight)))
-        self.narrow = self.hidden.new_empty(size, len(self.weight))
-        self.logits = self.narrow.to(torch.promote_types(dtype, torch.float32))
+        vocabulary, wide = len(self.weight), torch.promote_types(dtype, torch.float32)
+        on_cpu = hidden.device.type == "cpu"
+        together = (LOGITS_ON_CPU if on_cpu else LOGITS_ON_GPU) * 4 // dtype.itemsize
+        size = min(len(hidden), max(FEWEST_TOKENS, together // vocabulary))
+        few = min(size, max(1, LOGITS_IN_CACHE // vocabulary)) if on_cpu else size
+        self.product = self.hidden.new_empty(size, vocabulary)
+        self.wide = (
+            self.product[:few] if wide == dtype else self.product.new_empty(few, vocabulary, dtype=wide)
+        )
 
     def __iter__(self) -> Iterator[_Chunk]:
-        head, size = self.head, len(self.logits)
-        for first in range(0, len(self.hidden), size):
-            rows = slice(first, first + size)
+        for first in range(0, len(self.hidden), len(self.product)):
+            rows = slice(first, first + len(self.product))
             hidden = self.hidden[rows]
-            narrow, logits = self.narrow[: len(hidden)], self.logits[: len(hidden)]
-            torch.mm(hidden, self.weight.t(), out=narrow)
-            if logits.dtype != narrow.dtype:
-                logits.copy_(narrow)
+            product = self.product[: len(hidden)]
+            torch.mm(hidden, self.weight.t(), out=product)
+            yield _Chunk(rows, hidden, product, self._parts(product, self.targets[rows], self.valid[rows]))
+
+    def _parts(self, product: Tensor, targets: Tensor, valid: Tensor) -> Iterator[_Part]:
+        head = self.head
+        pieces = (torch.split(x, len(self.wide)) for x in (product, targets, valid))
+        for rows, its_targets, its_valid in zip(*pieces, strict=True):
+            logits = rows if rows.dtype == self.wide.dtype else self.wide[: len(rows)].copy_(rows)
             if head.bias is not None:
                 logits += head.bias.detach()
             if head.scale != 1:
                 logits *= head.scale
             if head.softcap:
                 logits.div_(head.softcap).tanh_().mul_(head.softcap)
-            yield _Chunk(rows, logits, hidden, narrow, self.targets[rows], self.valid[rows])
+            yield _Part(rows, logits, its_targets, its_valid)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -151,31 +179,32 @@ class _SummedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
             chunks = _Chunks(hidden, Head(weight, bias, scale, softcap), targets, dtype)
-            loss = chunks.logits.new_zeros(())
+            loss = chunks.wide.new_zeros(())
             inputs = (hidden, weight, bias)
             of_hidden, of_weight, of_bias = (
-                chunks.logits.new_zeros(x.shape) if x is not None and wanted else None
+                chunks.wide.new_zeros(x.shape) if x is not None and wanted else None
                 for x, wanted in zip(inputs, ctx.needs_input_grad, strict=False)
             )
+            enlarged = FLOAT16_SCALE if dtype == torch.float16 else 1.0
             for chunk in chunks:
-                slope = 1 - (chunk.logits / softcap) ** 2 if softcap else None
-                loss += chunk.nats_then_softmax()
-                gradient, column = chunk.logits, chunk.targets[:, None]
-                gradient.scatter_add_(1, column, gradient.new_full(column.shape, -1))
-                if slope is not None:
-                    gradient *= slope
-                if of_bias is not None:
-                    of_bias.add_(chunk.valid.to(gradient.dtype) @ gradient, alpha=scale)
-                factor = scale
-                if dtype == torch.float16:
-                    gradient *= FLOAT16_SCALE
-                    factor /= FLOAT16_SCALE
-                if gradient.dtype != dtype:
-                    gradient = chunk.narrow.copy_(gradient)
+                for part in chunk.parts:
+                    slope = 1 - (part.logits / softcap) ** 2 if softcap else None
+                    loss += part.nats_then_softmax()
+                    gradient, column = part.logits, part.targets[:, None]
+                    gradient.scatter_add_(1, column, gradient.new_full(column.shape, -1))
+                    if slope is not None:
+                        gradient *= slope
+                    if of_bias is not None:
+                        of_bias.add_(part.valid.to(gradient.dtype) @ gradient, alpha=scale)
+                    if enlarged != 1:
+                        gradient *= enlarged
+                    if gradient.dtype != dtype:
+                        part.product.copy_(gradient)
+                # The product holds the gradient of the logits now.
                 if of_hidden is not None:
-                    _add_product(of_hidden[chunk.rows], gradient, chunks.weight, factor)
+                    _add_product(of_hidden[chunk.rows], chunk.product, chunks.weight, scale / enlarged)
                 if of_weight is not None:
-                    _add_product(of_weight, gradient.t(), chunk.hidden, factor)
+                    _add_product(of_weight, chunk.product.t(), chunk.hidden, scale / enlarged)
             if of_hidden is not None:
                 of_hidden *= chunks.valid[:, None]
         gradients = zip((of_hidden, of_weight, of_bias), inputs, strict=True)
