@@ -36,7 +36,7 @@ def proven(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The capability file that the doctor writes on this Windows."""
     file = tmp_path_factory.mktemp("proven") / "capability.json"
     command = ["python", "-m", "aios", "doctor", *BACKENDS, "--capability-file", windows.path(file)]
-    done = windows.run(command, environment={"AIOS_HOME": windows.path(file.parent)})
+    done = windows.run(command, environment={"AIOS_HOME": windows.path(file.parent)}, timeout=300)
     assert done.returncode == 0, done.stdout
     return file
 
@@ -57,9 +57,8 @@ def trained(windows: Windows, proven: Path) -> Iterator[Trained]:
     (folder / "state").mkdir(parents=True)
     shutil.copy(proven, folder / "state" / "capability.json")
     command = ["python", "-m", "aios", *tiny(windows, folder)("run")]
-    yield Trained(
-        windows.run(command, environment={"AIOS_HOME": windows.path(folder / "state")}), folder / "run"
-    )
+    state = {"AIOS_HOME": windows.path(folder / "state")}
+    yield Trained(windows.run(command, environment=state, timeout=300), folder / "run")
     shutil.rmtree(folder)
 
 
