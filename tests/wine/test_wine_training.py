@@ -69,6 +69,7 @@ def train(windows: Windows, workplace: Path) -> Arguments:
 
 
 def tiny(windows: Windows, workplace: Path) -> Arguments:
+    """What gives the arguments of such a run, with its files in this folder."""
     text = workplace / "text für Zoë.txt"
     novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
     text.write_bytes(novel.read_bytes()[:20_000])
