@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from trainer.memory import BESIDE, Need, Preflight, foresee
 from trainer.objective import Part
 from trainer.tokenizer import ByteTokenizer
 
+ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]
 Call = Callable[..., Result]
@@ -138,3 +142,67 @@ def test_a_run_says_what_it_takes_and_draws_the_same_random_numbers(
         for name in ("out", "other")
     ]
     assert losses[0] == losses[1]
+
+
+GPT2 = {
+    "model_type": "gpt2",
+    "n_layer": 4,
+    "n_head": 6,
+    "n_embd": 384,
+    "n_positions": 1024,
+    "vocab_size": 12000,
+}
+LLAMA = {
+    "model_type": "llama",
+    "num_hidden_layers": 4,
+    "hidden_size": 256,
+    "intermediate_size": 688,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "vocab_size": 4000,
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
+@pytest.mark.parametrize(
+    ("architecture", "batch", "length", "arguments"),
+    [
+        (GPT2, 2, 256, []),
+        pytest.param(GPT2, 8, 256, [], marks=pytest.mark.slow),
+        pytest.param(GPT2, 4, 512, ["--gradient-checkpointing"], marks=pytest.mark.slow),
+        pytest.param({**GPT2, "resid_pdrop": 0.1, "attn_pdrop": 0.1}, 2, 512, [], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 4, 512, [], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 2, 1024, ["--window-size", "256"], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 1, 1024, ["--optimizer", "muon"], marks=pytest.mark.slow),
+    ],
+    ids=["gpt2", "gpt2-batch", "gpt2-checkpointed", "gpt2-dropout", "llama", "llama-window", "llama-muon"],
+)
+def test_what_is_foreseen_is_within_a_fifth_of_what_is_measured(
+    settings: Settings,
+    write_config: WriteConfig,
+    records: Records,
+    tmp_path: Path,
+    architecture: dict[str, Any],
+    batch: int,
+    length: int,
+    arguments: list[str],
+) -> None:
+    """Each in a fresh process, whose allocator gives back what is free: glibc's own habits are no property of a run."""
+    none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if architecture is GPT2 else {}
+    settings["model"]["architecture"] = none | architecture
+    settings["data"] |= {"max_length": length, "eval_fraction": 0}
+    settings["training"] |= {"batch_size": batch, "steps": 2}
+    done = subprocess.run(
+        [sys.executable, ROOT / "aios.py", "train", "--config", write_config(settings), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path / "out" / "metrics.jsonl")
+    memory = found[0]["memory"]
+    [*_, last] = [record for record in found if record["event"] == "train"]
+    measured = last["peak_memory_bytes"] - memory["used"]
+    assert sum(memory["need"].values()) == pytest.approx(measured, rel=0.2)
