@@ -26,7 +26,10 @@ LOGITS_ON_CPU, LOGITS_ON_GPU = (
     24 << 20,
     64 << 20,
 )  # at a time: 96 MB, 256 MB in float32, twice as many in half of it
-LOGITS_IN_CACHE = 2 << 20  # of those, on a CPU: 8 MB in float32, which each pass over them finds there
+SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = (
+    2 << 20,
+    16 << 20,
+)  # of those at a time; 8 MB stay in a CPU's cache from pass to pass
 FEWEST_TOKENS = 128  # at a time: with fewer, adding up the weight's gradient takes longer than its product
 FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within what float16 can hold
 
@@ -135,7 +138,7 @@ class _Chunks:
         on_cpu = hidden.device.type == "cpu"
         together = (LOGITS_ON_CPU if on_cpu else LOGITS_ON_GPU) * 4 // dtype.itemsize
         size = min(len(hidden), max(FEWEST_TOKENS, together // vocabulary))
-        few = min(size, max(1, LOGITS_IN_CACHE // vocabulary)) if on_cpu else size
+        few = min(size, max(1, (SOFTMAX_ON_CPU if on_cpu else SOFTMAX_ON_GPU) // vocabulary))
         self.product = self.hidden.new_empty(size, vocabulary)
         self.wide = (
             self.product[:few] if wide == dtype else self.product.new_empty(few, vocabulary, dtype=wide)
