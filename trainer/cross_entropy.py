@@ -22,14 +22,10 @@ from torch.autograd.function import once_differentiable
 
 from trainer.data import IGNORED
 
-LOGITS_ON_CPU, LOGITS_ON_GPU = (
-    24 << 20,
-    64 << 20,
-)  # at a time: 96 MB, 256 MB in float32, twice as many in half of it
-SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = (
-    2 << 20,
-    16 << 20,
-)  # of those at a time; 8 MB stay in a CPU's cache from pass to pass
+# At a time: 80 MB, 256 MB in float32; twice as many in 16 bits. Of those the softmax is taken of a few at a time, in float32:
+# on a CPU so few, 8 MB, that each pass over them finds them in its cache.
+LOGITS_ON_CPU, LOGITS_ON_GPU = 20 << 20, 64 << 20
+SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = 2 << 20, 16 << 20
 FEWEST_TOKENS = 128  # at a time: with fewer, adding up the weight's gradient takes longer than its product
 FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within what float16 can hold
 
