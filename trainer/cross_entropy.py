@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from trainer.data import IGNORED
 
-# At a time: 80 MB, 256 MB in float32; twice as many in 16 bits. Of those the softmax is taken of a few at a time, in float32:
+# At a time: 80 MB, 256 MB in float32, half of it in 16 bits. Of those the softmax is taken of a few at a time, in float32:
 # on a CPU so few, 8 MB, that each pass over them finds them in its cache.
 LOGITS_ON_CPU, LOGITS_ON_GPU = 20 << 20, 64 << 20
 SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = 2 << 20, 16 << 20
@@ -132,7 +132,7 @@ class _Chunks:
         self.head = head
         vocabulary, wide = len(self.weight), torch.promote_types(dtype, torch.float32)
         on_cpu = hidden.device.type == "cpu"
-        together = (LOGITS_ON_CPU if on_cpu else LOGITS_ON_GPU) * 4 // dtype.itemsize
+        together = LOGITS_ON_CPU if on_cpu else LOGITS_ON_GPU
         size = min(len(hidden), max(FEWEST_TOKENS, together // vocabulary))
         few = min(size, max(1, (SOFTMAX_ON_CPU if on_cpu else SOFTMAX_ON_GPU) // vocabulary))
         self.product = self.hidden.new_empty(size, vocabulary)
