@@ -33,9 +33,9 @@ class Batch:
         """In batches of at most so many sequences; None for as it is."""
         if sequences is None or sequences >= len(self.tokens):
             return [self]
-        tokens, targets = self.tokens.split(sequences), self.targets.split(sequences)
-        ids = [None] * len(tokens) if self.document_ids is None else self.document_ids.split(sequences)
-        return [Batch(*parts) for parts in zip(tokens, targets, ids, strict=True)]
+        rows = [slice(first, first + sequences) for first in range(0, len(self.tokens), sequences)]
+        ids = self.document_ids
+        return [Batch(self.tokens[r], self.targets[r], ids if ids is None else ids[r]) for r in rows]
 
 
 @dataclass(frozen=True)
