@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trainer import loop, stop
+from trainer import loop, memory, stop
 from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.objective import NextToken, Part
@@ -127,6 +127,7 @@ def test_a_step_with_one_batch_that_is_not_a_number_is_left_out_as_a_whole(
             yield Part(part.loss * factor)
 
     monkeypatch.setattr(NextToken, "parts", parts)
+    monkeypatch.setattr(memory, "foresee", lambda *arguments: None)  # it would take such a step, too
     assert call("train", "--config", write_config(settings)).exit_code == 0
     found = records(tmp_path / "out" / "metrics.jsonl")
     assert [record["step"] for record in found if record["event"] == "nonfinite"] == [2]
