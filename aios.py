@@ -34,12 +34,14 @@ COMMANDS = {
         "app",
         "Which published wheel fits which machine; the catalogue of them.",
     ),
-    "train": Mounted("trainer.commands", "train", "Train a language model from a YAML configuration."),
+    "train": Mounted(
+        "trainer.commands.training", "train", "Train a language model from a YAML configuration."
+    ),
     "hrm-hf": Mounted("trainer.hrm.command", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
-    "generate": Mounted("trainer.commands", "generate", "Sample text from a checkpoint."),
-    "export": Mounted("trainer.export_command", "export", "Write a checkpoint for transformers or peft."),
-    "runs": Mounted("trainer.record_commands", "runs", "List training runs and where they stand."),
-    "plot": Mounted("trainer.record_commands", "plot", "Draw loss and tokens per second of runs."),
+    "generate": Mounted("trainer.commands.training", "generate", "Sample text from a checkpoint."),
+    "export": Mounted("trainer.commands.export", "export", "Write a checkpoint for transformers or peft."),
+    "runs": Mounted("trainer.commands.records", "runs", "List training runs and where they stand."),
+    "plot": Mounted("trainer.commands.records", "plot", "Draw loss and tokens per second of runs."),
 }
 
 

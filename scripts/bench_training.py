@@ -49,16 +49,16 @@ def gpt2(vocabulary: int) -> Any:
 
 def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
     """The loss of each step that is taken."""
-    from trainer import activations
     from trainer.attention import huggingface
     from trainer.config import TrainingSection
     from trainer.data import Batch, Dataset
     from trainer.device import Precision
-    from trainer.objective import NextToken
-    from trainer.optimizer import make_optimizer
-    from trainer.state import Run
-    from trainer.step import optimizer_step
-    from trainer.tokenizer import ByteTokenizer
+    from trainer.learning.objective import NextToken
+    from trainer.learning.optimizer import make_optimizer
+    from trainer.learning.state import Run
+    from trainer.learning.step import optimizer_step
+    from trainer.models import activations
+    from trainer.models.tokenizer import ByteTokenizer
 
     model = gpt2(vocabulary)
     activations.fuse(model)

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from trainer.distributed.processes import ALONE, Processes
 from trainer.errors import UserError
-from trainer.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)

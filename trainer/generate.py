@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from doctor.capability import Capability
-from trainer import checkpoint, model, tokenizer
 from trainer.attention.cache import make_cache
 from trainer.attention.pattern import asked_windows
 from trainer.device import choose_device, choose_precision
 from trainer.errors import UserError
-from trainer.progress import Say
-from trainer.tokenizer import Tokenizer
+from trainer.models import model, tokenizer
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
+from trainer.survival import checkpoint
 
 PREFILL = 512  # tokens of a prompt that are read at a time
 

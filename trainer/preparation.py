@@ -9,22 +9,24 @@ from typing import Any
 import torch
 
 from doctor.capability import Capability
-from trainer import capability, data, lora, memory, mfu, model
+from trainer import capability, data, mfu
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smaller
-from trainer.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
 from trainer.config import TrainConfig
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
+from trainer.distributed.processes import ALONE, Processes
+from trainer.distributed.sharding import ShardedObjective, Shards
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.objective import DeepSupervision
-from trainer.memory import Preflight
-from trainer.objective import NextToken, Objective
-from trainer.optimizer import make_optimizer
-from trainer.processes import ALONE, Processes
-from trainer.progress import Reporter
-from trainer.sharding import ShardedObjective, Shards
+from trainer.learning.objective import NextToken, Objective
+from trainer.learning.optimizer import make_optimizer
+from trainer.learning.state import Economy, Run
+from trainer.models import lora, model
+from trainer.records.progress import Reporter
 from trainer.start import Options, find_start
-from trainer.state import Economy, Run
+from trainer.survival import memory
+from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
+from trainer.survival.memory import Preflight
 
 DATA_SET, ECONOMY = "data_set", "economy"  # beside the sections of the configuration in a checkpoint
 

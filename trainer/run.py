@@ -14,18 +14,18 @@ import torch
 import transformers
 
 from trainer.attention.pattern import layer_windows
-from trainer.checkpoint import Position
 from trainer.config import TrainConfig
+from trainer.distributed.processes import ALONE, Processes, lost_processes_told
 from trainer.errors import RunError
-from trainer.evaluation import Evaluation, examine
-from trainer.lock import only_run
-from trainer.loop import finished, train
-from trainer.metrics import MetricsLog, Sink
+from trainer.learning.evaluation import Evaluation, examine
+from trainer.learning.loop import finished, train
 from trainer.preparation import DATA_SET, ECONOMY, prepare
-from trainer.processes import ALONE, Processes, lost_processes_told
-from trainer.progress import Reporter
+from trainer.records.metrics import MetricsLog, Sink
+from trainer.records.progress import Reporter
 from trainer.start import Options
-from trainer.stop import StopRequest
+from trainer.survival.checkpoint import Position
+from trainer.survival.lock import only_run
+from trainer.survival.stop import StopRequest
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
     stop = StopRequest(reporter.say, config.training.stop_file if processes.first else None)
     sinks: list[Sink] = [reporter.record]
     if config.output.tensorboard and processes.first:
-        from trainer.tensorboard import FOLDER, EventFiles
+        from trainer.records.tensorboard import FOLDER, EventFiles
 
         sinks.append(EventFiles(config.log_file.parent / FOLDER, reporter.say).record)
     prepared = prepare(config, options, reporter, processes)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import hub, lora, model, tokenizer
-from trainer.checkpoint import CheckpointFolder, read_state
 from trainer.config import TrainConfig
 from trainer.errors import UserError
-from trainer.progress import Reporter
-from trainer.tokenizer import Tokenizer
+from trainer.models import hub, lora, model, tokenizer
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Reporter
+from trainer.survival.checkpoint import CheckpointFolder, read_state
 
 # A checkpoint brings these itself: another value could not be honoured when resuming.
 LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")

@@ -17,20 +17,21 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer import data, loop
+from trainer import data
 from trainer.attention import huggingface
 from trainer.config import TrainingSection
 from trainer.device import Precision
-from trainer.evaluation import evaluate
+from trainer.distributed.processes import Processes, joined
+from trainer.distributed.sharding import ShardedObjective, Shards, whole
 from trainer.hrm.objective import DeepSupervision
-from trainer.model import checkpoint_activations
-from trainer.objective import NextToken, Objective, Part
-from trainer.optimizer import make_optimizer
-from trainer.processes import Processes, joined
-from trainer.sharding import ShardedObjective, Shards, whole
-from trainer.state import Run
-from trainer.step import optimizer_step
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning import loop
+from trainer.learning.evaluation import evaluate
+from trainer.learning.objective import NextToken, Objective, Part
+from trainer.learning.optimizer import make_optimizer
+from trainer.learning.state import Run
+from trainer.learning.step import optimizer_step
+from trainer.models.model import checkpoint_activations
+from trainer.models.tokenizer import ByteTokenizer
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer import data, loop
+from trainer import data
 from trainer.attention import huggingface
-from trainer.checkpoint import Position
 from trainer.config import TrainingSection
 from trainer.device import Precision
 from trainer.hrm.model import HRMForCausalLM
 from trainer.hrm.objective import DeepSupervision
-from trainer.objective import NextToken
-from trainer.optimizer import make_optimizer
-from trainer.schedule import learning_rate
-from trainer.state import Run
-from trainer.step import optimizer_step
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning import loop
+from trainer.learning.objective import NextToken
+from trainer.learning.optimizer import make_optimizer
+from trainer.learning.schedule import learning_rate
+from trainer.learning.state import Run
+from trainer.learning.step import optimizer_step
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival.checkpoint import Position
 
 CPU = torch.device("cpu")
 TEXT = b"the quick brown fox jumps over the lazy dog, and the dog does not mind. " * 60

@@ -8,8 +8,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.activations import ACT2FN
 
-from trainer import model
-from trainer.activations import fuse
+from trainer.models import model
+from trainer.models.activations import fuse
 
 
 @pytest.mark.parametrize("name", ["gelu_new", "gelu_fast"])

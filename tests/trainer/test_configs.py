@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
 import trainer.hrm.model  # noqa: F401 - makes it known to transformers
-from trainer import config, memory
-from trainer.tokenizer import ByteTokenizer
+from trainer import config
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival import memory
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer import cross_entropy
-from trainer.cross_entropy import Head, score, summed_cross_entropy
+from trainer.learning import cross_entropy
+from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
 
 Gradients = tuple[Tensor, ...]
 

@@ -19,7 +19,7 @@ from trainer.attention import huggingface
 from trainer.attention.cache import cache_bytes, make_cache
 from trainer.attention.pattern import asked_windows
 from trainer.generate import Sampling
-from trainer.tokenizer import ByteTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
 END, VOCABULARY = 256, 258

@@ -20,7 +20,7 @@ from transformers import AutoConfig
 from trainer.config import TrainConfig
 from trainer.hrm import command
 from trainer.hrm.configuration import HRMConfig
-from trainer.metrics import MetricsLog
+from trainer.records.metrics import MetricsLog
 
 Call = Callable[..., Result]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -91,7 +91,7 @@ def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any
 
 
 def test_the_options_are_these() -> None:
-    from trainer import commands
+    from trainer.commands import training as commands
 
     def options(app: Any) -> set[str]:
         found: Any = typer.main.get_command(app)
@@ -107,7 +107,7 @@ def test_the_page_names_no_option_that_is_not_there() -> None:
     page = (ROOT / "docs" / "hrm.md").read_text(encoding="utf-8")
     train: Any = typer.main.get_command(command.app)
     options = {option for each in train.commands["train-actv1"].params for option in each.opts}
-    named = set(re.findall(r"--[a-z0-9]+(?:-[a-z0-9]+)*", page)) - {"--checkpoint", "--config"}
+    named = set(re.findall(r"--[a-z0-9]+(?:-[a-z0-9]+)*", page)) - {"--checkpoint", "--config", "--seeds", "--window"}
     assert named <= options
     assert len(named) > 20
 

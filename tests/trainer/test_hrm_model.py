@@ -12,13 +12,13 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from trainer import generate
-from trainer import model as models
 from trainer.attention import huggingface
 from trainer.attention.cache import make_cache
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.model import Carry
-from trainer.tokenizer import ByteTokenizer
+from trainer.models import model as models
+from trainer.models.tokenizer import ByteTokenizer
 
 SMALL = {
     "hidden_size": 32,

@@ -18,8 +18,8 @@ from trainer.data import Batch
 from trainer.device import Precision
 from trainer.hrm import halting
 from trainer.hrm.objective import DeepSupervision
-from trainer.model import checkpoint_activations
-from trainer.objective import Part
+from trainer.learning.objective import Part
+from trainer.models.model import checkpoint_activations
 
 FULL = Precision(torch.float32)
 

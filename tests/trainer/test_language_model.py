@@ -12,12 +12,13 @@ import torch
 from small_models import SMALL, TEXT, logits, losses, model, no_memory_runs_out, run
 from torch import Tensor
 
-from trainer import data, loop
-from trainer.checkpoint import Position
+from trainer import data
 from trainer.data import Batch
 from trainer.data.stream import make
-from trainer.step import optimizer_step
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning import loop
+from trainer.learning.step import optimizer_step
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival.checkpoint import Position
 
 WINDOWS = [None, 1, 5, 31, 64]
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trainer.attention import huggingface
 from trainer.data import Batch
 from trainer.device import Precision
-from trainer.objective import NextToken
+from trainer.learning.objective import NextToken
 
 COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 COMMON |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": 97, "max_position_embeddings": 64}

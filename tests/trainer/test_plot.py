@@ -22,8 +22,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from typer.testing import Result
 
-from trainer import plot, records
-from trainer.curves import Curve, Curves, curves
+from trainer.records import plot
+from trainer.records import reading as records
+from trainer.records.curves import Curve, Curves, curves
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., Result]

@@ -14,7 +14,7 @@ import processes_at_work
 import pytest
 import torch
 
-from trainer.processes import ALONE
+from trainer.distributed.processes import ALONE
 
 ROOT = Path(__file__).parents[2]
 CASES: dict[str, dict[str, Any]] = {

@@ -16,14 +16,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer import launch
 from trainer.attention import huggingface
 from trainer.config import TrainingSection, load
 from trainer.device import Precision
+from trainer.distributed import launch
+from trainer.distributed.processes import joined
 from trainer.errors import UserError
-from trainer.memory import Need, foresee
-from trainer.objective import NextToken
-from trainer.processes import joined
+from trainer.learning.objective import NextToken
+from trainer.survival.memory import Need, foresee
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from trainer import progress
-from trainer.progress import Reporter
+from trainer.records import progress
+from trainer.records.progress import Reporter
 
 ROOT = Path(__file__).parents[2]
 # A run of large figures, with an evaluation and a step that is left out.
 RUN = """
-from trainer.progress import Reporter
+from trainer.records.progress import Reporter
 reporter = Reporter()
 figures = {"loss": 11.25, "tokens_per_second": 1234567.8, "peak_memory_bytes": 80 * 2**30}
 with reporter.steps(500000, done=123450):

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from trainer import records
 from trainer.errors import UserError
-from trainer.lock import only_run
-from trainer.runs import summarize
+from trainer.records import reading as records
+from trainer.records.runs import summarize
+from trainer.survival.lock import only_run
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., Result]
@@ -213,7 +213,7 @@ def test_the_list_goes_through_a_pipe_without_unicode(tmp_path: Path) -> None:
 
 def test_listing_imports_no_torch() -> None:
     code = (
-        "import sys, trainer.record_commands; assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
+        "import sys, trainer.commands.records; assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr.decode()

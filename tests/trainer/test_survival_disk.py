@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trainer import checkpoint, metrics
-from trainer.checkpoint import CheckpointFolder, problems_of
+from trainer.records import metrics
+from trainer.survival import checkpoint
+from trainer.survival.checkpoint import CheckpointFolder, problems_of
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import UserError
-from trainer.lock import only_run
+from trainer.survival.lock import only_run
 
 HOLDER = """
 import sys
 from pathlib import Path
-from trainer.lock import only_run
+from trainer.survival.lock import only_run
 with only_run(Path(sys.argv[1]), Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()

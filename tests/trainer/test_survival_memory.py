@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import Result
 
-from trainer import memory, out_of_memory
 from trainer.data import Batch
-from trainer.objective import NextToken, Part
+from trainer.learning.objective import NextToken, Part
+from trainer.survival import memory, out_of_memory
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from typer.testing import Result
 
-from trainer import memory
 from trainer.config import TrainingSection
 from trainer.data import Batch
-from trainer.memory import BESIDE, Need, Preflight, foresee
-from trainer.objective import Part
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning.objective import Part
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival import memory
+from trainer.survival.memory import BESIDE, Need, Preflight, foresee
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trainer import loop, memory, stop
 from trainer.data import Batch
 from trainer.errors import UserError
-from trainer.objective import NextToken, Part
-from trainer.step import StepResult
-from trainer.stop import StopRequest
+from trainer.learning import loop
+from trainer.learning.objective import NextToken, Part
+from trainer.learning.step import StepResult
+from trainer.survival import memory, stop
+from trainer.survival.stop import StopRequest
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import Result
 
-from trainer.tensorboard import EventFiles
+from trainer.records.tensorboard import EventFiles
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

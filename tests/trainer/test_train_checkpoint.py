@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer import checkpoint
-from trainer.checkpoint import CheckpointFolder, Position, problems_of, restore
 from trainer.config import TrainingSection
 from trainer.errors import RunError, UserError
-from trainer.optimizer import make_optimizer
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning.optimizer import make_optimizer
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival import checkpoint
+from trainer.survival.checkpoint import CheckpointFolder, Position, problems_of, restore
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]

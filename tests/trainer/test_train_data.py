@@ -20,7 +20,7 @@ from trainer.data import IGNORED, split, tokens
 from trainer.data.sources import Piece
 from trainer.data.stream import make
 from trainer.errors import UserError
-from trainer.tokenizer import ByteTokenizer, NotUtf8Error
+from trainer.models.tokenizer import ByteTokenizer, NotUtf8Error
 
 BYTES = ByteTokenizer()
 END, PAD = BYTES.end_id, BYTES.pad_id

@@ -19,7 +19,7 @@ from trainer import data
 from trainer.config import DataSection
 from trainer.data import cache, sources, tokens
 from trainer.errors import RunError, UserError
-from trainer.tokenizer import ByteTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
 TEXT = "".join(f"Zeile {n}: äöü und noch ein paar Wörter.\n" for n in range(300))
@@ -218,7 +218,7 @@ from pathlib import Path
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import tokens
-from trainer.tokenizer import ByteTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 tokens.GROUP = 2000
 class Slow(ByteTokenizer):
     def encode_batch(self, texts):
@@ -269,7 +269,7 @@ from pathlib import Path
 import numpy as np
 from trainer import data
 from trainer.config import DataSection
-from trainer.tokenizer import ByteTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 settings = DataSection(dataset_file=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]), max_length=512, packing=sys.argv[3] == "1")
 dataset = data.load(settings, ByteTokenizer(), print)

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import aios
-import trainer.explanation
+import trainer.commands.explanation
 import trainer.generate
 import trainer.run
+from trainer.commands.explanation import explanation
 from trainer.errors import RunError
-from trainer.explanation import explanation
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 CUDA = "CUDA error: no kernel image is available for execution on the device"
@@ -61,7 +61,9 @@ def test_of_an_unknown_error_nothing_is_said(train) -> None:
 
 @pytest.mark.parametrize("error", [RunError(CUDA), BrokenPipeError(32, "Broken pipe"), KeyboardInterrupt()])
 def test_an_error_that_is_expected_is_not_looked_up(train, monkeypatch, error: BaseException) -> None:
-    monkeypatch.setattr("trainer.commands.explanation", lambda error: pytest.fail("asked the doctor"))
+    monkeypatch.setattr(
+        "trainer.commands.training.explanation", lambda error: pytest.fail("asked the doctor")
+    )
     assert "The doctor" not in train(error).stderr
 
 
@@ -87,13 +89,13 @@ def test_a_doctor_that_cannot_help_is_silent_and_bounded(monkeypatch, program: s
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
         return real([sys.executable, "-c", program], **options)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(trainer.explanation.subprocess, "run", run)
-    monkeypatch.setattr(trainer.explanation, "TIMEOUT", 2.0)
+    monkeypatch.setattr(trainer.commands.explanation.subprocess, "run", run)
+    monkeypatch.setattr(trainer.commands.explanation, "TIMEOUT", 2.0)
     started = time.perf_counter()
     assert explanation(RuntimeError(CUDA)) == ""
     assert time.perf_counter() - started < 20
 
 
 def test_without_a_python_to_start_it_is_silent(monkeypatch) -> None:
-    monkeypatch.setattr(trainer.explanation.sys, "executable", str(Path("no such python")))
+    monkeypatch.setattr(trainer.commands.explanation.sys, "executable", str(Path("no such python")))
     assert explanation(RuntimeError(CUDA)) == ""

@@ -14,11 +14,11 @@ from small_models import TEXT, logits, losses, model, run
 
 from trainer import data
 from trainer.config import TrainingSection
-from trainer.evaluation import evaluate
-from trainer.model import checkpoint_activations
-from trainer.optimizer import make_optimizer
-from trainer.schedule import learning_rate
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning.evaluation import evaluate
+from trainer.learning.optimizer import make_optimizer
+from trainer.learning.schedule import learning_rate
+from trainer.models.model import checkpoint_activations
+from trainer.models.tokenizer import ByteTokenizer
 
 
 def test_the_loss_is_the_mean_over_valid_tokens() -> None:

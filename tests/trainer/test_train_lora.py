@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-from trainer import lora, mfu
+from trainer import mfu
 from trainer.config import ModelSection
 from trainer.errors import UserError
-from trainer.model import checkpoint_activations
-from trainer.tokenizer import ByteTokenizer
+from trainer.models import lora
+from trainer.models.model import checkpoint_activations
+from trainer.models.tokenizer import ByteTokenizer
 
 pytest.importorskip("peft")
 

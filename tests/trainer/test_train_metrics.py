@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import UserError
-from trainer.metrics import MetricsLog
+from trainer.records.metrics import MetricsLog
 
 
 def steps_of(path: Path) -> list[tuple[str, int]]:

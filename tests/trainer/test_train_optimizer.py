@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from trainer.config import TrainingSection
 from trainer.errors import UserError
-from trainer.optimizer import load_state_tensors, make_optimizer, state_tensors
+from trainer.learning.optimizer import load_state_tensors, make_optimizer, state_tensors
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

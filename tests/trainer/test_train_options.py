@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from trainer import commands
-from trainer.options import canonical_spelling, with_config_options
+from trainer.commands import training as commands
+from trainer.commands.options import canonical_spelling, with_config_options
 
 # Those with --no- turn a key off.
 OPTIONS = """

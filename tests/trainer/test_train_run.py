@@ -17,10 +17,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-from trainer import loop, memory, objective
 from trainer.data import entropies
-from trainer.step import StepResult
-from trainer.tokenizer import ByteTokenizer
+from trainer.learning import loop, objective
+from trainer.learning.step import StepResult
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival import memory
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

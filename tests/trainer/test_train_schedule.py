@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import optimization
 
 from trainer.config import TrainingSection
-from trainer.schedule import learning_rate
+from trainer.learning.schedule import learning_rate
 
 HIGHEST = 3e-4
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from trainer import tokenizer
 from trainer.data import sources, split, tokens
 from trainer.errors import UserError
-from trainer.tokenizer import ByteTokenizer, HuggingFaceTokenizer
+from trainer.models import tokenizer
+from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer
 
 TEXT = "Grüße, мир\n€ 🙂 done"
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 from trainer.config import TrainConfig, each_key
-from trainer.runs import State
+from trainer.records.runs import State
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")

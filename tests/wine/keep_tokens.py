@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer import data
 from trainer.config import DataSection
-from trainer.tokenizer import ByteTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 
 text, cache = map(Path, sys.argv[1:])
 settings = DataSection(dataset_file=text, cache_dir=cache, max_length=8)

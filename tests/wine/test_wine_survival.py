@@ -18,7 +18,7 @@ STEPS, KILLS = 66, 10
 HOLDS = """
 import sys
 from pathlib import Path
-from trainer.lock import only_run
+from trainer.survival.lock import only_run
 with only_run(Path(sys.argv[1]), Path(sys.argv[1]) / "metrics.jsonl"):
     import subprocess
     sys.exit(subprocess.run([sys.executable, "-m", "aios", *sys.argv[2:]]).returncode)

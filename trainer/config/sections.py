@@ -1,7 +1,7 @@
 """The configuration of a training run: one section per concern, every key unique over all sections.
 
 A key's `Field` is its only definition: type, range, default and, by its description, the help of the
-command-line option that `trainer.options` makes of it.
+command-line option that `trainer.commands.options` makes of it.
 """
 
 from __future__ import annotations

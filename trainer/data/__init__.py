@@ -17,8 +17,8 @@ from trainer.data.sources import Source, documents, find
 from trainer.data.stream import IGNORED, Batch, Stream, make
 from trainer.data.tokens import Indices, Tokenized
 from trainer.errors import UserError
-from trainer.progress import Say
-from trainer.tokenizer import Tokenizer
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
 
 __all__ = ["IGNORED", "Batch", "Dataset", "Indices", "Order", "Stream", "entropies", "load", "stream"]
 

@@ -23,9 +23,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.data.sources import Source
 from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
 from trainer.errors import RunError, UserError
-from trainer.files import flush, replace_text, sha256
-from trainer.progress import Say
-from trainer.tokenizer import Tokenizer
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
+from trainer.survival.files import flush, replace_text, sha256
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

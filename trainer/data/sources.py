@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.progress import Say
+from trainer.records.progress import Say
 
 MARK = b"<|endoftext|>"
 LONGEST_SEPARATOR = len(b"\r\n" + MARK + b"\r\n")

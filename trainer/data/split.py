@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.data.tokens import Tokenized
-from trainer.tokenizer import Tokenizer
+from trainer.models.tokenizer import Tokenizer
 
 NEAR = 1000  # tokens in which a line should end
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from trainer.data.entropy import BytePairs
 from trainer.data.sources import Piece, Source, pieces
 from trainer.errors import UserError
-from trainer.progress import Say
-from trainer.tokenizer import NotUtf8Error, Tokenizer
+from trainer.models.tokenizer import NotUtf8Error, Tokenizer
+from trainer.records.progress import Say
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

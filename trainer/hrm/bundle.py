@@ -13,11 +13,11 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from trainer.checkpoint import CHECKSUMS, STATE, TENSORS
 from trainer.config import TrainConfig
 from trainer.errors import RunError
-from trainer.files import move, replace_text
 from trainer.run import Summary
+from trainer.survival.checkpoint import CHECKSUMS, STATE, TENSORS
+from trainer.survival.files import move, replace_text
 
 BRAIN = "brain.json"
 MODEL = "model"

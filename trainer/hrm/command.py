@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer import hub, launch
-from trainer.commands import (
+from trainer.commands.options import canonical_spelling, with_config_options
+from trainer.commands.training import (
     CapabilityFile,
     Force,
     Processes,
@@ -21,8 +21,9 @@ from trainer.commands import (
     told_errors,
 )
 from trainer.config import load
+from trainer.distributed import launch
 from trainer.errors import UserError
-from trainer.options import canonical_spelling, with_config_options
+from trainer.models import hub
 
 if TYPE_CHECKING:
     from trainer.run import Summary
@@ -162,8 +163,8 @@ def train_actv1(
         settings = load(None, given | begin.overrides)
 
         def bundle(summary: Summary) -> None:
-            from trainer.checkpoint import find
             from trainer.hrm.bundle import write
+            from trainer.survival.checkpoint import find
 
             if summary.position.step:  # else it was stopped before there was a checkpoint
                 write(brain, find(settings.output.output_dir, typer.echo), settings, summary)

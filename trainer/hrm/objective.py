@@ -20,7 +20,7 @@ from trainer.data import IGNORED, Batch
 from trainer.device import Precision
 from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, weight_of
 from trainer.hrm.model import Carry, Segment
-from trainer.objective import Part, Score
+from trainer.learning.objective import Part, Score
 
 LOGITS = 2**24  # at a time: 64 MB in float32
 

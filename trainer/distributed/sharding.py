@@ -18,7 +18,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainer.data import Batch
-from trainer.objective import Objective, Part, Score
+from trainer.learning.objective import Objective, Part, Score
 
 Result = TypeVar("Result")
 

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from trainer import checkpoint, lora, model, tokenizer
 from trainer.attention.pattern import Windows, asked_windows, layer_windows, own_windows
 from trainer.errors import RunError, UserError
-from trainer.files import move
-from trainer.progress import Say
+from trainer.models import lora, model, tokenizer
+from trainer.records.progress import Say
+from trainer.survival import checkpoint
+from trainer.survival.files import move
 
 # Models in which the type of a layer says where its window is and nothing else; in others it goes for positions, too.
 ONLY_WINDOWS = ("gemma2", "qwen2", "qwen3", "smollm3")

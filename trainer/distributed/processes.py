@@ -28,7 +28,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from trainer import launch
+from trainer.distributed import launch
 from trainer.errors import RunError, UserError
 
 PATIENCE = timedelta(minutes=30)  # others may wait for a checkpoint on a slow disk

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.cross_entropy import Head
+from trainer.learning.cross_entropy import Head
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer import launch
+from trainer.commands.explanation import explanation
+from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.config import Backend, TrainConfig, load
+from trainer.distributed import launch
 from trainer.errors import RunError, UserError
-from trainer.explanation import explanation
-from trainer.options import canonical_spelling, with_config_options
 
 if TYPE_CHECKING:
     from trainer.run import Summary
@@ -26,7 +26,9 @@ CapabilityFile = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Start though memory will not do, as far as can be foreseen.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Start though memory will not do, as far as can be foreseen.")
+]
 StrictCapability = Annotated[
     bool,
     typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
@@ -95,8 +97,8 @@ def carry_out(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if count := launch.to_be_started(processes):
         return launch.start(count)
-    from trainer.processes import joined
-    from trainer.progress import Reporter
+    from trainer.distributed.processes import joined
+    from trainer.records.progress import Reporter
     from trainer.run import run
     from trainer.start import Options
 
@@ -150,7 +152,7 @@ def run_generate(
     with told_errors():
         from trainer import capability
         from trainer import generate as generation
-        from trainer.progress import Reporter
+        from trainer.records.progress import Reporter
 
         say = Reporter().say
         proven = capability.load(capability_file, strict=strict_capability, say=say)

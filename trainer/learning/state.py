@@ -10,11 +10,11 @@ import torch
 
 from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
+from trainer.distributed.processes import ALONE, Processes
+from trainer.distributed.sharding import Shards
+from trainer.learning.objective import Objective
 from trainer.mfu import UNKNOWN, Utilization
-from trainer.objective import Objective
-from trainer.processes import ALONE, Processes
-from trainer.sharding import Shards
-from trainer.tokenizer import Tokenizer
+from trainer.models.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 

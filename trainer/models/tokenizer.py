@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import UserError
-from trainer.hub import local_copy
+from trainer.models.hub import local_copy
 
 Tokens = npt.NDArray[np.int32]
 

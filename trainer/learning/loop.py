@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from trainer.checkpoint import Position
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
-from trainer.evaluation import examine
-from trainer.metrics import MetricsLog
-from trainer.out_of_memory import NothingLeftToSave
-from trainer.progress import Reporter
-from trainer.schedule import learning_rate
-from trainer.state import Economy, Run
-from trainer.step import optimizer_step
-from trainer.stop import StopRequest
+from trainer.learning.evaluation import examine
+from trainer.learning.schedule import learning_rate
+from trainer.learning.state import Economy, Run
+from trainer.learning.step import optimizer_step
+from trainer.records.metrics import MetricsLog
+from trainer.records.progress import Reporter
+from trainer.survival.checkpoint import Position
+from trainer.survival.out_of_memory import NothingLeftToSave
+from trainer.survival.stop import StopRequest
 
 NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
 

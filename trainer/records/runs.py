@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.records import Record, RecordedRun, moment, number
+from trainer.records.reading import Record, RecordedRun, moment, number
 
 State = Literal["running", "finished", "stopped", "aborted", "killed"]
 

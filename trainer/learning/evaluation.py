@@ -9,9 +9,9 @@ import numpy as np
 
 from trainer.data import Indices, Stream
 from trainer.generate import Sampling, generate
-from trainer.metrics import MetricsLog
-from trainer.progress import Reporter
-from trainer.state import Run
+from trainer.learning.state import Run
+from trainer.records.metrics import MetricsLog
+from trainer.records.progress import Reporter
 
 
 @dataclass(frozen=True)

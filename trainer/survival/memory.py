@@ -28,9 +28,9 @@ from transformers import masking_utils
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
-from trainer.objective import Objective
-from trainer.optimizer import inner_matrices
-from trainer.progress import Say
+from trainer.learning.objective import Objective
+from trainer.learning.optimizer import inner_matrices
+from trainer.records.progress import Say
 
 # Bytes that an optimizer keeps for each number: of the matrices inside the model, and of all else.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainer.curves import Axis, curves
 from trainer.errors import UserError
-from trainer.lock import is_written
-from trainer.plot import draw
-from trainer.records import find
-from trainer.runs import RunSummary, summarize
+from trainer.records.curves import Axis, curves
+from trainer.records.plot import draw
+from trainer.records.reading import find
+from trainer.records.runs import RunSummary, summarize
+from trainer.survival.lock import is_written
 
 SCHEMA_VERSION = 1
 NOTHING = "-"

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from trainer.errors import RunError, UserError
-from trainer.files import replace_text
-from trainer.progress import Say
+from trainer.records.progress import Say
+from trainer.survival.files import replace_text
 
 SCHEMA_VERSION = 1
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from trainer.cross_entropy import Head, score, summed_cross_entropy
 from trainer.data import Batch
 from trainer.device import Precision
-from trainer.output_layer import OutputLayer, find
+from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
+from trainer.models.output_layer import OutputLayer, find
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from trainer.config import TrainingSection
+from trainer.distributed.sharding import full, share
 from trainer.errors import UserError
-from trainer.sharding import full, share
 
 Groups = list[dict[str, Any]]
 CANNOT_COMPUTE = (RuntimeError, AttributeError, AssertionError, NameError)  # as bitsandbytes shows it

@@ -26,15 +26,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainer import lora
+from trainer.distributed.processes import ALONE, Processes
+from trainer.distributed.sharding import whole
 from trainer.errors import RunError, UserError
-from trainer.files import flush, flush_folder, move, replace_text, sha256
-from trainer.optimizer import load_state_tensors, state_tensors
-from trainer.processes import ALONE, Processes
-from trainer.progress import Say
-from trainer.random_state import random_state, restore_random_state
-from trainer.sharding import whole
-from trainer.tokenizer import Tokenizer
+from trainer.learning.optimizer import load_state_tensors, state_tensors
+from trainer.models import lora
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
+from trainer.survival.files import flush, flush_folder, move, replace_text, sha256
+from trainer.survival.random_state import random_state, restore_random_state
 
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"

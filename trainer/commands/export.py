@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer.commands import told_errors
+from trainer.commands.training import told_errors
 
 export = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,8 +29,8 @@ def run_export(
     with told_errors():
         import torch
 
-        from trainer import export as exporting
-        from trainer.progress import Reporter
+        from trainer.models import export as exporting
+        from trainer.records.progress import Reporter
 
         say = Reporter().say
         exporting.export(checkpoint, output, merge=merge, dtype=getattr(torch, dtype), say=say)

@@ -15,7 +15,6 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.capability import Capability
-from trainer import activations, hub, lora
 from trainer.attention import huggingface, pattern
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
@@ -23,8 +22,9 @@ from trainer.config import ModelSection
 from trainer.device import Precision
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - transformers knows it from here on
-from trainer.progress import Say
-from trainer.tokenizer import Tokenizer
+from trainer.models import activations, hub, lora
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from trainer.errors import RunError, UserError
-from trainer.model import checkpoint_activations
-from trainer.random_state import random_state, restore_random_state
-from trainer.state import Economy, Run
+from trainer.learning.state import Economy, Run
+from trainer.models.model import checkpoint_activations
+from trainer.survival.random_state import random_state, restore_random_state
 
 Result = TypeVar("Result")
 Tell = Callable[[str, Economy], None]  # what torch said, and how the step is to fit now

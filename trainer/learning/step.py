@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trainer.data import Batch
-from trainer.out_of_memory import Tell, in_less, nothing_to_save
-from trainer.sharding import full
-from trainer.state import Run
+from trainer.distributed.sharding import full
+from trainer.learning.state import Run
+from trainer.survival.out_of_memory import Tell, in_less, nothing_to_save
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from trainer.records import Record, RecordedRun, moment, number
+from trainer.records.reading import Record, RecordedRun, moment, number
 
 Axis = Literal["steps", "tokens", "time"]
 

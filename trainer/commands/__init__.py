@@ -1,0 +1,1 @@
+"""The commands of the trainer. torch is imported when one begins, so `--help` is quick."""

@@ -1,0 +1,1 @@
+"""How a model learns: loss, optimizer, schedule, step, loop and evaluation."""

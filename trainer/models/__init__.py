@@ -1,0 +1,1 @@
+"""What is trained: models of transformers, their weights, tokenizers, adapters and exports."""
