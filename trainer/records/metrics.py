@@ -19,6 +19,7 @@ from typing import Any
 
 from trainer.errors import RunError, UserError
 from trainer.records.progress import Say
+from trainer.records.reading import parse
 from trainer.survival.files import replace_text
 
 SCHEMA_VERSION = 1
@@ -115,21 +116,13 @@ def _without_later(text: str, resumed_from: int | None) -> str:
         lines.pop()
     if resumed_from is None:
         return "".join(lines)
-    records = [_parse(line) for line in lines]
+    records = [parse(line) for line in lines]
     starts = [
         i for i, r in enumerate(records) if r.get("event") == "run_start" and r.get("resumed_from") is None
     ]
     last = starts[-1] if starts else 0
     kept = [line for i, line in enumerate(lines) if i < last or records[i].get("step", 0) <= resumed_from]
     return "".join(kept)
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}  # not ours: leave it alone
-    return record if isinstance(record, dict) else {}
 
 
 def _finite(value: Any) -> Any:
