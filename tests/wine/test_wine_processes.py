@@ -30,7 +30,9 @@ def test_two_processes_are_one_with_twice_the_batch(aios: Aios, windows: Windows
 
     def losses(name: str, *more: str) -> list[float]:
         output = windows.path(workplace / name)
-        done = aios("train", "--config", windows.path(config), "--output-dir", output, *more, timeout=600)
+        folder = windows.path(workplace)  # with letters that torch cannot open a file by
+        arguments = ["train", "--config", windows.path(config), "--output-dir", output, *more]
+        done = aios(*arguments, environment={"TEMP": folder, "TMP": folder}, timeout=600)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(b"Held-out text:") == 1
         lines = (workplace / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -59,7 +59,9 @@ def start(count: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    with tempfile.TemporaryDirectory(prefix="aios-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="aios-", dir=_plain_folder(), ignore_cleanup_errors=True
+    ) as folder:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -96,6 +98,13 @@ def _meeting_point(folder: Path) -> dict[str, Any]:
         return {"rdzv_endpoint": "localhost:0"}
     os.environ.update(USE_LIBUV="0", TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
     return {"rdzv_endpoint": str(folder / "meeting-point"), "rdzv_configs": {"store_type": "file"}}
+
+
+def _plain_folder() -> str:
+    """A folder for the meeting point. On Windows torch opens files by names in the code page of the machine: where the
+    user's letters make another name of the usual folder, it is everybody's."""
+    usual = tempfile.gettempdir()
+    return usual if sys.platform != "win32" or usual.isascii() else os.environ.get("PUBLIC", usual)
 
 
 @contextmanager
