@@ -97,7 +97,7 @@ def carry_out(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if count := launch.to_be_started(processes):
         return launch.start(count)
-    from trainer.distributed.processes import joined
+    from trainer.distributed.processes import joined, leave
     from trainer.records.progress import Reporter
     from trainer.run import run
     from trainer.start import Options
@@ -108,7 +108,10 @@ def carry_out(
             if finish:
                 finish(summary)
             _tell(settings, summary)
-    return 0 if summary.completed else 130
+    status = 0 if summary.completed else 130
+    if among.count > 1:
+        leave(status)
+    return status
 
 
 def _tell(settings: TrainConfig, summary: Summary) -> None:
