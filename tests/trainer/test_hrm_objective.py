@@ -221,7 +221,9 @@ def test_on_uniformly_random_bytes_the_loss_stays_at_ln_256(maximum: int) -> Non
 def test_on_random_bytes_the_loss_stays_at_ln_256_for_long(backend: str, window: int | None) -> None:
     found = random_bytes(build(backend, window), steps=500, rows=32, length=32, rate=3e-3)
     above = sum(found[-100:]) / 100 - math.log(256)
-    assert -0.005 < above < 0.02  # what leaks would take it below; weights that move for nothing keep it above
+    assert (
+        -0.005 < above < 0.02
+    )  # what leaks would take it below; weights that move for nothing keep it above
     assert min(found[100:]) > math.log(256) - 0.05
 
 
