@@ -62,7 +62,7 @@ def test_of_an_unknown_error_nothing_is_said(train) -> None:
 @pytest.mark.parametrize("error", [RunError(CUDA), BrokenPipeError(32, "Broken pipe"), KeyboardInterrupt()])
 def test_an_error_that_is_expected_is_not_looked_up(train, monkeypatch, error: BaseException) -> None:
     monkeypatch.setattr(
-        "trainer.commands.training.explanation", lambda error: pytest.fail("asked the doctor")
+        "trainer.commands.explanation.explanation", lambda error: pytest.fail("asked the doctor")
     )
     assert "The doctor" not in train(error).stderr
 

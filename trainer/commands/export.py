@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer.commands.training import told_errors
+from trainer.commands.explanation import told_errors
 
 export = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

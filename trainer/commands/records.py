@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainer.errors import UserError
+from trainer.commands.explanation import told_errors
 from trainer.records.curves import Axis, curves
 from trainer.records.plot import draw
 from trainer.records.reading import find
@@ -39,7 +37,7 @@ def run_runs(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with more about each run.")] = False,
 ) -> None:
     """List training runs and where they stand, the newest first."""
-    with _told_errors():
+    with told_errors():
         found = [summarize(run, run.number == run.of and is_written(run.log)) for run in find(folder)]
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
@@ -69,22 +67,13 @@ def run_plot(
     last: Annotated[bool, typer.Option("--last", help="Of each log file the last run only.")] = False,
 ) -> None:
     """Draw loss and tokens per second of runs."""
-    with _told_errors():
+    with told_errors():
         found = [run for path in paths for run in find(path)]
         chosen = [curves(run, x) for run in found if not last or run.number == run.of]
         longest = max(len(run.loss.x) for run in chosen)
         output = output or found[0].log.with_suffix(".png")
         draw(chosen, x, smooth or max(1, longest // 50), log, output)
     typer.echo(f"{output}")
-
-
-@contextlib.contextmanager
-def _told_errors() -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 def _print(found: list[RunSummary]) -> None:

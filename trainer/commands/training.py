@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.commands.explanation import explanation
+from trainer.commands.explanation import told_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.config import Backend, TrainConfig, load
 from trainer.distributed import launch
-from trainer.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from trainer.run import Summary
@@ -170,19 +168,3 @@ def run_generate(
             sys.stdout.write(decoder.decode(token))
             sys.stdout.flush()
         sys.stdout.write(decoder.rest() + "\n")
-
-
-@contextlib.contextmanager
-def told_errors() -> Iterator[None]:
-    """Print the errors that are meant for a person, and end with their status. Any other goes on, with what is known of it."""
-    try:
-        yield
-    except (UserError, RunError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
-    except BrokenPipeError:  # the reader has gone
-        raise
-    except Exception as error:
-        if known := explanation(error):
-            typer.echo(f"\nThe doctor on the error below:\n\n{known}\n", err=True)
-        raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainer.commands.explanation import told_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.commands.training import (
     CapabilityFile,
@@ -18,7 +19,6 @@ from trainer.commands.training import (
     Strict,
     StrictCapability,
     carry_out,
-    told_errors,
 )
 from trainer.config import load
 from trainer.distributed import launch
