@@ -27,17 +27,17 @@ class Mounted:
 COMMANDS = {
     "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
     "install": Mounted(
-        "doctor.install.commands", "app", "Install the torch, flash-attn, xformers and Triton that fit."
+        "doctor.commands.install", "app", "Install the torch, flash-attn, xformers and Triton that fit."
     ),
     "wheels": Mounted(
-        "doctor.install.wheels_commands",
+        "doctor.commands.wheels",
         "app",
         "Which published wheel fits which machine; the catalogue of them.",
     ),
     "train": Mounted(
         "trainer.commands.training", "train", "Train a language model from a YAML configuration."
     ),
-    "hrm-hf": Mounted("trainer.hrm.command", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
+    "hrm-hf": Mounted("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
     "generate": Mounted("trainer.commands.training", "generate", "Sample text from a checkpoint."),
     "export": Mounted("trainer.commands.export", "export", "Write a checkpoint for transformers or peft."),
     "runs": Mounted("trainer.commands.records", "runs", "List training runs and where they stand."),

@@ -12,11 +12,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from doctor.aios_home import state_folder
 from doctor.host import Distribution, Found, Frozen, Host, Reading
 from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
-from doctor.state import state_folder
 
 Backend = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
 # The fallback chain, fastest first.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from doctor.aios_home import state_folder
 from doctor.host import Host
-from doctor.state import state_folder
 from wheels.catalogue import Catalogue, read_catalogue, shipped_catalogue
 from wheels.listing import merge
 

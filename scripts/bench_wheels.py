@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from wheels import flash_attn
 from wheels.catalogue import SHIPPED, read_catalogue
 from wheels.machine import Machine, TorchBuild
-from wheels.plan import plan
+from wheels.resolve import plan
 
 LIMIT = 0.020  # seconds
 TORCH = TorchBuild(Version("2.8.0"), "cu128")

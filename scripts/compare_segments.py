@@ -26,7 +26,7 @@ from trainer.data import IGNORED, Batch
 from trainer.device import Precision
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.model import HRMForCausalLM
-from trainer.hrm.objective import DeepSupervision
+from trainer.learning.deep_supervision import DeepSupervision
 
 THINGS = 3
 ORDERS = list(itertools.permutations(range(THINGS)))

@@ -14,10 +14,10 @@ sys.path.insert(0, str(ROOT))
 
 from doctor.capability import Capability  # noqa: E402
 from doctor.failures.answer import LogExplanation  # noqa: E402
-from doctor.install.answer import InstallAnswer  # noqa: E402
-from doctor.install.wheel_answer import MatchAnswer  # noqa: E402
+from doctor.install.install_answer import InstallAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
+from doctor.wheel_search.match_answer import MatchAnswer  # noqa: E402
 from wheels.catalogue import Catalogue  # noqa: E402
 
 SCHEMAS: dict[str, type[BaseModel]] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from doctor.capability import Capability
-from trainer.attention.cache import make_cache
+from trainer.attention.kv_cache import make_cache
 from trainer.attention.pattern import asked_windows
 from trainer.device import choose_device, choose_precision
 from trainer.errors import UserError

@@ -17,16 +17,16 @@ from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import ShardedObjective, Shards
 from trainer.hrm.configuration import HRMConfig
-from trainer.hrm.objective import DeepSupervision
+from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.state import Economy, Run
 from trainer.models import lora, model
 from trainer.records.progress import Reporter
 from trainer.start import Options, find_start
-from trainer.survival import memory
+from trainer.survival import memory_estimate as memory
 from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
-from trainer.survival.memory import Preflight
+from trainer.survival.memory_estimate import Preflight
 
 DATA_SET, ECONOMY = "data_set", "economy"  # beside the sections of the configuration in a checkpoint
 

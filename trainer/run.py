@@ -23,9 +23,9 @@ from trainer.preparation import DATA_SET, ECONOMY, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
 from trainer.start import Options
+from trainer.stop import StopRequest
 from trainer.survival.checkpoint import Position
 from trainer.survival.lock import only_run
-from trainer.survival.stop import StopRequest
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from doctor.actions.installer_exit_codes import Ending
 from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
-from doctor.installers import Ending
 
 if TYPE_CHECKING:
     from doctor.actions import Action

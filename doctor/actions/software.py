@@ -9,8 +9,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from doctor.actions.base import BaseAction, value_of
+from doctor.actions.installer_exit_codes import Ending, ending
 from doctor.host import Host
-from doctor.installers import Ending, ending
 
 
 class InstallPackages(BaseAction):

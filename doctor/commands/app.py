@@ -2,7 +2,7 @@
 
 import typer
 
-from doctor.commands import elevated
+from doctor.commands import apply_elevated as elevated
 from doctor.commands.diagnose import doctor
 from doctor.commands.explain import explain
 from doctor.commands.explain_log import explain_log

@@ -15,18 +15,18 @@ import typer
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
 from doctor.diagnosis import Answer, Progress
-from doctor.examination import Examination, Subject, examine, not_examined
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Report
 from doctor.plugins import Plugin, load_plugins
-from doctor.report.build import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
 from doctor.report.console import Printer
 from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
+from doctor.runs.doctor_run import Examination, Subject, examine, not_examined
+from doctor.runs.make_report import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
 
 Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 

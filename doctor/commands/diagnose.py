@@ -17,8 +17,8 @@ from doctor.commands.common import (
     with_trouble,
 )
 from doctor.commands.fix import fix_findings
-from doctor.examination import Subject
-from doctor.report.build import exit_status
+from doctor.runs.doctor_run import Subject
+from doctor.runs.make_report import exit_status
 
 
 def doctor(

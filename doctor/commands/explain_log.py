@@ -17,9 +17,9 @@ from doctor.failures.log import read
 from doctor.failures.match import Sighting, find
 from doctor.failures.table import failures
 from doctor.models import Finding
-from doctor.report.build import INTERRUPTED
 from doctor.report.console import Printer
 from doctor.report.log import print_explained
+from doctor.runs.make_report import INTERRUPTED
 
 
 def explain_log(

@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
+from doctor.aios_home import changing_alone, runs_folder
 from doctor.commands.common import Output, examined, selected, this_machine, with_trouble
 from doctor.commands.history import named_run
-from doctor.examination import Examination, Subject, reminded
-from doctor.executor import undo as undo_run
-from doctor.fixing import carry_out
-from doctor.history import keep_report, newest_standing_run, read_run
+from doctor.fixes.executor import undo as undo_run
+from doctor.fixes.plan import Plan, make_plan
 from doctor.host.lock import HeldError
-from doctor.plan import Plan, make_plan
-from doctor.reminders import is_in_force_since_a_restart
-from doctor.report.build import FINDINGS, FIX_FAILED, RESTART, after_fix, exit_status
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer
-from doctor.state import changing_alone, runs_folder
+from doctor.runs.doctor_run import Examination, Subject, reminded
+from doctor.runs.fix_run import carry_out
+from doctor.runs.history import keep_report, newest_standing_run, read_run
+from doctor.runs.make_report import FINDINGS, FIX_FAILED, RESTART, after_fix, exit_status
+from doctor.runs.reminders import is_in_force_since_a_restart
 
 OCCUPIED = "another aios doctor ({}) is changing this machine; wait for its end, then run this again"
 

@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
+from doctor.aios_home import is_being_changed, runs_folder
 from doctor.commands.common import this_machine
-from doctor.differences import difference
-from doctor.executor import standing
-from doctor.history import read_report, read_run, run_folders, runs_with_changes
+from doctor.commands.print_runs import print_difference, print_installation, print_run
+from doctor.fixes.executor import standing
 from doctor.host import Host
 from doctor.install.record import read_installed
 from doctor.models import Report
-from doctor.reminders import is_restart_due
 from doctor.report.console import Printer
-from doctor.report.runs import print_difference, print_installation, print_run
-from doctor.state import is_being_changed, runs_folder
+from doctor.runs.differences import difference
+from doctor.runs.history import read_report, read_run, run_folders, runs_with_changes
+from doctor.runs.reminders import is_restart_due
 
 NAME = "A run's name, or its beginning."
 

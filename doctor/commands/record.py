@@ -12,8 +12,8 @@ from doctor.commands.common import known_checks, progress, this_machine
 from doctor.diagnosis import diagnose
 from doctor.host.files import write_atomically
 from doctor.host.recorder import Recorder
-from doctor.report.build import INTERRUPTED
 from doctor.report.console import Printer
+from doctor.runs.make_report import INTERRUPTED
 
 
 def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")]) -> None:

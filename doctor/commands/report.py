@@ -7,9 +7,9 @@ import sys
 import typer
 
 from doctor.commands.common import known_checks, progress, this_machine
-from doctor.report.build import INTERRUPTED
 from doctor.report.markdown import to_markdown
-from doctor.sharing import shareable
+from doctor.runs.make_report import INTERRUPTED
+from doctor.runs.shareable import shareable
 
 
 def report() -> None:

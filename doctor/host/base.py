@@ -180,7 +180,7 @@ class Host(Protocol):
     """One machine: the live one, a recorded one, or a live one being recorded.
 
     Readers never raise for what a machine may do to them: they return `Absent` or `Unreadable`.
-    Writers raise `OSError`; only `doctor.executor` calls them.
+    Writers raise `OSError`; only `doctor.fixes.executor` calls them.
     Registry keys are spelled ``HKLM\\...`` or ``HKCU\\...``; relative paths are refused.
     `run` takes an absolute path or a bare name, which is looked up on PATH (Absent: there is no such program), and never
     a shell; `environment` is what the child gets besides this process's variables.

@@ -143,7 +143,7 @@ class LiveHost(ABC):
         program = self._program(command[0])
         if not isinstance(program, Found):
             raise FileNotFoundError(f"{command[0]}: there is no such program")
-        from doctor.host.installer import run_in_sight
+        from doctor.host.run_installer import run_in_sight
 
         return run_in_sight([program.value, *command[1:]])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from doctor.host.base import Completed, NvidiaDriver
-from doctor.host.endings import exit_code, last_words
+from doctor.host.completed import exit_code, last_words
 from doctor.host.machine import Entry, to_reading
 from doctor.host.readings import Found, Reading, Unreadable
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from packaging.utils import canonicalize_name
 
 from doctor.host.base import Completed
-from doctor.host.endings import last_words
+from doctor.host.completed import last_words
 from doctor.host.readings import Absent, Found, Reading
 
 TIMEOUT = 600.0  # seconds

@@ -24,8 +24,8 @@ from doctor.host.base import (
 from doctor.host.machine import Entry, FileContent, RecordedMachine, to_entry
 from doctor.host.readings import Absent, Found, Reading
 from doctor.host.recorded import command_line
-from doctor.host.redacted import redacted
-from doctor.redaction import Redactor
+from doctor.host.redacted_machine import redacted
+from doctor.host.redaction import Redactor
 
 T = TypeVar("T")
 

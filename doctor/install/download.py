@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from doctor.host.web import CHUNK, opened
-from doctor.install.failure import InstallError
+from doctor.wheel_search.install_error import InstallError
 
 TRIES = 5
 Progress = Callable[[int, int | None], None]  # bytes so far, of how many

@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from doctor.aios_home import new_run_folder, state_folder
 from doctor.failures.log import read
 from doctor.failures.match import find
 from doctor.failures.order import arrange
 from doctor.failures.table import failures
 from doctor.host import Found, Host
+from doctor.install.backup import keep, put_back, supersede
 from doctor.install.download import download, sha256_of
-from doctor.install.environment import why_too_long
-from doctor.install.facts import Facts
-from doctor.install.failure import InstallError
-from doctor.install.gate import also_needed
-from doctor.install.keeping import keep, put_back, supersede
+from doctor.install.dry_run_check import also_needed
+from doctor.install.environment_facts import Facts
+from doctor.install.install_plan import Installation, Target, Wishes
 from doctor.install.pip import Pip, Resolved, Sources
-from doctor.install.planning import Installation, Target, Wishes
 from doctor.install.record import Installed, installations, tell
+from doctor.install.refusals import why_too_long
 from doctor.install.verification import verify
 from doctor.install.wheel_file import WheelFile, read_wheel
-from doctor.state import new_run_folder, state_folder
+from doctor.wheel_search.install_error import InstallError
 
 GIBIBYTE = 2**30
 Say = Callable[[str], None]

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from doctor.host import Absent, Found, Host
-from doctor.install.failure import InstallError
+from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import parse_version
 
 TIMEOUT = 3600.0  # seconds; a slow line, an old disk

@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from doctor.history import run_folders
+from doctor.fixes.journal import records
 from doctor.host import Frozen, Host
 from doctor.host.files import write_atomically
-from doctor.journal import records
+from doctor.runs.history import run_folders
 
 RECORD, JOURNAL = "install.json", "install.jsonl"
 

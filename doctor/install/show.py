@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from doctor.install.answer import InstallAnswer, PackageAnswer
+from doctor.install.install_answer import InstallAnswer, PackageAnswer
 from doctor.models import Status
 from doctor.report.console import COLOURS, Printer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.host import Absent, Completed, Found, Host, Unreadable
-from doctor.host.endings import crashed, exit_code, last_words
+from doctor.host.completed import crashed, exit_code, last_words
 
 TIMEOUT = 600.0  # seconds; the first start after an installation reads gigabytes, and Triton compiles
 

@@ -14,7 +14,7 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from doctor.host import Identity
-from doctor.install.failure import InstallError
+from doctor.wheel_search.install_error import InstallError
 from wheels.tags import accepts
 
 

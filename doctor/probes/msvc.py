@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
-from doctor.host.endings import exit_code, first_words
+from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, program_files_x86
 from doctor.probes.texts import read_text
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Gpu, Host, NvidiaDriver, Reading, Unreadable
-from doctor.host.endings import crashed, exit_code, first_words
+from doctor.host.completed import crashed, exit_code, first_words
 from doctor.probes.paths import join, program_files, system32
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"

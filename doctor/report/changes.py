@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctor.journal import Outcome
+from doctor.fixes.journal import Outcome
+from doctor.fixes.plan import Plan
 from doctor.models import Status
-from doctor.plan import Plan
 from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import by_hand
 

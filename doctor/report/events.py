@@ -12,7 +12,7 @@ from pydantic import Field, RootModel
 from doctor.diagnosis import Answer
 from doctor.host import Frozen
 from doctor.models import Finding, Report
-from doctor.report.build import rfc_3339
+from doctor.runs.make_report import rfc_3339
 from doctor.version import aios_version
 
 

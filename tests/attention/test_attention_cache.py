@@ -9,7 +9,7 @@ import torch
 from tiny_models import CONFIGS, SMALL, build, gpt2, tokens
 from transformers import GPT2Config, LlamaConfig, MistralConfig
 
-from trainer.attention.cache import ROOM, SlidingLayer, cache_bytes, make_cache
+from trainer.attention.kv_cache import ROOM, SlidingLayer, cache_bytes, make_cache
 
 W = 12
 LONG = 10 * W + 7

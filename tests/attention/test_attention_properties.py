@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from triple_loop import WAYS
 
 from trainer.attention import attention, banded, blocks, sdpa
-from trainer.attention.laboratory import visible
+from trainer.attention.proof_cases import visible
 from trainer.attention.request import Options
 
 BANDED = {"manual": WAYS["manual"], "sdpa:banded": WAYS["sdpa:banded"]}

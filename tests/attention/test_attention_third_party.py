@@ -11,7 +11,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from trainer.attention import attention, flash_attn_2, laboratory, manual, packing, xformers
+from trainer.attention import attention, flash_attn_2, manual, packing, xformers
+from trainer.attention import proof_cases as laboratory
 from trainer.attention.packing import pack, within_32_bits
 from trainer.attention.request import AttentionRequest, Options
 

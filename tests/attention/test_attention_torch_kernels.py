@@ -10,7 +10,8 @@ import pytest
 import torch
 from test_attention_third_party import dense
 
-from trainer.attention import efficient, laboratory, manual, sdpa, varlen_flash
+from trainer.attention import efficient, manual, sdpa, varlen_flash
+from trainer.attention import proof_cases as laboratory
 from trainer.attention.request import Options
 
 CASES = [

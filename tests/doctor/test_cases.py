@@ -11,12 +11,12 @@ from cases import MACHINES, Case, all_cases, cases_of, patched
 from doctor.check import Check
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
-from doctor.executor import execute, undo
+from doctor.fixes.executor import execute, undo
+from doctor.fixes.plan import make_plan
 from doctor.host import Host
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding
-from doctor.plan import make_plan
 
 CASES = all_cases()
 FIXABLE = [case for case in CASES if case.applicability == "safe"]

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 import aios
 from doctor.checks import CHECKS
 from doctor.commands.app import app
-from doctor.examination import Subject, examine
 from doctor.host.recorded import RecordedHost
 from doctor.report.console import Printer
 from doctor.report.findings import print_report
+from doctor.runs.doctor_run import Subject, examine
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")

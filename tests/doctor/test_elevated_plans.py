@@ -7,10 +7,10 @@ from cases import Case, all_cases
 
 from doctor.checks import CHECKS, select
 from doctor.diagnosis import diagnose
+from doctor.fixes.plan import Step, make_plan
 from doctor.host.base import Identity
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
-from doctor.plan import Step, make_plan
 
 ELEVATED = [case for case in all_cases() if case.check.elevated and case.applicability in ("safe", "unsafe")]
 

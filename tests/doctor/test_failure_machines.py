@@ -14,10 +14,10 @@ from cases import MACHINES, patched
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
 from doctor.failures.table import failures
+from doctor.fixes.plan import make_plan
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding
-from doctor.plan import make_plan
 
 FOLDER = MACHINES / "failures"
 OPEN = ("error", "warning", "unknown")

@@ -9,10 +9,10 @@ from cases import patched
 
 from doctor.checks.system.temp_dir import CHECK
 from doctor.diagnosis import diagnose
-from doctor.examination import Subject
-from doctor.fixing import carry_out
+from doctor.fixes.plan import make_plan
 from doctor.host.recorded import RecordedHost
-from doctor.plan import make_plan
+from doctor.runs.doctor_run import Subject
+from doctor.runs.fix_run import carry_out
 
 OLD = r"C:\Users\Zoë B\AppData\Local\Temp"
 

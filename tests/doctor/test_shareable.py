@@ -18,9 +18,9 @@ from doctor.diagnosis import diagnose
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
-from doctor.redaction import Redactor
+from doctor.host.redaction import Redactor
 from doctor.report.markdown import to_markdown
-from doctor.sharing import shareable
+from doctor.runs.shareable import shareable
 
 MACHINES = ("windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu")
 CASES = all_cases()

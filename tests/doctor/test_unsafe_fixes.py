@@ -8,9 +8,9 @@ import pytest
 from cases import Case, all_cases
 
 from doctor.diagnosis import diagnose
-from doctor.executor import execute, undo
+from doctor.fixes.executor import execute, undo
+from doctor.fixes.plan import make_plan
 from doctor.host.recorded import RecordedHost
-from doctor.plan import make_plan
 
 # No recorded machine runs an installer.
 UNSAFE = [

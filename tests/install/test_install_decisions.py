@@ -15,14 +15,14 @@ from doctor.diagnosis import diagnose
 from doctor.host import Absent, Found, Host, Unreadable
 from doctor.host.machine import RecordedMachine, load_machine
 from doctor.host.recorded import RecordedHost
-from doctor.install.environment import why_not, why_too_long
-from doctor.install.facts import Facts, look
-from doctor.install.failure import InstallError
-from doctor.install.gate import also_needed
-from doctor.install.index import Listed, best, parse_listing
+from doctor.install.dry_run_check import also_needed
+from doctor.install.environment_facts import Facts, look
+from doctor.install.install_plan import PACKAGES, Target, Wishes, prepare
 from doctor.install.pip import Resolved, find_pip, parse_report
-from doctor.install.planning import PACKAGES, Target, Wishes, prepare
+from doctor.install.refusals import why_not, why_too_long
 from doctor.probes.python import PythonFacts
+from doctor.wheel_search.install_error import InstallError
+from doctor.wheel_search.package_index import Listed, best, parse_listing
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
 

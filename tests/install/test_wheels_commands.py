@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from doctor.install.described import described, parse_torch
+from doctor.wheel_search.described_machine import described, parse_torch
 from wheels.catalogue import shipped_catalogue
 
 ROOT = Path(__file__).parents[2]

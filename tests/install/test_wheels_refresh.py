@@ -14,7 +14,7 @@ import pytest
 from release_lists import ListServer, Page, list_server
 
 from doctor.host.rest import ask
-from doctor.install.refresh import Reading, Refreshed, refresh
+from doctor.wheel_search.refresh import Reading, Refreshed, refresh
 from wheels.catalogue import Catalogue, Publisher, read_catalogue
 from wheels.listing import merge
 

@@ -23,8 +23,8 @@ from trainer.config import TrainingSection
 from trainer.device import Precision
 from trainer.distributed.processes import Processes, joined
 from trainer.distributed.sharding import ShardedObjective, Shards, whole
-from trainer.hrm.objective import DeepSupervision
 from trainer.learning import loop
+from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.evaluation import evaluate
 from trainer.learning.objective import NextToken, Objective, Part
 from trainer.learning.optimizer import make_optimizer

@@ -13,8 +13,8 @@ from trainer.attention import huggingface
 from trainer.config import TrainingSection
 from trainer.device import Precision
 from trainer.hrm.model import HRMForCausalLM
-from trainer.hrm.objective import DeepSupervision
 from trainer.learning import loop
+from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.schedule import learning_rate

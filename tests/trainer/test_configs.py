@@ -19,7 +19,7 @@ from typer.testing import Result
 import trainer.hrm.model  # noqa: F401 - makes it known to transformers
 from trainer import config
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory
+from trainer.survival import memory_estimate as memory
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

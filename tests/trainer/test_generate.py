@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from trainer import generate
 from trainer.attention import huggingface
-from trainer.attention.cache import cache_bytes, make_cache
+from trainer.attention.kv_cache import cache_bytes, make_cache
 from trainer.attention.pattern import asked_windows
 from trainer.generate import Sampling
 from trainer.models.tokenizer import ByteTokenizer

@@ -17,8 +17,8 @@ import typer
 from click.testing import Result
 from transformers import AutoConfig
 
+from trainer.commands import hrm as command
 from trainer.config import TrainConfig
-from trainer.hrm import command
 from trainer.hrm.configuration import HRMConfig
 from trainer.records.metrics import MetricsLog
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from trainer import generate
 from trainer.attention import huggingface
-from trainer.attention.cache import make_cache
+from trainer.attention.kv_cache import make_cache
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.model import Carry

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy, cross_entropy
 from trainer.data import Batch
 from trainer.device import Precision
 from trainer.hrm import halting
-from trainer.hrm.objective import DeepSupervision
+from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import Part
 from trainer.models.model import checkpoint_activations
 
@@ -180,7 +180,7 @@ def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.Mon
     network, rows = build().train(), batch()
     objective, found = DeepSupervision(network, FULL), []
     for tokens in (1000, 7):
-        monkeypatch.setattr("trainer.hrm.objective.LOGITS", 258 * tokens)
+        monkeypatch.setattr("trainer.learning.deep_supervision.LOGITS", 258 * tokens)
         torch.manual_seed(1)
         found.append((backpropagated(objective.parts(rows), network), objective.score(rows)))
     ((loss, measured, gradients), score), ((again, measured_again, chunked), score_again) = found

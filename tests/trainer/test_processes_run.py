@@ -23,7 +23,7 @@ from trainer.distributed import launch
 from trainer.distributed.processes import joined
 from trainer.errors import UserError
 from trainer.learning.objective import NextToken
-from trainer.survival.memory import Need, foresee
+from trainer.survival.memory_estimate import Need, foresee
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -52,7 +52,7 @@ def test_killed_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
     settings["training"] |= {"steps": STEPS, "gradient_accumulation_steps": 2, "checkpoint_every": 3}
     config = str(write_config(settings))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["aios", "trainer.run", "trainer.survival.memory"])
+    context.set_forkserver_preload(["aios", "trainer.run", "trainer.survival.memory_estimate"])
     whole = context.Process(target=train, args=("--config", config, "--output-dir", str(tmp_path / "whole")))
     whole.start()
 

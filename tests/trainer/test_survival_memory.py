@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from trainer.data import Batch
+from trainer.learning import out_of_memory
 from trainer.learning.objective import NextToken, Part
-from trainer.survival import memory, out_of_memory
+from trainer.survival import memory_estimate as memory
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -19,8 +19,8 @@ from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.learning.objective import Part
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory
-from trainer.survival.memory import BESIDE, Need, Preflight, foresee
+from trainer.survival import memory_estimate as memory
+from trainer.survival.memory_estimate import BESIDE, Need, Preflight, foresee
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from trainer import stop
 from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.learning import loop
 from trainer.learning.objective import NextToken, Part
 from trainer.learning.step import StepResult
-from trainer.survival import memory, stop
-from trainer.survival.stop import StopRequest
+from trainer.stop import StopRequest
+from trainer.survival import memory_estimate as memory
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

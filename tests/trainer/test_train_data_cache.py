@@ -17,7 +17,8 @@ import pytest
 
 from trainer import data
 from trainer.config import DataSection
-from trainer.data import cache, sources, tokens
+from trainer.data import sources, tokens
+from trainer.data import token_cache as cache
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import ByteTokenizer
 

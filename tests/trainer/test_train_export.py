@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from typer.testing import Result
 
+from trainer import files
 from trainer.attention import huggingface
-from trainer.models.export import with_own_windows
+from trainer.export import with_own_windows
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import files
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]
@@ -273,13 +273,13 @@ def test_a_folder_is_whole_or_not_there(
     def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr("trainer.models.export.move", full)
+    monkeypatch.setattr("trainer.export.move", full)
     ask = ("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
     result = call(*ask)
     assert result.exit_code == 1
     assert "could not be written" in result.stderr
     assert not (tmp_path / "x").exists()
-    monkeypatch.setattr("trainer.models.export.move", files.move)
+    monkeypatch.setattr("trainer.export.move", files.move)
     assert call(*ask).exit_code == 0
     assert not (tmp_path / "x.partial").exists()
 

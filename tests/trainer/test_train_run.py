@@ -21,7 +21,7 @@ from trainer.data import entropies
 from trainer.learning import loop, objective
 from trainer.learning.step import StepResult
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory
+from trainer.survival import memory_estimate as memory
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
-from wheels.plan import PACKAGES, plan
+from wheels.resolve import PACKAGES, plan
 from wheels.verdict import Verdict
 
 KEPT = "kept"

@@ -21,7 +21,7 @@ from doctor.capability import BACKENDS, BackendCapability, Device, Features, Pro
 from trainer.attention.request import AttentionRequest
 
 if TYPE_CHECKING:
-    from trainer.attention.laboratory import Outcome
+    from trainer.attention.proof_cases import Outcome
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -67,7 +67,7 @@ def devices_here() -> tuple[Device, ...]:
 
 def trials(module: ModuleType, devices: tuple[Device, ...]) -> list[Trial]:
     """Every case that the backend is made for, on every device, in every dtype, by every implementation."""
-    from trainer.attention.laboratory import CASES, HEAD_DIM, HEADS, Laboratory, Outcome
+    from trainer.attention.proof_cases import CASES, HEAD_DIM, HEADS, Laboratory, Outcome
 
     laboratory = Laboratory()
     done = []

@@ -29,7 +29,7 @@ def run_export(
     with told_errors():
         import torch
 
-        from trainer.models import export as exporting
+        from trainer import export as exporting
         from trainer.records.progress import Reporter
 
         say = Reporter().say

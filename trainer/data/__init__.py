@@ -10,11 +10,11 @@ import platformdirs
 
 from trainer.config import DataSection
 from trainer.data import split, tokens
-from trainer.data.cache import TokenCache
 from trainer.data.entropy import entropies
 from trainer.data.order import Order
 from trainer.data.sources import Source, documents, find
 from trainer.data.stream import IGNORED, Batch, Stream, make
+from trainer.data.token_cache import TokenCache
 from trainer.data.tokens import Indices, Tokenized
 from trainer.errors import UserError
 from trainer.models.tokenizer import Tokenizer

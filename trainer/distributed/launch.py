@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from trainer.errors import RunError, UserError
-from trainer.survival.stop import SIGNALS
+from trainer.stop import SIGNALS
 
 ENDED = "Checkpoints are as they were: go on with --resume."
 

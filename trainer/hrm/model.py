@@ -22,7 +22,7 @@ from transformers import initialization as init
 from transformers.masking_utils import create_causal_mask
 from transformers.utils.generic import ModelOutput
 
-from trainer.attention.cache import make_cache
+from trainer.attention.kv_cache import make_cache
 from trainer.hrm.configuration import MODEL_TYPE, HRMConfig
 from trainer.hrm.halting import halts
 from trainer.hrm.layers import ReasoningModule, Rotation, rotation_of

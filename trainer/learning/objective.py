@@ -16,7 +16,7 @@ from torch import Tensor
 from trainer.data import Batch
 from trainer.device import Precision
 from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
-from trainer.models.output_layer import OutputLayer, find
+from trainer.learning.output_layer import OutputLayer, find
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from trainer.data import Batch
 from trainer.distributed.sharding import full
+from trainer.learning.out_of_memory import Tell, in_less, nothing_to_save
 from trainer.learning.state import Run
-from trainer.survival.out_of_memory import Tell, in_less, nothing_to_save
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any
 
 from trainer.errors import RunError, UserError
+from trainer.files import replace_text
 from trainer.records.progress import Say
 from trainer.records.reading import parse
-from trainer.survival.files import replace_text
 
 SCHEMA_VERSION = 1
 

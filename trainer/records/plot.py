@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
+from trainer.files import move
 from trainer.records.curves import Axis, Curve, Curves
-from trainer.survival.files import move
 
 FORMATS = (".png", ".svg", ".pdf")
 WIDTH, HEIGHT, ROW = 9.0, 6.5, 0.2  # inches; of a name

@@ -29,12 +29,12 @@ from torch.optim import Optimizer
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import whole
 from trainer.errors import RunError, UserError
+from trainer.files import flush, flush_folder, move, replace_text, sha256
 from trainer.learning.optimizer import load_state_tensors, state_tensors
 from trainer.models import lora
 from trainer.models.tokenizer import Tokenizer
+from trainer.random_state import random_state, restore_random_state
 from trainer.records.progress import Say
-from trainer.survival.files import flush, flush_folder, move, replace_text, sha256
-from trainer.survival.random_state import random_state, restore_random_state
 
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.build_tools.need import as_needed
+from doctor.checks.build_tools.build_need import as_needed
 from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import memory as memory_check
 from doctor.checks.system.variables import SIGN_OUT, set_for_user

@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools import cuda_toolkit
-from doctor.checks.build_tools.need import as_needed
+from doctor.checks.build_tools.build_need import as_needed
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     cannot_tell,

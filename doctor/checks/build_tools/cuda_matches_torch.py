@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import cuda_home, cuda_toolkit, install
+from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import cuda_home, cuda_toolkit
+from doctor.checks.build_tools.build_need import as_needed
 from doctor.checks.build_tools.cuda_home import fitting
-from doctor.checks.build_tools.need import as_needed
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     could_not_look,

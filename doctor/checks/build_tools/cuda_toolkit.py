@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import install
-from doctor.checks.build_tools.need import as_needed
+from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools.build_need import as_needed
 from doctor.checks.shared import could_not_look, dotted, skipped_without_nvidia
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.build_tools import install
+from doctor.checks.build_tools import build_tool_fixes as install
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
 from doctor.checks.system.variables import SIGN_OUT, set_for_user

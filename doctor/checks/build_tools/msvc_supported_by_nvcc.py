@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import cuda_home, install
+from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import cuda_home
 from doctor.checks.build_tools import msvc as msvc_check
+from doctor.checks.build_tools.build_need import as_needed
 from doctor.checks.build_tools.msvc import BUILD_TOOLS
-from doctor.checks.build_tools.need import as_needed
 from doctor.checks.shared import cannot_tell, could_not_look, dotted, skipped, torch_is, why_not
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix

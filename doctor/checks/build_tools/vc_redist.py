@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import install
+from doctor.checks.build_tools import build_tool_fixes as install
 from doctor.checks.shared import could_not_look, torch_is, why_not
 from doctor.checks.system import python_architecture
 from doctor.host import Absent, Found, Reading, Unreadable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.gpu import compute_capability, nvidia_driver
-from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     NVIDIA_DRIVERS,
     cannot_tell,
@@ -16,6 +15,7 @@ from doctor.checks.shared import (
     torch_is,
     why_torch_is_unknown,
 )
+from doctor.checks.wheel_advice import advice
 from doctor.host import Absent, Found, Identity
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

@@ -6,9 +6,9 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.packages import broken_distributions
-from doctor.checks.resolved import Advice, advice
 from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
 from doctor.checks.system import python_architecture, python_version
+from doctor.checks.wheel_advice import Advice, advice
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import compute_capability, driver_supports_cuda
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.resolved import advice, again
 from doctor.checks.shared import (
     NO_ADVICE,
     PYTORCH,
@@ -18,6 +17,7 @@ from doctor.checks.shared import (
     torch_is,
     why_torch_is_unknown,
 )
+from doctor.checks.wheel_advice import advice, again
 from doctor.host import Found, Gpu, Identity, Unreadable
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

@@ -7,7 +7,6 @@ from packaging.version import Version
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch_cuda_build
-from doctor.checks.resolved import advice
 from doctor.checks.shared import (
     NO_ADVICE,
     TorchIs,
@@ -21,6 +20,7 @@ from doctor.checks.shared import (
     torch_is,
     why_torch_is_unknown,
 )
+from doctor.checks.wheel_advice import advice
 from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

@@ -6,8 +6,8 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look
 from doctor.host import Found, Unreadable, Volume
 from doctor.models import Evidence, Finding, Fix
+from doctor.probes.folders import STORES, StoreFacts
 from doctor.probes.packages import TORCH, TorchFacts
-from doctor.probes.places import STORES, StoreFacts
 
 GB = 10**9
 NOTHING_WORKS = 1 * GB  # less than any one of these takes

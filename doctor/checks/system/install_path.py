@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system import python_distribution
-from doctor.checks.system.places import (
+from doctor.checks.system.folders import (
     LONGEST_PATH,
     are_long_paths_on,
     cannot_tell_whether_too_long,
@@ -16,8 +16,8 @@ from doctor.checks.system.places import (
 )
 from doctor.host import Found, Identity, Reading, RegistryValue
 from doctor.models import Evidence, Finding, Fix
+from doctor.probes.folders import ENVIRONMENT, Place
 from doctor.probes.packages import TORCH, TorchFacts
-from doctor.probes.places import ENVIRONMENT, Place
 from doctor.probes.system import IDENTITY, LONG_PATHS
 
 SHORT = "C:\\aios\\.venv"

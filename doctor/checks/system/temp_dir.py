@@ -10,7 +10,7 @@ from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.checks.system import long_paths
-from doctor.checks.system.places import (
+from doctor.checks.system.folders import (
     LONGEST_PATH,
     PIP_FOLDERS,
     are_long_paths_on,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from doctor.checks.resolved import Advice, advice, again
 from doctor.checks.shared import TorchIs, for_this_python
+from doctor.checks.wheel_advice import Advice, advice, again
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
 from wheels.catalogue import shipped_catalogue

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from doctor.actions import Action, MakeDirectory, MoveFolder, WriteFile
-from doctor.executor import execute
+from doctor.fixes.executor import execute
+from doctor.fixes.journal import ACTIONS, Journal
+from doctor.fixes.plan import Plan, PlannedFix
 from doctor.host.live import live_host
 from doctor.host.machine import FileContent
-from doctor.journal import ACTIONS, Journal
 from doctor.models import Fix
-from doctor.plan import Plan, PlannedFix
 
 RECORDS = 9  # an intent and an end for each of the four actions, and the end of the run
 
@@ -78,10 +78,10 @@ class KilledJournal(Journal):
 
 
 def run_until_killed(folder: Path) -> None:
-    import doctor.executor
+    import doctor.fixes.executor
 
     journal = KilledJournal(folder / "run" / ACTIONS)
-    doctor.executor.Journal = lambda path: journal  # type: ignore[assignment, misc]
+    doctor.fixes.executor.Journal = lambda path: journal  # type: ignore[assignment, misc]
     execute(plan(folder), live_host(), folder / "run")
     journal.ended()
 

@@ -25,12 +25,12 @@ from doctor.actions import (
     SetUserEnvironmentVariable,
     WriteFile,
 )
-from doctor.executor import apply_steps, standing, undo
+from doctor.fixes.executor import apply_steps, standing, undo
+from doctor.fixes.journal import ACTIONS, Journal
+from doctor.fixes.plan import Step
 from doctor.host import RegistryValue
 from doctor.host.machine import FileContent, RecordedMachine
 from doctor.host.recorded import RecordedHost
-from doctor.journal import ACTIONS, Journal
-from doctor.plan import Step
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0%;"), max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)

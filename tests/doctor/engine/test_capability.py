@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 from pretended import identity
 
-from doctor.assembly import assemble, has_proofs
 from doctor.capability import (
     BACKENDS,
     BackendCapability,
@@ -26,6 +25,7 @@ from doctor.capability import (
 from doctor.checks import CHECKS, select
 from doctor.diagnosis import ProbeFailure, diagnose
 from doctor.probes.backends import BackendFacts
+from doctor.runs.proven_backends import assemble, has_proofs
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
 CPU = Device(type="cpu", index=0, name="a processor", compute_capability=None, total_memory_bytes=1)

@@ -16,11 +16,11 @@ from rich.cells import cell_len
 
 from doctor.check import Group
 from doctor.models import Finding, Fix, Report
-from doctor.report.build import after_fix, make_report
 from doctor.report.console import Printer
 from doctor.report.findings import MANY, print_report
 from doctor.report.wording import advice, next_step
 from doctor.report.wrapping import pieces, wrapped
+from doctor.runs.make_report import after_fix, make_report
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pretended import LONG_PATHS, TEMP_DIR, PretendedHost, identity, install_runtime, state_check
 
 from doctor.diagnosis import diagnose
-from doctor.executor import execute, standing
-from doctor.history import RecordedPlan, keep_plan, keep_report, read_report, read_run
+from doctor.fixes.executor import execute, standing
+from doctor.fixes.journal import ACTIONS, Journal, answer_in
+from doctor.fixes.plan import make_plan
 from doctor.host import Absent
 from doctor.host.machine import RecordedMachine
-from doctor.journal import ACTIONS, Journal, answer_in
-from doctor.plan import make_plan
-from doctor.reminders import remind
-from doctor.report.build import make_report
+from doctor.runs.history import RecordedPlan, keep_plan, keep_report, read_report, read_run
+from doctor.runs.make_report import make_report
+from doctor.runs.reminders import remind
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 FILES = ("report.json", "plan.json", ACTIONS)

@@ -12,11 +12,11 @@ from pretended import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, PretendedHost, ena
 
 from doctor.actions import SetRegistryValue
 from doctor.diagnosis import diagnose
-from doctor.elevated import apply_elevated, undo_elevated
-from doctor.executor import execute, undo
+from doctor.fixes.elevated_child import apply_elevated, undo_elevated
+from doctor.fixes.executor import execute, undo
+from doctor.fixes.journal import ACTIONS, Journal, entries, records
+from doctor.fixes.plan import Plan, Step, hash_of, make_plan
 from doctor.host import Host, RegistryValue
-from doctor.journal import ACTIONS, Journal, entries, records
-from doctor.plan import Plan, Step, hash_of, make_plan
 
 
 def option(command: Sequence[str], name: str) -> str:

@@ -12,10 +12,10 @@ from pretended import (
 )
 
 from doctor.diagnosis import diagnose
-from doctor.executor import execute, standing, undo
+from doctor.fixes.executor import execute, standing, undo
+from doctor.fixes.journal import ACTIONS, entries, records
+from doctor.fixes.plan import Plan, make_plan
 from doctor.host import RegistryValue
-from doctor.journal import ACTIONS, entries, records
-from doctor.plan import Plan, make_plan
 
 
 def plan_for(host: PretendedHost, *checks) -> Plan:

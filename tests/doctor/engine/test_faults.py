@@ -17,10 +17,10 @@ from calls import fixes, folders, run, state
 from killed_fixes import RECORDS, plan, prepare
 from pretended import LONG_PATHS, TEMP_DIR, PretendedHost, enable_long_paths, short_temp
 
-from doctor.executor import execute, undo
+from doctor.aios_home import changing_alone
+from doctor.fixes.executor import execute, undo
+from doctor.fixes.journal import Journal, entries
 from doctor.host.live import live_host
-from doctor.journal import Journal, entries
-from doctor.state import changing_alone
 
 HERE = Path(__file__).parent
 MOMENTS = ("before", "torn", "after")
@@ -163,7 +163,7 @@ def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "temp-dir", "--yes")
     untouched = host.machine
-    monkeypatch.setattr("doctor.state.SECONDS_TO_WAIT", 0.1)
+    monkeypatch.setattr("doctor.aios_home.SECONDS_TO_WAIT", 0.1)
     with changing_alone(host):
         for arguments in (["fix", "--yes"], ["--fix", "--yes"], ["undo"]):
             second = run(*arguments)
@@ -179,7 +179,7 @@ def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_
 
 def test_two_doctors_look_at_once(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
-    from doctor.examination import Subject, examine
+    from doctor.runs.doctor_run import Subject, examine
 
     def look() -> None:
         assert examine(Subject(host, (LONG_PATHS, TEMP_DIR))).forgotten is None
@@ -222,6 +222,6 @@ def test_a_journal_of_anothers_making_is_undone_only_where_it_says_what_was_ther
 
 def plan_of(host: PretendedHost) -> Any:
     from doctor.diagnosis import diagnose
-    from doctor.plan import make_plan
+    from doctor.fixes.plan import make_plan
 
     return make_plan(diagnose(host, [LONG_PATHS, TEMP_DIR]).findings)

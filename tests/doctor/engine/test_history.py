@@ -21,10 +21,10 @@ from pretended import (
     state_check,
 )
 
-from doctor.differences import difference
-from doctor.history import KEPT, keep, read_report, run_folders
 from doctor.models import Finding, Report
-from doctor.report.build import make_report
+from doctor.runs.differences import difference
+from doctor.runs.history import KEPT, keep, read_report, run_folders
+from doctor.runs.make_report import make_report
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))

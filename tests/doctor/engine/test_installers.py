@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pretended import LONG_PATHS, enable_long_paths, install_runtime, state_check
 
+from doctor.actions.installer_exit_codes import ENDINGS, ending
 from doctor.diagnosis import diagnose
-from doctor.executor import execute, standing, undo
-from doctor.installers import ENDINGS, ending
-from doctor.journal import ACTIONS, entries, records
-from doctor.plan import make_plan
+from doctor.fixes.executor import execute, standing, undo
+from doctor.fixes.journal import ACTIONS, entries, records
+from doctor.fixes.plan import make_plan
 
 RUNTIME = state_check("vc-redist", install_runtime())
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from pretended import enable_long_paths, make_temp
 
-from doctor.journal import ACTIONS, Journal, entries, records
-from doctor.plan import Step
+from doctor.fixes.journal import ACTIONS, Journal, entries, records
+from doctor.fixes.plan import Step
 
 STEP = Step(fix="enable-long-paths", index=0, action=enable_long_paths())
 NEXT = Step(fix="short-temp", index=0, action=make_temp())

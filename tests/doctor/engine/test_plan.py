@@ -3,7 +3,7 @@ from __future__ import annotations
 from pretended import LONG_PATHS, TEMP_DIR, enable_long_paths, state_check
 
 from doctor.diagnosis import diagnose
-from doctor.plan import hash_of, make_plan
+from doctor.fixes.plan import hash_of, make_plan
 
 UNSAFE = state_check("unsafe-one", enable_long_paths(), applicability="unsafe")
 MANUAL = state_check("manual-one", enable_long_paths(), applicability="manual")

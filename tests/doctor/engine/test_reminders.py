@@ -19,8 +19,8 @@ from pretended import (
     state_check,
 )
 
+from doctor.fixes.journal import ACTIONS, RESTARTED, events
 from doctor.host import RegistryValue
-from doctor.journal import ACTIONS, RESTARTED, events
 
 BOOT = 1_700_000_000.0
 WAITS = state_check("waits", enable_long_paths(), restart="system")
@@ -199,9 +199,9 @@ def test_a_fix_of_something_else_does_not_finish_it(interrupted) -> None:
 
 def test_one_that_is_at_work_is_not_called_interrupted(interrupted, monkeypatch) -> None:
     import doctor.commands.history
-    import doctor.examination
+    import doctor.runs.doctor_run
 
-    for module in (doctor.examination, doctor.commands.history):
+    for module in (doctor.runs.doctor_run, doctor.commands.history):
         monkeypatch.setattr(module, "is_being_changed", lambda host: True)
     assert report()[0]["reminders"] == []
     assert "at work" in run("runs").stdout

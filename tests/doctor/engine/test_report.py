@@ -12,11 +12,11 @@ from pretended import LONG_PATHS, TEMP_DIR, identity
 
 from doctor.diagnosis import diagnose
 from doctor.models import Evidence, Finding, Report
-from doctor.report.build import after_fix, exit_status, make_report, to_json
 from doctor.report.console import Printer
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.report.wording import next_step
+from doctor.runs.make_report import after_fix, exit_status, make_report, to_json
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))

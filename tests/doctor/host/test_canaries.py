@@ -12,8 +12,8 @@ from doctor.host import Absent, Found
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
-from doctor.host.redacted import redacted
-from doctor.redaction import Redactor
+from doctor.host.redacted_machine import redacted
+from doctor.host.redaction import Redactor
 
 CANARIES = {
     "user": "Zoë Canary",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from doctor.host import Identity
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
-from doctor.redaction import SECRET, Redactor, disguise, is_secret
+from doctor.host.redaction import SECRET, Redactor, disguise, is_secret
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from doctor.aios_home import new_run_folder, runs_folder, state_folder
 from doctor.host import Host
 from doctor.host.files import write_atomically
-from doctor.state import new_run_folder, runs_folder, state_folder
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_system_that_does_not_say_where_data_goes_does_not_make_it_go_anywhere
 ) -> None:
     """Seen under Wine as an ordinary user: Windows names no folder, and platformdirs makes that `.\\aios`."""
     monkeypatch.delenv("AIOS_HOME", raising=False)
-    monkeypatch.setattr("doctor.state.platformdirs.user_data_dir", lambda *_, **__: "./aios")
+    monkeypatch.setattr("doctor.aios_home.platformdirs.user_data_dir", lambda *_, **__: "./aios")
     assert state_folder(host) == Path(host.identity.home, ".aios")
 
 

@@ -1,0 +1,56 @@
+"""Put together what the backends' proofs showed: the capability of this machine. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from doctor.capability import BACKENDS, Backend, BackendCapability, Capability, Device, Fingerprint
+from doctor.diagnosis import ProbeFailure
+from doctor.probes.backends import BACKEND_PROBES, BackendFacts
+from doctor.runs.make_report import rfc_3339
+from doctor.version import aios_version
+
+
+def has_proofs(facts: Mapping[str, Any]) -> bool:
+    """Were the proofs of all four backends tried in the diagnosis that gave `facts`?"""
+    return all(probe.name in facts for probe in BACKEND_PROBES.values())
+
+
+def assemble(facts: Mapping[str, Any], fingerprint: Fingerprint, now: datetime) -> Capability:
+    """The capability that a diagnosis' facts prove. A proof that came to no end leaves its backend `unknown`.
+
+    `now` is in UTC.
+    """
+    proven = {backend: _proven(facts[BACKEND_PROBES[backend].name]) for backend in BACKENDS}
+    devices = tuple(dict.fromkeys(device for proof in proven.values() for device in proof.devices))
+    backends = {backend: proof.capability for backend, proof in proven.items()}
+    return Capability(
+        written_at=rfc_3339(now),
+        aios_version=aios_version(),
+        fingerprint=fingerprint,
+        devices=devices,
+        backends=backends,
+        recommended=_recommend(devices, backends),
+    )
+
+
+def _proven(proof: BackendFacts | ProbeFailure) -> BackendFacts:
+    if isinstance(proof, BackendFacts):
+        return proof
+    return BackendFacts(BackendCapability(status="unknown", reasons=(proof.reason,)))
+
+
+def _recommend(
+    devices: tuple[Device, ...], backends: Mapping[Backend, BackendCapability]
+) -> dict[str, Backend]:
+    """For each device the first backend of the chain that ran on it."""
+    recommended: dict[str, Backend] = {}
+    for device in devices:
+        name = "cpu" if device.type == "cpu" else f"{device.type}:{device.index}"
+        for backend in BACKENDS:
+            if backends[backend].status == "available" and name in backends[backend].devices:
+                recommended[name] = backend
+                break
+    return recommended

@@ -1,0 +1,96 @@
+"""The files that a package index or a folder has of one package, with their hashes: its listing alone is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from doctor.host.web import read_answer
+from doctor.wheel_search.install_error import InstallError
+from wheels.filename import parse_wheel_name
+from wheels.machine import Machine
+from wheels.tags import fits_platform, fits_python
+
+
+class NotFoundError(InstallError):
+    """No index that was asked has it, or none could be asked."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file. `sha256` None: the index does not say."""
+
+    filename: str
+    url: str
+    sha256: str | None
+
+
+def listed_by(index: str, package: str) -> tuple[Listed, ...]:
+    """What an index (PEP 503) has of a package. Raises NotFoundError."""
+    address = f"{index.rstrip('/')}/{canonicalize_name(package)}/"
+    try:
+        page = read_answer(address).decode("utf-8", "replace")
+    except OSError as error:
+        raise NotFoundError(
+            f"{package} cannot be looked up: {error}. Is there a connection, or a proxy that programs are not told of? "
+            "A mirror of PyTorch's index can be named by AIOS_PYTORCH_INDEX."
+        ) from error
+    return parse_listing(page, address)
+
+
+def parse_listing(page: str, address: str) -> tuple[Listed, ...]:
+    """The links of a page that lies at this address."""
+    links = _Links()
+    links.feed(page)
+    found = []
+    for link in links.found:
+        url, fragment = urldefrag(urljoin(address, link))
+        kind, _, digest = fragment.partition("=")
+        found.append(Listed(unquote(url.rpartition("/")[2]), url, digest if kind == "sha256" else None))
+    return tuple(found)
+
+
+def files_in(folder: Path) -> tuple[Listed, ...]:
+    """The wheels in a folder. Raises OSError."""
+    return tuple(Listed(file.name, file.absolute().as_uri(), None) for file in sorted(folder.glob("*.whl")))
+
+
+def best(files: Iterable[Listed], requirement: str, machine: Machine) -> tuple[Listed, Version] | None:
+    """The newest of the files that meet the requirement and that this Python takes; None: there is none."""
+    wanted = Requirement(requirement)
+    fitting = []
+    for file in files:
+        name = parse_wheel_name(file.filename)
+        try:
+            package, version, build, _ = parse_wheel_filename(file.filename)
+        except InvalidWheelFilename:
+            continue
+        if (
+            name
+            and package == canonicalize_name(wanted.name)
+            and wanted.specifier.contains(version, prereleases=True)
+            and fits_python(name, machine)
+            and fits_platform(name, machine)
+        ):
+            fitting.append((version, build, file.filename, file))
+    if not fitting:
+        return None
+    version, _, _, file = max(fitting)
+    return file, version
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found += [value for name, value in attrs if name == "href" and value]

@@ -1,0 +1,242 @@
+"""Tokens on the disk, so that a large data set is tokenized once, and read from there without taking memory.
+
+A data set, tokenizer and text field have a folder of their own. In it, manifest.json says what the tokens were made of,
+and which files hold them. It is written last and put in place in one go, so files that it does not name are nothing:
+what a killed process leaves is never taken for whole. One process at a time writes; others wait, and then read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.data.sources import Source
+from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
+from trainer.errors import RunError, UserError
+from trainer.files import flush, replace_text, sha256
+from trainer.models.tokenizer import Tokenizer
+from trainer.records.progress import Say
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+NOTHING = ["there are none"]
+
+
+class File(BaseModel):
+    """A file of the data set, as it was when it was tokenized."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What is in a cache: of what, made how, and in which files beside this one ("<array>-<files>.bin")."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int
+    tokenizer: str
+    vocabulary: int
+    end_of_text: int
+    text_field: str | None
+    dtype: str
+    sources: tuple[File, ...]
+    tokens: int
+    pieces: int
+    entropies: tuple[float, float]
+    files: str
+
+    def kind(self, array: str) -> str:
+        return self.dtype if array == "tokens" else "int64"
+
+    def length(self, array: str) -> int:
+        return self.tokens if array == "tokens" else self.pieces
+
+
+class TokenCache:
+    """The cached tokens of one data set, by one tokenizer."""
+
+    def __init__(
+        self, folder: Path, data_set: Path, sources: list[Source], tokenizer: Tokenizer, field: str | None
+    ) -> None:
+        whole_name = [str(data_set.resolve()), tokenizer.fingerprint, field]
+        key = hashlib.sha256(json.dumps(whole_name).encode("utf-8")).hexdigest()[:16]
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", data_set.stem)[:32].strip("-")
+        self.folder = folder / f"{readable}-{key}".lstrip("-")
+        self._sources, self._tokenizer, self._field = sources, tokenizer, field
+
+    def tokens(self, say: Say) -> Tokenized:
+        """The tokens, from the disk if they are there and right; else the data set is tokenized, and it is said why.
+
+        Raises:
+            UserError: the data set cannot be read.
+            RunError: the tokens cannot be written.
+        """
+        manifest, problems = self._look()
+        if problems:
+            with self._lock(say):
+                manifest, problems = self._look()  # another process may have been quicker
+                if problems:
+                    if problems != NOTHING:
+                        say(
+                            f"WARNING: the tokens in {self.folder} are not used, but made anew: {'; '.join(problems)}."
+                        )
+                    manifest = self._make(manifest, say)
+        assert manifest is not None
+        arrays = {name: self._map(manifest, name) for name in ARRAYS}
+        return Tokenized(**arrays, entropies=manifest.entropies)
+
+    def _look(self) -> tuple[Manifest | None, list[str]]:
+        """What the folder holds, and how it differs from what is wanted."""
+        try:
+            manifest = Manifest.model_validate_json((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None, NOTHING
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            return None, [f"{MANIFEST} cannot be read ({str(error).splitlines()[0]})"]
+        return manifest, list(self._differences(manifest))
+
+    def _differences(self, manifest: Manifest) -> Iterator[str]:
+        tokenizer = self._tokenizer
+        for what, found, wanted in (
+            ("schema version", manifest.schema_version, SCHEMA_VERSION),
+            ("tokenizer", manifest.tokenizer, tokenizer.fingerprint),
+            ("vocabulary", manifest.vocabulary, tokenizer.vocab_size),
+            ("end-of-text token", manifest.end_of_text, tokenizer.end_id),
+            ("text field", manifest.text_field, self._field),
+            ("dtype", manifest.dtype, narrowest(tokenizer.vocab_size).__name__),
+        ):
+            if found != wanted:
+                yield f"their {what} is {found}, this run's {wanted}"
+        before = {file.name: file for file in manifest.sources}
+        now = {source.name: source for source in self._sources}
+        for name in sorted(before.keys() | now.keys()):
+            if name not in now or name not in before:
+                yield f"{name} {'is gone' if name in before else 'is new'}"
+            elif now[name].size != before[name].size:
+                yield f"{name} has {now[name].size} bytes, before {before[name].size}"
+            elif (
+                now[name].mtime_ns != before[name].mtime_ns and sha256(now[name].path) != before[name].sha256
+            ):
+                yield f"{name} has other content than before"
+        for array in ARRAYS:
+            path = self._file(array, manifest.files)
+            bytes_there = path.stat().st_size if path.is_file() else None
+            wanted_bytes = manifest.length(array) * np.dtype(manifest.kind(array)).itemsize
+            if bytes_there != wanted_bytes:
+                there = (
+                    "is missing" if bytes_there is None else f"has {bytes_there} bytes, not {wanted_bytes}"
+                )
+                yield f"{path.name} {there}"
+
+    def _make(self, before: Manifest | None, say: Say) -> Manifest:
+        files = secrets.token_hex(4)
+        self._tidy(before)  # what a killed process may have left
+        sums = [self._sum(source) for source in self._sources]
+        valid = before
+        try:
+            with ExitStack() as stack:
+                opened = {name: stack.enter_context(self._file(name, files).open("wb")) for name in ARRAYS}
+                lengths = dict.fromkeys(ARRAYS, 0)
+
+                def append(name: str, array: Array) -> None:
+                    opened[name].write(array.tobytes())
+                    lengths[name] += len(array)
+
+                text = read(self._sources, self._field, Progress(self._sources, say))
+                entropies = build(text, self._tokenizer, append)
+            for name in ARRAYS:
+                flush(self._file(name, files))
+            for source in self._sources:
+                self._check_unchanged(source)
+            made = Manifest(
+                schema_version=SCHEMA_VERSION,
+                tokenizer=self._tokenizer.fingerprint,
+                vocabulary=self._tokenizer.vocab_size,
+                end_of_text=self._tokenizer.end_id,
+                text_field=self._field,
+                dtype=narrowest(self._tokenizer.vocab_size).__name__,
+                sources=tuple(
+                    File(name=source.name, size=source.size, mtime_ns=source.mtime_ns, sha256=digest)
+                    for source, digest in zip(self._sources, sums, strict=True)
+                ),
+                tokens=lengths["tokens"],
+                pieces=lengths["ends"],
+                entropies=entropies,
+                files=files,
+            )
+            replace_text(self.folder / MANIFEST, made.model_dump_json(indent=2) + "\n")
+            valid = made
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            self._tidy(valid)
+        say(f"INFO: {made.tokens:,} tokens are kept in {self.folder}, for this run and others.")
+        return made
+
+    def _tidy(self, manifest: Manifest | None) -> None:
+        """Delete what the manifest does not name. On Windows a file that another run reads stays, until the next time."""
+        named = {self._file(name, manifest.files) for name in ARRAYS} if manifest else set()
+        for file in self.folder.glob("*.bin"):
+            if file not in named:
+                with suppress(PermissionError):
+                    file.unlink(missing_ok=True)
+
+    def _sum(self, source: Source) -> str:
+        try:
+            return sha256(source.path)
+        except OSError as error:
+            raise UserError(f"{source.path.absolute()} cannot be read: {error.strerror}.") from error
+
+    def _check_unchanged(self, source: Source) -> None:
+        if Source.of(source.path, source.name) != source:
+            raise RunError(f"{source.path.absolute()} changed while it was read. Run again when it is whole.")
+
+    def _file(self, array: str, files: str) -> Path:
+        return self.folder / f"{array}-{files}.bin"
+
+    def _map(self, manifest: Manifest, array: str) -> Array:
+        if not manifest.length(array):  # an empty file cannot be mapped
+            return np.empty(0, dtype=manifest.kind(array))
+        path = self._file(array, manifest.files)
+        return np.asarray(np.memmap(path, dtype=manifest.kind(array), mode="r"))
+
+    @contextmanager
+    def _lock(self, say: Say) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"INFO: another process is tokenizing this data set into {self.folder}: waiting for it.")
+                lock.acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _unwritable(self, error: OSError) -> RunError:
+        there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+        text = sum(source.size for source in self._sources)
+        return RunError(
+            f"The tokens of this data set could not be written to {self.folder.absolute()}: {error.strerror or error}. "
+            f"{shutil.disk_usage(there).free / 1e6:,.0f} MB are free there; the data set has {text / 1e6:,.0f} MB, and its "
+            "tokens may take twice that. Make room, or name another folder with data.cache_dir (--cache-dir)."
+        )
