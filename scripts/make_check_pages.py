@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "doctor")]
-
-from cases import Case, cases_of  # noqa: E402
+sys.path[:0] = [str(ROOT)]
 
 from doctor.check import SYSTEMS, Check  # noqa: E402
 from doctor.checks import CHECKS  # noqa: E402
@@ -21,6 +19,7 @@ from doctor.failures.table import failures  # noqa: E402
 from doctor.host.recorded import RecordedHost  # noqa: E402
 from doctor.models import Finding, Fix  # noqa: E402
 from doctor.report.explanation import AFTERWARDS  # noqa: E402
+from tests.doctor.checks.cases import Case, cases_of  # noqa: E402
 
 PAGES = ROOT / "docs" / "checks"
 NOTICE = "<!-- Written by scripts/regenerate.py: change the check, not this page. -->\n"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windows_box import (
+
+from tests.wine.windows_box import (
     HERE,
     Aios,
     Completed,

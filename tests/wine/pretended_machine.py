@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from windows_box import Completed, FakePrograms, Wine, c_compiler
+from tests.wine.windows_box import Completed, FakePrograms, Wine, c_compiler
 
 DOCTOR = ("-m", "aios", "doctor", "--json", "--offline", "--skip", "backend-*")
 LIBRARY = "__declspec(dllexport) int answer_{name}(void) {{ return 42; }}\n"

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stand_ins
-from catalogues import publish
-from fresh_environment import tree_of
-from loopback import Server, serving
-from pretended_machine import PretendedMachine, removed_afterwards
-from windows_box import Completed, FakePrograms, Windows, Wine
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.fresh_environment import tree_of
+from tests.doctor.install.loopback import Server, serving
+from tests.wine.pretended_machine import PretendedMachine, removed_afterwards
+from tests.wine.windows_box import Completed, FakePrograms, Windows, Wine
 
 TAG = "cp311-cp311-win_amd64"
 LABEL = "cu130torch2.13"

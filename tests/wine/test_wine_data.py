@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from windows_box import HERE, REPOSITORY, Windows
+
+from tests.wine.windows_box import HERE, REPOSITORY, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from windows_box import HERE, REPOSITORY, Aios, Completed, FakePrograms, Windows, c_compiler
+
+from tests.wine.windows_box import HERE, REPOSITORY, Aios, Completed, FakePrograms, Windows, c_compiler
 
 pytestmark = pytest.mark.wine
 

@@ -7,10 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import stand_ins
-from fresh_environment import what_aios_needs
-from real_installation import Installation, bring_pip, installing
-from windows_box import REPOSITORY, FakePrograms, Windows, Wine
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.fresh_environment import what_aios_needs
+from tests.wine.real_installation import Installation, bring_pip, installing
+from tests.wine.windows_box import REPOSITORY, FakePrograms, Windows, Wine
 
 pytestmark = pytest.mark.wine
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from windows_box import Aios, Windows
+
+from tests.wine.windows_box import Aios, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from windows_box import HERE, LONG_PATHS, REG_DWORD, Aios, Registry, Windows
+
+from tests.wine.windows_box import HERE, LONG_PATHS, REG_DWORD, Aios, Registry, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
-import stand_ins
-from loopback import Server, serving
 from packaging.requirements import Requirement
-from pretended_machine import removed_afterwards
-from windows_box import HERE, REPOSITORY, Registry, Windows, Wine
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.loopback import Server, serving
+from tests.wine.pretended_machine import removed_afterwards
+from tests.wine.windows_box import HERE, REPOSITORY, Registry, Windows, Wine
 
 tomllib = pytest.importorskip("tomllib")  # what makes the box that this needs has it
 pytestmark = [pytest.mark.wine, pytest.mark.slow]

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windows_box import LONG_PATHS, REG_DWORD, REG_EXPAND_SZ, REG_SZ, Aios, Completed, Registry, Windows
+
+from tests.wine.windows_box import (
+    LONG_PATHS,
+    REG_DWORD,
+    REG_EXPAND_SZ,
+    REG_SZ,
+    Aios,
+    Completed,
+    Registry,
+    Windows,
+)
 
 pytestmark = pytest.mark.wine
 

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from windows_box import REG_DWORD, REG_EXPAND_SZ, REG_SZ, Aios, Completed, Registry, Windows
+
+from tests.wine.windows_box import REG_DWORD, REG_EXPAND_SZ, REG_SZ, Aios, Completed, Registry, Windows
 
 pytestmark = pytest.mark.wine
 

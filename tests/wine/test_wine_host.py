@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
-from windows_box import HERE, Aios, FakePrograms, Windows, Wine
+
+from tests.wine.windows_box import HERE, Aios, FakePrograms, Windows, Wine
 
 pytestmark = pytest.mark.wine
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stand_ins
-from catalogues import publish
-from loopback import Fault
-from real_installation import TAG, Installation, bring_pip, installing
-from windows_box import HERE, REPOSITORY, FakePrograms, Windows
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.loopback import Fault
+from tests.wine.real_installation import TAG, Installation, bring_pip, installing
+from tests.wine.windows_box import HERE, REPOSITORY, FakePrograms, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from windows_box import HERE, REPOSITORY, Completed, Windows, c_compiler
+
+from tests.wine.windows_box import HERE, REPOSITORY, Completed, Windows, c_compiler
 
 pytestmark = pytest.mark.wine
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pretended_machine import PretendedMachine, compile_libraries, open_ones, removed_afterwards
-from windows_box import LONG_PATHS, REPOSITORY, FakePrograms, Registry, Windows, Wine
+
+from tests.wine.pretended_machine import PretendedMachine, compile_libraries, open_ones, removed_afterwards
+from tests.wine.windows_box import LONG_PATHS, REPOSITORY, FakePrograms, Registry, Windows, Wine
 
 pytestmark = pytest.mark.wine
 

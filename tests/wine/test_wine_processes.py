@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from windows_box import REPOSITORY, Aios, Windows
+
+from tests.wine.windows_box import REPOSITORY, Aios, Windows
 
 pytestmark = pytest.mark.wine
 

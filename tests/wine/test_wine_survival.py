@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from windows_box import HERE, REPOSITORY, Aios, Windows
+
+from tests.wine.windows_box import HERE, REPOSITORY, Aios, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from windows_box import HERE, REPOSITORY, Aios, Completed, Windows
+
+from tests.wine.windows_box import HERE, REPOSITORY, Aios, Completed, Windows
 
 pytestmark = pytest.mark.wine
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from windows_box import HERE, Aios, Windows, Wine
+
+from tests.wine.windows_box import HERE, Aios, Windows, Wine
 
 pytestmark = pytest.mark.wine
 

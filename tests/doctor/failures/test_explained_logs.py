@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import FAILING, HEALTHY, Sample, named, placed, samples, unrelated_output, wrapped
 
 from doctor.failures.log import Log, read, shown
 from doctor.failures.table import failures
+from tests.doctor.failures.samples import (
+    FAILING,
+    HEALTHY,
+    Sample,
+    named,
+    placed,
+    samples,
+    unrelated_output,
+    wrapped,
+)
 
 TERMINAL_TRICKS = ("\x1b[31m", "\x1b[0m", "\x1b]0;a title\x07", "\x1b[2K", "\x1b[1A")
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from samples import samples
 
 from doctor.checks import CHECKS
 from doctor.failures.literal import literal
 from doctor.failures.table import Failure, FailureTable, Symptom, failures
+from tests.doctor.failures.samples import samples
 
 TABLE = failures()
 ROWS = {"A": 20, "B": 17, "C": 21, "D": 14, "E": 18, "F": 7}

@@ -1,0 +1,459 @@
+"""`aios doctor` from the outside: what it prints where, what it changes, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import doctor.checks
+import doctor.commands.common
+import doctor.commands.fix
+from doctor.check import Check
+from doctor.host import RegistryValue
+from doctor.host.machine import NotSeen
+from doctor.models import Finding
+from doctor.report.console import Printer
+from tests.doctor.calls import fixes, run
+from tests.doctor.pretended import (
+    FILE_SYSTEM,
+    LONG_PATHS,
+    ONE,
+    TEMP_DIR,
+    PretendedHost,
+    enable_long_paths,
+    short_temp,
+    state_check,
+)
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
+
+
+def says(status: str, check_id: str = "x", judge: Callable[..., Finding] | None = None) -> Check:
+    found = Finding.model_validate({"check": check_id, "status": status, "summary": "words"})
+    return replace(LONG_PATHS, id=check_id, probes=(), judge=judge or (lambda: found))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "options", "expected"),
+    [
+        (["ok", "info", "skipped"], [], 0),
+        (["warning"], [], 0),
+        (["warning"], ["--strict"], 1),
+        (["error", "unknown"], [], 1),
+        (["unknown"], [], 3),
+    ],
+)
+def test_exit_status_of_a_diagnosis(doctor_with, statuses, options, expected) -> None:
+    doctor_with(*(says(status, f"c{n}") for n, status in enumerate(statuses)))
+    for form in ([], ["--json"], ["--markdown"]):
+        assert run(*options, *form).exit_code == expected
+
+
+def test_a_crash_of_a_check_is_no_crash_of_the_doctor(doctor_with) -> None:
+    doctor_with(says("ok", judge=lambda: 1 / 0))
+    result = run()
+    assert result.exit_code == 3
+    assert "ZeroDivisionError" in result.stdout
+
+
+def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
+    doctor_with(says("ok"))
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor.commands.common, "examine", interrupt)
+    assert run().exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "nonsense"], "`aios doctor list` shows all of them"),
+        (["--skip", "nonsense"], "`aios doctor list` shows all of them"),
+        (["fix", "nonsense"], "`aios doctor list` shows all of them"),
+        (["--machine", "no such file.json"], "cannot be read"),
+        (["--only", "temp-dir", "--skip", "temp-dir"], "leave no check"),
+        (["--json", "--markdown"], "choose one"),
+        (["--yes"], "go with --fix"),
+        (["--dry-run"], "go with --fix"),
+        (["--timeout", "0"], "0.1"),
+        (["--json", "fix"], "--json does not go with 'fix'"),
+        (["undo", "no-such-run"], "there is no run 'no-such-run'"),
+        (["record"], "FILE"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_usage_errors_end_with_2_and_say_what_is_valid(doctor_with, arguments, message) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_damaged_machine_file_is_a_usage_error(doctor_with, tmp_path) -> None:
+    (tmp_path / "m.json").write_text("{}", encoding="utf-8")
+    result = run("--machine", str(tmp_path / "m.json"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "identity" in result.stderr
+
+
+def test_a_recorded_machine_is_only_looked_at(doctor_with, machine, tmp_path, monkeypatch) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    file = tmp_path / "m.json"
+    file.write_text(machine().machine.to_json(), encoding="utf-8")
+
+    def never() -> None:
+        raise AssertionError("the live machine was touched")
+
+    monkeypatch.setattr(doctor.commands.common, "live_host", never)
+    result = run("--machine", str(file), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["machine"]["recorded"] is True
+    assert json.loads(result.stdout)["capability_file"] is None
+    assert "set HKLM" in run("--machine", str(file), "--fix", "--dry-run").stdout
+    assert run("--machine", str(file), "--fix", "--yes").exit_code == 2
+    assert run("--machine", str(file), "--capability-file", "c.json").exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_fix_verify_repeat_and_undo(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR)
+    before = host.machine
+    fixed = run("--fix", "--yes")
+    assert fixed.exit_code == 0, fixed.output
+    assert host.machine.registry[FILE_SYSTEM]["LongPathsEnabled"] == ONE
+    assert "2 ok" in fixed.stdout
+    (folder,) = fixes(host)
+    assert sorted(file.name for file in folder.iterdir()) == ["actions.jsonl", "plan.json", "report.json"]
+    jsonschema.validate(json.loads((folder / "report.json").read_text(encoding="utf-8")), SCHEMA)
+
+    after = host.machine
+    again = run("--fix", "--yes")
+    assert (again.exit_code, host.machine, len(fixes(host))) == (0, after, 1)
+    assert "nothing that the doctor would fix" in again.stdout
+
+    undone = run("undo")
+    assert undone.exit_code == 0
+    assert host.machine == before
+    assert "nothing to undo" in run("undo").stdout
+    assert "nothing left to undo" in run("undo", folder.name).stdout
+
+
+@pytest.mark.parametrize(
+    "wrong", [RegistryValue(type="REG_DWORD", value=0), RegistryValue(type="REG_SZ", value="1")]
+)
+def test_undo_brings_back_a_wrong_value_with_its_type(doctor_with, machine, wrong) -> None:
+    registry = {FILE_SYSTEM: {"LongPathsEnabled": wrong}}
+    host = doctor_with(LONG_PATHS, host=machine(registry=registry))
+    assert run("fix", "long-paths", "--yes").exit_code == 0
+    run("undo")
+    assert host.machine.registry[FILE_SYSTEM]["LongPathsEnabled"] == wrong
+
+
+def test_what_cannot_be_read_is_unknown_and_not_fixed(doctor_with, machine) -> None:
+    registry = {FILE_SYSTEM: {"LongPathsEnabled": NotSeen(unreadable="access denied")}}
+    host = doctor_with(LONG_PATHS, host=machine(registry=registry))
+    assert run("--fix", "--yes").exit_code == 3
+    assert fixes(host) == []
+
+
+def test_a_dry_run_shows_the_actions_and_the_commands_and_changes_nothing(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR)
+    before = host.machine
+    result = run("fix", "--dry-run")
+    assert result.exit_code == 1
+    assert f"set {FILE_SYSTEM}\\LongPathsEnabled = 1 (REG_DWORD)" in result.stdout
+    assert "make the folder C:\\Temp" in result.stdout
+    assert "by hand: type this" in result.stdout
+    assert (host.machine, fixes(host)) == (before, [])
+
+
+def test_where_no_run_can_be_recorded_nothing_is_changed(doctor_with, tmp_path) -> None:
+    host = doctor_with(LONG_PATHS)
+    before = host.machine
+    (tmp_path / "state").write_bytes(b"a file in the way")
+    result = run("fix", "--yes")
+    assert result.exit_code == 4
+    assert "Nothing was changed" in result.stdout
+    assert host.machine == before
+
+
+def test_what_stays_open_is_listed_with_what_to_do(doctor_with) -> None:
+    doctor_with(state_check("by-hand", enable_long_paths(), applicability="manual"))
+    result = run("fix", "--yes")
+    assert result.exit_code == 1
+    assert "by-hand stays open, by hand" in result.stdout
+    assert "Do it: type this" in result.stdout
+
+
+def test_without_a_terminal_to_ask_on_nothing_is_changed(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    before = host.machine
+    result = run("fix")
+    assert result.exit_code == 1
+    assert "no terminal to ask on" in result.stdout
+    assert (host.machine, fixes(host)) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "agreed"), [("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("", False)]
+)
+def test_the_question_is_answered_by_yes_alone(monkeypatch, answer, agreed) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    assert doctor.commands.fix._confirmed(Printer(io.StringIO())) is agreed
+
+
+def test_only_the_named_check_is_fixed(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR)
+    assert run("fix", "temp-dir", "--yes").exit_code == 0
+    assert short_temp().is_already_so(host)
+    assert not enable_long_paths().is_already_so(host)
+
+
+def test_an_unsafe_fix_wants_its_name_or_unsafe(doctor_with) -> None:
+    unsafe = state_check("risky", short_temp(), applicability="unsafe")
+    host = doctor_with(unsafe)
+    assert "aios doctor fix risky" in run("fix", "--yes").stdout
+    assert fixes(host) == []
+    assert run("fix", "--unsafe", "--yes").exit_code == 0
+    run("undo")
+    assert run("fix", "risky", "--yes").exit_code == 0
+
+
+def test_a_failed_fix_ends_with_4(doctor_with, monkeypatch) -> None:
+    host = doctor_with(LONG_PATHS)
+
+    def refuse(key: str, name: str, value: Any) -> None:
+        raise PermissionError("access denied")
+
+    monkeypatch.setattr(host, "set_registry_value", refuse)
+    result = run("fix", "--yes")
+    assert result.exit_code == 4
+    assert "access denied" in result.stdout
+
+
+def test_a_fix_that_does_not_help_failed_its_verification(doctor_with) -> None:
+    stubborn = replace(LONG_PATHS, judge=lambda _: LONG_PATHS.judge(doctor.host.Found((None,))))
+    doctor_with(stubborn)
+    assert run("fix", "--yes").exit_code == 4
+
+
+def test_a_restart_that_is_due_ends_with_5(doctor_with) -> None:
+    doctor_with(state_check("x", enable_long_paths(), restart="system"))
+    result = run("--fix", "--yes", "--json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["pending_restart"] is True
+
+
+def test_a_refused_prompt_leaves_the_finding_open(doctor_with, machine) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR, host=machine(elevated=False))
+    result = run("--fix", "--yes")
+    assert result.exit_code == 1
+    assert "the answer was no" in result.stdout
+    assert short_temp().is_already_so(host)
+    assert not enable_long_paths().is_already_so(host)
+
+
+def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine, monkeypatch) -> None:
+    host = machine(elevated=False)
+    before = host.machine
+
+    def child(command: Sequence[str]) -> int:
+        assert command[0] == host.identity.executable
+        assert command[1:3] == [str(ROOT / "aios.py"), "doctor"]
+        with monkeypatch.context() as elevated:
+            elevated.setattr(doctor.commands.common, "live_host", host.as_administrator)
+            return run(*command[3:]).exit_code
+
+    host.elevate = child
+    doctor_with(LONG_PATHS, TEMP_DIR, host=host)
+    assert run("--fix", "--yes").exit_code == 0
+    assert enable_long_paths().is_already_so(host)
+    assert run("undo").exit_code == 0
+    assert host.machine == before
+
+
+def test_undo_that_is_refused_ends_with_4(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    run("fix", "--yes")
+    host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", RegistryValue(type="REG_DWORD", value=7))
+    result = run("undo")
+    assert result.exit_code == 4
+    assert "someone else changed it since" in result.stdout
+
+
+def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    run("fix", "--yes")
+    (folder,) = fixes(host)
+    folder.with_name("zz desktop.ini").write_bytes(b"")
+    assert run("undo").exit_code == 0
+    assert "nothing to undo" in run("undo").stdout
+
+
+def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    run("fix", "--yes")
+    (folder,) = fixes(host)
+    (folder / "actions.jsonl").unlink()
+    (folder / "actions.jsonl").mkdir()
+    result = run("undo")
+    assert result.exit_code == 4
+    assert f"Cannot read in {folder.parent} what was changed" in result.stdout
+
+
+def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR)
+    run("fix", "long-paths", "--yes")
+    (first,) = fixes(host)
+    first.rename(first.with_name(f"2000{first.name[4:]}"))  # so that the order does not hang on a second
+    run("fix", "temp-dir", "--yes")
+    run("undo")
+    assert enable_long_paths().is_already_so(host) and not short_temp().is_already_so(host)
+    run("undo")
+    assert not enable_long_paths().is_already_so(host)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json"], ["--json", "--fix", "--yes"], ["--json", "--fix", "--dry-run"], ["--json", "--fix"]],
+)
+def test_stdout_is_the_json_report_and_nothing_else(doctor_with, arguments) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    jsonschema.validate(json.loads(run(*arguments).stdout), SCHEMA)
+
+
+def pretend_no_torch(host: PretendedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the command has all of its own checks, and a machine on which no backend can be tried."""
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
+    host._machine.distributions.update({"torch": None, "flash-attn": None, "xformers": None})
+
+
+def test_a_diagnosis_writes_nothing_but_its_report_and_the_capability_file(doctor_with, monkeypatch) -> None:
+    host = doctor_with(LONG_PATHS)
+    home = Path(str(host.variable("AIOS_HOME")))
+    run()
+    assert [file.name for file in home.rglob("*") if file.is_file()] == ["report.json"]
+
+    pretend_no_torch(host, monkeypatch)
+    result = run("--only", "backend-*", "--json")
+    assert Path(json.loads(result.stdout)["capability_file"]) == home / "capability.json"
+    assert sorted(file.name for file in home.iterdir()) == ["capability.json", "runs"]
+    written = json.loads((home / "capability.json").read_text(encoding="utf-8"))
+    assert {backend["status"] for backend in written["backends"].values()} == {"unavailable"}
+
+
+def test_a_capability_file_that_cannot_be_written_is_said(doctor_with, monkeypatch, tmp_path) -> None:
+    host = doctor_with()
+    pretend_no_torch(host, monkeypatch)
+    result = run("--only", "backend-*", "--capability-file", str(tmp_path))
+    assert result.exit_code == 1
+    assert "Cannot write the capability file" in result.stderr
+
+
+def test_a_fix_forgot_that_the_capability_file_could_not_be_written(
+    doctor_with, monkeypatch, tmp_path
+) -> None:
+    host = doctor_with()
+    pretend_no_torch(host, monkeypatch)
+    monkeypatch.setattr(
+        type(host), "variable", lambda self, name: str(tmp_path) if name == "AIOS_CAPABILITY_FILE" else None
+    )
+    for arguments in (["--fix", "--yes", "--only", "backend-*"], ["fix", "--yes", "backend-*"]):
+        result = run(*arguments)
+        assert result.exit_code == 1, arguments
+        assert "Cannot write the capability file" in result.stderr
+
+
+def test_a_recording_can_be_diagnosed(doctor_with, tmp_path) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    file = tmp_path / "Zoë B.json"
+    assert run("record", str(file)).exit_code == 0
+    shown = run("--machine", str(file), "--json")
+    assert [f["status"] for f in json.loads(shown.stdout)["findings"]] == ["error", "error"]
+
+
+def test_ascii_goes_for_the_whole_console_report(doctor_with) -> None:
+    doctor_with(says("ok", judge=lambda: Finding(check="x", status="ok", summary="Zoë ✓")))
+    assert "\\xeb" in run("--ascii").stdout and run("--ascii").stdout.isascii()
+    assert "Zoë ✓" in run().stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "cp1251", "ascii", "utf-8"])
+def test_a_real_process_in_a_pipe_of_any_encoding(machine, tmp_path, encoding) -> None:
+    file = tmp_path / "Zoë B.json"
+    home = "C:\\Users\\Zoë Бах"
+    host = machine(environment={"TEMP": home, "TMP": home})
+    file.write_text(host.machine.to_json(), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": encoding,
+        "PYTHONUTF8": "0",
+        "AIOS_HOME": str(tmp_path / "s"),
+    }
+    for form in (["-v"], ["--json"]):
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "aios.py"),
+                "doctor",
+                "--machine",
+                str(file),
+                *form,
+                "--skip",
+                "backend-*",
+            ],
+            capture_output=True,
+            env=environment,
+            timeout=60,
+        )
+        assert done.returncode in (1, 3), done.stderr
+        assert done.stderr == b""
+        text = done.stdout.decode(encoding)
+        if form == ["--json"]:
+            jsonschema.validate(json.loads(text), SCHEMA)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
+def test_programs_that_hang_are_named_and_cost_no_more_than_the_timeout(tmp_path) -> None:
+    for name in ("nvidia-smi", "nvcc", "git", "ldconfig", "c++"):
+        (tmp_path / name).write_text("#!/bin/sh\nsleep 600\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "AIOS_HOME": str(tmp_path / "s"),
+    }
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "aios.py"), "doctor", "--json", "--offline", "--timeout", "2"],
+        capture_output=True,
+        env=environment,
+        timeout=60,
+    )
+    assert time.monotonic() - started < 2 + 5 + 5, "five more for a busy machine to start Python"
+    findings = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["nvidia-driver"]["status"] == "unknown"
+    assert "nvidia-smi did not answer within" in findings["nvidia-driver"]["summary"]
+    assert findings["gpu"]["because_of"] == "nvidia-driver"
+    assert done.returncode == 3

@@ -1,0 +1,190 @@
+"""`aios doctor explain-log` from the outside."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner, Result
+
+import aios
+import doctor.commands.common
+from doctor.host.machine import RecordedMachine
+from doctor.host.recorded import RecordedHost
+from tests.doctor.failures.samples import FAILING, HEALTHY, wrapped
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "explained-log.schema.json").read_text(encoding="utf-8"))
+KEYS = {
+    "id",
+    "title",
+    "line",
+    "text",
+    "cause",
+    "fix",
+    "check",
+    "finding",
+}  # the contract's, and what is found here
+FILE_SYSTEM = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem"
+LONG_PATHS_OFF = (
+    b"HINT: This error might have occurred since this system does not have Windows Long Path support enabled."
+)
+
+
+def explain(*arguments: str, log: bytes = b"") -> Result:
+    return CliRunner().invoke(aios.app, ["doctor", "explain-log", *arguments], input=log, prog_name="aios")
+
+
+@pytest.fixture
+def on_windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Let the command run on a recorded Windows, its long paths on or off."""
+
+    def use(long_paths: bool) -> None:
+        content = json.loads((ROOT / "tests" / "machines" / "windows-rtx4090.json").read_text("utf-8"))
+        value = {"type": "REG_DWORD", "value": int(long_paths)}
+        content["registry"][FILE_SYSTEM]["LongPathsEnabled"] = value
+        host = RecordedHost(RecordedMachine.model_validate(content))
+        monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
+
+    return use
+
+
+@pytest.mark.parametrize("path", [*FAILING, *HEALTHY[:2]], ids=lambda path: path.stem)
+def test_json_is_the_contract(path: Path) -> None:
+    result = explain("--json", str(path))
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    jsonschema.validate(answer, SCHEMA)
+    assert answer["schema_version"] == 1
+    assert bool(answer["matches"]) == (path in FAILING)
+    for match in answer["matches"]:
+        assert set(match) == KEYS
+        assert match["text"].strip(".") in path.read_text(encoding="utf-8").splitlines()[match["line"] - 1]
+
+
+def test_a_log_from_a_pipe(on_windows: Callable[[bool], None]) -> None:
+    on_windows(False)
+    result = explain("-", log=LONG_PATHS_OFF)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("1. Windows refuses long paths\n   line 1: HINT: ")
+    assert "on this machine, long-paths: Windows refuses paths longer" in result.stdout
+    assert "aios doctor fix long-paths" in result.stdout
+
+
+def test_where_the_machine_is_fine_it_says_so_and_offers_no_fix(
+    on_windows: Callable[[bool], None],
+) -> None:
+    on_windows(True)
+    result = explain("-", log=LONG_PATHS_OFF)
+    assert "on this machine, long-paths:" in result.stdout
+    assert "aios doctor fix" not in result.stdout
+    (match,) = json.loads(explain("--json", "-", log=LONG_PATHS_OFF).stdout)["matches"]
+    assert match["finding"]["status"] == "ok"
+
+
+def test_a_row_that_only_a_log_shows_has_neither_check_nor_finding() -> None:
+    (match,) = json.loads(explain("--json", "-", log=b"zipfile.BadZipFile: x").stdout)["matches"]
+    assert (match["id"], match["check"], match["finding"]) == ("B06", None, None)
+
+
+def test_a_log_that_names_nothing() -> None:
+    result = explain("-", log=wrapped("all well").encode())
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "none of the failures that the doctor knows" in result.stderr
+    assert json.loads(explain("--json", "-").stdout) == {"schema_version": 1, "matches": []}
+
+
+def test_consequences_stand_below_their_cause() -> None:
+    lines = explain(
+        str(next(path for path in FAILING if path.stem.startswith("xformers")))
+    ).stdout.splitlines()
+    starts = [line for line in lines if line.lstrip()[:2] in ("1.", "2.", "3.", "4.")]
+    assert [len(line) - len(line.lstrip()) for line in starts] == [0, 4, 4, 4]
+
+
+def test_what_may_be_is_not_said_as_if_it_were() -> None:
+    shared = b"RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    assert explain("-", log=shared).stdout.count("Perhaps: ") == 2
+    assert "Perhaps" not in explain("-", log=b"OMP: Error #15: twice").stdout
+
+
+def test_what_harms_nobody_is_said_to() -> None:
+    warning = b"UserWarning: 1Torch was not compiled with flash attention."
+    assert "is not in this build (harmless by itself)\n" in explain("-", log=warning).stdout
+
+
+def test_without_an_input_there_is_nothing_to_read() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, aios; sys.stdin = None; aios.main()",
+            "doctor",
+            "explain-log",
+            "-",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"nothing to read from" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["no such file.log", "."])
+def test_a_log_that_cannot_be_read_is_a_usage_error(name: str, tmp_path: Path) -> None:
+    result = explain(str(tmp_path / name))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot read" in result.stderr
+    assert "or - and a pipe" in result.stderr.replace("\n", " ").replace("│", "").replace("  ", " ")
+
+
+def test_the_text_of_a_log_is_printed_as_it_is_in_any_pipe(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text(
+        "[bold]日本[/bold] \x1b[31m OMP: Error #15: C:\\data\\[toolchain] Größe\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "aios", "doctor", "explain-log", str(log)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode("cp1252")
+    assert "[bold]\\u65e5\\u672c[/bold]" in said
+    assert "C:\\data\\[toolchain] Größe" in said
+    assert "\x1b" not in said
+
+
+def test_json_is_for_every_pipe_whatever_its_encoding() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
+        input="OMP: Error #15: Größe 日本 \U0001f600".encode(),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "cp437:strict"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["matches"][0]["text"].endswith("Größe 日本 \U0001f600")
+
+
+def test_standard_input_may_hold_anything() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
+        input=bytes(range(256)) * 100 + b"\nOMP: Error #15: twice\n",
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [match["id"] for match in json.load(io.BytesIO(done.stdout))["matches"]] == ["C12"]

@@ -1,0 +1,109 @@
+"""`aios doctor list` and `explain`: what there is, what it is for, and what it says here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import aios
+import doctor.commands.common
+from doctor.check import GROUPS
+from doctor.checks import CHECKS
+from doctor.failures.table import failures
+from tests.doctor.pretended import (
+    LONG_PATHS,
+    TEMP_DIR,
+    PretendedHost,
+    enable_long_paths,
+    short_temp,
+    state_check,
+)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(aios.app, ["doctor", *arguments], prog_name="aios")
+
+
+@pytest.fixture
+def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
+    def install(*checks: Any) -> PretendedHost:
+        host = machine()
+        monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
+        monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
+        return host
+
+    return install
+
+
+def test_every_check_is_listed_on_one_line_below_its_group() -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    for check in CHECKS:
+        (line,) = (line for line in lines if line.startswith(f"  {check.id} "))
+        assert line.endswith(check.looks_at)
+    headings = [line for line in lines if line in GROUPS.values()]
+    assert headings == list(GROUPS.values())
+    assert "  long-paths " in result.stdout and "Windows: The registry value" in result.stdout
+    assert lines[-1] == "More about one of them: aios doctor explain CHECK"
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_every_check_is_explained(doctor_with, check) -> None:
+    doctor_with(replace(check, probes=(), judge=lambda: 1 / 0))
+    result = run("explain", check.id)
+    assert result.exit_code == 0, result.output
+    told = result.stdout
+    for text in (check.looks_at, check.why, check.by_hand, f"docs/checks/{check.id}.md"):
+        assert text in told
+    for row in failures().failures:
+        assert (f"{row.id} {row.title}" in told) == (row.check == check.id)
+    for cause in check.because_of:
+        assert cause.id in told
+
+
+def test_what_it_finds_here_and_what_its_fix_would_do(doctor_with) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    told = run("explain", "long-paths").stdout
+    assert "✗ not as it should be" in told
+    assert "aios doctor fix long-paths" in told
+    assert enable_long_paths().describe() in told
+    assert "(asks for administrator rights; undone by `aios doctor undo`)" in told
+    assert "temp-dir" not in told
+
+
+def test_what_is_in_order_here_has_no_fix_to_tell_of(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS)
+    enable_long_paths().apply(host)
+    told = run("explain", "long-paths").stdout
+    assert "✓ as it should be" in told and "the fix" not in told
+
+
+def test_an_unsafe_fix_is_told_as_such_with_when_it_takes_effect(doctor_with) -> None:
+    doctor_with(state_check("risky", short_temp(), applicability="unsafe", restart="session"))
+    told = run("explain", "risky").stdout
+    assert "takes effect when you sign in again; may not be right everywhere" in told
+
+
+def test_explaining_changes_nothing(doctor_with) -> None:
+    host = doctor_with(LONG_PATHS, TEMP_DIR)
+    before = host.machine
+    run("explain", "long-paths"), run("explain", "*"), run("list")
+    assert host.machine == before
+
+
+def test_several_are_explained_by_a_pattern(doctor_with) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    told = run("explain", "*").stdout
+    assert "docs/checks/long-paths.md" in told and "docs/checks/temp-dir.md" in told
+
+
+def test_an_unknown_name_is_answered_with_a_like_one(doctor_with) -> None:
+    doctor_with(LONG_PATHS, TEMP_DIR)
+    result = run("explain", "long_path")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean long-paths?" in " ".join(result.stderr.replace("│", " ").split())

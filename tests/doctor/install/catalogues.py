@@ -1,0 +1,31 @@
+"""A catalogue of a test's own, where `aios wheels refresh` puts what it finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from tests.doctor.install.loopback import Server
+from tests.doctor.install.stand_ins import sha256
+
+
+def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bool = True) -> None:
+    """The server's files/ as the only publisher of these wheels, of which the catalogue knows hash and size, or not."""
+    rows = [
+        [wheel.name, 0, "v1", wheel.stat().st_size if hashed else None, sha256(wheel) if hashed else None]
+        for wheel in wheels
+    ]
+    publisher = {
+        "id": "test",
+        "download": f"{server.address}/files/",
+        "releases": f"{server.address}/api/releases",
+    }
+    catalogue = {
+        "schema_version": 1,
+        "as_of": "9999-12-31",  # newer than the shipped one, which it stands in for
+        "publishers": [publisher],
+        "wheels": rows,
+    }
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "catalogue.json").write_text(json.dumps(catalogue), encoding="utf-8")

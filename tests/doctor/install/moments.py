@@ -1,0 +1,43 @@
+"""An installation that is ended, at once and with nothing said, at a moment of the test's choice."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.doctor.install.fresh_environment import Environment
+
+PATIENCE = 60.0
+
+
+def record_says(environment: Environment, event: str) -> Callable[[], bool]:
+    def is_there() -> bool:
+        return any(f'"{event}"' in p.read_text() for p in environment.state.glob("runs/*/install.jsonl"))
+
+    return is_there
+
+
+def file_is_there(*paths: Path) -> Callable[[], bool]:
+    return lambda: any(path.exists() for path in paths)
+
+
+def killed_when(environment: Environment, moment: Callable[[], bool], *arguments: str) -> None:
+    """Start an installation, and end it and nothing else, at once, when the moment has come."""
+    process = subprocess.Popen(
+        environment.command("install", "--yes", *arguments),
+        cwd=environment.folder,
+        env=environment.all_variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not moment():
+        assert process.poll() is None, "it came to its end before that moment"
+        assert time.monotonic() < deadline, "the moment did not come"
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    time.sleep(0.3)  # for whatever it had started to be gone, too

@@ -1,0 +1,92 @@
+"""Environments as conda makes them: their own Python takes packages, base does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.fresh_environment import Environment, give_aios, tree_of
+from tests.doctor.install.loopback import Server
+from tests.doctor.install.stand_ins import LABEL
+
+if sys.platform != "linux":
+    pytest.skip("rattler is for Linux alone among the test's packages", allow_module_level=True)
+
+from tests.doctor.install.conda_packages import make_channel, make_environment
+
+
+@dataclasses.dataclass
+class CondaEnvironment(Environment):
+    """Activated: the variables are those that `conda activate` sets."""
+
+    @property
+    def venv(self) -> Path:
+        return self.folder / "envs" / "aios"
+
+    def activate(self, prefix: Path, name: str) -> None:
+        path = f"{prefix / 'bin'}:{self.programs}:/usr/bin:/bin"
+        self.variables |= {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": name, "PATH": path}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> CondaEnvironment:
+    """A base with conda in it, and below it an environment with a torch of conda's."""
+    folder = tmp_path_factory.mktemp("miniforge ż")
+    channel = folder / "channel"
+    make_channel(channel)
+    environment = CondaEnvironment(folder / "base")
+    environment.programs.mkdir(parents=True)
+    make_environment(channel, environment.folder, "python", "pip", "conda")
+    make_environment(channel, environment.venv, "python", "pip", "pytorch")
+    give_aios(environment)
+    return environment
+
+
+def test_an_environment_takes_packages(environment: CondaEnvironment, server: Server) -> None:
+    environment.activate(environment.venv, "aios")
+    assert (environment.venv / "conda-meta" / "pytorch-2.12.0-0.json").is_file()
+    publish(environment.state, server, [stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)])
+    before, packages = environment.tree(), tree_of(environment.folder.with_name("cache"))
+    answer = environment.install("torch", "flash-attn")
+    assert (answer["status"], answer["python"]) == ("installed", str(environment.venv / "bin" / "python"))
+    assert answer["packages"][0]["installed"] == "2.12.0+cpu"
+    assert environment.version("torch") == "2.13.0+cu130"
+    environment.install("--undo")
+    assert environment.tree() == before
+    assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"
+
+
+def test_what_lay_in_the_user_s_folder_comes_back(
+    environment: CondaEnvironment, server: Server, tmp_path: Path
+) -> None:
+    """Outside of virtual environments pip takes away what is there for all Pythons of this user, too."""
+    environment.activate(environment.venv, "aios")
+    user = tmp_path / "user"
+    environment.variables["PYTHONUSERBASE"] = str(user)
+    old = stand_ins.flash_attn(tmp_path, "cu130torch2.12", metadata_version="2.8.2")
+    environment.pip("install", "--user", "--no-deps", str(old))
+    publish(environment.state, server, [stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)])
+    before = environment.tree(), tree_of(user)
+    environment.install("torch", "flash-attn")
+    assert not list(user.rglob("flash_attn*")), "taken away"
+    assert environment.version("flash-attn") == "2.8.3"
+    environment.install("--undo")
+    assert (environment.tree(), tree_of(user)) == before
+
+
+def test_base_takes_none(environment: CondaEnvironment) -> None:
+    environment.activate(environment.folder, "base")
+    before = tree_of(environment.folder / "lib")
+    pointer = environment.site_packages / "behind.pth"
+    path = {"PYTHONPATH": ":".join(pointer.read_text(encoding="utf-8").split("\n")).strip(":")}
+    base = dataclasses.replace(environment, variables={**environment.variables, **path})
+    done = base.aios("install", "--yes", "torch", python=environment.folder / "bin" / "python")
+    assert done.returncode == 1
+    assert "conda's base environment" in done.stdout
+    assert "conda create -n aios python=" in done.stdout
+    assert tree_of(environment.folder / "lib") == before

@@ -1,0 +1,246 @@
+"""What is decided before anything is fetched: on recorded machines, listings and reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from doctor.checks.packages import flash_attn
+from doctor.diagnosis import diagnose
+from doctor.host import Absent, Found, Host, Unreadable
+from doctor.host.machine import RecordedMachine, load_machine
+from doctor.host.recorded import RecordedHost
+from doctor.install.dry_run_check import also_needed
+from doctor.install.environment_facts import Facts, look
+from doctor.install.install_plan import PACKAGES, Target, Wishes, prepare
+from doctor.install.pip import Resolved, find_pip, parse_report
+from doctor.install.refusals import why_not, why_too_long
+from doctor.probes.python import PythonFacts
+from doctor.wheel_search.install_error import InstallError
+from doctor.wheel_search.package_index import Listed, best, parse_listing
+from wheels.catalogue import shipped_catalogue
+from wheels.machine import Machine, TorchBuild
+
+MACHINES = Path(__file__).parents[2] / "machines"
+LINUX = Machine(python="3.12", platform="linux_x86_64", glibc=(2, 35))
+
+
+def recorded(name: str, **identity: object) -> Host:
+    machine = load_machine(MACHINES / f"{name}.json")
+    content = machine.model_dump()
+    content["identity"] |= identity
+    return RecordedHost(RecordedMachine.model_validate(content))
+
+
+def python(name: str, *names: str, managed: bool = False, **identity: object) -> PythonFacts:
+    """A Python in no virtual environment, with these names in its folder."""
+    host = recorded(name)
+    base = {"prefix": host.identity.base_prefix, "executable": f"{host.identity.base_prefix}/python"}
+    this = host.identity.model_copy(update={**base, **identity})
+    return PythonFacts(this, Found(names), Found(b"") if managed else Absent())
+
+
+@pytest.mark.parametrize("name", ["windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu"])
+def test_the_healthy_machines_take_packages(name: str) -> None:
+    assert why_not(look(recorded(name)).python) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (python("windows-cpu", "python.exe", "conda-meta", "condabin"), "conda create -n aios"),
+        (python("linux-cpu", "bin", managed=True), "PEP 668"),
+        (python("linux-cpu", "bin"), "python3 -m venv ~/aios-env"),
+        (python("windows-cpu", "python.exe"), "-m venv C:\\aios\\env"),
+        (python("windows-cpu", python_bits=32), "64-bit CPython"),
+        (python("windows-cpu", python_implementation="PyPy"), "PyPy"),
+        (
+            python(
+                "windows-cpu",
+                base_prefix="C:\\Program Files\\WindowsApps\\PythonSoftwareFoundation.Python.3.12_3.12.2032.0_x64__q",
+                prefix="C:\\Program Files\\WindowsApps\\PythonSoftwareFoundation.Python.3.12_3.12.2032.0_x64__q",
+            ),
+            "Microsoft Store",
+        ),
+    ],
+    ids=["conda base", "externally managed", "system", "system on Windows", "32-bit", "PyPy", "Store"],
+)
+def test_a_python_that_takes_no_packages_is_named_with_what_to_type(facts: PythonFacts, said: str) -> None:
+    assert said in (why_not(facts) or "")
+
+
+@pytest.mark.parametrize("names", [("python.exe", "conda-meta"), ("python.exe", "python311._pth")])
+def test_a_conda_environment_and_an_embeddable_python_take_packages(names: tuple[str, ...]) -> None:
+    assert why_not(python("windows-cpu", *names)) is None
+
+
+def test_facts_of_the_machine() -> None:
+    facts = look(recorded("windows-rtx4090"))
+    assert facts.machine.platform == "win_amd64"
+    assert facts.machine.compute_capabilities == ((8, 9),)
+    assert facts.machine.torch and facts.machine.torch.cuda_tag
+    assert look(recorded("linux-cpu")).machine.has_no_gpu
+
+
+def kept_of(host: Host) -> dict[str, bool]:
+    """Which packages an installation of everything would leave as they are."""
+    facts, wishes = look(host), Wishes(PACKAGES, None, offline=True)
+    installation = prepare(host, facts, shipped_catalogue(), wishes)
+    return {verdict.package: verdict.kept for verdict in installation.plan.verdicts}
+
+
+def test_what_is_there_and_fits_is_kept() -> None:
+    kept = {"torch": True, "flash-attn": True, "xformers": True, "triton-windows": True}
+    assert kept_of(recorded("windows-rtx4090")) == kept
+
+
+def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
+    content = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    packages = next(folder for folder in content["directories"] if folder.endswith("site-packages"))
+    names = content["directories"][packages]
+    content["directories"][packages] = [name for name in names if not name.startswith("flash_attn_2_cuda")]
+    host = RecordedHost(RecordedMachine.model_validate(content))
+    assert look(host).broken == {"flash-attn"}
+    assert [package for package, kept in kept_of(host).items() if not kept] == ["flash-attn"]
+
+
+def test_a_driver_that_does_not_answer_stops_it() -> None:
+    machine = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    machine["nvml"] = {"unreadable": "it does not answer"}
+    machine["programs"] |= {"nvidia-smi": None}
+    machine["runs"] = dict.fromkeys(machine["runs"])
+    with pytest.raises(InstallError, match="nvidia-driver"):
+        look(RecordedHost(RecordedMachine.model_validate(machine)))
+
+
+def with_long_paths_off(site_packages: str) -> Facts:
+    facts = look(recorded("windows-rtx4090", site_packages=site_packages))
+    return Facts(facts.machine, facts.python, facts.xformers, facts.installed, Absent())
+
+
+@pytest.mark.parametrize(("letters", "fits"), [(91, True), (92, False)])
+def test_the_longest_path_of_torch_must_fit(letters: int, fits: bool) -> None:
+    """259 characters are allowed; torch 2.13.0 has one of 167 and a backslash before it."""
+    facts = with_long_paths_off("C:\\" + "x" * (letters - 3))
+    trouble = why_too_long(facts, "torch 2.13.0", 167)
+    assert (trouble is None) is fits
+    assert fits or ("aios doctor fix long-paths" in str(trouble) and "= 260 characters" in str(trouble))
+    unreadable = Facts(facts.machine, facts.python, facts.xformers, {}, Unreadable("access denied"))
+    assert (why_too_long(unreadable, "torch 2.13.0", 167) is None) is fits
+
+
+LISTING = """<html><body>
+<a href="/whl/cu130/torch-2.13.0%2Bcu130-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=aa" data-x>a</a><br>
+<a href="torch-2.13.0%2Bcu130-cp313-cp313-manylinux_2_28_x86_64.whl#sha256=bb">b</a>
+<a href="https://elsewhere.example/torch-2.12.0%2Bcu130-cp312-cp312-manylinux_2_28_x86_64.whl">c</a>
+<a href="torch-2.13.0%2Bcu130-cp312-cp312-win_amd64.whl#md5=cc">d</a><a name="nothing">e</a>
+</body></html>"""
+
+
+def test_a_listing() -> None:
+    files = parse_listing(LISTING, "https://index.example/whl/cu130/torch/")
+    assert [file.sha256 for file in files] == ["aa", "bb", None, None]
+    assert files[0].url == (
+        "https://index.example/whl/cu130/torch-2.13.0%2Bcu130-cp312-cp312-manylinux_2_28_x86_64.whl"
+    )
+    assert files[1].url.startswith("https://index.example/whl/cu130/torch/torch-2.13.0")
+    found = best(files, "torch==2.13.0+cu130", LINUX)
+    assert found == (files[0], Version("2.13.0+cu130"))
+    assert best(files, "torch==2.14.0+cu130", LINUX) is None
+    assert best(files, "torch", LINUX) == found
+
+
+@given(st.text(), st.text())
+def test_any_text_is_a_listing_of_what_can_be_understood(page: str, address: str) -> None:
+    try:
+        files = parse_listing(page, f"https://index.example/{address}")
+    except ValueError:  # an address that is none
+        return
+    best((*files, Listed(page, address, None)), "torch", LINUX)
+
+
+def entry(name: str, version: str, requires: tuple[str, ...] = ()) -> dict[str, object]:
+    return {
+        "metadata": {"name": name, "version": version, "requires_dist": list(requires)},
+        "download_info": {"url": f"https://x/{name}.whl", "archive_info": {"hashes": {"sha256": "ab"}}},
+    }
+
+
+def reported(*entries: dict[str, object]) -> tuple[Resolved, ...]:
+    return parse_report(json.dumps({"version": "1", "install": entries}).encode())
+
+
+TARGET = Target("flash-attn", "flash-attn", "2.8.3", "flash.whl", None, None, None)
+CUDA_TORCH = TorchBuild(Version("2.13.0"), "cu130")
+
+
+def test_the_gate_lets_small_dependencies_through() -> None:
+    report = reported(entry("flash_attn", "2.8.3", ("einops",)), entry("einops", "0.8"))
+    assert [each.name for each in also_needed(report, [TARGET], CUDA_TORCH, True)] == ["einops"]
+
+
+def test_the_gate_names_who_asks_for_another_torch() -> None:
+    asks = ("torch==2.12.0 ; python_version > '3'", "torch<1 ; extra == 'old'", "not a requirement!")
+    report = reported(entry("flash_attn", "2.8.3", asks), entry("torch", "2.12.0"))
+    with pytest.raises(InstallError) as refused:
+        also_needed(report, [TARGET], CUDA_TORCH, True)
+    said = str(refused.value)
+    assert "flash-attn 2.8.3 asks for torch==2.12.0" in said
+    assert "a build for the CPU, or for another CUDA" in said
+    assert "<1" not in said
+
+
+def test_the_gate_lets_torch_for_linux_bring_its_triton_and_nobody_else() -> None:
+    report = reported(entry("flash_attn", "2.8.3"), entry("triton", "3.7.0"))
+    assert also_needed(report, [TARGET], CUDA_TORCH, True)
+    with pytest.raises(InstallError, match=r"triton 3\.7\.0"):
+        also_needed(report, [TARGET], CUDA_TORCH, False)
+
+
+@given(st.binary())
+def test_a_damaged_report_is_said_to_be_one(content: bytes) -> None:
+    with pytest.raises(InstallError, match="cannot be understood"):
+        parse_report(content)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("22.0.2", "-m pip install --upgrade pip"), (None, "-m ensurepip")]
+)
+def test_a_pip_that_cannot_try_out_is_not_used(version: str | None, said: str) -> None:
+    """Ubuntu 22.04 brings 22.0.2, which knows no --dry-run."""
+    content = load_machine(MACHINES / "linux-cpu.json").model_dump()
+    pip = {"name": "pip", "version": version, "location": "/env/site-packages"} if version else None
+    content["distributions"] |= {"pip": pip}
+    content["programs"] |= {"uv": None}
+    with pytest.raises(InstallError, match=said):
+        find_pip(RecordedHost(RecordedMachine.model_validate(content)))
+
+
+def test_the_doctor_advises_what_refreshing_found(tmp_path: Path) -> None:
+    """From the same function as the installer; what is damaged is passed over."""
+    wheel = "flash_attn-2.99.0+cu130torch2.13-cp312-cp312-win_amd64.whl"
+    content = {
+        "schema_version": 1,
+        "as_of": "2020-01-01",
+        "publishers": [{"id": "new", "download": "https://new.example/"}],
+        "wheels": [[wheel, 0, "v1", None, None]],
+    }
+    machine = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    machine["environment"] |= {"AIOS_HOME": str(tmp_path)}
+    machine["distributions"] |= {"flash-attn": None}
+
+    def hint() -> str:
+        host = RecordedHost(RecordedMachine.model_validate(machine))
+        (finding,) = diagnose(host, [flash_attn.CHECK]).findings
+        return finding.hint
+
+    assert "flash-attn 2.8" in hint()
+    (tmp_path / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
+    assert "flash-attn 2.99.0" in hint()
+    (tmp_path / "catalogue.json").write_text("{}", encoding="utf-8")
+    assert "flash-attn 2.8" in hint()

@@ -1,0 +1,344 @@
+"""Real installations by pip, from a server on loopback: afterwards the environment is exactly as it should be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.fresh_environment import Environment, Tree
+from tests.doctor.install.loopback import Fault, Server
+from tests.doctor.install.stand_ins import LABEL
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[3] / "doctor" / "schemas" / "install.schema.json").read_text(encoding="utf-8")
+)
+FLASH = f"flash_attn-2.8.3+{LABEL}-{stand_ins.NATIVE}.whl"
+
+
+def without_kept(tree: Tree) -> Tree:
+    return {name: content for name, content in tree.items() if not name.startswith(".aios-kept")}
+
+
+def of_pip(tree: Tree) -> Tree:
+    """What does not name the moment or the place: pip writes where a file came from, and compiled code has a time."""
+    return {n: c for n, c in tree.items() if not n.endswith((".pyc", "/direct_url.json", "/RECORD"))}
+
+
+def installed_by_pip_alone(environment: Environment, *wheels: Path) -> Tree:
+    """What the environment looks like with these, and leave it as it was."""
+    environment.pip("install", "--no-deps", *map(str, wheels))
+    tree = environment.tree()
+    names = [wheel.name.partition("-")[0].replace("_", "-") for wheel in wheels]
+    environment.pip("uninstall", "-y", *names)
+    return tree
+
+
+def packages(answer: dict) -> dict[str, tuple[str, str | None]]:
+    return {each["package"]: (each["action"], each["version"]) for each in answer["packages"]}
+
+
+def test_success(environment: Environment, server: Server) -> None:
+    flash = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [flash])
+    everything = [
+        flash,
+        *(server.folder / "index").glob("*.whl"),
+        *(server.folder / "whl" / "cu130").glob("*.whl"),
+    ]
+    wanted = installed_by_pip_alone(environment, *everything)
+    before = environment.tree()
+    looked = ("doctor", "--only", "python-version", "--offline")
+    environment.aios(*looked)
+    answer = environment.install("torch", "flash-attn")
+    jsonschema.validate(answer, SCHEMA)
+    assert answer["status"] == "installed"
+    assert packages(answer) == {"torch": ("install", "2.13.0+cu130"), "flash-attn": ("install", "2.8.3")}
+    assert sorted(answer["also"]) == ["einops-stand-in 1.0", "networkx-stand-in 1.0"]
+    assert of_pip(without_kept(environment.tree())) == of_pip(wanted)
+    assert not (environment.state / "downloads").exists()
+    again = environment.install("torch", "flash-attn")
+    assert again["status"] == "unchanged"
+    assert {each["action"] for each in again["packages"]} == {"keep"}
+    runs = environment.aios("doctor", "runs").stdout
+    assert "installed" in runs
+    assert "flash-attn none" in runs
+    environment.aios(*looked)
+    first, _, last = sorted(folder.name for folder in (environment.state / "runs").iterdir())
+    changed = environment.aios("doctor", "diff", first, last).stdout
+    assert f"changed by {answer['run']}:" in changed
+    assert "torch none → 2.13.0+cu130" in changed
+    assert environment.install("--undo")["status"] == "undone"
+    assert environment.tree() == before
+    assert environment.install("--undo")["status"] == "unchanged"
+
+
+def test_a_dry_run_changes_nothing(environment: Environment) -> None:
+    before = environment.tree()
+    done = environment.aios("install", "torch", "--dry-run")
+    assert done.returncode == 0
+    for part in ("2.13.0+cu130", "SHA-256", "/whl/cu130/"):
+        assert part in done.stdout
+    assert environment.tree() == before
+    assert not (environment.state / "runs").exists()
+    assert environment.install("torch", "--dry-run")["status"] == "planned"
+
+
+def test_nobody_to_ask_changes_nothing(environment: Environment) -> None:
+    before = environment.tree()
+    done = environment.aios("install", "torch")
+    assert done.returncode == 1
+    assert "--yes" in done.stdout
+    assert environment.tree() == before
+
+
+def test_a_torch_for_the_cpu_is_replaced_and_comes_back(environment: Environment, server: Server) -> None:
+    old = stand_ins.torch(server.folder / "old", "2.12.0", None)
+    environment.pip("install", "--find-links", str(server.folder / "index"), str(old))
+    (environment.site_packages / "torch" / "of the user.txt").write_text("kept")
+    before = environment.tree()
+    answer = environment.install("torch")
+    assert answer["packages"][0]["installed"] == "2.12.0+cpu"
+    assert environment.version("torch") == "2.13.0+cu130"
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_a_file_with_another_hash_is_not_installed(environment: Environment, server: Server) -> None:
+    before = environment.tree()
+    name = f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+    content = (server.folder / "whl" / "cu130" / name).read_bytes()
+    server.faults[name] = Fault(content=content[:-1] + b"!")
+    answer = environment.install("torch", status=1)
+    assert answer["status"] == "refused"
+    assert "its SHA-256 should be" in answer["message"]
+    assert environment.tree() == before
+    assert not any((environment.state / "downloads").iterdir())
+
+
+def test_a_wheel_with_other_tags_inside_is_not_installed(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, inside="cp38-cp38-linux_x86_64")
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn", status=1)
+    assert "cp38-cp38-linux_x86_64" in answer["message"]
+    assert environment.tree() == before
+
+
+def test_what_is_no_archive_is_not_installed(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    wheel.write_bytes(b"<!DOCTYPE html><title>Sign in</title>")
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    assert "archive" in environment.install("torch", "flash-attn", status=1)["message"]
+    assert environment.tree() == before
+
+
+def test_a_download_that_breaks_off_is_gone_on_with(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    server.faults[wheel.name] = Fault(breaks_off_after=400, times=2)
+    assert environment.install("torch", "flash-attn")["status"] == "installed"
+    assert server.ranges_of(wheel.name) == [None, "bytes=400-", "bytes=800-"]
+
+
+def test_a_server_that_cannot_resume_begins_anew(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    server.faults[wheel.name] = Fault(breaks_off_after=400, times=2, resumable=False)
+    assert environment.install("torch", "flash-attn")["status"] == "installed"
+
+
+def test_a_download_that_never_ends_is_kept_for_the_next_time(
+    environment: Environment, server: Server
+) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    server.faults[wheel.name] = Fault(breaks_off_after=10, times=99)
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn", status=1)
+    assert "did not come to its end" in answer["message"]
+    assert environment.tree() == before
+    part = environment.state / "downloads" / f"{wheel.name}.part"
+    assert part.stat().st_size == 50
+    server.faults.clear()
+    server.asked.clear()
+    environment.install("torch", "flash-attn")
+    assert server.ranges_of(wheel.name) == ["bytes=50-"]
+
+
+def test_the_beginning_of_another_file_is_thrown_away(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    part = environment.state / "downloads" / f"{wheel.name}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"another file")
+    assert environment.install("torch", "flash-attn")["status"] == "installed"
+
+
+def test_an_index_that_is_down(environment: Environment, server: Server) -> None:
+    before = environment.tree()
+    server.down = True
+    answer = environment.install("torch", status=1)
+    assert answer["status"] == "refused"
+    assert "503" in answer["message"]
+    assert "AIOS_PYTORCH_INDEX" in answer["message"]
+    assert environment.tree() == before
+
+
+def test_a_package_that_would_replace_a_cuda_torch_by_one_for_the_cpu(
+    environment: Environment, server: Server
+) -> None:
+    environment.install("torch")
+    stand_ins.torch(server.folder / "index", "2.12.0", None)
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, requires=["torch==2.12.0"])
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("flash-attn", status=1)
+    assert answer["status"] == "refused"
+    assert "flash-attn 2.8.3 asks for torch==2.12.0" in answer["message"]
+    assert "torch 2.12.0" in answer["message"]
+    assert environment.tree() == before
+
+
+def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
+    environment: Environment, server: Server
+) -> None:
+    old = stand_ins.flash_attn(server.folder / "old", "cu130torch2.12", metadata_version="2.8.2")
+    environment.pip("install", "--no-deps", str(old))
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=None)
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn", status=4)
+    assert answer["status"] == "rolled back"
+    assert "DLL load failed" in answer["message"]
+    assert "built for another torch" in answer["message"] or "torch" in answer["message"]
+    assert environment.tree() == before
+    assert "put back" in environment.aios("doctor", "runs").stdout
+
+
+def test_a_package_that_computes_something_else_goes(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=2.0)
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn", status=4)
+    assert "it is wrong by 1.0" in answer["message"]
+    assert environment.tree() == before
+
+
+def test_a_wheel_of_which_nobody_gives_a_hash(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel], hashed=False)
+    answer = environment.install("torch", "flash-attn")
+    assert packages(answer)["flash-attn"] == ("none", None)
+    assert "cannot be asked for" in answer["packages"][1]["reasons"][0]  # there is no such page
+    assert answer["fallback"] == "sdpa"
+    assert environment.version("flash-attn") is None
+
+
+def test_the_publishers_own_digest_is_asked_for(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel], hashed=False)
+    release = server.folder / "api" / "releases" / "tags" / "v1"
+    release.parent.mkdir(parents=True)
+    release.write_text(json.dumps({"assets": [{"name": wheel.name, "digest": None}]}))
+    without = environment.install("torch", "flash-attn", "--dry-run")["packages"][1]
+    assert without["reasons"] == [
+        f"test gives no hash that {FLASH} could be checked against",
+        f"who trusts it downloads {server.address}/files/v1/{FLASH.replace('+', '%2B')} into a folder, "
+        "and gives that: aios install flash-attn --wheel-dir FOLDER",
+    ]
+    asset = {"name": wheel.name, "digest": f"sha256:{stand_ins.sha256(wheel)}"}
+    release.write_text(json.dumps({"assets": [asset]}))
+    assert packages(environment.install("torch", "flash-attn"))["flash-attn"] == ("install", "2.8.3")
+
+
+def test_torchvision_goes_with_its_torch(environment: Environment, server: Server) -> None:
+    tag = stand_ins.NATIVE
+    old = stand_ins.wheel(server.folder / "old", "torchvision", "0.27.0", {"torchvision.py": ""}, tag=tag)
+    asks, folder = ["torch==2.13.0"], server.folder / "whl" / "cu130"
+    stand_ins.wheel(folder, "torchvision", "0.28.0+cu130", {"torchvision.py": ""}, tag=tag, requires=asks)
+    environment.pip("install", "--no-deps", str(old))
+    before = environment.tree()
+    answer = environment.install("torch")
+    assert packages(answer)["torchvision"] == ("install", "0.28.0+cu130")
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+@pytest.mark.slow
+def test_the_real_torch_for_the_processor(environment: Environment, tmp_path: Path) -> None:
+    (environment.programs / "nvidia-smi").unlink()
+    folder = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.13.0"], check=True
+    )
+    before = environment.tree()
+    answer = environment.install("torch", "--offline", "--wheel-dir", str(folder))
+    assert answer["status"] == "installed"
+    assert "sympy" in " ".join(answer["also"])
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_offline_from_a_folder_of_wheels(environment: Environment, server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "wheels"
+    stand_ins.torch(folder, "2.13.0+cu130", "13.0")
+    stand_ins.flash_attn(folder, LABEL)
+    stand_ins.wheel(folder, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
+    stand_ins.wheel(folder, "einops-stand-in", "1.0", {"einops_stand_in.py": "x = 1\n"})
+    before = sorted(folder.iterdir())
+    answer = environment.install("torch", "flash-attn", "--offline", "--wheel-dir", str(folder))
+    assert answer["status"] == "installed"
+    assert server.asked == []
+    assert sorted(folder.iterdir()) == before
+    assert environment.version("flash-attn") == "2.8.3"
+
+
+def test_offline_takes_the_best_torch_of_the_folder(environment: Environment, tmp_path: Path) -> None:
+    for version, cuda in (("2.12.0+cu130", "13.0"), ("2.11.0+cu130", "13.0"), ("2.15.0+cpu", None)):
+        stand_ins.torch(tmp_path / "wheels", version, cuda)
+    stand_ins.wheel(tmp_path / "wheels", "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
+    answer = environment.install("torch", "--offline", "--wheel-dir", str(tmp_path / "wheels"))
+    assert packages(answer) == {"torch": ("install", "2.12.0+cu130")}
+
+
+def test_offline_without_the_file(environment: Environment, server: Server, tmp_path: Path) -> None:
+    before = environment.tree()
+    answer = environment.install("torch", "--offline", "--wheel-dir", str(tmp_path), status=1)
+    assert "torch==2.13.0+cu130" in answer["message"]
+    assert (server.asked, environment.tree()) == ([], before)
+
+
+def test_a_machine_without_a_gpu_gets_torch_for_the_processor(environment: Environment) -> None:
+    (environment.programs / "nvidia-smi").unlink()
+    answer = environment.install()
+    assert packages(answer) == {
+        "torch": ("install", "2.15.0"),
+        "flash-attn": ("none", None),
+        "xformers": ("none", None),
+        "triton": ("none", None),
+    }
+    assert environment.version("torch") == "2.15.0"
+
+
+def test_xformers_comes_from_pytorchs_index(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.xformers(server.folder / "whl" / "cu130", "0.0.35")
+    stand_ins.xformers(server.folder / "index", "0.0.35", requires=["torch==2.10.0"])
+    publish(environment.state, server, [])
+    answer = environment.install("torch", "xformers")
+    xformers = answer["packages"][1]
+    assert (xformers["version"], xformers["sha256"]) == ("0.0.35", stand_ins.sha256(wheel))
+    assert answer["fallback"] is None
+    assert environment.install("xformers")["status"] == "unchanged"
+
+
+def test_usage(environment: Environment) -> None:
+    for wrong in (["nonsense"], ["--undo", "torch"], ["--wheel-dir", "nowhere"]):
+        assert environment.aios("install", *wrong).returncode == 2

@@ -1,0 +1,119 @@
+"""Real installations in an environment that uv made, without any pip: uv brings one, and this Python runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uv
+
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.fresh_environment import Environment, make_environment
+from tests.doctor.install.loopback import Fault, Server
+from tests.doctor.install.moments import killed_when, record_says
+from tests.doctor.install.stand_ins import LABEL
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """`uv venv`; uv itself is on PATH."""
+    program = uv.find_uv_bin()
+    folder = tmp_path_factory.mktemp("by uv ż")
+    environment = make_environment(
+        folder, program, "venv", "--quiet", "--offline", "--python", sys.executable
+    )
+    os.link(program, environment.programs / Path(program).name)
+    return environment
+
+
+@pytest.fixture
+def environment(environment: Environment, server: Server, tmp_path: Path) -> Iterator[Environment]:
+    """uv has an empty cache, and an index with a pip."""
+    stand_ins.packed_again("pip", server.folder / "index")
+    environment.variables |= {
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+        "UV_DEFAULT_INDEX": f"{server.address}/index/simple/",
+        "UV_NO_CONFIG": "1",
+    }
+    assert environment.version("pip") is None
+    return environment
+
+
+def test_success_and_back(environment: Environment, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn")
+    assert answer["status"] == "installed"
+    assert sorted(answer["also"]) == ["einops-stand-in 1.0", "networkx-stand-in 1.0"]
+    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.13.0+cu130", "2.8.3")
+    assert environment.version("pip") is None, "it was run, and not installed"
+    assert environment.install("torch", "flash-attn")["status"] == "unchanged"
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_what_is_not_right_changes_nothing(environment: Environment, server: Server) -> None:
+    before = environment.tree()
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [wheel])
+    server.faults[wheel.name] = Fault(content=wheel.read_bytes()[:-1] + b"!")
+    assert "its SHA-256 should be" in environment.install("torch", "flash-attn", status=1)["message"]
+    server.faults[wheel.name] = Fault(breaks_off_after=10, times=99)
+    assert "did not come" in environment.install("torch", "flash-attn", status=1)["message"]
+    assert environment.tree() == before
+
+
+def test_a_package_that_does_not_work_goes(environment: Environment, server: Server) -> None:
+    before = environment.tree()
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=None)
+    publish(environment.state, server, [wheel])
+    answer = environment.install("torch", "flash-attn", status=4)
+    assert (answer["status"], "DLL load failed" in answer["message"]) == ("rolled back", True)
+    assert environment.tree() == before
+
+
+def test_a_kill_is_put_right(environment: Environment) -> None:
+    """Nothing goes on writing: the pip that uv brought ends with aios."""
+    before = environment.tree()
+    killed_when(environment, record_says(environment, "installing"), "torch")
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_the_hash_is_held_to_by_the_pip_that_uv_brought(environment: Environment, server: Server) -> None:
+    """The file is changed between aios' own look at it and pip's."""
+    before = environment.tree()
+    name = f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+    fetched = environment.state / "downloads" / name
+
+    def change(path: str) -> None:  # pip asks for what torch needs: torch itself was looked at
+        if "networkx" in path and fetched.exists():
+            stand_ins.torch(fetched.parent, "2.13.0+cu130", "12.6")
+
+    server.when_asked = change
+    answer = environment.install("torch", status=4)
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in answer["message"]
+    assert environment.tree() == before
+
+
+def test_without_a_network_pip_is_a_wheel_of_the_folder(environment: Environment, server: Server) -> None:
+    folder = server.folder / "wheels"
+    stand_ins.torch(folder, "2.13.0+cu130", "13.0")
+    stand_ins.wheel(folder, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
+    refused = environment.install("torch", "--offline", "--wheel-dir", str(folder), status=1)
+    assert "uv could not bring one" in refused["message"]
+    assert "its wheel may lie in --wheel-dir" in refused["message"]
+    stand_ins.packed_again("pip", folder)
+    assert environment.install("torch", "--offline", "--wheel-dir", str(folder))["status"] == "installed"
+    assert server.asked == []
+
+
+def test_without_uv_it_says_how_to_get_a_pip(environment: Environment) -> None:
+    environment.variables["PATH"] = os.defpath
+    said = environment.install("torch", "--dry-run", status=1)["message"]
+    assert f'"{environment.python}" -m ensurepip' in said

@@ -1,0 +1,273 @@
+"""The report as people see it: the whole picture at two widths, and what holds for every line."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from doctor.check import Group
+from doctor.models import Finding, Fix, Report
+from doctor.report.console import Printer
+from doctor.report.findings import MANY, print_report
+from doctor.report.wording import advice, next_step
+from doctor.report.wrapping import pieces, wrapped
+from doctor.runs.make_report import after_fix, make_report
+from tests.doctor.pretended import enable_long_paths, identity
+
+GOLDEN = Path(__file__).parent / "golden"
+AT = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
+PYTHON = '"C:\\Program Files\\Python 3.12\\python.exe"'
+INSTALL = ("python -m pip install uv", f"python -m uv pip install --python {PYTHON} torch==2.13.0")
+TOOLKIT = "C:\\Program Files\\NVIDIA GPU Computing Toolkit\\CUDA\\v13.0\\bin\\nvcc.exe"
+HEALTHY: dict[Group, tuple[str, ...]] = {
+    "system": ("windows-version", "python-version", "python-architecture", "git-long-paths", "disk-space"),
+    "gpu": ("nvidia-driver", "gpu", "compute-capability", "driver-supports-cuda"),
+    "build-tools": ("msvc", "windows-sdk", "ninja", "cuda-home"),
+    "backends": ("backend-sdpa", "backend-manual"),
+}
+
+
+def finding(check: str, status: str, summary: str = "as it should be", **more: Any) -> Finding:
+    return Finding.model_validate({"check": check, "status": status, "summary": summary, **more})
+
+
+def by_hand(*commands: str) -> Fix:
+    return Fix(id="by-hand", applicability="manual", commands=commands)
+
+
+ENABLE = Fix(
+    id="enable-long-paths",
+    applicability="safe",
+    elevated=True,
+    commands=("reg add HKLM\\X /v Y",),
+    actions=(enable_long_paths(),),
+)
+OPEN = {
+    "git-config": finding("git-config", "warning", "git is slow here", hint="Tell it to be quick."),
+    "cuda-toolkit": finding(
+        "cuda-toolkit", "unknown", f"Could not look at {TOOLKIT}: access denied", hint="Look yourself."
+    ),
+    "long-paths": finding(
+        "long-paths",
+        "error",
+        "Windows refuses paths longer than 259 characters",
+        hint="Let the doctor switch long paths on (it asks for administrator rights), then open a new terminal.",
+        fix=ENABLE,
+        measured="absent",
+        evidence=({"source": "registry", "name": "HKLM\\X\\LongPathsEnabled", "value": None},),
+    ),
+    "torch": finding(
+        "torch",
+        "error",
+        "torch 2.13.0 for the CPU: the NVIDIA GPU stays unused",
+        hint=f"Install the build that fits this machine: {'; then '.join(INSTALL)}",
+        fix=by_hand(*INSTALL),
+    ),
+    "torch-home": finding(
+        "torch-home", "error", "[bold]Zoë[/bold] 日本 has no home", links=("https://example.org/x",)
+    ),
+    "flash-attn": finding("flash-attn", "skipped", "Because of torch: ...", because_of="torch"),
+    "xformers": finding("xformers", "skipped", "Because of torch: ...", because_of="torch"),
+    "wsl": finding("wsl", "skipped", "Does not apply: for Linux only"),
+    "cache": finding("cache", "info", f"The cache is below {TOOLKIT}, which is an odd place for it to be"),
+}
+GROUPS: dict[str, Group] = {
+    **{check: group for group, checks in HEALTHY.items() for check in checks},
+    **dict.fromkeys(OPEN, "packages"),
+    "git-config": "system",
+    "long-paths": "system",
+    "wsl": "system",
+    "cuda-toolkit": "build-tools",
+}
+
+
+def report(*findings: Finding) -> Report:
+    return make_report(identity(), findings, started_at=AT, duration_seconds=1.5, recorded=False)
+
+
+def healthy() -> list[Finding]:
+    return [finding(check, "ok") for checks in HEALTHY.values() for check in checks]
+
+
+def printed(shown: Report, width: int | None, ascii_only: bool = False, verbose: bool = False) -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+    print_report(shown, GROUPS, Printer(stream, ascii_only, width), verbose)
+    stream.flush()
+    return raw.getvalue().decode("utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("form", ["", "ascii", "verbose"])
+def test_the_whole_picture(width: int, form: str) -> None:
+    """Where it changed on purpose, look at it, and write it to the file."""
+    shown = printed(report(*OPEN.values(), *healthy()), width, form == "ascii", form == "verbose")
+    file = GOLDEN / f"{'-'.join(filter(None, (str(width), form)))}.txt"
+    assert shown == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_longer_than_the_terminal_but_for_a_command(width: int) -> None:
+    for line in printed(report(*OPEN.values(), *healthy()), width).splitlines():
+        assert cell_len(line) < width or line.strip() in INSTALL
+
+
+def test_a_pipe_gets_each_finding_on_one_line() -> None:
+    lines = printed(report(*OPEN.values(), *healthy()), None).splitlines()
+    assert any(line.endswith(OPEN["cuda-toolkit"].summary) for line in lines)
+    assert any(str(advice(OPEN["long-paths"])) in line for line in lines)
+
+
+def test_a_healthy_check_is_visible_by_name_where_there_are_many_and_in_full_where_there_are_few() -> None:
+    many = healthy()
+    assert len(many) > MANY
+    text = printed(report(*many), None)
+    assert all(re.search(rf"\b{check.check}\b", text) for check in many)
+    assert text.count("as it should be") == len(HEALTHY["backends"])
+    assert printed(report(*many[:MANY]), None).count("as it should be") == MANY
+
+
+def test_what_waits_is_told_behind_its_cause_and_counted() -> None:
+    lines = printed(report(*OPEN.values()), None).splitlines()
+    (cause,) = (number for number, line in enumerate(lines) if line.startswith("✗ torch "))
+    waiting = next(line for line in lines[cause:] if "wait" in line)
+    assert waiting.strip() == "and 2 checks wait for it: flash-attn, xformers"
+    assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, "few checks: no reason is kept back"
+
+
+def test_the_reason_of_a_check_that_does_not_apply_was_told_to_v_alone() -> None:
+    skipped = finding("long-paths", "skipped", summary="Does not apply: there is no NVIDIA GPU")
+    assert "- long-paths  Does not apply: there is no NVIDIA GPU" in printed(report(skipped), None).replace(
+        "·", "-"
+    )
+    assert "Does not apply" not in printed(report(skipped, *healthy()), None)
+
+
+def test_reminders_of_earlier_runs_come_first() -> None:
+    reminded = report(*healthy()).model_copy(update={"reminders": ("x: a restart is still due",)})
+    assert printed(reminded, None).splitlines()[1] == "! x: a restart is still due"
+
+
+UNSAFE = ENABLE.model_copy(update={"applicability": "unsafe"})
+
+
+@pytest.mark.parametrize(
+    ("findings", "says"),
+    [
+        ([OPEN["long-paths"], OPEN["torch"]], "Next: aios doctor fix"),
+        ([OPEN["long-paths"].model_copy(update={"fix": UNSAFE})], "Next: aios doctor fix long-paths"),
+        ([OPEN["torch"]], "Next: do what is said above, then run: aios doctor"),
+        ([finding("x", "unknown")], "Next: see what that rests on: aios doctor -v"),
+        ([finding("x", "info"), finding("y", "ok")], "Nothing to fix. Next: aios train --config FILE"),
+    ],
+)
+def test_the_last_line_is_what_to_do_next(findings: list[Finding], says: str) -> None:
+    assert printed(report(*findings), 80).splitlines()[-1] == says
+    assert str(next_step(report(*findings))) == says
+
+
+def test_a_recorded_machine_is_mended_where_it_stands() -> None:
+    there = make_report(identity(), [OPEN["long-paths"]], started_at=AT, duration_seconds=0, recorded=True)
+    assert str(next_step(there)) == "Next, on that machine: aios doctor fix"
+
+
+def test_a_restart_goes_before_everything() -> None:
+    waiting = after_fix(report(finding("x", "ok")), [OPEN["long-paths"]], pending_restart=True)
+    assert printed(waiting, None).splitlines()[-1].startswith("Next: restart this computer")
+
+
+@pytest.mark.parametrize(
+    ("hint", "commands", "says"),
+    [
+        ("Do it: a b", ["a b"], "Do it: a b"),
+        ("Do it: a b; then c d", ["a b", "c d"], "Do it: a b; then c d"),
+        ("Do it: a b. Then rest.", ["a b"], "Do it Then rest: a b"),
+        ("Do it.", ["a b"], "Do it: a b"),
+        ("", ["a b"], "a b"),
+        ("Do it.", [], "Do it."),
+    ],
+)
+def test_a_hint_that_holds_its_commands_does_not_say_them_twice(hint, commands, says) -> None:
+    told = advice(finding("x", "error", hint=hint, fix=by_hand(*commands) if commands else None))
+    assert str(told) == says
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        TOOLKIT,
+        "C:\\Users\\Zoë B\\AppData\\Local\\Temp",
+        f"({TOOLKIT})",
+        f"{TOOLKIT}:",
+        PYTHON,
+        "`pip install flash-attn`",
+        "/home/user/.venv/bin/python",
+        "HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem",
+    ],
+)
+def test_paths_and_quotations_stay_together(whole: str) -> None:
+    assert whole in pieces(f"Looked at {whole} and not at D:\\x: it is gone")
+
+
+def test_words_behind_a_path_are_no_part_of_it() -> None:
+    assert pieces("C:\\Temp is not there; use D:\\Temp") == [
+        "C:\\Temp",
+        "is",
+        "not",
+        "there;",
+        "use",
+        "D:\\Temp",
+    ]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=200), st.integers(5, 60))
+def test_wrapping_loses_nothing_and_keeps_to_its_width(text: str, width: int) -> None:
+    parts = pieces(text)
+    lines = wrapped(parts, width, width)
+    assert "".join(" ".join(lines).split()) == "".join(text.split())
+    for line in lines:
+        assert cell_len(line) <= width or line in parts
+
+
+def test_a_list_is_cut_on_a_terminal_alone() -> None:
+    for width, ending in ((40, "…\n"), (None, "end\n")):
+        stream = io.StringIO()
+        Printer(stream, width=width).cut_line(["  name  "], "word " * 20 + "end")
+        assert stream.getvalue().endswith(ending)
+        assert width is None or cell_len(stream.getvalue().rstrip()) < width
+
+
+def in_colour(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm-256color", **variables}.items():
+        monkeypatch.setenv(name, value)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    print_report(report(*OPEN.values(), *healthy()), GROUPS, Printer(stream, width=80))
+    return stream.getvalue()
+
+
+def test_colours_go_around_texts_and_not_around_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = in_colour(monkeypatch)
+    assert "\x1b[1;31mWindows refuses paths longer than 259 characters\x1b[0m" in text
+    assert "\x1b[36maios doctor fix long-paths\x1b[0m" in text
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert plain == printed(report(*OPEN.values(), *healthy()), 80)
+
+
+def test_no_color_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", in_colour(monkeypatch, NO_COLOR="1")))
+    assert codes <= {"0", "1", "2"}, "bold and dim are no colours"

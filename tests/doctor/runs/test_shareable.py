@@ -1,0 +1,120 @@
+"""What `aios doctor report` and `record` show: what the machine is judged by, and nothing of who owns it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import aios
+import doctor.commands.common
+from doctor.check import Probe
+from doctor.checks import CHECKS
+from doctor.diagnosis import diagnose
+from doctor.host.machine import RecordedMachine
+from doctor.host.recorded import RecordedHost
+from doctor.host.recorder import Recorder
+from doctor.host.redaction import Redactor
+from doctor.report.markdown import to_markdown
+from doctor.runs.shareable import shareable
+from tests.doctor.checks.cases import all_cases, machine_json, patched
+
+MACHINES = ("windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu")
+CASES = all_cases()
+CANARIES = ("kanarienvogel", "canary", "hf_zwitscher", "pa55wort", "finkenhaus", "nachtigall")
+VARIABLES = {
+    "HF_TOKEN": "hf_ZwitscherZwitscher",
+    "WANDB_API_KEY": "hf_ZwitscherKey",
+    "HTTPS_PROXY": "http://Kanarienvogel:Pa55wort@proxy.example:8080",
+    "HTTP_PROXY": "http://Kanarienvogel:Pa55wort@proxy.example:8080",
+    "PIP_INDEX_URL": "https://Kanarienvogel:Pa55wort@index.example/simple",
+    "PIP_EXTRA_INDEX_URL": "https://__token__:Pa55wort@index.example/simple",
+    "UV_INDEX_URL": "https://__token__:Pa55wort@index.example/simple",
+}
+WINDOWS = {"USERNAME": "Kanarienvogel", "COMPUTERNAME": "FINKENHAUS", "LOGONSERVER": r"\\FINKENHAUS"}
+LINUX = {"USER": "kanarienvogel", "LOGNAME": "kanarienvogel", "HOSTNAME": "finkenhaus.example"}
+
+
+def inhabited(machine: RecordedMachine) -> RecordedHost:
+    """The same machine, lived in: a user, a neighbour and their host in every path, secrets in every variable."""
+    windows = machine.identity.os == "windows"
+    text = machine.to_json()
+    for old, new in (
+        ("Users\\\\user", "Users\\\\Kanarienvogel"),
+        ("Users\\\\Zoë B", "Users\\\\Kanarienvogel"),
+        ("/home/user", "/home/kanarienvogel"),
+    ):
+        text = text.replace(old, new)
+    content: dict[str, Any] = json.loads(text)
+    content["identity"] |= (
+        {"user": "Kanarienvogel", "home": "C:\\Users\\Kanarienvogel", "host_name": "FINKENHAUS"}
+        if windows
+        else {"user": "kanarienvogel", "home": "/home/kanarienvogel", "host_name": "finkenhaus.example"}
+    )
+    environment = content["environment"]
+    environment |= VARIABLES | (WINDOWS if windows else LINUX)
+    neighbour = ";C:\\Users\\Nachtigall\\bin" if windows else ":/home/nachtigall/bin"
+    for name in ("PATH", "Path", "PYTHONPATH", "CUDA_PATH"):
+        if name in environment:
+            environment[name] += neighbour
+    return RecordedHost(RecordedMachine.model_validate(content))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_recording_is_judged_as_its_machine_was(case: Any) -> None:
+    host = inhabited(case.machine)
+    recorder = Recorder(host)
+    seen = diagnose(recorder, [case.check]).findings
+    replayed = diagnose(RecordedHost(recorder.machine()), [case.check]).findings
+    hide = Redactor.of(host).path
+
+    def shown(findings: Any) -> Any:
+        return [json.loads(hide(json.dumps(f.model_dump(mode="json"), ensure_ascii=False))) for f in findings]
+
+    assert [finding.status for finding in replayed] == [finding.status for finding in seen]
+    assert shown(replayed) == shown(seen)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_whole_recording_is_judged_as_its_machine_was(name: str) -> None:
+    host = RecordedHost(patched(name, {}))
+    recorder = Recorder(host)
+    seen = diagnose(recorder, CHECKS).findings
+    assert diagnose(RecordedHost(recorder.machine()), CHECKS).findings == seen
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_canary_is_in_any_report(case: Any) -> None:
+    shared = shareable(inhabited(case.machine), [case.check])
+    told = to_markdown(shared.report, shared.versions) + shared.report.model_dump_json()
+    assert [canary for canary in CANARIES if canary in told.casefold()] == []
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_command_prints_the_shareable_report(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = inhabited(patched(name, {}))
+    monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
+    result = CliRunner().invoke(aios.app, ["doctor", "report"])
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert [canary for canary in CANARIES if canary in text.casefold()] == []
+    torch = machine_json(name)["distributions"]["torch"]
+    assert not torch or f"torch {torch['version']}" in text
+    for check in CHECKS:
+        assert f"| {check.id} |" in text
+    assert "it would use the network" in text
+
+
+def test_a_plugin_that_looks_past_the_host_tells_nothing_either() -> None:
+    place = "C:\\Users\\Kanarienvogel\\secret place"
+
+    def look(host: Any) -> None:
+        raise OSError(2, "No such file or directory", place)
+
+    check = replace(CHECKS[0], id="nosy", probes=(Probe("nosy", look),), systems=frozenset({"windows"}))
+    (finding,) = shareable(inhabited(patched("windows-cpu", {})), [check]).report.findings
+    assert "No such file" in finding.summary
+    assert "secret place" in finding.summary and "Kanarienvogel" not in finding.summary

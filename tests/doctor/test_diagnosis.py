@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doctor.check import Check, Probe
+from doctor.diagnosis import Answer, diagnose
+from doctor.host import Host
+from doctor.host.programs import run_bounded
+from doctor.models import Finding
+from tests.doctor.pretended import LONG_PATHS, TEMP_DIR
+
+
+def check(check_id: str, *probes: Probe[Any], judge: Any = None) -> Check:
+    says_ok = Finding(check=check_id, status="ok", summary="fine")
+    return replace(LONG_PATHS, id=check_id, probes=probes, judge=judge or (lambda *facts: says_ok))
+
+
+def hang(host: Host) -> None:
+    threading.Event().wait(30)
+
+
+def crash(host: Host) -> None:
+    raise ZeroDivisionError("nothing to divide by")
+
+
+def test_each_probe_runs_once_and_findings_keep_the_order_of_the_checks(machine) -> None:
+    calls: list[str] = []
+
+    def collect(host: Host) -> int:
+        calls.append("once")
+        time.sleep(0.05)
+        return 1
+
+    shared = Probe("shared", collect)
+    diagnosis = diagnose(machine(), [check("b", shared), check("a", shared), check("c")])
+    assert calls == ["once"]
+    assert [finding.check for finding in diagnosis.findings] == ["b", "a", "c"]
+    assert diagnosis.facts == {"shared": 1}
+
+
+def test_probes_run_side_by_side(machine) -> None:
+    together = threading.Barrier(3)
+    probes = [Probe(name, lambda host: together.wait(5) >= 0) for name in "abc"]
+    assert {f.status for f in diagnose(machine(), [check("x", *probes)]).findings} == {"ok"}
+
+
+def test_hanging_probes_end_together_at_their_own_timeouts(machine) -> None:
+    checks = [check(f"hangs-{n}", Probe(f"p{n}", hang, timeout=0.3)) for n in range(20)]
+    started = time.monotonic()
+    findings = diagnose(machine(), checks).findings
+    assert time.monotonic() - started < 5  # one after the other they take 6
+    assert {finding.status for finding in findings} == {"unknown"}
+    assert "the probe 'p7' did not answer within 0.3 seconds" in findings[7].summary
+
+
+def test_a_timeout_for_all_replaces_the_probes_own(machine) -> None:
+    started = time.monotonic()
+    (finding,) = diagnose(machine(), [check("x", Probe("slow", hang, timeout=60))], timeout=0.2).findings
+    assert time.monotonic() - started < 20
+    assert "within 0.2 seconds" in finding.summary
+
+
+def test_a_crashing_probe_costs_only_the_checks_that_need_it(machine) -> None:
+    sound = Probe("sound", lambda host: 1)
+    findings = diagnose(machine(), [check("a", Probe("bad", crash), sound), check("b", sound)]).findings
+    assert [finding.status for finding in findings] == ["unknown", "ok"]
+    assert "'bad' raised ZeroDivisionError: nothing to divide by" in findings[0].summary
+
+
+def test_a_crashing_check_is_a_finding(machine) -> None:
+    (finding,) = diagnose(machine(), [check("x", judge=lambda: 1 / 0)]).findings
+    assert finding.status == "unknown"
+    assert "the check itself raised ZeroDivisionError" in finding.summary
+
+
+def test_a_check_for_another_system_is_skipped_and_its_probes_do_not_run(machine) -> None:
+    foreign = replace(check("x", Probe("bad", crash)), systems=frozenset({"linux"}))
+    diagnosis = diagnose(machine(), [foreign])
+    assert diagnosis.findings[0].status == "skipped"
+    assert "Linux" in diagnosis.findings[0].summary
+    assert diagnosis.facts == {}
+
+
+def test_progress_counts_to_the_end(machine) -> None:
+    seen: list[Answer] = []
+    diagnose(machine(), [LONG_PATHS, TEMP_DIR, check("x", Probe("bad", crash))], on_progress=seen.append)
+    assert [(answer.answered, answer.probes) for answer in seen] == [(1, 3), (2, 3), (3, 3)]
+    failures = {answer.probe: answer.failure for answer in seen}
+    assert failures["long-paths"] is failures["temp-dir"] is None
+    assert "ZeroDivisionError" in str(failures["bad"])
+
+
+def test_the_programs_of_a_hanging_probe_are_ended_in_time_to_name_them(machine) -> None:
+    """Whatever a probe runs, the finding says which program did not answer; the next one is not even asked."""
+    asked: list[Any] = []
+
+    def ask(host: Host) -> None:
+        for _ in range(2):
+            asked.append(run_bounded([sys.executable, "-c", "import time; time.sleep(60)"], 60, {}, None))
+
+    started = time.monotonic()
+    diagnosis = diagnose(machine(), [check("x", Probe("patient", ask, timeout=60))], timeout=1)
+    assert time.monotonic() - started < 1 + 5
+    name = Path(sys.executable).name
+    first, second = (reading.reason for reading in asked)
+    assert first.startswith(f"{name} did not answer within") and second == f"no time was left to ask {name}"
+    assert diagnosis.findings[0].status == "ok", "the probe came to its end by itself"
+
+
+def test_an_interrupt_keeps_what_was_seen_until_then(machine) -> None:
+    seen = threading.Event()
+
+    def interrupt_when_seen(answer: Answer) -> None:
+        if answer.failure is None:
+            raise KeyboardInterrupt
+
+    checks = [
+        check("quick", Probe("quick", lambda host: seen.set())),
+        check("slow", Probe("slow", hang, timeout=60)),
+    ]
+    consequence = replace(check("late", Probe("late", hang, timeout=60)), because_of=(checks[1],))
+    diagnosis = diagnose(machine(), [*checks, consequence], on_progress=interrupt_when_seen)
+    assert diagnosis.interrupted
+    told = {finding.check: (finding.status, finding.summary) for finding in diagnosis.findings}
+    assert told == {
+        "quick": ("ok", "fine"),
+        "slow": ("unknown", "Could not look: interrupted"),
+        "late": ("unknown", "Could not look: interrupted"),
+    }
+
+
+def test_what_uses_the_network_is_left_out_offline(machine) -> None:
+    online = replace(check("online", Probe("bad", crash)), online=True)
+    diagnosis = diagnose(machine(), [online, check("local")], offline=True)
+    assert [finding.status for finding in diagnosis.findings] == ["skipped", "ok"]
+    assert diagnosis.findings[0].summary == "Not looked at: it would use the network"
+    assert diagnosis.facts == {}
+    assert diagnose(machine(), [online]).findings[0].status == "unknown"
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "all is well", True, Finding(check="other", status="ok", summary="")]
+)
+def test_a_check_that_gives_no_finding_of_its_own_is_a_finding(machine, answer) -> None:
+    (finding,) = diagnose(machine(), [check("x", judge=lambda: answer)]).findings
+    assert (finding.check, finding.status) == ("x", "unknown")
+    assert "gave no finding of its own" in finding.summary
+
+
+def test_a_plugin_that_wants_to_exit_only_ends_its_own_check(machine) -> None:
+    findings = diagnose(
+        machine(),
+        [check("a", Probe("leaves", lambda host: sys.exit(7))), check("b", judge=lambda: sys.exit(7))],
+    ).findings
+    assert ["SystemExit" in finding.summary for finding in findings] == [True, True]
+
+
+def failing(check_id: str, status: str, *because_of: Check) -> Check:
+    found = Finding.model_validate({"check": check_id, "status": status, "summary": f"{check_id} fails"})
+    return replace(check(check_id, judge=lambda: found), because_of=because_of)
+
+
+@pytest.mark.parametrize(
+    ("cause", "consequence", "told"),
+    [
+        ("error", "error", "skipped"),
+        ("error", "warning", "skipped"),
+        ("error", "unknown", "skipped"),
+        ("unknown", "unknown", "skipped"),
+        ("unknown", "error", "error"),
+        ("warning", "error", "error"),
+        ("skipped", "error", "error"),
+        ("error", "ok", "ok"),
+        ("error", "info", "info"),
+    ],
+)
+def test_a_consequence_is_told_as_such(machine, cause, consequence, told) -> None:
+    root = failing("root", cause)
+    _, finding = diagnose(machine(), [root, failing("leaf", consequence, root)]).findings
+    assert finding.status == told
+    assert finding.because_of == ("root" if told == "skipped" else None)
+
+
+def test_a_consequence_asked_for_alone_shows_its_first_cause(machine) -> None:
+    root = failing("root", "error")
+    middle = failing("middle", "error", root)
+    findings = diagnose(machine(), [failing("leaf", "error", middle)]).findings
+    assert [(f.check, f.status, f.because_of) for f in findings] == [
+        ("root", "error", None),
+        ("leaf", "skipped", "root"),
+    ]

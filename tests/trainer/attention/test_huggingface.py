@@ -1,0 +1,283 @@
+"""transformers models on our attention give what they give on transformers' own eager attention."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    DynamicCache,
+    Gemma3TextConfig,
+    GptOssConfig,
+    Llama4TextConfig,
+    MistralConfig,
+    StaticCache,
+)
+
+from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, gpt2, tokens
+from trainer.attention.huggingface import attach
+from trainer.attention.pattern import asked_windows
+
+
+def dense_masks(config, length, window=None, ids=None):
+    """What eager attention adds to the scores for the definition's table: (B, 1, S, S), or one for each kind of layer."""
+    i, j = torch.arange(length)[:, None], torch.arange(length)
+
+    def dense(windows):
+        sees = (j <= i) & (i - j < min(w for w in (*windows, length) if w))
+        if ids is not None:
+            sees = sees & (ids[:, :, None] == ids[:, None, :])
+        return torch.zeros(sees.shape).double().masked_fill(~sees, -1e9).view(-1, 1, length, length)
+
+    own = getattr(config, "sliding_window", None)
+    if getattr(config, "layer_types", None):
+        return {"full_attention": dense([window]), "sliding_attention": dense([window, own])}
+    return dense([window, own])
+
+
+def loss_and_gradients(model, inputs, **options):
+    result = model(inputs, labels=inputs, use_cache=False, **options)
+    model.zero_grad()
+    result.loss.backward()
+    return result.logits.detach(), {name: p.grad for name, p in model.named_parameters()}
+
+
+def assert_same(ours, theirs):
+    torch.testing.assert_close(
+        ours, theirs, atol=1e-6, rtol=1e-5
+    )  # eager attention takes its softmax in float32
+
+
+@pytest.mark.parametrize(
+    ("window", "backend"), [(None, "sdpa"), (7, "sdpa"), (100, "sdpa"), (7, "manual"), (None, "auto")]
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_and_gradients_are_those_of_eager_attention(name, window, backend):
+    inputs, eager = tokens(), build(CONFIGS[name]())
+    ours = loss_and_gradients(build(CONFIGS[name](), backend=backend, window=window), inputs)
+    assert_same(
+        ours, loss_and_gradients(eager, inputs, attention_mask=dense_masks(eager.config, 150, window))
+    )
+    if window is None:
+        assert_same(ours, loss_and_gradients(eager, inputs))
+
+
+@pytest.mark.parametrize("window", [None, 20])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_documents_are_passed_through_the_model(name, window):
+    inputs, eager = tokens(), build(CONFIGS[name]())
+    ids = (torch.arange(150) // 40).expand(2, -1)
+    model = build(CONFIGS[name](), backend="sdpa", window=window)
+    ours = loss_and_gradients(model, inputs, document_ids=ids)
+    masks = dense_masks(eager.config, 150, window, ids)
+    assert_same(ours, loss_and_gradients(eager, inputs, attention_mask=masks))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_activation_checkpointing_changes_nothing(name):
+    inputs, ids = tokens(), (torch.arange(150) // 40).expand(2, -1)
+    config = CONFIGS[name]()
+    for dropout in ("attn_pdrop", "resid_pdrop", "embd_pdrop", "attention_dropout"):
+        if hasattr(config, dropout):
+            setattr(config, dropout, 0.1)
+    model = build(config, backend="sdpa", window=9).train()
+    torch.manual_seed(2)
+    plain = loss_and_gradients(model, inputs, document_ids=ids)
+    model.activation_checkpointing_enable()
+    torch.manual_seed(2)
+    torch.testing.assert_close(loss_and_gradients(model, inputs, document_ids=ids), plain)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_cached_generation_is_full_recomputation(name, window):
+    model = build(CONFIGS[name](), backend="sdpa", window=window)
+    prompt = tokens(length=6)
+    options = {"max_new_tokens": 30, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    cached = model.generate(prompt, use_cache=True, **options)
+    assert torch.equal(cached, model.generate(prompt, use_cache=False, **options))
+    with torch.no_grad():
+        whole = model(cached, use_cache=False).logits
+        cache = DynamicCache(config=model.config)
+        pieces = [model(part, past_key_values=cache).logits for part in cached.split([6, 1, 9, 20], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
+
+
+def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
+    model = build(gpt2(), backend="sdpa", window=9)
+    names = set(model.state_dict())
+    assert names == set(build(gpt2()).state_dict())
+    model.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert saved["aios_windows"] == [9, 9]
+    assert not any("aios" in str(value) or value == "sdpa" for value in saved.values())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64).eval()
+    assert asked_windows(again.config) == (9, 9)
+    attach(again.config, backend="manual", window=asked_windows(again.config))
+    torch.testing.assert_close(again(tokens()).logits, model(tokens()).logits)
+
+
+def test_no_window_says_so():
+    assert asked_windows(gpt2()) == (None, None)
+    config = gpt2()
+    attach(config, window=0)
+    assert asked_windows(config) == (None, None)
+
+
+def test_compiled_it_is_one_graph_and_the_same():
+    model = build(MistralConfig(**{**SMALL, "num_hidden_layers": 1}, sliding_window=9), backend="sdpa")
+    inputs = tokens(2, 140)
+
+    def gradients(network):
+        network(inputs, use_cache=False).logits.square().mean().backward()
+        found = {name: p.grad for name, p in model.named_parameters()}
+        model.zero_grad()
+        return found
+
+    plain = gradients(model)
+    torch.testing.assert_close(gradients(torch.compile(model, backend="aot_eager", fullgraph=True)), plain)
+
+
+class NoSquare(TorchDispatchMode):
+    """Fails on any tensor with two dimensions of the sequence's length."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            assert list(result.shape).count(777) < 2, f"{func} made {tuple(result.shape)}"
+        return result
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_square_mask_is_made(name):
+    config = CONFIGS[name]()
+    config.max_position_embeddings = 777
+    model = build(config, backend="sdpa", window=50)
+    inputs = tokens(batch=1, length=777)
+    with NoSquare():
+        model(inputs, labels=inputs, attention_mask=torch.ones_like(inputs)).loss.backward()
+
+
+def test_padding_on_the_right_changes_no_real_token():
+    model = build(gpt2(), backend="sdpa", window=5)
+    inputs = tokens(batch=2, length=12)
+    padding = torch.ones_like(inputs)
+    padding[1, 8:] = 0
+    with torch.no_grad():
+        padded = model(inputs, attention_mask=padding).logits[1, :8]
+        torch.testing.assert_close(padded, model(inputs[1:, :8]).logits[0])
+
+
+PADDING = {
+    "left": [[0] * 15 + [1] * 25, [1] * 40],
+    "between": [[1] * 9 + [0] * 3 + [1] * 28, [0] * 2 + [1] * 38],
+    "right": [[1] * 25 + [0] * 15, [1] * 40],
+}
+
+
+@pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padding_is_what_it_is_in_eager_attention(name, backend, padding):
+    inputs, kept = tokens(2, 40), torch.tensor(padding)
+    # In float32: of rows in which all is masked, eager attention makes NaN in float64.
+    counts = kept.clone()  # what follows padding is no target: padding sees other padding in the two ways
+    counts[:, 1:] &= kept[:, :-1]
+    labels = inputs.masked_fill(counts == 0, -100)
+    results = []
+    for model in (build(CONFIGS[name](), backend=backend).float(), build(CONFIGS[name]()).float()):
+        output = model(inputs, attention_mask=kept, labels=labels, use_cache=False)
+        output.loss.backward()
+        results.append((output.logits[kept == 1], {n: p.grad for n, p in model.named_parameters()}))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padded_batches_generate_what_eager_attention_does(name):
+    options = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    kept = torch.tensor([[0] * 6 + [1] * 9, [1] * 15])
+    ours = (
+        build(CONFIGS[name](), backend="sdpa").float().generate(tokens(2, 15), attention_mask=kept, **options)
+    )
+    eager = build(CONFIGS[name]()).float().generate(tokens(2, 15), attention_mask=kept, **options)
+    assert torch.equal(ours, eager)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [[*range(20), *range(30)], [*range(3), *range(1), *range(46)], [*range(1, 30), *range(90, 111)]],
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_packed_sequences_are_told_apart_by_position_ids(name, positions):
+    options = {"position_ids": torch.tensor([positions, range(50)])}
+    model, eager = build(CONFIGS[name](), backend="sdpa"), build(CONFIGS[name]())
+    assert_same(
+        loss_and_gradients(model, tokens(2, 50), **options),
+        loss_and_gradients(eager, tokens(2, 50), **options),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"attention_mask": torch.ones(1, 1, 8, 8)}, "a ready-made attention mask is not supported"),
+        (
+            {
+                "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1, 1, 1]]),
+                "document_ids": torch.zeros(1, 8).long(),
+            },
+            "padding beside document_ids",
+        ),
+    ],
+)
+def test_other_masks_are_refused_and_not_dropped(options, says):
+    with pytest.raises(ValueError, match=says):
+        build(gpt2(), backend="sdpa")(tokens(1, 8), **options)
+
+
+def test_static_cache_is_refused():
+    model = build(CONFIGS["llama"](), backend="sdpa")
+    with torch.no_grad(), pytest.raises(ValueError, match="default"):
+        model(tokens(1, 5), past_key_values=StaticCache(config=model.config, max_cache_len=20))
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (lambda: Llama4TextConfig(num_hidden_layers=2), "attention_chunk_size = 8192 attends in chunks"),
+        (lambda: Gemma3TextConfig(**SMALL, use_bidirectional_attention=True), "attends in both directions"),
+    ],
+)
+def test_models_that_attend_otherwise_are_refused(config, says):
+    with pytest.raises(ValueError, match=f"{says}, which no backend here serves"):
+        attach(config())
+
+
+@pytest.mark.parametrize("kind", ["bloom", "codegen", "falcon", "gptj", "gpt_neo", "mpt"])
+def test_models_that_would_not_ask_a_backend_are_refused(kind):
+    with pytest.raises(ValueError, match=f"a {kind} model of this transformers computes attention itself"):
+        attach(AutoConfig.for_model(kind), window=3)
+
+
+def test_models_that_pass_more_than_attention_knows_are_refused():
+    config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
+    model = build(config, backend="sdpa")
+    with pytest.raises(ValueError, match="GptOssAttention asks for s_aux, which no backend here serves"):
+        model(tokens(1, 5))
+
+
+def test_copied_model_attends_as_the_first_one_does():
+    model = build(gpt2(), backend="sdpa", window=5)
+    torch.testing.assert_close(copy.deepcopy(model)(tokens()).logits, model(tokens()).logits)
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="window must not be negative"):
+        attach(gpt2(), window=-2)
+    with pytest.raises(ValueError, match="unknown attention backend 'eager'"):
+        attach(gpt2(), backend="eager")

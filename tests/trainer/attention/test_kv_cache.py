@@ -1,0 +1,172 @@
+"""The cache of a model with windows: fixed in size, and the model's answers are those without a cache."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from transformers import GPT2Config, LlamaConfig, MistralConfig
+
+from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, gpt2, tokens
+from trainer.attention.kv_cache import ROOM, SlidingLayer, cache_bytes, make_cache
+
+W = 12
+LONG = 10 * W + 7
+FOUR = {**SMALL, "num_hidden_layers": 4}
+# What attends through windows, and how they are asked for.
+WINDOWED = {
+    "gpt2": (lambda: GPT2Config(**{**gpt2().to_dict(), "n_layer": 4}), W),
+    "gpt2, SSSL": (lambda: GPT2Config(**{**gpt2().to_dict(), "n_layer": 4}), (W, W, W, None)),
+    "llama": (lambda: LlamaConfig(**FOUR), W),
+    "llama, LSSL": (lambda: LlamaConfig(**FOUR), (None, W, W, None)),
+    "llama, of several sizes": (lambda: LlamaConfig(**FOUR), (1, 2, W, 5 * W)),
+    "mistral": (lambda: MistralConfig(**FOUR, sliding_window=W), None),
+    "mistral, narrower": (lambda: MistralConfig(**FOUR, sliding_window=W), (5, None, 5, None)),
+}
+
+
+def windowed(name, **changes):
+    config, window = WINDOWED[name]
+    return build(config(), backend="sdpa", window=window, **changes)
+
+
+@torch.no_grad()
+def in_pieces(model, inputs, lengths, cache=None):
+    """(B, S, V) logits of inputs that are given piece by piece."""
+    cache = make_cache(model.config) if cache is None else cache
+    parts = inputs.split(lengths, dim=1)
+    return torch.cat([model(part, past_key_values=cache, use_cache=True).logits for part in parts], dim=1)
+
+
+def pieces(size, total=LONG):
+    return [size] * (total // size) + [total % size] * (total % size > 0)
+
+
+SIZES = [W - 1, W, W + 1, 29, LONG]
+SINGLE = ["gpt2, SSSL", "llama, of several sizes", "mistral, narrower"]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [*itertools.product(WINDOWED, SIZES), *((name, 1) for name in SINGLE)]
+)
+def test_pieces_of_any_length_are_the_whole(name, size):
+    model = windowed(name).float()
+    inputs = tokens(2, LONG)
+    with torch.no_grad():
+        whole = model(inputs, use_cache=False).logits
+    torch.testing.assert_close(in_pieces(model, inputs, pieces(size)), whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_prompt_in_pieces_and_then_single_tokens_are_the_whole(name):
+    model = windowed(name)
+    inputs = tokens(1, 256)
+    with torch.no_grad():
+        whole = model(inputs, use_cache=False).logits
+    lengths = [31, W, 1, 100, *[1] * 50, 53, *[1] * 9]
+    torch.testing.assert_close(in_pieces(model, inputs, lengths), whole, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral"])
+def test_memory_does_not_depend_on_the_length(name):
+    model = windowed(name)
+    cache, seen = make_cache(model.config), []
+    for _ in range(11):
+        in_pieces(model, tokens(1, W), [1] * W, cache)
+        seen.append(cache_bytes(cache))
+    keys = model.config.get_text_config()
+    per_slot = 2 * 8 * getattr(keys, "num_key_value_heads", 4) * 8  # keys and values, float64, heads of 8
+    assert set(seen) == {4 * per_slot * (2 * W - 1)}
+    assert cache.get_seq_length() == 11 * W
+
+
+def test_full_layers_grow_and_the_others_do_not():
+    model = windowed("llama, LSSL")
+    cache = make_cache(model.config)
+    in_pieces(model, tokens(1, 200), [100, 100], cache)
+    assert [layer.keys.shape[2] for layer in cache.layers] == [200, 2 * W - 1, 2 * W - 1, 200]
+    assert cache.is_sliding == [False, True, True, False]
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 300])
+def test_keys_come_back_in_order_and_no_more_than_are_seen(window):
+    layer, position = SlidingLayer(window), 0
+    for length in [3, 1, 1, 7, *[1] * 900, 40, 2, 500, 1]:
+        new = torch.arange(position, position + length).double().view(1, 1, -1, 1)
+        size, offset = layer.get_mask_sizes(length)
+        keys, values = layer.update(new, -new)
+        position += length
+        first = max(0, position - length - (window - 1))
+        assert keys.flatten().tolist() == list(range(first, position))
+        assert torch.equal(values, -keys)
+        assert (size, offset) == (position - first, first)
+        assert layer.get_seq_length() == position
+    assert layer.keys.shape[2] == window - 1 + min(window, ROOM)
+
+
+def test_single_tokens_are_handed_on_without_a_copy():
+    layer = SlidingLayer(1000)
+    copies = 0
+    for _ in range(3000):
+        new = torch.zeros(1, 1, 1, 1)
+        keys, _ = layer.update(new, new)
+        copies += (
+            keys.data_ptr() < layer.keys.data_ptr()
+            or keys.data_ptr() >= layer.keys.data_ptr() + 4 * layer.slots
+        )
+    assert copies <= 3000 / ROOM
+
+
+def test_reset_forgets_and_keeps_its_memory():
+    model = windowed("mistral")
+    cache, inputs = make_cache(model.config), tokens(1, 60)
+    first = in_pieces(model, inputs, [60], cache)
+    before = cache_bytes(cache)
+    cache.reset()
+    assert cache.get_seq_length() == 0
+    torch.testing.assert_close(in_pieces(model, inputs, [7] * 8 + [4], cache), first)
+    assert cache_bytes(cache) == before
+
+
+@pytest.mark.parametrize(("name", "beams"), [*((name, 1) for name in CONFIGS), ("gpt2", 3), ("gemma3", 3)])
+def test_transformers_generates_on_it_what_it_does_without_a_cache(name, beams):
+    model = build(CONFIGS[name](), backend="sdpa", window=(9, 30))
+    options = {
+        "max_new_tokens": 40,
+        "do_sample": False,
+        "num_beams": beams,
+        "pad_token_id": 0,
+        "eos_token_id": None,
+    }
+    cached = model.generate(tokens(2, 20), past_key_values=make_cache(model.config), **options)
+    assert torch.equal(cached, model.generate(tokens(2, 20), use_cache=False, **options))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral, narrower"])
+def test_padded_prompts_generate_what_they_do_alone(name):
+    model = windowed(name)
+    prompts = [tokens(1, 40), tokens(1, 5) + 1 - tokens(1, 5) // 60]
+    padded = torch.zeros(2, 40, dtype=torch.long)
+    kept = torch.zeros_like(padded)
+    for row, prompt in enumerate(prompts):
+        padded[row, 40 - prompt.shape[1] :], kept[row, 40 - prompt.shape[1] :] = prompt, 1
+    options = {"max_new_tokens": 60, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    together = model.generate(
+        padded, attention_mask=kept, past_key_values=make_cache(model.config), **options
+    )
+    for row, prompt in enumerate(prompts):
+        alone = model.generate(prompt, past_key_values=make_cache(model.config), **options)
+        assert torch.equal(together[row, 40:], alone[0, prompt.shape[1] :])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_as_near_as_without_a_cache(dtype):
+    inputs = tokens(1, LONG)
+    with torch.no_grad():
+        exact = windowed("llama")(inputs, use_cache=False).logits
+        model = windowed("llama").to(dtype)
+        whole = model(inputs, use_cache=False).logits
+    cached = in_pieces(model, inputs, [50, *[1] * (LONG - 50)])
+    assert cached.dtype == dtype
+    assert (cached - exact).abs().max() <= 2 * (whole - exact).abs().max()

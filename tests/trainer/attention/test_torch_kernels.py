@@ -1,0 +1,240 @@
+"""PyTorch's own CUDA kernels are called as they must be: with stand-ins that keep the real signatures."""
+
+from __future__ import annotations
+
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from tests.trainer.attention.test_third_party import dense
+from trainer.attention import efficient, manual, sdpa, varlen_flash
+from trainer.attention import proof_cases as laboratory
+from trainer.attention.request import Options
+
+CASES = [
+    (queries, window, key_heads, packed)
+    for queries in (40, 13, 1)
+    for window in (None, 1, 7)
+    for key_heads in (4, 2)
+    for packed in (False, True)
+]
+
+
+def in_documents(q, k, v, starts_q, starts_k, scale, window):
+    """(tokens, heads, D): each document by itself, aligned at its last query and key."""
+    left = -1 if window is None else window - 1
+    queries, keys = starts_q.diff().tolist(), starts_k.diff().tolist()
+    assert (sum(queries), sum(keys)) == (len(q), len(k))
+    parts = zip(q.split(queries), k.split(keys), v.split(keys), strict=True)
+    return torch.cat([dense(*part, scale, left, 0) for part in parts])
+
+
+class VarlenAttn:
+    """`torch.nn.attention.varlen.varlen_attn`: its checks, its layout, and its parameters by binding to the real one."""
+
+    def __init__(self) -> None:
+        self.calls = []
+        self.__signature__ = inspect.signature(varlen_flash.varlen_attn)
+
+    def __call__(self, *args, **kwargs):
+        given = self.__signature__.bind(*args, **kwargs)
+        given.apply_defaults()
+        a = given.arguments
+        self.calls.append(a["window_size"])
+        heads = a["query"].shape[1], a["key"].shape[1]
+        assert heads[0] == heads[1] or a["enable_gqa"]
+        for starts, longest in ((a["cu_seq_q"], a["max_q"]), (a["cu_seq_k"], a["max_k"])):
+            assert starts.dtype == torch.int32 and starts.ndim == 1 and starts.is_contiguous()
+            assert type(longest) is int and int(starts.diff().max()) == longest
+        left, right = a["window_size"]
+        assert right == 0 and a["return_aux"] is None
+        tokens = (a["query"], a["key"], a["value"], a["cu_seq_q"], a["cu_seq_k"])
+        return in_documents(*tokens, a["scale"], None if left == -1 else left + 1)
+
+
+class Efficient:
+    """The two operators of PyTorch's memory-efficient attention; arguments are named by the real schema."""
+
+    def __init__(self) -> None:
+        self.calls = []
+        self._schemas = [
+            getattr(torch.ops.aten, f"_efficient_attention_{name}").default._schema.arguments
+            for name in ("forward", "backward")
+        ]
+
+    def _named(self, which, args, kwargs):
+        known = [argument.name for argument in self._schemas[which] if not argument.kwarg_only]
+        named = dict(zip(known, args, strict=False), **kwargs)
+        assert set(named) <= {argument.name for argument in self._schemas[which]}
+        required = {a.name for a in self._schemas[which] if not a.has_default_value()}
+        assert required <= set(named)
+        return named
+
+    def _attend(self, a, q, k, v):
+        assert q.shape[2] == k.shape[2] == v.shape[2] and a["bias"] is None and a["custom_mask_type"] == 2
+        for x in (q, k, v):
+            assert x.stride(-1) == 1 and x.stride(-2) % 8 == 0
+        options = (a["scale"], a["window_size"])
+        if a["cu_seqlens_q"] is not None:
+            assert q.shape[0] == 1
+            return in_documents(q[0], k[0], v[0], a["cu_seqlens_q"], a["cu_seqlens_k"], *options)[None]
+        starts = [torch.tensor([0, x.shape[1]]) for x in (q, k)]
+        return torch.stack([in_documents(*row, *starts, *options) for row in zip(q, k, v, strict=True)])
+
+    def forward(self, *args, **kwargs):
+        a = self._named(0, args, kwargs)
+        assert a["compute_log_sumexp"]
+        self.calls.append(("forward", a["window_size"]))
+        q = a["query"]
+        parts = q.shape[0] if a["cu_seqlens_q"] is None else len(a["cu_seqlens_q"]) - 1
+        logsumexp = torch.zeros(parts, q.shape[2], -(-a["max_seqlen_q"] // 32) * 32)
+        seed, offset = torch.tensor(3), torch.tensor(5)
+        return self._attend(a, q, a["key"], a["value"]).detach(), logsumexp, seed, offset, 0, 0
+
+    def backward(self, *args, **kwargs):
+        a = self._named(1, args, kwargs)
+        self.calls.append(("backward", a["window_size"]))
+        assert (int(a["philox_seed"]), int(a["philox_offset"]), a["bias_requires_grad"]) == (3, 5, False)
+
+        def differentiate():
+            leaves = [a[name].detach().requires_grad_() for name in ("query", "key", "value")]
+            output = self._attend(a, *leaves)
+            assert torch.equal(output, a["out"])
+            return torch.autograd.grad(output, leaves, a["grad_out_"])
+
+        with ThreadPoolExecutor(1) as elsewhere:  # autograd is off inside an operator
+            return *elsewhere.submit(differentiate).result(), None
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    both = {"varlen-flash": VarlenAttn(), "efficient": Efficient()}
+    monkeypatch.setattr(varlen_flash, "varlen_attn", both["varlen-flash"])
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(torch.ops.aten, f"_efficient_attention_{name}", getattr(both["efficient"], name))
+    return both
+
+
+@pytest.mark.skipif(varlen_flash.varlen_attn is None, reason="torch before 2.11")
+@pytest.mark.parametrize(("queries", "window", "key_heads", "packed"), CASES)
+@pytest.mark.parametrize("name", ["varlen-flash", "efficient"])
+def test_same_result_as_the_reference(name, queries, window, key_heads, packed, kernels):
+    random = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 4, queries, 8, generator=random, dtype=torch.float64)
+    k, v = torch.randn(2, 2, key_heads, 40, 8, generator=random, dtype=torch.float64).unbind()
+    ids = torch.stack([torch.arange(40) // 11, torch.arange(40) // 35]) if packed else None
+    leaves = [x.requires_grad_() for x in (q, k, v)]
+    options = Options(window, ids, 0.3)
+    output, expected = sdpa.IMPLEMENTATIONS[name].run(*leaves, options), manual.run(*leaves, options)
+    torch.testing.assert_close(output, expected)
+    grad = torch.randn_like(output)
+    torch.testing.assert_close(
+        torch.autograd.grad(output, leaves, grad), torch.autograd.grad(expected, leaves, grad)
+    )
+    if name == "varlen-flash":
+        assert kernels[name].calls == [(-1 if window is None else window - 1, 0)]
+    else:
+        assert kernels[name].calls == [("forward", window), ("backward", window)]
+
+
+def test_a_compiler_is_told_the_shapes_that_torch_tells():
+    q, k, v = (torch.empty(1, length, 2, 8, device="meta") for length in (37, 50, 50))
+    starts = torch.empty(4, dtype=torch.int32, device="meta")
+    for limits in ((None, None), (starts, starts)):
+        ours = torch.ops.aios.efficient_attention(q, k, v, *limits, 37, 50, 0.0, 0.3, 4)
+        theirs = torch.ops.aten._efficient_attention_forward(q, k, v, None, *limits, 37, 50, 0.0, 2, True)
+        for mine, wanted in zip(ours, theirs[:4], strict=True):
+            assert (mine.shape, mine.dtype, mine.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """What is asked of a tensor before a kernel is chosen."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device = torch.device("cuda:0")  # noqa: RUF009
+
+
+def asked(dtype=torch.bfloat16, keys=4096, queries=4096, dim=64, key_heads=8):
+    return OnGpu((1, 8, queries, dim), dtype), OnGpu((1, key_heads, keys, dim), dtype)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of compute capability 8.0; gives a function that makes it another one."""
+
+    def become(*capability):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
+    become(8, 0)
+    for module in (varlen_flash, efficient):
+        module._missing_here.cache_clear()
+    yield become
+    for module in (varlen_flash, efficient):
+        module._missing_here.cache_clear()
+
+
+IDS, TORN = torch.arange(4096)[None] // 1000, torch.arange(4096)[None] % 2
+
+
+@pytest.mark.skipif(varlen_flash.varlen_attn is None, reason="torch before 2.11")
+@pytest.mark.parametrize(
+    ("tensors", "options", "capability", "runs"),
+    [
+        ({}, (None, None, 1.0), (8, 0), "causal"),
+        ({"queries": 1}, (None, None, 1.0), (8, 0), "causal"),
+        ({}, (None, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
+        ({"keys": 100, "queries": 100}, (51, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
+        ({"queries": 9}, (None, None, 1.0), (8, 0), "varlen-flash"),
+        ({}, (512, None, 1.0), (8, 0), "varlen-flash"),
+        ({}, (512, IDS, 1.0), (9, 0), "varlen-flash"),
+        ({"key_heads": 2}, (512, None, 1.0), (9, 0), "varlen-flash"),
+        ({}, (512, TORN, 1.0), (9, 0), "banded"),
+        ({}, (512, None, 1.0, 0.1), (9, 0), "efficient"),
+        ({"dtype": torch.float32}, (512, None, 1.0), (9, 0), "efficient"),
+        ({"dtype": torch.float16}, (512, None, 1.0), (7, 5), "efficient"),
+        ({"dtype": torch.bfloat16}, (512, None, 1.0), (7, 5), "banded"),
+        ({"dtype": torch.float64}, (512, None, 1.0), (9, 0), "banded"),
+        ({"dim": 256}, (512, None, 1.0), (9, 0), "efficient"),
+        ({"dim": 60}, (512, None, 1.0), (9, 0), "banded"),
+        ({"dim": 60, "keys": 100, "queries": 100}, (51, None, 1.0), (9, 0), "dense"),
+        ({"queries": 1 << 22, "keys": 1 << 22}, (512, None, 1.0), (9, 0), "efficient"),
+    ],
+)
+def test_what_runs_on_a_gpu(tensors, options, capability, runs, gpu):
+    gpu(*capability)
+    assert sdpa.implementation(*asked(**tensors), Options(*options)) == runs
+
+
+@pytest.mark.parametrize("module", [varlen_flash, efficient])
+def test_cpu_is_refused_with_the_reason(module):
+    q = torch.zeros(1, 1, 4, 8)
+    assert module.reasons_against(q, q, Options(2, None, 1.0)) == [
+        "needs an NVIDIA GPU, and this runs on cpu"
+    ]
+
+
+@pytest.mark.parametrize("module", [varlen_flash, efficient])
+def test_torch_without_the_option_is_refused_with_the_reason(module, gpu, monkeypatch):
+    monkeypatch.setattr(varlen_flash, "varlen_attn", lambda query, key, value, scale=None: None)
+    monkeypatch.setattr(efficient, "_FORWARD", {"window_of_tomorrow"})
+    (reason,) = module.reasons_against(*asked(), Options(2, None, 1.0))
+    assert reason.endswith(("has no window_size", "has no window_of_tomorrow"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize("case", laboratory.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", sdpa.IMPLEMENTATIONS)
+def test_each_implementation_agrees_on_the_gpu(name, dtype, case):
+    one, experiments = sdpa.IMPLEMENTATIONS[name], laboratory.Laboratory()
+    reasons = experiments.ask(one.reasons_against, case, "cuda:0", dtype)
+    if reasons:
+        pytest.skip("; ".join(reasons))
+    assert experiments.run(one.run, case, "cuda:0", dtype).problem is None

@@ -1,0 +1,101 @@
+"""An error that nobody expected: the doctor says what it knows of it, and the error goes on as it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import aios
+import trainer.commands.explanation
+import trainer.generate
+import trainer.run
+from trainer.commands.explanation import explanation
+from trainer.errors import RunError
+
+QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
+CUDA = "CUDA error: no kernel image is available for execution on the device"
+DLL = '[WinError 126] Das angegebene Modul wurde nicht gefunden. Error loading "C:\\v\\torch\\lib\\c10.dll" or one of its dependencies.'
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
+    """`aios train`, whose run ends with this error."""
+
+    def invoke(error: BaseException) -> Result:
+        def run(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(trainer.run, "run", run)
+        return CliRunner().invoke(aios.app, ["train", "--config", str(QUICKSTART)], prog_name="aios")
+
+    return invoke
+
+
+@pytest.mark.parametrize(
+    ("error", "title"),
+    [
+        (RuntimeError(CUDA), "This torch has no code for a GPU as old as this one"),
+        (OSError(DLL), "The Visual C++ runtime is missing or old"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "torch is a build for the CPU"),
+    ],
+)
+def test_a_known_error_is_explained_and_goes_on(train, error: Exception, title: str) -> None:
+    result = train(error)
+    assert result.exception is error
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert title in result.stderr
+
+
+def test_of_an_unknown_error_nothing_is_said(train) -> None:
+    error = ValueError("nobody knows")
+    result = train(error)
+    assert (result.exception, result.stdout, result.stderr) == (error, "", "")
+
+
+@pytest.mark.parametrize("error", [RunError(CUDA), BrokenPipeError(32, "Broken pipe"), KeyboardInterrupt()])
+def test_an_error_that_is_expected_is_not_looked_up(train, monkeypatch, error: BaseException) -> None:
+    monkeypatch.setattr(
+        "trainer.commands.explanation.explanation", lambda error: pytest.fail("asked the doctor")
+    )
+    assert "The doctor" not in train(error).stderr
+
+
+def test_sampling_has_the_same_door(monkeypatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError(CUDA)
+
+    monkeypatch.setattr(trainer.generate, "load", load)
+    monkeypatch.setattr("trainer.capability.load", lambda *_, **__: None)
+    result = CliRunner().invoke(aios.app, ["generate", "--checkpoint", "x"], prog_name="aios")
+    assert isinstance(result.exception, RuntimeError)
+    assert "This torch has no code" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import time; time.sleep(60)", "raise SystemExit(3)", "import os; os.write(2, b'x'); os.abort()"],
+    ids=["hangs", "fails", "dies"],
+)
+def test_a_doctor_that_cannot_help_is_silent_and_bounded(monkeypatch, program: str) -> None:
+    real = subprocess.run
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        return real([sys.executable, "-c", program], **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(trainer.commands.explanation.subprocess, "run", run)
+    monkeypatch.setattr(trainer.commands.explanation, "TIMEOUT", 2.0)
+    started = time.perf_counter()
+    assert explanation(RuntimeError(CUDA)) == ""
+    assert time.perf_counter() - started < 20
+
+
+def test_without_a_python_to_start_it_is_silent(monkeypatch) -> None:
+    monkeypatch.setattr(trainer.commands.explanation.sys, "executable", str(Path("no such python")))
+    assert explanation(RuntimeError(CUDA)) == ""

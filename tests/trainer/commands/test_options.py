@@ -1,0 +1,93 @@
+"""The command line of `aios train`, frozen: a change here is a change for every script that calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from trainer.commands import training as commands
+from trainer.commands.options import canonical_spelling, with_config_options
+
+# Those with --no- turn a key off.
+OPTIONS = """
+--adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
+--cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
+--dataset-start-offset --decay-fraction --device --eval-batches --eval-every --eval-file --eval-fraction
+--final-lr-fraction --force --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
+--[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
+--lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
+--output-dir --[no-]packing --processes --resume --sample-prompt --sample-tokens --schedule --seed
+--sharding --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
+--text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --weight-decay
+--window-pattern --window-size
+"""
+
+
+def test_the_options_are_these() -> None:
+    command: Any = typer.main.get_command(commands.train)
+    shown = [
+        option.replace("--", "--[no-]") if parameter.secondary_opts else option
+        for parameter in command.params
+        for option in parameter.opts
+    ]
+    assert sorted(shown) == sorted(OPTIONS.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--window-size", "512"], {"window_size": "512"}),
+        (["--window-size=512"], {"window_size": "512"}),
+        (["--window_size=512"], {"window_size": "512"}),
+        (["--window_size", "512"], {"window_size": "512"}),
+        (["--model.window-size", "512"], {"window_size": "512"}),
+        (["--model.window_size=512"], {"window_size": "512"}),
+        (["--attention_backend=sdpa"], {"attention_backend": "sdpa"}),
+        (["--attention-backend", "flash_attn_2"], {"attention_backend": "flash_attn_2"}),
+        (["--lr", "1e-3"], {"learning_rate": "1e-3"}),
+        (["--amp"], {"amp": True}),
+        (["--no-amp"], {"amp": False}),
+        (["--training.amp", "--no_use_flash_attention"], {"amp": True, "use_flash_attention": False}),
+        ([], {}),
+    ],
+)
+def test_each_spelling_reaches_its_key(arguments: list[str], expected: dict[str, Any]) -> None:
+    got: list[dict[str, Any]] = []
+    app = typer.Typer()
+
+    @app.command(context_settings={"token_normalize_func": canonical_spelling})
+    @with_config_options
+    def command(overrides: dict[str, Any]) -> None:
+        got.append(overrides)
+
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert got == [expected]
+
+
+@pytest.mark.parametrize("arguments", [["--windowsize", "5"], ["--data.window-size", "5"], ["extra"]])
+def test_an_unknown_option_ends_with_status_2(call: Callable[..., Result], arguments: list[str]) -> None:
+    assert call("train", *arguments).exit_code == 2
+
+
+def test_help_describes_every_key_and_imports_no_torch() -> None:
+    code = (
+        "import sys, aios\n"
+        "try: aios.app(['train', '--help'], prog_name='aios')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=root, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    shown = done.stdout.decode()
+    assert "Tokens that a token sees" in " ".join(shown.replace("│", "").split())

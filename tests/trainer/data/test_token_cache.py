@@ -1,0 +1,301 @@
+"""Tokens on the disk: the same as made anew, never of anything else, never half of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer import data
+from trainer.config import DataSection
+from trainer.data import sources, tokens
+from trainer.data import token_cache as cache
+from trainer.errors import RunError, UserError
+from trainer.models.tokenizer import ByteTokenizer
+
+ROOT = Path(__file__).parents[3]
+TEXT = "".join(f"Zeile {n}: äöü und noch ein paar Wörter.\n" for n in range(300))
+
+
+class Wide(ByteTokenizer):
+    """Bytes, in a vocabulary that two bytes do not hold."""
+
+    vocab_size = 70_000
+    fingerprint = "wide"
+
+
+class Deaf(ByteTokenizer):
+    """Cannot tokenize: whoever needs no tokenizing does not notice."""
+
+    def encode_batch(self, texts: list[bytes]) -> list[Any]:
+        raise AssertionError("tokenized again")
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PIECE", 500)
+    monkeypatch.setattr(tokens, "GROUP", 2000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data set of three files."""
+    path = tmp_path / "Däta set"
+    path.mkdir()
+    (path / "a.txt").write_text(TEXT + "<|endoftext|>" + TEXT[:700], encoding="utf-8")
+    (path / "b.jsonl").write_text(json.dumps({"text": TEXT[:99]}) + "\n" + json.dumps({"text": "x"}))
+    (path / "c.csv").write_text("id,text\n1,short\n", encoding="utf-8")
+    return path
+
+
+Load = Callable[..., tuple[data.Dataset, str]]
+
+
+@pytest.fixture
+def load(folder: Path, tmp_path: Path) -> Load:
+    def run(tokenizer: Any = None, **others: Any) -> tuple[data.Dataset, str]:
+        """The data set, and what was said."""
+        said: list[str] = []
+        values = {"cache_dir": tmp_path / "cache", "max_length": 16, **others}
+        settings = DataSection(dataset_file=folder, **values)
+        return data.load(settings, tokenizer or ByteTokenizer(), said.append), "\n".join(said)
+
+    return run
+
+
+def arrays(dataset: data.Dataset) -> list[np.ndarray[Any, Any]]:
+    found = [getattr(dataset.training.source, name) for name in tokens.ARRAYS]
+    return [*found, np.array(dataset.training.source.entropies), dataset.training.tokens]
+
+
+def manifest(tmp_path: Path) -> Path:
+    (found,) = (tmp_path / "cache").glob("*/manifest.json")
+    return found
+
+
+@pytest.mark.parametrize("tokenizer", [ByteTokenizer(), Wide()])
+def test_kept_tokens_are_those_that_are_made_anew(load: Load, tmp_path: Path, tokenizer: Any) -> None:
+    made, said = load(tokenizer)
+    assert "tokens are kept in" in said
+    kept, said = load(tokenizer)
+    assert said == ""
+    anew, _ = load(tokenizer, cache_dir=None)
+    assert not isinstance(anew.training.source.tokens.base, np.memmap)
+    for one, two, three in zip(arrays(made), arrays(kept), arrays(anew), strict=True):
+        assert one.dtype == two.dtype == three.dtype
+        assert np.array_equal(one, two)
+        assert np.array_equal(one, three)
+    assert kept.training.tokens.dtype == (np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
+    assert made.training.source.documents[-1] == 4
+    assert [path.suffix for path in manifest(tmp_path).parent.glob("*.bin")] == [".bin"] * 4
+
+
+def test_nothing_is_tokenized_twice(load: Load) -> None:
+    load()
+    load(Deaf())
+    load(Deaf(), max_length=8, eval_fraction=0.2, packing=False)
+
+
+def test_tokenizers_and_fields_do_not_share_tokens(load: Load) -> None:
+    load()
+    assert "tokens are kept in" in load(Wide())[1]
+    assert "tokens are kept in" in load(text_field="text")[1]
+    assert load()[1] == load(Wide())[1] == ""
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda folder, kept: (folder / "c.csv").write_text("id,text\n1,longer\n"),
+            "c.csv has 17 bytes, before 16",
+        ),
+        (lambda folder, kept: (folder / "c.csv").unlink(), "c.csv is gone"),
+        (lambda folder, kept: (folder / "d.txt").write_text("more"), "d.txt is new"),
+        (
+            lambda folder, kept: (
+                (folder / "c.csv").write_text("id,text\n1,shirt\n"),
+                os.utime(folder / "c.csv", (1, 1)),
+            ),
+            "c.csv has other content than before",
+        ),
+        (lambda folder, kept: edit(kept, tokenizer="other"), "their tokenizer is other, this run's byte"),
+        (lambda folder, kept: edit(kept, vocabulary=5), "their vocabulary is 5, this run's 258"),
+        (lambda folder, kept: edit(kept, end_of_text=5), "their end-of-text token is 5, this run's 256"),
+        (lambda folder, kept: edit(kept, schema_version=9), "their schema version is 9, this run's 1"),
+        (lambda folder, kept: edit(kept, dtype="uint32"), "their dtype is uint32, this run's uint16"),
+        (lambda folder, kept: edit(kept, text_field="b"), "their text field is b, this run's None"),
+        (lambda folder, kept: edit(kept, unknown=1), "manifest.json cannot be read"),
+        (lambda folder, kept: kept.write_bytes(kept.read_bytes()[:99]), "manifest.json cannot be read"),
+        (lambda folder, kept: next(kept.parent.glob("ends-*")).unlink(), ".bin is missing"),
+        (
+            lambda folder, kept: os.truncate(next(kept.parent.glob("tokens-*")), 100),
+            ".bin has 100 bytes, not",
+        ),
+    ],
+)
+def test_tokens_of_anything_else_are_never_used_and_it_is_said_why(
+    load: Load, folder: Path, tmp_path: Path, change: Callable[[Path, Path], None], words: str
+) -> None:
+    load()
+    change(folder, manifest(tmp_path))
+    made, said = load()
+    assert "are not used, but made anew" in said
+    assert words in said
+    anew, _ = load(cache_dir=None)
+    assert all(np.array_equal(one, two) for one, two in zip(arrays(made), arrays(anew), strict=True))
+    assert load(Deaf())[1] == ""
+    assert len(list(manifest(tmp_path).parent.glob("*.bin"))) == 4
+
+
+def test_a_file_that_was_only_touched_is_the_same(load: Load, folder: Path) -> None:
+    load()
+    os.utime(folder / "a.txt", (1, 1))
+    assert load(Deaf())[1] == ""
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "flush", full)
+        with pytest.raises(RunError, match=r"No space left on device\. .* MB are free there.*--cache-dir"):
+            load()
+    assert not list((tmp_path / "cache").glob("*/*.bin"))
+    assert "tokens are kept in" in load()[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_explained(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o555)
+    with pytest.raises(RunError, match="Permission denied"):
+        load()
+
+
+def test_a_cache_folder_that_is_a_file_is_explained(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(RunError, match="could not be written to"):
+        load()
+
+
+def test_an_error_in_the_data_leaves_nothing(load: Load, folder: Path, tmp_path: Path) -> None:
+    (folder / "d.jsonl").write_text("{")
+    with pytest.raises(UserError, match="not a line of JSON"):
+        load()
+    assert not list((tmp_path / "cache").glob("*/*.bin"))
+    (folder / "d.jsonl").unlink()
+    load()
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(load: Load, folder: Path) -> None:
+    class Meddler(ByteTokenizer):
+        def encode_batch(self, texts: list[bytes]) -> list[Any]:
+            (folder / "c.csv").write_text("id,text\n1,something else\n")
+            return super().encode_batch(texts)
+
+    with pytest.raises(RunError, match=r"c\.csv changed while it was read"):
+        load(Meddler())
+
+
+SLOW_BUILD = """
+import sys, time
+from pathlib import Path
+from trainer import data
+from trainer.config import DataSection
+from trainer.data import tokens
+from trainer.models.tokenizer import ByteTokenizer
+tokens.GROUP = 2000
+class Slow(ByteTokenizer):
+    def encode_batch(self, texts):
+        time.sleep(float(sys.argv[3]))
+        return super().encode_batch(texts)
+settings = DataSection(dataset_file=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]), max_length=16)
+dataset = data.load(settings, Slow(), lambda line: print(line, flush=True))
+print(len(dataset.training.tokens), int(dataset.training.tokens.astype("int64").sum()))
+"""
+
+
+def start_build(folder: Path, cache_dir: Path, pause: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SLOW_BUILD, str(folder), str(cache_dir), str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, encoding="utf-8")
+
+
+def test_what_a_killed_process_leaves_is_never_taken_for_whole(
+    load: Load, folder: Path, tmp_path: Path
+) -> None:
+    process = start_build(folder, tmp_path / "cache", 30)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "cache").glob("*/*.bin")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    left = set((tmp_path / "cache").glob("*/*.bin"))
+    assert left
+    made, said = load()
+    assert "tokens are kept in" in said
+    anew, _ = load(cache_dir=None)
+    assert np.array_equal(made.training.tokens, anew.training.tokens)
+    assert not left & set((tmp_path / "cache").glob("*/*.bin"))
+
+
+def test_two_processes_at_once_make_the_tokens_once(load: Load, folder: Path, tmp_path: Path) -> None:
+    processes = [start_build(folder, tmp_path / "cache", 0.3) for _ in range(2)]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert sum("tokens are kept in" in text for text in printed) == 1
+    anew, _ = load(cache_dir=None)
+    expected = f"{len(anew.training.tokens)} {anew.training.tokens.astype('int64').sum()}"
+    assert [text.splitlines()[-1] for text in printed] == [expected, expected]
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from trainer import data
+from trainer.config import DataSection
+from trainer.models.tokenizer import ByteTokenizer
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+settings = DataSection(dataset_file=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]), max_length=512, packing=sys.argv[3] == "1")
+dataset = data.load(settings, ByteTokenizer(), print)
+order = data.Order(1)
+for first in range(0, 4000, 8):
+    dataset.training.batch(order.samples(first, 8, dataset.training.blocks))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def growth(path: Path, cache_dir: Path, packing: bool) -> float:
+    """MiB that a process grows by as it tokenizes a file, and then reads a chunk of it."""
+    command = [sys.executable, "-c", MEASURE, str(path), str(cache_dir), str(int(packing))]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True, encoding="utf-8", check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="getrusage is not there")
+@pytest.mark.parametrize(
+    ("megabytes", "kind"), [(30, "jsonl"), pytest.param(200, "txt", marks=pytest.mark.slow)]
+)
+def test_memory_is_flat_in_the_size_of_the_data(tmp_path: Path, megabytes: int, kind: str) -> None:
+    line = json.dumps({"text": TEXT[:2000]}, ensure_ascii=False) + "\n"
+    small, large = tmp_path / f"small.{kind}", tmp_path / f"large.{kind}"
+    small.write_text(line * (6_000_000 // len(line.encode())), encoding="utf-8")
+    large.write_text(line * (megabytes * 1_000_000 // len(line.encode())), encoding="utf-8")
+    grown = [growth(path, tmp_path / "cache", packing=kind == "txt") for path in (small, large)]
+    assert grown[1] < grown[0] + 20, grown

@@ -1,0 +1,229 @@
+"""`aios train --processes 2`: one run, told once, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from trainer.attention import huggingface
+from trainer.config import TrainingSection, load
+from trainer.device import Precision
+from trainer.distributed import launch
+from trainer.distributed.processes import joined
+from trainer.errors import UserError
+from trainer.learning.objective import NextToken
+from trainer.survival.memory_estimate import Need, foresee
+
+ROOT = Path(__file__).parents[3]
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Records = Callable[[Path], list[dict[str, Any]]]
+Start = Callable[..., "subprocess.Popen[str]"]
+LONG = ("--steps", 100_000, "--checkpoint-every", 5, "--eval-every", 0)
+
+
+@pytest.fixture
+def start(settings: Settings, write_config: WriteConfig) -> Start:
+    """Start `aios train` in two processes."""
+    settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
+    config = write_config(settings)
+
+    def run(*more: object, processes: int = 2) -> subprocess.Popen[str]:
+        arguments = ("train", "--config", config, "--processes", processes, *more)
+        return subprocess.Popen(
+            [sys.executable, "-m", "aios", *(str(argument) for argument in arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=500)
+    return process.returncode, out, err
+
+
+def losses(records: list[dict[str, Any]]) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in records if record["event"] == "train"}
+
+
+def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 400
+    while not (folder / "checkpoints" / "latest").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
+    children = psutil.Process(process.pid).children()
+    return next(child for child in children if child.environ()["RANK"] == str(rank))
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+def test_one_process_is_this_one(monkeypatch: pytest.MonkeyPatch, asked: int | None) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launch.to_be_started(asked) == 0
+    assert launch.to_be_started(3) == 3
+
+
+def test_among_those_that_torchrun_started_no_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch.to_be_started(None) == launch.to_be_started(2) == 0
+    with pytest.raises(UserError, match=r"--processes 3, and torchrun has started 2"):
+        launch.to_be_started(3)
+
+
+def test_half_of_torchrun_s_variables_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"WORLD_SIZE = 4 .* LOCAL_RANK, MASTER_ADDR, MASTER_PORT"), joined():
+        pytest.fail("there is nobody to join")
+
+
+def test_a_run_in_two_processes_is_told_and_recorded_once(
+    start: Start, records: Records, tmp_path: Path
+) -> None:
+    status, out, err = finish(start())
+    assert status == 0, err
+    assert out.count("Held-out text:") == 1
+    assert err.count("Attention backend:") == 1
+    assert "Traceback" not in err
+    found = records(tmp_path / "out" / "metrics.jsonl")
+    assert found[0]["processes"] == 2
+    assert [record["step"] for record in found if record["event"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert {record["tokens"] for record in found if record["event"] == "train"} == {2 * 2 * 32}
+
+
+def test_the_memory_of_shares_is_foreseen_and_that_gradients_are_whole_until_a_step_s_last_batch(
+    settings: Settings,
+) -> None:
+    def need(shares: int, accumulation: int) -> Need:
+        config = AutoConfig.for_model(**settings["model"]["architecture"], vocab_size=258)
+        huggingface.attach(config, backend="sdpa", window=None)
+
+        def learner() -> tuple[Any, NextToken]:
+            network = AutoModelForCausalLM.from_config(config)
+            return network, NextToken(network, Precision(torch.float32))
+
+        training = TrainingSection(gradient_accumulation_steps=accumulation)
+        found = foresee(learner, training, torch.device("cpu"), (2, 16), packed=True, shares=shares)
+        assert found
+        return found
+
+    whole = need(1, 4)
+    for shares, accumulation in ((2, 1), (4, 3)):
+        found = need(shares, accumulation)
+        assert found.weights == whole.weights // shares
+        assert found.state == whole.state // shares
+        assert found.gradients == whole.gradients // (shares if accumulation == 1 else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_a_run_in_two_processes_is_resumed_as_if_never_stopped(
+    start: Start, records: Records, tmp_path: Path, sharding: str
+) -> None:
+    arguments = ("--sharding", sharding, "--checkpoint-every", 3)
+    status, _, err = finish(start(*arguments))
+    assert status == 0, err
+    log = tmp_path / "out" / "metrics.jsonl"
+    whole = losses(records(log))
+    last = tmp_path / "out" / "checkpoints" / "step-00000006"
+    (last / "state.json").write_text("damaged")
+    status, _, err = finish(start(*arguments, "--resume"))
+    assert status == 0, err
+    assert err.count("step-00000006 is damaged") == 1
+    assert losses(records(log)) == whole
+
+    status, _, err = finish(start("--resume", "--steps", 8, processes=1))
+    assert status == 0, err
+    assert "the run had processes: 2, and goes on with 1" in err
+    assert losses(records(log)).keys() == {*range(1, 9)}
+
+
+@pytest.mark.slow
+def test_the_others_end_soon_after_a_process_is_killed_and_the_run_can_be_resumed(
+    start: Start, records: Records, tmp_path: Path
+) -> None:
+    process = start(*LONG)
+    wait_for_a_checkpoint(tmp_path / "out", process)
+    worker(process, 1).kill()
+    killed = time.monotonic()
+    status, _, err = finish(process)
+    assert status == 1
+    assert time.monotonic() - killed < 30
+    assert "Process 1 of 2 was ended from outside (SIGKILL)" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    step = max(losses(records(tmp_path / "out" / "metrics.jsonl")))
+    status, _, err = finish(start(*LONG, "--resume", "--steps", step + 2))
+    assert status == 0, err
+
+
+@pytest.mark.slow
+def test_torchrun_may_be_started_by_hand(
+    settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
+) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "aios", "train", "--config", write_config(settings)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Held-out text:") == 1
+    assert records(tmp_path / "out" / "metrics.jsonl")[0]["processes"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked_of", ["the command", "one process"])
+def test_a_request_to_stop_ends_all_of_them_with_a_checkpoint(
+    start: Start, records: Records, tmp_path: Path, asked_of: str
+) -> None:
+    process = start(*LONG, "--checkpoint-every", 0)
+    log = tmp_path / "out" / "metrics.jsonl"
+    while process.poll() is None and not (log.exists() and '"train"' in log.read_text()):
+        time.sleep(0.1)
+    target = process.pid if asked_of == "the command" else worker(process, 1).pid
+    os.kill(target, signal.SIGINT)
+    status, out, err = finish(process)
+    assert status == 130, err
+    assert out.count("Stopped after step") == 1
+    assert "Traceback" not in err
+    assert [record["event"] for record in records(log)][-3:] == ["checkpoint", "stopped", "run_end"]
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_request_is_told_once(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "out" / "checkpoints" / "step-00000001").mkdir(parents=True)
+    status, _, err = finish(start())
+    assert status == 2
+    assert err.count("Error:") == 1
+    assert "holds checkpoints of a run already" in err
+    assert "Traceback" not in err
+
+
+def test_eight_bit_state_is_not_shared_out(settings: Settings, write_config: WriteConfig) -> None:
+    settings["training"] |= {"sharding": "full", "optimizer": "adamw_8bit"}
+    with pytest.raises(UserError, match="adamw_8bit cannot work on shares of weights"):
+        load(write_config(settings), {})

@@ -1,0 +1,134 @@
+"""It is a language model, whatever its architecture, backend and window: no leak, no luck, one scale of the loss."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainer.small_models import SMALL, TEXT, logits, losses, model, no_memory_runs_out, run
+from trainer import data
+from trainer.data import Batch
+from trainer.data.stream import make
+from trainer.learning import loop
+from trainer.learning.step import optimizer_step
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival.checkpoint import Position
+
+WINDOWS = [None, 1, 5, 31, 64]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+@pytest.mark.parametrize("kind", SMALL)
+def test_changing_a_token_changes_no_earlier_logit(kind: str, backend: str, window: int | None) -> None:
+    network = model(kind, backend, window)
+    tokens = torch.randint(0, 256, (2, 40), generator=torch.Generator().manual_seed(1))
+    changed = tokens.clone()
+    changed[:, 17] = (changed[:, 17] + 1) % 256
+    before, after = logits(network, tokens), logits(network, changed)
+    assert torch.equal(before[:, :17], after[:, :17])
+    assert not torch.equal(before[:, 17], after[:, 17])
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+def test_a_document_does_not_see_the_one_before(backend: str) -> None:
+    network = model("llama", backend, window=9)  # rotary positions: gpt2's own would differ
+    tokens = torch.randint(0, 256, (1, 40), generator=torch.Generator().manual_seed(1))
+    ids = (torch.arange(40) >= 20).long()[None]
+    changed = tokens.clone()
+    changed[:, 12] = (changed[:, 12] + 1) % 256
+    before, after = logits(network, tokens, document_ids=ids), logits(network, changed, document_ids=ids)
+    assert torch.equal(before[:, 20:], after[:, 20:])
+    assert not torch.equal(before[:, 12:20], after[:, 12:20])
+
+
+FLOOR = [
+    pytest.param(kind, backend, window, marks=[] if (backend, window) == ("sdpa", 5) else pytest.mark.slow)
+    for kind, backend, window in itertools.product(SMALL, ["sdpa", "manual"], [None, 5, 24])
+]
+
+
+class Leak(data.Stream):
+    """Rows whose targets are themselves: what a model with a leak would be given."""
+
+    def batch(self, indices: data.Indices) -> Batch:
+        batch = super().batch(indices)
+        return replace(batch, targets=batch.tokens)
+
+
+def noise(blocks: int, seed: int, kind: type[data.Stream]) -> data.Stream:
+    """Bytes drawn at random, in rows of 32."""
+    drawn = np.random.default_rng(seed).integers(0, 256, 32 * blocks, dtype=np.uint8).tobytes()
+    stream = data.stream(drawn, ByteTokenizer(), 32)
+    return kind(*(getattr(stream, field.name) for field in fields(stream)))
+
+
+def trained_on_noise(
+    kind: str, backend: str, window: int | None, rows: type[data.Stream] = data.Stream
+) -> float:
+    """Nats per byte that the model takes for bytes drawn at random, after learning from others."""
+    state = run(model(kind, backend, window), steps=90, batch_size=8, learning_rate=5e-3)
+    learned, unseen = noise(720, 0, rows), noise(80, 1, rows)
+    losses(replace(state, dataset=replace(state.dataset, training=learned)))
+    score = state.objective.score(unseen.batch(np.arange(80)))
+    return score.nats / score.valid
+
+
+@pytest.mark.parametrize(("kind", "backend", "window"), FLOOR)
+def test_random_bytes_are_not_learned(kind: str, backend: str, window: int | None) -> None:
+    assert abs(trained_on_noise(kind, backend, window) - math.log(256)) < 0.03
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_model_that_sees_its_target_would_be_found_out(kind: str) -> None:
+    """The test above can fail: so much is learned in as many steps where there is a leak."""
+    assert trained_on_noise(kind, "sdpa", 5, rows=Leak) < math.log(256) - 1
+
+
+def gradients(kind: str, stream: data.Stream, batch_size: int, parts: int) -> tuple[float, Tensor]:
+    """Loss and gradient of a step."""
+    state = run(model(kind), batch_size=batch_size, gradient_accumulation_steps=parts, max_grad_norm=1e9)
+    state = replace(state, dataset=replace(state.dataset, training=stream))
+    seen: list[Tensor] = []
+    weights = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+    state.optimizer.register_step_pre_hook(
+        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in weights]))
+    )
+    result = optimizer_step(state, loop.batches(state, Position()), 1e-3, no_memory_runs_out)
+    return result.loss, seen[0]
+
+
+def alike(one: tuple[float, Tensor], other: tuple[float, Tensor]) -> bool:
+    """Loss and gradient, by the relative difference that float32 may make."""
+    return abs(one[0] - other[0]) < 1e-6 * other[0] and bool(
+        (one[1] - other[1]).norm() < 1e-5 * other[1].norm()
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in SMALL if kind != "hrm_act_v1"]
+)  # it draws numbers for each batch
+@pytest.mark.parametrize("text", [TEXT, b"<|endoftext|>".join([b"ab", b"some longer text, " * 9, b"x"] * 40)])
+def test_neither_batch_nor_accumulation_changes_the_scale_of_the_loss(kind: str, text: bytes) -> None:
+    stream = data.stream(text, ByteTokenizer(), 32)
+    expected = gradients(kind, stream, 8, 1)
+    assert expected[1].norm() > 0.1
+    for batch_size, parts in ((4, 2), (1, 8)):
+        assert alike(gradients(kind, stream, batch_size, parts), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind not in ("gpt2", "hrm_act_v1")])
+def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
+    """Documents of 7 bytes and their end, four in a row, or one with padding; positions count only relative to each other."""
+    words = [f"{number * 7919 % 10**7:07d}\n<|endoftext|>\n" for number in range(32)]
+    packed = data.stream("".join(words).encode(), ByteTokenizer(), 32)
+    alone = make(packed.source, 0, len(packed.tokens), packed.text_bytes, 32, packed.pad_id, packing=False)
+    assert (packed.blocks, alone.blocks) == (8, 32)
+    assert packed.batch(np.arange(8)).valid_tokens() == alone.batch(np.arange(32)).valid_tokens() == 32 * 7
+    assert alike(gradients(kind, alone, 32, 1), gradients(kind, packed, 8, 1))

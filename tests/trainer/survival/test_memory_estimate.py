@@ -1,0 +1,218 @@
+"""Memory foreseen before any weights are loaded: against what a fresh process then takes, and what it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import Result
+
+from trainer.config import TrainingSection
+from trainer.data import Batch
+from trainer.learning.objective import Part
+from trainer.models.tokenizer import ByteTokenizer
+from trainer.survival import memory_estimate as memory
+from trainer.survival.memory_estimate import BESIDE, Need, Preflight, foresee
+
+ROOT = Path(__file__).parents[3]
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Call = Callable[..., Result]
+Records = Callable[[Path], list[dict[str, Any]]]
+CPU = torch.device("cpu")
+
+LLAMA_8B = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+
+class Squares:
+    """A loss whose memory can be counted by hand: one linear layer, squared."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        self.layer = layer
+
+    def parts(self, batch: Batch) -> Any:
+        x = torch.ones(*batch.tokens.shape, self.layer.in_features)
+        yield Part(self.layer(x).square().sum())
+
+
+@pytest.mark.parametrize(("kind", "bytes_each"), [("adamw", 8), ("muon", 4), ("adamw_8bit", 2)])
+def test_what_can_be_counted_by_hand_is_what_is_foreseen(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, bytes_each: int
+) -> None:
+    monkeypatch.setattr(nn.Linear, "get_output_embeddings", lambda self: None, raising=False)
+
+    def learner() -> Any:
+        layer = nn.Linear(100, 50, bias=False)
+        return layer, Squares(layer)
+
+    need = foresee(learner, TrainingSection(optimizer=kind), CPU, (4, 25), packed=False)
+    assert need
+    numbers = 100 * 50
+    assert (need.weights, need.gradients, need.state) == (numbers * 4, numbers * 4, numbers * bytes_each)
+    # Tokens; what goes in, what comes out and its gradient, the square and what is made of it on the way back.
+    tokens, goes_in, comes_out = 100 * 8, 100 * 100 * 4, 100 * 50 * 4
+    counted = need.activations - BESIDE["cpu"]
+    assert tokens + goes_in + comes_out <= counted + need.gradients <= tokens + goes_in + 6 * comes_out
+
+
+def test_an_8b_model_is_refused_in_full_on_16_gb_and_nothing_of_it_is_loaded(
+    settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "8b"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA_8B), encoding="utf-8")
+    ByteTokenizer().save(folder)
+    settings["model"] = {"name": str(folder)}
+    real = memory.preflight
+
+    def with_16_gb(*arguments: Any) -> Preflight:
+        return Preflight(real(*arguments).need, 16 * 10**9, 0, "cuda:0")
+
+    monkeypatch.setattr(memory, "preflight", with_16_gb)
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 2, result.output
+    assert "A step takes about 119" in result.stderr
+    assert "cuda:0 has 14.9 GiB free" in result.stderr
+    assert "--use-peft" in result.stderr
+    assert "--force" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_does_not_fit_is_refused_with_what_might_unless_forced(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    little = Preflight(Need(2 << 20, 2 << 20, 4 << 20, 60 << 20), 50 << 20, 0, "this machine")
+    monkeypatch.setattr(memory, "preflight", lambda *arguments: little)
+    config = write_config(settings)
+    refused = call("train", "--config", config)
+    assert refused.exit_code == 2
+    assert "A step takes about 68 MiB of memory, and this machine has 50 MiB free" in refused.stderr
+    assert "--gradient-checkpointing" in refused.stderr
+    assert call("train", "--config", config, "--force").exit_code == 0
+    kept = records(tmp_path / "out" / "metrics.jsonl")[0]["memory"]
+    assert kept["need"]["activations"] == 60 << 20
+    assert kept["free"] == 50 << 20
+
+
+def test_a_run_says_what_it_takes_and_draws_the_same_random_numbers(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    result = call("train", "--config", write_config(settings))
+    assert "INFO: memory: a step takes about 4" in result.stderr
+    unforeseen = Preflight(None, 1, 0, "this machine")
+    monkeypatch.setattr(memory, "preflight", lambda *arguments: unforeseen)
+    other = call("train", "--config", write_config(settings), "--output-dir", tmp_path / "other")
+    assert "memory cannot be foreseen" in other.stderr
+    losses = [
+        [
+            record["loss"]
+            for record in records(tmp_path / name / "metrics.jsonl")
+            if record["event"] == "train"
+        ]
+        for name in ("out", "other")
+    ]
+    assert losses[0] == losses[1]
+
+
+GPT2 = {
+    "model_type": "gpt2",
+    "n_layer": 4,
+    "n_head": 6,
+    "n_embd": 384,
+    "n_positions": 1024,
+    "vocab_size": 12000,
+}
+LLAMA = {
+    "model_type": "llama",
+    "num_hidden_layers": 4,
+    "hidden_size": 256,
+    "intermediate_size": 688,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "vocab_size": 4000,
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
+@pytest.mark.parametrize(
+    ("architecture", "batch", "length", "arguments"),
+    [
+        (GPT2, 2, 256, []),
+        pytest.param(GPT2, 8, 256, [], marks=pytest.mark.slow),
+        pytest.param(GPT2, 4, 512, ["--gradient-checkpointing"], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 8, 1024, ["--gradient-checkpointing"], marks=pytest.mark.slow),
+        pytest.param({**GPT2, "resid_pdrop": 0.1, "attn_pdrop": 0.1}, 2, 512, [], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 4, 512, [], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 2, 1024, ["--window-size", "256"], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 1, 1024, ["--optimizer", "muon"], marks=pytest.mark.slow),
+    ],
+    ids=[
+        "gpt2",
+        "gpt2-batch",
+        "gpt2-checkpointed",
+        "llama-checkpointed",
+        "gpt2-dropout",
+        "llama",
+        "llama-window",
+        "llama-muon",
+    ],
+)
+def test_what_is_foreseen_is_within_a_fifth_of_what_is_measured(
+    settings: Settings,
+    write_config: WriteConfig,
+    records: Records,
+    tmp_path: Path,
+    architecture: dict[str, Any],
+    batch: int,
+    length: int,
+    arguments: list[str],
+) -> None:
+    """Each in a fresh process, as a person starts it."""
+    none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if architecture is GPT2 else {}
+    settings["model"]["architecture"] = none | architecture
+    settings["data"] |= {"max_length": length, "eval_fraction": 0}
+    settings["training"] |= {"batch_size": batch, "steps": 4}
+    done = subprocess.run(
+        [sys.executable, ROOT / "aios.py", "train", "--config", write_config(settings), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path / "out" / "metrics.jsonl")
+    memory = found[0]["memory"]
+    [*_, last] = [record for record in found if record["event"] == "train"]
+    measured = last["peak_memory_bytes"] - memory["used"]
+    assert sum(memory["need"].values()) == pytest.approx(measured, rel=0.2)
