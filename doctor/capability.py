@@ -17,10 +17,25 @@ from doctor.host import Distribution, Found, Frozen, Host, Reading
 from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
+from doctor.proofs import BACKENDS, Backend, BackendCapability, Device, Features, ProofEvidence
 
-Backend = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
-# The fallback chain, fastest first.
-BACKENDS: tuple[Backend, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendCapability",
+    "Capability",
+    "CapabilityProblem",
+    "Device",
+    "Features",
+    "Fingerprint",
+    "ProofEvidence",
+    "current_fingerprint",
+    "default_path",
+    "fingerprint",
+    "read",
+    "stale",
+    "write",
+]
 
 
 class Fingerprint(Frozen):
@@ -35,46 +50,6 @@ class Fingerprint(Frozen):
     xformers: str | None
     triton: str | None
     gpus: tuple[str, ...]
-
-
-class Device(Frozen):
-    """A device that torch could compute on. `compute_capability` is None for the CPU."""
-
-    type: Literal["cuda", "cpu"]
-    index: int
-    name: str
-    compute_capability: tuple[int, int] | None
-    total_memory_bytes: int
-
-
-class Features(Frozen):
-    window: bool
-    packed: bool
-    gqa: bool
-    dropout: bool
-
-
-class ProofEvidence(Frozen):
-    """Largest errors against a float64 reference, over all devices and dtypes; the time of one forward and backward."""
-
-    forward_error: float
-    backward_error: float
-    window_support_exact: bool
-    milliseconds: float
-
-
-class BackendCapability(Frozen):
-    """What one backend can do here. `available` means: it ran here and agreed with the reference."""
-
-    status: Literal["available", "unavailable", "unknown"]
-    version: str | None = None
-    reasons: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()  # "cpu", "cuda:0"
-    dtypes: tuple[str, ...] = ()  # "float32", "float16", "bfloat16"
-    max_head_dim: int | None = None
-    features: Features | None = None
-    evidence: ProofEvidence | None = None
-    implementations: tuple[str, ...] = ()
 
 
 class Capability(Frozen):

@@ -26,26 +26,57 @@ PURE = {
     "itertools", "json", "ntpath", "packaging", "pathlib", "pydantic", "re", "typing", "urllib",
 }  # fmt: skip
 EFFECTS = {"pathlib.Path", "doctor.host.Host", "doctor.host.base.Host", "urllib.request"}
-# Host → probe → check → plan → executor and journal → report: nobody knows what stands after him.
-ORDER = (
-    ("host", "redaction", "version"),
-    ("installers",),
-    ("actions",),
-    ("models",),
-    ("check",),
-    ("state", "capability", "catalogue", "probes"),
-    ("checks", "diagnosis", "plan", "plugins", "differences", "failures", "report.build"),
-    ("journal", "assembly"),
-    ("elevation",),
-    ("executor",),
-    ("history", "elevated"),
-    ("reminders",),
-    ("examination",),
-    ("fixing", "sharing"),
-    ("report",),
-    ("commands",),
-)
-PLACES = {part: place for place, parts in enumerate(ORDER) for part in parts}
+# Each package's rooms (its folders and the files at its root), from the ground up. A module imports from its own room and
+# from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
+ORDERS = {
+    "doctor": (
+        ("host", "version"),
+        ("actions",),
+        ("models",),
+        ("check",),
+        ("plugins", "proofs", "diagnosis", "aios_home"),
+        ("probes",),
+        ("capability",),
+        ("checks", "failures"),
+        ("fixes",),
+        ("runs",),
+        ("report",),
+        ("wheel_search",),
+        ("install",),
+        ("commands",),
+    ),
+    "trainer": (
+        ("errors", "files", "say", "stop", "random_state"),
+        ("attention", "distributed"),
+        ("config", "mfu", "capability", "records", "hrm", "device"),
+        ("models",),
+        ("data",),
+        ("learning",),
+        ("survival",),
+        ("start", "generate", "export"),
+        ("preparation",),
+        ("run",),
+        ("commands",),
+    ),
+    "wheels": (
+        ("table", "filename"),
+        ("compatibility", "catalogue"),
+        ("machine", "companions", "listing"),
+        ("tags", "markers"),
+        ("rules", "requirements", "building"),
+        ("match",),
+        ("verdict",),
+        ("flash_attn", "triton", "xformers"),
+        ("torch",),
+        ("resolve",),
+    ),
+}
+FLOORS = {
+    f"{package}.{room}": floor
+    for package, order in ORDERS.items()
+    for floor, rooms in enumerate(order)
+    for room in rooms
+}
 
 
 def files(*folders: str, but: tuple[str, ...] = ()) -> list[str]:
@@ -110,31 +141,52 @@ beyond_a_probe = beyond(
     "doctor.check",
     "doctor.host",
     "doctor.probes",
-    "doctor.capability",
-    "doctor.catalogue",
+    "doctor.proofs",
     "wheels.catalogue",
     but=("doctor.host.Host", "threading"),
 )
 beyond_a_check = beyond(
     "doctor.actions", "doctor.check", "doctor.checks", "doctor.host", "doctor.models", "doctor.probes",
-    "doctor.capability", "wheels",
+    "doctor.proofs", "wheels",
 )  # fmt: skip
 
 
-def place_of(module: str) -> int | None:
-    parts = module.split(".")
-    for length in (3, 2):
-        if (place := PLACES.get(".".join(parts[1:length]))) is not None:
-            return place
-    return None
+def room_of(module: str) -> str:
+    """`doctor.checks` for doctor.checks.system.memory."""
+    return ".".join(module.split(".")[:2])
 
 
-def looking_ahead(path: str, tree: ast.Module) -> Iterator[str]:
-    own = place_of(path.removesuffix(".py").replace("/", "."))
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def looking_up(path: str, tree: ast.Module) -> Iterator[str]:
+    """Imports from a room on a later floor."""
+    own = room_of(module_of(path))
+    package = own.partition(".")[0]
     for name in imports(tree):
-        place = place_of(name) if name.startswith("doctor.") else None
-        if own is not None and place is not None and place > own:
+        room = room_of(name)
+        if room.startswith(f"{package}.") and FLOORS.get(room, -1) > FLOORS.get(own, len(FLOORS)):
             yield name
+
+
+def circles(arrows: set[tuple[str, str]]) -> set[str]:
+    """The nodes of a directed graph that can be reached from themselves."""
+    reached = {a: {b for start, b in arrows if start == a} for a, _ in arrows}
+    for _ in reached:
+        for a, targets in reached.items():
+            reached[a] = targets.union(*(reached.get(b, set()) for b in targets))
+    return {a for a, targets in reached.items() if a in targets}
+
+
+def arrows_between_rooms(package: str) -> set[tuple[str, str]]:
+    found = set()
+    for path in files(package):
+        own = room_of(module_of(path))
+        for name in imports(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if name.startswith(f"{package}.") and room_of(name) != own and own != package:
+                found.add((own, room_of(name)))
+    return found
 
 
 def out_of_order(path: str, tree: ast.Module) -> Iterator[str]:
@@ -193,10 +245,7 @@ class Rule:
         return self.says.replace(" ", "-")
 
 
-COMMANDS = (
-    "doctor/commands/",
-    *(path for path in files("doctor") if path.endswith("commands.py")),
-)
+COMMANDS = ("doctor/commands/",)
 RULES = (
     Rule(
         "the doctor knows neither the trainer nor an optional package",
@@ -231,13 +280,13 @@ RULES = (
     Rule("no command goes through a shell", files("doctor"), using_a_shell, "run('dir', shell=True)"),
     Rule(
         "only actions change the machine, only elevation asks for rights",
-        files("doctor", but=("doctor/host/", "doctor/actions/", "doctor/elevation")),
+        files("doctor", but=("doctor/host/", "doctor/actions/", "doctor/fixes/elevation")),
         calling(*CHANGES),
         "host.set_variable('PATH', None)",
     ),
     Rule(
         "only the executor applies actions",
-        files("doctor", but=("doctor/executor", "doctor/install/")),
+        files("doctor", but=("doctor/fixes/executor", "doctor/install/")),
         calling("apply"),
         "step.action.apply(host)",
     ),
@@ -253,15 +302,20 @@ RULES = (
         knowing_the_command_line,
         "import typer",
     ),
-    Rule(
-        "nobody knows what comes after him",
-        files("doctor", but=("doctor/install/", "doctor/__init__")),
-        looking_ahead,
-        "from doctor.report.console import Printer",
+    *(
+        Rule(
+            f"a module of {package} imports from its own room and from earlier ones",
+            files(package, but=(f"{package}/__init__",)),
+            looking_up,
+            f"from {package}.{ORDERS[package][-1][0]} import something",
+        )
+        for package in ORDERS
     ),
     Rule(
         "a probe asks its host and judges nothing",
-        files("doctor/probes"),
+        files(
+            "doctor/probes", but=("doctor/probes/wheel_catalogue",)
+        ),  # reads aios' own catalogue, not the machine
         beyond_a_probe,
         "from doctor.models import Finding",
     ),
@@ -305,3 +359,19 @@ def test_a_checks_file_is_called_like_the_check() -> None:
     for check in CHECKS:
         path = f"doctor/checks/{check.group.replace('-', '_')}/{check.id.replace('-', '_')}.py"
         assert (ROOT / path).is_file(), f"{check.id} is not in {path}"
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_every_room_has_its_floor(package: str) -> None:
+    rooms = {room_of(module_of(path)) for path in files(package)} - {package}
+    assert rooms == {room for room in FLOORS if room.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_rooms_import_each_other_in_no_circle(package: str) -> None:
+    arrows = arrows_between_rooms(package)
+    assert arrows and not circles(arrows)
+
+
+def test_a_circle_is_noticed() -> None:
+    assert circles({("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")}) == {"a", "b", "c"}

@@ -14,7 +14,7 @@ from trainer.attention.pattern import Windows, asked_windows, layer_windows, own
 from trainer.errors import RunError, UserError
 from trainer.files import move
 from trainer.models import lora, model, tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 from trainer.survival import checkpoint
 
 # Models in which the type of a layer says where its window is and nothing else; in others it goes for positions, too.

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from doctor.capability import Capability
-from trainer.attention.kv_cache import make_cache
 from trainer.attention.pattern import asked_windows
 from trainer.device import choose_device, choose_precision
 from trainer.errors import UserError
 from trainer.models import model, tokenizer
 from trainer.models.tokenizer import Tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 from trainer.survival import checkpoint
-
-PREFILL = 512  # tokens of a prompt that are read at a time
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-        temperature: 0 takes the likeliest token.
-        top_k: choose among the k likeliest; 0 among all.
-        seed: same seed, same text.
-    """
-
-    max_new_tokens: int = 200
-    temperature: float = 0.8
-    top_k: int = 0
-    seed: int = 1234
 
 
 def load(
@@ -74,46 +50,3 @@ def load(
     for note in notes:
         say(f"WARNING: {note}")
     return network.to(device, precision.dtype).eval(), text
-
-
-@torch.inference_mode()
-def generate(
-    model: Any, prompt: list[int], sampling: Sampling, end_id: int, vocab_size: int, prefill: int = PREFILL
-) -> Iterator[int]:
-    """Yield new tokens, up to and without the end-of-text token.
-
-    A model with a fixed number of positions goes on past them: it reads the latest half of the text again.
-
-    Args:
-        model: a causal language model of transformers.
-        prompt: token ids; the end-of-text token stands for an empty one.
-        vocab_size: ids from here on are not the tokenizer's, so they are never chosen.
-        prefill: tokens of the prompt that are read at a time; another number changes nothing but the memory it takes.
-    """
-    generator = torch.Generator().manual_seed(sampling.seed)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tokens = [*prompt] or [end_id]
-    new, cache = tokens, make_cache(model.config)
-    for _ in range(sampling.max_new_tokens):
-        if positions and cache.get_seq_length() + len(new) > positions:
-            new, cache = tokens[-(positions // 2 or 1) :], make_cache(model.config)
-        for first in range(0, len(new), prefill):
-            part = torch.tensor([new[first : first + prefill]], device=model.device)
-            logits = model(input_ids=part, past_key_values=cache, use_cache=True).logits
-        token = choose(logits[0, -1, :vocab_size], sampling, generator)
-        if token == end_id:
-            return
-        yield token
-        new = [token]
-        tokens.append(token)
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """A token id, by the logits (V,) of the next token."""
-    logits = logits.float().cpu()
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    logits = logits / sampling.temperature
-    if 0 < sampling.top_k < len(logits):
-        logits = logits.masked_fill(logits < logits.topk(sampling.top_k).values[-1], float("-inf"))
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))

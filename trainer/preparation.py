@@ -15,17 +15,18 @@ from trainer.attention.pattern import layer_windows, smaller
 from trainer.config import TrainConfig
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
-from trainer.distributed.sharding import ShardedObjective, Shards
 from trainer.hrm.configuration import HRMConfig
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.position import Position
+from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import Economy, Run
 from trainer.models import lora, model
 from trainer.records.progress import Reporter
 from trainer.start import Options, find_start
 from trainer.survival import memory_estimate as memory
-from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, Position, read_state, restore
+from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, read_state, restore
 from trainer.survival.memory_estimate import Preflight
 
 DATA_SET, ECONOMY = "data_set", "economy"  # beside the sections of the configuration in a checkpoint

@@ -19,12 +19,12 @@ from trainer.distributed.processes import ALONE, Processes, lost_processes_told
 from trainer.errors import RunError
 from trainer.learning.evaluation import Evaluation, examine
 from trainer.learning.loop import finished, train
+from trainer.learning.position import Position
 from trainer.preparation import DATA_SET, ECONOMY, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
 from trainer.start import Options
 from trainer.stop import StopRequest
-from trainer.survival.checkpoint import Position
 from trainer.survival.lock import only_run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from trainer.errors import UserError
-from trainer.records.progress import Say
+from trainer.say import Say
 
 # Ctrl-C and what a service manager sends everywhere; Ctrl-Break on Windows.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]

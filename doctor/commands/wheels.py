@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from packaging.version import Version
 
-from doctor.catalogue import refreshed_catalogue
 from doctor.host import Host
 from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.host.rest import ask
+from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, HEALTHY, UNKNOWN
 from doctor.wheel_search.candidates import candidates

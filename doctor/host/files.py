@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 RETRIES = 20 if os.name == "nt" else 0  # a virus scanner there holds a new file for a moment
 SECONDS_BETWEEN = 0.05
+BLOCK = 1 << 20  # bytes read at a time
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -41,3 +43,12 @@ def _replace(temporary: Path, path: Path) -> None:
         except PermissionError:
             time.sleep(SECONDS_BETWEEN)
     temporary.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(BLOCK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from doctor.host.web import CHUNK, opened
+from doctor.host.files import sha256_of
+from doctor.host.web import opened
 from doctor.wheel_search.install_error import InstallError
 
 TRIES = 5
 Progress = Callable[[int, int | None], None]  # bytes so far, of how many
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def download(url: str, target: Path, size: int | None, sha256: str, progress: Progress) -> None:

@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from doctor.host import Found, Host
+from doctor.host.files import sha256_of
 from doctor.host.web import size_of
-from doctor.install.download import sha256_of
 from doctor.install.environment_facts import Facts
 from doctor.install.install_answer import PackageAnswer
 from doctor.install.refusals import why_too_long

@@ -15,8 +15,9 @@ from doctor.failures.match import find
 from doctor.failures.order import arrange
 from doctor.failures.table import failures
 from doctor.host import Found, Host
+from doctor.host.files import sha256_of
 from doctor.install.backup import keep, put_back, supersede
-from doctor.install.download import download, sha256_of
+from doctor.install.download import download
 from doctor.install.dry_run_check import also_needed
 from doctor.install.environment_facts import Facts
 from doctor.install.install_plan import Installation, Target, Wishes

@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from doctor.capability import BACKENDS, Backend, BackendCapability, Device
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Frozen, Host, Unreadable
 from doctor.host.completed import exit_code, last_words
+from doctor.proofs import BACKENDS, Backend, BackendCapability, Device
 
 TIMEOUT = 120.0
 PACKAGES: dict[Backend, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from doctor.capability import BACKENDS, Backend, BackendCapability, Capability, Device, Fingerprint
+from doctor.capability import Capability, Fingerprint
 from doctor.diagnosis import ProbeFailure
 from doctor.probes.backends import BACKEND_PROBES, BackendFacts
+from doctor.proofs import BACKENDS, Backend, BackendCapability, Device
 from doctor.runs.make_report import rfc_3339
 from doctor.version import aios_version
 

@@ -9,10 +9,10 @@ from urllib.parse import quote, unquote
 
 from packaging.version import Version
 
-from doctor.catalogue import known_wheels
 from doctor.host import Host
+from doctor.host.files import sha256_of
 from doctor.host.web import read_answer
-from doctor.install.download import sha256_of
+from doctor.probes.wheel_catalogue import known_wheels
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.package_index import NotFoundError
 from wheels.catalogue import Catalogue, CatalogueError, Publisher, Row, Wheel

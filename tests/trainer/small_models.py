@@ -17,11 +17,11 @@ from trainer.learning import loop
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.position import Position
 from trainer.learning.schedule import learning_rate
 from trainer.learning.state import Run
 from trainer.learning.step import optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival.checkpoint import Position
 
 CPU = torch.device("cpu")
 TEXT = b"the quick brown fox jumps over the lazy dog, and the dog does not mind. " * 60

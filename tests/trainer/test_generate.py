@@ -14,11 +14,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-from trainer import generate
 from trainer.attention import huggingface
 from trainer.attention.kv_cache import cache_bytes, make_cache
 from trainer.attention.pattern import asked_windows
-from trainer.generate import Sampling
+from trainer.generate import load
+from trainer.models import generation
+from trainer.models.generation import Sampling
 from trainer.models.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def model(kind: str, window: Any = None, positions: int = 48) -> Any:
 
 
 def sample(network: Any, prompt: bytes, **sampling: Any) -> list[int]:
-    return list(generate.generate(network, list(prompt), Sampling(**sampling), END, VOCABULARY))
+    return list(generation.generate(network, list(prompt), Sampling(**sampling), END, VOCABULARY))
 
 
 @pytest.mark.parametrize("window", [None, 1, 5])
@@ -69,7 +70,7 @@ def test_with_the_cache_the_tokens_are_those_without(kind: str, window: int | No
 def test_ten_windows_of_text_are_those_without_a_cache(kind: str, window: Any, prefill: int) -> None:
     network, prompt = model(kind, window, positions=128), list(b"it is a truth universally ack")
     sampling = Sampling(max_new_tokens=80, temperature=0)
-    new = list(generate.generate(network, prompt, sampling, END, vocab_size=END, prefill=prefill))
+    new = list(generation.generate(network, prompt, sampling, END, vocab_size=END, prefill=prefill))
     with torch.no_grad():
         logits = network(input_ids=torch.tensor([prompt + new]), use_cache=False).logits[0, :, :END]
     assert new == logits.argmax(-1)[len(prompt) - 1 : -1].tolist()
@@ -80,9 +81,9 @@ def test_ten_windows_of_text_are_those_without_a_cache(kind: str, window: Any, p
 def test_the_cache_has_one_size_however_long_the_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, sizes, caches = model(kind, 8, positions=256), set(), []
     monkeypatch.setattr(
-        generate, "make_cache", lambda config: caches.append(make_cache(config)) or caches[-1]
+        generation, "make_cache", lambda config: caches.append(make_cache(config)) or caches[-1]
     )
-    for _ in generate.generate(network, list(b"it was"), Sampling(200, temperature=0), END, vocab_size=END):
+    for _ in generation.generate(network, list(b"it was"), Sampling(200, temperature=0), END, vocab_size=END):
         sizes.add(cache_bytes(caches[-1]))
     heads = {"gpt2": 2, "llama": 2}[kind]
     width = {"gpt2": 16, "llama": 8}[kind]
@@ -110,7 +111,7 @@ def test_top_k_of_one_is_the_likeliest() -> None:
 def test_choosing_follows_the_distribution() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -50.0])
     generator = torch.Generator().manual_seed(0)
-    drawn = [generate.choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
+    drawn = [generation.choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
     expected = torch.tensor([2.0, 4.0]).softmax(0)
     assert set(drawn) == {1, 2}
     assert drawn.count(1) / 4000 == pytest.approx(expected[0].item(), abs=0.02)
@@ -124,7 +125,7 @@ def test_end_of_text_ends_it_and_an_empty_prompt_begins_after_it() -> None:
     network.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(kwargs["input_ids"].tolist()), with_kwargs=True
     )
-    assert len(list(generate.generate(network, [], Sampling(3, temperature=0), END, VOCABULARY))) == 3
+    assert len(list(generation.generate(network, [], Sampling(3, temperature=0), END, VOCABULARY))) == 3
     assert seen[0] == [[END]]
     with torch.no_grad():
         network.lm_head.weight[END] = network.transformer.ln_f.bias + 1
@@ -177,7 +178,7 @@ def test_a_window_pattern_is_trained_with_saved_and_sampled_with(
     log = records(again / "metrics.jsonl")
     assert log[0]["windows"] == [9, None]
     assert log[1]["window_size"] == 9
-    network, _ = generate.load(again, "cpu", "auto", None, lambda _: None)
+    network, _ = load(again, "cpu", "auto", None, lambda _: None)
     assert asked_windows(network.config) == (9, None)
     assert call("generate", "--checkpoint", again, "--max-new-tokens", 30).exit_code == 0
 
@@ -187,7 +188,7 @@ def test_sampling_in_16_bits(trained: Path, call: Call) -> None:
     result = call("generate", "--checkpoint", trained, *arguments, "--amp")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("5 bottles of ")
-    network, _ = generate.load(trained, "cpu", "auto", None, lambda _: None, amp=True)
+    network, _ = load(trained, "cpu", "auto", None, lambda _: None, amp=True)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
 
 

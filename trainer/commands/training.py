@@ -152,14 +152,13 @@ def run_generate(
     """Sample text from a checkpoint. Text goes to stdout, all else to stderr."""
     with told_errors():
         from trainer import capability
-        from trainer import generate as generation
+        from trainer.generate import load
+        from trainer.models import generation
         from trainer.records.progress import Reporter
 
         say = Reporter().say
         proven = capability.load(capability_file, strict=strict_capability, say=say)
-        model, tokenizer = generation.load(
-            checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict
-        )
+        model, tokenizer = load(checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict)
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
         decoder = tokenizer.decoder()
         sys.stdout.write(prompt)

@@ -18,7 +18,7 @@ from trainer.data.token_cache import TokenCache
 from trainer.data.tokens import Indices, Tokenized
 from trainer.errors import UserError
 from trainer.models.tokenizer import Tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 
 __all__ = ["IGNORED", "Batch", "Dataset", "Indices", "Order", "Stream", "entropies", "load", "stream"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.records.progress import Say
+from trainer.say import Say
 
 MARK = b"<|endoftext|>"
 LONGEST_SEPARATOR = len(b"\r\n" + MARK + b"\r\n")

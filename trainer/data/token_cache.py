@@ -25,7 +25,7 @@ from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narro
 from trainer.errors import RunError, UserError
 from trainer.files import flush, replace_text, sha256
 from trainer.models.tokenizer import Tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

@@ -14,7 +14,7 @@ from trainer.data.entropy import BytePairs
 from trainer.data.sources import Piece, Source, pieces
 from trainer.errors import UserError
 from trainer.models.tokenizer import NotUtf8Error, Tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trainer.data import Indices, Stream
-from trainer.generate import Sampling, generate
 from trainer.learning.state import Run
+from trainer.models.generation import Sampling, generate
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 

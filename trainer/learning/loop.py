@@ -11,13 +11,13 @@ from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
 from trainer.learning.evaluation import examine
 from trainer.learning.out_of_memory import NothingLeftToSave
+from trainer.learning.position import Position
 from trainer.learning.schedule import learning_rate
 from trainer.learning.state import Economy, Run
 from trainer.learning.step import optimizer_step
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 from trainer.stop import StopRequest
-from trainer.survival.checkpoint import Position
 
 NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
 

@@ -11,8 +11,8 @@ import torch
 from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.distributed.processes import ALONE, Processes
-from trainer.distributed.sharding import Shards
 from trainer.learning.objective import Objective
+from trainer.learning.sharded_objective import Shards
 from trainer.mfu import UNKNOWN, Utilization
 from trainer.models.tokenizer import Tokenizer
 

@@ -24,7 +24,7 @@ from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - transformers knows it from here on
 from trainer.models import activations, hub, lora
 from trainer.models.tokenizer import Tokenizer
-from trainer.records.progress import Say
+from trainer.say import Say
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]

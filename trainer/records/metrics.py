@@ -19,8 +19,8 @@ from typing import Any
 
 from trainer.errors import RunError, UserError
 from trainer.files import replace_text
-from trainer.records.progress import Say
 from trainer.records.reading import parse
+from trainer.say import Say
 
 SCHEMA_VERSION = 1
 

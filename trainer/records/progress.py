@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Say = Callable[[str], None]  # tells a person one line
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
 SPEED_PERIOD = 900.0  # seconds whose steps tell the time that is left; a step of a long context takes minutes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.records.progress import Say
 from trainer.records.reading import Record, moment
+from trainer.say import Say
 
 FOLDER = "tensorboard"
 FLUSH_SECONDS = 10

@@ -16,7 +16,6 @@ import json
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,11 @@ from trainer.distributed.sharding import whole
 from trainer.errors import RunError, UserError
 from trainer.files import flush, flush_folder, move, replace_text, sha256
 from trainer.learning.optimizer import load_state_tensors, state_tensors
+from trainer.learning.position import Position
 from trainer.models import lora
 from trainer.models.tokenizer import Tokenizer
 from trainer.random_state import random_state, restore_random_state
-from trainer.records.progress import Say
+from trainer.say import Say
 
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
@@ -43,14 +43,6 @@ STATE = "state.json"
 TENSORS = "training_state.safetensors"
 OPTIMIZER = "optimizer."  # names of its tensors there begin with it
 ONE_FILE = "1000TB"  # weights are not split
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run has come: optimizer steps taken, and samples read."""
-
-    step: int = 0
-    samples: int = 0
 
 
 class CheckpointFolder:

@@ -30,7 +30,7 @@ from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.learning.objective import Objective
 from trainer.learning.optimizer import inner_matrices
-from trainer.records.progress import Say
+from trainer.say import Say
 
 # Bytes that an optimizer keeps for each number: of the matrices inside the model, and of all else.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from doctor.capability import Backend
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import flash_attn, torch_cuda_build, wheel_tags, xformers
@@ -20,6 +19,7 @@ from doctor.probes.backends import BACKEND_PROBES, PACKAGES, BackendFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
+from doctor.proofs import Backend
 from wheels.compatibility import ComputeCapability
 
 # Whose failure explains that of a backend: its package's before what every backend needs

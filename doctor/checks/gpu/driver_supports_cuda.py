@@ -21,7 +21,7 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
-from doctor.probes.wheels import WHEELS
+from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
 from wheels.compatibility import cuda_of_tag, driver_supports, minimum_driver
 

@@ -27,7 +27,7 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
-from doctor.probes.wheels import WHEELS
+from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
 from wheels.companions import exists_for_windows, fetches_cuda_12_wheel
 from wheels.compatibility import (

@@ -23,7 +23,7 @@ from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
-from doctor.probes.wheels import WHEELS
+from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
 from wheels.compatibility import contains_code_for, torch_architectures
 

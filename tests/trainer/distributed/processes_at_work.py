@@ -22,12 +22,13 @@ from trainer.attention import huggingface
 from trainer.config import TrainingSection
 from trainer.device import Precision
 from trainer.distributed.processes import Processes, joined
-from trainer.distributed.sharding import ShardedObjective, Shards, whole
+from trainer.distributed.sharding import whole
 from trainer.learning import loop
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.evaluation import evaluate
 from trainer.learning.objective import NextToken, Objective, Part
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import Run
 from trainer.learning.step import optimizer_step
 from trainer.models.model import checkpoint_activations

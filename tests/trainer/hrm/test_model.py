@@ -11,12 +11,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.trainer.hrm.plain_hrm import segments, weights_of
-from trainer import generate
 from trainer.attention import huggingface
 from trainer.attention.kv_cache import make_cache
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.model import Carry
+from trainer.models import generation
 from trainer.models import model as models
 from trainer.models.tokenizer import ByteTokenizer
 
@@ -150,7 +150,9 @@ def test_only_segments_that_a_position_needs_are_run() -> None:
 
 def test_transformers_itself_generates_the_same_as_aios() -> None:
     network, prompt = build(window=6), [72, 101, 108, 108, 111]
-    ours = list(generate.generate(network, prompt, generate.Sampling(12, temperature=0), 256, 258, prefill=2))
+    ours = list(
+        generation.generate(network, prompt, generation.Sampling(12, temperature=0), 256, 258, prefill=2)
+    )
     theirs = network.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=256)
     assert theirs[0, 5:].tolist() == ours
     tokens = [*prompt]

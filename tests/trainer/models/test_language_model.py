@@ -16,9 +16,9 @@ from trainer import data
 from trainer.data import Batch
 from trainer.data.stream import make
 from trainer.learning import loop
+from trainer.learning.position import Position
 from trainer.learning.step import optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival.checkpoint import Position
 
 WINDOWS = [None, 1, 5, 31, 64]
 

@@ -14,9 +14,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trainer.config import TrainingSection
 from trainer.errors import RunError, UserError
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.position import Position
 from trainer.models.tokenizer import ByteTokenizer
 from trainer.survival import checkpoint
-from trainer.survival.checkpoint import CheckpointFolder, Position, problems_of, restore
+from trainer.survival.checkpoint import CheckpointFolder, problems_of, restore
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]

@@ -1,0 +1,38 @@
+"""The catalogue of published wheels: the shipped one, and what `aios wheels refresh` found since. Not a fact of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from doctor.aios_home import state_folder
+from doctor.check import Probe
+from doctor.host import Host
+from wheels.catalogue import Catalogue, CatalogueError, read_catalogue, shipped_catalogue
+from wheels.listing import merge
+
+
+def refreshed_catalogue(host: Host) -> Path:
+    """Where `aios wheels refresh` writes its catalogue."""
+    return state_folder(host) / "catalogue.json"
+
+
+def known_wheels(host: Host) -> Catalogue:
+    """The shipped and the refreshed catalogue as one. Raises CatalogueError if the refreshed one is damaged."""
+    path = refreshed_catalogue(host)
+    shipped = shipped_catalogue()
+    if not path.exists():
+        return shipped
+    refreshed = read_catalogue(path)
+    if refreshed.as_of > shipped.as_of:  # it was made on the base of this one
+        return refreshed
+    return merge(shipped, refreshed).catalogue
+
+
+def _wheels(host: Host) -> Catalogue:
+    try:
+        return known_wheels(host)
+    except CatalogueError:  # `aios wheels` and `aios install` report it
+        return shipped_catalogue()
+
+
+WHEELS = Probe("wheels", _wheels)

@@ -1,0 +1,51 @@
+"""What running an attention backend proved about it, and on which devices."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from doctor.host import Frozen
+
+Backend = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
+# The fallback chain, fastest first.
+BACKENDS: tuple[Backend, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
+
+
+class Device(Frozen):
+    """A device that torch could compute on. `compute_capability` is None for the CPU."""
+
+    type: Literal["cuda", "cpu"]
+    index: int
+    name: str
+    compute_capability: tuple[int, int] | None
+    total_memory_bytes: int
+
+
+class Features(Frozen):
+    window: bool
+    packed: bool
+    gqa: bool
+    dropout: bool
+
+
+class ProofEvidence(Frozen):
+    """Largest errors against a float64 reference, over all devices and dtypes; the time of one forward and backward."""
+
+    forward_error: float
+    backward_error: float
+    window_support_exact: bool
+    milliseconds: float
+
+
+class BackendCapability(Frozen):
+    """What one backend can do here. `available` means: it ran here and agreed with the reference."""
+
+    status: Literal["available", "unavailable", "unknown"]
+    version: str | None = None
+    reasons: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()  # "cpu", "cuda:0"
+    dtypes: tuple[str, ...] = ()  # "float32", "float16", "bfloat16"
+    max_head_dim: int | None = None
+    features: Features | None = None
+    evidence: ProofEvidence | None = None
+    implementations: tuple[str, ...] = ()
