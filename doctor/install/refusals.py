@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doctor.checks.system.folders import LONGEST_PATH, are_long_paths_on
+from doctor.checks.system.folder_rules import LONGEST_PATH, are_long_paths_on
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.install.environment_facts import Facts
 from doctor.probes.python import PythonFacts

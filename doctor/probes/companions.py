@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Distribution, Found, Host, Reading, Unreadable
 from doctor.probes.paths import join
-from doctor.probes.texts import read_text, stated_version
+from doctor.probes.text_files import read_text, stated_version
 
 
 @dataclass(frozen=True)

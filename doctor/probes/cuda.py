@@ -9,7 +9,7 @@ from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
 from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, parent, program_files
-from doctor.probes.texts import read_text
+from doctor.probes.text_files import read_text
 
 TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"
 

@@ -9,7 +9,7 @@ from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
 from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, program_files_x86
-from doctor.probes.texts import read_text
+from doctor.probes.text_files import read_text
 
 # Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.
 QUERY = ("-products", "*", "-prerelease", "-nologo", "-format", "text")

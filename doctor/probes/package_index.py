@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading
 from doctor.probes.paths import join, roaming_app_data
-from doctor.probes.texts import read_text
+from doctor.probes.text_files import read_text
 from doctor.probes.variables import Variable, read_variable
 
 INDEX_VARIABLES = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
-from doctor.probes.imports import missing_imports
+from doctor.probes.dll_imports import missing_imports
 from doctor.probes.paths import join
-from doctor.probes.texts import read_text, stated_version
+from doctor.probes.text_files import read_text, stated_version
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Identity, Reading
 from doctor.probes.paths import join, local_app_data, python_with_abi, roaming_app_data, standard_library
-from doctor.probes.texts import read_text
+from doctor.probes.text_files import read_text
 from doctor.probes.variables import Variable, read_variable
 
 STORE_PACKAGE = "PythonSoftwareFoundation.Python."

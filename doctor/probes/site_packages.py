@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgram, Unreadable
 from doctor.probes.paths import join, parent
-from doctor.probes.texts import read_text
+from doctor.probes.text_files import read_text
 
 ASIDE = ".aios-removed"  # beside site-packages, so on the same volume, and nothing imports from there
 FOLDERS = {  # of each package: the folder that it is imported from, and the names of the distributions that bring it

@@ -5,12 +5,12 @@ from __future__ import annotations
 from packaging.specifiers import SpecifierSet
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools import build_tool_fixes
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look, torch_is
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.building import BUILD_PACKAGES, BuildPackagesFacts
+from doctor.probes.build_environment import BUILD_PACKAGES, BuildPackagesFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
@@ -61,7 +61,7 @@ def judge(
     )
     if not missing and not unfit:
         return finding
-    fix = install.packages("install-build-dependencies", identity, facts, missing | unfit)
+    fix = build_tool_fixes.packages("install-build-dependencies", identity, facts, missing | unfit)
     trouble = finding.model_copy(
         update={"status": "info", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,), "fix": fix}
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import memory as memory_check
-from doctor.checks.system.variables import SIGN_OUT, set_for_user
+from doctor.checks.system.variable_fixes import SIGN_OUT, set_for_user
 from doctor.host import Found, Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.building import PARALLELISM, ParallelismFacts
+from doctor.probes.build_environment import PARALLELISM, ParallelismFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY

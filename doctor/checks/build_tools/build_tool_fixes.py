@@ -8,7 +8,7 @@ from doctor.actions import InstallPackages, RunInstaller
 from doctor.checks.shared import pip_install
 from doctor.host import Absent, Found, Identity, Reading
 from doctor.models import Fix
-from doctor.probes.building import BuildPackagesFacts
+from doctor.probes.build_environment import BuildPackagesFacts
 from wheels.building import winget_cuda_version
 
 CUDA_DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"

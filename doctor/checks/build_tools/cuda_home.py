@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.build_tools import cuda_toolkit
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     cannot_tell,
@@ -15,7 +15,7 @@ from doctor.checks.shared import (
     skipped_without_nvidia,
     torch_is,
 )
-from doctor.checks.system.variables import SIGN_OUT, set_for_user
+from doctor.checks.system.variable_fixes import SIGN_OUT, set_for_user
 from doctor.host import Absent, Found, Identity, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import CUDA, CudaFacts, Toolkit

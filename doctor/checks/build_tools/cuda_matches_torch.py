@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
-from doctor.checks.build_tools import cuda_home, cuda_toolkit
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools import build_tool_fixes, cuda_home, cuda_toolkit
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.build_tools.cuda_home import fitting
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
@@ -72,8 +71,8 @@ def judge(
                 "summary": f"CUDA toolkit {found} cannot build for torch, which was built with CUDA {wanted}",
                 "impact": CHECK.why,
                 "hint": CHECK.by_hand,
-                "links": (install.CUDA_DOWNLOADS,),
-                "fix": install.cuda_toolkit(identity, winget, wanted),
+                "links": (build_tool_fixes.CUDA_DOWNLOADS,),
+                "fix": build_tool_fixes.cuda_toolkit(identity, winget, wanted),
             }
         )
         return as_needed(trouble, nvidia, torch, flash_attn)

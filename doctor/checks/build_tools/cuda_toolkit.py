@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools import build_tool_fixes
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look, dotted, skipped_without_nvidia
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
@@ -49,8 +49,8 @@ def judge(
             "measured": listed or "no nvcc",
             "impact": CHECK.why,
             "hint": CHECK.by_hand,
-            "links": (install.CUDA_DOWNLOADS,),
-            "fix": install.cuda_toolkit(identity, winget, built_with),
+            "links": (build_tool_fixes.CUDA_DOWNLOADS,),
+            "fix": build_tool_fixes.cuda_toolkit(identity, winget, built_with),
         }
     )
     if usable:

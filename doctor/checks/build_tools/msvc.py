@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools import build_tool_fixes
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Evidence, Finding
@@ -15,7 +15,11 @@ from doctor.probes.winget import WINGET
 
 DOWNLOADS = "https://visualstudio.microsoft.com/downloads/"
 BUILD_TOOLS = "Microsoft.VisualStudio.2022.BuildTools"
-COMPONENTS = ("Microsoft.VisualStudio.Workload.VCTools", install.COMPILER, install.WINDOWS_SDK)
+COMPONENTS = (
+    "Microsoft.VisualStudio.Workload.VCTools",
+    build_tool_fixes.COMPILER,
+    build_tool_fixes.WINDOWS_SDK,
+)
 
 
 def judge(
@@ -30,12 +34,12 @@ def judge(
         impact=CHECK.why,
         hint=CHECK.by_hand,
         links=(DOWNLOADS,),
-        fix=install.by_winget(
+        fix=build_tool_fixes.by_winget(
             "install-build-tools",
             "the Visual Studio Build Tools 2022",
             winget,
             BUILD_TOOLS,
-            *install.overriding(*COMPONENTS),
+            *build_tool_fixes.overriding(*COMPONENTS),
             link=DOWNLOADS,
         ),
     )
@@ -67,12 +71,12 @@ def judge(
             "summary": f"Visual Studio is installed without its C++ tools: {newest.path}",
             "measured": "no C++ toolset",
             "evidence": evidence,
-            "fix": install.by_visual_studio(
+            "fix": build_tool_fixes.by_visual_studio(
                 "add-cpp-tools",
                 msvc.installer,
                 newest.path,
-                f"--add {install.COMPILER}",
-                f"--add {install.windows_sdk(newest.version)}",
+                f"--add {build_tool_fixes.COMPILER}",
+                f"--add {build_tool_fixes.windows_sdk(newest.version)}",
             ),
         }
     )

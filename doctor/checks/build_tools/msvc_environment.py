@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look
-from doctor.checks.system.variables import set_in_terminal
+from doctor.checks.system.variable_fixes import set_in_terminal
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import PROMPT, PromptFacts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.shared import could_not_look, skipped
-from doctor.checks.system.variables import SIGN_OUT, set_for_user
+from doctor.checks.system.variable_fixes import SIGN_OUT, set_for_user
 from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import MSVC, PROMPT, MsvcFacts, PromptFacts
@@ -67,7 +67,7 @@ def judge(msvc: MsvcFacts, prompt: PromptFacts) -> Finding:
             "impact": CHECK.why,
             "hint": CHECK.by_hand,
             "links": (LINK,),
-            "fix": install.by_visual_studio(
+            "fix": build_tool_fixes.by_visual_studio(
                 "add-english-to-msvc", msvc.installer, studio.path, "--addProductLang en-US"
             ),
         }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
-from doctor.checks.build_tools import cuda_home
+from doctor.checks.build_tools import build_tool_fixes, cuda_home
 from doctor.checks.build_tools import msvc as msvc_check
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.build_tools.msvc import BUILD_TOOLS
 from doctor.checks.shared import cannot_tell, could_not_look, dotted, skipped, torch_is, why_not
 from doctor.host import Found, Unreadable
@@ -96,16 +95,18 @@ def _way_out(msvc: MsvcFacts, nvcc: Version, accepted: range) -> tuple[str, Fix]
     hint = f"Install MSVC 14.{newest} beside the other, or a CUDA toolkit that accepts it; or take a prebuilt package."
     for studio in msvc.studios:
         if studio.version.startswith("17."):  # no other Visual Studio brings these toolsets
-            return hint, install.by_visual_studio(
+            return hint, build_tool_fixes.by_visual_studio(
                 "add-older-toolset", msvc.installer, studio.path, f"--add {component}"
             )
-    command = install.winget_command(BUILD_TOOLS, *install.overriding(component, install.WINDOWS_SDK))
+    command = build_tool_fixes.winget_command(
+        BUILD_TOOLS, *build_tool_fixes.overriding(component, build_tool_fixes.WINDOWS_SDK)
+    )
     return hint, Fix(
         id="add-older-toolset",
         applicability="manual",
         elevated=True,
         reversible=False,
-        commands=(install.typed(command),),
+        commands=(build_tool_fixes.typed(command),),
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.shared import could_not_look
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.building import BUILD_PACKAGES, BuildPackagesFacts
+from doctor.probes.build_environment import BUILD_PACKAGES, BuildPackagesFacts
 from doctor.probes.system import IDENTITY
 
 
@@ -36,7 +36,7 @@ def judge(facts: BuildPackagesFacts, identity: Identity) -> Finding:
             "summary": "No ninja: only building packages from source, and torch's own extensions, use it",
             "impact": CHECK.why,
             "hint": CHECK.by_hand,
-            "fix": install.packages("install-ninja", identity, facts, {"ninja": ""}),
+            "fix": build_tool_fixes.packages("install-ninja", identity, facts, {"ninja": ""}),
         }
     )
 

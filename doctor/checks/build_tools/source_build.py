@@ -5,11 +5,11 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.build_tools import cuda_home
 from doctor.checks.build_tools import msvc as msvc_check
-from doctor.checks.build_tools.build_need import is_installed, why_not
+from doctor.checks.build_tools.build_relevance import is_installed, why_not
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import could_not_look, skipped, torch_is, why_torch_is_unknown
 from doctor.checks.system import long_paths as long_paths_check
-from doctor.checks.system.folders import LONGEST_PATH, PIP_FOLDERS, are_long_paths_on
+from doctor.checks.system.folder_rules import LONGEST_PATH, PIP_FOLDERS, are_long_paths_on
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import CUDA, CudaFacts

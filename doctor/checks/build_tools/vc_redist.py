@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.shared import could_not_look, torch_is, why_not
 from doctor.checks.system import python_architecture
 from doctor.host import Absent, Found, Reading, Unreadable
@@ -43,7 +43,7 @@ def judge(runtime: VcRuntimeFacts, torch: TorchFacts, winget: Reading[str]) -> F
         evidence=tuple(Evidence(source="file", name=name, value=versions.get(name)) for name in libraries),
     )
     trouble = finding.model_copy(update={"impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)})
-    installing = install.by_winget(
+    installing = build_tool_fixes.by_winget(
         "install-vc-redist", "the Visual C++ Redistributable", winget, PACKAGE, link=DOWNLOAD
     )
     missing = [name for name in RUNTIME if isinstance(runtime.system[name], Absent)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.build_tools import build_tool_fixes as install
+from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.build_tools import msvc as msvc_check
-from doctor.checks.build_tools.build_need import as_needed
+from doctor.checks.build_tools.build_relevance import as_needed
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding
@@ -55,11 +55,11 @@ def judge(
             "impact": CHECK.why,
             "hint": CHECK.by_hand,
             "links": (LINK,),
-            "fix": install.by_visual_studio(
+            "fix": build_tool_fixes.by_visual_studio(
                 "add-windows-sdk",
                 msvc.installer,
                 msvc.chosen.path,
-                f"--add {install.windows_sdk(msvc.chosen.version)}",
+                f"--add {build_tool_fixes.windows_sdk(msvc.chosen.version)}",
             ),
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, dotted, skipped
-from doctor.checks.system.variables import set_in_terminal
+from doctor.checks.system.variable_fixes import set_in_terminal
 from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix, JsonValue
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

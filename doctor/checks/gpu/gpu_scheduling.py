@@ -7,8 +7,8 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, registry_evidence, skipped_without_nvidia
 from doctor.host import Found, Unreadable
 from doctor.models import Finding
-from doctor.probes.graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
+from doctor.probes.windows_graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
 
 WORDS = {1: "off", 2: "on"}
 

@@ -8,8 +8,8 @@ from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, registry_evidence, skipped, skipped_without_nvidia
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.models import Finding, Fix
-from doctor.probes.graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
+from doctor.probes.windows_graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
 
 LINK = "https://learn.microsoft.com/windows-hardware/drivers/display/tdr-registry-keys"
 RECOVER = 3  # TdrLevel: reset the GPU, and go on

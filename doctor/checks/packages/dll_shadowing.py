@@ -17,7 +17,7 @@ from doctor.checks.shared import (
 )
 from doctor.host import Found
 from doctor.models import Evidence, Finding
-from doctor.probes.dlls import CUDA_DLLS, CudaDlls
+from doctor.probes.dll_copies import CUDA_DLLS, CudaDlls
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from wheels.compatibility import cuda_tag

@@ -7,7 +7,7 @@ from doctor.checks.packages import torch as torch_check
 from doctor.checks.shared import NO_ADVICE, could_not_look, skipped_without_torch, why_not
 from doctor.host import Found
 from doctor.models import Evidence, Finding
-from doctor.probes.dlls import OPENMP, OpenMpFacts
+from doctor.probes.dll_copies import OPENMP, OpenMpFacts
 from doctor.probes.packages import TORCH, TorchFacts
 
 WINDOWS_FAQ = "https://docs.pytorch.org/docs/stable/notes/windows.html"

@@ -7,7 +7,7 @@ from doctor.check import Check
 from doctor.checks.packages import triton as triton_check
 from doctor.checks.shared import NO_ADVICE, could_not_look, skipped, skipped_without_nvidia
 from doctor.checks.system import python_headers
-from doctor.checks.system.variables import set_in_terminal
+from doctor.checks.system.variable_fixes import set_in_terminal
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix

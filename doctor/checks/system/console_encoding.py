@@ -7,11 +7,11 @@ from packaging.version import Version
 from doctor.actions import SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
-from doctor.checks.system.variables import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
+from doctor.checks.system.variable_fixes import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
 from doctor.host import Identity, RegistryValue
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.policy import ENCODING, EncodingFacts
 from doctor.probes.system import IDENTITY
+from doctor.probes.windows_settings import ENCODING, EncodingFacts
 from wheels.compatibility import parse_version
 
 UTF_8 = 65001

@@ -7,7 +7,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.host import Found, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.policy import COPIES_ACCEPTED, DEVELOPER_KEY, DEVELOPER_VALUE, LINKS, LinkFacts
+from doctor.probes.windows_settings import COPIES_ACCEPTED, DEVELOPER_KEY, DEVELOPER_VALUE, LINKS, LinkFacts
 
 ON = RegistryValue(type="REG_DWORD", value=1)
 ENABLE = Fix(

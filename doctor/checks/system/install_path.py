@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system import python_distribution
-from doctor.checks.system.folders import (
+from doctor.checks.system.folder_rules import (
     LONGEST_PATH,
     are_long_paths_on,
     cannot_tell_whether_too_long,

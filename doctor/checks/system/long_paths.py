@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.actions import SetRegistryValue
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, registry_evidence
-from doctor.checks.system.folders import LONG_PATHS_ON, LONGEST_PATH, are_long_paths_on
+from doctor.checks.system.folder_rules import LONG_PATHS_ON, LONGEST_PATH, are_long_paths_on
 from doctor.host import Absent, Reading, RegistryValue, Unreadable
 from doctor.models import Finding, Fix
 from doctor.probes.system import FILE_SYSTEM_KEY, LONG_PATHS, LONG_PATHS_VALUE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, several
-from doctor.checks.system.variables import without
+from doctor.checks.system.variable_fixes import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.python import MIXTURE, MixtureFacts

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from doctor.check import Check
 from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
-from doctor.checks.system.variables import without
+from doctor.checks.system.variable_fixes import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts

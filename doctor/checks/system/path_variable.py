@@ -10,7 +10,7 @@ from doctor.checks.shared import could_not_look, several
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.search_path import SEARCH_PATH, VALUE, Entry, SearchPath, SearchPathFacts
+from doctor.probes.path_variable import SEARCH_PATH, VALUE, Entry, SearchPath, SearchPathFacts
 
 COMMAND_LINE = 8191  # characters that cmd.exe takes; a command file that extends PATH writes it on one line
 LONGEST = 6000  # leaves vcvarsall.bat what it adds

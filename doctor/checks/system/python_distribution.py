@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, why_not
 from doctor.checks.system import python_version
-from doctor.checks.system.folders import LONGEST_PATH, are_long_paths_on, longest_name_in_torch
+from doctor.checks.system.folder_rules import LONGEST_PATH, are_long_paths_on, longest_name_in_torch
 from doctor.host import Found, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.packages import TORCH, TorchFacts

@@ -14,7 +14,7 @@ from doctor.probes.packages import (
     TritonFacts,
     XformersFacts,
 )
-from doctor.probes.policy import POLICY_KEY, POLICY_VALUE, SMART_APP_CONTROL
+from doctor.probes.windows_settings import POLICY_KEY, POLICY_VALUE, SMART_APP_CONTROL
 
 STATES = {0: "off", 1: "on", 2: "evaluating"}
 USE_WSL = Fix(

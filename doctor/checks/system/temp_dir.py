@@ -10,14 +10,14 @@ from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
 from doctor.check import Check
 from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.checks.system import long_paths
-from doctor.checks.system.folders import (
+from doctor.checks.system.folder_rules import (
     LONGEST_PATH,
     PIP_FOLDERS,
     are_long_paths_on,
     cannot_tell_whether_too_long,
     with_kept_type,
 )
-from doctor.checks.system.variables import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
+from doctor.checks.system.variable_fixes import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
 from doctor.host import Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix

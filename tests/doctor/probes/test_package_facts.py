@@ -14,8 +14,8 @@ from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.probes.companions import parse_companion_version
-from doctor.probes.dlls import CUDA_DLLS
-from doctor.probes.imports import missing_imports
+from doctor.probes.dll_copies import CUDA_DLLS
+from doctor.probes.dll_imports import missing_imports
 from doctor.probes.site_packages import SITE_PACKAGES
 
 SITE = "C:\\venv\\Lib\\site-packages"

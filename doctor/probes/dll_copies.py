@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Found, Host, Reading
-from doctor.probes.imports import library_folders
+from doctor.probes.dll_imports import library_folders
 from doctor.probes.packages import torch_libraries
 from doctor.probes.paths import join, windows_folder
 

@@ -15,7 +15,7 @@ from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.probes.memory import PageFile, parse_page_files
-from doctor.probes.search_path import SEARCH_PATH, split_path
+from doctor.probes.path_variable import SEARCH_PATH, split_path
 from tests.doctor.checks.cases import cases_of
 
 BASE = cases_of(path_variable.CHECK)[0].machine
