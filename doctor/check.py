@@ -32,8 +32,20 @@ class Probe(Generic[Facts]):
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """A precondition of a check, tested before it judges.
+
+    `unmet` takes the check's id and the facts of `probes`, in their order. It returns the finding to report instead of a
+    judgement (skipped or unknown), or None if the precondition is met.
+    """
+
+    probes: tuple[Probe[Any], ...]
+    unmet: Callable[..., Finding | None]
+
+
+@dataclass(frozen=True)
 class Check:
-    """A pure judgement on facts. `judge` takes the facts of `probes`, in their order."""
+    """A pure judgement on facts. `judge` takes the facts of `probes`, in their order, once every requirement is met."""
 
     id: str
     group: Group
@@ -44,10 +56,15 @@ class Check:
     judge: Callable[..., Finding]
     systems: frozenset[str] = frozenset(SYSTEMS)
     because_of: tuple[Check, ...] = ()  # whose failure explains every failure of this one
-    at_times_because_of: tuple[
-        Check, ...
-    ] = ()  # explains those of which the judgement says so (Finding.because_of)
+    # Whose failure explains those findings that name it (Finding.because_of)
+    at_times_because_of: tuple[Check, ...] = ()
     online: bool = False  # does it use the network?
-    elevated: tuple[
-        Action, ...
-    ] = ()  # what its fix does as administrator: all that an elevated undo may touch
+    # What its fix does as administrator: an elevated undo touches nothing else
+    elevated: tuple[Action, ...] = ()
+    requires: tuple[Requirement, ...] = ()  # tested in this order
+
+    @property
+    def all_probes(self) -> tuple[Probe[Any], ...]:
+        """The probes of `judge` and of `requires`, each once."""
+        required = (probe for requirement in self.requires for probe in requirement.probes)
+        return tuple({probe.name: probe for probe in (*self.probes, *required)}.values())

@@ -81,7 +81,9 @@ def diagnose(
     left_out = {
         check.id: reason for check in everything if (reason := _why_not(check, host.identity.os, offline))
     }
-    probes = {probe.name: probe for check in everything if check.id not in left_out for probe in check.probes}
+    probes = {
+        probe.name: probe for check in everything if check.id not in left_out for probe in check.all_probes
+    }
     facts = _collect(host, tuple(probes.values()), timeout, on_progress)
     judged = {
         check.id: Finding(check=check.id, status="skipped", summary=left_out[check.id])
@@ -122,7 +124,7 @@ def _why_not(check: Check, system: str, offline: bool) -> str | None:
 
 def _cause(check: Check, judged: Mapping[str, Finding], facts: Mapping[str, Any]) -> str | None:
     """The id of the first cause whose failure explains this check's, None if it did not fail or stands for itself."""
-    if any(facts.get(probe.name) is INTERRUPTED for probe in check.probes):
+    if any(facts.get(probe.name) is INTERRUPTED for probe in check.all_probes):
         return None
     explaining = EXPLAINED_BY.get(judged[check.id].status, ())
 
@@ -197,17 +199,27 @@ def _collect(
 
 
 def _judge(check: Check, facts: Mapping[str, Any]) -> Finding:
-    needed = [facts[probe.name] for probe in check.probes]
-    failures = [fact.reason for fact in needed if isinstance(fact, ProbeFailure)]
+    collected = [facts[probe.name] for probe in check.all_probes]
+    failures = [fact.reason for fact in collected if isinstance(fact, ProbeFailure)]
     if failures:
         return _unknown(check, "; ".join(dict.fromkeys(failures)))
     try:
-        finding = check.judge(*needed)
+        finding = _unmet_requirement(check, facts) or check.judge(
+            *(facts[probe.name] for probe in check.probes)
+        )
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a check is a plugin: its crash is a finding
         return _unknown(check, f"the check itself raised {type(error).__name__}: {error}")
     if not isinstance(finding, Finding) or finding.check != check.id:
         return _unknown(check, f"the check itself gave no finding of its own but {finding!r:.80}")
     return finding
+
+
+def _unmet_requirement(check: Check, facts: Mapping[str, Any]) -> Finding | None:
+    """The finding of the first requirement that is not met."""
+    for requirement in check.requires:
+        if finding := requirement.unmet(check.id, *(facts[probe.name] for probe in requirement.probes)):
+            return finding
+    return None
 
 
 def _unknown(check: Check, reason: str) -> Finding:

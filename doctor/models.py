@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from typing_extensions import Self, TypedDict, Unpack
 
 from doctor.actions import Action
 from doctor.host import Frozen
@@ -25,6 +26,19 @@ class Evidence(Frozen):
     value: JsonValue
 
 
+class FixChanges(TypedDict, total=False):
+    """The fields that `Fix.but` can change."""
+
+    id: str
+    applicability: Applicability
+    elevated: bool
+    restart: Restart
+    reversible: bool
+    commands: tuple[str, ...]
+    by_hand: tuple[str, ...]
+    actions: tuple[Action, ...]
+
+
 class Fix(Frozen):
     """How to put a finding right: actions for the doctor (none: by hand) and the commands a person would type."""
 
@@ -36,6 +50,25 @@ class Fix(Frozen):
     commands: tuple[str, ...]
     by_hand: tuple[str, ...] = ()  # the same without aios, where `commands` call it
     actions: tuple[Action, ...] = ()
+
+    def but(self, **changes: Unpack[FixChanges]) -> Self:
+        """Return a copy with some fields changed."""
+        return type(self).model_validate({**dict(self), **changes})
+
+
+class FindingChanges(TypedDict, total=False):
+    """The fields that `Finding.but` can change."""
+
+    status: Status
+    summary: str
+    measured: str
+    expected: str
+    impact: str
+    hint: str
+    links: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    fix: Fix | None
+    because_of: str | None
 
 
 class Finding(Frozen):
@@ -55,6 +88,10 @@ class Finding(Frozen):
     evidence: tuple[Evidence, ...] = ()
     fix: Fix | None = None
     because_of: str | None = None
+
+    def but(self, **changes: Unpack[FindingChanges]) -> Self:
+        """Return a copy with some fields changed."""
+        return type(self).model_validate({**dict(self), **changes})
 
     @property
     def is_automatic(self) -> bool:

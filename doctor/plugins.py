@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from doctor.check import GROUPS, SYSTEMS, Check, Probe
+from doctor.check import GROUPS, SYSTEMS, Check, Probe, Requirement
 from doctor.models import Finding
 
 ENTRY_POINTS = "aios.doctor.checks"
@@ -53,14 +53,14 @@ def _checks_in(loaded: object, known: Sequence[Check]) -> Iterator[Check]:
     """The checks of one entry point, each fit to stand beside the known ones. Raises UnusablePluginError."""
     checks = loaded if isinstance(loaded, list | tuple) else (loaded,)
     taken = {check.id for check in known}
-    probes: dict[str, Probe[object]] = {probe.name: probe for check in known for probe in check.probes}
+    probes: dict[str, Probe[object]] = {probe.name: probe for check in known for probe in check.all_probes}
     for check in checks:
         if not isinstance(check, Check):
             raise UnusablePluginError(f"it gives {check!r:.60}, which is no Check")
         _look_over(check)
         if check.id in taken:
             raise UnusablePluginError(f"there is a check '{check.id}' already")
-        for probe in check.probes:
+        for probe in check.all_probes:
             if probes.setdefault(probe.name, probe) != probe:
                 raise UnusablePluginError(f"another probe has the name '{probe.name}' already")
         taken.add(check.id)
@@ -78,7 +78,11 @@ def _look_over(check: Check) -> None:
         raise UnusablePluginError(f"'{check.group}' is none of the groups {', '.join(GROUPS)}")
     if not set(check.systems) <= set(SYSTEMS):
         raise UnusablePluginError(f"its systems are not among {', '.join(SYSTEMS)}")
-    parts = (*((probe, Probe) for probe in check.probes), *((cause, Check) for cause in check.because_of))
+    parts = (
+        *((requirement, Requirement) for requirement in check.requires),
+        *((probe, Probe) for probe in check.probes),
+        *((cause, Check) for cause in check.because_of),
+    )
     for part, kind in parts:
         if not isinstance(part, kind):
             raise UnusablePluginError(f"'{check.id}' has {part!r:.60} where a {kind.__name__} belongs")

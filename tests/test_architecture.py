@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from doctor.checks import CHECKS
-from doctor.models import Evidence, Finding, Fix
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"torch", "transformers", "flash_attn", "xformers", "triton", "numpy", "safetensors"}
@@ -211,15 +210,6 @@ def _kind(node: ast.stmt) -> int:
     return 5 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHECK" else 2
 
 
-def inventing_fields(path: str, tree: ast.Module) -> Iterator[str]:
-    """A model's copy takes any field without a word."""
-    known = {*Finding.model_fields, *Fix.model_fields, *Evidence.model_fields}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "update" and isinstance(node.value, ast.Dict):
-            keys = (key.value for key in node.value.keys if isinstance(key, ast.Constant))
-            yield from (str(key) for key in keys if key not in known)
-
-
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
     known = ("doctor.capability", "doctor.capability.")
     return (
@@ -330,12 +320,6 @@ RULES = (
         files("doctor/checks"),
         out_of_order,
         "def judge(): ...\nLIMIT = 1\nCHECK = Check()",
-    ),
-    Rule(
-        "a finding has the fields of its model",
-        files("doctor/checks"),
-        inventing_fields,
-        "finding.model_copy(update={'sumary': ''})",
     ),
 )
 

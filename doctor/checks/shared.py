@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.version import Version
 
 from doctor.host import Absent, Found, Identity, Reading, RegistryValue, Unreadable
-from doctor.models import Evidence, Finding, JsonValue
+from doctor.models import Evidence, Finding, FindingChanges, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
 from doctor.probes.site_packages import SitePackages
 from wheels.compatibility import cuda_of_tag, parse_version, tag_of_cuda
 
+Value = TypeVar("Value")
 PYTORCH = "https://pytorch.org/get-started/locally/"
 NVIDIA_DRIVERS = "https://www.nvidia.com/drivers"
-NO_ADVICE = {
-    "impact": "",
-    "hint": "",
-    "links": (),
-    "fix": None,
-}  # of a finding with which nothing is to be done
+# Changes to a finding that needs no action
+NO_ADVICE: FindingChanges = {"impact": "", "hint": "", "links": (), "fix": None}
 
 
 def skipped(check: str, reason: str) -> Finding:
@@ -43,6 +40,13 @@ def cannot_tell(check: str, what: str, reason: str, hint: str = "") -> Finding:
 def why_not(reading: Reading[Any], absent: str = "it is not there") -> str:
     """Why there is nothing to judge, as a clause; `absent` is what to say where there is nothing at all."""
     return reading.reason if isinstance(reading, Unreadable) else absent
+
+
+def found(reading: Reading[Value]) -> Value:
+    """The value of a reading that the check requires to be present. Raises LookupError."""
+    if isinstance(reading, Found):
+        return reading.value
+    raise LookupError(f"required, but not found: {reading}")
 
 
 def dotted(version: tuple[int, int]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from doctor.check import Check, Probe
+from doctor.check import Check, Probe, Requirement
 from doctor.diagnosis import Answer, diagnose
 from doctor.host import Host
 from doctor.host.programs import run_bounded
@@ -78,6 +78,46 @@ def test_a_crashing_check_is_a_finding(machine) -> None:
     (finding,) = diagnose(machine(), [check("x", judge=lambda: 1 / 0)]).findings
     assert finding.status == "unknown"
     assert "the check itself raised ZeroDivisionError" in finding.summary
+
+
+def requirement(probe: Probe[Any], reason: str | None) -> Requirement:
+    """A requirement that is unmet for `reason`; None: it is met."""
+
+    def unmet(check_id: str, fact: object) -> Finding | None:
+        return Finding(check=check_id, status="skipped", summary=f"{reason}: {fact}") if reason else None
+
+    return Requirement((probe,), unmet)
+
+
+def test_the_first_unmet_requirement_is_reported_instead_of_a_judgement(machine) -> None:
+    one, two = Probe("one", lambda host: 1), Probe("two", lambda host: 2)
+    needs = (requirement(one, None), requirement(two, "no second"), requirement(one, "no third"))
+    judged = replace(check("x", judge=lambda: 1 / 0), requires=needs)
+    diagnosis = diagnose(machine(), [judged])
+    assert diagnosis.findings == (Finding(check="x", status="skipped", summary="no second: 2"),)
+    assert diagnosis.facts == {"one": 1, "two": 2}
+
+
+def test_the_facts_of_requirements_are_not_passed_to_the_judge(machine) -> None:
+    own, needed = Probe("own", lambda host: 1), Probe("needed", lambda host: 2)
+
+    def judge(*facts: int) -> Finding:
+        return Finding(check="x", status="ok", summary=str(facts))
+
+    judged = replace(check("x", own, judge=judge), requires=(requirement(needed, None),))
+    assert diagnose(machine(), [judged]).findings[0].summary == "(1,)"
+
+
+def test_a_crashing_probe_or_requirement_makes_the_check_unknown(machine) -> None:
+    crashing = Requirement((), lambda check_id: 1 / 0)  # type: ignore[arg-type, return-value]
+    findings = diagnose(
+        machine(),
+        [
+            replace(check("a"), requires=(requirement(Probe("bad", crash), None),)),
+            replace(check("b"), requires=(crashing,)),
+        ],
+    ).findings
+    assert [(f.status, "ZeroDivisionError" in f.summary) for f in findings] == [("unknown", True)] * 2
 
 
 def test_a_check_for_another_system_is_skipped_and_its_probes_do_not_run(machine) -> None:

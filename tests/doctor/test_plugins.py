@@ -142,6 +142,7 @@ def test_an_entry_point_gives_one_check_or_several(installed) -> None:
         ("CHECK = check('odd', systems={'win'})", "its systems are not among windows, linux"),
         ("CHECK = check('odd', why=None)", "or a text is none"),
         ("CHECK = check('odd', probes=(len,))", "where a Probe belongs"),
+        ("CHECK = check('odd', requires=(len,))", "where a Requirement belongs"),
         ("CHECK = check('odd', because_of=('torch',))", "'odd' has 'torch' where a Check belongs"),
         ("CHECK = check('odd', probes=(Probe('temp-dir', len),))", "another probe has the name 'temp-dir'"),
     ],

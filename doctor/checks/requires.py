@@ -1,0 +1,91 @@
+"""Requirements that several checks share. Each is tested before a check judges, so that `judge` begins at its own question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from doctor.check import Probe, Requirement
+from doctor.checks.shared import could_not_look, skipped, torch_is, why_not
+from doctor.host import Absent, Found, Reading, Unreadable
+from doctor.models import Finding
+from doctor.probes.msvc import MSVC, MsvcFacts
+from doctor.probes.nvidia import NVIDIA, NvidiaFacts
+from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
+
+
+def readable(
+    probe: Probe[Any], what: str, reading: Callable[[Any], Reading[Any]] = lambda facts: facts
+) -> Requirement:
+    """`reading(facts)` is Found or Absent; otherwise the finding is `unknown`. `what` names the thing in the finding."""
+
+    def unmet(check: str, facts: Any) -> Finding | None:
+        seen = reading(facts)
+        return could_not_look(check, what, seen.reason) if isinstance(seen, Unreadable) else None
+
+    return Requirement((probe,), unmet)
+
+
+def present(
+    probe: Probe[Any], what: str, reading: Callable[[Any], Reading[Any]] = lambda facts: facts
+) -> Requirement:
+    """`reading(facts)` is Found, so that `judge` may take its value by `shared.found`; otherwise `unknown`."""
+
+    def unmet(check: str, facts: Any) -> Finding | None:
+        seen = reading(facts)
+        return None if isinstance(seen, Found) else could_not_look(check, what, why_not(seen))
+
+    return Requirement((probe,), unmet)
+
+
+def whole(package: str) -> Requirement:
+    """The package is not half installed: broken-distributions reports that."""
+
+    def unmet(check: str, site: Reading[SitePackages]) -> Finding | None:
+        if isinstance(site, Found) and any(each.package == package for each in site.value.damaged):
+            return skipped(check, f"{package} is only half installed (see broken-distributions)")
+        return None
+
+    return Requirement((SITE_PACKAGES,), unmet)
+
+
+def _no_nvidia_gpu(check: str, nvidia: NvidiaFacts) -> Finding | None:
+    return skipped(check, "there is no NVIDIA GPU") if nvidia.has_gpu is False else None
+
+
+def _no_nvidia_driver(check: str, nvidia: NvidiaFacts) -> Finding | None:
+    if isinstance(nvidia.driver, Absent):
+        return skipped(check, "the NVIDIA driver is missing (see nvidia-driver)")
+    if isinstance(nvidia.driver, Unreadable):
+        return could_not_look(check, "the NVIDIA driver", nvidia.driver.reason)
+    return None
+
+
+def _no_torch(check: str, torch: TorchFacts) -> Finding | None:
+    return None if torch.installed else skipped(check, "torch is not installed")
+
+
+def _cpu_torch(check: str, torch: TorchFacts) -> Finding | None:
+    this = torch_is(torch)
+    if this is not None and this.cuda_tag is None:
+        return skipped(check, "torch is a CPU build (see torch-cuda-build)")
+    return None
+
+
+def _no_msvc(check: str, msvc: MsvcFacts) -> Finding | None:
+    if isinstance(msvc.installations, Unreadable):
+        return could_not_look(check, "the Visual Studio installations", msvc.installations.reason)
+    return None if msvc.chosen else skipped(check, "there is no Microsoft C++ compiler (see msvc)")
+
+
+# There is an NVIDIA GPU, or it is not known whether there is one
+NVIDIA_GPU = Requirement((NVIDIA,), _no_nvidia_gpu)
+# The NVIDIA driver answers: `nvidia.driver` is Found
+NVIDIA_DRIVER = Requirement((NVIDIA,), _no_nvidia_driver)
+# The package torch is installed, or it is not known whether it is
+TORCH_INSTALLED = Requirement((TORCH,), _no_torch)
+# torch is not a CPU build, or its build is not known
+CUDA_TORCH = Requirement((TORCH,), _cpu_torch)
+# A Visual Studio with C++ tools is installed: `msvc.chosen` is not None
+MSVC_COMPILER = Requirement((MSVC,), _no_msvc)
