@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from doctor.host import Host
-from doctor.host.lock import held, is_held
+from doctor.lock import held, is_held
 
 RUN_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ__[0-9a-f]{8}")
 SECONDS_TO_WAIT = 2.0  # for somebody who only asks whether the lock is held

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from doctor.aios_home import state_folder
+from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Host, Reading
-from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
 from doctor.proofs import BACKENDS, Backend, BackendCapability, Device, Features, ProofEvidence

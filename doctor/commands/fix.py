@@ -13,7 +13,7 @@ from doctor.commands.common import Output, examined, selected, this_machine, wit
 from doctor.commands.history import named_run
 from doctor.fixes.executor import undo as undo_run
 from doctor.fixes.plan import Plan, make_plan
-from doctor.host.lock import HeldError
+from doctor.lock import HeldError
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer
 from doctor.runs.doctor_run import Examination, Subject, reminded

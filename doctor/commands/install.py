@@ -14,7 +14,6 @@ from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
 from doctor.host import Host
 from doctor.host.live import live_host
-from doctor.host.lock import HeldError
 from doctor.install.backup import bytes_kept
 from doctor.install.environment_facts import Facts, look
 from doctor.install.install_answer import InstallAnswer, Status, to_json
@@ -25,6 +24,7 @@ from doctor.install.pip import Pip, find_pip
 from doctor.install.record import Installed
 from doctor.install.refusals import why_not
 from doctor.install.show import MEBIBYTE, ProgressLine, print_plan
+from doctor.lock import HeldError
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, FIX_FAILED, HEALTHY, INTERRUPTED
 from doctor.wheel_search.candidates import candidates, with_folder

@@ -10,7 +10,7 @@ import typer
 
 from doctor.commands.common import known_checks, progress, this_machine
 from doctor.diagnosis import diagnose
-from doctor.host.files import write_atomically
+from doctor.files import write_atomically
 from doctor.host.recorder import Recorder
 from doctor.report.console import Printer
 from doctor.runs.make_report import INTERRUPTED

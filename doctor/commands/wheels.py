@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from packaging.version import Version
 
+from doctor.files import write_atomically
 from doctor.host import Host
-from doctor.host.files import write_atomically
 from doctor.host.live import live_host
 from doctor.host.rest import ask
 from doctor.probes.wheel_catalogue import refreshed_catalogue

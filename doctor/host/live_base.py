@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from doctor.files import write_atomically
 from doctor.host.base import (
     Binary,
     Completed,
@@ -25,7 +26,6 @@ from doctor.host.base import (
     RunningProgram,
     Volume,
 )
-from doctor.host.files import write_atomically
 from doctor.host.git import read_setting, write_setting
 from doctor.host.programs import find_on_path, run_bounded
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode

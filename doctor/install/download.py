@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from doctor.host.files import sha256_of
+from doctor.files import sha256_of
 from doctor.host.web import opened
 from doctor.wheel_search.install_error import InstallError
 

@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from doctor.files import sha256_of
 from doctor.host import Found, Host
-from doctor.host.files import sha256_of
 from doctor.host.web import size_of
 from doctor.install.environment_facts import Facts
 from doctor.install.install_answer import PackageAnswer

@@ -14,8 +14,8 @@ from doctor.failures.log import read
 from doctor.failures.match import find
 from doctor.failures.order import arrange
 from doctor.failures.table import failures
+from doctor.files import sha256_of
 from doctor.host import Found, Host
-from doctor.host.files import sha256_of
 from doctor.install.backup import keep, put_back, supersede
 from doctor.install.download import download
 from doctor.install.dry_run_check import also_needed

@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from doctor.files import write_atomically
 from doctor.fixes.journal import records
 from doctor.host import Frozen, Host
-from doctor.host.files import write_atomically
 from doctor.runs.history import run_folders
 
 RECORD, JOURNAL = "install.json", "install.jsonl"

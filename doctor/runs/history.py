@@ -13,11 +13,11 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from doctor.aios_home import RUN_NAME, new_run_folder, runs_folder
+from doctor.files import write_atomically
 from doctor.fixes.executor import standing
 from doctor.fixes.journal import ENDED, RESTARTED, Entry, entries, events
 from doctor.fixes.plan import Plan
 from doctor.host import Frozen, Host
-from doctor.host.files import write_atomically
 from doctor.models import Report
 from doctor.runs.make_report import to_json
 

@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 from packaging.version import Version
 
+from doctor.files import sha256_of
 from doctor.host import Host
-from doctor.host.files import sha256_of
 from doctor.host.web import read_answer
 from doctor.probes.wheel_catalogue import known_wheels
 from doctor.wheel_search.install_error import InstallError

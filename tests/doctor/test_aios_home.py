@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from doctor.aios_home import new_run_folder, runs_folder, state_folder
+from doctor.files import write_atomically
 from doctor.host import Host
-from doctor.host.files import write_atomically
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_scanner_that_holds_the_file_is_waited_for(tmp_path: Path, monkeypatch
             raise PermissionError(13, "The process cannot access the file")
         return replace(self, target)
 
-    monkeypatch.setattr("doctor.host.files.RETRIES", 20)
+    monkeypatch.setattr("doctor.files.RETRIES", 20)
     monkeypatch.setattr(Path, "replace", held_twice)
     write_atomically(tmp_path / "f", b"x")
     assert (tmp_path / "f").read_bytes() == b"x" and len(attempts) == 3

@@ -17,7 +17,7 @@ ONLY = ["--only", "long-paths", "--only", "temp-dir"]
 HOLD = """
 import sys, time
 from pathlib import Path
-from doctor.host.lock import held
+from doctor.lock import held
 begun = Path(sys.argv[2])
 with held(Path(sys.argv[1]), "noon", 0.0):
     begun.touch()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from doctor.host.lock import HeldError, held, is_held
+from doctor.lock import HeldError, held, is_held
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from doctor.host.lock import held
+from doctor.lock import held
 with held(Path(sys.argv[1]), "noon", 0.0):
     print("held", flush=True)
     sys.stdin.read()
