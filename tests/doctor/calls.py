@@ -7,23 +7,23 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 import aios
-from tests.doctor.pretended import PretendedHost
+from tests.doctor.fake_machine import FakeHost
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(aios.app, ["doctor", *arguments], prog_name="aios")
 
 
-def fixes(host: PretendedHost) -> list[Path]:
+def fixes(host: FakeHost) -> list[Path]:
     """The folders of the runs that set out to change something."""
     return sorted(plan.parent for plan in Path(str(host.variable("AIOS_HOME"))).glob("runs/*/plan.json"))
 
 
-def state(host: PretendedHost) -> Path:
+def state(host: FakeHost) -> Path:
     """Its state folder."""
     return Path(str(host.variable("AIOS_HOME")))
 
 
-def folders(host: PretendedHost) -> list[Path]:
+def folders(host: FakeHost) -> list[Path]:
     """The folders of all runs, the oldest first."""
     return sorted(state(host).glob("runs/*"))

@@ -25,7 +25,7 @@ from doctor.checks import CHECKS, select
 from doctor.diagnosis import ProbeFailure, diagnose
 from doctor.probes.backends import BackendFacts
 from doctor.runs.proven_backends import assemble, has_proofs
-from tests.doctor.pretended import identity
+from tests.doctor.fake_machine import identity
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
 CPU = Device(type="cpu", index=0, name="a processor", compute_capability=None, total_memory_bytes=1)

@@ -8,7 +8,7 @@ from doctor.check import Check
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
 from doctor.models import Finding
-from tests.doctor.pretended import LONG_PATHS
+from tests.doctor.fake_machine import LONG_PATHS
 
 
 def failing(check_id: str, status: str, *because_of: Check) -> Check:

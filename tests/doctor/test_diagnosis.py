@@ -14,7 +14,7 @@ from doctor.diagnosis import Answer, diagnose
 from doctor.host import Host
 from doctor.host.programs import run_bounded
 from doctor.models import Finding
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR
 
 
 def check(check_id: str, *probes: Probe[Any], judge: Any = None) -> Check:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from doctor.plugins import load_plugins
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

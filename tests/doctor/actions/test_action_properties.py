@@ -30,7 +30,7 @@ from doctor.fixes.plan import Step
 from doctor.host import RegistryValue
 from doctor.host.machine import FileContent, RecordedMachine
 from doctor.host.recorded import RecordedHost
-from tests.doctor.pretended import FILE_SYSTEM, identity
+from tests.doctor.fake_machine import FILE_SYSTEM, identity
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0%;"), max_size=20)
 NUMBERS = st.integers(0, 2**32 - 1)

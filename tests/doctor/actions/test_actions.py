@@ -13,7 +13,7 @@ from doctor.actions import (
 )
 from doctor.host import RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT
-from tests.doctor.pretended import FILE_SYSTEM, enable_long_paths, make_temp, short_temp
+from tests.doctor.fake_machine import FILE_SYSTEM, enable_long_paths, make_temp, short_temp
 
 EXPAND = RegistryValue(type="REG_EXPAND_SZ", value="%USERPROFILE%\\T")
 

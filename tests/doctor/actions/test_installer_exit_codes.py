@@ -9,7 +9,7 @@ from doctor.diagnosis import diagnose
 from doctor.fixes.executor import execute, standing, undo
 from doctor.fixes.journal import ACTIONS, entries, records
 from doctor.fixes.plan import make_plan
-from tests.doctor.pretended import LONG_PATHS, enable_long_paths, install_runtime, state_check
+from tests.doctor.fake_machine import LONG_PATHS, enable_long_paths, install_runtime, state_check
 
 RUNTIME = state_check("vc-redist", install_runtime())
 

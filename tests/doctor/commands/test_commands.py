@@ -25,12 +25,12 @@ from doctor.host.machine import NotSeen
 from doctor.models import Finding
 from doctor.report.console import Printer
 from tests.doctor.calls import fixes, run
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
     ONE,
     TEMP_DIR,
-    PretendedHost,
+    FakeHost,
     enable_long_paths,
     short_temp,
     state_check,
@@ -341,7 +341,7 @@ def test_stdout_is_the_json_report_and_nothing_else(doctor_with, arguments) -> N
     jsonschema.validate(json.loads(run(*arguments).stdout), SCHEMA)
 
 
-def pretend_no_torch(host: PretendedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def pretend_no_torch(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the command has all of its own checks, and a machine on which no backend can be tried."""
     monkeypatch.undo()
     monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)

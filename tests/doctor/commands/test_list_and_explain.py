@@ -14,10 +14,10 @@ import doctor.commands.common
 from doctor.check import GROUPS
 from doctor.checks import CHECKS
 from doctor.failures.table import failures
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     LONG_PATHS,
     TEMP_DIR,
-    PretendedHost,
+    FakeHost,
     enable_long_paths,
     short_temp,
     state_check,
@@ -29,8 +29,8 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
-    def install(*checks: Any) -> PretendedHost:
+def doctor_with(monkeypatch, machine) -> Callable[..., FakeHost]:
+    def install(*checks: Any) -> FakeHost:
         host = machine()
         monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
         monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)

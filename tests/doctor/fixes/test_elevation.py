@@ -16,12 +16,12 @@ from doctor.fixes.executor import execute, undo
 from doctor.fixes.journal import ACTIONS, Journal, entries, records
 from doctor.fixes.plan import Plan, Step, hash_of, make_plan
 from doctor.host import Host, RegistryValue
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
     ONE,
     TEMP_DIR,
-    PretendedHost,
+    FakeHost,
     enable_long_paths,
     state_check,
 )
@@ -32,7 +32,7 @@ def option(command: Sequence[str], name: str) -> str:
 
 
 def child(
-    host: PretendedHost, process: Callable[[], Host] | None = None, plan_hash: str | None = None
+    host: FakeHost, process: Callable[[], Host] | None = None, plan_hash: str | None = None
 ) -> Callable[[Sequence[str]], int]:
     """What the child process would do with its command line."""
 

@@ -7,18 +7,18 @@ from doctor.fixes.executor import execute, standing, undo
 from doctor.fixes.journal import ACTIONS, entries, records
 from doctor.fixes.plan import Plan, make_plan
 from doctor.host import RegistryValue
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
     TEMP_DIR,
-    PretendedHost,
+    FakeHost,
     enable_long_paths,
     make_temp,
     short_temp,
 )
 
 
-def plan_for(host: PretendedHost, *checks) -> Plan:
+def plan_for(host: FakeHost, *checks) -> Plan:
     return make_plan(diagnose(host, checks or (LONG_PATHS, TEMP_DIR)).findings)
 
 

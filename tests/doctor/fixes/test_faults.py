@@ -19,8 +19,8 @@ from doctor.fixes.executor import execute, undo
 from doctor.fixes.journal import Journal, entries
 from doctor.host.live import live_host
 from tests.doctor.calls import fixes, folders, run, state
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, FakeHost, enable_long_paths, short_temp
 from tests.doctor.fixes.killed_fixes import RECORDS, plan, prepare
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR, PretendedHost, enable_long_paths, short_temp
 
 HERE = Path(__file__).parent
 MOMENTS = ("before", "torn", "after")
@@ -147,7 +147,7 @@ def test_a_state_folder_that_nobody_may_write_to_leaves_the_diagnosis_as_it_is(
     assert_read_only(host)
 
 
-def assert_read_only(host: PretendedHost) -> None:
+def assert_read_only(host: FakeHost) -> None:
     untouched = host.machine
     looked = run("--json")
     assert looked.exit_code == 1
@@ -220,7 +220,7 @@ def test_a_journal_of_anothers_making_is_undone_only_where_it_says_what_was_ther
     assert [entry.progress for entry in entries(run_folder)] == ["done"] * 3
 
 
-def plan_of(host: PretendedHost) -> Any:
+def plan_of(host: FakeHost) -> Any:
     from doctor.diagnosis import diagnose
     from doctor.fixes.plan import make_plan
 

@@ -10,7 +10,7 @@ import pytest
 from doctor.actions import SetRegistryValue
 from doctor.check import Check
 from tests.doctor.calls import fixes, run
-from tests.doctor.pretended import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, PretendedHost, state_check
+from tests.doctor.fake_machine import FILE_SYSTEM, LONG_PATHS, ONE, TEMP_DIR, FakeHost, state_check
 
 THERE = SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE)
 
@@ -20,8 +20,8 @@ def cause(applicability: str = "safe") -> Check:
 
 
 @pytest.fixture
-def host(machine) -> PretendedHost:
-    host: PretendedHost = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}})
+def host(machine) -> FakeHost:
+    host: FakeHost = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}})
     return host
 
 
@@ -29,7 +29,7 @@ def consequence(of: Check) -> Check:
     return replace(LONG_PATHS, because_of=(of,))
 
 
-def values(host: PretendedHost) -> Any:
+def values(host: FakeHost) -> Any:
     return host.machine.registry[FILE_SYSTEM]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from doctor.fixes.journal import ACTIONS, Journal, entries, records
 from doctor.fixes.plan import Step
-from tests.doctor.pretended import enable_long_paths, make_temp
+from tests.doctor.fake_machine import enable_long_paths, make_temp
 
 STEP = Step(fix="enable-long-paths", index=0, action=enable_long_paths())
 NEXT = Step(fix="short-temp", index=0, action=make_temp())

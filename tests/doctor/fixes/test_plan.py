@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from doctor.diagnosis import diagnose
 from doctor.fixes.plan import hash_of, make_plan
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR, enable_long_paths, state_check
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, enable_long_paths, state_check
 
 UNSAFE = state_check("unsafe-one", enable_long_paths(), applicability="unsafe")
 MANUAL = state_check("manual-one", enable_long_paths(), applicability="manual")

@@ -13,7 +13,7 @@ from doctor.actions import EditUserPath, MakeDirectory, SetUserEnvironmentVariab
 from doctor.host import RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.host.machine import RecordedMachine
-from tests.doctor.pretended import PretendedHost, identity
+from tests.doctor.fake_machine import FakeHost, identity
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 STATES = st.none() | st.builds(RegistryValue, type=st.sampled_from(["REG_SZ", "REG_EXPAND_SZ"]), value=TEXT)
@@ -26,13 +26,13 @@ OTHER_TYPES = st.sampled_from(
 )
 
 
-def host_with(name: str, value: RegistryValue | None, **environment: str) -> PretendedHost:
+def host_with(name: str, value: RegistryValue | None, **environment: str) -> FakeHost:
     machine = {
         "identity": identity(),
         "environment": {"USERPROFILE": "C:\\Users\\Zoë B", **environment},
         "registry": {USER_ENVIRONMENT: {name: value}, SYSTEM_ENVIRONMENT: {name: None}},
     }
-    return PretendedHost(RecordedMachine.model_validate(machine))
+    return FakeHost(RecordedMachine.model_validate(machine))
 
 
 @given(before=STATES | OTHER_TYPES, after=STATES)
@@ -107,7 +107,7 @@ def test_folders_that_came_go_again_and_no_others(names: list[str], already: int
     for depth in range(1, len(names) + 1):
         folders["C:\\" + "\\".join(names[:depth])] = [] if depth <= already else None
     machine = RecordedMachine.model_validate({"identity": identity(), "directories": folders})
-    host = PretendedHost(machine)
+    host = FakeHost(machine)
     MakeDirectory(path="C:\\").apply(host)  # is there: nothing comes
     before = host.machine
     action = MakeDirectory(path=path)
@@ -119,7 +119,7 @@ def test_folders_that_came_go_again_and_no_others(names: list[str], already: int
     assert gone == {name for name, names_in in before.directories.items() if names_in is None}
 
 
-def test_an_old_undo_names_the_path_it_puts_back(machine: Callable[..., PretendedHost]) -> None:
+def test_an_old_undo_names_the_path_it_puts_back(machine: Callable[..., FakeHost]) -> None:
     host = machine(registry={USER_ENVIRONMENT: {"Path": EXPAND}})
     inverse = EditUserPath(state=SHORTER).inverse(EditUserPath(state=SHORTER).read(host))
     assert str(EXPAND.value) in inverse.describe()

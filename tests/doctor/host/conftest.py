@@ -1,4 +1,4 @@
-"""This machine, and small recorded ones written by hand."""
+"""Small recorded machines, written by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from doctor.host import Host, Identity
-from doctor.host.live import live_host
+from doctor.host import Identity
 from doctor.host.machine import RecordedMachine
 
 PYTHON: dict[str, Any] = {
@@ -16,11 +15,6 @@ PYTHON: dict[str, Any] = {
     "python_bits": 64,
     "python_free_threaded": False,
 }
-
-
-@pytest.fixture
-def host() -> Host:
-    return live_host()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from doctor.report.findings import MANY, print_report
 from doctor.report.wording import advice, next_step
 from doctor.report.wrapping import pieces, wrapped
 from doctor.runs.make_report import after_fix, make_report
-from tests.doctor.pretended import enable_long_paths, identity
+from tests.doctor.fake_machine import enable_long_paths, identity
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)

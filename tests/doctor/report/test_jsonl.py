@@ -21,17 +21,17 @@ import aios
 import doctor.commands.common
 from doctor.check import Probe
 from doctor.models import Report
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR, PretendedHost
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, FakeHost
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "event.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def doctor_with(monkeypatch, machine) -> Callable[..., PretendedHost]:
+def doctor_with(monkeypatch, machine) -> Callable[..., FakeHost]:
     """Let the command see one machine and these checks alone."""
 
-    def install(*checks: Any) -> PretendedHost:
+    def install(*checks: Any) -> FakeHost:
         host = machine()
         monkeypatch.setattr(doctor.commands.common, "CHECKS", checks)
         monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)

@@ -18,13 +18,13 @@ from doctor.host.machine import RecordedMachine
 from doctor.runs.history import RecordedPlan, keep_plan, keep_report, read_report, read_run
 from doctor.runs.make_report import make_report
 from doctor.runs.reminders import remind
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR, PretendedHost, identity, install_runtime, state_check
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, FakeHost, identity, install_runtime, state_check
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 FILES = ("report.json", "plan.json", ACTIONS)
 
 
-def host() -> PretendedHost:
+def host() -> FakeHost:
     machine = {
         "identity": identity(),
         "registry": {
@@ -33,7 +33,7 @@ def host() -> PretendedHost:
         },
         "directories": {"C:\\": [], "C:\\Temp": None},
     }
-    return PretendedHost(RecordedMachine.model_validate(machine))
+    return FakeHost(RecordedMachine.model_validate(machine))
 
 
 def written() -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from doctor.runs.differences import difference
 from doctor.runs.history import KEPT, keep, read_report, run_folders
 from doctor.runs.make_report import make_report
 from tests.doctor.calls import fixes, folders, run, state
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
     TEMP_DIR,

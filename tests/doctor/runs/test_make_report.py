@@ -16,7 +16,7 @@ from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.report.wording import next_step
 from doctor.runs.make_report import after_fix, exit_status, make_report, to_json
-from tests.doctor.pretended import LONG_PATHS, TEMP_DIR, identity
+from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, identity
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))

@@ -11,11 +11,11 @@ import pytest
 from doctor.fixes.journal import ACTIONS, RESTARTED, events
 from doctor.host import RegistryValue
 from tests.doctor.calls import fixes, run
-from tests.doctor.pretended import (
+from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
     TEMP_DIR,
-    PretendedHost,
+    FakeHost,
     enable_long_paths,
     install_runtime,
     short_temp,
@@ -32,7 +32,7 @@ def report(*arguments: str) -> tuple[Any, int]:
 
 
 @pytest.fixture
-def fixed(doctor_with: Callable[..., PretendedHost]) -> PretendedHost:
+def fixed(doctor_with: Callable[..., FakeHost]) -> FakeHost:
     """A machine that was fixed and not yet restarted."""
     host = doctor_with(WAITS, TEMP_DIR)
     host.boot(BOOT)
@@ -151,7 +151,7 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def interrupted(doctor_with, monkeypatch) -> PretendedHost:
+def interrupted(doctor_with, monkeypatch) -> FakeHost:
     """A machine whose fix was killed between its first change and the next one."""
     host = doctor_with(LONG_PATHS, TEMP_DIR)
 

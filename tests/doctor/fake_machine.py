@@ -47,7 +47,7 @@ def identity(**changes: Any) -> Identity:
     return Identity.model_validate({**plain, **changes})
 
 
-class PretendedHost(RecordedHost):
+class FakeHost(RecordedHost):
     """A recorded machine on which somebody, or nobody, answers the question for administrator rights.
 
     Its installers install nothing, and end with `exit_code`.
