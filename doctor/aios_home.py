@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def new_run_folder(host: Host, now: datetime) -> Path:
 def changing_alone(host: Host) -> Iterator[None]:
     """Let no other fix or undo of this user change the machine meanwhile. Raises HeldError, OSError."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    with held(_lock(host), now, SECONDS_TO_WAIT):
+    with held(_lock(host), f"process {os.getpid()}, since {now}", SECONDS_TO_WAIT):
         yield
 
 

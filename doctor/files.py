@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Files on disk: written and moved so that a crash leaves the old content or the new, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-RETRIES = 20 if os.name == "nt" else 0  # a virus scanner there holds a new file for a moment
+RETRIES = 20 if os.name == "nt" else 0  # on Windows a virus scanner can hold a new file open for a moment
 SECONDS_BETWEEN = 0.05
 BLOCK = 1 << 20  # bytes read at a time
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` by way of a temporary file beside it. Raises OSError and then leaves nothing behind.
+    """Write `content` to a temporary file in the same folder, then rename it to `path`.
 
-    A new file gets the rights that any new file of this user gets; one that is replaced keeps its own.
+    A new file gets the default permissions; a replaced file keeps its own. Raises OSError, and then leaves no file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -30,25 +30,46 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _replace(temporary, path)
+        move(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)  # there only if something went wrong
+        temporary.unlink(missing_ok=True)
 
 
-def _replace(temporary: Path, path: Path) -> None:
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder, replacing a file at `target`. On Windows, retry for a second if it is in use."""
     for _ in range(RETRIES):
         try:
-            temporary.replace(path)
-            return
+            source.replace(target)
+            break
         except PermissionError:
             time.sleep(SECONDS_BETWEEN)
-    temporary.replace(path)
+    else:
+        source.replace(target)
+    flush_folder(target.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until a folder's list of names is on the disk. Windows needs no such call."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):  # not supported by some network drives
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal. Raises OSError."""
+    """The file's SHA-256 in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(BLOCK):
-            digest.update(chunk)
+        while block := file.read(BLOCK):
+            digest.update(block)
     return digest.hexdigest()

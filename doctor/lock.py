@@ -1,85 +1,65 @@
-"""One process at a time. The system itself frees the lock when its holder ends, however it ends."""
+"""Locks between processes. The system releases a lock when the process that holds it ends, even if it is killed."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
-POLL_SECONDS = 0.1
-FAR_BEHIND = (
-    1 << 30
-)  # Windows lets nobody else read the byte that is locked; the holder's name is for all to read
+from filelock import FileLock, Timeout
 
 
 class HeldError(Exception):
-    """Another process holds the lock; the message says which."""
+    """Another process holds the lock; the message names it."""
 
 
 @contextmanager
-def held(path: Path, since: str, patience: float) -> Iterator[None]:
-    """Hold the lock file `path`, and name this process in it, with the time `since`.
+def held(path: Path, holder: str, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path`. Meanwhile a file beside it, with the suffix `.holder`, contains the text `holder`.
 
-    Raises HeldError where another process still holds it after `patience` seconds, OSError where there can be no lock.
+    Windows does not let other processes read a locked file, hence the second one.
+
+    Raises:
+        HeldError: another process still holds the lock after `timeout` seconds.
+        OSError: the lock file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        started = time.monotonic()
-        while not _try_to_lock(file):
-            if time.monotonic() - started > patience:
-                holder = path.read_text(encoding="utf-8", errors="replace").strip()
-                raise HeldError(holder or "another process")
-            time.sleep(POLL_SECONDS)
-        try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()}, since {since}\n".encode())
-            file.flush()
-            yield
-        finally:
-            with suppress(OSError):  # closing the file does it, too
-                _unlock(file)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise HeldError(_holder_of(path)) from None
+    try:
+        _holder_file(path).write_text(holder, encoding="utf-8", newline="\n")
+        yield
+    finally:
+        with suppress(OSError):
+            _holder_file(path).unlink()
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
-    """Does another process hold the lock now? Where that cannot be seen, nobody does."""
+    """Whether a process holds the lock now.
+
+    A lock file that this user may not open counts as held if there is a holder file.
+    """
+    if not path.exists():
+        return False
     try:
-        with path.open("r+b") as file:
-            if not _try_to_lock(file):
-                return True
-            _unlock(file)
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
     except OSError:
-        pass
-    return False
+        return _holder_file(path).exists()
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _holder_of(path: Path) -> str:
+    try:
+        return _holder_file(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return "a process that has just started"
 
-    def _try_to_lock(file: BinaryIO) -> bool:
-        file.seek(FAR_BEHIND)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
 
-    def _unlock(file: BinaryIO) -> None:
-        file.seek(FAR_BEHIND)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_to_lock(file: BinaryIO) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)
+def _holder_file(path: Path) -> Path:
+    return path.with_suffix(".holder")

@@ -13,7 +13,19 @@ from doctor.checks import CHECKS
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"torch", "transformers", "flash_attn", "xformers", "triton", "numpy", "safetensors"}
-MACHINE = {"winreg", "ctypes", "subprocess", "psutil", "pynvml", "socket", "ssl", "msvcrt", "fcntl", "pwd"}
+MACHINE = {
+    "winreg",
+    "ctypes",
+    "subprocess",
+    "psutil",
+    "pynvml",
+    "socket",
+    "ssl",
+    "msvcrt",
+    "fcntl",
+    "filelock",
+    "pwd",
+}
 OF_THE_SYSTEM = {"os.environ", "os.getenv", "os.putenv", "os.system", "os.popen"}
 CHANGES = {
     "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
@@ -46,7 +58,7 @@ ORDERS = {
         ("commands",),
     ),
     "trainer": (
-        ("errors", "files", "say", "stop", "random_state"),
+        ("errors", "say", "stop", "random_state"),
         ("attention", "distributed"),
         ("config", "mfu", "capability", "records", "hrm", "device"),
         ("models",),
@@ -212,13 +224,10 @@ def _kind(node: ast.stmt) -> int:
 
 
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
-    known = ("doctor.capability", "doctor.capability.")
-    return (
-        name
-        for name in imports(tree)
-        if name.partition(".")[0] in ("aios", "doctor")
-        and not (name == known[0] or name.startswith(known[1]))
-    )
+    """`doctor.files` and `doctor.lock` are one atomic write, one SHA-256 and one lock for the whole project."""
+    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.")
+    names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))
+    return (name for name in names if not f"{name}.".startswith(allowed))
 
 
 def knowing_the_command_line(path: str, tree: ast.Module) -> Iterator[str]:
@@ -251,10 +260,10 @@ RULES = (
         "from doctor.host import Found",
     ),
     Rule(
-        "the trainer knows the doctor by the capability file alone",
+        "of the doctor, the trainer imports the capability file and the helpers for files and locks",
         files("trainer"),
         knowing_more_than_the_capability,
-        "from doctor.capability import read\nfrom doctor.models import Report",
+        "from doctor.files import move\nfrom doctor.models import Report",
     ),
     Rule(
         "only the host touches the machine",

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from doctor.files import move
 from trainer.attention.pattern import Windows, asked_windows, layer_windows, own_windows
 from trainer.errors import RunError, UserError
-from trainer.files import move
 from trainer.models import lora, model, tokenizer
 from trainer.say import Say
 from trainer.survival import checkpoint

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from doctor.files import move
 from doctor.host import Distribution, Host, Identity
 from doctor.install.footprint import (
     Scheme,
@@ -143,7 +144,7 @@ def _restore(copy: Path, path: Path) -> None:
     temporary = path.with_name(f"~{path.name}.aios")
     temporary.unlink(missing_ok=True)
     _link(copy, temporary)
-    temporary.replace(path)
+    move(temporary, path)
 
 
 def _forget(store: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from doctor.files import sha256_of
+from doctor.files import move, sha256_of
 from doctor.host.web import opened
 from doctor.wheel_search.install_error import InstallError
 
@@ -30,7 +30,7 @@ def download(url: str, target: Path, size: int | None, sha256: str, progress: Pr
             f"{url} is not the file that was published: its SHA-256 should be {sha256}, and is {found}. "
             "Nothing was installed; try again later, or give the right file with --wheel-dir."
         )
-    part.replace(target)
+    move(part, target)
 
 
 def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str:

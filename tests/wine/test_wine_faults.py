@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from doctor.lock import held
 begun = Path(sys.argv[2])
-with held(Path(sys.argv[1]), "noon", 0.0):
+with held(Path(sys.argv[1]), "process 1, since noon"):
     begun.touch()
     while begun.exists():
         time.sleep(0.1)

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
+from doctor.files import move, write_atomically
 from trainer.config import TrainConfig
 from trainer.errors import RunError
-from trainer.files import move, replace_text
 from trainer.run import Summary
 from trainer.survival.checkpoint import CHECKSUMS, STATE, TENSORS
 
@@ -50,7 +50,7 @@ def write(brain: Path, checkpoint: Path, config: TrainConfig, summary: Summary) 
         if (brain / MODEL).exists():
             move(brain / MODEL, old)
         move(new, brain / MODEL)
-        replace_text(brain / BRAIN, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(brain / BRAIN, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise RunError(

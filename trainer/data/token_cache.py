@@ -20,10 +20,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from doctor.files import flush, sha256_of, write_atomically
 from trainer.data.sources import Source
 from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
 from trainer.errors import RunError, UserError
-from trainer.files import flush, replace_text, sha256
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 
@@ -130,7 +130,8 @@ class TokenCache:
             elif now[name].size != before[name].size:
                 yield f"{name} has {now[name].size} bytes, before {before[name].size}"
             elif (
-                now[name].mtime_ns != before[name].mtime_ns and sha256(now[name].path) != before[name].sha256
+                now[name].mtime_ns != before[name].mtime_ns
+                and sha256_of(now[name].path) != before[name].sha256
             ):
                 yield f"{name} has other content than before"
         for array in ARRAYS:
@@ -179,7 +180,7 @@ class TokenCache:
                 entropies=entropies,
                 files=files,
             )
-            replace_text(self.folder / MANIFEST, made.model_dump_json(indent=2) + "\n")
+            write_atomically(self.folder / MANIFEST, f"{made.model_dump_json(indent=2)}\n".encode())
             valid = made
         except OSError as error:
             raise self._unwritable(error) from error
@@ -198,7 +199,7 @@ class TokenCache:
 
     def _sum(self, source: Source) -> str:
         try:
-            return sha256(source.path)
+            return sha256_of(source.path)
         except OSError as error:
             raise UserError(f"{source.path.absolute()} cannot be read: {error.strerror}.") from error
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doctor.files import write_atomically
 from trainer.errors import RunError, UserError
-from trainer.files import replace_text
 from trainer.records.reading import parse
 from trainer.say import Say
 
@@ -58,7 +58,7 @@ class MetricsLog:
             before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             kept = _without_later(before, resumed_from)
             if kept != before:
-                replace_text(path, kept)
+                write_atomically(path, kept.encode())
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(

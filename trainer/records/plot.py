@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from doctor.files import move
 from trainer.errors import UserError
-from trainer.files import move
 from trainer.records.curves import Axis, Curve, Curves
 
 FORMATS = (".png", ".svg", ".pdf")

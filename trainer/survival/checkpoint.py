@@ -25,10 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import whole
 from trainer.errors import RunError, UserError
-from trainer.files import flush, flush_folder, move, replace_text, sha256
 from trainer.learning.optimizer import load_state_tensors, state_tensors
 from trainer.learning.position import Position
 from trainer.models import lora
@@ -95,7 +95,7 @@ class CheckpointFolder:
             save_file(kept, partial / TENSORS)
             _write_json(partial / STATE, state)
             files = sorted(file for file in partial.rglob("*") if file.is_file())
-            sums = {file.relative_to(partial).as_posix(): sha256(file) for file in files}
+            sums = {file.relative_to(partial).as_posix(): sha256_of(file) for file in files}
             _write_json(partial / CHECKSUMS, sums)
             for file in (*files, partial / CHECKSUMS):
                 flush(file)
@@ -116,7 +116,7 @@ class CheckpointFolder:
         if target.exists():  # damaged: the run went on from before it
             self._set_aside(target)
         move(partial, target)
-        replace_text(self.folder / LATEST, target.name + "\n")
+        write_atomically(self.folder / LATEST, f"{target.name}\n".encode())
         later = {folder for folder in self._all() if folder > target}  # damaged, too
         damaged = (self._damaged | later) - {target}
         whole = [folder for folder in self._all() if folder not in damaged]
@@ -218,7 +218,7 @@ def _problem_of(file: Path, expected: str) -> str | None:
     if not file.is_file():
         return f"{file.name} is missing"
     try:
-        return None if sha256(file) == expected else f"{file.name} has changed since it was written"
+        return None if sha256_of(file) == expected else f"{file.name} has changed since it was written"
     except OSError as error:
         return f"{file.name} cannot be read: {error}"
 

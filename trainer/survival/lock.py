@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from doctor.lock import HeldError, held, is_held
 from trainer.errors import UserError
 
 
@@ -21,22 +20,15 @@ def only_run(folder: Path, log_file: Path) -> Iterator[None]:
     Raises:
         UserError: another run writes there, or nobody can.
     """
-    with ExitStack() as held:
-        held.enter_context(_held(folder, folder / "run.lock", "output.output_dir (--output-dir)"))
-        held.enter_context(_held(log_file, _lock_of(log_file), "output.log_file (--log-file)"))
+    with ExitStack() as locks:
+        locks.enter_context(_locked(folder, folder / "run.lock", "output.output_dir (--output-dir)"))
+        locks.enter_context(_locked(log_file, _lock_of(log_file), "output.log_file (--log-file)"))
         yield
 
 
 def is_written(log_file: Path) -> bool:
     """Whether a run writes to a log file now."""
-    lock_file = _lock_of(log_file)
-    if not lock_file.exists():
-        return False
-    try:
-        with FileLock(lock_file, timeout=0):
-            return False
-    except (Timeout, OSError):  # another user's, where it cannot be locked
-        return lock_file.with_suffix(".holder").exists()
+    return is_held(_lock_of(log_file))
 
 
 def _lock_of(log_file: Path) -> Path:
@@ -44,39 +36,26 @@ def _lock_of(log_file: Path) -> Path:
 
 
 @contextmanager
-def _held(path: Path, lock_file: Path, key: str) -> Iterator[None]:
-    lock = FileLock(lock_file)
-    holder = lock_file.with_suffix(".holder")  # Windows lets nobody read a file that is locked
-    try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-        started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        holder.write_text(
-            f"process {os.getpid()} on {platform.node()}, since {started}", encoding="utf-8", newline="\n"
-        )
-    except Timeout:
-        raise UserError(
-            f"Another run writes to {path.absolute()}: {_read(holder)}. Wait for its end, stop it, or name another place "
-            f"with {key}."
-        ) from None
-    except OSError as error:
-        lock.release()
-        raise UserError(
-            f"{path.absolute()} cannot be written to: {error}. Name another place with {key}."
-        ) from error
-    try:
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        with suppress(PermissionError):  # Windows deletes nothing that is open
-            lock_file.unlink()
-        lock.release()
-        with suppress(OSError):  # not empty, or gone
-            lock_file.parent.rmdir()
-
-
-def _read(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="utf-8")
-    except OSError:
-        return "a process that has only just begun"
+def _locked(path: Path, lock_file: Path, key: str) -> Iterator[None]:
+    started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(
+                held(lock_file, f"process {os.getpid()} on {platform.node()}, since {started}")
+            )
+        except HeldError as error:
+            raise UserError(
+                f"Another run writes to {path.absolute()}: {error}. Wait for it to end, stop it, or choose another path "
+                f"with {key}."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"{path.absolute()} cannot be written to: {error}. Choose another path with {key}."
+            ) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows does not delete an open file
+                lock_file.unlink()
+    with suppress(OSError):  # not empty, or already deleted
+        lock_file.parent.rmdir()

@@ -167,7 +167,7 @@ def fail_at(failing: int, tried: list[str], patch: pytest.MonkeyPatch) -> None:
         patch.setattr(checkpoint, name, failing_at_its_turn(name, getattr(checkpoint, name)))
 
 
-WRITES = ("save_file", "_write_json", "flush", "flush_folder", "move", "replace_text")
+WRITES = ("save_file", "_write_json", "flush", "flush_folder", "move", "write_atomically")
 
 
 def test_a_disk_that_is_full_at_any_write_of_a_checkpoint_costs_no_other(
