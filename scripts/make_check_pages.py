@@ -18,7 +18,7 @@ from doctor.diagnosis import diagnose  # noqa: E402
 from doctor.failures.table import failures  # noqa: E402
 from doctor.host.recorded import RecordedHost  # noqa: E402
 from doctor.models import Finding, Fix  # noqa: E402
-from doctor.report.explanation import AFTERWARDS  # noqa: E402
+from doctor.report.check_explanation import AFTERWARDS  # noqa: E402
 from tests.doctor.checks.cases import Case, cases_of  # noqa: E402
 
 PAGES = ROOT / "docs" / "checks"

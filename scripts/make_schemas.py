@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from doctor.capability import Capability  # noqa: E402
-from doctor.failures.answer import LogExplanation  # noqa: E402
+from doctor.failures.explanation import LogExplanation  # noqa: E402
 from doctor.install.install_answer import InstallAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402

@@ -10,8 +10,8 @@ import typer
 from doctor.commands.common import plugins, progress, selected, this_machine
 from doctor.diagnosis import diagnose
 from doctor.failures.table import failures
+from doctor.report.check_explanation import print_explanation, print_judgement
 from doctor.report.console import Printer
-from doctor.report.explanation import print_explanation, print_judgement
 from doctor.runs.make_report import INTERRUPTED
 
 

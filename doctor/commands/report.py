@@ -9,7 +9,7 @@ import typer
 from doctor.commands.common import known_checks, progress, this_machine
 from doctor.report.markdown import to_markdown
 from doctor.runs.make_report import INTERRUPTED
-from doctor.runs.shareable import shareable
+from doctor.runs.redacted_report import shareable
 
 
 def report() -> None:

@@ -19,7 +19,7 @@ from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
 from doctor.host.redaction import Redactor
 from doctor.report.markdown import to_markdown
-from doctor.runs.shareable import shareable
+from doctor.runs.redacted_report import shareable
 from tests.doctor.checks.cases import all_cases, machine_json, patched
 
 MACHINES = ("windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu")

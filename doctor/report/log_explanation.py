@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from doctor.failures.answer import Explained
+from doctor.failures.explanation import Explained
 from doctor.models import Finding
 from doctor.report.console import COLOURS, Part, Printer
 from doctor.report.wording import advice
