@@ -17,12 +17,12 @@ from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Host, Reading
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
-from doctor.proofs import BACKENDS, Backend, BackendCapability, Device, Features, ProofEvidence
+from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device, Features, ProofEvidence
 
 __all__ = [
     "BACKENDS",
-    "Backend",
     "BackendCapability",
+    "BackendName",
     "Capability",
     "CapabilityProblem",
     "Device",
@@ -60,8 +60,8 @@ class Capability(Frozen):
     aios_version: str
     fingerprint: Fingerprint
     devices: tuple[Device, ...]
-    backends: dict[Backend, BackendCapability]
-    recommended: dict[str, Backend]
+    backends: dict[BackendName, BackendCapability]
+    recommended: dict[str, BackendName]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Literal
 
 from doctor.host import Frozen
 
-Backend = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
+BackendName = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
 # The fallback chain, fastest first.
-BACKENDS: tuple[Backend, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
+BACKENDS: tuple[BackendName, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
 
 
 class Device(Frozen):

@@ -25,7 +25,7 @@ from peak_memory import highest_memory, return_free_memory
 from torch import Tensor
 
 from trainer.attention import attention, mask
-from trainer.attention.choice import MODULES
+from trainer.attention.choice import BACKENDS
 from trainer.attention.request import AttentionRequest
 
 HEADS, HEAD_DIM = 8, 64
@@ -55,11 +55,13 @@ def programs(
         found["full causal", None] = lambda: partial(torch_attention, is_causal=True)
     if device != "cpu":
         request = AttentionRequest(device, dtype, HEAD_DIM, HEADS, HEADS, windows[0])
-        for name, module in MODULES.items():
-            if not module.reasons_here() and not module.reasons_against(request):
-                found[f"{name}, no window", None] = partial(partial, attention, backend=name)
-                for w in windows:
-                    found[name, w] = partial(partial, attention, backend=name, window=w)
+        for backend in BACKENDS:
+            if backend.reasons_here() or backend.reasons_against(request):
+                continue
+            name = backend.name
+            found[f"{name}, no window", None] = partial(partial, attention, backend=name)
+            for w in windows:
+                found[name, w] = partial(partial, attention, backend=name, window=w)
         return found
     for w in windows:
         found["local-attention", w] = partial(local_attention, w)

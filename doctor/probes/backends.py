@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Frozen, Host, Unreadable
 from doctor.host.completed import exit_code, last_words
-from doctor.proofs import BACKENDS, Backend, BackendCapability, Device
+from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device
 
 TIMEOUT = 120.0
-PACKAGES: dict[Backend, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}
+PACKAGES: dict[BackendName, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def parse_proof(completed: Completed) -> BackendFacts:
     return BackendFacts(answer.backend, answer.devices)
 
 
-def _prove(backend: Backend) -> Callable[[Host], BackendFacts]:
+def _prove(backend: BackendName) -> Callable[[Host], BackendFacts]:
     def prove(host: Host) -> BackendFacts:
         for package in ("torch", PACKAGES.get(backend)):
             if package and isinstance(host.distribution(package), Absent):
@@ -70,6 +70,6 @@ def _prove(backend: Backend) -> Callable[[Host], BackendFacts]:
     return prove
 
 
-BACKEND_PROBES: dict[Backend, Probe[BackendFacts]] = {
+BACKEND_PROBES: dict[BackendName, Probe[BackendFacts]] = {
     backend: Probe(f"backend:{backend}", _prove(backend), timeout=TIMEOUT + 10.0) for backend in BACKENDS
 }

@@ -9,7 +9,7 @@ from typing import Any
 from doctor.capability import Capability, Fingerprint
 from doctor.diagnosis import ProbeFailure
 from doctor.probes.backends import BACKEND_PROBES, BackendFacts
-from doctor.proofs import BACKENDS, Backend, BackendCapability, Device
+from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device
 from doctor.runs.make_report import rfc_3339
 from doctor.version import aios_version
 
@@ -44,10 +44,10 @@ def _proven(proof: BackendFacts | ProbeFailure) -> BackendFacts:
 
 
 def _recommend(
-    devices: tuple[Device, ...], backends: Mapping[Backend, BackendCapability]
-) -> dict[str, Backend]:
+    devices: tuple[Device, ...], backends: Mapping[BackendName, BackendCapability]
+) -> dict[str, BackendName]:
     """For each device the first backend of the chain that ran on it."""
-    recommended: dict[str, Backend] = {}
+    recommended: dict[str, BackendName] = {}
     for device in devices:
         name = "cpu" if device.type == "cpu" else f"{device.type}:{device.index}"
         for backend in BACKENDS:

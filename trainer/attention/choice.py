@@ -1,45 +1,38 @@
-"""Which backend runs: a pure decision over what is asked and what was proven on this machine."""
+"""Choosing the backend: a pure decision from the request and from what was proven on this machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-from doctor.capability import BACKENDS, Backend, BackendCapability, Capability
-from trainer.attention import flash_attn_2, manual, sdpa, xformers
+from doctor.capability import BackendCapability, BackendName, Capability
+from trainer.attention.backend import Backend
+from trainer.attention.flash_attn_2 import FLASH_ATTN_2
+from trainer.attention.manual import MANUAL
 from trainer.attention.request import AttentionRequest
+from trainer.attention.sdpa import SDPA
+from trainer.attention.xformers import XFORMERS
 
-MODULES: dict[str, ModuleType] = {
-    "flash_attn_2": flash_attn_2,
-    "xformers": xformers,
-    "sdpa": sdpa,
-    "manual": manual,
-}
-LABELS: dict[Backend, str] = {
-    "flash_attn_2": "FlashAttention-2 (explicit, fastest)",
-    "xformers": "xformers (memory-efficient attention)",
-    "sdpa": "PyTorch SDPA",
-    "manual": "manual (explicit softmax, for reading and debugging)",
-}
+# The fallback chain, fastest first. The last one serves every request.
+BACKENDS: tuple[Backend, ...] = (FLASH_ATTN_2, XFORMERS, SDPA, MANUAL)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The backend that runs, what was asked for, and why each one tried before it does not run."""
+    """The backend that runs, the one that was requested, and why each one tried before does not run."""
 
-    backend: Backend
+    backend: BackendName
     requested: str
     label: str
-    rejections: tuple[tuple[Backend, tuple[str, ...]], ...] = ()
+    rejections: tuple[tuple[BackendName, tuple[str, ...]], ...] = ()
 
     @property
     def fell_back(self) -> bool:
-        """Was a backend asked for by name that cannot be had?"""
+        """Whether a backend was requested by name and another one runs."""
         return self.requested not in ("auto", self.backend)
 
     def log_lines(self) -> list[str]:
-        """What a person reads, once a run."""
+        """The lines that are printed once per run."""
         lines = []
         for backend, reasons in self.rejections:
             because = "; ".join(reasons)
@@ -52,7 +45,7 @@ class Decision:
         return [*lines, f"INFO: Attention backend: {self.label}"]
 
     def to_json(self) -> dict[str, Any]:
-        """As a record for the metrics file."""
+        """The decision as a record of the metrics file."""
         return {
             "backend": self.backend,
             "requested": self.requested,
@@ -62,47 +55,54 @@ class Decision:
         }
 
 
+def backend_named(name: str) -> Backend:
+    """The backend of this name. Raises ValueError if there is none."""
+    for backend in BACKENDS:
+        if backend.name == name:
+            return backend
+    names = ", ".join(backend.name for backend in BACKENDS)
+    raise ValueError(f"unknown attention backend {name!r}; one of auto, {names}")
+
+
 def decide(requested: str, request: AttentionRequest, capability: Capability | None) -> Decision:
     """The first backend, from the requested one on, that was proven here and serves this request.
 
     Args:
         requested: "auto" for the whole chain, or the backend to begin with; those before it are not tried.
-        request: what is asked.
-        capability: what was proven on this machine; None where nothing is known: then third-party packages count as
-            unproven, and sdpa and manual as what torch brings.
+        request: the attention calls to come.
+        capability: what was proven on this machine. None if nothing is known: third-party packages then count as
+            unproven, and backends that come with torch as proven.
 
     Raises:
         ValueError: an unknown name.
     """
-    if requested != "auto" and requested not in BACKENDS:
-        raise ValueError(f"unknown attention backend {requested!r}; one of auto, {', '.join(BACKENDS)}")
-    chain = BACKENDS if requested == "auto" else BACKENDS[BACKENDS.index(requested) :]
-    rejections: list[tuple[Backend, tuple[str, ...]]] = []
-    for backend in chain[:-1]:
+    first = 0 if requested == "auto" else BACKENDS.index(backend_named(requested))
+    *chain, last = BACKENDS[first:]
+    rejections: list[tuple[BackendName, tuple[str, ...]]] = []
+    for backend in chain:
         reasons = _reasons(backend, request, capability)
         if not reasons:
-            return Decision(backend, requested, _label(backend, request), tuple(rejections))
-        rejections.append((backend, reasons))
-    return Decision(chain[-1], requested, LABELS[chain[-1]], tuple(rejections))  # manual always works
+            return Decision(backend.name, requested, backend.label(request), tuple(rejections))
+        rejections.append((backend.name, reasons))
+    return Decision(last.name, requested, last.label(request), tuple(rejections))
 
 
 def _reasons(backend: Backend, request: AttentionRequest, capability: Capability | None) -> tuple[str, ...]:
-    limits: list[str] = MODULES[backend].reasons_against(request)
+    reasons = backend.reasons_against(request)
     if capability is None:
-        unproven = (
-            [] if backend in ("sdpa", "manual") else ["not proven on this machine; `aios doctor` does that"]
-        )
-        return tuple(limits + unproven)
-    proven = capability.backends.get(backend)
+        if backend.distribution != "torch":
+            reasons.append("not proven on this machine; run `aios doctor`")
+        return tuple(reasons)
+    proven = capability.backends.get(backend.name)
     if proven is None:
         return ("the capability file does not mention it",)
     if proven.status != "available":
-        return proven.reasons or (f"{proven.status} here; `aios doctor` says why",)
-    return tuple(limits or _beyond(proven, request))
+        return proven.reasons or (f"{proven.status} here; `aios doctor` shows why",)
+    return tuple(reasons or _unproven(proven, request))
 
 
-def _beyond(proven: BackendCapability, request: AttentionRequest) -> list[str]:
-    """What the request needs beyond what was proven here."""
+def _unproven(proven: BackendCapability, request: AttentionRequest) -> list[str]:
+    """What the request needs and the proof on this machine does not cover."""
     device = "cuda:0" if request.device == "cuda" else request.device
     reasons = []
     if device not in proven.devices:
@@ -110,8 +110,8 @@ def _beyond(proven: BackendCapability, request: AttentionRequest) -> list[str]:
     if request.dtype not in proven.dtypes:
         reasons.append(f"not proven in {request.dtype}, only in {', '.join(proven.dtypes)}")
     if proven.max_head_dim is not None and request.head_dim > proven.max_head_dim:
-        reasons.append(f"serves heads up to {proven.max_head_dim} wide, not {request.head_dim}")
-    needs = {
+        reasons.append(f"supports head dimensions up to {proven.max_head_dim}, not {request.head_dim}")
+    needed = {
         "window": request.window is not None,
         "packed": request.packed,
         "gqa": request.query_heads != request.key_heads,
@@ -119,15 +119,6 @@ def _beyond(proven: BackendCapability, request: AttentionRequest) -> list[str]:
     }
     features = {} if proven.features is None else proven.features.model_dump()
     reasons += [
-        f"failed its proof with {name}" for name, need in needs.items() if need and not features.get(name)
+        f"failed its proof with {name}" for name, used in needed.items() if used and not features.get(name)
     ]
     return reasons
-
-
-def _label(backend: Backend, request: AttentionRequest) -> str:
-    if backend != "sdpa":
-        return LABELS[backend]
-    if request.window is not None or request.packed:
-        return f"PyTorch SDPA ({'sliding window' if request.window is not None else 'packed documents'})"
-    half_on_gpu = request.device.startswith("cuda") and request.dtype != "float32"
-    return "PyTorch SDPA (FlashAttention-1, standard)" if half_on_gpu else "PyTorch SDPA (standard)"

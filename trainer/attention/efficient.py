@@ -1,8 +1,8 @@
-"""PyTorch's memory-efficient attention (Rabe & Staats 2021, arXiv:2112.05682), with the window that its kernels have.
+"""PyTorch's memory-efficient attention (Rabe & Staats 2021, arXiv:2112.05682), with a window.
 
-`scaled_dot_product_attention` runs the same kernels and has no option for a window; the operators underneath have. They
-are private: their schema is checked before use. PyTorch's own gradient of the forward operator forgets the window.
-They serve fp32, and GPUs that FlashAttention does not.
+`scaled_dot_product_attention` runs the same kernels but has no option for a window; the operators below it do. They are
+private, so their schema is checked before use. PyTorch's own gradient of the forward operator ignores the window, so the
+gradient is registered here. The kernels support fp32, and GPUs that FlashAttention does not.
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.attention.packing import interrupted, lay_out, offsets, pack
-from trainer.attention.request import Options
+from trainer.attention.backend import Implementation
+from trainer.attention.packing import lay_out, offsets, pack
+from trainer.attention.request import AttentionRequest, Options
 
-_FROM_BOTTOM_RIGHT = 2  # the kernels' name for a causal mask that is aligned at the last query and key
+_FROM_BOTTOM_RIGHT = 2  # custom_mask_type: a causal mask that is aligned at the last query and key
 _FORWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "compute_log_sumexp", "scale", "window_size"}
 _BACKWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "logsumexp", "scale", "window_size"}
 
 
-def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
-    """What it is not made for, or this torch does not have."""
-    if q.device.type != "cuda":
-        return [f"needs an NVIDIA GPU, and this runs on {q.device}"]
+def reasons_against(request: AttentionRequest) -> list[str]:
+    """Limits of the kernels, or what this torch lacks."""
+    if not request.device.startswith("cuda"):
+        return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
     missing: list[str] = _missing_here()
     if missing:
         return missing
     reasons = []
-    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        reasons.append(f"does not compute in {q.dtype}")
-    if q.dtype == torch.bfloat16 and torch.cuda.get_device_capability(q.device) < (8, 0):
+    if request.dtype not in ("float32", "float16", "bfloat16"):
+        reasons.append(f"does not compute in {request.dtype}")
+    if request.dtype == "bfloat16" and torch.cuda.get_device_capability(request.device) < (8, 0):
         reasons.append("needs compute capability 8.0 or newer for bfloat16")
-    if q.shape[3] % 8:
-        reasons.append(f"needs a head dimension that 8 divides, not {q.shape[3]}")
-    if options.softcap is not None:
+    if request.head_dim % 8:
+        reasons.append(f"needs a head dimension that is a multiple of 8, not {request.head_dim}")
+    if request.softcap:
         reasons.append("does not cap scores")
-    if options.document_ids is not None and interrupted(options.document_ids):
-        reasons.append("needs the tokens of a document side by side")
     return reasons
 
 
@@ -46,22 +45,22 @@ def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
 @cache
 def _missing_here() -> list[str]:
     if torch.version.hip:
-        return ["has a window on NVIDIA GPUs only"]
-    for name, wanted in (
+        return ["supports a window only on NVIDIA GPUs"]
+    for name, needed in (
         ("_efficient_attention_forward", _FORWARD),
         ("_efficient_attention_backward", _BACKWARD),
     ):
         operator = getattr(torch.ops.aten, name, None)
         if operator is None:
             return [f"this torch has no {name}"]
-        missing = wanted - {argument.name for argument in operator.default._schema.arguments}
+        missing = needed - {argument.name for argument in operator.default._schema.arguments}
         if missing:
             return [f"{name} of this torch has no {', '.join(sorted(missing))}"]
     return []
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`. Grouped heads are repeated."""
+    """Attention by the memory-efficient kernels; see `Backend.run`. Grouped key heads are repeated."""
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
@@ -102,7 +101,7 @@ def _forward(
     scale: float,
     window: int | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Output (B, S_q, H, D), log-sum-exp of the scores, and the seed and offset of the dropped weights."""
+    """Output (B, S_q, H, D), log-sum-exp of the scores, and the seed and offset of the dropout."""
     output, logsumexp, seed, offset, *_ = torch.ops.aten._efficient_attention_forward(
         q,
         k,
@@ -183,7 +182,7 @@ def _(*inputs: Any) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in inputs[5:8])
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*output, *inputs[:5])
     ctx.options = inputs[5:]
 
@@ -192,4 +191,7 @@ def _gradients(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     return (*_backward(grad, *ctx.saved_tensors, *ctx.options), *[None] * 7)
 
 
-_forward.register_autograd(_gradients, setup_context=_keep)
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+EFFICIENT = Implementation("efficient", run, reasons_against, contiguous_documents=True)

@@ -1,7 +1,7 @@
-"""FlashAttention-2 from the flash-attn package (Dao 2023, arXiv:2307.08691). All use of that package is in this file.
+"""FlashAttention-2 from the flash-attn package (Dao 2023, arXiv:2307.08691). Only this file uses that package.
 
-Its window is (left, right): how many keys before and after the query's own, so W becomes (W - 1, 0). Fewer queries
-than keys are the last ones since its version 2.1; its parameters `window_size` and `softcap` are younger than that.
+Its window is (left, right): the number of keys before and after the query's own, so W becomes (W - 1, 0). Since version
+2.1, fewer queries than keys are aligned at the last key; the parameters `window_size` and `softcap` came later.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from trainer.attention.backend import Backend
 from trainer.attention.packing import run_packed
 from trainer.attention.request import AttentionRequest, Options
 
-DISTRIBUTION = "flash-attn"
 MAX_HEAD_DIM = 256
-MAX_HEAD_DIM_DROPOUT = (
-    192  # on GPUs with less shared memory (8.6, 8.9) wider ones get no gradient, nor an error
-)
+# GPUs with less shared memory (8.6, 8.9) compute no gradient above this, and raise no error.
+MAX_HEAD_DIM_DROPOUT = 192
 MIN_COMPUTE_CAPABILITY = (8, 0)
 OPTIONS = {"dropout_p", "softmax_scale", "causal", "window_size", "softcap"}
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """What its kernels are not made for."""
+    """Limits of the kernels."""
     reasons = []
     if not request.device.startswith("cuda"):
         reasons.append(f"needs an NVIDIA GPU, and this runs on {request.device}")
     if request.dtype not in ("float16", "bfloat16"):
         reasons.append(f"computes in float16 and bfloat16, not in {request.dtype}")
     if request.head_dim > MAX_HEAD_DIM:
-        reasons.append(f"serves heads up to {MAX_HEAD_DIM} wide, not {request.head_dim}")
+        reasons.append(f"supports head dimensions up to {MAX_HEAD_DIM}, not {request.head_dim}")
     elif request.dropout and request.head_dim > MAX_HEAD_DIM_DROPOUT:
-        reasons.append(f"serves heads up to {MAX_HEAD_DIM_DROPOUT} wide with dropout, not {request.head_dim}")
+        reasons.append(
+            f"supports head dimensions up to {MAX_HEAD_DIM_DROPOUT} with dropout, not {request.head_dim}"
+        )
     if request.softcap and request.dropout:
-        reasons.append("caps no scores where weights are dropped")
+        reasons.append("does not cap scores with dropout")
     return reasons
 
 
 def reasons_here() -> list[str]:
-    """Why it cannot run on this machine at all, the first reason met."""
+    """The first reason why it cannot run on this machine."""
     if importlib.util.find_spec("flash_attn") is None:
         return ["flash-attn package not installed"]
     if not torch.cuda.is_available():
@@ -56,17 +57,12 @@ def reasons_here() -> list[str]:
     for name in ("flash_attn_func", "flash_attn_varlen_func"):
         missing = OPTIONS - set(inspect.signature(getattr(package, name)).parameters)
         if missing:
-            return [f"{name} of this flash-attn has no {', '.join(sorted(missing))}; 2.6 and later have"]
+            return [f"{name} of this flash-attn has no {', '.join(sorted(missing))}; version 2.6 is needed"]
     return []
 
 
-def run(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options: Options,
-) -> Tensor:
-    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`."""
+def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Attention by flash-attn; see `Backend.run`."""
     settings = {
         "dropout_p": options.dropout,
         "softmax_scale": options.scale,
@@ -85,3 +81,14 @@ def run(
 
 def _package() -> ModuleType:
     return importlib.import_module("flash_attn")
+
+
+FLASH_ATTN_2 = Backend(
+    name="flash_attn_2",
+    label=lambda request: "FlashAttention-2 (explicit, fastest)",
+    distribution="flash-attn",
+    max_head_dim=MAX_HEAD_DIM,
+    reasons_here=reasons_here,
+    reasons_against=reasons_against,
+    run=run,
+)

@@ -1,10 +1,10 @@
-"""Runs any transformers causal language model on `attention`, through transformers' own interfaces for that.
+"""Run any causal language model of transformers on `attention`, through transformers' own interfaces.
 
-The backend is part of the implementation's name, which transformers keeps out of config.json; the windows are a setting
-of the model, and are saved there as `aios_windows`. Nothing is added to the model: parameter names stay as they are.
+The backend is part of the implementation's name, which transformers does not save in config.json. The windows are a
+setting of the model and are saved there as `aios_windows`. Nothing is added to the model: parameter names do not change.
 
-Where transformers would make a mask of padding or of packed sequences, it is handed document ids instead: padding is a
-document of its own. So no S x S table is ever made, and every backend serves both.
+Where transformers would make a mask from padding or from packed sequences, it gets document ids instead: padding is a
+document of its own. So no S x S table is ever made, and every backend supports both.
 """
 
 from __future__ import annotations
@@ -22,73 +22,75 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from trainer.attention.choice import MODULES
+from trainer.attention.choice import BACKENDS, backend_named
 from trainer.attention.interface import attention
 from trainer.attention.pattern import LAYER_TYPES, Windows, asked_windows, own_windows, repeat, smaller
 
-# No name may hold "flash" or "sdpa": transformers would take it for one of its own and check for its packages.
-_IMPLEMENTATIONS = {
-    "auto": "aios_auto",
-    "flash_attn_2": "aios_fa2",
-    "xformers": "aios_xformers",
-    "sdpa": "aios_torch",
-    "manual": "aios_manual",
-}
-# Settings of models that change the result, and what they make a model do.
-_UNSERVED = {
+# Settings of models that no backend supports, and their effect.
+_UNSUPPORTED_SETTINGS = {
     "attention_chunk_size": "attends in chunks",
     "use_bidirectional_attention": "attends in both directions",
 }
-# What models pass that changes the result and that `attention` does not know.
-_UNKNOWN_TO_US = ("s_aux", "position_bias", "head_mask", "cache")
+# Arguments that some models pass, that change the result, and that `attention` does not support.
+_UNSUPPORTED_ARGUMENTS = ("s_aux", "position_bias", "head_mask", "cache")
 
 
 def attach(
     config: PreTrainedConfig, *, backend: str = "auto", window: int | Windows | list[int | None] | None = None
 ) -> None:
-    """Make models of this config run on `attention`; before or after they are built.
-
-    Args:
-        config: changed in place.
-        backend: as in `attention`; kept out of config.json.
-        window: tokens that a query sees, itself among them; None or 0 for all. One for all layers, or one for each: see
-            `pattern.repeat`. Where a layer has a sliding window of its own, the smaller one counts. Saved in
-            config.json: see `pattern.asked_windows`.
+    """Make models of this config run on `attention`, whether they are already built or not.
 
     Models then take the keyword `document_ids` (B, S).
 
+    Args:
+        config: changed in place.
+        backend: as in `attention`; not saved in config.json.
+        window: tokens that a query sees, including its own; None or 0 for all. One for all layers, or one for each: see
+            `pattern.repeat`. If a layer also has a sliding window of its own, the smaller one applies. Saved in
+            config.json: see `pattern.asked_windows`.
+
     Raises:
-        ValueError: an unknown backend, a negative window, another number of windows than of layers, or a model that
-            attends in a way that no backend serves.
+        ValueError: an unknown backend, a negative window, a number of windows other than that of the layers, or a model
+            that attends in a way that no backend supports.
     """
-    if backend not in _IMPLEMENTATIONS:
-        raise ValueError(f"unknown attention backend {backend!r}; one of auto, {', '.join(MODULES)}")
+    if backend != "auto":
+        backend_named(backend)
     text = config.get_text_config(decoder=True)
     windows = (window,) if window is None or isinstance(window, int) else tuple(window)
     if len(windows) not in (1, text.num_hidden_layers):
         raise ValueError(f"got {len(windows)} windows for {text.num_hidden_layers} layers")
     windows = repeat(text.num_hidden_layers, None, windows)
-    for name, does in _UNSERVED.items():
-        if getattr(text, name, None):
-            value = getattr(text, name)
+    _check_supported(config, text)
+    for name in ("auto", *(each.name for each in BACKENDS)):
+        AttentionInterface.register(_implementation_name(name), partial(_attend, backend=name))
+        AttentionMaskInterface.register(_implementation_name(name), _document_ids)
+    config._attn_implementation = _implementation_name(backend)
+    text.aios_windows = list(windows) if any(windows) else None
+
+
+def _implementation_name(backend: str) -> str:
+    """transformers' name for a backend. "flash" or "sdpa" in it would make transformers check for its own packages."""
+    return "aios_" + backend.replace("flash", "fa").replace("sdpa", "torch")
+
+
+def _check_supported(config: PreTrainedConfig, text: Any) -> None:
+    """Raise ValueError if the model attends in a way that no backend supports."""
+    for name, effect in _UNSUPPORTED_SETTINGS.items():
+        if value := getattr(text, name, None):
             raise ValueError(
-                f"a {text.model_type} model with {name} = {value} {does}, which no backend here serves"
+                f"a {text.model_type} model with {name} = {value} {effect}, which no backend supports"
             )
     others = sorted(set(getattr(text, "layer_types", None) or ()) - set(LAYER_TYPES))
     if others:
         raise ValueError(
-            f"a {text.model_type} model has layers of the type {', '.join(others)}, which no backend here serves"
+            f"a {text.model_type} model has layers of the type {', '.join(others)}, which no backend supports"
         )
     model: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if model is not None and not model.is_backend_compatible():
         raise ValueError(
-            f"a {text.model_type} model of this transformers computes attention itself and lets no backend do it"
+            f"in this version of transformers a {text.model_type} model computes attention itself, and no backend can "
+            "replace that"
         )
-    for name, own in _IMPLEMENTATIONS.items():
-        AttentionInterface.register(own, partial(_attend, backend=name))
-        AttentionMaskInterface.register(own, _document_ids)
-    config._attn_implementation = _IMPLEMENTATIONS[backend]
-    text.aios_windows = list(windows) if any(windows) else None
 
 
 def _attend(
@@ -107,23 +109,23 @@ def _attend(
     is_causal: bool | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in each layer: (B, H, S, D) in, (B, S, H, D) out, and no weights."""
+    """Attention as transformers calls it in each layer: (B, H, S, D) in, (B, S, H, D) out, and no weights."""
     if attention_mask is not None:
         if attention_mask.ndim != 2:
             raise ValueError(
-                "a ready-made attention mask is not supported: pass a window, document_ids, or the attention_mask of padding"
+                "a 4-dimensional attention mask is not supported: pass a window, document_ids, or a padding mask (B, S)"
             )
         if document_ids is not None:
             raise ValueError(
-                "padding beside document_ids is not supported: make the padding a document of its own"
+                "padding together with document_ids is not supported: make the padding a document of its own"
             )
-        document_ids = attention_mask[:, -key.shape[2] :]  # made by `_document_ids`, for all tokens so far
+        document_ids = attention_mask[:, -key.shape[2] :]  # from `_document_ids`, for all tokens so far
     if is_causal is False or not getattr(module, "is_causal", True):
-        raise ValueError(f"{type(module).__name__} does not attend causally, which no backend here serves")
-    unknown = [name for name in _UNKNOWN_TO_US if others.get(name) is not None]
+        raise ValueError(f"{type(module).__name__} does not attend causally, which no backend supports")
+    unknown = [name for name in _UNSUPPORTED_ARGUMENTS if others.get(name) is not None]
     if unknown or others.get("output_attentions"):
-        asked = ", ".join(unknown) or "output_attentions"
-        raise ValueError(f"{type(module).__name__} asks for {asked}, which no backend here serves")
+        names = ", ".join(unknown) or "output_attentions"
+        raise ValueError(f"{type(module).__name__} passes {names}, which no backend supports")
     output = attention(
         query,
         key,
@@ -139,19 +141,19 @@ def _attend(
 
 
 def _window(module: Any, sliding_window: int | None) -> int | None:
-    """The window of the layer that this module belongs to, which says itself that its own is `sliding_window`."""
+    """The window of the layer that this module belongs to; the module itself passes `sliding_window`."""
     own, asked = own_windows(module.config), asked_windows(module.config)
     layer = getattr(module, "layer_idx", None)
     if layer is None:
         if len({*own}) > 1 or len({*asked}) > 1:
             raise ValueError(
-                f"{type(module).__name__} does not know which layer it is in: give all layers one window"
+                f"{type(module).__name__} does not know its layer: give all layers the same window"
             )
         layer = 0
-    if own[layer] != (sliding_window or None):  # a cache that goes by the configuration would lose keys
+    if own[layer] != (sliding_window or None):  # a cache sized by the configuration would lose keys
         raise ValueError(
             f"layer {layer} of this {module.config.model_type} model attends with the window {sliding_window}, but its "
-            f"configuration says {own[layer]} (sliding_window, layer_types): take what it does not use out of it"
+            f"configuration says {own[layer]} (sliding_window, layer_types): remove the setting that the model does not use"
         )
     return smaller(own[layer], asked[layer])
 
@@ -169,7 +171,7 @@ def _document_ids(
     device: torch.device | str = "cpu",
     **_: Any,
 ) -> Tensor | None:
-    """What transformers calls to make a mask: gives document ids (B, all tokens so far), or None where none are needed."""
+    """The mask function that transformers calls: document ids (B, all tokens so far), or None if there is one document."""
     length = kv_offset + kv_length
     if int(q_offset) + q_length != length:
         raise ValueError(
@@ -179,10 +181,10 @@ def _document_ids(
     if attention_mask is not None:
         if attention_mask.shape[1] < length:
             raise ValueError(
-                f"attention_mask must cover all {length} tokens so far, the cached ones among them, got {attention_mask.shape[1]}"
+                f"attention_mask must cover all {length} tokens so far, including cached ones, got {attention_mask.shape[1]}"
             )
         kept = attention_mask[:, :length]
-        # Padding behind the tokens is never seen by them.
+        # Padding after the tokens is never seen by them.
         return kept.long() if bool((kept[:, 1:] & ~kept[:, :-1]).any()) else None
     if allow_is_causal_skip:
         return None
@@ -192,18 +194,16 @@ def _document_ids(
 
 
 def _packed(sees: Callable[..., Tensor], batch_size: int, length: int, device: torch.device) -> Tensor:
-    """The sequences that position_ids tell apart, as document ids (B, S).
+    """The sequences that position_ids separate, as document ids (B, S).
 
     Args:
         sees: transformers' function of (row, head, query, key). A token that does not see the one before it begins a
             sequence, also with a window of 1.
     """
-    row, head = (
-        torch.arange(batch_size, device=device)[:, None],
-        torch.zeros((), dtype=torch.long, device=device),
-    )
+    row = torch.arange(batch_size, device=device)[:, None]
+    head = torch.zeros((), dtype=torch.long, device=device)
     later = torch.arange(1, length, device=device)[None]
-    # Compiled code, where transformers always asks for this, cannot look at values.
+    # Compiled code, where transformers always calls this, cannot read values.
     if not torch.compiler.is_compiling() and bool(sees(row, head, later - 1, later).any()):
         raise ValueError(_MORE_THAN_CAUSAL)
     begins = ~sees(row, head, later, later - 1).expand(batch_size, -1)
@@ -211,6 +211,6 @@ def _packed(sees: Callable[..., Tensor], batch_size: int, length: int, device: t
 
 
 _MORE_THAN_CAUSAL = (
-    "this call needs more than a causal mask with packed sequences (a mask function of the model's own, or a cache for "
-    "compiled code), which no backend here serves; for generation use the default cache"
+    "this call needs more than a causal mask with packed sequences (the model's own mask function, or a cache for "
+    "compiled code), which no backend supports; for generation use the default cache"
 )

@@ -1,17 +1,17 @@
-"""`attention`: checks what it is given, and hands it to one backend."""
+"""`attention`: checks its arguments and calls one backend."""
 
 from __future__ import annotations
 
 import math
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from trainer.attention import sdpa
-from trainer.attention.choice import MODULES
+from trainer.attention.backend import Run
+from trainer.attention.choice import backend_named
 from trainer.attention.definition import check_document_ids, effective_window
-from trainer.attention.request import AttentionRequest, Options
+from trainer.attention.request import Options, describe
+from trainer.attention.sdpa import SDPA
 
 
 def attention(
@@ -26,70 +26,54 @@ def attention(
     dropout: float = 0.0,
     softcap: float | None = None,
 ) -> Tensor:
-    """Causal attention. Backends differ in speed only.
+    """Causal attention. Backends differ only in speed.
 
     Args:
         q: (B, H, S_q, D). The queries are the last S_q of the S_k positions.
         k, v: (B, H_kv, S_k, D); H is a multiple of H_kv (grouped heads share keys and values).
-        backend: one of flash_attn_2, xformers, sdpa, manual. "auto" is sdpa, which serves every call; third-party
-            kernels are run by name, once `choice.decide` has found them proven.
-        window: keys that a query sees, itself among them; None or 0 for all.
+        backend: a name in `choice.BACKENDS`, or "auto" for sdpa, which serves every call. Third-party kernels run only
+            by name, after `choice.decide` has found that they were proven on this machine.
+        window: keys that a query sees, including its own; None or 0 for all.
         document_ids: (B, S_k) integers, one for each key; a query sees keys of its own document only.
-        scale: what scores are multiplied with; None for 1 / sqrt(D).
+        scale: factor of the scores; None for 1 / sqrt(D).
         dropout: probability that a weight is dropped.
         softcap: scores become softcap * tanh(score / softcap); None or 0 leaves them as they are.
 
     Returns:
-        (B, H, S_q, D), of the dtype of q. Under autocast everything is cast first, as torch's own attention does.
+        (B, H, S_q, D), in the dtype of q. Under autocast all inputs are cast first, as in torch's own attention.
 
     Raises:
-        ValueError: shapes, dtypes or options that make no sense, or that the named backend cannot serve.
+        ValueError: shapes, dtypes or options that are invalid, or that the named backend does not support.
     """
     if torch.is_autocast_enabled(q.device.type) and q.dtype != torch.float64:
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
     _check(q, k, v, document_ids, dropout, softcap)
-    # Fused kernels need a head's numbers side by side; torch takes an S x S table where they are not.
+    # Fused kernels need contiguous heads; without, torch falls back to an S x S table.
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     query_length, key_length = q.shape[2], k.shape[2]
     window = effective_window(window, key_length)
-    if window is not None and key_length > query_length + window - 1:  # the first keys are out of every reach
+    if window is not None and key_length > query_length + window - 1:  # no query sees the first keys
         key_length = query_length + window - 1
         k, v = k[:, :, -key_length:], v[:, :, -key_length:]
         document_ids = None if document_ids is None else document_ids[:, -key_length:]
         window = effective_window(window, key_length)
-    request = AttentionRequest(
-        device=str(q.device),
-        dtype=str(q.dtype).removeprefix("torch."),
-        head_dim=q.shape[3],
-        query_heads=q.shape[1],
-        key_heads=k.shape[1],
-        window=window,
-        packed=document_ids is not None,
-        dropout=dropout,
-        softcap=bool(softcap),
-        training=torch.is_grad_enabled(),
-    )
-    options = Options(
-        window, document_ids, q.shape[3] ** -0.5 if scale is None else scale, dropout, softcap or None
-    )
-    run = _serving(backend, request).run
-    with torch.autocast(
-        q.device.type, enabled=False
-    ):  # backends choose the precision of each step themselves
-        output: Tensor = run(q, k, v, options)
-    return output
+    scale = q.shape[3] ** -0.5 if scale is None else scale
+    options = Options(window, document_ids, scale, dropout, softcap or None)
+    run = _run_of(backend, q, k, options)
+    # Backends choose the precision of each step themselves.
+    with torch.autocast(q.device.type, enabled=False):
+        return run(q, k, v, options)
 
 
-def _serving(backend: str, request: AttentionRequest) -> ModuleType:
-    """The module that runs this call. Raises ValueError where the named backend cannot."""
-    if backend == "auto":
-        return sdpa
-    if backend not in MODULES:
-        raise ValueError(f"unknown attention backend {backend!r}; one of auto, {', '.join(MODULES)}")
-    reasons: list[str] = MODULES[backend].reasons_against(request)
+def _run_of(name: str, q: Tensor, k: Tensor, options: Options) -> Run:
+    """The function that runs this call. Raises ValueError if the named backend does not support it."""
+    if name == "auto":
+        return SDPA.run
+    backend = backend_named(name)
+    reasons = backend.reasons_against(describe(q, k, options, training=torch.is_grad_enabled()))
     if reasons:
-        raise ValueError(f"{backend} cannot serve this call: {'; '.join(reasons)}")
-    return MODULES[backend]
+        raise ValueError(f"{name} cannot serve this call: {'; '.join(reasons)}")
+    return backend.run
 
 
 def _check(

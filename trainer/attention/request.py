@@ -1,4 +1,4 @@
-"""What is asked of an attention backend: the options of a call, and everything that decides whether it can serve."""
+"""An attention call as a backend gets it: its options, and a plain description by which a backend is chosen."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What a call asks for besides its q, k and v: every backend gets the same.
+    """The options of a call beside q, k and v, the same for every backend.
 
     Attributes:
-        window: keys that a query sees, itself among them, fewer than there are keys; None for all.
+        window: keys that a query sees, including its own; less than the number of keys; None for all.
         document_ids: (B, S_k) integers; a query sees keys of its own document only.
-        scale: what scores are multiplied with.
+        scale: factor of the scores.
         dropout: probability that a weight is dropped.
-        softcap: scores become softcap * tanh(score / softcap); None leaves them (Gemma 2, arXiv:2408.00118).
+        softcap: scores become softcap * tanh(score / softcap); None leaves them as they are (Gemma 2, arXiv:2408.00118).
     """
 
     window: int | None
@@ -30,18 +30,19 @@ class Options:
 
 @dataclass(frozen=True)
 class AttentionRequest:
-    """A plain description of an attention call, with no tensors in it, so that the choice needs no GPU.
+    """An attention call without its tensors, so that choosing a backend needs no GPU.
 
     Attributes:
         device: "cpu" or "cuda:N".
         dtype: "float32", "float16" or "bfloat16".
-        head_dim: size of a head.
+        head_dim: D.
         query_heads, key_heads: H and H_kv; H is a multiple of H_kv.
-        window: tokens that a query sees, itself among them; None for all.
+        window: keys that a query sees, including its own; None for all.
         packed: several documents in a row (`document_ids` given).
         dropout: probability.
         softcap: scores are capped.
         training: a backward pass follows.
+        query_length, key_length: S_q and S_k; None while they are not known.
     """
 
     device: str
@@ -54,3 +55,23 @@ class AttentionRequest:
     dropout: float = 0.0
     softcap: bool = False
     training: bool = True
+    query_length: int | None = None
+    key_length: int | None = None
+
+
+def describe(q: Tensor, k: Tensor, options: Options, training: bool = True) -> AttentionRequest:
+    """The request for q (B, H, S_q, D) and k (B, H_kv, S_k, D)."""
+    return AttentionRequest(
+        device=str(q.device),
+        dtype=str(q.dtype).removeprefix("torch."),
+        head_dim=q.shape[3],
+        query_heads=q.shape[1],
+        key_heads=k.shape[1],
+        window=options.window,
+        packed=options.document_ids is not None,
+        dropout=options.dropout,
+        softcap=options.softcap is not None,
+        training=training,
+        query_length=q.shape[2],
+        key_length=k.shape[2],
+    )

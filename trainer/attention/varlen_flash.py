@@ -1,7 +1,7 @@
-"""FlashAttention as PyTorch itself brings it (`torch.nn.attention.varlen`, torch 2.11 and later), with a window.
+"""The FlashAttention kernels in PyTorch itself (`torch.nn.attention.varlen`, torch 2.11 and later), with a window.
 
-Its window is (left, right): how many keys before and after the query's own, so W becomes (W - 1, 0). (Its docstring
-says W, which is one too many.)
+Their window is (left, right): the number of keys before and after the query's own, so W becomes (W - 1, 0). (The
+docstring of `varlen_attn` says W, which is one too many.)
 """
 
 from __future__ import annotations
@@ -14,48 +14,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.attention.packing import interrupted, overflows, run_packed
-from trainer.attention.request import Options
+from trainer.attention.backend import Implementation
+from trainer.attention.packing import overflows, run_packed
+from trainer.attention.request import AttentionRequest, Options
 
 try:
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:
     varlen_attn = None  # type: ignore[assignment]
 
-MAX_HEAD_DIM = 192  # some GPUs (8.6, 8.9, 12.0) give wider ones no gradient
+MAX_HEAD_DIM = 192  # with more, some GPUs (8.6, 8.9, 12.0) compute no gradient
 MIN_COMPUTE_CAPABILITY = (8, 0)
 
 
-def reasons_against(q: Tensor, k: Tensor, options: Options) -> list[str]:
-    """What it is not made for, or this torch does not have."""
-    if q.device.type != "cuda":
-        return [f"needs an NVIDIA GPU, and this runs on {q.device}"]
-    missing: list[str] = _missing_here(q.shape[1] != k.shape[1])
+def reasons_against(request: AttentionRequest) -> list[str]:
+    """Limits of the kernels, or what this torch lacks."""
+    if not request.device.startswith("cuda"):
+        return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
+    missing: list[str] = _missing_here(request.query_heads != request.key_heads)
     if missing:
         return missing
     reasons = []
-    if torch.cuda.get_device_capability(q.device) < MIN_COMPUTE_CAPABILITY:
+    if torch.cuda.get_device_capability(request.device) < MIN_COMPUTE_CAPABILITY:
         reasons.append("needs compute capability 8.0 or newer")
-    if q.dtype not in (torch.float16, torch.bfloat16):
-        reasons.append(f"computes in float16 and bfloat16, not in {q.dtype}")
-    if q.shape[3] > MAX_HEAD_DIM or q.shape[3] % 8:
-        reasons.append(f"serves heads up to {MAX_HEAD_DIM} wide that 8 divides, not {q.shape[3]}")
-    if options.dropout:
-        reasons.append("has no dropout")
-    if overflows(q.shape[2] + 128, q.shape[1], q.shape[3]):
-        reasons.append(f"counts with 32 bits: {q.shape[2]} tokens are too many")
-    if options.softcap is not None:
+    if request.dtype not in ("float16", "bfloat16"):
+        reasons.append(f"computes in float16 and bfloat16, not in {request.dtype}")
+    if request.head_dim > MAX_HEAD_DIM or request.head_dim % 8:
+        reasons.append(
+            f"supports head dimensions up to {MAX_HEAD_DIM} that are multiples of 8, not {request.head_dim}"
+        )
+    if request.dropout:
+        reasons.append("does not support dropout")
+    length = request.query_length or 0
+    if overflows(length + 128, request.query_heads, request.head_dim):
+        reasons.append(f"overflows its 32-bit indices with {length} tokens")
+    if request.softcap:
         reasons.append("does not cap scores")
-    if options.document_ids is not None and interrupted(options.document_ids):
-        reasons.append("needs the tokens of a document side by side")
     return reasons
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`."""
+    """Attention by `varlen_attn`; see `Backend.run`."""
     grouped: dict[str, Any] = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
     window = (-1, 0) if options.window is None else (options.window - 1, 0)
-
     call: Callable[..., Any] = partial(varlen_attn, scale=options.scale, window_size=window, **grouped)
     return run_packed(call, q, k, v, options.document_ids)
 
@@ -65,10 +66,13 @@ def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 def _missing_here(grouped: bool) -> list[str]:
     if varlen_attn is None:
         return ["needs torch 2.11 or later"]
-    wanted = {"window_size", "scale"} | ({"enable_gqa"} if grouped else set())
-    missing = wanted - set(inspect.signature(varlen_attn).parameters)
+    needed = {"window_size", "scale"} | ({"enable_gqa"} if grouped else set())
+    missing = needed - set(inspect.signature(varlen_attn).parameters)
     if missing:
         return [f"varlen_attn of this torch has no {', '.join(sorted(missing))}"]
     if not torch.backends.cuda.is_flash_attention_available():
         return ["this torch was built without FlashAttention"]
     return []
+
+
+VARLEN_FLASH = Implementation("varlen-flash", run, reasons_against, contiguous_documents=True)

@@ -1,7 +1,7 @@
-"""Memory-efficient attention from the xformers package. All use of that package is in this file.
+"""Memory-efficient attention from the xformers package. Only this file uses that package.
 
-Masks are aligned at the last query and key ("from bottom right"). Beware of `make_local_attention`: of a mask for
-documents it gives one that is aligned at the first query and key, even where the mask itself was not.
+Masks are aligned at the last query and key ("from bottom right"). Beware of `make_local_attention`: for a mask of
+documents it returns one that is aligned at the first query and key, even if the mask itself was not.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from trainer.attention.backend import Backend
 from trainer.attention.packing import lay_out, pack
 from trainer.attention.request import AttentionRequest, Options
 
-DISTRIBUTION = "xformers"
 OPTIONS = {"attn_bias", "p", "scale"}
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """What its kernels are not made for."""
+    """Limits of the kernels."""
     reasons = []
     if not request.device.startswith("cuda"):
         reasons.append(f"needs an NVIDIA GPU, and this runs on {request.device}")
     if request.dtype not in ("float32", "float16", "bfloat16"):
         reasons.append(f"does not compute in {request.dtype}")
     if request.head_dim % 8 != 0:
-        reasons.append(f"needs a head dimension that 8 divides, not {request.head_dim}")
+        reasons.append(f"needs a head dimension that is a multiple of 8, not {request.head_dim}")
     if request.softcap:
         reasons.append("does not cap scores")
     return reasons
 
 
 def reasons_here() -> list[str]:
-    """Why it cannot run on this machine at all, the first reason met."""
+    """The first reason why it cannot run on this machine."""
     if importlib.util.find_spec("xformers") is None:
         return ["xformers package not installed"]
     if not torch.cuda.is_available():
@@ -45,17 +45,12 @@ def reasons_here() -> list[str]:
     if missing:
         return [f"memory_efficient_attention of this xformers has no {', '.join(sorted(missing))}"]
     if "device" not in inspect.signature(_biases().BlockDiagonalMask.from_seqlens).parameters:
-        return ["BlockDiagonalMask of this xformers takes no device; 0.0.29 and later do"]
+        return ["BlockDiagonalMask of this xformers takes no device; version 0.0.29 is needed"]
     return []
 
 
-def run(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options: Options,
-) -> Tensor:
-    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`."""
+def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Attention by xformers; see `Backend.run`."""
     window = options.window
     if options.document_ids is None:
         bias = _biases().LowerTriangularFromBottomRightMask()
@@ -84,7 +79,7 @@ def run(
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """(B, S, H, D), or (B, S, H_kv, H / H_kv, D) with keys and values that are expanded, not copied, where H > H_kv."""
+    """(B, S, H, D) as they are, or (B, S, H_kv, H / H_kv, D) if H > H_kv; keys and values are expanded, not copied."""
     groups = q.shape[2] // k.shape[2]
     if groups == 1:
         return q, k, v
@@ -94,7 +89,7 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """With each head at a multiple of 8, as the kernels read it."""
+    """x with a stride between heads that is a multiple of 8, which the kernels require."""
     return x if x.stride(-2) % 8 == 0 else x.contiguous()
 
 
@@ -104,3 +99,14 @@ def _ops() -> ModuleType:
 
 def _biases() -> ModuleType:
     return importlib.import_module("xformers.ops.fmha.attn_bias")
+
+
+XFORMERS = Backend(
+    name="xformers",
+    label=lambda request: "xformers (memory-efficient attention)",
+    distribution="xformers",
+    max_head_dim=None,
+    reasons_here=reasons_here,
+    reasons_against=reasons_against,
+    run=run,
+)

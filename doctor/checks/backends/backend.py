@@ -19,7 +19,7 @@ from doctor.probes.backends import BACKEND_PROBES, PACKAGES, BackendFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
-from doctor.proofs import Backend
+from doctor.proofs import BackendName
 from wheels.compatibility import ComputeCapability
 
 # Whose failure explains that of a backend: its package's before what every backend needs
@@ -31,7 +31,7 @@ LOOKS_AT = (
 )
 
 
-def backend_check(backend: Backend, why: str, by_hand: str, gpus_from: ComputeCapability | None) -> Check:
+def backend_check(backend: BackendName, why: str, by_hand: str, gpus_from: ComputeCapability | None) -> Check:
     """The check `backend-...` of one backend; `gpus_from` is the oldest GPU that it serves, None: it needs none."""
     check_id = f"backend-{backend.replace('_', '-')}"
 
@@ -56,7 +56,7 @@ def backend_check(backend: Backend, why: str, by_hand: str, gpus_from: ComputeCa
 
 def _judge(
     check: Check,
-    backend: Backend,
+    backend: BackendName,
     facts: BackendFacts,
     torch: TorchFacts,
     nvidia: NvidiaFacts,

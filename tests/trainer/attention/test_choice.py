@@ -6,9 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
+from doctor import capability as capability_file
 from doctor.capability import BackendCapability, Capability, Features, Fingerprint
+from trainer.attention import attention, choice, manual
+from trainer.attention.backend import Backend
 from trainer.attention.choice import decide
+from trainer.attention.prove import prove
 from trainer.attention.request import AttentionRequest
 
 GPU = AttentionRequest("cuda:0", "bfloat16", 64, 8, 8, window=512)
@@ -71,8 +76,8 @@ TABLE = [
     ("xformers", GPU, BARE, "sdpa", {"xformers": "xformers package not installed"}),
     ("auto", CPU, FULL, "sdpa", {"flash_attn_2": "needs an NVIDIA GPU", "xformers": "needs an NVIDIA GPU"}),
     ("auto", replace(GPU, dtype="float32"), FULL, "xformers", {"flash_attn_2": "float16 and bfloat16, not in float32"}),
-    ("auto", replace(GPU, head_dim=288), FULL, "xformers", {"flash_attn_2": "up to 256 wide, not 288"}),
-    ("flash_attn_2", replace(GPU, head_dim=260), FULL, "sdpa", {"flash_attn_2": "256", "xformers": "8 divides"}),
+    ("auto", replace(GPU, head_dim=288), FULL, "xformers", {"flash_attn_2": "up to 256, not 288"}),
+    ("flash_attn_2", replace(GPU, head_dim=260), FULL, "sdpa", {"flash_attn_2": "256", "xformers": "multiple of 8"}),
     ("flash_attn_2", replace(GPU, device="cuda:1"), FULL, "manual", {
         "flash_attn_2": "not proven on cuda:1, only on cuda:0",
         "xformers": "not proven on cuda:1",
@@ -157,3 +162,51 @@ def test_decision_is_plain_json():
             {"backend": "xformers", "reasons": ["xformers package not installed"]},
         ],
     }
+
+
+def test_the_backends_are_those_of_the_capability_file_in_its_order():
+    assert tuple(backend.name for backend in choice.BACKENDS) == capability_file.BACKENDS
+
+
+def test_a_new_backend_is_one_value_and_one_entry(monkeypatch):
+    """It goes through the choice, the interface and the proof: none of them knows a backend by name."""
+    calls = []
+
+    def run(q, k, v, options):
+        calls.append(options.window)
+        return manual.run(q, k, v, options)
+
+    new = Backend(
+        name="new",
+        label=lambda request: f"new, on {request.device}",
+        distribution="new-kernels",
+        max_head_dim=32,
+        reasons_here=lambda: [],
+        reasons_against=lambda request: ["has no dropout"] if request.dropout else [],
+        run=run,
+    )
+    monkeypatch.setattr(choice, "BACKENDS", (new, *choice.BACKENDS))
+
+    small = replace(CPU, head_dim=16)
+    backends = {"new": proven(("cpu",), ("float32",), max_head_dim=32), **FULL}
+    known = capability(FULL).model_copy(update={"backends": backends})
+    assert decide("auto", small, known).label == "new, on cpu"
+    assert decide("new", replace(small, dropout=0.1), known).rejections[0] == ("new", ("has no dropout",))
+    assert decide("new", small, None).rejections[0] == (
+        "new",
+        ("not proven on this machine; run `aios doctor`",),
+    )
+    assert decide("new", small, capability(FULL)).rejections[0] == (
+        "new",
+        ("the capability file does not mention it",),
+    )
+
+    q, k, v = torch.randn(3, 1, 2, 20, 8).unbind()
+    expected = attention(q, k, v, backend="manual", window=5)
+    assert torch.equal(attention(q, k, v, backend="new", window=5), expected) and calls == [5]
+    with pytest.raises(ValueError, match="new cannot serve this call: has no dropout"):
+        attention(q, k, v, backend="new", dropout=0.1)
+
+    proof, _ = prove("new")
+    assert (proof.status, proof.max_head_dim, proof.version) == ("available", 32, None)
+    assert proof.features == Features(window=True, packed=True, gqa=True, dropout=False)

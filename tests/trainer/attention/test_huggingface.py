@@ -225,13 +225,13 @@ def test_packed_sequences_are_told_apart_by_position_ids(name, positions):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"attention_mask": torch.ones(1, 1, 8, 8)}, "a ready-made attention mask is not supported"),
+        ({"attention_mask": torch.ones(1, 1, 8, 8)}, "a 4-dimensional attention mask is not supported"),
         (
             {
                 "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1, 1, 1]]),
                 "document_ids": torch.zeros(1, 8).long(),
             },
-            "padding beside document_ids",
+            "padding together with document_ids",
         ),
     ],
 )
@@ -254,20 +254,20 @@ def test_static_cache_is_refused():
     ],
 )
 def test_models_that_attend_otherwise_are_refused(config, says):
-    with pytest.raises(ValueError, match=f"{says}, which no backend here serves"):
+    with pytest.raises(ValueError, match=f"{says}, which no backend supports"):
         attach(config())
 
 
 @pytest.mark.parametrize("kind", ["bloom", "codegen", "falcon", "gptj", "gpt_neo", "mpt"])
 def test_models_that_would_not_ask_a_backend_are_refused(kind):
-    with pytest.raises(ValueError, match=f"a {kind} model of this transformers computes attention itself"):
+    with pytest.raises(ValueError, match=f"a {kind} model computes attention itself"):
         attach(AutoConfig.for_model(kind), window=3)
 
 
 def test_models_that_pass_more_than_attention_knows_are_refused():
     config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
     model = build(config, backend="sdpa")
-    with pytest.raises(ValueError, match="GptOssAttention asks for s_aux, which no backend here serves"):
+    with pytest.raises(ValueError, match="GptOssAttention passes s_aux, which no backend supports"):
         model(tokens(1, 5))
 
 

@@ -1,4 +1,4 @@
-"""The proof that the doctor asks for: it says what ran here and agreed, and nothing else."""
+"""The proof that the doctor runs: a backend is available only if it ran here and agreed with the reference."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
 
 import pytest
 import torch
 
 from doctor.capability import BackendCapability, Device
-from trainer.attention import manual, prove, sdpa
-from trainer.attention.prove import main, summary, trials
+from trainer.attention import choice, manual, prove, sdpa
+from trainer.attention.backend import Backend, Implementation, no_limits
+from trainer.attention.prove import main, run_cases, summarize
 from trainer.attention.request import Options
 
 CPU = (Device(type="cpu", index=0, name="CPU", compute_capability=None, total_memory_bytes=1),)
@@ -28,11 +28,14 @@ def answer(text: str) -> tuple[BackendCapability, list[Device]]:
     return backend, [Device.model_validate_json(json.dumps(device)) for device in said["devices"]]
 
 
+def backend_of(run) -> Backend:
+    """A backend that serves every request by `run`."""
+    return replace(manual.MANUAL, run=run)
+
+
 def judged(run) -> BackendCapability:
-    """What the proof says of a backend that runs `run` on the CPU."""
-    module = ModuleType("backend")
-    module.reasons_against, module.run = manual.reasons_against, run
-    return summary(trials(module, CPU), "1", None)
+    """The proof of a backend that serves every request by `run`, on the CPU."""
+    return summarize(run_cases(backend_of(run), CPU), "1", None)
 
 
 def test_child_process_prints_one_json_line():
@@ -78,7 +81,7 @@ def test_package_that_fails_to_import_is_the_reason(monkeypatch):
     def broken():
         raise OSError("[WinError 126] The specified module could not be found\nmore")
 
-    monkeypatch.setattr(manual, "reasons_here", broken)
+    monkeypatch.setattr(choice, "BACKENDS", (replace(manual.MANUAL, reasons_here=broken),))
     capability, _ = prove.prove("manual")
     assert capability.reasons == ("cannot be used: [WinError 126] The specified module could not be found",)
 
@@ -145,14 +148,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found_in_every_dtype(fault):
-    module = ModuleType("backend")
-    module.reasons_against, module.run = manual.reasons_against, partial(faulty, fault=fault)
-    done = trials(module, CPU)
-    cases = {trial.case for trial in done if trial.problem}
+    trials = run_cases(backend_of(partial(faulty, fault=fault)), CPU)
+    cases = {trial.case for trial in trials if trial.problem}
     assert cases == {FAULTS[fault]} if FAULTS[fault] else cases & {"plain", "window"}
     for case in cases:
-        assert {trial.dtype for trial in done if trial.case == case and trial.problem} == set(prove.DTYPES)
-    capability = summary(done, "1", None)
+        assert {trial.dtype for trial in trials if trial.case == case and trial.problem} == set(prove.DTYPES)
+    capability = summarize(trials, "1", None)
     if FAULTS[fault]:
         features = capability.features.model_dump()
         assert [name for name, proven in features.items() if not proven] == [FAULTS[fault]]
@@ -166,7 +167,7 @@ def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
         return manual.run(q, k, v, options) * (1 - 1e-5) + others * 1e-5
 
     capability = judged(leaks_a_little)
-    assert capability.reasons[0] == "cpu float32 window: other keys are seen than the definition allows"
+    assert capability.reasons[0] == "cpu float32 window: sees other keys than the definition allows"
 
 
 def test_kernel_that_raises_costs_what_it_failed_at():
@@ -216,13 +217,13 @@ def test_each_implementation_of_sdpa_is_tried(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
-    monkeypatch.setitem(sdpa.IMPLEMENTATIONS, "dense", sdpa.Implementation(broken))
+    implementations = (sdpa.SDPA.implementations[0], Implementation("dense", broken, no_limits))
+    monkeypatch.setattr(choice, "BACKENDS", (replace(sdpa.SDPA, implementations=implementations),))
     capability, _ = prove.prove("sdpa")
     assert capability.status == "unavailable"
     assert capability.reasons[0] == "cpu float32 plain dense: broken"
 
 
 def test_backend_that_serves_no_device_here_says_so():
-    module = ModuleType("backend")
-    module.reasons_against, module.run = lambda request: ["no"], None
-    assert summary(trials(module, CPU), "1", None).reasons == ("is made for no device of this machine",)
+    backend = replace(manual.MANUAL, reasons_against=lambda request: ["no"])
+    assert summarize(run_cases(backend, CPU), "1", None).reasons == ("supports no device of this machine",)

@@ -1,4 +1,4 @@
-"""flash_attn_2 and xformers are called as they must be: with faithful stand-ins here, with the real ones on a GPU."""
+"""flash_attn_2 and xformers get the right calls: with faithful stand-ins here, with the real packages on a GPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from trainer.attention import attention, flash_attn_2, manual, packing, xformers
-from trainer.attention import proof_cases as laboratory
+from trainer.attention.choice import BACKENDS
 from trainer.attention.packing import pack, within_32_bits
+from trainer.attention.proof_cases import CASES as PROOF_CASES
+from trainer.attention.proof_cases import Harness
 from trainer.attention.request import AttentionRequest, Options
 
 
@@ -285,20 +287,20 @@ def test_split_call_gives_the_same_result(flash, monkeypatch):
     [
         (flash_attn_2, {"device": "cpu"}, ["needs an NVIDIA GPU, and this runs on cpu"]),
         (flash_attn_2, {"dtype": "float32"}, ["computes in float16 and bfloat16, not in float32"]),
-        (flash_attn_2, {"head_dim": 264}, ["serves heads up to 256 wide, not 264"]),
+        (flash_attn_2, {"head_dim": 264}, ["supports head dimensions up to 256, not 264"]),
         (flash_attn_2, {"head_dim": 256}, []),
         (
             flash_attn_2,
             {"head_dim": 256, "dropout": 0.1},
-            ["serves heads up to 192 wide with dropout, not 256"],
+            ["supports head dimensions up to 192 with dropout, not 256"],
         ),
         (flash_attn_2, {}, []),
         (flash_attn_2, {"softcap": True}, []),
-        (flash_attn_2, {"softcap": True, "dropout": 0.1}, ["caps no scores where weights are dropped"]),
+        (flash_attn_2, {"softcap": True, "dropout": 0.1}, ["does not cap scores with dropout"]),
         (xformers, {"softcap": True}, ["does not cap scores"]),
         (xformers, {"device": "cpu"}, ["needs an NVIDIA GPU, and this runs on cpu"]),
         (xformers, {"dtype": "float64"}, ["does not compute in float64"]),
-        (xformers, {"head_dim": 60}, ["needs a head dimension that 8 divides, not 60"]),
+        (xformers, {"head_dim": 60}, ["needs a head dimension that is a multiple of 8, not 60"]),
         (xformers, {"dtype": "float32"}, []),
     ],
 )
@@ -316,17 +318,15 @@ def test_reasons_against_a_request(module, change, says):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
-@pytest.mark.parametrize("case", laboratory.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", PROOF_CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("backend", ["flash_attn_2", "xformers", "sdpa", "manual"])
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_real_kernels_agree_on_the_gpu(backend, dtype, case):
-    module = {"flash_attn_2": flash_attn_2, "xformers": xformers}.get(backend)
-    request = AttentionRequest("cuda:0", dtype, laboratory.HEAD_DIM, laboratory.HEADS, case.key_heads)
-    reasons = [] if module is None else module.reasons_here() + module.reasons_against(request)
+    reasons = backend.reasons_here() + backend.reasons_against(case.request("cuda:0", dtype))
     if reasons:
         pytest.skip("; ".join(reasons))
 
     def call(q, k, v, options):
-        return attention(q, k, v, backend=backend, **vars(options))
+        return attention(q, k, v, backend=backend.name, **vars(options))
 
-    assert laboratory.Laboratory().run(call, case, "cuda:0", dtype).problem is None
+    assert Harness().run(call, case, "cuda:0", dtype).problem is None

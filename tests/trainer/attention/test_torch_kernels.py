@@ -1,19 +1,21 @@
-"""PyTorch's own CUDA kernels are called as they must be: with stand-ins that keep the real signatures."""
+"""PyTorch's own CUDA kernels get the right calls: with stand-ins that have the real signatures."""
 
 from __future__ import annotations
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.trainer.attention.test_third_party import dense
 from trainer.attention import efficient, manual, sdpa, varlen_flash
-from trainer.attention import proof_cases as laboratory
-from trainer.attention.request import Options
+from trainer.attention.proof_cases import CASES as PROOF_CASES
+from trainer.attention.proof_cases import Harness
+from trainer.attention.request import AttentionRequest, Options
 
+IMPLEMENTATIONS = {one.name: one for one in sdpa.IMPLEMENTATIONS}
 CASES = [
     (queries, window, key_heads, packed)
     for queries in (40, 13, 1)
@@ -128,7 +130,7 @@ def test_same_result_as_the_reference(name, queries, window, key_heads, packed, 
     ids = torch.stack([torch.arange(40) // 11, torch.arange(40) // 35]) if packed else None
     leaves = [x.requires_grad_() for x in (q, k, v)]
     options = Options(window, ids, 0.3)
-    output, expected = sdpa.IMPLEMENTATIONS[name].run(*leaves, options), manual.run(*leaves, options)
+    output, expected = IMPLEMENTATIONS[name].run(*leaves, options), manual.run(*leaves, options)
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
     torch.testing.assert_close(
@@ -150,22 +152,14 @@ def test_a_compiler_is_told_the_shapes_that_torch_tells():
             assert (mine.shape, mine.dtype, mine.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
 
 
-@dataclass(frozen=True)
-class OnGpu:
-    """What is asked of a tensor before a kernel is chosen."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device = torch.device("cuda:0")  # noqa: RUF009
-
-
-def asked(dtype=torch.bfloat16, keys=4096, queries=4096, dim=64, key_heads=8):
-    return OnGpu((1, 8, queries, dim), dtype), OnGpu((1, key_heads, keys, dim), dtype)
+GPU = AttentionRequest("cuda:0", "bfloat16", 64, 8, 8, query_length=4096, key_length=4096)
+WINDOW = {"window": 512}
+IDS, TORN = torch.arange(4096)[None] // 1000, torch.arange(4096)[None] % 2
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU of compute capability 8.0; gives a function that makes it another one."""
+    """A GPU of compute capability 8.0, and a function that changes the capability."""
 
     def become(*capability):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
@@ -179,62 +173,57 @@ def gpu(monkeypatch):
         module._missing_here.cache_clear()
 
 
-IDS, TORN = torch.arange(4096)[None] // 1000, torch.arange(4096)[None] % 2
-
-
 @pytest.mark.skipif(varlen_flash.varlen_attn is None, reason="torch before 2.11")
 @pytest.mark.parametrize(
-    ("tensors", "options", "capability", "runs"),
+    ("changes", "document_ids", "capability", "runs"),
     [
-        ({}, (None, None, 1.0), (8, 0), "causal"),
-        ({"queries": 1}, (None, None, 1.0), (8, 0), "causal"),
-        ({}, (None, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
-        ({"keys": 100, "queries": 100}, (51, None, 1.0, 0.0, 50.0), (8, 0), "banded"),
-        ({"queries": 9}, (None, None, 1.0), (8, 0), "varlen-flash"),
-        ({}, (512, None, 1.0), (8, 0), "varlen-flash"),
-        ({}, (512, IDS, 1.0), (9, 0), "varlen-flash"),
-        ({"key_heads": 2}, (512, None, 1.0), (9, 0), "varlen-flash"),
-        ({}, (512, TORN, 1.0), (9, 0), "banded"),
-        ({}, (512, None, 1.0, 0.1), (9, 0), "efficient"),
-        ({"dtype": torch.float32}, (512, None, 1.0), (9, 0), "efficient"),
-        ({"dtype": torch.float16}, (512, None, 1.0), (7, 5), "efficient"),
-        ({"dtype": torch.bfloat16}, (512, None, 1.0), (7, 5), "banded"),
-        ({"dtype": torch.float64}, (512, None, 1.0), (9, 0), "banded"),
-        ({"dim": 256}, (512, None, 1.0), (9, 0), "efficient"),
-        ({"dim": 60}, (512, None, 1.0), (9, 0), "banded"),
-        ({"dim": 60, "keys": 100, "queries": 100}, (51, None, 1.0), (9, 0), "dense"),
-        ({"queries": 1 << 22, "keys": 1 << 22}, (512, None, 1.0), (9, 0), "efficient"),
+        ({}, None, (8, 0), "causal"),
+        ({"query_length": 1}, None, (8, 0), "causal"),
+        ({"softcap": True}, None, (8, 0), "banded"),
+        ({"key_length": 100, "query_length": 100, "window": 51, "softcap": True}, None, (8, 0), "banded"),
+        ({"query_length": 9}, None, (8, 0), "varlen-flash"),
+        (WINDOW, None, (8, 0), "varlen-flash"),
+        (WINDOW, IDS, (9, 0), "varlen-flash"),
+        ({"key_heads": 2, **WINDOW}, None, (9, 0), "varlen-flash"),
+        (WINDOW, TORN, (9, 0), "banded"),
+        ({"dropout": 0.1, **WINDOW}, None, (9, 0), "efficient"),
+        ({"dtype": "float32", **WINDOW}, None, (9, 0), "efficient"),
+        ({"dtype": "float16", **WINDOW}, None, (7, 5), "efficient"),
+        ({"dtype": "bfloat16", **WINDOW}, None, (7, 5), "banded"),
+        ({"dtype": "float64", **WINDOW}, None, (9, 0), "banded"),
+        ({"head_dim": 256, **WINDOW}, None, (9, 0), "efficient"),
+        ({"head_dim": 60, **WINDOW}, None, (9, 0), "banded"),
+        ({"head_dim": 60, "key_length": 100, "query_length": 100, "window": 51}, None, (9, 0), "dense"),
+        ({"query_length": 1 << 22, "key_length": 1 << 22, **WINDOW}, None, (9, 0), "efficient"),
     ],
 )
-def test_what_runs_on_a_gpu(tensors, options, capability, runs, gpu):
+def test_the_implementation_that_runs_on_a_gpu(changes, document_ids, capability, runs, gpu):
     gpu(*capability)
-    assert sdpa.implementation(*asked(**tensors), Options(*options)) == runs
+    request = replace(GPU, packed=document_ids is not None, **changes)
+    assert sdpa.choose(request, document_ids).name == runs
 
 
 @pytest.mark.parametrize("module", [varlen_flash, efficient])
 def test_cpu_is_refused_with_the_reason(module):
-    q = torch.zeros(1, 1, 4, 8)
-    assert module.reasons_against(q, q, Options(2, None, 1.0)) == [
-        "needs an NVIDIA GPU, and this runs on cpu"
-    ]
+    reasons = module.reasons_against(replace(GPU, device="cpu"))
+    assert reasons == ["needs an NVIDIA GPU, and this runs on cpu"]
 
 
 @pytest.mark.parametrize("module", [varlen_flash, efficient])
 def test_torch_without_the_option_is_refused_with_the_reason(module, gpu, monkeypatch):
     monkeypatch.setattr(varlen_flash, "varlen_attn", lambda query, key, value, scale=None: None)
     monkeypatch.setattr(efficient, "_FORWARD", {"window_of_tomorrow"})
-    (reason,) = module.reasons_against(*asked(), Options(2, None, 1.0))
+    (reason,) = module.reasons_against(replace(GPU, window=2))
     assert reason.endswith(("has no window_size", "has no window_of_tomorrow"))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
-@pytest.mark.parametrize("case", laboratory.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", PROOF_CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("name", sdpa.IMPLEMENTATIONS)
-def test_each_implementation_agrees_on_the_gpu(name, dtype, case):
-    one, experiments = sdpa.IMPLEMENTATIONS[name], laboratory.Laboratory()
-    reasons = experiments.ask(one.reasons_against, case, "cuda:0", dtype)
+@pytest.mark.parametrize("implementation", sdpa.IMPLEMENTATIONS, ids=lambda one: one.name)
+def test_each_implementation_agrees_on_the_gpu(implementation, dtype, case):
+    reasons = implementation.reasons_against(case.request("cuda:0", dtype))
     if reasons:
         pytest.skip("; ".join(reasons))
-    assert experiments.run(one.run, case, "cuda:0", dtype).problem is None
+    assert Harness().run(implementation.run, case, "cuda:0", dtype).problem is None
