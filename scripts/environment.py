@@ -50,6 +50,7 @@ class Environment:
         wanted = self._fingerprint()
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
             return
+        self._remove_former_aios()
         aios = f"{REPOSITORY}[{extra}]" if extra else str(REPOSITORY)
         say(f"Installing {aios} into {self.folder} (once; some minutes on a slow line)")
         with TemporaryDirectory(prefix="aios-") as folder:
@@ -104,6 +105,14 @@ class Environment:
                 f"The environment in {self.folder} has no pip, and cannot be given one; Python's words stand above.\n"
                 "Delete that folder, then run this command again."
             )
+
+    def _remove_former_aios(self) -> None:
+        """Uninstall aios under the distribution name "aios", which it had before it was called aios-doctor."""
+        entry_points = self._asked(
+            "import importlib.metadata as m; print(m.distribution('aios').read_text('entry_points.txt'))"
+        )
+        if entry_points and "aios:main" in entry_points:
+            self.run("-m", "pip", "uninstall", "-qq", "--yes", "--disable-pip-version-check", "aios")
 
     def _was_moved(self) -> bool:
         made_in = self._birthplace

@@ -41,7 +41,7 @@ EFFECTS = {"pathlib.Path", "doctor.host.Host", "doctor.host.base.Host", "urllib.
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
-        ("files", "lock", "version"),
+        ("files", "lock", "version", "extras"),
         ("host",),
         ("actions",),
         ("models",),
@@ -224,8 +224,9 @@ def _kind(node: ast.stmt) -> int:
 
 
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
-    """`doctor.files` and `doctor.lock` are one atomic write, one SHA-256 and one lock for the whole project."""
-    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.")
+    """`doctor.files` and `doctor.lock` are one atomic write, one SHA-256 and one lock for the whole project;
+    `doctor.extras` is the one place that says how to install an optional package."""
+    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.", "doctor.extras.")
     names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))
     return (name for name in names if not f"{name}.".startswith(allowed))
 
@@ -260,7 +261,7 @@ RULES = (
         "from doctor.host import Found",
     ),
     Rule(
-        "of the doctor, the trainer imports the capability file and the helpers for files and locks",
+        "of the doctor, the trainer imports the capability file, the helpers for files and locks, and how to add an extra",
         files("trainer"),
         knowing_more_than_the_capability,
         "from doctor.files import move\nfrom doctor.models import Report",

@@ -250,9 +250,9 @@ def _editable_aios(box: Box) -> None:
     version = project.partition('\nversion = "')[2].partition('"')[0]
     site_packages = box.python / "Lib" / "site-packages"
     (site_packages / "aios.pth").write_text(box.windows_path(REPOSITORY) + "\n", encoding="utf-8")
-    metadata = site_packages / f"aios-{version}.dist-info" / "METADATA"
+    metadata = site_packages / f"aios_doctor-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text(f"Metadata-Version: 2.1\nName: aios\nVersion: {version}\n")
+    metadata.write_text(f"Metadata-Version: 2.1\nName: aios-doctor\nVersion: {version}\n")
 
 
 def _git(box: Box) -> None:

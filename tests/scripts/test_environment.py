@@ -33,6 +33,7 @@ class Machine:
         self.constraints: list[str] = []
         self.torch: str | None = None
         self.pip_status = 0
+        self.former_entry_points = ""
 
     def call(self, command: list[str], **_: Any) -> int:
         self.started.append(command)
@@ -44,6 +45,8 @@ class Machine:
         if command[0] == self.home.python:
             if not self.home.python.exists():
                 raise FileNotFoundError(command[0])
+            if "distribution('aios')" in command[-1]:
+                return subprocess.CompletedProcess(command, 0, self.former_entry_points, "")
             if "torch" in command[-1] and self.torch is None:
                 return subprocess.CompletedProcess(command, 1, "", "PackageNotFoundError")
             return subprocess.CompletedProcess(command, 0, f"{self.torch}\n", "")
@@ -142,6 +145,19 @@ def test_pip_does_not_get_to_replace_a_torch_that_was_chosen(
     assert machine.constraints == [constraints]
 
 
+@pytest.mark.parametrize(
+    ("entry_points", "removed"),
+    [("[console_scripts]\naios = aios:main\n", True), ("[console_scripts]\naios = other.cli:run\n", False)],
+)
+def test_aios_under_its_former_name_is_uninstalled(
+    machine: Machine, entry_points: str, removed: bool
+) -> None:
+    machine.former_entry_points = entry_points
+    machine.home.prepare()
+    uninstalled = [command[-1] for command in machine.started if "uninstall" in command]
+    assert uninstalled == ["aios"] * removed
+
+
 def test_a_failed_pip_is_told_and_tried_again_the_next_time(machine: Machine) -> None:
     machine.pip_status = 1
     for _ in range(2):
@@ -223,9 +239,8 @@ def test_what_is_installed_here_is_what_is_pinned() -> None:
 def test_every_package_that_the_project_names_is_pinned() -> None:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     block = text[text.index("dependencies = [") : text.index("[project.scripts]")]
-    gui = 'gui = ["nicegui>=2.0"]'  # neither of the two commands installs it
-    named = [line.strip(' ",') for line in block.replace(gui, "").splitlines() if line.startswith('    "')]
-    names = {canonicalize_name(Requirement(one).name) for one in named} - {"aios"}
+    named = [line.strip(' ",') for line in block.splitlines() if line.startswith('    "')]
+    names = {canonicalize_name(Requirement(one).name) for one in named} - {"aios-doctor"}
     assert len(names) > 15
     assert names <= PINS.keys()
 

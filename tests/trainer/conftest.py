@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from typer.testing import CliRunner, Result
 
-import aios
 from doctor import capability
 from doctor.capability import BackendCapability, Capability, Features
 
@@ -92,16 +90,6 @@ def write_config(tmp_path: Path) -> Callable[[Any], Path]:
         return path
 
     return write
-
-
-@pytest.fixture
-def call() -> Callable[..., Result]:
-    """Run `aios` in this process."""
-
-    def run(*arguments: object) -> Result:
-        return CliRunner().invoke(aios.app, [str(argument) for argument in arguments], prog_name="aios")
-
-    return run
 
 
 @pytest.fixture

@@ -7,18 +7,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from wheels.catalogue import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 DATA = {"wheels/catalogue.json", "wheels/compatibility.json", "wheels/schemas/catalogue.schema.json"}
+TYPED = {f"{package}/py.typed" for package in ("doctor", "trainer", "wheels")}
 
 
-def test_the_distribution_holds_the_catalogue_and_the_facts(tmp_path: Path) -> None:
-    builders = pytest.importorskip("hatchling.builders.wheel")
-    (built,) = builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+def test_the_distribution_holds_the_catalogue_the_facts_and_the_markers_of_types(tmp_path: Path) -> None:
+    (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as archive:
-        assert set(archive.namelist()) >= DATA
+        assert set(archive.namelist()) >= DATA | TYPED
         packed = archive.getinfo("wheels/catalogue.json")
     assert packed.file_size == SHIPPED.stat().st_size
     assert packed.compress_size < 80_000, "few bytes in the download: most of each row repeats the one before"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doctor.extras import how_to_add
 from trainer.errors import UserError
 from trainer.say import Say
 
@@ -221,8 +222,8 @@ def _parquet(path: Path, field: str | None) -> Iterator[Piece]:
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise UserError(
-            f"{path.absolute()} is a Parquet file, and reading it takes the package pyarrow, which is not installed: "
-            "python -m pip install pyarrow"
+            f"{path.absolute()} is a Parquet file. Reading it needs the package pyarrow, which is not installed. "
+            f"To install it:\n  {how_to_add('parquet')}"
         ) from None
     try:
         with ParquetFile(path) as file:

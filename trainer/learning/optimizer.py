@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from doctor.extras import how_to_add
 from trainer.config import TrainingSection
 from trainer.distributed.sharding import full, share
 from trainer.errors import UserError
@@ -139,8 +140,8 @@ def _adamw_8bit(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
         from bitsandbytes.optim.adamw import AdamW8bit
     except ImportError as error:
         raise UserError(
-            f"training.optimizer = adamw_8bit takes bitsandbytes, which cannot be imported ({error}). "
-            '`pip install "aios[bitsandbytes]"` brings it; adamw works without.'
+            f"training.optimizer = adamw_8bit needs bitsandbytes, which cannot be imported ({error}). Use adamw, or "
+            f"install it:\n  {how_to_add('bitsandbytes')}"
         ) from error
     make: Any = AdamW8bit  # without types
     device = matrices[0].device

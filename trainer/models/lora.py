@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
+from doctor.extras import how_to_add
 from trainer.config import ModelSection
 from trainer.errors import UserError
 
@@ -127,6 +128,6 @@ def _peft() -> Any:
         import peft
     except ImportError as error:
         raise UserError(
-            f'model.use_peft takes peft, which cannot be imported ({error}). `pip install "aios[train]"` brings it.'
+            f"model.use_peft needs peft, which cannot be imported ({error}). To install it:\n  {how_to_add('train')}"
         ) from error
     return peft

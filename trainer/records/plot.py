@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from doctor.extras import how_to_add
 from doctor.files import move
 from trainer.errors import UserError
 from trainer.records.curves import Axis, Curve, Curves
@@ -62,7 +63,7 @@ def draw(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool, outpu
         from matplotlib.font_manager import get_font_names
     except ImportError as error:
         raise UserError(
-            f'Plots are drawn with matplotlib, which cannot be imported ({error}): pip install "aios[plot]"'
+            f"Plots need matplotlib, which cannot be imported ({error}). To install it:\n  {how_to_add('plot')}"
         ) from error
     style: dict[Any, Any] = {
         "font.family": [font for font in FONTS if font in get_font_names()],

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from doctor.extras import how_to_add
 from trainer.errors import UserError
 from trainer.records.reading import Record, moment
 from trainer.say import Say
@@ -31,8 +32,8 @@ class EventFiles:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UserError(
-                f"output.tensorboard: event files take the package tensorboard, which cannot be imported ({error}): "
-                'pip install "aios[tensorboard]", or leave the key out (--no-tensorboard).'
+                f"output.tensorboard needs the package tensorboard, which cannot be imported ({error}). Leave the key out "
+                f"(--no-tensorboard), or install it:\n  {how_to_add('tensorboard')}"
             ) from error
         self._make: Any = SummaryWriter
         self._folder = folder

@@ -21,7 +21,7 @@ from wheels.requirements import Unmet, unmet_requirements
 LINK = "https://pip.pypa.io/en/stable/topics/dependency-resolution/"
 FLASH_ATTENTION_4 = "https://github.com/Dao-AILab/flash-attention"
 MATTERING = (
-    "aios", "torch", "torchvision", "torchaudio", "xformers", "flash-attn", "flash-attn-4", "triton", "triton-windows",
+    "aios-doctor", "torch", "torchvision", "torchaudio", "xformers", "flash-attn", "flash-attn-4", "triton", "triton-windows",
     "transformers", "tokenizers", "safetensors", "huggingface-hub", "accelerate", "bitsandbytes", "numpy",
 )  # fmt: skip
 # Packages that are built for one torch. How they fit each other, and torch setuptools, is for other checks to say.

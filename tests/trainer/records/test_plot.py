@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from typer.testing import Result
 
+from doctor.extras import how_to_add
 from trainer.records import plot
 from trainer.records import reading as records
 from trainer.records.curves import Curve, Curves, curves
@@ -322,7 +323,7 @@ def test_without_matplotlib_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = call("plot", write(*STEPS))
     assert result.exit_code == 2
-    assert 'pip install "aios[plot]"' in result.stderr
+    assert how_to_add("plot") in result.stderr
 
 
 def test_no_display_is_needed(write: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import Result
 
+from doctor.extras import how_to_add
 from trainer.records.tensorboard import EventFiles
 
 Settings = dict[str, dict[str, Any]]
@@ -100,7 +101,7 @@ def test_without_the_package_a_run_does_not_begin(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     result = call("train", "--config", write_config(settings), "--tensorboard")
     assert result.exit_code == 2
-    assert 'pip install "aios[tensorboard]"' in result.stderr
+    assert how_to_add("tensorboard") in result.stderr
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
 
