@@ -43,8 +43,7 @@ class Environment:
 
 def how_to_add(extra: str) -> str:
     """Return the command that installs an extra ("plot", "train", …) for the Python that is running."""
-    environment = this_environment()
-    return add_command(extra, () if environment.checkout else requirements_of(extra), environment)
+    return add_command(extra, requirements_of(extra), this_environment())
 
 
 def add_command(extra: str, requirements: Sequence[str], environment: Environment) -> str:
@@ -54,10 +53,8 @@ def add_command(extra: str, requirements: Sequence[str], environment: Environmen
     names the extra's own `requirements`: the file that the copy was installed from may be gone, and no package index
     has to know aios.
     """
-    if environment.checkout:
-        wanted = ["-e", f"{environment.checkout}[{extra}]"]
-    else:
-        wanted = list(requirements)
+    clone = ["-e", f"{environment.checkout}[{extra}]"]
+    wanted = clone if environment.checkout else requirements
     return " ".join([_installer(environment), *(_quoted(word, environment) for word in wanted)])
 
 
