@@ -110,8 +110,8 @@ def fingerprint(host: Host) -> Fingerprint:
     return Fingerprint(
         python=host.identity.python,
         platform=host.identity.python_platform,
-        torch=build.version if build else _version(torch.distribution),
-        cuda=build.cuda if build else None,
+        torch=str(build.version) if build else _version(torch.distribution),
+        cuda=build.cuda_version if build else None,
         driver=driver.driver_version if driver else None,
         flash_attn=_version(host.distribution("flash-attn")),
         xformers=_version(host.distribution("xformers")),

@@ -71,7 +71,7 @@ ORDERS = {
         ("commands",),
     ),
     "wheels": (
-        ("table", "filename"),
+        ("table", "filename", "packages"),
         ("compatibility", "catalogue"),
         ("machine", "companions", "listing"),
         ("tags", "markers"),
@@ -155,6 +155,8 @@ beyond_a_probe = beyond(
     "doctor.probes",
     "doctor.proofs",
     "wheels.catalogue",
+    "wheels.compatibility",
+    "wheels.machine",
     but=("doctor.host.Host", "threading"),
 )
 beyond_a_check = beyond(

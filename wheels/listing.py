@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from wheels.catalogue import Catalogue, Publisher, Row
 from wheels.filename import parse_wheel_name
+from wheels.packages import CATALOGUED
 
-PACKAGES = {"flash-attn", "flash-attn-3", "xformers", "triton-windows"}
 PACKAGE_INDEX = "package index"
 # Those who build for every release come first, then those who did, then lists of others' wheels
 PREFERRED = ("Dao-AILab/flash-attention", "mjun0812/flash-attention-prebuild-wheels", PACKAGE_INDEX)
@@ -70,7 +70,7 @@ def make_catalogue(listed: Iterable[Listed], as_of: str) -> Catalogue:
     for wheel in listed:
         download, folder, name = _place(wheel.url) if wheel.url else (None, None, wheel.filename)
         parsed = parse_wheel_name(name)
-        if parsed and parsed.package in PACKAGES:
+        if parsed and parsed.package in CATALOGUED:
             publisher = _publisher(download, wheel.confirmed)
             found.setdefault((publisher, folder, name), (wheel.size, wheel.sha256))
 

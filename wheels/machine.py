@@ -13,10 +13,23 @@ from wheels.table import numbers
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """An installed torch, or one that is to be. `cuda_tag` is None in a build for the processor."""
+    """A torch that is installed or may be. `cuda_tag` is None in a build for the CPU, or for another make of GPU.
 
-    version: Version
+    The tag comes from what torch states of its CUDA: the version of a conda or self-built torch carries none.
+    """
+
+    version: Version  # with its label, where it has one
     cuda_tag: str | None  # "cu130"
+
+    @property
+    def release(self) -> str:
+        """ "2.13.0"."""
+        return self.version.base_version
+
+    @property
+    def labelled(self) -> str:
+        """The version by which PyTorch's own indexes list this build: "2.13.0+cu130", "2.13.0+cpu"."""
+        return f"{self.version.public}+{self.cuda_tag or 'cpu'}"
 
     @cached_property
     def minor(self) -> str:
@@ -28,8 +41,20 @@ class TorchBuild:
         """(13, 0)."""
         return cuda_of_tag(self.cuda_tag) if self.cuda_tag else None
 
+    @property
+    def cuda_major(self) -> int | None:
+        return self.cuda[0] if self.cuda else None
+
+    @property
+    def cuda_version(self) -> str | None:
+        """ "13.0"."""
+        return "{}.{}".format(*self.cuda) if self.cuda else None
+
     def __str__(self) -> str:
-        return f"torch {self.version.base_version} for {self.cuda_tag or 'the CPU'}"
+        """ "torch 2.13.0 for cu130", "for the CPU", "for rocm6.4" (AMD), "for xpu" (Intel)."""
+        label = self.version.local or ""
+        other = label if label.startswith(("rocm", "xpu")) else "the CPU"
+        return f"torch {self.release} for {self.cuda_tag or other}"
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from wheels.compatibility import (
     torch_releases,
 )
 from wheels.machine import Machine, TorchBuild
+from wheels.packages import OLDEST_TORCH
 from wheels.verdict import Item, Verdict, index_of, kept, nothing
 
 PACKAGE = "torch"
 NEWEST_GPU = (99, 0)  # where nobody knows: it excludes nothing
-OLDEST = Version("2.6")  # the extra [train]
 
 
 def why_not(torch: TorchBuild, machine: Machine) -> str | None:
@@ -56,7 +56,7 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
     if not builds:
         return nothing(PACKAGE, _why_none(machine), *replaced)
     build, companions = _best_accompanied(builds, machine, catalogue)
-    version = f"{build.version}+{build.cuda_tag}"
+    version = build.labelled
     item = Item(PACKAGE, version, f"torch=={version}", index_of(build.cuda_tag))
     reason = f"the newest that fits {_known(machine)}"
     if companions:
@@ -65,12 +65,14 @@ def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
 
 
 def _too_old(torch: TorchBuild) -> str | None:
-    return f"aios needs {OLDEST} or newer" if torch.version < OLDEST else None
+    return f"aios needs {OLDEST_TORCH} or newer" if torch.version < OLDEST_TORCH else None
 
 
 def _for_the_processor(machine: Machine) -> Verdict:
-    if machine.torch:
+    too_old = machine.torch and _too_old(machine.torch)
+    if machine.torch and not too_old:
         return kept(PACKAGE, f"{machine.torch} runs here: there is no NVIDIA GPU")
+    replaced = (f"instead of {machine.torch}: {too_old}",) if machine.torch else ()
     if machine.platform not in torch_platforms():
         return nothing(PACKAGE, f"no build is known for {machine.platform}")
     for release in torch_releases():
@@ -78,7 +80,7 @@ def _for_the_processor(machine: Machine) -> Verdict:
             # The plain one for Linux is a CUDA build
             index = None if machine.system == "windows" else index_of(None)
             item = Item(PACKAGE, release, f"torch=={release}", index)
-            return Verdict(PACKAGE, item, ("there is no NVIDIA GPU: a build for the CPU",))
+            return Verdict(PACKAGE, item, ("a build for the CPU, as there is no NVIDIA GPU", *replaced))
     return nothing(PACKAGE, f"no release is known for Python {machine.python}")
 
 
@@ -88,7 +90,7 @@ def _builds(machine: Machine) -> Iterator[TorchBuild]:
         return
     for release in map(Version, torch_releases()):
         pythons = torch_pythons(release) or ()
-        if release < OLDEST or not architectures_were_read(release) or machine.python not in pythons:
+        if release < OLDEST_TORCH or not architectures_were_read(release) or machine.python not in pythons:
             continue
         for tag in best_covered_first(torch_cuda_tags(release, machine.system)):
             build = TorchBuild(release, tag)

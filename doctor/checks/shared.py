@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from packaging.version import Version
-
-from doctor.host import Absent, Found, Identity, Reading, RegistryValue, Unreadable
+from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, FindingChanges, JsonValue
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import TorchFacts
 from doctor.probes.site_packages import SitePackages
-from wheels.compatibility import cuda_of_tag, parse_version, tag_of_cuda
+from wheels.machine import TorchBuild
 
 Value = TypeVar("Value")
 PYTORCH = "https://pytorch.org/get-started/locally/"
@@ -92,44 +89,13 @@ def skipped_as_damaged(check: str, site: Reading[SitePackages], package: str | N
     return skipped(check, f"{package} is only half installed (see broken-distributions)") if damaged else None
 
 
-@dataclass(frozen=True)
-class TorchIs:
-    """The installed torch, as its files state it. `cuda_tag` is None in a build for the CPU."""
-
-    version: Version
-    cuda_tag: str | None
-
-    @property
-    def release(self) -> str:
-        return self.version.base_version
-
-    @property
-    def cuda_major(self) -> int | None:
-        return cuda_of_tag(self.cuda_tag)[0] if self.cuda_tag else None
-
-    def __str__(self) -> str:
-        local = self.version.local or ""
-        other = local if local.startswith(("rocm", "xpu")) else "the CPU"  # for AMD's GPUs, for Intel's
-        return f"torch {self.release} for {self.cuda_tag or other}"
-
-
-def torch_is(torch: TorchFacts) -> TorchIs | None:
-    """None where nobody can tell. The tag comes from `cuda`: conda's and self-built versions carry none."""
-    if not isinstance(torch.build, Found):
-        return None
-    build = torch.build.value
-    version = parse_version(build.version)
-    if version is None:
-        return None
-    return TorchIs(version, tag_of_cuda(build.cuda) if build.cuda else None)
+def torch_is(torch: TorchFacts) -> TorchBuild | None:
+    """Return the installed torch; None: it cannot be told (`why_torch_is_unknown`)."""
+    return torch.build.value if isinstance(torch.build, Found) else None
 
 
 def why_torch_is_unknown(torch: TorchFacts) -> str:
-    if isinstance(torch.build, Unreadable):
-        return torch.build.reason
-    if isinstance(torch.build, Absent):
-        return "torch/version.py is missing"
-    return f"torch calls itself {torch.build.value.version!r}"
+    return torch.build.reason if isinstance(torch.build, Unreadable) else "torch/version.py is missing"
 
 
 def _a_python(identity: Identity) -> str:

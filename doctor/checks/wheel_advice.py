@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from packaging.version import Version
-
-from doctor.checks.shared import TorchIs, for_this_python
-from doctor.host import Found, Identity
+from doctor.checks.shared import for_this_python
+from doctor.host import Identity
 from doctor.models import Fix
 from doctor.probes.nvidia import NvidiaFacts
+from doctor.probes.wheel_machine import machine_of
 from wheels.catalogue import Catalogue
-from wheels.machine import Machine, TorchBuild
+from wheels.machine import TorchBuild
 from wheels.resolve import plan
 from wheels.verdict import Item, index_of
 
@@ -25,20 +24,12 @@ class Advice:
 
 
 def advice(
-    package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchIs | None, wheels: Catalogue
+    package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchBuild | None, wheels: Catalogue
 ) -> Advice | None:
     """How to get "flash-attn" beside this torch, or the torch itself. None: it is not known what this machine needs."""
-    if not isinstance(nvidia.driver, Found) or not nvidia.gpus:
+    machine = machine_of(identity, nvidia, this)
+    if machine is None:
         return None
-    machine = Machine(
-        python=identity.python_minor,
-        platform=identity.python_platform,
-        free_threaded=identity.python_free_threaded,
-        glibc=identity.glibc,
-        torch=TorchBuild(Version(this.version.public), this.cuda_tag) if this else None,
-        compute_capabilities=tuple(sorted(set(nvidia.capabilities))),
-        driver=nvidia.driver.value.driver_version,
-    )
     asked = (package, "xformers") if package == "flash-attn" else (package,)
     decided = plan(machine, wheels, asked)
     verdict = decided.verdicts[0]
@@ -55,10 +46,9 @@ def advice(
     return Advice(hint + " PyTorch's own attention serves instead." * (package == "flash-attn"))
 
 
-def again(package: str, this: TorchIs, identity: Identity) -> Fix:
+def again(package: str, this: TorchBuild, identity: Identity) -> Fix:
     """How to get the same build of torch once more."""
-    version = f"{this.release}+{this.cuda_tag or 'cpu'}"
-    item = Item(package, version, f"{package}=={version}", index_of(this.cuda_tag))
+    item = Item(package, this.labelled, f"{package}=={this.labelled}", index_of(this.cuda_tag))
     return Fix(
         id=f"install-{package}",
         applicability="manual",

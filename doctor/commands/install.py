@@ -17,7 +17,7 @@ from doctor.host.live import live_host
 from doctor.install.backup import bytes_kept
 from doctor.install.environment_facts import Facts, look
 from doctor.install.install_answer import InstallAnswer, Status, to_json
-from doctor.install.install_plan import PACKAGES, Installation, Wishes, prepare
+from doctor.install.install_plan import Installation, Wishes, prepare
 from doctor.install.operation import carry_out, cause_of, repair
 from doctor.install.operation import undo as put_versions_back
 from doctor.install.pip import Pip, find_pip
@@ -29,6 +29,7 @@ from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, FIX_FAILED, HEALTHY, INTERRUPTED
 from doctor.wheel_search.candidates import candidates, with_folder
 from doctor.wheel_search.install_error import InstallError
+from wheels.packages import PACKAGES
 
 STATUS: dict[Status, int] = {
     "planned": HEALTHY,

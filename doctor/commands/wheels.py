@@ -29,7 +29,8 @@ from wheels.catalogue import Catalogue, Wheel, shipped_catalogue
 from wheels.catalogue import to_json as catalogue_to_json
 from wheels.listing import GITHUB, HUGGING_FACE
 from wheels.machine import Machine
-from wheels.resolve import PACKAGES, plan
+from wheels.packages import PACKAGES
+from wheels.resolve import plan
 
 NEAREST = 8  # misses that are told of at a console
 MEBIBYTE = 2**20

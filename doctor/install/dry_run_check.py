@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -12,8 +13,9 @@ from doctor.install.pip import Resolved
 from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import cuda_tag, parse_version
 from wheels.machine import TorchBuild
+from wheels.packages import DISTRIBUTIONS
 
-GUARDED = ("torch", "flash-attn", "xformers", "triton", "triton-windows")
+DECIDED = frozenset(chain.from_iterable(DISTRIBUTIONS.values()))
 
 
 def also_needed(
@@ -26,7 +28,7 @@ def also_needed(
     wanted = {target.name: target for target in targets}
     others = tuple(each for each in reported if each.name not in wanted)
     for other in others:
-        if other.name in GUARDED and not (other.name == "triton" and brings_triton):
+        if other.name in DECIDED and not (other.name == "triton" and brings_triton):
             raise InstallError(_refusal(other, reported, torch))
     return others
 

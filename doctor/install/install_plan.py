@@ -25,12 +25,11 @@ from wheels.catalogue import Catalogue, Wheel
 from wheels.companions import companion_requirement
 from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
 from wheels.machine import Machine, TorchBuild
+from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
 from wheels.resolve import InstallPlan, plan
 from wheels.torch import why_not
 from wheels.verdict import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
 
-PACKAGES = ("torch", "flash-attn", "xformers", "triton")
-COMPANIONS = ("torchvision", "torchaudio")
 SAME_FILES = {
     "triton-windows": "triton"
 }  # two distributions of one package: the second goes before the first comes
@@ -189,7 +188,7 @@ def _companions(decided: InstallPlan, facts: Facts) -> tuple[Verdict, ...]:
     if torch is None or not any(verdict.package == "torch" and verdict.item for verdict in decided.verdicts):
         return ()
     found = []
-    for package in COMPANIONS:
+    for package in TORCH_COMPANIONS:
         wanted = companion_requirement(package, torch.version)
         if wanted and package in facts.installed:
             item = Item(package, wanted, f"{package}{wanted}", index_of(torch.cuda_tag))
@@ -258,12 +257,11 @@ def _without_hash(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAnswer:
-    name = target.name if target else _name(verdict.package, facts)
+    name = target.name if target else distribution_of(verdict.package, facts.machine.system)
     there = facts.installed.get(name)
     shown = there.version if there else None
     if name == "torch" and facts.machine.torch:
-        build = facts.machine.torch
-        shown = f"{build.version}+{build.cuda_tag or 'cpu'}"
+        shown = facts.machine.torch.labelled
     if target is None:
         version = shown if verdict.kept else None
         return PackageAnswer(
@@ -288,7 +286,3 @@ def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAns
         sha256=target.sha256,
         reasons=reasons,
     )
-
-
-def _name(package: str, facts: Facts) -> str:
-    return "triton-windows" if package.startswith("triton") and facts.machine.system == "windows" else package

@@ -11,18 +11,14 @@ from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
 from doctor.probes.dll_imports import missing_imports
 from doctor.probes.paths import join
 from doctor.probes.text_files import read_text, stated_version
-
-
-@dataclass(frozen=True)
-class TorchBuild:
-    """What torch/version.py says. The package's metadata cannot tell a CPU build from a CUDA build."""
-
-    version: str  # "2.13.0+cu130"
-    cuda: str | None  # "13.0"
+from wheels.compatibility import parse_version, tag_of_cuda
+from wheels.machine import TorchBuild
 
 
 @dataclass(frozen=True)
 class TorchFacts:
+    """`build`: what torch/version.py says. The package's metadata cannot tell a CPU build from a CUDA build."""
+
     distribution: Reading[Distribution]
     build: Reading[TorchBuild]
     libraries: Reading[tuple[str, ...]]  # file names in torch/lib
@@ -70,7 +66,10 @@ def parse_torch_version(text: str) -> Reading[TorchBuild]:
     cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"](\d{1,3}\.\d{1,3})[\d.]*['\"]|None)", text, re.MULTILINE)
     if not version or not cuda:
         return Unreadable(f"torch/version.py does not state a version and a CUDA: {text.strip()[:60]!r}")
-    return Found(TorchBuild(version=version, cuda=cuda.group(1)))
+    parsed = parse_version(version)
+    if parsed is None:
+        return Unreadable(f"torch/version.py states {version!r}, which is not a version number")
+    return Found(TorchBuild(parsed, tag_of_cuda(cuda.group(1)) if cuda.group(1) else None))
 
 
 def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:

@@ -19,9 +19,9 @@ from wheels.catalogue import Catalogue, CatalogueError, Publisher, Row, Wheel
 from wheels.compatibility import cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.filename import parse_wheel_name
 from wheels.machine import Machine, TorchBuild
+from wheels.packages import CATALOGUED
 from wheels.tags import fits_platform, fits_python
 
-CATALOGUED = ("flash-attn", "xformers", "triton-windows")
 MOST_ASKED = 3  # publishers who are asked for a hash
 
 

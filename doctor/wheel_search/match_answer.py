@@ -79,11 +79,7 @@ def _matched(item: Item, plan: InstallPlan, python: str, platform: str) -> Match
         publisher=wheel.publisher.id if wheel else item.index or "package index",
         version=item.version,
         torch=wheel.name.torch if wheel else build.minor if build else None,
-        cuda=(wheel.cuda or None)
-        if wheel
-        else ".".join(map(str, build.cuda))
-        if build and build.cuda
-        else None,
+        cuda=(wheel.cuda or None) if wheel else build.cuda_version if build else None,
         python=".".join(wheel.name.pythons) if wheel else python,
         platform=".".join(wheel.name.platforms) if wheel else platform,
         requirement=item.requirement,

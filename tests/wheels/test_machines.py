@@ -12,7 +12,8 @@ from packaging.version import Version
 
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
-from wheels.resolve import PACKAGES, plan
+from wheels.packages import PACKAGES
+from wheels.resolve import plan
 from wheels.verdict import Verdict
 
 KEPT = "kept"

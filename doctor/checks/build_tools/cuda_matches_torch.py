@@ -38,7 +38,7 @@ def judge(
         return not_applicable
     if not isinstance(torch.build, Found):
         return could_not_look(CHECK.id, "torch's CUDA version", why_torch_is_unknown(torch))
-    wanted = torch.build.value.cuda
+    wanted = torch.build.value.cuda_version
     if wanted is None:
         return skipped(CHECK.id, "torch is a CPU build (see torch-cuda-build)")
     toolkit = cuda.taken

@@ -31,7 +31,7 @@ def judge(
     unreadable = [f"{t.path}: {t.nvcc.reason}" for t in cuda.toolkits if isinstance(t.nvcc, Unreadable)]
     unreadable += cuda.unreadable
     listed = "; ".join(f"CUDA {dotted(version)} in {path}" for path, version in usable)
-    built_with = torch.build.value.cuda if isinstance(torch.build, Found) else None
+    built_with = torch.build.value.cuda_version if isinstance(torch.build, Found) else None
     finding = Finding(
         check=CHECK.id,
         status="ok",

@@ -9,7 +9,6 @@ from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build, wheel_tags
 from doctor.checks.shared import (
     NO_ADVICE,
-    TorchIs,
     cannot_tell,
     could_not_look,
     dotted,
@@ -39,6 +38,7 @@ from wheels.compatibility import (
     parse_flash_attn,
     parse_version,
 )
+from wheels.machine import TorchBuild
 
 LINK = "https://github.com/Dao-AILab/flash-attention"
 
@@ -102,7 +102,7 @@ def judge(
     return finding.model_copy(update=NO_ADVICE)
 
 
-def _wanted(this: TorchIs | None, identity: Identity) -> str:
+def _wanted(this: TorchBuild | None, identity: Identity) -> str:
     """The build to look for: "torch 2.8, CUDA 12, Python 3.12, win_amd64"."""
     if this is None:
         return f"Python {identity.python_minor}, {identity.python_platform}"
@@ -110,7 +110,7 @@ def _wanted(this: TorchIs | None, identity: Identity) -> str:
     return f"torch {minor(this.version)}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
 
 
-def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
+def _absent(this: TorchBuild | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="info",
@@ -139,14 +139,14 @@ def _absent(this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity, wheel
 
 
 def _fix(
-    this: TorchIs | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
+    this: TorchBuild | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
 ) -> dict[str, object]:
     """What to do: the wheel for this machine, or why there is none."""
     advised = advice("flash-attn", identity, nvidia, this, wheels)
     return {"hint": advised.hint, "fix": advised.fix} if advised else {"hint": CHECK.by_hand}
 
 
-def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchIs) -> dict[str, object]:
+def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchBuild) -> dict[str, object]:
     listed = ", ".join(names)
     return {
         "status": "error",
@@ -165,7 +165,7 @@ def _python_of(extension: str) -> str | None:
 def _trouble(
     build: FlashAttnBuild,
     extensions: tuple[str, ...],
-    this: TorchIs,
+    this: TorchBuild,
     nvidia: NvidiaFacts,
     identity: Identity,
 ) -> str | None:
@@ -195,7 +195,7 @@ def _trouble(
     return None
 
 
-def _doubt(build: FlashAttnBuild, this: TorchIs, identity: Identity) -> tuple[str, str] | None:
+def _doubt(build: FlashAttnBuild, this: TorchBuild, identity: Identity) -> tuple[str, str] | None:
     """Why only running it can tell whether this build fits, and what there is to know."""
     if build.torch is None:
         hint = "backend-flash-attn-2 tells whether it runs here."

@@ -8,7 +8,7 @@ from packaging.version import Version
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import TorchIs, could_not_look, for_this_python, pip_install, torch_is, why_not
+from doctor.checks.shared import could_not_look, for_this_python, pip_install, torch_is, why_not
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.packages import TORCH, TorchFacts
@@ -16,6 +16,7 @@ from doctor.probes.site_packages import INSTALLED, SITE_PACKAGES, Installed, Sit
 from doctor.probes.system import IDENTITY
 from wheels.companions import cute_on_windows_from
 from wheels.compatibility import parse_version
+from wheels.machine import TorchBuild
 from wheels.requirements import Unmet, unmet_requirements
 
 LINK = "https://pip.pypa.io/en/stable/topics/dependency-resolution/"
@@ -68,7 +69,7 @@ def judge(
     return trouble.model_copy(update={"summary": f"{unmet[0]}{more}", "fix": _fix(unmet, identity)})
 
 
-def _swapped(pin: Unmet, this: TorchIs, identity: Identity) -> dict[str, object]:
+def _swapped(pin: Unmet, this: TorchBuild, identity: Identity) -> dict[str, object]:
     """What to say where pip would meet a requirement by another torch."""
     return {
         "summary": f"{pin.package} asks for torch{pin.specifier}: pip's next run may replace {this} by a CPU build",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from packaging.version import Version
-
 from doctor.check import Check
 from doctor.checks.packages import broken_distributions
 from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
@@ -16,8 +14,7 @@ from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
-
-OLDEST = "2.6"  # pyproject.toml: the extra [train]
+from wheels.packages import OLDEST_TORCH
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
@@ -27,7 +24,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
         check=CHECK.id,
         status="error",
         summary="",
-        expected=f"torch {OLDEST} or newer",
+        expected=f"torch {OLDEST_TORCH} or newer",
         impact=CHECK.why,
         hint=hint,
         links=(PYTORCH,),
@@ -47,17 +44,15 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
             "measured": f"torch {torch.distribution.value.version} without its files in {location}",
         }
         return trouble.model_copy(update=update)
-    text = torch.build.value.version
-    if this is None:
-        return could_not_look(CHECK.id, "torch's version", f"it calls itself {text!r}", CHECK.by_hand)
+    text = str(torch.build.value.version)
     evidence = (Evidence(source="file", name="torch/version.py: __version__", value=text),)
-    if this.version < Version(OLDEST):
+    if torch.build.value.version < OLDEST_TORCH:
         summary = f"torch {text} is too old for aios"
         return trouble.model_copy(update={"summary": summary, "measured": text, "evidence": evidence})
     return Finding(
         check=CHECK.id,
         status="ok",
-        summary=str(this),
+        summary=str(torch.build.value),
         measured=text,
         expected=trouble.expected,
         evidence=evidence,

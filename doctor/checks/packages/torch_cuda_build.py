@@ -8,7 +8,6 @@ from doctor.checks.packages import torch as torch_check
 from doctor.checks.shared import (
     NO_ADVICE,
     PYTORCH,
-    TorchIs,
     cannot_tell,
     could_not_look,
     dotted,
@@ -26,6 +25,7 @@ from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
 from wheels.compatibility import contains_code_for, torch_architectures
+from wheels.machine import TorchBuild
 
 
 def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
@@ -33,11 +33,11 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
     if not_applicable:
         return not_applicable
     this = torch_is(torch)
-    if not isinstance(torch.build, Found) or this is None:
+    if this is None:
         return cannot_tell(CHECK.id, "which build of torch this is", why_torch_is_unknown(torch))
     if nvidia.has_gpu is None and isinstance(nvidia.driver, Unreadable):
         return could_not_look(CHECK.id, "the GPU that torch should fit", nvidia.driver.reason)
-    cuda = torch.build.value.cuda
+    cuda = this.cuda_version
     libraries: JsonValue = None
     if isinstance(torch.libraries, Found):
         libraries = sorted(name for name in torch.libraries.value if "torch_cuda" in name or "cudart" in name)
@@ -46,13 +46,13 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
         check=CHECK.id,
         status="error",
         summary="",
-        measured=f"torch {torch.build.value.version}, CUDA {cuda or 'none'}",
+        measured=f"torch {this.version}, CUDA {cuda or 'none'}",
         expected="a CUDA build with code for these GPUs",
         impact=CHECK.why,
         hint=advised.hint if advised else CHECK.by_hand,
         links=(PYTORCH,),
         evidence=(
-            Evidence(source="file", name="torch/version.py: __version__", value=torch.build.value.version),
+            Evidence(source="file", name="torch/version.py: __version__", value=str(this.version)),
             Evidence(source="file", name="torch/version.py: cuda", value=cuda),
             Evidence(source="file", name="torch/lib", value=libraries),
         ),
@@ -82,7 +82,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
     )
 
 
-def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str) -> str | None:
+def _trouble(torch: TorchFacts, this: TorchBuild, nvidia: NvidiaFacts, system: str) -> str | None:
     """What keeps this build from the GPU, the most basic cause first."""
     if this.cuda_tag is None:
         return f"{this}: the NVIDIA GPU stays unused"
@@ -95,7 +95,7 @@ def _trouble(torch: TorchFacts, this: TorchIs, nvidia: NvidiaFacts, system: str)
     return None
 
 
-def _unserved(this: TorchIs, nvidia: NvidiaFacts, system: str) -> list[Gpu]:
+def _unserved(this: TorchBuild, nvidia: NvidiaFacts, system: str) -> list[Gpu]:
     """The GPUs for which this build has no code, in CUDA's order; empty where nobody knows."""
     architectures = torch_architectures(this.version, this.cuda_tag, system) if this.cuda_tag else None
     if not architectures:

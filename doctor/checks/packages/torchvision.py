@@ -8,7 +8,6 @@ from doctor.check import Check
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     PYTORCH,
-    TorchIs,
     cannot_tell,
     could_not_look,
     for_this_python,
@@ -24,6 +23,7 @@ from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.companions import companion_requirement
 from wheels.compatibility import cuda_of_tag, cuda_tag, parse_version
+from wheels.machine import TorchBuild
 
 
 def judge(companions: dict[str, Companion], torch: TorchFacts, identity: Identity) -> Finding:
@@ -88,11 +88,11 @@ def _listed(builds: dict[str, str]) -> str:
     return " and ".join(f"{name} {build}" for name, build in builds.items())
 
 
-def _place(this: TorchIs) -> str:
+def _place(this: TorchBuild) -> str:
     return f"CUDA {this.cuda_major}" if this.cuda_major else "the CPU"
 
 
-def _trouble(name: str, build: str, wanted: str | None, this: TorchIs) -> tuple[Status, str] | None:
+def _trouble(name: str, build: str, wanted: str | None, this: TorchBuild) -> tuple[Status, str] | None:
     """Why it does not belong to this torch: an error where it cannot even be imported."""
     version = parse_version(build)
     if version is None:
@@ -112,7 +112,7 @@ def _trouble(name: str, build: str, wanted: str | None, this: TorchIs) -> tuple[
     return None
 
 
-def _fix(wanted: dict[str, str | None], this: TorchIs, identity: Identity) -> Fix:
+def _fix(wanted: dict[str, str | None], this: TorchBuild, identity: Identity) -> Fix:
     packages = " ".join(f'--reinstall-package {name} "{name}{need or ""}"' for name, need in wanted.items())
     arguments = f'"torch=={this.release}" {packages} --torch-backend={this.cuda_tag or "cpu"}'
     commands = (

@@ -9,7 +9,6 @@ from doctor.check import Check
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     NO_ADVICE,
-    TorchIs,
     cannot_tell,
     could_not_look,
     for_this_python,
@@ -41,6 +40,7 @@ from wheels.compatibility import (
     triton_windows_minor,
     triton_windows_requirement,
 )
+from wheels.machine import TorchBuild
 
 LINK = "https://github.com/woct0rdho/triton-windows"
 
@@ -133,7 +133,7 @@ def _limit(version: Version, fits: str, nvidia: NvidiaFacts) -> str | None:
 
 
 def _outdated_bitsandbytes(
-    triton: TritonFacts, this: TorchIs, identity: Identity
+    triton: TritonFacts, this: TorchBuild, identity: Identity
 ) -> dict[str, object] | None:
     """What to say where bitsandbytes imports a part of Triton that is gone."""
     if not isinstance(triton.bitsandbytes, Found):

@@ -10,7 +10,6 @@ from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import (
     NO_ADVICE,
-    TorchIs,
     cannot_tell,
     could_not_look,
     nowhere,
@@ -37,6 +36,7 @@ from wheels.compatibility import (
     xformers_for_torch,
     xformers_torch_requirement,
 )
+from wheels.machine import TorchBuild
 
 PLACEHOLDER = Version("0.0.0")
 LINK = "https://github.com/facebookresearch/xformers"
@@ -134,7 +134,7 @@ def _on_mslk(finding: Finding, text: str, mslk: Reading[Distribution]) -> Findin
     return finding.model_copy(update={"summary": summary, "expected": "a release, not a development build"})
 
 
-def _mismatch(xformers: Version, built: XformersBuild, this: TorchIs) -> str | None:
+def _mismatch(xformers: Version, built: XformersBuild, this: TorchBuild) -> str | None:
     """How the kernels and torch differ, as a clause."""
     requirement = xformers_torch_requirement(xformers)
     built_for = parse_version(built.torch)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from doctor.checks.shared import TorchIs, for_this_python
+from doctor.checks.shared import for_this_python
 from doctor.checks.wheel_advice import Advice, advice, again
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
 from wheels.catalogue import shipped_catalogue
+from wheels.machine import TorchBuild
 
 PYTHON = r"C:\aios\.venv\Scripts\python.exe"
 IDENTITY: dict[str, Any] = dict.fromkeys(("os_build", "prefix", "base_prefix", "site_packages", "home", "user"), "") | {
@@ -19,7 +20,12 @@ IDENTITY: dict[str, Any] = dict.fromkeys(("os_build", "prefix", "base_prefix", "
     "oem_code_page": None, "python": "3.12.4", "python_implementation": "CPython", "python_bits": 64,
     "python_free_threaded": False, "python_platform": "win_amd64", "host_name": "", "executable": PYTHON,
 }  # fmt: skip
-LINUX = {"os": "linux", "python_platform": "linux_x86_64", "executable": "/opt/aios/bin/python"}
+LINUX = {
+    "os": "linux",
+    "python_platform": "linux_x86_64",
+    "executable": "/opt/aios/bin/python",
+    "glibc": (2, 39),
+}
 
 
 def machine(driver: str, capability: tuple[int, int]) -> NvidiaFacts:
@@ -28,12 +34,12 @@ def machine(driver: str, capability: tuple[int, int]) -> NvidiaFacts:
     return NvidiaFacts(Found(found), "nvml", None, (), None)
 
 
-def torch_for(tag: str | None, version: str = "2.13.0") -> TorchIs:
-    return TorchIs(Version(version), tag)
+def torch_for(tag: str | None, version: str = "2.13.0") -> TorchBuild:
+    return TorchBuild(Version(version), tag)
 
 
 def advised(
-    package: str, this: TorchIs | None = None, gpu: tuple[int, int] = (8, 9), **changes: Any
+    package: str, this: TorchBuild | None = None, gpu: tuple[int, int] = (8, 9), **changes: Any
 ) -> Advice:
     found = advice(
         package, Identity(**{**IDENTITY, **changes}), machine("581.80", gpu), this, shipped_catalogue()

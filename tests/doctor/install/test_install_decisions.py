@@ -17,7 +17,7 @@ from doctor.host.machine import RecordedMachine, load_machine
 from doctor.host.recorded import RecordedHost
 from doctor.install.dry_run_check import also_needed
 from doctor.install.environment_facts import Facts, look
-from doctor.install.install_plan import PACKAGES, Target, Wishes, prepare
+from doctor.install.install_plan import Target, Wishes, prepare
 from doctor.install.pip import Resolved, find_pip, parse_report
 from doctor.install.refusals import why_not, why_too_long
 from doctor.probes.python import PythonFacts
@@ -25,6 +25,7 @@ from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.package_index import Listed, best, parse_listing
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
+from wheels.packages import PACKAGES
 
 MACHINES = Path(__file__).parents[2] / "machines"
 LINUX = Machine(python="3.12", platform="linux_x86_64", glibc=(2, 35))
