@@ -1,1 +1,1 @@
-"""What the doctor looks at, one subject a file: each probe turns what a host answers into facts, and judges nothing."""
+"""The probes, one subject per file: each collects facts from a host and judges nothing."""

@@ -1,4 +1,4 @@
-"""What each attention backend can do here, by running it: one child process each, so that a crash costs one only."""
+"""What each attention backend can do here. Each is run in a child process of its own, so a crash affects that one only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ PACKAGES: dict[BackendName, str] = {"flash_attn_2": "flash-attn", "xformers": "x
 
 @dataclass(frozen=True)
 class BackendFacts:
-    """`devices` are those that torch sees; none where no child answered. `installed`: is its own package there?"""
+    """What running one backend showed.
+
+    Attributes:
+        capability: what it can do here.
+        devices: the devices that torch sees; empty if the child process gave no result.
+        installed: whether the backend's package is installed.
+    """
 
     capability: BackendCapability
     devices: tuple[Device, ...] = ()
@@ -27,7 +33,7 @@ class BackendFacts:
 
 
 class _Answer(Frozen):
-    """The last line that the child prints."""
+    """The last line of the child's output."""
 
     backend: BackendCapability
     devices: tuple[Device, ...]
@@ -38,15 +44,15 @@ def _without_proof(status: Literal["unavailable", "unknown"], reason: str) -> Ba
 
 
 def parse_proof(completed: Completed) -> BackendFacts:
-    """What the child that tried the backend said, or how it ended."""
+    """The facts in the output of a finished child process, or why it produced none."""
     if completed.exit_code != 0:
-        ended = f"trying it ended with exit code {exit_code(completed)}"
+        ended = f"the trial run ended with exit code {exit_code(completed)}"
         return _without_proof("unavailable", ": ".join(filter(None, (ended, last_words(completed)))))
     *_, last = completed.stdout.strip().splitlines() or [""]
     try:
         answer = _Answer.model_validate_json(last)
     except ValidationError:
-        reason = f"the process that tries it printed {last[:80]!r} instead of its result"
+        reason = f"the trial run printed {last[:80]!r} instead of a result"
         return _without_proof("unknown", reason)
     return BackendFacts(answer.backend, answer.devices)
 
@@ -64,7 +70,7 @@ def _prove(backend: BackendName) -> Callable[[Host], BackendFacts]:
         )
         if isinstance(ran, Found):
             return parse_proof(ran.value)
-        reason = ran.reason if isinstance(ran, Unreadable) else "this Python cannot be started"
+        reason = ran.reason if isinstance(ran, Unreadable) else "this Python could not be started"
         return _without_proof("unknown", reason)
 
     return prove

@@ -1,4 +1,4 @@
-"""What this Python has for building packages, and what a build may use of the machine."""
+"""What a build from source can use: the build packages of this Python, ninja, and memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ PACKAGES = ("pip", "setuptools", "wheel", "packaging", "psutil", "ninja")
 
 @dataclass(frozen=True)
 class BuildPackagesFacts:
-    """`packages` by name. `managed`: is this Python the system's own, where pip may install nothing (PEP 668)?"""
+    """Packages and programs that builds need.
+
+    Attributes:
+        packages: the distributions named in PACKAGES, by name.
+        ninja: the path of the ninja found on PATH.
+        managed: whether this Python is externally managed, so that pip refuses to install into it (PEP 668).
+    """
 
     packages: dict[str, Reading[Distribution]]
-    ninja: Reading[str]  # the program, on PATH
+    ninja: Reading[str]
     managed: Reading[bool]
 
 
 @dataclass(frozen=True)
 class ParallelismFacts:
-    """The variables that bound a build, and the memory that bounds it anyway."""
+    """The variables that limit how many compilers a build starts, and the memory available to them."""
 
     max_jobs: str | None
     nvcc_threads: str | None
@@ -31,7 +37,7 @@ class ParallelismFacts:
 
 def _is_managed(host: Host) -> Reading[bool]:
     if host.identity.in_virtual_environment:
-        return Found(False)  # it is its owner's
+        return Found(False)
     marker = externally_managed(host)
     return marker if isinstance(marker, Unreadable) else Found(not isinstance(marker, Absent))
 

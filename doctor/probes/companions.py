@@ -1,4 +1,4 @@
-"""torchvision and torchaudio, read from their files: an import may be what is broken."""
+"""torchvision and torchaudio, read from their files, because importing them may be what fails."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from doctor.probes.text_files import read_text, stated_version
 
 @dataclass(frozen=True)
 class Companion:
-    """A package that is built for one torch. `build`: what its version.py calls itself; the metadata lacks the "+cpu"."""
+    """A package that is compiled for one torch release.
+
+    Attributes:
+        distribution: the installed distribution. Its metadata lacks the local version, such as "+cpu".
+        build: the version in its version.py, such as "0.28.0+cu130"; Absent without that file.
+    """
 
     distribution: Reading[Distribution]
-    build: Reading[str]  # "0.28.0+cu130"; Absent: there is no such file
+    build: Reading[str]
 
 
 def parse_companion_version(text: str) -> Reading[str]:
-    """torchvision/version.py or torchaudio/version.py, as text."""
+    """Return the version stated in torchvision/version.py or torchaudio/version.py."""
     version = stated_version(text)
     return Found(version) if version else Unreadable(f"version.py states no version: {text.strip()[:60]!r}")
 

@@ -1,4 +1,4 @@
-"""The CUDA toolkits (nvcc) on this machine, and the one that PyTorch would build with."""
+"""The CUDA toolkits (nvcc) on this machine, and the one PyTorch would build with."""
 
 from __future__ import annotations
 
@@ -16,17 +16,28 @@ TOOLKITS_KEY = r"HKLM\SOFTWARE\NVIDIA Corporation\GPU Computing Toolkit\CUDA"
 
 @dataclass(frozen=True)
 class Toolkit:
-    """A folder that something points to as a CUDA toolkit. `nvcc` is its compiler's version; Absent: it has none."""
+    """A folder that a variable, PATH, the registry or a default location names as a CUDA toolkit.
+
+    Attributes:
+        found_by: what named it.
+        nvcc: the version of its nvcc; Absent if it has none.
+        accepts: the compilers (_MSC_VER) that its host_config.h accepts; Absent without that header.
+    """
 
     path: str
     found_by: tuple[str, ...]
     nvcc: Reading[tuple[int, int]]
-    accepts: Reading[range]  # the compilers (_MSC_VER) that its own header lets in; Absent: no such header
+    accepts: Reading[range]
 
 
 @dataclass(frozen=True)
 class CudaFacts:
-    """`chosen` is the path that torch.utils.cpp_extension would take (torch 2.13: `_find_cuda_home`)."""
+    """The toolkits found.
+
+    Attributes:
+        chosen: the path torch.utils.cpp_extension would use (torch 2.13, `_find_cuda_home`).
+        unreadable: why parts of the search failed.
+    """
 
     cuda_home: str | None
     cuda_path: str | None
@@ -35,13 +46,13 @@ class CudaFacts:
     unreadable: tuple[str, ...]
 
     @property
-    def taken(self) -> Toolkit | None:
-        """The toolkit of `chosen`."""
+    def chosen_toolkit(self) -> Toolkit | None:
+        """The toolkit at `chosen`."""
         return self.toolkit(self.chosen) if self.chosen else None
 
     @property
     def versions(self) -> tuple[tuple[int, int], ...]:
-        """Of every nvcc that answered."""
+        """The version of every nvcc that answered."""
         return tuple(toolkit.nvcc.value for toolkit in self.toolkits if isinstance(toolkit.nvcc, Found))
 
     def toolkit(self, path: str) -> Toolkit | None:
@@ -56,7 +67,7 @@ def same_path(one: str, other: str) -> bool:
 
 
 def parse_nvcc(output: str) -> tuple[int, int] | None:
-    """ "..., release 12.6, V12.6.77" -> (12, 6)."""
+    """Return the version in the output of `nvcc --version`: "..., release 12.6, V12.6.77" -> (12, 6)."""
     match = re.search(r"release (\d{1,3})\.(\d{1,3})", output)
     return (int(match.group(1)), int(match.group(2))) if match else None
 
@@ -74,16 +85,19 @@ def _nvcc_version(host: Host, toolkit: str) -> Reading[tuple[int, int]]:
 
 
 def parse_host_config(text: str) -> range | None:
-    """The _MSC_VER that crt/host_config.h of a toolkit accepts: what its #if before "unsupported ... Studio" leaves."""
+    """Return the _MSC_VER values that a toolkit's crt/host_config.h accepts.
+
+    The `#if` before its "unsupported Microsoft Visual Studio" error states the rejected ones.
+    """
     error = re.search(r"#\s*error\b[^\n]*unsupported Microsoft Visual Studio", text)
     conditions = re.findall(r"#\s*if\b(.*)", text[: error.start()].replace("\\\n", " ")) if error else []
     if not conditions:
         return None
-    refused = re.findall(r"_MSC_VER\s*(<=?|>=?)\s*(\d{4})\b", conditions[-1])
-    turned = re.findall(r"\b(\d{4})\s*(<=?|>=?)\s*_MSC_VER", conditions[-1])
-    refused += [(sign.translate(str.maketrans("<>", "><")), number) for number, sign in turned]
-    start = [int(number) + (sign == "<=") for sign, number in refused if sign.startswith("<")]
-    stop = [int(number) + (sign == ">") for sign, number in refused if sign.startswith(">")]
+    rejected = re.findall(r"_MSC_VER\s*(<=?|>=?)\s*(\d{4})\b", conditions[-1])
+    reversed_ = re.findall(r"\b(\d{4})\s*(<=?|>=?)\s*_MSC_VER", conditions[-1])
+    rejected += [(sign.translate(str.maketrans("<>", "><")), number) for number, sign in reversed_]
+    start = [int(number) + (sign == "<=") for sign, number in rejected if sign.startswith("<")]
+    stop = [int(number) + (sign == ">") for sign, number in rejected if sign.startswith(">")]
     return range(start[0], stop[0]) if len(start) == len(stop) == 1 and start < stop else None
 
 
@@ -94,13 +108,13 @@ def _accepted(host: Host, toolkit: str) -> Reading[range]:
     if not isinstance(header, Found):
         return header
     accepted = parse_host_config(header.value)
-    return (
-        Found(accepted) if accepted else Unreadable("host_config.h does not say which compilers it accepts")
-    )
+    if accepted is None:
+        return Unreadable("host_config.h does not state which compilers it accepts")
+    return Found(accepted)
 
 
 def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
-    """Where installers put toolkits, in the order in which torch would find them."""
+    """The default install locations, in the order torch searches them."""
     windows = host.identity.os == "windows"
     if windows:
         root = join(host, program_files(host), "NVIDIA GPU Computing Toolkit", "CUDA")
@@ -124,7 +138,8 @@ def _registered(host: Host) -> Reading[tuple[str, ...]]:
 def _cuda(host: Host) -> CudaFacts:
     candidates: list[tuple[str, str]] = []  # (path, found by)
     for variable in ("CUDA_HOME", "CUDA_PATH", *host.variable_names("CUDA_PATH_V")):
-        if value := (host.variable(variable) or "").strip('"'):  # in quotes: what was meant
+        # Quotes around the path are a mistake, reported by cuda-home; the path inside them is what was meant
+        if value := (host.variable(variable) or "").strip('"'):
             candidates.append((value, variable))
     if isinstance(nvcc := host.find_program("nvcc"), Found):
         candidates.append((parent(host, parent(host, nvcc.value)), "PATH"))

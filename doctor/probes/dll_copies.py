@@ -1,4 +1,4 @@
-"""The copies of CUDA's and OpenMP's DLLs that lie about on Windows."""
+"""Copies of the CUDA and OpenMP DLLs on Windows: in torch, in the environment, and on PATH."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OPENMP_DLL = "libiomp5md.dll"
 
 @dataclass(frozen=True)
 class CudaDlls:
-    """The CUDA libraries by name (lower case): which torch brings, which its environment has, and which lie on PATH.
+    """The CUDA libraries, by name in lower case.
 
     Attributes:
-        own: in torch/lib.
-        beside: in Library\\bin of this environment, where conda puts them and torch looks, too.
-        on_path: the folders of PATH that hold a copy, in PATH's order.
+        own: those in torch/lib.
+        beside: those in Library\\bin of this environment, where conda puts them and torch also searches.
+        on_path: for each name, the folders on PATH that contain a copy, in the order of PATH.
     """
 
     own: Reading[tuple[str, ...]]
@@ -51,7 +51,7 @@ def _matching(names: Reading[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _path_folders(host: Host) -> list[str]:
-    """PATH's folders, each once, less those of Windows itself: thousands of files, and none of CUDA's."""
+    """The folders on PATH without duplicates. Windows' own folders are left out: thousands of files, none from CUDA."""
     windows = windows_folder(host).casefold()
     folders: dict[str, str] = {}
     for entry in (host.variable("PATH") or "").split(";"):
@@ -63,12 +63,12 @@ def _path_folders(host: Host) -> list[str]:
 
 @dataclass(frozen=True)
 class OpenMpFacts:
-    """Intel's OpenMP runtime.
+    """Copies of Intel's OpenMP runtime.
 
     Attributes:
-        copies: the folders that hold libiomp5md.dll.
-        conda: is this a conda environment?
-        duplicates_allowed: KMP_DUPLICATE_LIB_OK.
+        copies: the folders that contain libiomp5md.dll.
+        conda: whether this is a conda environment.
+        duplicates_allowed: the variable KMP_DUPLICATE_LIB_OK.
     """
 
     copies: Reading[tuple[str, ...]]

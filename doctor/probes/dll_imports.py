@@ -1,4 +1,4 @@
-"""The DLLs that a compiled module loads on Windows, and which of them are nowhere."""
+"""The DLLs that a compiled module imports on Windows, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from doctor.probes.paths import join, parent, system32
 
 
 def library_folders(host: Host) -> list[str]:
-    """Where conda keeps the DLLs of this environment; torch looks there, too."""
+    """The folders where conda keeps the DLLs of this environment; torch searches them too."""
     prefixes = dict.fromkeys((host.identity.prefix, host.identity.base_prefix))
     return [join(host, prefix, "Library", "bin") for prefix in prefixes]
 
 
 def missing_imports(host: Host, module: str, torch_lib: Reading[tuple[str, ...]]) -> Reading[tuple[str, ...]]:
-    """The DLLs that a compiled module needs and that are nowhere where Windows looks once torch is imported.
+    """Return the DLLs that `module` imports and that Windows would not find after `import torch`.
 
-    Absent: there is no such module. Only Windows has such a table.
+    Absent if the module does not exist. Only Windows modules have an import table.
     """
     binary = host.binary(module)
     if not isinstance(binary, Found):
         return binary
     if not isinstance(torch_lib, Found):
-        return Unreadable("the libraries inside torch cannot be seen")
+        return Unreadable("the libraries in torch/lib could not be listed")
     present = set(map(str.lower, torch_lib.value))
     for folder in (parent(host, module), host.identity.base_prefix, *library_folders(host)):
         listed = host.list_directory(folder)
@@ -34,10 +34,10 @@ def missing_imports(host: Host, module: str, torch_lib: Reading[tuple[str, ...]]
     missing = tuple(name for name, found in in_windows.items() if isinstance(found, Absent))
     unseen = [name for name, found in in_windows.items() if isinstance(found, Unreadable)]
     if unseen and not missing:
-        return Unreadable(f"{', '.join(unseen)} in {windows} cannot be seen")
+        return Unreadable(f"{', '.join(unseen)} in {windows} could not be read")
     return Found(missing)
 
 
 def _is_always_there(name: str) -> bool:
-    """Names that Windows maps to something else, and the library of the Python that is running."""
+    """Whether it is an API set, which Windows maps to a real DLL, or the library of the running Python."""
     return name.startswith(("api-ms-", "ext-ms-")) or re.fullmatch(r"python3\d*t?\.dll", name) is not None

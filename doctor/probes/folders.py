@@ -1,4 +1,4 @@
-"""Where things are kept: this environment, caches, temporary files; and on what kind of volume."""
+"""The folders of this environment, of caches and of temporary files, and the volumes they are on."""
 
 from __future__ import annotations
 
@@ -18,69 +18,81 @@ ONEDRIVE_KEY, ONEDRIVE_VALUE = r"HKCU\Software\Microsoft\OneDrive", "UserFolder"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder, which need not exist yet, and what holds it."""
+class Folder:
+    """A folder, which may not exist yet.
+
+    Attributes:
+        volume: the volume it is on; Absent if there is no such drive.
+        onedrive: the folder synchronized by OneDrive that contains it.
+    """
 
     path: str
-    volume: Reading[Volume]  # Absent: there is no such drive
-    onedrive: Reading[str]  # the folder kept in step with OneDrive that it lies in
+    volume: Reading[Volume]
+    onedrive: Reading[str]
 
 
-def place(host: Host, path: str) -> Place:
-    return Place(path, host.volume(path), _onedrive_above(host, path))
+def read_folder(host: Host, path: str) -> Folder:
+    return Folder(path, host.volume(path), _onedrive_above(host, path))
 
 
 def _onedrive_above(host: Host, path: str) -> Reading[str]:
-    told = host.registry_value(ONEDRIVE_KEY, ONEDRIVE_VALUE)
+    registered = host.registry_value(ONEDRIVE_KEY, ONEDRIVE_VALUE)
     folders = [host.variable(name) or "" for name in ONEDRIVE_VARIABLES]
-    if isinstance(told, Found):
-        folders.append(str(told.value.value))
+    if isinstance(registered, Found):
+        folders.append(str(registered.value.value))
     for folder in folders:
         if folder and host.identity.path(path).is_relative_to(folder):
             return Found(folder)
-    return told if isinstance(told, Unreadable) else Absent()
+    return registered if isinstance(registered, Unreadable) else Absent()
 
 
-def _environment(host: Host) -> Place:
-    return place(host, host.identity.site_packages)
+def _environment(host: Host) -> Folder:
+    return read_folder(host, host.identity.site_packages)
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache and the variable that moves it. `is_default`: the variable is not set, and the folder is the tool's own."""
+    """A cache and the variable that moves it. `is_default`: the variable is not set, so the tool uses its default."""
 
     variable: str
-    place: Place
+    folder: Folder
     is_default: bool
 
 
 @dataclass(frozen=True)
 class CacheFacts:
-    """The caches of this terminal's programs, those of programs from the desktop, and what the user has set."""
+    """The caches of models and compiled kernels.
+
+    Attributes:
+        process: as programs started in this terminal see them.
+        desktop: as programs started from the desktop see them.
+        user: the user's registry values, by variable.
+        drive: the system drive, such as "C:".
+    """
 
     process: tuple[Cache, ...]
     desktop: tuple[Cache, ...]
-    user: dict[str, Reading[RegistryValue]]  # by variable
+    user: dict[str, Reading[RegistryValue]]
     long_paths: Reading[RegistryValue]
-    drive: str  # "C:"
+    drive: str
 
 
 def _caches(host: Host) -> CacheFacts:
-    """Of Hugging Face's models, torch.compile and Triton."""
+    """The caches of Hugging Face models, torch.compile and Triton."""
     defaults = {
         "HF_HOME": _models(host),
         "TRITON_CACHE_DIR": join(
             host, host.variable("TRITON_HOME") or host.identity.home, ".triton", "cache"
         ),
     }
-    if host.variable("HF_HUB_CACHE"):  # where the models really go
+    if host.variable("HF_HUB_CACHE"):  # takes precedence over HF_HOME for models
         defaults["HF_HUB_CACHE"] = join(host, defaults.pop("HF_HOME"), "hub")
     if temp := host.variable("TEMP") or host.variable("TMP"):
         defaults["TORCHINDUCTOR_CACHE_DIR"] = join(host, temp, f"torchinductor_{host.identity.user}")
 
     def caches(value_of: Callable[[str], str | None]) -> tuple[Cache, ...]:
         return tuple(
-            Cache(variable, place(host, value_of(variable) or default), not value_of(variable))
+            Cache(variable, read_folder(host, value_of(variable) or default), not value_of(variable))
             for variable, default in defaults.items()
         )
 
@@ -94,16 +106,16 @@ def _caches(host: Host) -> CacheFacts:
 
 
 @dataclass(frozen=True)
-class StoreFacts:
-    """A folder into which much is written; `use` is what for."""
+class DiskUse:
+    """A folder that takes gigabytes, and what it is used for."""
 
     use: str
     path: str
     volume: Reading[Volume]
 
 
-def _stores(host: Host) -> tuple[StoreFacts, ...]:
-    """Of packages, temporary files, downloads and models."""
+def _disk_uses(host: Host) -> tuple[DiskUse, ...]:
+    """The folders of packages, temporary files, downloads and models."""
     if host.identity.os == "windows":
         temporary = host.variable("TEMP") or ""
         uv = join(host, local_app_data(host), "uv", "cache")
@@ -117,14 +129,14 @@ def _stores(host: Host) -> tuple[StoreFacts, ...]:
         "uv's cache": host.variable("UV_CACHE_DIR") or uv,
         "models": host.variable("HF_HUB_CACHE") or host.variable("HF_HOME") or _models(host),
     }
-    return tuple(StoreFacts(use, path, host.volume(path)) for use, path in folders.items() if path)
+    return tuple(DiskUse(use, path, host.volume(path)) for use, path in folders.items() if path)
 
 
 def _models(host: Host) -> str:
-    """Where Hugging Face keeps models by itself."""
+    """The default cache of Hugging Face models."""
     return join(host, cache_home(host), "huggingface")
 
 
-ENVIRONMENT = Probe("environment-place", _environment)
+ENVIRONMENT = Probe("environment-folder", _environment)
 CACHES = Probe("caches", _caches)
-STORES = Probe("stores", _stores)
+DISK_USES = Probe("disk-uses", _disk_uses)

@@ -1,4 +1,4 @@
-"""Memory, and the page files that Windows may use beside it."""
+"""Memory, and on Windows the configured page files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE_FILES = "PagingFiles"
 
 @dataclass(frozen=True)
 class PageFile:
-    """One that Windows is told to keep. `maximum_bytes` None: Windows chooses."""
+    """A configured page file. `maximum_bytes` is None if Windows manages its size."""
 
     path: str
     maximum_bytes: int | None
@@ -22,21 +22,23 @@ class PageFile:
 
 @dataclass(frozen=True)
 class MemoryFacts:
+    """`page_files` is Absent on other systems, and where Windows has no setting for them."""
+
     memory: Reading[Memory]
-    page_files: Reading[tuple[PageFile, ...]]  # Absent on other systems, and where Windows is told nothing
+    page_files: Reading[tuple[PageFile, ...]]
 
 
 def parse_page_files(lines: tuple[str, ...]) -> Reading[tuple[PageFile, ...]]:
-    """The value PagingFiles: "C:\\pagefile.sys 1024 4096" in megabytes; 0 or nothing: Windows chooses."""
+    """Parse the value PagingFiles: "C:\\pagefile.sys 1024 4096", in megabytes. With 0 or no size, Windows manages it."""
     page_files = []
     for line in filter(str.strip, lines):
         match = re.fullmatch(r"(.+?)(?:\s+(\d{1,9})(?:\s+(\d{1,9}))?)?\s*", line)
         if not match:
-            return Unreadable(f"{PAGE_FILES} holds {line[:60]!r}")
+            return Unreadable(f"{PAGE_FILES} contains {line[:60]!r}")
         path, initial, maximum = match.groups()
         megabytes = int(maximum or initial or 0)
-        chosen = path.startswith("?") or not megabytes
-        page_files.append(PageFile(path.strip(), None if chosen else megabytes * 2**20))
+        managed = path.startswith("?") or not megabytes
+        page_files.append(PageFile(path.strip(), None if managed else megabytes * 2**20))
     return Found(tuple(page_files))
 
 
@@ -44,10 +46,10 @@ def _memory(host: Host) -> MemoryFacts:
     memory = host.memory()
     if host.identity.os != "windows":
         return MemoryFacts(memory, Absent())
-    told = host.registry_value(MEMORY_KEY, PAGE_FILES)
-    if not isinstance(told, Found):
-        return MemoryFacts(memory, told)
-    lines = told.value.value
+    setting = host.registry_value(MEMORY_KEY, PAGE_FILES)
+    if not isinstance(setting, Found):
+        return MemoryFacts(memory, setting)
+    lines = setting.value.value
     return MemoryFacts(memory, parse_page_files(lines if isinstance(lines, tuple) else (str(lines),)))
 
 

@@ -1,4 +1,4 @@
-"""Microsoft's C++ compiler: the Visual Studio installations that vswhere lists, and the toolset in each."""
+"""Microsoft's C++ compiler: the Visual Studio installations listed by vswhere, and the toolsets in each."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, program_files_x86
 from doctor.probes.text_files import read_text
 
-# Without `-products *` the Build Tools stay invisible. As text, not JSON: in a damaged encoding the fields still read.
+# Without `-products *` vswhere leaves out the Build Tools. Text output, not JSON, survives a wrong encoding.
 QUERY = ("-products", "*", "-prerelease", "-nologo", "-format", "text")
 
 
 @dataclass(frozen=True)
 class VisualStudio:
-    """One installation. `toolset` is the version of its C++ tools that a build takes: "14.41.34120"; Absent: it has none.
+    """One installation.
 
     Attributes:
-        toolsets: all that are installed beside each other.
-        tools: names in the folder of the toolset's x64 compiler: cl.exe, and a folder for each language ("1033").
+        toolset: the version of the C++ tools a build uses by default, such as "14.41.34120"; Absent without C++ tools.
+        toolsets: every installed version of the C++ tools.
+        tools: names in the folder of the x64 compiler: cl.exe, and one folder per language ("1033").
     """
 
     path: str
@@ -33,7 +34,7 @@ class VisualStudio:
 
 @dataclass(frozen=True)
 class MsvcFacts:
-    """`installations` Absent: no Visual Studio installer was ever here. `installer` is the folder for it."""
+    """`installations` is Absent if there is no Visual Studio Installer; `installer` is the folder it would be in."""
 
     installations: Reading[tuple[VisualStudio, ...]]
     installer: str
@@ -46,27 +47,34 @@ class MsvcFacts:
 
     @property
     def chosen(self) -> VisualStudio | None:
-        """The one that setuptools and torch build with: the newest with C++ tools."""
+        """The installation setuptools and torch build with: the newest that has C++ tools."""
         return next((studio for studio in self.studios if isinstance(studio.toolset, Found)), None)
 
 
 @dataclass(frozen=True)
 class PromptFacts:
-    """What a Visual Studio command prompt leaves in this terminal's environment. None, Absent: it is none."""
+    """What this terminal's environment says about a Visual Studio command prompt.
 
-    target: str | None  # "x64": what its compiler builds for
-    use_sdk: str | None  # DISTUTILS_USE_SDK
-    language: str | None  # VSLANG, which no prompt sets: what the compiler speaks, where it can
-    compiler: Reading[str]  # cl on PATH
+    Attributes:
+        target: VSCMD_ARG_TGT_ARCH, the architecture its compiler builds for, such as "x64"; None outside a prompt.
+        use_sdk: DISTUTILS_USE_SDK.
+        language: VSLANG, the preferred language of compiler messages; no prompt sets it.
+        compiler: the path of the cl found on PATH.
+    """
+
+    target: str | None
+    use_sdk: str | None
+    language: str | None
+    compiler: Reading[str]
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """ "17.11.35327.3" in an order of numbers."""
+    """Sort key for a version such as "17.11.35327.3"."""
     return tuple(int(part) for part in re.findall(r"\d{1,9}", version))
 
 
 def parse_vswhere(output: str) -> list[dict[str, str]]:
-    """The installations in vswhere's text output, as property tables."""
+    """Return the installations in vswhere's text output, each as its properties by name."""
     installations: list[dict[str, str]] = []
     for line in output.splitlines():
         name, separator, value = line.partition(": ")
@@ -91,7 +99,7 @@ def _toolset(host: Host, installation: str) -> Reading[str]:
     if not isinstance(content, Found):
         return content
     version = content.value.strip()
-    return Found(version) if version[:1].isdigit() else Unreadable(f"{name} holds {version[:40]!r}")
+    return Found(version) if version[:1].isdigit() else Unreadable(f"{name} contains {version[:40]!r}")
 
 
 def _studio(host: Host, path: str, version: str) -> VisualStudio:

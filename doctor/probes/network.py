@@ -1,4 +1,4 @@
-"""Do the servers answer that packages and models come from, and through which proxy would pip ask them?"""
+"""Whether the servers of packages and models answer, and which proxy pip would use."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SERVERS = {
     "Hugging Face": "https://huggingface.co",
 }
 PACKAGE_INDEX = "the package index"
-TIMEOUT = 6.0  # seconds for one server; all are asked at once
+TIMEOUT = 6.0  # seconds for one server; all are contacted at once
 INTERNET_SETTINGS = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
 PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What answered, and who stands between.
+    """Which servers answered, and the proxy and certificate settings in effect.
 
     Attributes:
-        servers: by what they are for: their address without a path or credentials, and the answer.
-        has_mirror: pip is told of another index than its own.
-        proxy: of this process's variables, by name; the first that counts for https.
-        pip_proxy: in pip's configuration, which no other program reads.
-        pip_certificates: the file of certificates in pip's configuration.
-        certificates: SSL_CERT_FILE, which takes the place of what the system trusts.
-        windows: ProxyEnable, ProxyServer and AutoConfigURL of Windows' own settings; Absent elsewhere.
+        servers: by purpose: the address without path and credentials, and the answer.
+        has_mirror: whether pip is configured to use another index than its default.
+        proxy: the first proxy variable of this process that applies to https.
+        pip_proxy: the proxy in pip's own configuration.
+        pip_certificates: the certificate file in pip's own configuration.
+        certificates: SSL_CERT_FILE, which replaces the system's trusted certificates.
+        windows: ProxyEnable, ProxyServer and AutoConfigURL from Windows' settings; Absent on other systems.
     """
 
     servers: dict[str, tuple[str, Reading[Reached]]]
@@ -46,7 +46,7 @@ class NetworkFacts:
 
 
 def origin(url: str) -> str | None:
-    """ "https://user:secret@host:8443/simple" -> "https://host:8443"; None where it is no address of a TLS server."""
+    """Reduce a URL to its origin: "https://user:secret@host:8443/simple" -> "https://host:8443". None if not https."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -1,4 +1,4 @@
-"""The NVIDIA driver and its GPUs: NVML first, then nvidia-smi, then what the system itself lists."""
+"""The NVIDIA driver and its GPUs: from NVML, else nvidia-smi, and the adapters that the system lists."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ DISPLAY = "03"  # PCI class
 DISABLED = 1  # the bit of a device's ConfigFlags that Device Manager sets
 SMI_TIMEOUT = 10.0
 MEBIBYTE = 1024 * 1024
-NO_DEVICE = "No devices were found"  # nvidia-smi, where the driver works and sees no GPU
+NO_DEVICE = "No devices were found"  # nvidia-smi prints this if the driver works but sees no GPU
 
 
 @dataclass(frozen=True)
 class NvidiaFacts:
-    """`driver` Absent: none is installed; Unreadable: it is there, or may be, and gives no usable answer.
+    """The driver and its GPUs.
 
     Attributes:
-        source: who answered, "nvml" or "nvidia-smi".
-        complaint: the driver's own words where it answers that it does not work.
-        adapters: NVIDIA display adapters that the system lists, driver or not.
-        disabled: those of them that somebody switched off in Device Manager.
+        driver: Absent if not installed; Unreadable if it gave no usable answer.
+        source: where `driver` comes from: "nvml" or "nvidia-smi".
+        complaint: the driver's own error message, if it reports that it does not work.
+        adapters: the NVIDIA display adapters listed by the system, with or without a driver.
+        disabled: those of them that are disabled in Device Manager.
         visible_devices: CUDA_VISIBLE_DEVICES.
-        by_bus: does CUDA number the GPUs as the driver lists them, or the fastest first (its default)?
+        by_bus: CUDA numbers the GPUs in the driver's order (CUDA_DEVICE_ORDER=PCI_BUS_ID), not fastest first (default).
     """
 
     driver: Reading[NvidiaDriver]
@@ -45,7 +46,7 @@ class NvidiaFacts:
 
     @property
     def has_gpu(self) -> bool | None:
-        """Is there an NVIDIA GPU? None: nobody can tell."""
+        """Whether there is an NVIDIA GPU; None if unknown."""
         if self.adapters:
             return True
         if isinstance(self.driver, Found):
@@ -54,19 +55,19 @@ class NvidiaFacts:
 
     @property
     def reported(self) -> tuple[Gpu, ...]:
-        """The GPUs that the driver reports."""
+        """All GPUs the driver reports."""
         return self.driver.value.gpus if isinstance(self.driver, Found) else ()
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs that programs get; all, where CUDA_VISIBLE_DEVICES leaves none."""
+        """The GPUs visible to programs; all of them if CUDA_VISIBLE_DEVICES hides every one."""
         return self.visible or self.reported
 
     @property
     def visible(self) -> tuple[Gpu, ...]:
-        """The GPUs that CUDA_VISIBLE_DEVICES leaves to programs, in CUDA's order: training takes the first.
+        """The GPUs that CUDA_VISIBLE_DEVICES leaves visible, in CUDA's order. Training uses the first.
 
-        Named by UUID, all count: the driver's are not known.
+        If it names GPUs by UUID, all count as visible, because UUIDs are not collected.
         """
         if self.visible_devices is None or self.visible_devices.startswith(("GPU-", "MIG-")):
             return self._numbered
@@ -75,7 +76,7 @@ class NvidiaFacts:
 
     @property
     def _numbered(self) -> tuple[Gpu, ...]:
-        """In CUDA's order. What it calls the fastest, nobody documents: capability and memory stand in for it."""
+        """The GPUs in CUDA's order. "Fastest first" is undocumented; capability and memory approximate it."""
         if self.by_bus:
             return self.reported
         return tuple(
@@ -85,8 +86,8 @@ class NvidiaFacts:
         )
 
     @property
-    def asked(self) -> Literal["nvml", "program"]:
-        """Who answered, as evidence."""
+    def evidence_source(self) -> Literal["nvml", "program"]:
+        """`source` as the source of an Evidence."""
         return "nvml" if self.source == "nvml" else "program"
 
     @property
@@ -100,34 +101,34 @@ def _fields(host: Host) -> list[str]:
 
 
 def parse_visible_devices(text: str, count: int) -> tuple[int, ...]:
-    """The numbers in CUDA_VISIBLE_DEVICES that CUDA follows: it stops at the first that is no GPU's (torch.cuda, too)."""
+    """Return the GPU numbers in CUDA_VISIBLE_DEVICES. Like CUDA and torch.cuda, stop at the first invalid one."""
     chosen: list[int] = []
     for entry in text.split(","):
         number = re.match(r"\s*\+?(\d{1,9})", entry)
         if number is None or int(number[1]) >= count:
             break
         if int(number[1]) in chosen:
-            return ()  # one named twice hides all
+            return ()  # CUDA hides every GPU if one is listed twice
         chosen.append(int(number[1]))
     return tuple(chosen)
 
 
 def _run_smi(host: Host, *arguments: str) -> Reading[Completed]:
-    """nvidia-smi from PATH, else from the places where Windows drivers put it."""
-    places = []
+    """Run the nvidia-smi on PATH, else the one where Windows drivers install it."""
+    programs = []
     if isinstance(found := host.find_program("nvidia-smi"), Found):
-        places.append(found.value)
+        programs.append(found.value)
     elif host.identity.os == "windows":
-        places.append(join(host, system32(host), "nvidia-smi.exe"))
-        places.append(join(host, program_files(host), "NVIDIA Corporation", "NVSMI", "nvidia-smi.exe"))
-    for place in places:
-        if not isinstance(ran := host.run([place, *arguments], SMI_TIMEOUT), Absent):
+        programs.append(join(host, system32(host), "nvidia-smi.exe"))
+        programs.append(join(host, program_files(host), "NVIDIA Corporation", "NVSMI", "nvidia-smi.exe"))
+    for program in programs:
+        if not isinstance(ran := host.run([program, *arguments], SMI_TIMEOUT), Absent):
             return ran
     return Absent()
 
 
 def _parse_gpu(row: list[str]) -> tuple[str, Gpu]:
-    """The driver version and the GPU in one line of nvidia-smi. Raises ValueError."""
+    """Return the driver version and the GPU in one line of nvidia-smi's output. Raises ValueError."""
     index, name, driver, capability, memory, *model = (cell.strip() for cell in row)
     major, minor = capability.split(".")
     if not driver[:1].isdigit() or not name:
@@ -142,26 +143,26 @@ def _parse_gpu(row: list[str]) -> tuple[str, Gpu]:
 
 
 def parse_smi(output: str) -> Reading[NvidiaDriver]:
-    """What `nvidia-smi --query-gpu` printed."""
+    """Parse the output of `nvidia-smi --query-gpu`."""
     try:
         rows = [_parse_gpu(row) for row in csv.reader(output.splitlines()) if row]
     except (ValueError, csv.Error):
         rows = []
     if not rows:
-        return Unreadable(f"nvidia-smi printed something else than GPUs: {output.strip()[:80]!r}")
+        return Unreadable(f"nvidia-smi did not print a list of GPUs but {output.strip()[:80]!r}")
     return Found(
         NvidiaDriver(driver_version=rows[0][0], cuda_version=None, gpus=tuple(gpu for _, gpu in rows))
     )
 
 
 def parse_smi_cuda(output: str) -> tuple[int, int] | None:
-    """The newest CUDA that the driver supports, in nvidia-smi's banner: drivers from 610 on say "CUDA UMD Version"."""
+    """Return the newest CUDA that the driver supports, from nvidia-smi's banner ("CUDA UMD Version" from driver 610)."""
     match = re.search(r"CUDA(?: UMD)? Version:\s+(\d{1,3})\.(\d{1,3})", output)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
-    """The driver as nvidia-smi tells of it, and its complaint. Absent: there is no nvidia-smi."""
+    """Return the driver as reported by nvidia-smi (Absent without nvidia-smi), and its error message."""
     query = [f"--query-gpu={','.join(_fields(host))}", "--format=csv,noheader,nounits"]
     ran = _run_smi(host, *query)
     if isinstance(ran, Absent):
@@ -181,7 +182,7 @@ def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
 
 
 def _driver_version(host: Host) -> str:
-    """As `nvidia-smi --version` says it, without asking any GPU; empty: it does not."""
+    """Return the version from `nvidia-smi --version`, which needs no GPU; empty if it prints none."""
     ran = _run_smi(host, "--version")
     found = (
         re.search(r"DRIVER version\s*:\s*(\d[\d.]*)", ran.value.stdout) if isinstance(ran, Found) else None
@@ -190,13 +191,16 @@ def _driver_version(host: Host) -> str:
 
 
 def _complaint(failed: Completed) -> str | None:
-    """What nvidia-smi says about a driver that does not work; None where it crashed, or did not understand us."""
+    """Return nvidia-smi's message about a broken driver; None if it crashed or rejected the query."""
     words = first_words(failed)
     return None if crashed(failed) or "not a valid field" in words else words or None
 
 
 def _adapters_on_windows(host: Host) -> list[tuple[str, bool]]:
-    """Display adapters of NVIDIA on the PCI bus, which Windows lists before any driver is installed: is it disabled?"""
+    """Return the NVIDIA display adapters on the PCI bus, which Windows lists even without a driver.
+
+    Each with whether it is disabled in Device Manager.
+    """
     adapters = []
     devices = host.registry_subkeys(PCI_KEY)
     for device in devices.value if isinstance(devices, Found) else ():

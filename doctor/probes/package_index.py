@@ -1,4 +1,4 @@
-"""Where pip and uv take packages from, and pip's cache, by what their files and variables say. Neither is run."""
+"""The package indexes that pip and uv use, from their configuration files and variables. Neither program is run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ INDEX_VARIABLES = (
     "UV_INDEX",
     "UV_EXTRA_INDEX_URL",
 )
-COMMANDS = ("install", "global")  # of pip's sections, the one that wins first
+COMMANDS = ("install", "global")  # sections of pip's files, highest priority first
 
 
 @dataclass(frozen=True)
 class PipFile:
     """One of pip's configuration files.
 
-    `level` is pip's word for it, empty for the one that PIP_CONFIG_FILE names; `settings`: "install.index-url" → value;
-    `fault`: why pip cannot read it.
+    Attributes:
+        level: pip's name for it ("global", "user", "site"); empty for the file that PIP_CONFIG_FILE names.
+        settings: values by name, such as "install.index-url".
+        fault: why pip cannot parse it.
     """
 
     path: str
@@ -39,14 +41,14 @@ class PipFile:
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """What decides about indexes.
+    """Every setting that decides which indexes are used.
 
     Attributes:
-        files: pip's, the weakest first.
+        files: pip's configuration files, lowest priority first.
         switches: PIP_NO_INDEX and PIP_REQUIRE_VIRTUALENV.
-        variables: those that name indexes, where they are set.
-        uv_files: the addresses in uv's configuration files, by path.
-        pip_index: the index that the installed pip takes where nobody names one.
+        variables: the index variables that are set.
+        uv_files: the URLs in uv's configuration files, by path.
+        pip_index: the default index of the installed pip.
     """
 
     files: tuple[PipFile, ...]
@@ -56,7 +58,7 @@ class IndexFacts:
     pip_index: Reading[str]
 
     def setting(self, name: str) -> str | None:
-        """What pip install goes by, from its files alone: "index-url"."""
+        """Return the value `pip install` uses for a setting such as "index-url", from its files only."""
         for file in reversed(self.files):
             known = file.settings.value if isinstance(file.settings, Found) else {}
             for command in COMMANDS:
@@ -66,7 +68,7 @@ class IndexFacts:
 
 
 def parse_pip_file(content: bytes) -> dict[str, str]:
-    """pip.ini. Raises configparser.Error where pip would refuse it."""
+    """Parse a pip.ini or pip.conf. Raises configparser.Error for a file that pip would reject."""
     parser = configparser.RawConfigParser()
     parser.read_string(content.decode("utf-8-sig", errors="replace"))
     return {
@@ -77,31 +79,32 @@ def parse_pip_file(content: bytes) -> dict[str, str]:
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:
-    """The addresses in a uv.toml."""
+    """Return the URLs in a uv.toml."""
     return tuple(re.findall(r"[\"'](https?://[^\"'\s]+)[\"']", text))
 
 
 def parse_default_index(text: str) -> str | None:
-    """The index in pip's own source, pip/_internal/models/index.py."""
+    """Return the default index in pip's source, pip/_internal/models/index.py."""
     match = re.search(r"^PyPI\s*=\s*PackageIndex\(\s*[\"'](https://[^\"']+)", text, re.MULTILINE)
     return match.group(1) if match else None
 
 
 def _user_folder(host: Host, program: str) -> str:
-    """Where a program keeps the user's settings."""
+    """The folder of a program's settings for this user."""
     if host.identity.os == "windows":
         return join(host, roaming_app_data(host), program)
     return join(host, host.variable("XDG_CONFIG_HOME") or join(host, host.identity.home, ".config"), program)
 
 
 def _machine_folder(host: Host, program: str) -> str:
+    """The folder of a program's settings for all users."""
     if host.identity.os == "windows":
         return join(host, host.variable("ProgramData") or "C:\\ProgramData", program)
     return join(host, "/etc", program) if program == "uv" else "/etc"
 
 
 def _pip_paths(host: Host) -> tuple[tuple[str, str], ...]:
-    """Each file with its level, the weakest first."""
+    """Each file with its level, lowest priority first."""
     windows = host.identity.os == "windows"
     name = "pip.ini" if windows else "pip.conf"
     named = host.variable("PIP_CONFIG_FILE")
@@ -121,14 +124,14 @@ def _pip_file(host: Host, path: str, level: str) -> PipFile:
         return PipFile(path, level, content)
     try:
         return PipFile(path, level, Found(parse_pip_file(content.value)))
-    except configparser.Error as error:  # its own words quote the line, and a password may be in it
+    except configparser.Error as error:  # its message quotes the line, which may contain a password
         line = getattr(error, "lineno", None)
         fault = type(error).__name__ + (f" in line {line}" if line else "")
         return PipFile(path, level, Found({}), fault)
 
 
 def pip_files(host: Host) -> tuple[PipFile, ...]:
-    """pip's configuration files, the weakest first; PIP_CONFIG_FILE = the null device switches all off."""
+    """Return pip's configuration files, lowest priority first. PIP_CONFIG_FILE set to the null device disables them."""
     if (host.variable("PIP_CONFIG_FILE") or "").lower() in ("nul", "/dev/null"):
         return ()
     return tuple(_pip_file(host, path, level) for path, level in _pip_paths(host))

@@ -1,4 +1,4 @@
-"""The installed packages that matter for attention, read from their files: an import may be what is broken."""
+"""The installed attention packages, read from their files, because importing them may be what fails."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from wheels.machine import TorchBuild
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """`build`: what torch/version.py says. The package's metadata cannot tell a CPU build from a CUDA build."""
+    """The installed torch.
+
+    Attributes:
+        build: from torch/version.py, because the package's metadata does not distinguish CPU from CUDA builds.
+        libraries: the file names in torch/lib.
+    """
 
     distribution: Reading[Distribution]
     build: Reading[TorchBuild]
-    libraries: Reading[tuple[str, ...]]  # file names in torch/lib
+    libraries: Reading[tuple[str, ...]]
 
     @property
     def installed(self) -> bool:
@@ -30,14 +35,21 @@ class TorchFacts:
 
 @dataclass(frozen=True)
 class FlashAttnFacts:
+    """flash-attn and its compiled module.
+
+    Attributes:
+        extensions: the file names of the compiled module.
+        missing: the DLLs it imports that Windows would not find; Absent on other systems.
+    """
+
     distribution: Reading[Distribution]
-    extensions: Reading[tuple[str, ...]]  # file names of the compiled module
-    missing: Reading[tuple[str, ...]]  # DLLs that it needs and that are nowhere; Absent: it has no such table
+    extensions: Reading[tuple[str, ...]]
+    missing: Reading[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class XformersBuild:
-    """What xformers/cpp_lib.json says that its kernels were built with."""
+    """The torch and CUDA versions that xformers' kernels were built with, from xformers/cpp_lib.json."""
 
     torch: str  # "2.10.0+cu128"
     cuda: tuple[int, int] | None  # (12, 8)
@@ -45,12 +57,18 @@ class XformersBuild:
 
 @dataclass(frozen=True)
 class XformersFacts:
+    """xformers and its kernels.
+
+    Attributes:
+        build: Absent if it contains no compiled kernels.
+        missing: the DLLs its kernels import that Windows would not find; Absent on other systems.
+        mslk: the package that contains the kernels of development builds.
+    """
+
     distribution: Reading[Distribution]
-    build: Reading[XformersBuild]  # Absent: no compiled kernels inside
-    missing: Reading[
-        tuple[str, ...]
-    ]  # DLLs that they need and that are nowhere; Absent: there is no such table
-    mslk: Reading[Distribution]  # where development builds have their kernels
+    build: Reading[XformersBuild]
+    missing: Reading[tuple[str, ...]]
+    mslk: Reading[Distribution]
 
 
 @dataclass(frozen=True)
@@ -61,11 +79,11 @@ class TritonFacts:
 
 
 def parse_torch_version(text: str) -> Reading[TorchBuild]:
-    """torch/version.py, as text."""
+    """Return the build stated in torch/version.py."""
     version = stated_version(text)
     cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"](\d{1,3}\.\d{1,3})[\d.]*['\"]|None)", text, re.MULTILINE)
     if not version or not cuda:
-        return Unreadable(f"torch/version.py does not state a version and a CUDA: {text.strip()[:60]!r}")
+        return Unreadable(f"torch/version.py states no version and CUDA version: {text.strip()[:60]!r}")
     parsed = parse_version(version)
     if parsed is None:
         return Unreadable(f"torch/version.py states {version!r}, which is not a version number")
@@ -73,17 +91,17 @@ def parse_torch_version(text: str) -> Reading[TorchBuild]:
 
 
 def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
-    """xformers/cpp_lib.json; its CUDA is a number: 1208 is 12.8."""
+    """Return the versions stated in xformers/cpp_lib.json, where CUDA 12.8 is the number 1208."""
     try:
         version = json.loads(content)["version"]
         torch, cuda = str(version["torch"]), version["cuda"]
         return Found(XformersBuild(torch, divmod(cuda, 100) if isinstance(cuda, int) and cuda else None))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Unreadable("xformers/cpp_lib.json does not state a torch and a CUDA version")
+        return Unreadable("xformers/cpp_lib.json states no torch and CUDA version")
 
 
 def torch_libraries(host: Host) -> Reading[tuple[str, ...]]:
-    """The file names in torch/lib; Absent where torch is."""
+    """Return the file names in torch/lib; Absent if torch is not installed."""
     distribution = host.distribution("torch")
     if not isinstance(distribution, Found):
         return distribution

@@ -1,4 +1,4 @@
-"""PATH: what this terminal has, what the user and the system have set, and which of its folders are there."""
+"""PATH: its value in this terminal, the user's and the system's registry values, and which folders are missing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ VALUE = "Path"
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder of PATH, as it is written and as programs get it."""
+    """One entry of PATH, as written in the registry and as the folder programs get."""
 
     written: str
     folder: str
 
     @property
     def key(self) -> str:
-        """The same for two spellings of one folder."""
+        """A spelling-independent form of the folder, for comparison."""
         plain = self.folder.replace('"', "").replace("/", "\\").strip()
         return re.sub(r"(?<!^)\\+", r"\\", plain).rstrip("\\").casefold()
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """The entries of one registry value, in their order."""
+    """One registry value of PATH and its entries, in order."""
 
     value: RegistryValue
     entries: tuple[Entry, ...]
@@ -39,14 +39,16 @@ class SearchPath:
 
 @dataclass(frozen=True)
 class SearchPathFacts:
+    """PATH of this process, of the user and of the system; `missing` are folders in the latter two that do not exist."""
+
     process: str
     user: Reading[SearchPath]
     system: Reading[SearchPath]
-    missing: tuple[str, ...]  # folders of either that are not there
+    missing: tuple[str, ...]
 
 
 def split_path(text: str) -> tuple[str, ...]:
-    """What stands between semicolons that are not quoted. Joined by semicolons it is the text again."""
+    """Split at semicolons outside quotes. `";".join` of the result restores the text."""
     parts = re.split('([;"])', text)
     entries, quoted = [""], False
     for part in parts:
@@ -68,7 +70,7 @@ def _search_path(host: Host, key: str) -> Reading[SearchPath]:
 
 
 def _is_missing(host: Host, entry: Entry) -> bool:
-    """Folders of Windows itself are taken as there, for they hold thousands of names; so are network paths."""
+    """Whether the folder does not exist. Not tested: Windows' own folders (thousands of files) and network paths."""
     windows = windows_folder(host).casefold()
     if not entry.key or entry.key.startswith(("\\\\", windows)):
         return False

@@ -1,4 +1,4 @@
-"""Paths of the machine that is looked at, which need not be the machine that looks; and where its system keeps what."""
+"""Paths on the examined machine, which may have another system than this one, and its standard folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from doctor.host import Host
 
 
 def join(host: Host, folder: str, *names: str) -> str:
-    """`folder/names...` as that machine spells it."""
+    """Return `folder/names...` in the examined machine's path syntax."""
     return str(host.identity.path(folder).joinpath(*names))
 
 
@@ -23,7 +23,7 @@ def system32(host: Host) -> str:
 
 
 def system_drive(host: Host) -> str:
-    """ "C:"."""
+    """The drive Windows is installed on, such as "C:"."""
     return host.variable("SystemDrive") or "C:"
 
 
@@ -36,22 +36,22 @@ def program_files_x86(host: Host) -> str:
 
 
 def local_app_data(host: Host) -> str:
-    """What this user's programs keep on this Windows."""
+    """The folder of this user's application data on this machine."""
     return host.variable("LOCALAPPDATA") or join(host, host.identity.home, "AppData", "Local")
 
 
 def roaming_app_data(host: Host) -> str:
-    """What follows this user from one Windows to another."""
+    """The folder of this user's application data that roams between machines."""
     return host.variable("APPDATA") or join(host, host.identity.home, "AppData", "Roaming")
 
 
 def cache_home(host: Host) -> str:
-    """Where programs made for Linux keep caches, on every system."""
+    """The XDG cache folder, which programs written for Linux use on every system."""
     return host.variable("XDG_CACHE_HOME") or join(host, host.identity.home, ".cache")
 
 
 def user_cache(host: Host) -> str:
-    """Where programs keep caches that follow the customs of each system."""
+    """The system's own cache folder of this user."""
     if host.identity.os == "windows":
         return local_app_data(host)
     if host.identity.os == "macos":
@@ -67,5 +67,5 @@ def standard_library(host: Host, prefix: str) -> str:
 
 
 def python_with_abi(host: Host) -> str:
-    """As folders outside of Windows are called: "python3.13t"."""
+    """The name of this Python's folders on Linux and macOS: "python3.13t"."""
     return f"python{host.identity.python_minor}{'t' if host.identity.python_free_threaded else ''}"

@@ -1,4 +1,4 @@
-"""The wheels that pip built here and keeps. Its folders are read; pip is not run."""
+"""The wheels that pip built on this machine and cached, read from its cache folder. pip is not run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from doctor.probes.package_index import pip_files
 from doctor.probes.paths import join, user_cache
 
 COMPILED_AGAINST_TORCH = ("flash-attn", "xformers")
-LEVELS = 4  # pip spreads wheels over folders within folders
+LEVELS = 4  # of folders above the cached wheels
 
 
 @dataclass(frozen=True)
 class CachedWheel:
-    """A wheel by its file name. `pythons` are those that may take it: "cp312", "py3", "abi3" for the newer ones, too."""
+    """A cached wheel. `pythons` are the tags of the Pythons it supports: "cp312", "py3", "abi3"."""
 
     name: str
     version: Version
@@ -30,26 +30,24 @@ class CachedWheel:
 
 @dataclass(frozen=True)
 class PipCacheFacts:
-    """`wheels` are those of packages that are compiled against one torch; Absent: pip keeps none, or nothing at all."""
+    """The cached wheels of packages that are compiled against one torch; Absent if there are none."""
 
     folder: str
     wheels: Reading[tuple[CachedWheel, ...]]
 
 
 def pip_cache_folder(host: Host) -> str:
-    """As pip finds its cache."""
-    set_ = [file.settings.value for file in pip_files(host) if isinstance(file.settings, Found)]
-    named = host.variable("PIP_CACHE_DIR") or next(
-        filter(None, (settings.get("global.cache-dir") for settings in reversed(set_))), None
-    )
-    if named:
-        return named
+    """Return pip's cache folder, found as pip finds it."""
+    files = [file.settings.value for file in pip_files(host) if isinstance(file.settings, Found)]
+    in_files = (settings.get("global.cache-dir") for settings in reversed(files))
+    if configured := host.variable("PIP_CACHE_DIR") or next(filter(None, in_files), None):
+        return configured
     folder = join(host, user_cache(host), "pip")
     return join(host, folder, "Cache") if host.identity.os == "windows" else folder
 
 
 def parse_wheel(file: str) -> CachedWheel | None:
-    """A wheel's file name; None where it is none, or none of the packages that matter."""
+    """Parse a wheel's file name; None if it is not a wheel of a package in COMPILED_AGAINST_TORCH."""
     try:
         name, version, _, tags = parse_wheel_filename(file)
     except (InvalidWheelFilename, ValueError):
@@ -61,7 +59,7 @@ def parse_wheel(file: str) -> CachedWheel | None:
 
 
 def _below(host: Host, folder: str, levels: int) -> Iterator[Reading[tuple[str, ...]]]:
-    """The names in the folders at the bottom; pip names its folders by the digits of a hash."""
+    """Yield the listings of the folders `levels` below `folder`; pip names them after digits of a hash."""
     names = host.list_directory(folder)
     if levels == 0 or not isinstance(names, Found):
         yield names

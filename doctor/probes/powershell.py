@@ -1,4 +1,4 @@
-"""Which scripts PowerShell runs, as the registry says it. PowerShell itself is not asked."""
+"""PowerShell's execution policy, read from the registry. PowerShell is not run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ WINDOWS_NT = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 
 @dataclass(frozen=True)
 class ScriptPolicyFacts:
-    """Every place that may say it, the strongest first.
+    """Every setting of the execution policy.
 
     Attributes:
-        places: the key of a place, and what its ExecutionPolicy is; an administrator's switch EnableScripts = 0 reads
-            as "Restricted".
-        process: what this terminal was started with.
-        is_server: Windows Server; None: nobody can tell.
+        scopes: ExecutionPolicy by registry key, highest priority first; the group policy EnableScripts = 0 counts as
+            "Restricted".
+        process: the policy this terminal was started with.
+        is_server: whether this is Windows Server; None if unknown.
     """
 
-    places: dict[str, Reading[RegistryValue]]
+    scopes: dict[str, Reading[RegistryValue]]
     process: str | None
     is_server: bool | None
 
@@ -40,7 +40,7 @@ def _script_policy(host: Host) -> ScriptPolicyFacts:
     choices = (f"HKCU\\{CHOICES}", f"HKLM\\{CHOICES}")
     kind = host.registry_value(WINDOWS_NT, "InstallationType")
     return ScriptPolicyFacts(
-        places={**policies, **{key: host.registry_value(key, "ExecutionPolicy") for key in choices}},
+        scopes={**policies, **{key: host.registry_value(key, "ExecutionPolicy") for key in choices}},
         process=host.variable("PSExecutionPolicyPreference"),
         is_server=None
         if isinstance(kind, Unreadable)

@@ -1,4 +1,4 @@
-"""This Python: who made it, the environment it runs in, what compilers need of it, what `python` means on PATH."""
+"""This Python: its distribution, environment and headers, and what `python` starts on PATH."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STORE_PACKAGE = "PythonSoftwareFoundation.Python."
 
 @dataclass(frozen=True)
 class PythonFacts:
-    """Who made this Python.
+    """Which distribution of Python this is.
 
     Attributes:
-        base_names: names in the folder of the installation, which is not that of a virtual environment.
-        externally_managed: the file by which a system tells pip to keep its hands off (PEP 668).
+        base_names: names in the folder of the base installation, not of a virtual environment.
+        externally_managed: the EXTERNALLY-MANAGED file, which forbids pip to install (PEP 668).
     """
 
     identity: Identity
@@ -33,13 +33,13 @@ class PythonFacts:
 
     @property
     def is_from_store(self) -> bool:
-        """Is it the package of the Microsoft Store? Its folders tell, and Windows lets nobody list them."""
+        """Whether it comes from the Microsoft Store, by its path: Windows does not let programs list its folder."""
         paths = (self.identity.base_prefix, self.identity.executable)
         return any(STORE_PACKAGE in path or "\\WindowsApps\\" in path for path in paths)
 
 
 def externally_managed(host: Host) -> Reading[bytes]:
-    """The file by which a system tells pip to keep its hands off this Python (PEP 668)."""
+    """Read the EXTERNALLY-MANAGED file, which forbids pip to install into this Python (PEP 668)."""
     return host.read_file(join(host, standard_library(host, host.identity.base_prefix), "EXTERNALLY-MANAGED"))
 
 
@@ -52,7 +52,7 @@ def _python(host: Host) -> PythonFacts:
 
 
 def _file(host: Host, folder: str, name: str) -> Reading[str]:
-    """The file's path, looked up in the listing of its folder: nothing is opened."""
+    """Return the file's path if its folder lists it. The file is not opened."""
     names = host.list_directory(folder)
     if not isinstance(names, Found):
         return names
@@ -63,7 +63,7 @@ def _file(host: Host, folder: str, name: str) -> Reading[str]:
 
 
 def _headers(host: Host) -> dict[str, Reading[str]]:
-    """What a C compiler needs of this Python, by path: Python.h and, on Windows, the import library."""
+    """The files of this Python that a C compiler needs, by path: Python.h and, on Windows, the import library."""
     base, python = host.identity.base_prefix, python_with_abi(host)
     if host.identity.os == "windows":
         library = f"{python.replace('.', '')}.lib"
@@ -75,30 +75,30 @@ def _headers(host: Host) -> dict[str, Reading[str]]:
 
 @dataclass(frozen=True)
 class VirtualEnvironmentFacts:
-    """What a virtual environment says of itself; all Absent where this Python runs in none.
+    """The files of this virtual environment; all Absent outside a virtual environment.
 
     Attributes:
-        settings: pyvenv.cfg.
-        home: names in the folder of the Python that it was made with.
-        made_as: the path that its activation script knows; Absent: no script, or one that finds its own way.
-        made_there: names in that folder.
+        settings: the values in pyvenv.cfg.
+        home: names in the folder of the Python it was created with.
+        created_at: the path in its activation script; Absent without a script, or if the script computes the path.
+        names_there: names in that folder.
     """
 
     python: PythonFacts
     settings: Reading[dict[str, str]]
     home: Reading[tuple[str, ...]]
-    made_as: Reading[str]
-    made_there: Reading[tuple[str, ...]]
+    created_at: Reading[str]
+    names_there: Reading[tuple[str, ...]]
 
 
 def parse_settings(text: str) -> dict[str, str]:
-    """pyvenv.cfg: a line each, `key = value`."""
+    """Parse pyvenv.cfg, lines of the form `key = value`."""
     pairs = (line.partition("=") for line in text.splitlines())
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
 
 
 def parse_activation(text: str) -> str | None:
-    """The path in an activation script of venv, virtualenv or uv; None where it computes the path when it runs."""
+    """Return the path in an activation script of venv, virtualenv or uv; None if the script computes it."""
     assigned = re.findall(r"\bVIRTUAL_ENV=[\"']?([^\"'\r\n]+)", text)
     looped = re.findall(r"\bin \(\"([^\"\r\n]+)\"\) do", text)
     plain = (path.strip() for path in (*assigned, *looped) if not re.search(r"[$%`]", path))
@@ -116,21 +116,27 @@ def _virtual_environment(host: Host) -> VirtualEnvironmentFacts:
     if isinstance(settings, Found):
         home = host.list_directory(settings.value.get("home", ""))
     script = ("Scripts", "activate.bat") if host.identity.os == "windows" else ("bin", "activate")
-    made_as: Reading[str] = read_text(host, join(host, prefix, *script))
-    if isinstance(made_as, Found):
-        path = parse_activation(made_as.value)
-        made_as = Found(path) if path else Absent()
-    made_there = host.list_directory(made_as.value) if isinstance(made_as, Found) else Absent()
-    return VirtualEnvironmentFacts(python, settings, home, made_as, made_there)
+    created_at: Reading[str] = read_text(host, join(host, prefix, *script))
+    if isinstance(created_at, Found):
+        path = parse_activation(created_at.value)
+        created_at = Found(path) if path else Absent()
+    names_there = host.list_directory(created_at.value) if isinstance(created_at, Found) else Absent()
+    return VirtualEnvironmentFacts(python, settings, home, created_at, names_there)
 
 
 @dataclass(frozen=True)
 class AliasFacts:
-    """What `python` means in a terminal. Windows keeps its aliases in a folder of its own, at the end of PATH."""
+    """What `python` starts in a terminal.
+
+    Attributes:
+        program: the path of the python found on PATH.
+        alias_folder: the folder of Windows' app execution aliases, at the end of PATH.
+        aliases: names in that folder. A Python from the Microsoft Store has a subfolder there.
+    """
 
     program: Reading[str]
     alias_folder: str
-    aliases: Reading[tuple[str, ...]]  # names in that folder; a Python from the Store has a folder there
+    aliases: Reading[tuple[str, ...]]
 
 
 def _alias(host: Host) -> AliasFacts:
@@ -139,18 +145,20 @@ def _alias(host: Host) -> AliasFacts:
 
 
 @dataclass(frozen=True)
-class MixtureFacts:
-    """What could bring packages of another Python into this one.
+class MixedEnvironmentsFacts:
+    """Everything that can bring packages of another Python into this one.
 
     Attributes:
-        environments: the folders that VIRTUAL_ENV and CONDA_PREFIX name.
-        user_packages: where `pip install --user` puts packages, for every Python of that version.
-        locations: the folder of every installed distribution's metadata, by its name.
+        home: the variable PYTHONHOME.
+        path: the variable PYTHONPATH.
+        environments: the values of VIRTUAL_ENV and CONDA_PREFIX.
+        user_packages: where `pip install --user` puts packages.
+        locations: the folder of each installed distribution's metadata, by name.
     """
 
     identity: Identity
-    home: Variable  # PYTHONHOME
-    path: Variable  # PYTHONPATH
+    home: Variable
+    path: Variable
     environments: dict[str, str | None]
     user_packages: str
     locations: Reading[dict[str, str]]
@@ -164,14 +172,14 @@ def _user_packages(host: Host) -> str:
     return join(host, base or join(host, *default), "lib")
 
 
-def _mixture(host: Host) -> MixtureFacts:
+def _mixed_environments(host: Host) -> MixedEnvironmentsFacts:
     installed = host.distributions()
     locations: Reading[dict[str, str]]
     if isinstance(installed, Found):
         locations = Found({distribution.name: distribution.location for distribution in installed.value})
     else:
         locations = installed
-    return MixtureFacts(
+    return MixedEnvironmentsFacts(
         identity=host.identity,
         home=read_variable(host, "PYTHONHOME"),
         path=read_variable(host, "PYTHONPATH"),
@@ -185,4 +193,4 @@ PYTHON = Probe("python", _python)
 HEADERS = Probe("python-headers", _headers)
 VIRTUAL_ENVIRONMENT = Probe("virtual-environment", _virtual_environment)
 ALIAS = Probe("python-alias", _alias)
-MIXTURE = Probe("mixture", _mixture)
+MIXED_ENVIRONMENTS = Probe("mixed-environments", _mixed_environments)

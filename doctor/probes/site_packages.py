@@ -1,4 +1,4 @@
-"""The folder of installed packages: what pip left behind there, and every distribution that is installed."""
+"""site-packages: unfinished installations in it, and every installed distribution."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgr
 from doctor.probes.paths import join, parent
 from doctor.probes.text_files import read_text
 
-ASIDE = ".aios-removed"  # beside site-packages, so on the same volume, and nothing imports from there
-FOLDERS = {  # of each package: the folder that it is imported from, and the names of the distributions that bring it
+ASIDE = ".aios-removed"  # beside site-packages: on the same volume, and not importable
+# By package: the folder it is imported from, and the distributions that provide it
+FOLDERS = {
     "torch": ("torch", ("torch",)),
     "flash-attn": ("flash_attn", ("flash-attn", "flash-attn-4")),
     "xformers": ("xformers", ("xformers",)),
@@ -25,7 +26,7 @@ FOLDERS = {  # of each package: the folder that it is imported from, and the nam
 
 @dataclass(frozen=True)
 class Damage:
-    """A package of which only a part is there; `what` is a clause."""
+    """A package that is only partly installed; `what` says so in a clause."""
 
     package: str
     what: str
@@ -33,12 +34,14 @@ class Damage:
 
 @dataclass(frozen=True)
 class SitePackages:
-    """What pip left half done.
+    """Traces of unfinished installations.
 
     Attributes:
         remains: folders that pip renamed ("~orch") and could not remove.
-        aside: the folder that takes such remains, and the names in it.
-        users: the programs that hold files of this environment; only looked for where there are remains.
+        damaged: packages that are only partly installed.
+        aside: the folder to move `remains` to.
+        names_aside: names already in that folder.
+        users: the programs using files of this environment; only collected if there are `remains`.
     """
 
     folder: str
@@ -59,29 +62,29 @@ def _half_installed(
     damaged = []
     for package, (directory, owners) in FOLDERS.items():
         present = [found for name, found in installed.items() if name in owners]
-        # metadata that cannot be read is not missing
+        # Unreadable metadata does not count as missing
         without = not present and all(isinstance(host.distribution(name), Absent) for name in owners)
         if directory in names and without and _holds_files(host, join(host, folder, directory)):
-            damaged.append(Damage(package, f"the folder {directory} is there, its metadata is not"))
+            damaged.append(Damage(package, f"the folder {directory} exists, but its metadata is missing"))
         here = [found for found in present if found.location == folder and not _is_from_folder(found)]
         if directory not in names and here:
-            damaged.append(Damage(package, f"its metadata is there, the folder {directory} is not"))
+            damaged.append(Damage(package, f"its metadata exists, but the folder {directory} is missing"))
     return damaged
 
 
 def _holds_files(host: Host, folder: str) -> bool:
-    """Is it more than an empty folder, or one with Python's own caches?"""
+    """Whether the folder contains anything but Python's caches."""
     names = host.list_directory(folder)
     return isinstance(names, Found) and bool(set(names.value) - {"__pycache__"})
 
 
 def _is_from_folder(distribution: Distribution) -> bool:
-    """Was it installed from a folder, perhaps editable? Then its files may be elsewhere."""
+    """Whether it was installed from a local folder: an editable installation keeps its files there."""
     return (distribution.direct_url or "").startswith("file:")
 
 
 def _without_name(host: Host, folder: str, names: tuple[str, ...], known: set[str]) -> list[Damage]:
-    """The metadata folders that name no distribution."""
+    """The .dist-info folders without a package name in METADATA."""
     damaged = []
     for name in names:
         project = canonicalize_name(name.partition("-")[0])
@@ -89,7 +92,7 @@ def _without_name(host: Host, folder: str, names: tuple[str, ...], known: set[st
             continue
         metadata = host.read_file(join(host, folder, name, "METADATA"))
         if isinstance(metadata, Absent) or (isinstance(metadata, Found) and b"Name:" not in metadata.value):
-            damaged.append(Damage(project, f"{name} holds no METADATA"))
+            damaged.append(Damage(project, f"{name} has no METADATA"))
     return damaged
 
 
@@ -97,7 +100,7 @@ def _site_packages(host: Host) -> Reading[SitePackages]:
     folder = host.identity.site_packages
     names, distributions = host.list_directory(folder), host.distributions()
     if not isinstance(names, Found):
-        return Unreadable(f"{folder}: {names.reason if isinstance(names, Unreadable) else 'is not there'}")
+        return Unreadable(f"{folder}: {names.reason if isinstance(names, Unreadable) else 'does not exist'}")
     if not isinstance(distributions, Found):
         return distributions
     remains = tuple(
@@ -107,14 +110,14 @@ def _site_packages(host: Host) -> Reading[SitePackages]:
     )
     installed = _by_name(distributions.value)
     nameless = _without_name(host, folder, names.value, set(installed))
-    told = {damage.package for damage in nameless}
+    reported = {damage.package for damage in nameless}
     halves = _half_installed(host, folder, names.value, installed)
     aside = join(host, parent(host, folder), ASIDE)
     return Found(
         SitePackages(
             folder=folder,
             remains=remains,
-            damaged=(*nameless, *(damage for damage in halves if damage.package not in told)),
+            damaged=(*nameless, *(damage for damage in halves if damage.package not in reported)),
             aside=aside,
             names_aside=host.list_directory(aside) if remains else Absent(),
             users=host.programs_using(host.identity.prefix) if remains else Absent(),
@@ -124,10 +127,15 @@ def _site_packages(host: Host) -> Reading[SitePackages]:
 
 @dataclass(frozen=True)
 class Installed:
-    """Every installed distribution by its normalised name, and the flash-attn that brings FlashAttention-4's folder."""
+    """The installed distributions.
+
+    Attributes:
+        distributions: by normalised name.
+        flash_attn_files: flash-attn's RECORD; Absent unless FlashAttention-4, which shares its folder, is installed too.
+    """
 
     distributions: dict[str, Distribution]
-    flash_attn_files: Reading[str]  # its RECORD; Absent where FlashAttention-4 is not beside it
+    flash_attn_files: Reading[str]
 
 
 def _installed(host: Host) -> Reading[Installed]:

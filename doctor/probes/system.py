@@ -1,4 +1,4 @@
-"""The system itself: identity, long paths, the folder for temporary files, git."""
+"""The operating system: its identity, long paths, the temporary folder, and git."""
 
 from __future__ import annotations
 
@@ -26,21 +26,30 @@ def _long_paths(host: Host) -> Reading[RegistryValue]:
 
 
 def _installation_type(host: Host) -> Reading[RegistryValue]:
-    """ "Client", "Server", "Server Core"."""
+    """The edition of Windows: "Client", "Server" or "Server Core"."""
     return host.registry_value(CURRENT_VERSION_KEY, "InstallationType")
 
 
 @dataclass(frozen=True)
 class TempFacts:
-    """TEMP and TMP: what this terminal's programs get, what programs from the desktop get, and what is there?"""
+    """TEMP and TMP.
+
+    Attributes:
+        process: for programs started in this terminal.
+        desktop: for programs started from the desktop.
+        user: the user's registry values.
+        kinds: what exists at these paths and at their parents.
+        drive: the system drive, such as "C:".
+        environment: this Python's prefix.
+    """
 
     process: dict[str, str | None]
     desktop: dict[str, str | None]
     user: dict[str, Reading[RegistryValue]]
-    what: dict[str, Reading[Kind]]  # is at these paths, and at those of the folders that hold them
+    kinds: dict[str, Reading[Kind]]
     long_paths: Reading[RegistryValue]
-    drive: str  # "C:"
-    environment: str  # this Python's folder
+    drive: str
+    environment: str
 
 
 def _kind(host: Host, path: str) -> Reading[Kind]:
@@ -60,7 +69,7 @@ def _temp(host: Host) -> TempFacts:
         process=process,
         desktop=desktop,
         user={name: host.registry_value(USER_ENVIRONMENT, name) for name in names},
-        what={folder: _kind(host, folder) for folder in folders},
+        kinds={folder: _kind(host, folder) for folder in folders},
         long_paths=_long_paths(host),
         drive=system_drive(host),
         environment=host.identity.prefix,
@@ -69,6 +78,8 @@ def _temp(host: Host) -> TempFacts:
 
 @dataclass(frozen=True)
 class GitFacts:
+    """The git on PATH and its setting core.longpaths."""
+
     program: Reading[str]
     long_paths: Reading[str]
 

@@ -1,4 +1,4 @@
-"""Text files of the machine that is looked at."""
+"""Text files of the examined machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from doctor.host import Found, Host, Reading
 
 
 def read_text(host: Host, path: str) -> Reading[str]:
-    """A file's text: what is no UTF-8 in it becomes question marks, and line ends become newlines."""
+    """Return a file's text, with invalid UTF-8 replaced by U+FFFD and line ends by newlines."""
     content = host.read_file(path)
     if not isinstance(content, Found):
         return content
@@ -16,6 +16,6 @@ def read_text(host: Host, path: str) -> Reading[str]:
 
 
 def stated_version(source: str) -> str | None:
-    """The `__version__` in a Python file, which is not run."""
+    """Return the `__version__` assigned in Python source, without running it."""
     match = re.search(r"^__version__\b[^=]*=\s*['\"]([^'\"]+)['\"]", source, re.MULTILINE)
     return match.group(1) if match else None

@@ -1,4 +1,4 @@
-"""Extensions that torch compiled while a program ran, and the locks that a build holds, or has left behind."""
+"""torch's cache of extensions compiled at run time, and the locks in it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from doctor.check import Probe
 from doctor.host import Absent, Found, Host, Reading, Unreadable
 from doctor.probes.paths import join, user_cache
 
-LOCK = "lock"  # torch.utils.file_baton
+LOCK = "lock"  # file name, from torch.utils.file_baton
 
 
 @dataclass(frozen=True)
 class TorchExtensionsFacts:
-    """`root` is torch's cache of such extensions; `locked` are the folders in it that hold a lock. Absent: no cache."""
+    """`root` is the cache folder; `locked` are the extension folders with a lock file, Absent if there is no cache."""
 
     root: str
     locked: Reading[tuple[str, ...]]
@@ -36,7 +36,7 @@ def _folders(host: Host, root: str, pattern: str) -> Reading[tuple[str, ...]]:
 def _torch_extensions(host: Host) -> TorchExtensionsFacts:
     named = host.variable("TORCH_EXTENSIONS_DIR")
     root = named or _default_root(host)
-    # Below the default root one folder a Python and accelerator: py312_cu130
+    # The default root has one folder per Python and accelerator: py312_cu130
     parents = Found((root,)) if named else _folders(host, root, r"py\d+t?_\w+")
     if not isinstance(parents, Found):
         return TorchExtensionsFacts(root, parents)

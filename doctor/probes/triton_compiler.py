@@ -1,4 +1,4 @@
-"""The C compiler with which Triton makes the launcher of its kernels: CC, its own, or one on PATH, in that order."""
+"""The C compiler that Triton uses for its kernel launchers: CC, the bundled one, or one on PATH, in that order."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from doctor.host import Absent, Found, Host, Reading, RegistryValue
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.probes.paths import join
 
-COMPILERS = {True: ("cl", "gcc", "clang"), False: ("gcc", "clang")}  # on Windows? in the order tried
+# In the order Triton tries them; the key is "on Windows"
+COMPILERS = {True: ("cl", "gcc", "clang"), False: ("gcc", "clang")}
 
 
 @dataclass(frozen=True)
 class CompilerFacts:
-    """What Triton would call.
+    """The compilers available to Triton.
 
     Attributes:
         cc: the variable CC.
-        cc_found: the program that it names; Absent: there is none.
-        user_cc: CC as this user's registry has it, where it is set at all.
-        bundled: names in the folder of the compiler inside Triton; Absent: it has none.
-        on_path: the compilers that Triton tries, by name.
+        cc_found: the program it names; Absent if there is none.
+        user_cc: the user's registry value of CC, read only if CC is set.
+        bundled: names in the folder of Triton's bundled compiler; Absent without one.
+        on_path: the compilers Triton looks for on PATH, by name.
     """
 
     cc: str | None
@@ -32,7 +33,7 @@ class CompilerFacts:
 
 
 def _program(host: Host, cc: str) -> Reading[str]:
-    """The program that CC means; a path is believed where its file cannot be looked at."""
+    """Return the program CC names. Outside Windows a path is trusted, because there the file cannot be examined."""
     if "/" not in cc and "\\" not in cc:
         return host.find_program(cc)
     if host.identity.os != "windows":

@@ -1,4 +1,4 @@
-"""An environment variable: what this process has of it, and where Windows keeps it."""
+"""An environment variable: its value in this process, and where the Windows registry defines it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 
 @dataclass(frozen=True)
 class Variable:
-    """`value` is this process's; `user` and `system` are the registry's, looked up where this process has one."""
+    """`value` is the process's; `user` and `system` are registry values, read only if `value` is set."""
 
     name: str
     value: str | None

@@ -1,4 +1,4 @@
-"""Microsoft's C++ runtime: the libraries that Windows keeps, and copies that a Python brings and that win over them."""
+"""Microsoft's C++ runtime: the libraries in System32, and copies beside Python that take precedence over them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ OPENMP = "libomp140.x86_64.dll"
 
 @dataclass(frozen=True)
 class VcRuntimeFacts:
-    """`system`: RUNTIME in Windows' own folder, by name. `copies` of STANDARD_LIBRARY that this Python loads first.
+    """The C++ runtime libraries.
 
-    `openmp`: is OPENMP where torch finds it, or not needed? Some releases link it with their fbgemm.dll.
+    Attributes:
+        system: the libraries of RUNTIME in System32, by name.
+        copies: copies of STANDARD_LIBRARY that this Python loads first, by path.
+        openmp: whether torch can find OPENMP or does not need it. The fbgemm.dll of some releases imports it.
     """
 
     system: dict[str, Reading[Binary]]
@@ -33,10 +36,10 @@ def _openmp(host: Host, system: str) -> Reading[bool]:
     fbgemm = host.binary(join(host, libraries, "fbgemm.dll"))
     if not isinstance(fbgemm, Found) or OPENMP not in fbgemm.value.imports:
         return Found(True)
-    places = [host.binary(join(host, folder, OPENMP)) for folder in (libraries, system)]
-    if any(isinstance(place, Found) for place in places):
+    copies = [host.binary(join(host, folder, OPENMP)) for folder in (libraries, system)]
+    if any(isinstance(copy, Found) for copy in copies):
         return Found(True)
-    return next((place for place in places if isinstance(place, Unreadable)), Found(False))
+    return next((copy for copy in copies if isinstance(copy, Unreadable)), Found(False))
 
 
 def _vc_runtime(host: Host) -> VcRuntimeFacts:

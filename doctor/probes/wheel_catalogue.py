@@ -1,4 +1,4 @@
-"""The catalogue of published wheels: the shipped one, and what `aios wheels refresh` found since. Not a fact of the machine."""
+"""The catalogue of published wheels: the shipped one and what `aios wheels refresh` added. Not a fact about the machine."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from wheels.listing import merge
 
 
 def refreshed_catalogue(host: Host) -> Path:
-    """Where `aios wheels refresh` writes its catalogue."""
+    """The file that `aios wheels refresh` writes."""
     return state_folder(host) / "catalogue.json"
 
 
 def known_wheels(host: Host) -> Catalogue:
-    """The shipped and the refreshed catalogue as one. Raises CatalogueError if the refreshed one is damaged."""
+    """Merge the shipped and the refreshed catalogue. Raises CatalogueError if the refreshed one is damaged."""
     path = refreshed_catalogue(host)
     shipped = shipped_catalogue()
     if not path.exists():
         return shipped
     refreshed = read_catalogue(path)
-    if refreshed.as_of > shipped.as_of:  # it was made on the base of this one
+    if refreshed.as_of > shipped.as_of:  # it already includes the shipped one
         return refreshed
     return merge(shipped, refreshed).catalogue
 

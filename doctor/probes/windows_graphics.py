@@ -1,4 +1,4 @@
-"""How Windows itself deals with GPUs: its watchdog (timeout detection and recovery) and its scheduler."""
+"""Windows' own GPU settings: timeout detection and recovery (TDR), and hardware scheduling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRAPHICS_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\GraphicsDrivers"
 
 @dataclass(frozen=True)
 class GraphicsFacts:
-    """Values below GRAPHICS_KEY; Absent: Windows' default."""
+    """Values under GRAPHICS_KEY; Absent means Windows' default."""
 
     tdr_level: Reading[RegistryValue]
     tdr_delay: Reading[RegistryValue]

@@ -1,4 +1,4 @@
-"""The Windows SDKs: the headers and libraries of Windows and of the C runtime, without which no C++ compiles."""
+"""The Windows SDKs: the headers and libraries of Windows and the C runtime, which every C++ build needs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from doctor.check import Probe
 from doctor.host import Found, Host, Reading, Unreadable
 from doctor.probes.paths import join
 
-# As 64-bit programs see it; the SDK's installer is a 32-bit one
+# The SDK's installer is a 32-bit program; this is its key as 64-bit programs see it
 SDK_KEY = r"HKLM\SOFTWARE\WOW6432Node\Microsoft\Microsoft SDKs\Windows\v10.0"
 FOLDER_VALUE = "InstallationFolder"
+# Files that must exist, by the folder (with the version inserted after its first part)
 PARTS = {
     ("Include", "ucrt"): "stdlib.h",
     ("Lib", "ucrt", "x64"): "ucrt.lib",
-}  # below the version: what must be there
+}
 
 
 @dataclass(frozen=True)
 class WindowsSdk:
-    """One version: "10.0.22621.0". `missing` names the files that a build would not find."""
+    """One version, such as "10.0.22621.0". `missing` are the files a build would not find."""
 
     version: str
     missing: Reading[tuple[str, ...]]
@@ -28,7 +29,7 @@ class WindowsSdk:
 
 @dataclass(frozen=True)
 class WindowsSdkFacts:
-    """`folder` Absent: no SDK was ever installed. `sdks` are those with headers, in no order."""
+    """`folder` is Absent if no SDK is registered. `sdks` are the versions with headers, unordered."""
 
     folder: Reading[str]
     sdks: Reading[tuple[WindowsSdk, ...]]
@@ -37,12 +38,12 @@ class WindowsSdkFacts:
 def _missing(host: Host, folder: str, version: str) -> Reading[tuple[str, ...]]:
     missing = []
     for (kind, *below), name in PARTS.items():
-        place = join(host, folder, kind, version, *below)
-        names = host.list_directory(place)
+        subfolder = join(host, folder, kind, version, *below)
+        names = host.list_directory(subfolder)
         if isinstance(names, Unreadable):
             return names
         if not isinstance(names, Found) or name not in {known.casefold() for known in names.value}:
-            missing.append(join(host, place, name))
+            missing.append(join(host, subfolder, name))
     return Found(tuple(missing))
 
 

@@ -1,4 +1,4 @@
-"""What Windows permits by policy: symbolic links for everybody, programs that nobody signed."""
+"""Windows settings that affect Python programs: developer mode, Smart App Control and UTF-8 mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COPIES_ACCEPTED = "HF_HUB_DISABLE_SYMLINKS_WARNING"
 
 @dataclass(frozen=True)
 class LinkFacts:
-    """May this user make symbolic links, and has he accepted to do without?"""
+    """Whether programs may create symbolic links, and whether Hugging Face's warning about copies is switched off."""
 
     developer_mode: Reading[RegistryValue]
     copies_accepted: str | None
@@ -34,11 +34,17 @@ def _smart_app_control(host: Host) -> Reading[RegistryValue]:
 
 @dataclass(frozen=True)
 class EncodingFacts:
-    """How this user's Python programs read and write text, and the paths that they must get right."""
+    """Python's UTF-8 mode, and the paths whose letters matter for it.
 
-    process: str | None  # PYTHONUTF8 in this terminal
-    desktop: str | None  # PYTHONUTF8 of programs from the desktop
-    paths: dict[str, str]  # "the user folder" -> "C:\\Users\\user"
+    Attributes:
+        process: PYTHONUTF8 in this terminal.
+        desktop: PYTHONUTF8 for programs started from the desktop.
+        paths: by what they are: "your user folder" -> "C:\\\\Users\\\\user".
+    """
+
+    process: str | None
+    desktop: str | None
+    paths: dict[str, str]
 
 
 def _encoding(host: Host) -> EncodingFacts:

@@ -1,4 +1,4 @@
-"""winget, Windows' package manager."""
+"""winget, the Windows package manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows Subsystem for Linux: the driver that Windows lends, and another that must not be there."""
+"""Windows Subsystem for Linux: the NVIDIA driver that Windows provides, and a Linux driver that hides it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from dataclasses import dataclass
 from doctor.check import Probe
 from doctor.host import Host, Identity, Reading
 
-LENT = "/usr/lib/wsl/lib"
+WINDOWS_DRIVER_FOLDER = "/usr/lib/wsl/lib"
 LIBRARY_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
 
 
 @dataclass(frozen=True)
 class WslFacts:
-    """Names in the folder of libraries that Windows lends, and in those where a driver of Linux' own would be."""
+    """Library folders inside WSL.
+
+    Attributes:
+        windows_driver: names in the folder that Windows provides.
+        linux_libraries: names in the folders a Linux driver would be installed to, by folder.
+    """
 
     identity: Identity
-    lent: Reading[tuple[str, ...]]
-    own: dict[str, Reading[tuple[str, ...]]]
+    windows_driver: Reading[tuple[str, ...]]
+    linux_libraries: dict[str, Reading[tuple[str, ...]]]
 
 
 def _wsl(host: Host) -> WslFacts | None:
-    """None outside of WSL."""
+    """The facts inside WSL; None elsewhere."""
     if not host.identity.wsl:
         return None
-    own = {folder: host.list_directory(folder) for folder in LIBRARY_FOLDERS}
-    return WslFacts(host.identity, host.list_directory(LENT), own)
+    libraries = {folder: host.list_directory(folder) for folder in LIBRARY_FOLDERS}
+    return WslFacts(host.identity, host.list_directory(WINDOWS_DRIVER_FOLDER), libraries)
 
 
 WSL = Probe("wsl", _wsl)

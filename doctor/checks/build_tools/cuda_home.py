@@ -51,7 +51,7 @@ def judge(
     )
     wanted = cuda_of_tag(this.cuda_tag) if this is not None and this.cuda_tag else None
     better = fitting(cuda, wanted)
-    taken = cuda.taken
+    taken = cuda.chosen_toolkit
 
     def trouble(summary: str) -> Finding:
         update = {

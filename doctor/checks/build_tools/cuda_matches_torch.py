@@ -41,7 +41,7 @@ def judge(
     wanted = torch.build.value.cuda_version
     if wanted is None:
         return skipped(CHECK.id, "torch is a CPU build (see torch-cuda-build)")
-    toolkit = cuda.taken
+    toolkit = cuda.chosen_toolkit
     if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"nvcc in {toolkit.path}", toolkit.nvcc.reason)
     if toolkit is None or not isinstance(toolkit.nvcc, Found):

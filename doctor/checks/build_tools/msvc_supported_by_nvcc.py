@@ -24,7 +24,7 @@ Version = tuple[int, int]
 def judge(
     cuda: CudaFacts, msvc: MsvcFacts, nvidia: NvidiaFacts, torch: TorchFacts, flash_attn: FlashAttnFacts
 ) -> Finding:
-    toolkit, studio = cuda.taken, msvc.chosen
+    toolkit, studio = cuda.chosen_toolkit, msvc.chosen
     if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"nvcc in {toolkit.path}", toolkit.nvcc.reason)
     if isinstance(msvc.installations, Unreadable):

@@ -37,7 +37,7 @@ def judge(
     this = torch_is(torch)
     if this is None:
         return could_not_look(CHECK.id, "torch, which a build would be for", why_torch_is_unknown(torch))
-    toolkit = cuda.taken
+    toolkit = cuda.chosen_toolkit
     if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
         return could_not_look(CHECK.id, f"nvcc in {toolkit.path}", toolkit.nvcc.reason)
     nvcc = toolkit.nvcc.value if toolkit is not None and isinstance(toolkit.nvcc, Found) else None

@@ -35,7 +35,7 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         expected=f"{dotted(flash_attn)} or higher for flash-attn",
         evidence=tuple(
             Evidence(
-                source=nvidia.asked,
+                source=nvidia.evidence_source,
                 name=f"compute capability of {gpu.name}",
                 value=dotted(gpu.compute_capability),
             )

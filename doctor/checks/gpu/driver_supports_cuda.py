@@ -56,8 +56,8 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity, wheels: Ca
         measured=f"driver {driver.driver_version}, made for CUDA {newest or 'unknown'}",
         expected=f"{needed} or newer for CUDA {this.cuda_major}",
         evidence=(
-            Evidence(source=nvidia.asked, name="driver version", value=driver.driver_version),
-            Evidence(source=nvidia.asked, name="newest CUDA of the driver", value=newest),
+            Evidence(source=nvidia.evidence_source, name="driver version", value=driver.driver_version),
+            Evidence(source=nvidia.evidence_source, name="newest CUDA of the driver", value=newest),
             Evidence(source="file", name="torch/version.py: cuda", value=this.cuda_tag),
         ),
     )

@@ -25,7 +25,7 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         return could_not_look(CHECK.id, "the GPUs", nvidia.driver.reason)
     names: JsonValue = [gpu.name for gpu in nvidia.reported]
     evidence = (
-        Evidence(source=nvidia.asked, name="GPUs", value=names),
+        Evidence(source=nvidia.evidence_source, name="GPUs", value=names),
         Evidence(source="environment", name="CUDA_VISIBLE_DEVICES", value=nvidia.visible_devices),
     )
     finding = Finding(

@@ -29,8 +29,8 @@ def judge(nvidia: NvidiaFacts) -> Finding:
         measured=f"driver {version}, driver model {', '.join(models) or 'unknown'}",
         expected="known to you: where GPU memory runs out, training slows down instead of failing",
         evidence=(
-            Evidence(source=nvidia.asked, name="driver version", value=version),
-            Evidence(source=nvidia.asked, name="driver model", value=models),
+            Evidence(source=nvidia.evidence_source, name="driver version", value=version),
+            Evidence(source=nvidia.evidence_source, name="driver model", value=models),
         ),
     )
     if "WDDM" not in models or not falls_back_to_system_memory(version):

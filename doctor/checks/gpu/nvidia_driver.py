@@ -50,7 +50,7 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
 
 
 def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
-    evidence = (Evidence(source=nvidia.asked, name="driver version", value=version),)
+    evidence = (Evidence(source=nvidia.evidence_source, name="driver version", value=version),)
     oldest, newest = (minimum_driver(cuda, system) for cuda in (OLDEST_CUDA, NEWEST_CUDA))
     finding = Finding(
         check=CHECK.id,

@@ -26,7 +26,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts) -> Finding:
         summary="One GPU: no processes need to talk to each other",
         measured=f"{count} GPU{'' if count == 1 else 's'}",
         expected="one GPU, or Linux",
-        evidence=(Evidence(source=nvidia.asked, name="GPUs", value=count),),
+        evidence=(Evidence(source=nvidia.evidence_source, name="GPUs", value=count),),
     )
     if count < 2:
         return finding

@@ -65,7 +65,7 @@ def judge(facts: CacheFacts) -> Finding:
 
 def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None) -> Finding:
     measured = ", ".join(
-        f"{c.variable} is {'not set: ' if c.is_default else ''}{c.place.path}" for c in caches
+        f"{c.variable} is {'not set: ' if c.is_default else ''}{c.folder.path}" for c in caches
     )
     ok = Finding(
         check=CHECK.id,
@@ -95,25 +95,25 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
             }
         )
     for cache in caches:
-        if reason := why_unseen(cache.place):
-            return could_not_look(CHECK.id, f"the volume of {cache.place.path}", reason)
+        if reason := why_unseen(cache.folder):
+            return could_not_look(CHECK.id, f"the volume of {cache.folder.path}", reason)
         if long_paths is None and _is_long(cache) and not _is_below_temp(cache):
-            return cannot_tell_whether_too_long(CHECK.id, cache.place.path)
+            return cannot_tell_whether_too_long(CHECK.id, cache.folder.path)
     return ok
 
 
 def _fault(cache: Cache, long_paths: bool | None) -> str | None:
     """What is wrong with a cache's folder, as a clause."""
-    kind, place = KINDS[cache.variable], cache.place
+    kind, folder = KINDS[cache.variable], cache.folder
     if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
-        return None if ntpath.basename(place.path).isascii() else MISREAD
-    matters = kind.compiled_in or isinstance(place.onedrive, Found) or isinstance(place.volume, Absent)
-    if matters and (trouble := trouble_with_volume(place)):
+        return None if ntpath.basename(folder.path).isascii() else MISREAD
+    matters = kind.compiled_in or isinstance(folder.onedrive, Found) or isinstance(folder.volume, Absent)
+    if matters and (trouble := trouble_with_volume(folder)):
         return trouble
-    if kind.compiled_in and not place.path.isascii():
+    if kind.compiled_in and not folder.path.isascii():
         return MISREAD
     if long_paths is False and _is_long(cache):
-        return f"is {len(place.path)} characters long, and long paths are off"
+        return f"is {len(folder.path)} characters long, and long paths are off"
     return None
 
 
@@ -122,7 +122,7 @@ def _is_below_temp(cache: Cache) -> bool:
 
 
 def _is_long(cache: Cache) -> bool:
-    return len(cache.place.path) + 1 + KINDS[cache.variable].longest_below > LONGEST_PATH
+    return len(cache.folder.path) + 1 + KINDS[cache.variable].longest_below > LONGEST_PATH
 
 
 def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tuple[Cache, str]]:
@@ -161,7 +161,7 @@ def _summary(wrong: tuple[tuple[Cache, str], ...]) -> str:
 
 
 def _value(cache: Cache) -> str | None:
-    return None if cache.is_default else cache.place.path
+    return None if cache.is_default else cache.folder.path
 
 
 def _hint(wrong: tuple[Cache, ...]) -> str:

@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look
 from doctor.host import Found, Unreadable, Volume
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.folders import STORES, StoreFacts
+from doctor.probes.folders import DISK_USES, DiskUse
 from doctor.probes.packages import TORCH, TorchFacts
 
 GB = 10**9
@@ -28,7 +28,7 @@ MAKE_ROOM = Fix(
 )
 
 
-def judge(stores: tuple[StoreFacts, ...], torch: TorchFacts) -> Finding:
+def judge(stores: tuple[DiskUse, ...], torch: TorchFacts) -> Finding:
     needs = TO_WORK if torch.installed else TO_INSTALL
     stores = tuple(store for store in stores if store.use in needs)
     volumes: dict[str, Volume] = {}
@@ -91,6 +91,6 @@ CHECK = Check(
     looks_at="What is free for this user on the volumes of the packages, of temporary files, of pip's cache and of models.",
     why="torch for CUDA is downloaded, unpacked and installed side by side, each by gigabytes; where one volume runs full, pip ends with 'No space left on device'.",
     by_hand="Empty what is cached, or point TEMP, PIP_CACHE_DIR or HF_HOME to a larger drive.",
-    probes=(STORES, TORCH),
+    probes=(DISK_USES, TORCH),
     judge=judge,
 )

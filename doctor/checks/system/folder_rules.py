@@ -7,7 +7,7 @@ from packaging.version import Version
 from doctor.checks.shared import cannot_tell
 from doctor.host import Absent, Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Finding
-from doctor.probes.folders import Place
+from doctor.probes.folders import Folder
 from doctor.probes.packages import TorchFacts
 from wheels.compatibility import newest_torch, parse_version, torch_longest_path
 
@@ -40,25 +40,25 @@ def longest_name_in_torch(torch: TorchFacts, identity: Identity) -> tuple[Versio
     return (version, longest) if version and longest else None
 
 
-def trouble_with_volume(place: Place) -> str | None:
+def trouble_with_volume(folder: Folder) -> str | None:
     """What is wrong with where a folder lies, as a clause: "it lies in OneDrive"."""
-    if isinstance(place.onedrive, Found):
-        return f"lies in OneDrive ({place.onedrive.value})"
-    if place.path.startswith("\\\\"):
+    if isinstance(folder.onedrive, Found):
+        return f"lies in OneDrive ({folder.onedrive.value})"
+    if folder.path.startswith("\\\\"):
         return "is a network path, where cmd.exe cannot go"
-    if isinstance(place.volume, Absent):
+    if isinstance(folder.volume, Absent):
         return "is on a drive that is not there"
-    if isinstance(place.volume, Found):
-        if place.volume.value.kind == "network":
-            return f"is on a network drive ({place.volume.value.root})"
-        if place.volume.value.file_system.upper() in WITHOUT_LINKS_OR_RIGHTS:
-            return f"is on a volume formatted as {place.volume.value.file_system}"
+    if isinstance(folder.volume, Found):
+        if folder.volume.value.kind == "network":
+            return f"is on a network drive ({folder.volume.value.root})"
+        if folder.volume.value.file_system.upper() in WITHOUT_LINKS_OR_RIGHTS:
+            return f"is on a volume formatted as {folder.volume.value.file_system}"
     return None
 
 
-def why_unseen(place: Place) -> str | None:
+def why_unseen(folder: Folder) -> str | None:
     """Why nobody can tell where a folder lies."""
-    for reading in (place.volume, place.onedrive):
+    for reading in (folder.volume, folder.onedrive):
         if isinstance(reading, Unreadable):
             return reading.reason
     return None

@@ -16,12 +16,12 @@ from doctor.checks.system.folder_rules import (
 )
 from doctor.host import Found, Identity, Reading, RegistryValue
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.folders import ENVIRONMENT, Place
+from doctor.probes.folders import ENVIRONMENT, Folder
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY, LONG_PATHS
 
 SHORT = "C:\\aios\\.venv"
-# An environment cannot be moved: its programs know their place.
+# An environment cannot be moved: its programs know their folder.
 ANEW = Fix(
     id="environment-in-a-short-folder",
     applicability="manual",
@@ -33,11 +33,13 @@ LINKS = (
 )
 
 
-def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Reading[RegistryValue]) -> Finding:
-    path = place.path
+def judge(
+    identity: Identity, torch: TorchFacts, folder: Folder, long_paths: Reading[RegistryValue]
+) -> Finding:
+    path = folder.path
     evidence = [Evidence(source="identity", name="site-packages", value=path)]
-    if isinstance(place.volume, Found):
-        volume = place.volume.value
+    if isinstance(folder.volume, Found):
+        volume = folder.volume.value
         evidence.append(
             Evidence(source="system", name=volume.root, value=f"{volume.file_system}, {volume.kind}")
         )
@@ -54,9 +56,9 @@ def judge(identity: Identity, torch: TorchFacts, place: Place, long_paths: Readi
         found = {"status": status, "summary": summary, "impact": CHECK.why, "hint": hint, "fix": fix}
         return ok.model_copy(update={**found, "links": LINKS})
 
-    if trouble := trouble_with_volume(place):
+    if trouble := trouble_with_volume(folder):
         return finding("warning", f"This environment {trouble}: {path}", ANEW, CHECK.by_hand)
-    if reason := why_unseen(place):
+    if reason := why_unseen(folder):
         return could_not_look(CHECK.id, f"the volume of {path}", reason)
 
     if named := longest_name_in_torch(torch, identity):

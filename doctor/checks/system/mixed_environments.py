@@ -9,14 +9,14 @@ from doctor.checks.shared import could_not_look, several
 from doctor.checks.system.variable_fixes import without
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.python import MIXTURE, MixtureFacts
+from doctor.probes.python import MIXED_ENVIRONMENTS, MixedEnvironmentsFacts
 
 VARIABLES = "https://docs.python.org/3/using/cmdline.html"
 PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 NAMED = 5  # packages named in one line
 
 
-def judge(mixture: MixtureFacts) -> Finding:
+def judge(mixture: MixedEnvironmentsFacts) -> Finding:
     variables = {v.name: v.value for v in (mixture.home, mixture.path)} | mixture.environments
     ok = Finding(
         check=CHECK.id,
@@ -71,14 +71,14 @@ def _brought(folder: str, locations: Mapping[str, str], identity: Identity) -> l
     return inside if many and not _is_below(folder, identity.prefix, identity) else []
 
 
-def _is_the_users(place: str, mixture: MixtureFacts) -> bool:
+def _is_the_users(place: str, mixture: MixedEnvironmentsFacts) -> bool:
     """An environment may itself lie where the user's packages do."""
     identity = mixture.identity
     own = any(_is_below(place, folder, identity) for folder in (identity.prefix, identity.base_prefix))
     return not own and _is_below(place, mixture.user_packages, identity)
 
 
-def _in_environment(mixture: MixtureFacts) -> bool:
+def _in_environment(mixture: MixedEnvironmentsFacts) -> bool:
     """Outside of one, the user's packages are where they belong."""
     identity = mixture.identity
     return identity.in_virtual_environment or identity.prefix == mixture.environments["CONDA_PREFIX"]
@@ -90,6 +90,6 @@ CHECK = Check(
     looks_at="PYTHONPATH, PYTHONHOME, VIRTUAL_ENV, CONDA_PREFIX, and the folder that each installed package comes from.",
     why="A package of another Python is loaded instead of this environment's: 'DLL load failed', 'Numpy is not available', or the wrong torch.",
     by_hand="Remove the variables PYTHONPATH and PYTHONHOME, set PYTHONNOUSERSITE=1, and open a new terminal.",
-    probes=(MIXTURE,),
+    probes=(MIXED_ENVIRONMENTS,),
     judge=judge,
 )

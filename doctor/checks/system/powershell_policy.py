@@ -28,7 +28,7 @@ ALLOW = Fix(
 
 
 def judge(policy: ScriptPolicyFacts) -> Finding:
-    for key, reading in policy.places.items():
+    for key, reading in policy.scopes.items():
         if isinstance(reading, Unreadable):
             return could_not_look(CHECK.id, key, reading.reason)
     place, value = _effective(policy)
@@ -41,7 +41,7 @@ def judge(policy: ScriptPolicyFacts) -> Finding:
         measured=f"{value}, by {place}",
         expected="RemoteSigned, Bypass or Unrestricted",
         evidence=tuple(
-            registry_evidence(key, "ExecutionPolicy", reading) for key, reading in policy.places.items()
+            registry_evidence(key, "ExecutionPolicy", reading) for key, reading in policy.scopes.items()
         ),
     )
     if value.lower() not in REFUSES:
@@ -63,7 +63,7 @@ def judge(policy: ScriptPolicyFacts) -> Finding:
 
 def _effective(policy: ScriptPolicyFacts) -> tuple[str, str | None]:
     """The place that decides and what it says. What this terminal was started with stands below the policies."""
-    said = [(key, str(value.value.value)) for key, value in policy.places.items() if isinstance(value, Found)]
+    said = [(key, str(value.value.value)) for key, value in policy.scopes.items() if isinstance(value, Found)]
     by_policy = [(key, value) for key, value in said if POLICIES in key]
     by_process = [("this terminal", policy.process)] if policy.process else []
     by_choice = [(key, value) for key, value in said if POLICIES not in key and value.lower() != "undefined"]

@@ -72,7 +72,7 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
         if not PureWindowsPath(folder).is_absolute():
             summary = f"{name} is {folder!r}, which means another folder in every folder"
             return finding("error", summary, _short_temp(temp))
-        if isinstance(state := temp.what[folder], Unreadable):
+        if isinstance(state := temp.kinds[folder], Unreadable):
             return could_not_look(CHECK.id, f"{name} ({folder})", state.reason)
         if isinstance(state, Found) and state.value == "file":
             return finding("error", f"{name} is {folder}, which is a file", _short_temp(temp))
@@ -133,7 +133,7 @@ def _make(folder: str) -> Fix:
 
 
 def _is_folder(temp: TempFacts, path: str) -> bool:
-    return temp.what.get(path) == Found("folder")
+    return temp.kinds.get(path) == Found("folder")
 
 
 CHECK = Check(

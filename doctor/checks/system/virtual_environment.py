@@ -30,7 +30,7 @@ def judge(environment: VirtualEnvironmentFacts) -> Finding:
         return _without(python, ok)
     if isinstance(environment.settings, Unreadable):
         return could_not_look(CHECK.id, "pyvenv.cfg", environment.settings.reason)
-    for what, reading in (("its Python's folder", environment.home), ("activate", environment.made_as)):
+    for what, reading in (("its Python's folder", environment.home), ("activate", environment.created_at)):
         if isinstance(reading, Unreadable):
             return could_not_look(CHECK.id, f"the virtual environment: {what}", reading.reason)
     trouble = _trouble(environment)
@@ -80,8 +80,8 @@ def _trouble(environment: VirtualEnvironmentFacts) -> str | None:
     then, now = _minor(made_with), _minor(identity.python)
     if then and now and then != now:
         return f"This virtual environment was made with Python {made_with} and runs on {identity.python}"
-    if isinstance(environment.made_as, Found) and isinstance(environment.made_there, Absent):
-        return f"This virtual environment was moved here from {environment.made_as.value}: pip, aios and activate look there"
+    if isinstance(environment.created_at, Found) and isinstance(environment.names_there, Absent):
+        return f"This virtual environment was moved here from {environment.created_at.value}: pip, aios and activate look there"
     return None
 
 

@@ -8,7 +8,7 @@ from doctor.check import Check
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
-from doctor.probes.wsl import LENT, WSL, WslFacts
+from doctor.probes.wsl import WINDOWS_DRIVER_FOLDER, WSL, WslFacts
 
 GUIDE = "https://docs.nvidia.com/cuda/wsl-user-guide/index.html"
 LINUX_DRIVER = re.compile(r"libcuda\.so\.\d{3}[.\d]*")  # Windows' own ends in 1 or 1.1, in containers, too
@@ -18,13 +18,13 @@ WINDOWS_DISK = re.compile(r"/mnt/[a-z]/")
 def judge(wsl: WslFacts | None) -> Finding:
     if wsl is None:
         return skipped(CHECK.id, "this is not the Windows Subsystem for Linux")
-    for folder, names in ((LENT, wsl.lent), *wsl.own.items()):
+    for folder, names in ((WINDOWS_DRIVER_FOLDER, wsl.windows_driver), *wsl.linux_libraries.items()):
         if isinstance(names, Unreadable):
             return could_not_look(CHECK.id, folder, names.reason)
-    lent = isinstance(wsl.lent, Found) and "libcuda.so.1" in wsl.lent.value
+    lent = isinstance(wsl.windows_driver, Found) and "libcuda.so.1" in wsl.windows_driver.value
     own = [
         f"{folder}/{name}"
-        for folder, names in wsl.own.items()
+        for folder, names in wsl.linux_libraries.items()
         if isinstance(names, Found)
         for name in names.value
         if LINUX_DRIVER.fullmatch(name)
@@ -34,11 +34,13 @@ def judge(wsl: WslFacts | None) -> Finding:
         check=CHECK.id,
         status="ok",
         summary="WSL with the NVIDIA driver of Windows",
-        measured=f"{LENT}/libcuda.so.1 {'is there' if lent else 'is absent'}, environment in {prefix}",
+        measured=f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1 {'is there' if lent else 'is absent'}, environment in {prefix}",
         expected="the driver of Windows alone, and an environment on Linux' own disk",
         links=(GUIDE,),
         evidence=(
-            Evidence(source="file", name=f"{LENT}/libcuda.so.1", value="there" if lent else None),
+            Evidence(
+                source="file", name=f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1", value="there" if lent else None
+            ),
             Evidence(source="file", name="a driver of Linux' own", value=own or None),
             Evidence(source="identity", name="prefix", value=prefix),
         ),
@@ -80,7 +82,7 @@ def judge(wsl: WslFacts | None) -> Finding:
 CHECK = Check(
     id="wsl",
     group="system",
-    looks_at=f"Under WSL: {LENT}, NVIDIA libraries of Linux' own, and the disk on which this environment lies.",
+    looks_at=f"Under WSL: {WINDOWS_DRIVER_FOLDER}, NVIDIA libraries of Linux' own, and the disk on which this environment lies.",
     why="Windows lends WSL its NVIDIA driver; one installed inside hides it, and programs then find no GPU.",
     by_hand="Remove the NVIDIA driver inside WSL, and install it in Windows alone; of CUDA, install only the toolkit.",
     probes=(WSL,),

@@ -83,12 +83,12 @@ def test_imports_are_looked_for_in_torch_beside_python_and_in_windows() -> None:
 def test_what_cannot_be_seen_is_not_missing() -> None:
     table = {PYD: module("a.dll", "b.dll"), f"{SYSTEM}\\a.dll": {"unreadable": "access denied"}}
     unseen = missing_imports(machine(binaries={**table, f"{SYSTEM}\\b.dll": module()}), PYD, Found(()))
-    assert unseen == Unreadable(f"a.dll in {SYSTEM} cannot be seen")
+    assert unseen == Unreadable(f"a.dll in {SYSTEM} could not be read")
     known = missing_imports(machine(binaries={**table, f"{SYSTEM}\\b.dll": None}), PYD, Found(()))
     assert known == Found(("b.dll",)), "one that is missing for certain says enough"
     assert missing_imports(machine(binaries={PYD: None}), PYD, Found(())) == Absent()
     assert missing_imports(machine(binaries={PYD: module()}), PYD, Unreadable("no")) == Unreadable(
-        "the libraries inside torch cannot be seen"
+        "the libraries in torch/lib could not be listed"
     )
 
 
@@ -119,7 +119,7 @@ def damaged(**sections: Any) -> list[str]:
 def test_metadata_that_cannot_be_read_is_not_missing() -> None:
     listing = {SITE: ["torch"], f"{SITE}\\torch": ["__init__.py"]}
     assert damaged(directories=listing, distributions={}) == [
-        "torch: the folder torch is there, its metadata is not"
+        "torch: the folder torch exists, but its metadata is missing"
     ]
     assert damaged(directories=listing, distributions={"torch": {"unreadable": "access denied"}}) == []
 
@@ -128,7 +128,7 @@ def test_a_package_is_told_of_once() -> None:
     files = {f"{SITE}\\xformers-0.0.35.dist-info\\METADATA": None}
     listing = {SITE: ["xformers", "xformers-0.0.35.dist-info"]}
     assert damaged(directories=listing, files=files) == [
-        "xformers: xformers-0.0.35.dist-info holds no METADATA"
+        "xformers: xformers-0.0.35.dist-info has no METADATA"
     ]
 
 
