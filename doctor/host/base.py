@@ -1,4 +1,4 @@
-"""The door to the machine: everything that the doctor reads or changes goes through a `Host`."""
+"""The interface to the machine: the doctor reads it through a `Reader` and changes it through a `Host`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ RegistryType = Literal[
     "REG_SZ", "REG_EXPAND_SZ", "REG_MULTI_SZ", "REG_DWORD", "REG_QWORD", "REG_BINARY", "REG_NONE"
 ]
 
-# Where Windows keeps the variables that programs start with
+# The registry keys of the environment variables that new programs get
 USER_ENVIRONMENT = r"HKCU\Environment"
 SYSTEM_ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 
-NOT_TRUSTED = (
-    "its certificate is not trusted here"  # how `reach` begins where TLS alone failed, and only for that
-)
+# The reason that `reach` gives begins with this if and only if the certificate is the problem
+NOT_TRUSTED = "its certificate is not trusted here"
 
-# What git uses outside of any repository; what this user has set.
+# effective: what git uses outside of any repository; user: what this user has set
 GitScope = Literal["effective", "user"]
 
 
@@ -42,23 +41,23 @@ class RegistryValue(Frozen):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> RegistryValue:
-        wanted = {"REG_DWORD": int, "REG_QWORD": int, "REG_MULTI_SZ": tuple}.get(self.type, str)
-        fits = isinstance(self.value, wanted)
+        expected = {"REG_DWORD": int, "REG_QWORD": int, "REG_MULTI_SZ": tuple}.get(self.type, str)
+        fits = isinstance(self.value, expected)
         if fits and self.type in ("REG_BINARY", "REG_NONE"):
             fits = re.fullmatch(r"([0-9a-f]{2})*", str(self.value)) is not None
         if isinstance(self.value, str | tuple):
-            "".join(self.value).encode("utf-8")  # a lone surrogate could be written to no journal
+            "".join(self.value).encode("utf-8")  # raises for a lone surrogate, which the journal cannot store
         if not fits:
-            raise ValueError(f"{self.value!r} is no {self.type}")
+            raise ValueError(f"{self.value!r} is not a {self.type}")
         return self
 
 
 class Identity(Frozen):
-    """Who and what this machine is: read once, without WMI (`platform.*` hangs on Windows)."""
+    """System, Python and user of a machine. Read once, without WMI (`platform.*` can hang on Windows)."""
 
     os: Literal["windows", "linux", "macos"]
-    os_build: str  # "10.0.22631"; the kernel release elsewhere
-    architecture: str  # of the machine, not of the process: "AMD64", "ARM64", "x86_64"
+    os_build: str  # "10.0.22631" on Windows, else the kernel release
+    architecture: str  # of the machine, not the process: "AMD64", "ARM64", "x86_64"
     elevated: bool
     wsl: bool
     ansi_code_page: int | None
@@ -67,7 +66,7 @@ class Identity(Frozen):
     python_implementation: str  # "CPython"
     python_bits: int
     python_free_threaded: bool
-    python_platform: str  # a wheel's platform tag: "win_amd64", "linux_x86_64"
+    python_platform: str  # as in wheel tags: "win_amd64", "linux_x86_64"
     executable: str
     prefix: str
     base_prefix: str
@@ -75,8 +74,8 @@ class Identity(Frozen):
     home: str
     user: str
     host_name: str
-    processor_count: int | None = None  # logical processors that this process may use; None: nobody says
-    glibc: tuple[int, int] | None = None  # the C library of a Linux; None: another one, or another system
+    processor_count: int | None = None  # logical processors available to this process; None: unknown
+    glibc: tuple[int, int] | None = None  # None: not Linux, or Linux with another C library
 
     @property
     def python_minor(self) -> str:
@@ -88,12 +87,12 @@ class Identity(Frozen):
         return self.prefix != self.base_prefix
 
     def path(self, text: str) -> PurePath:
-        """A path as this machine reads it, which need not be the machine that looks."""
+        """A path of that machine, whose system may differ from the one that runs this code."""
         return PureWindowsPath(text) if self.os == "windows" else PurePosixPath(text)
 
 
 class Completed(Frozen):
-    """A program that ran to its end. `exit_code` is unsigned on Windows; output is bytes decoded tolerantly."""
+    """A program that has ended. `exit_code` is unsigned on Windows; undecodable output bytes are replaced."""
 
     exit_code: int
     stdout: str = ""
@@ -101,7 +100,7 @@ class Completed(Frozen):
 
 
 class Gpu(Frozen):
-    """One NVIDIA GPU as the driver describes it."""
+    """One NVIDIA GPU, as the driver reports it."""
 
     index: int
     name: str
@@ -111,7 +110,7 @@ class Gpu(Frozen):
 
 
 class NvidiaDriver(Frozen):
-    """The NVIDIA driver and its GPUs. `cuda_version` is the newest CUDA that the driver supports: (13, 0)."""
+    """The NVIDIA driver and its GPUs. `cuda_version` is the newest CUDA version that the driver supports: (13, 0)."""
 
     driver_version: str
     cuda_version: tuple[int, int] | None
@@ -119,14 +118,14 @@ class NvidiaDriver(Frozen):
 
 
 class Distribution(Frozen):
-    """An installed Python distribution, from its metadata alone."""
+    """An installed Python distribution, from its metadata."""
 
     name: str
     version: str
     location: str  # the folder that holds its .dist-info
     direct_url: str | None = None  # PEP 610
     requires: tuple[str, ...] = ()  # PEP 508, as in Requires-Dist
-    wheel_tags: tuple[str, ...] = ()  # "cp312-cp312-win_amd64": what it was built for; empty: nobody says
+    wheel_tags: tuple[str, ...] = ()  # "cp312-cp312-win_amd64"; empty: unknown
 
 
 class Volume(Frozen):
@@ -140,7 +139,7 @@ class Volume(Frozen):
 
 
 class Memory(Frozen):
-    """The machine's memory. What programs may ask for altogether (Windows: RAM and page files) is the commit limit."""
+    """The memory of the machine. The commit limit is the total that programs can allocate (Windows: RAM and page files)."""
 
     total_bytes: int
     available_bytes: int
@@ -149,15 +148,15 @@ class Memory(Frozen):
 
 
 class Binary(Frozen):
-    """A Windows program or library (PE file) as its own tables describe it; nothing of it is run."""
+    """A Windows program or library (PE file), from its headers; it is not executed."""
 
     machine: Literal["x64", "x86", "arm64", "other"]
-    imports: tuple[str, ...]  # the DLLs it cannot load without, in lower case
-    version: str | None = None  # "14.44.35112.1", of its version resource
+    imports: tuple[str, ...]  # the DLLs that it needs to load, in lower case
+    version: str | None = None  # "14.44.35112.1", from its version resource
 
 
 class RunningProgram(Frozen):
-    """A process of this machine."""
+    """A running process."""
 
     pid: int
     name: str
@@ -166,65 +165,126 @@ class RunningProgram(Frozen):
 class Reached(Frozen):
     """A server that answered over TLS with a certificate that this Python trusts."""
 
-    issuer: str  # who signed it
+    issuer: str  # of the certificate
 
 
 @dataclass(frozen=True)
 class ElevationRefused:
-    """The user said no to the prompt, or nobody was there to answer it."""
+    """The user declined the prompt, or there was no way to ask."""
 
     reason: str
 
 
-class Host(Protocol):
-    """One machine: the live one, a recorded one, or a live one being recorded.
+class Reader(Protocol):
+    """Reads one machine: the live one or a recorded one.
 
-    Readers never raise for what a machine may do to them: they return `Absent` or `Unreadable`.
-    Writers raise `OSError`; only `doctor.fixes.executor` calls them.
-    Registry keys are spelled ``HKLM\\...`` or ``HKCU\\...``; relative paths are refused.
-    `run` takes an absolute path or a bare name, which is looked up on PATH (Absent: there is no such program), and never
-    a shell; `environment` is what the child gets besides this process's variables.
-    `run_elevated` raises TimeoutError where the program does not end in time.
-    `volume` answers for a path that does not exist yet, too: by the folder that would hold it.
-    `reach` opens a TLS connection to the address's host, through no proxy; Absent: its name is unknown here.
-    `set_packages` has pip install (name → version specifier, "" for any) or remove (None) packages of this Python.
-    `run_installer` shows the program's own output on this process's stderr, and gives its exit code.
+    No method raises for the state of the machine: what is missing is `Absent`, what cannot be read is `Unreadable`.
     """
 
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Identity:
+        """System, Python and user of the machine."""
 
-    # -- reading
-    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]: ...
-    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]: ...
-    def variable(self, name: str) -> str | None: ...
-    def variable_names(self, prefix: str) -> tuple[str, ...]: ...
-    def read_file(self, path: str) -> Reading[bytes]: ...
-    def list_directory(self, path: str) -> Reading[tuple[str, ...]]: ...
-    def find_program(self, name: str) -> Reading[str]: ...
+    def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
+        """A value below `key`, which is spelled `HKLM\\...` or `HKCU\\...`."""
+
+    def registry_subkeys(self, key: str) -> Reading[tuple[str, ...]]:
+        """The names of the keys directly below `key`."""
+
+    def variable(self, name: str) -> str | None:
+        """An environment variable of this process."""
+
+    def variable_names(self, prefix: str) -> tuple[str, ...]:
+        """The environment variables whose names start with `prefix`, sorted."""
+
+    def read_file(self, path: str) -> Reading[bytes]:
+        """The content of a small file. `path` is absolute, as in every other method."""
+
+    def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
+        """The names in a folder, sorted."""
+
+    def find_program(self, name: str) -> Reading[str]:
+        """The full path of a program on PATH."""
+
     def run(
         self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
-    ) -> Reading[Completed]: ...
-    def distribution(self, name: str) -> Reading[Distribution]: ...
-    def nvml(self) -> Reading[NvidiaDriver]: ...
-    def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]: ...
-    def distributions(self) -> Reading[tuple[Distribution, ...]]: ...
-    def volume(self, path: str) -> Reading[Volume]: ...
-    def memory(self) -> Reading[Memory]: ...
-    def binary(self, path: str) -> Reading[Binary]: ...
-    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]: ...
-    def reach(self, url: str, timeout: float) -> Reading[Reached]: ...
-    def boot_time(self) -> Reading[float]: ...
+    ) -> Reading[Completed]:
+        """Run a program without a shell, for at most `timeout` seconds.
 
-    # -- writing
-    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None: ...
-    def set_variable(self, name: str, value: str | None) -> None: ...
-    def broadcast_environment_change(self) -> None: ...
-    def make_directory(self, path: str) -> None: ...
-    def remove_directory(self, path: str) -> None: ...
-    def write_file(self, path: str, content: bytes | None) -> None: ...
-    def move_folder(self, path: str, destination: str) -> None: ...
-    def set_git_setting(self, name: str, value: str | None) -> None: ...
-    def set_packages(self, wanted: Mapping[str, str | None]) -> None: ...
-    def run_installer(self, command: Sequence[str]) -> int: ...
-    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused: ...
+        `command` starts with an absolute path or with a name on PATH (Absent: there is no such program).
+        `environment` is added to the variables of this process.
+        """
+
+    def distribution(self, name: str) -> Reading[Distribution]:
+        """An installed distribution of this Python."""
+
+    def distributions(self) -> Reading[tuple[Distribution, ...]]:
+        """All installed distributions of this Python."""
+
+    def nvml(self) -> Reading[NvidiaDriver]:
+        """The NVIDIA driver and its GPUs. Absent: no driver is installed."""
+
+    def git_setting(self, name: str, scope: GitScope = "effective") -> Reading[str]:
+        """A setting of git."""
+
+    def volume(self, path: str) -> Reading[Volume]:
+        """The file system that holds `path`, which need not exist yet."""
+
+    def memory(self) -> Reading[Memory]:
+        """The memory of the machine."""
+
+    def binary(self, path: str) -> Reading[Binary]:
+        """A Windows program or library, from its headers."""
+
+    def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
+        """The other processes that have a file below `folder` loaded."""
+
+    def reach(self, url: str, timeout: float) -> Reading[Reached]:
+        """Open a TLS connection to the server of `url`, without a proxy. Absent: its name does not resolve."""
+
+    def boot_time(self) -> Reading[float]:
+        """When the system started, in seconds since 1970."""
+
+
+class Writer(Protocol):
+    """Changes one machine. Every method raises OSError; only actions and the elevation call them."""
+
+    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
+        """Set a registry value; None deletes it."""
+
+    def set_variable(self, name: str, value: str | None) -> None:
+        """Set an environment variable of this process; None deletes it."""
+
+    def broadcast_environment_change(self) -> None:
+        """Tell running programs that the registry has new environment variables. Does nothing outside Windows."""
+
+    def make_directory(self, path: str) -> None:
+        """Create a folder and the folders above it, unless they exist."""
+
+    def remove_directory(self, path: str) -> None:
+        """Delete an empty folder."""
+
+    def write_file(self, path: str, content: bytes | None) -> None:
+        """Write a file atomically; None deletes it."""
+
+    def move_folder(self, path: str, destination: str) -> None:
+        """Move a folder within a volume. An existing `destination` is an error."""
+
+    def set_git_setting(self, name: str, value: str | None) -> None:
+        """Set a setting of git for this user; None deletes it."""
+
+    def set_packages(self, wanted: Mapping[str, str | None]) -> None:
+        """Let pip install or remove packages of this Python: name -> version specifier ("" for any), or None to remove."""
+
+    def run_installer(self, command: Sequence[str]) -> int:
+        """Run a program with its output on this process's stderr, and return its exit code."""
+
+    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
+        """Ask for administrator rights, run a program with them, and return its exit code.
+
+        Raises TimeoutError if it does not end within `timeout` seconds.
+        """
+
+
+class Host(Reader, Writer, Protocol):
+    """One machine, to read and to change: the live one or a recorded one."""
