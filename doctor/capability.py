@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from doctor.aios_home import state_folder
 from doctor.files import write_atomically
-from doctor.host import Distribution, Found, Frozen, Host, Reading
+from doctor.host import Distribution, Found, Frozen, Reader, Reading
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
 from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device, Features, ProofEvidence
@@ -71,7 +71,7 @@ class CapabilityProblem:
     reason: str
 
 
-def default_path(explicit: Path | None = None, host: Host | None = None) -> Path:
+def default_path(explicit: Path | None = None, host: Reader | None = None) -> Path:
     """Where the file lies: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder."""
     host = host or live_host()
     named = explicit or host.variable("AIOS_CAPABILITY_FILE")
@@ -101,7 +101,7 @@ def read(path: Path) -> Capability | CapabilityProblem:
     return CapabilityProblem(f"says nothing about {', '.join(missing)}") if missing else capability
 
 
-def fingerprint(host: Host) -> Fingerprint:
+def fingerprint(host: Reader) -> Fingerprint:
     """What is installed on `host` now, from metadata and the driver: nothing is imported."""
     torch = TORCH.collect(host)
     build = torch.build.value if isinstance(torch.build, Found) else None

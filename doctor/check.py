@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from doctor.actions import Action
-from doctor.host import Host
+from doctor.host import Reader
 from doctor.models import Finding
 
 Facts = TypeVar("Facts")
@@ -27,7 +27,7 @@ class Probe(Generic[Facts]):
     """Collects facts from a host. Runs in parallel with the others, at most `timeout` seconds."""
 
     name: str
-    collect: Callable[[Host], Facts]
+    collect: Callable[[Reader], Facts]
     timeout: float = 10.0
 
 

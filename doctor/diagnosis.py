@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from doctor.check import SYSTEMS, Check, Probe
-from doctor.host import Host
+from doctor.host import Reader
 from doctor.host.deadline import end_programs_after
 from doctor.models import Finding, Status
 
@@ -60,7 +60,7 @@ class Diagnosis:
 
 
 def diagnose(
-    host: Host,
+    host: Reader,
     checks: Sequence[Check],
     timeout: float | None = None,
     on_progress: Progress | None = None,
@@ -152,7 +152,7 @@ def _explained(finding: Finding, judged: Mapping[str, Finding], cause: str | Non
 
 
 def _collect(
-    host: Host, probes: Sequence[Probe[Any]], timeout: float | None, on_progress: Progress | None
+    host: Reader, probes: Sequence[Probe[Any]], timeout: float | None, on_progress: Progress | None
 ) -> dict[str, Any]:
     """The facts, or what is there in their place, by the probe's name."""
     limits = {probe.name: probe.timeout if timeout is None else timeout for probe in probes}

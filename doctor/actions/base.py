@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from doctor.actions.installer_exit_codes import Ending
-from doctor.host import Absent, Found, Frozen, Host, Reading, RegistryValue
+from doctor.host import Absent, Found, Frozen, Host, Reader, Reading, RegistryValue
 
 if TYPE_CHECKING:
     from doctor.actions import Action
@@ -49,7 +49,7 @@ class BaseAction(Frozen, ABC):
         return "absent" if state is None else str(state)
 
     @abstractmethod
-    def read(self, host: Host) -> Any:
+    def read(self, host: Reader) -> Any:
         """The target's present state, in the form of `state`. Raises UnreadableStateError."""
 
     @abstractmethod
@@ -60,7 +60,7 @@ class BaseAction(Frozen, ABC):
         """Is a state that was read the wanted one?"""
         return bool(state == self.state)  # type: ignore[attr-defined]
 
-    def is_already_so(self, host: Host) -> bool:
+    def is_already_so(self, host: Reader) -> bool:
         """Is there nothing to do? Raises UnreadableStateError."""
         return self.is_met_by(self.read(host))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from doctor.actions.base import BaseAction, UnreadableStateError, value_of
-from doctor.host import Absent, Host
+from doctor.host import Absent, Host, Reader
 from doctor.host.machine import FileContent
 
 
@@ -24,7 +24,7 @@ class MakeDirectory(BaseAction):
     def show(self, state: Any) -> str:
         return f"without {', '.join(state)}" if state else "there"
 
-    def read(self, host: Host) -> tuple[str, ...]:
+    def read(self, host: Reader) -> tuple[str, ...]:
         path = host.identity.path(self.path)
         if value_of(host.list_directory(self.path), self.path) is not None:
             return ()
@@ -60,7 +60,7 @@ class MoveFolder(BaseAction):
         ends = (self.path, self.aside) if self.state == "aside" else (self.aside, self.path)
         return "move {} to {}".format(*ends)
 
-    def read(self, host: Host) -> str:
+    def read(self, host: Reader) -> str:
         there = {p: value_of(host.list_directory(p), p) is not None for p in (self.path, self.aside)}
         if there[self.path] == there[self.aside]:
             which = "both are there" if there[self.path] else "neither is there"
@@ -87,7 +87,7 @@ class WriteFile(BaseAction):
     def show(self, state: Any) -> str:
         return "absent" if state is None else f"a file of {len(state.to_bytes())} bytes"
 
-    def read(self, host: Host) -> FileContent | None:
+    def read(self, host: Reader) -> FileContent | None:
         content: bytes | None = value_of(host.read_file(self.path), self.path)
         return None if content is None else FileContent.of(content)
 

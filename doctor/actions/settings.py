@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from doctor.actions.base import BaseAction, value_of
-from doctor.host import Host, RegistryValue
+from doctor.host import Host, Reader, RegistryValue
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.host.variables import expanded, inherited
 
@@ -28,7 +28,7 @@ class SetRegistryValue(BaseAction):
             return f"remove {where}"
         return f"set {where} = {self.state.value} ({self.state.type})"
 
-    def read(self, host: Host) -> RegistryValue | None:
+    def read(self, host: Reader) -> RegistryValue | None:
         where = f"{self.key}\\{self.name}"
         value: RegistryValue | None = value_of(host.registry_value(self.key, self.name), where)
         return value
@@ -52,7 +52,7 @@ class SetUserEnvironmentVariable(BaseAction):
             return f"remove the user environment variable {self.name}"
         return f"set the user environment variable {self.name} = {self.state.value}"
 
-    def read(self, host: Host) -> RegistryValue | None:
+    def read(self, host: Reader) -> RegistryValue | None:
         value: RegistryValue | None = value_of(host.registry_value(USER_ENVIRONMENT, self.name), self.name)
         return value
 
@@ -77,7 +77,7 @@ class EditUserPath(BaseAction):
             "remove the user's PATH" if self.state is None else f"set the user's PATH to {self.state.value}"
         )
 
-    def read(self, host: Host) -> RegistryValue | None:
+    def read(self, host: Reader) -> RegistryValue | None:
         value: RegistryValue | None = value_of(host.registry_value(USER_ENVIRONMENT, "Path"), "Path")
         return value
 
@@ -113,7 +113,7 @@ class SetGitSetting(BaseAction):
     def describe(self) -> str:
         return f"remove git's {self.name}" if self.state is None else f"set git's {self.name} = {self.state}"
 
-    def read(self, host: Host) -> str | None:
+    def read(self, host: Reader) -> str | None:
         value: str | None = value_of(host.git_setting(self.name, "user"), f"git's {self.name}")
         return value
 

@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from doctor.actions.base import BaseAction, value_of
 from doctor.actions.installer_exit_codes import Ending, ending
-from doctor.host import Host
+from doctor.host import Host, Reader
 
 
 class InstallPackages(BaseAction):
@@ -36,7 +36,7 @@ class InstallPackages(BaseAction):
     def is_met_by(self, state: Any) -> bool:
         return all(map(_satisfies, state, self.state))
 
-    def read(self, host: Host) -> tuple[str | None, ...]:
+    def read(self, host: Reader) -> tuple[str | None, ...]:
         found = (value_of(host.distribution(name), name) for name in self.packages)
         return tuple(None if one is None else f"=={one.version}" for one in found)
 
@@ -72,7 +72,7 @@ class RunInstaller(BaseAction):
     def describe(self) -> str:
         return f"run {' '.join(self.command)}"
 
-    def read(self, host: Host) -> str:
+    def read(self, host: Reader) -> str:
         return "not run"  # whether its product is there is for the check to judge
 
     def apply(self, host: Host) -> Ending:

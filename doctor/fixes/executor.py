@@ -12,7 +12,7 @@ from doctor.actions.installer_exit_codes import APPLIED, Ending
 from doctor.fixes.elevation import in_elevated_child
 from doctor.fixes.journal import ACTIONS, Entry, Journal, Outcome, entries
 from doctor.fixes.plan import Plan, Step
-from doctor.host import Host
+from doctor.host import Host, Reader
 
 
 def execute(plan: Plan, host: Host, run_folder: Path) -> tuple[Outcome, ...]:
@@ -87,7 +87,7 @@ def _outcome(step: Step, ending: Ending) -> Outcome:
     return Outcome(step=step, result=ending.result, reason=ending.reason, restart=ending.restart)
 
 
-def standing(run_folder: Path, host: Host) -> tuple[Entry, ...]:
+def standing(run_folder: Path, host: Reader) -> tuple[Entry, ...]:
     """What the run changed and is not undone, newest first.
 
     A step that failed or was interrupted counts where its target is not as it was before. Raises OSError.

@@ -1,4 +1,4 @@
-"""The only door to the machine: registry, environment, files, programs, installed distributions, identity."""
+"""The interface to the machine: registry, environment, files, programs, installed distributions, identity."""
 
 from doctor.host.base import (
     Binary,
@@ -13,9 +13,11 @@ from doctor.host.base import (
     Memory,
     NvidiaDriver,
     Reached,
+    Reader,
     RegistryValue,
     RunningProgram,
     Volume,
+    Writer,
 )
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
@@ -34,9 +36,11 @@ __all__ = [
     "Memory",
     "NvidiaDriver",
     "Reached",
+    "Reader",
     "Reading",
     "RegistryValue",
     "RunningProgram",
     "Unreadable",
     "Volume",
+    "Writer",
 ]

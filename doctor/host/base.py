@@ -92,7 +92,7 @@ class Identity(Frozen):
 
 
 class Completed(Frozen):
-    """A program that has ended. `exit_code` is unsigned on Windows; undecodable output bytes are replaced."""
+    """A program that has ended. `exit_code` is unsigned on Windows; undecodable output bytes are escaped."""
 
     exit_code: int
     stdout: str = ""
@@ -237,7 +237,7 @@ class Reader(Protocol):
         """A Windows program or library, from its headers."""
 
     def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
-        """The other processes that have a file below `folder` loaded."""
+        """The other Python programs that have a file below `folder` loaded."""
 
     def reach(self, url: str, timeout: float) -> Reading[Reached]:
         """Open a TLS connection to the server of `url`, without a proxy. Absent: its name does not resolve."""

@@ -10,13 +10,12 @@ from doctor.host.base import (
     Binary,
     Completed,
     Distribution,
-    ElevationRefused,
     GitScope,
-    Host,
     Identity,
     Memory,
     NvidiaDriver,
     Reached,
+    Reader,
     RegistryValue,
     RunningProgram,
     Volume,
@@ -36,7 +35,7 @@ class Recorder:
     Probes ask it in parallel, and one that had no time left may do so even while the recording is taken.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Reader) -> None:
         self._host = host
         self._lock = threading.Lock()
         self._machine = RecordedMachine(identity=host.identity)
@@ -61,7 +60,6 @@ class Recorder:
     def identity(self) -> Identity:
         return self._host.identity
 
-    # -- reading
     def registry_value(self, key: str, name: str) -> Reading[RegistryValue]:
         return self._keep(
             self._machine.registry.setdefault(key, {}), name, self._host.registry_value(key, name)
@@ -149,37 +147,3 @@ class Recorder:
         reading = self._host.boot_time()
         self._update(boot_time=to_entry(reading))
         return reading
-
-    # -- writing
-    def set_registry_value(self, key: str, name: str, value: RegistryValue | None) -> None:
-        self._host.set_registry_value(key, name, value)
-
-    def set_variable(self, name: str, value: str | None) -> None:
-        self._host.set_variable(name, value)
-
-    def broadcast_environment_change(self) -> None:
-        self._host.broadcast_environment_change()
-
-    def make_directory(self, path: str) -> None:
-        self._host.make_directory(path)
-
-    def remove_directory(self, path: str) -> None:
-        self._host.remove_directory(path)
-
-    def write_file(self, path: str, content: bytes | None) -> None:
-        self._host.write_file(path, content)
-
-    def move_folder(self, path: str, destination: str) -> None:
-        self._host.move_folder(path, destination)
-
-    def set_git_setting(self, name: str, value: str | None) -> None:
-        self._host.set_git_setting(name, value)
-
-    def set_packages(self, wanted: Mapping[str, str | None]) -> None:
-        self._host.set_packages(wanted)
-
-    def run_installer(self, command: Sequence[str]) -> int:
-        return self._host.run_installer(command)
-
-    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
-        return self._host.run_elevated(command, timeout)

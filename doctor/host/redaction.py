@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import cycle
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from doctor.host import Host
+from doctor.host import Reader
 from doctor.host.readings import as_unicode
 
 SECRET = "<secret>"
@@ -82,7 +82,7 @@ class Redactor:
     secrets: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, host: Host) -> Redactor:
+    def of(cls, host: Reader) -> Redactor:
         """Knows this machine's user, home folder, host name and the values of variables that are secrets."""
         identity = host.identity
         values = [host.variable(name) or "" for name in host.variable_names("") if is_secret(name)]

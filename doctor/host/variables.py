@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT, Host, RegistryValue
+from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT, Reader, RegistryValue
 from doctor.host.readings import Found
 
 
-def expanded(host: Host, value: RegistryValue) -> str:
+def expanded(host: Reader, value: RegistryValue) -> str:
     """A variable's value as programs get it: %NAME% stands for another one in REG_EXPAND_SZ alone."""
     text = str(value.value)
     if value.type != "REG_EXPAND_SZ":
@@ -16,7 +16,7 @@ def expanded(host: Host, value: RegistryValue) -> str:
     return re.sub("%([^%]+)%", lambda part: host.variable(part[1]) or part[0], text)
 
 
-def inherited(host: Host, name: str) -> str | None:
+def inherited(host: Reader, name: str) -> str | None:
     """What a program started from the desktop gets as a variable: the user's value before the system's, expanded."""
     for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT):
         if isinstance(found := host.registry_value(key, name), Found):

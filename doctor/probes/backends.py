@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Frozen, Host, Unreadable
+from doctor.host import Absent, Completed, Found, Frozen, Reader, Unreadable
 from doctor.host.completed import exit_code, last_words
 from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device
 
@@ -57,8 +57,8 @@ def parse_proof(completed: Completed) -> BackendFacts:
     return BackendFacts(answer.backend, answer.devices)
 
 
-def _prove(backend: BackendName) -> Callable[[Host], BackendFacts]:
-    def prove(host: Host) -> BackendFacts:
+def _prove(backend: BackendName) -> Callable[[Reader], BackendFacts]:
+    def prove(host: Reader) -> BackendFacts:
         for package in ("torch", PACKAGES.get(backend)):
             if package and isinstance(host.distribution(package), Absent):
                 missing = _without_proof("unavailable", f"{package} package not installed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Distribution, Found, Host, Memory, Reading, Unreadable
+from doctor.host import Absent, Distribution, Found, Memory, Reader, Reading, Unreadable
 from doctor.probes.python import externally_managed
 
 PACKAGES = ("pip", "setuptools", "wheel", "packaging", "psutil", "ninja")
@@ -35,20 +35,20 @@ class ParallelismFacts:
     memory: Reading[Memory]
 
 
-def _is_managed(host: Host) -> Reading[bool]:
+def _is_managed(host: Reader) -> Reading[bool]:
     if host.identity.in_virtual_environment:
         return Found(False)
     marker = externally_managed(host)
     return marker if isinstance(marker, Unreadable) else Found(not isinstance(marker, Absent))
 
 
-def _build_packages(host: Host) -> BuildPackagesFacts:
+def _build_packages(host: Reader) -> BuildPackagesFacts:
     return BuildPackagesFacts(
         {name: host.distribution(name) for name in PACKAGES}, host.find_program("ninja"), _is_managed(host)
     )
 
 
-def _parallelism(host: Host) -> ParallelismFacts:
+def _parallelism(host: Reader) -> ParallelismFacts:
     return ParallelismFacts(host.variable("MAX_JOBS"), host.variable("NVCC_THREADS"), host.memory())
 
 

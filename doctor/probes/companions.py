@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Distribution, Found, Host, Reading, Unreadable
+from doctor.host import Distribution, Found, Reader, Reading, Unreadable
 from doctor.probes.paths import join
 from doctor.probes.text_files import read_text, stated_version
 
@@ -29,7 +29,7 @@ def parse_companion_version(text: str) -> Reading[str]:
     return Found(version) if version else Unreadable(f"version.py states no version: {text.strip()[:60]!r}")
 
 
-def _companion(host: Host, package: str) -> Companion:
+def _companion(host: Reader, package: str) -> Companion:
     distribution = host.distribution(package)
     if not isinstance(distribution, Found):
         return Companion(distribution, distribution)
@@ -38,7 +38,7 @@ def _companion(host: Host, package: str) -> Companion:
     return Companion(distribution, build)
 
 
-def _companions(host: Host) -> dict[str, Companion]:
+def _companions(host: Reader) -> dict[str, Companion]:
     return {package: _companion(host, package) for package in ("torchvision", "torchaudio")}
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Found, Reader, Reading, Unreadable
 from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, parent, program_files
 from doctor.probes.text_files import read_text
@@ -72,7 +72,7 @@ def parse_nvcc(output: str) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def _nvcc_version(host: Host, toolkit: str) -> Reading[tuple[int, int]]:
+def _nvcc_version(host: Reader, toolkit: str) -> Reading[tuple[int, int]]:
     name = "nvcc.exe" if host.identity.os == "windows" else "nvcc"
     ran = host.run([join(host, toolkit, "bin", name), "--version"], timeout=10.0)
     if not isinstance(ran, Found):
@@ -101,7 +101,7 @@ def parse_host_config(text: str) -> range | None:
     return range(start[0], stop[0]) if len(start) == len(stop) == 1 and start < stop else None
 
 
-def _accepted(host: Host, toolkit: str) -> Reading[range]:
+def _accepted(host: Reader, toolkit: str) -> Reading[range]:
     if host.identity.os != "windows":
         return Absent()
     header = read_text(host, join(host, toolkit, "include", "crt", "host_config.h"))
@@ -113,7 +113,7 @@ def _accepted(host: Host, toolkit: str) -> Reading[range]:
     return Found(accepted)
 
 
-def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
+def _default_folders(host: Reader) -> Reading[tuple[str, ...]]:
     """The default install locations, in the order torch searches them."""
     windows = host.identity.os == "windows"
     if windows:
@@ -127,7 +127,7 @@ def _default_folders(host: Host) -> Reading[tuple[str, ...]]:
     return Found(tuple(join(host, root, name) for name in sorted(names.value) if re.fullmatch(pattern, name)))
 
 
-def _registered(host: Host) -> Reading[tuple[str, ...]]:
+def _registered(host: Reader) -> Reading[tuple[str, ...]]:
     versions = host.registry_subkeys(TOOLKITS_KEY)
     if not isinstance(versions, Found):
         return versions
@@ -135,7 +135,7 @@ def _registered(host: Host) -> Reading[tuple[str, ...]]:
     return Found(tuple(str(folder.value.value) for folder in folders if isinstance(folder, Found)))
 
 
-def _cuda(host: Host) -> CudaFacts:
+def _cuda(host: Reader) -> CudaFacts:
     candidates: list[tuple[str, str]] = []  # (path, found by)
     for variable in ("CUDA_HOME", "CUDA_PATH", *host.variable_names("CUDA_PATH_V")):
         # Quotes around the path are a mistake, reported by cuda-home; the path inside them is what was meant

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Found, Host, Reading
+from doctor.host import Found, Reader, Reading
 from doctor.probes.dll_imports import library_folders
 from doctor.probes.packages import torch_libraries
 from doctor.probes.paths import join, windows_folder
@@ -30,7 +30,7 @@ class CudaDlls:
     on_path: dict[str, tuple[str, ...]]
 
 
-def _cuda_dlls(host: Host) -> CudaDlls:
+def _cuda_dlls(host: Reader) -> CudaDlls:
     on_path: dict[str, list[str]] = {}
     for folder in _path_folders(host):
         for name in _matching(host.list_directory(folder)):
@@ -50,7 +50,7 @@ def _matching(names: Reading[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name.lower() for name in found if CUDA_DLL.fullmatch(name))
 
 
-def _path_folders(host: Host) -> list[str]:
+def _path_folders(host: Reader) -> list[str]:
     """The folders on PATH without duplicates. Windows' own folders are left out: thousands of files, none from CUDA."""
     windows = windows_folder(host).casefold()
     folders: dict[str, str] = {}
@@ -76,7 +76,7 @@ class OpenMpFacts:
     duplicates_allowed: str | None
 
 
-def _openmp(host: Host) -> OpenMpFacts:
+def _openmp(host: Reader) -> OpenMpFacts:
     libraries = torch_libraries(host)
     names = {
         "torch\\lib": libraries,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
-from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Found, Reader, Reading, Unreadable
 from doctor.probes.paths import join, parent, system32
 
 
-def library_folders(host: Host) -> list[str]:
+def library_folders(host: Reader) -> list[str]:
     """The folders where conda keeps the DLLs of this environment; torch searches them too."""
     prefixes = dict.fromkeys((host.identity.prefix, host.identity.base_prefix))
     return [join(host, prefix, "Library", "bin") for prefix in prefixes]
 
 
-def missing_imports(host: Host, module: str, torch_lib: Reading[tuple[str, ...]]) -> Reading[tuple[str, ...]]:
+def missing_imports(
+    host: Reader, module: str, torch_lib: Reading[tuple[str, ...]]
+) -> Reading[tuple[str, ...]]:
     """Return the DLLs that `module` imports and that Windows would not find after `import torch`.
 
     Absent if the module does not exist. Only Windows modules have an import table.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, RegistryValue, Unreadable, Volume
+from doctor.host import Absent, Found, Reader, Reading, RegistryValue, Unreadable, Volume
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.host.variables import inherited
 from doctor.probes.paths import cache_home, join, local_app_data, system_drive
@@ -31,11 +31,11 @@ class Folder:
     onedrive: Reading[str]
 
 
-def read_folder(host: Host, path: str) -> Folder:
+def read_folder(host: Reader, path: str) -> Folder:
     return Folder(path, host.volume(path), _onedrive_above(host, path))
 
 
-def _onedrive_above(host: Host, path: str) -> Reading[str]:
+def _onedrive_above(host: Reader, path: str) -> Reading[str]:
     registered = host.registry_value(ONEDRIVE_KEY, ONEDRIVE_VALUE)
     folders = [host.variable(name) or "" for name in ONEDRIVE_VARIABLES]
     if isinstance(registered, Found):
@@ -46,7 +46,7 @@ def _onedrive_above(host: Host, path: str) -> Reading[str]:
     return registered if isinstance(registered, Unreadable) else Absent()
 
 
-def _environment(host: Host) -> Folder:
+def _environment(host: Reader) -> Folder:
     return read_folder(host, host.identity.site_packages)
 
 
@@ -77,7 +77,7 @@ class CacheFacts:
     drive: str
 
 
-def _caches(host: Host) -> CacheFacts:
+def _caches(host: Reader) -> CacheFacts:
     """The caches of Hugging Face models, torch.compile and Triton."""
     defaults = {
         "HF_HOME": _models(host),
@@ -114,7 +114,7 @@ class DiskUse:
     volume: Reading[Volume]
 
 
-def _disk_uses(host: Host) -> tuple[DiskUse, ...]:
+def _disk_uses(host: Reader) -> tuple[DiskUse, ...]:
     """The folders of packages, temporary files, downloads and models."""
     if host.identity.os == "windows":
         temporary = host.variable("TEMP") or ""
@@ -132,7 +132,7 @@ def _disk_uses(host: Host) -> tuple[DiskUse, ...]:
     return tuple(DiskUse(use, path, host.volume(path)) for use, path in folders.items() if path)
 
 
-def _models(host: Host) -> str:
+def _models(host: Reader) -> str:
     """The default cache of Hugging Face models."""
     return join(host, cache_home(host), "huggingface")
 

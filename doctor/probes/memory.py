@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Memory, Reading, Unreadable
+from doctor.host import Absent, Found, Memory, Reader, Reading, Unreadable
 
 MEMORY_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management"
 PAGE_FILES = "PagingFiles"
@@ -42,7 +42,7 @@ def parse_page_files(lines: tuple[str, ...]) -> Reading[tuple[PageFile, ...]]:
     return Found(tuple(page_files))
 
 
-def _memory(host: Host) -> MemoryFacts:
+def _memory(host: Reader) -> MemoryFacts:
     memory = host.memory()
     if host.identity.os != "windows":
         return MemoryFacts(memory, Absent())

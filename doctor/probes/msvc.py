@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Completed, Found, Reader, Reading, Unreadable
 from doctor.host.completed import exit_code, first_words
 from doctor.probes.paths import join, program_files_x86
 from doctor.probes.text_files import read_text
@@ -86,14 +86,14 @@ def parse_vswhere(output: str) -> list[dict[str, str]]:
     return [table for table in installations if table.get("installationPath")]
 
 
-def _run(host: Host, vswhere: str) -> Reading[Completed]:
+def _run(host: Reader, vswhere: str) -> Reading[Completed]:
     ran = host.run([vswhere, *QUERY, "-utf8"], timeout=20.0)
     if isinstance(ran, Found) and ran.value.exit_code != 0:  # vswhere before 2.2 does not know -utf8
         return host.run([vswhere, *QUERY], timeout=20.0)
     return ran
 
 
-def _toolset(host: Host, installation: str) -> Reading[str]:
+def _toolset(host: Reader, installation: str) -> Reading[str]:
     name = "Microsoft.VCToolsVersion.default.txt"
     content = read_text(host, join(host, installation, "VC", "Auxiliary", "Build", name))
     if not isinstance(content, Found):
@@ -102,7 +102,7 @@ def _toolset(host: Host, installation: str) -> Reading[str]:
     return Found(version) if version[:1].isdigit() else Unreadable(f"{name} contains {version[:40]!r}")
 
 
-def _studio(host: Host, path: str, version: str) -> VisualStudio:
+def _studio(host: Reader, path: str, version: str) -> VisualStudio:
     toolset = _toolset(host, path)
     tools = join(host, path, "VC", "Tools", "MSVC")
     return VisualStudio(
@@ -116,7 +116,7 @@ def _studio(host: Host, path: str, version: str) -> VisualStudio:
     )
 
 
-def _msvc(host: Host) -> MsvcFacts:
+def _msvc(host: Reader) -> MsvcFacts:
     installer = join(host, program_files_x86(host), "Microsoft Visual Studio", "Installer")
     ran = _run(host, join(host, installer, "vswhere.exe"))
     if not isinstance(ran, Found):
@@ -131,7 +131,7 @@ def _msvc(host: Host) -> MsvcFacts:
     return MsvcFacts(Found(studios), installer)
 
 
-def _prompt(host: Host) -> PromptFacts:
+def _prompt(host: Reader) -> PromptFacts:
     return PromptFacts(
         target=host.variable("VSCMD_ARG_TGT_ARCH"),
         use_sdk=host.variable("DISTUTILS_USE_SDK"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, RegistryValue
+from doctor.host import Absent, Found, Reader, Reading, RegistryValue
 from doctor.host.base import Reached
 from doctor.probes.package_index import index_facts
 
@@ -55,7 +55,7 @@ def origin(url: str) -> str | None:
     return f"https://{parts.hostname}{port}" if parts.scheme == "https" and parts.hostname else None
 
 
-def _network(host: Host) -> NetworkFacts:
+def _network(host: Reader) -> NetworkFacts:
     index = index_facts(host)
     named = [variable.value for variable in index.variables if variable.name == "PIP_INDEX_URL"]
     usual = index.pip_index.value if isinstance(index.pip_index, Found) else ""
@@ -74,14 +74,14 @@ def _network(host: Host) -> NetworkFacts:
     )
 
 
-def _windows_proxy(host: Host) -> dict[str, Reading[RegistryValue]]:
+def _windows_proxy(host: Reader) -> dict[str, Reading[RegistryValue]]:
     names = ("ProxyEnable", "ProxyServer", "AutoConfigURL")
     if host.identity.os != "windows":
         return dict.fromkeys(names, Absent())
     return {name: host.registry_value(INTERNET_SETTINGS, name) for name in names}
 
 
-def _ask(host: Host, addresses: dict[str, str]) -> dict[str, tuple[str, Reading[Reached]]]:
+def _ask(host: Reader, addresses: dict[str, str]) -> dict[str, tuple[str, Reading[Reached]]]:
     answers: dict[str, tuple[str, Reading[Reached]]] = {
         name: (url, Absent()) for name, url in addresses.items()
     }

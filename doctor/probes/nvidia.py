@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Gpu, Host, NvidiaDriver, Reading, Unreadable
+from doctor.host import Absent, Completed, Found, Gpu, NvidiaDriver, Reader, Reading, Unreadable
 from doctor.host.completed import crashed, exit_code, first_words
 from doctor.probes.paths import join, program_files, system32
 
@@ -95,7 +95,7 @@ class NvidiaFacts:
         return tuple(gpu.compute_capability for gpu in self.gpus)
 
 
-def _fields(host: Host) -> list[str]:
+def _fields(host: Reader) -> list[str]:
     fields = ["index", "name", "driver_version", "compute_cap", "memory.total"]
     return [*fields, "driver_model.current"] if host.identity.os == "windows" else fields
 
@@ -113,7 +113,7 @@ def parse_visible_devices(text: str, count: int) -> tuple[int, ...]:
     return tuple(chosen)
 
 
-def _run_smi(host: Host, *arguments: str) -> Reading[Completed]:
+def _run_smi(host: Reader, *arguments: str) -> Reading[Completed]:
     """Run the nvidia-smi on PATH, else the one where Windows drivers install it."""
     programs = []
     if isinstance(found := host.find_program("nvidia-smi"), Found):
@@ -161,7 +161,7 @@ def parse_smi_cuda(output: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
+def _ask_smi(host: Reader) -> tuple[Reading[NvidiaDriver], str | None]:
     """Return the driver as reported by nvidia-smi (Absent without nvidia-smi), and its error message."""
     query = [f"--query-gpu={','.join(_fields(host))}", "--format=csv,noheader,nounits"]
     ran = _run_smi(host, *query)
@@ -181,7 +181,7 @@ def _ask_smi(host: Host) -> tuple[Reading[NvidiaDriver], str | None]:
     return driver, None
 
 
-def _driver_version(host: Host) -> str:
+def _driver_version(host: Reader) -> str:
     """Return the version from `nvidia-smi --version`, which needs no GPU; empty if it prints none."""
     ran = _run_smi(host, "--version")
     found = (
@@ -196,7 +196,7 @@ def _complaint(failed: Completed) -> str | None:
     return None if crashed(failed) or "not a valid field" in words else words or None
 
 
-def _adapters_on_windows(host: Host) -> list[tuple[str, bool]]:
+def _adapters_on_windows(host: Reader) -> list[tuple[str, bool]]:
     """Return the NVIDIA display adapters on the PCI bus, which Windows lists even without a driver.
 
     Each with whether it is disabled in Device Manager.
@@ -220,7 +220,7 @@ def _adapters_on_windows(host: Host) -> list[tuple[str, bool]]:
     return adapters
 
 
-def _adapters_on_linux(host: Host) -> tuple[str, ...]:
+def _adapters_on_linux(host: Reader) -> tuple[str, ...]:
     def starts(path: str, prefix: str) -> bool:
         content = host.read_file(path)
         return isinstance(content, Found) and content.value.strip().startswith(prefix.encode())
@@ -234,7 +234,7 @@ def _adapters_on_linux(host: Host) -> tuple[str, ...]:
     )
 
 
-def _nvidia(host: Host) -> NvidiaFacts:
+def _nvidia(host: Reader) -> NvidiaFacts:
     source, complaint = "nvml", None
     driver = host.nvml()
     if not isinstance(driver, Found):

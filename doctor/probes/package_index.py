@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading
+from doctor.host import Absent, Found, Reader, Reading
 from doctor.probes.paths import join, roaming_app_data
 from doctor.probes.text_files import read_text
 from doctor.probes.variables import Variable, read_variable
@@ -89,21 +89,21 @@ def parse_default_index(text: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _user_folder(host: Host, program: str) -> str:
+def _user_folder(host: Reader, program: str) -> str:
     """The folder of a program's settings for this user."""
     if host.identity.os == "windows":
         return join(host, roaming_app_data(host), program)
     return join(host, host.variable("XDG_CONFIG_HOME") or join(host, host.identity.home, ".config"), program)
 
 
-def _machine_folder(host: Host, program: str) -> str:
+def _machine_folder(host: Reader, program: str) -> str:
     """The folder of a program's settings for all users."""
     if host.identity.os == "windows":
         return join(host, host.variable("ProgramData") or "C:\\ProgramData", program)
     return join(host, "/etc", program) if program == "uv" else "/etc"
 
 
-def _pip_paths(host: Host) -> tuple[tuple[str, str], ...]:
+def _pip_paths(host: Reader) -> tuple[tuple[str, str], ...]:
     """Each file with its level, lowest priority first."""
     windows = host.identity.os == "windows"
     name = "pip.ini" if windows else "pip.conf"
@@ -118,7 +118,7 @@ def _pip_paths(host: Host) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _pip_file(host: Host, path: str, level: str) -> PipFile:
+def _pip_file(host: Reader, path: str, level: str) -> PipFile:
     content = host.read_file(path)
     if not isinstance(content, Found):
         return PipFile(path, level, content)
@@ -130,19 +130,19 @@ def _pip_file(host: Host, path: str, level: str) -> PipFile:
         return PipFile(path, level, Found({}), fault)
 
 
-def pip_files(host: Host) -> tuple[PipFile, ...]:
+def pip_files(host: Reader) -> tuple[PipFile, ...]:
     """Return pip's configuration files, lowest priority first. PIP_CONFIG_FILE set to the null device disables them."""
     if (host.variable("PIP_CONFIG_FILE") or "").lower() in ("nul", "/dev/null"):
         return ()
     return tuple(_pip_file(host, path, level) for path, level in _pip_paths(host))
 
 
-def _uv_file(host: Host, path: str) -> Reading[tuple[str, ...]]:
+def _uv_file(host: Reader, path: str) -> Reading[tuple[str, ...]]:
     content = read_text(host, path)
     return Found(parse_addresses(content.value)) if isinstance(content, Found) else content
 
 
-def _pip_index(host: Host) -> Reading[str]:
+def _pip_index(host: Reader) -> Reading[str]:
     pip = host.distribution("pip")
     if not isinstance(pip, Found):
         return pip
@@ -153,7 +153,7 @@ def _pip_index(host: Host) -> Reading[str]:
     return Found(found) if found else Absent()
 
 
-def index_facts(host: Host) -> IndexFacts:
+def index_facts(host: Reader) -> IndexFacts:
     variables = (read_variable(host, name) for name in INDEX_VARIABLES)
     uv_paths = (join(host, folder(host, "uv"), "uv.toml") for folder in (_machine_folder, _user_folder))
     return IndexFacts(

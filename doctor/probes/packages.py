@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Distribution, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Distribution, Found, Reader, Reading, Unreadable
 from doctor.probes.dll_imports import missing_imports
 from doctor.probes.paths import join
 from doctor.probes.text_files import read_text, stated_version
@@ -100,7 +100,7 @@ def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
         return Unreadable("xformers/cpp_lib.json states no torch and CUDA version")
 
 
-def torch_libraries(host: Host) -> Reading[tuple[str, ...]]:
+def torch_libraries(host: Reader) -> Reading[tuple[str, ...]]:
     """Return the file names in torch/lib; Absent if torch is not installed."""
     distribution = host.distribution("torch")
     if not isinstance(distribution, Found):
@@ -108,7 +108,7 @@ def torch_libraries(host: Host) -> Reading[tuple[str, ...]]:
     return host.list_directory(join(host, distribution.value.location, "torch", "lib"))
 
 
-def _torch(host: Host) -> TorchFacts:
+def _torch(host: Reader) -> TorchFacts:
     distribution = host.distribution("torch")
     if not isinstance(distribution, Found):
         return TorchFacts(distribution, distribution, distribution)
@@ -122,7 +122,7 @@ def _torch(host: Host) -> TorchFacts:
     return TorchFacts(distribution, build, torch_libraries(host))
 
 
-def _flash_attn(host: Host) -> FlashAttnFacts:
+def _flash_attn(host: Reader) -> FlashAttnFacts:
     distribution = host.distribution("flash-attn")
     if not isinstance(distribution, Found):
         return FlashAttnFacts(distribution, distribution, Absent())
@@ -138,7 +138,7 @@ def _flash_attn(host: Host) -> FlashAttnFacts:
     return FlashAttnFacts(distribution, Found(extensions), missing)
 
 
-def _xformers(host: Host) -> XformersFacts:
+def _xformers(host: Reader) -> XformersFacts:
     distribution = host.distribution("xformers")
     if not isinstance(distribution, Found):
         return XformersFacts(distribution, distribution, Absent(), Absent())
@@ -155,7 +155,7 @@ def _xformers(host: Host) -> XformersFacts:
     )
 
 
-def _triton(host: Host) -> TritonFacts:
+def _triton(host: Reader) -> TritonFacts:
     return TritonFacts(*map(host.distribution, ("triton", "triton-windows", "bitsandbytes")))
 
 

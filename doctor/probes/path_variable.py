@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, RegistryValue
+from doctor.host import Absent, Found, Reader, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 from doctor.host.variables import expanded
 from doctor.probes.paths import windows_folder
@@ -60,7 +60,7 @@ def split_path(text: str) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _search_path(host: Host, key: str) -> Reading[SearchPath]:
+def _search_path(host: Reader, key: str) -> Reading[SearchPath]:
     value = host.registry_value(key, VALUE)
     if not isinstance(value, Found):
         return value
@@ -69,7 +69,7 @@ def _search_path(host: Host, key: str) -> Reading[SearchPath]:
     return Found(SearchPath(value.value, tuple(entries)))
 
 
-def _is_missing(host: Host, entry: Entry) -> bool:
+def _is_missing(host: Reader, entry: Entry) -> bool:
     """Whether the folder does not exist. Not tested: Windows' own folders (thousands of files) and network paths."""
     windows = windows_folder(host).casefold()
     if not entry.key or entry.key.startswith(("\\\\", windows)):
@@ -77,12 +77,12 @@ def _is_missing(host: Host, entry: Entry) -> bool:
     return isinstance(host.list_directory(entry.folder.replace('"', "").strip()), Absent)
 
 
-def _missing(host: Host, parts: Sequence[Reading[SearchPath]]) -> tuple[str, ...]:
+def _missing(host: Reader, parts: Sequence[Reading[SearchPath]]) -> tuple[str, ...]:
     entries = {e.key: e for part in parts if isinstance(part, Found) for e in part.value.entries}
     return tuple(entry.folder for entry in entries.values() if _is_missing(host, entry))
 
 
-def _facts(host: Host) -> SearchPathFacts:
+def _facts(host: Reader) -> SearchPathFacts:
     user, system = (_search_path(host, key) for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT))
     return SearchPathFacts(host.variable("PATH") or "", user, system, _missing(host, (system, user)))
 

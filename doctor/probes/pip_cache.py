@@ -10,7 +10,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Found, Reader, Reading, Unreadable
 from doctor.probes.package_index import pip_files
 from doctor.probes.paths import join, user_cache
 
@@ -36,7 +36,7 @@ class PipCacheFacts:
     wheels: Reading[tuple[CachedWheel, ...]]
 
 
-def pip_cache_folder(host: Host) -> str:
+def pip_cache_folder(host: Reader) -> str:
     """Return pip's cache folder, found as pip finds it."""
     files = [file.settings.value for file in pip_files(host) if isinstance(file.settings, Found)]
     in_files = (settings.get("global.cache-dir") for settings in reversed(files))
@@ -58,7 +58,7 @@ def parse_wheel(file: str) -> CachedWheel | None:
     return CachedWheel(name, version, file, tuple(sorted(pythons)))
 
 
-def _below(host: Host, folder: str, levels: int) -> Iterator[Reading[tuple[str, ...]]]:
+def _below(host: Reader, folder: str, levels: int) -> Iterator[Reading[tuple[str, ...]]]:
     """Yield the listings of the folders `levels` below `folder`; pip names them after digits of a hash."""
     names = host.list_directory(folder)
     if levels == 0 or not isinstance(names, Found):
@@ -69,7 +69,7 @@ def _below(host: Host, folder: str, levels: int) -> Iterator[Reading[tuple[str, 
             yield from _below(host, join(host, folder, name), levels - 1)
 
 
-def _pip_cache(host: Host) -> PipCacheFacts:
+def _pip_cache(host: Reader) -> PipCacheFacts:
     folder = join(host, pip_cache_folder(host), "wheels")
     wheels: list[CachedWheel] = []
     for names in _below(host, folder, LEVELS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Found, Host, Reading, RegistryValue, Unreadable
+from doctor.host import Found, Reader, Reading, RegistryValue, Unreadable
 
 POLICIES = r"SOFTWARE\Policies\Microsoft\Windows\PowerShell"
 CHOICES = r"SOFTWARE\Microsoft\PowerShell\1\ShellIds\Microsoft.PowerShell"
@@ -28,14 +28,14 @@ class ScriptPolicyFacts:
     is_server: bool | None
 
 
-def _by_policy(host: Host, key: str) -> Reading[RegistryValue]:
+def _by_policy(host: Reader, key: str) -> Reading[RegistryValue]:
     switch = host.registry_value(key, "EnableScripts")
     if isinstance(switch, Found) and switch.value.value == 0:
         return Found(RegistryValue(type="REG_SZ", value="Restricted"))
     return host.registry_value(key, "ExecutionPolicy") if isinstance(switch, Found) else switch
 
 
-def _script_policy(host: Host) -> ScriptPolicyFacts:
+def _script_policy(host: Reader) -> ScriptPolicyFacts:
     policies = {key: _by_policy(host, key) for key in (f"HKLM\\{POLICIES}", f"HKCU\\{POLICIES}")}
     choices = (f"HKCU\\{CHOICES}", f"HKLM\\{CHOICES}")
     kind = host.registry_value(WINDOWS_NT, "InstallationType")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Identity, Reading
+from doctor.host import Absent, Found, Identity, Reader, Reading
 from doctor.probes.paths import join, local_app_data, python_with_abi, roaming_app_data, standard_library
 from doctor.probes.text_files import read_text
 from doctor.probes.variables import Variable, read_variable
@@ -38,12 +38,12 @@ class PythonFacts:
         return any(STORE_PACKAGE in path or "\\WindowsApps\\" in path for path in paths)
 
 
-def externally_managed(host: Host) -> Reading[bytes]:
+def externally_managed(host: Reader) -> Reading[bytes]:
     """Read the EXTERNALLY-MANAGED file, which forbids pip to install into this Python (PEP 668)."""
     return host.read_file(join(host, standard_library(host, host.identity.base_prefix), "EXTERNALLY-MANAGED"))
 
 
-def _python(host: Host) -> PythonFacts:
+def _python(host: Reader) -> PythonFacts:
     return PythonFacts(
         identity=host.identity,
         base_names=host.list_directory(host.identity.base_prefix),
@@ -51,7 +51,7 @@ def _python(host: Host) -> PythonFacts:
     )
 
 
-def _file(host: Host, folder: str, name: str) -> Reading[str]:
+def _file(host: Reader, folder: str, name: str) -> Reading[str]:
     """Return the file's path if its folder lists it. The file is not opened."""
     names = host.list_directory(folder)
     if not isinstance(names, Found):
@@ -62,7 +62,7 @@ def _file(host: Host, folder: str, name: str) -> Reading[str]:
     return Found(join(host, folder, name)) if name in known else Absent()
 
 
-def _headers(host: Host) -> dict[str, Reading[str]]:
+def _headers(host: Reader) -> dict[str, Reading[str]]:
     """The files of this Python that a C compiler needs, by path: Python.h and, on Windows, the import library."""
     base, python = host.identity.base_prefix, python_with_abi(host)
     if host.identity.os == "windows":
@@ -105,7 +105,7 @@ def parse_activation(text: str) -> str | None:
     return next((path for path in plain if re.match(r"/|[A-Za-z]:[\\/]", path)), None)
 
 
-def _virtual_environment(host: Host) -> VirtualEnvironmentFacts:
+def _virtual_environment(host: Reader) -> VirtualEnvironmentFacts:
     python = _python(host)
     prefix = host.identity.prefix
     if not python.in_virtual_environment:
@@ -139,7 +139,7 @@ class AliasFacts:
     aliases: Reading[tuple[str, ...]]
 
 
-def _alias(host: Host) -> AliasFacts:
+def _alias(host: Reader) -> AliasFacts:
     folder = join(host, local_app_data(host), "Microsoft", "WindowsApps")
     return AliasFacts(host.find_program("python"), folder, host.list_directory(folder))
 
@@ -164,7 +164,7 @@ class MixedEnvironmentsFacts:
     locations: Reading[dict[str, str]]
 
 
-def _user_packages(host: Host) -> str:
+def _user_packages(host: Reader) -> str:
     home, base = host.identity.home, host.variable("PYTHONUSERBASE")
     if host.identity.os == "windows":
         return base or join(host, roaming_app_data(host), "Python")
@@ -172,7 +172,7 @@ def _user_packages(host: Host) -> str:
     return join(host, base or join(host, *default), "lib")
 
 
-def _mixed_environments(host: Host) -> MixedEnvironmentsFacts:
+def _mixed_environments(host: Reader) -> MixedEnvironmentsFacts:
     installed = host.distributions()
     locations: Reading[dict[str, str]]
     if isinstance(installed, Found):

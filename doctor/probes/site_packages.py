@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 
 from doctor.check import Probe
-from doctor.host import Absent, Distribution, Found, Host, Reading, RunningProgram, Unreadable
+from doctor.host import Absent, Distribution, Found, Reader, Reading, RunningProgram, Unreadable
 from doctor.probes.paths import join, parent
 from doctor.probes.text_files import read_text
 
@@ -57,7 +57,7 @@ def _by_name(distributions: tuple[Distribution, ...]) -> dict[str, Distribution]
 
 
 def _half_installed(
-    host: Host, folder: str, names: tuple[str, ...], installed: dict[str, Distribution]
+    host: Reader, folder: str, names: tuple[str, ...], installed: dict[str, Distribution]
 ) -> list[Damage]:
     damaged = []
     for package, (directory, owners) in FOLDERS.items():
@@ -72,7 +72,7 @@ def _half_installed(
     return damaged
 
 
-def _holds_files(host: Host, folder: str) -> bool:
+def _holds_files(host: Reader, folder: str) -> bool:
     """Whether the folder contains anything but Python's caches."""
     names = host.list_directory(folder)
     return isinstance(names, Found) and bool(set(names.value) - {"__pycache__"})
@@ -83,7 +83,7 @@ def _is_from_folder(distribution: Distribution) -> bool:
     return (distribution.direct_url or "").startswith("file:")
 
 
-def _without_name(host: Host, folder: str, names: tuple[str, ...], known: set[str]) -> list[Damage]:
+def _without_name(host: Reader, folder: str, names: tuple[str, ...], known: set[str]) -> list[Damage]:
     """The .dist-info folders without a package name in METADATA."""
     damaged = []
     for name in names:
@@ -96,7 +96,7 @@ def _without_name(host: Host, folder: str, names: tuple[str, ...], known: set[st
     return damaged
 
 
-def _site_packages(host: Host) -> Reading[SitePackages]:
+def _site_packages(host: Reader) -> Reading[SitePackages]:
     folder = host.identity.site_packages
     names, distributions = host.list_directory(folder), host.distributions()
     if not isinstance(names, Found):
@@ -138,7 +138,7 @@ class Installed:
     flash_attn_files: Reading[str]
 
 
-def _installed(host: Host) -> Reading[Installed]:
+def _installed(host: Reader) -> Reading[Installed]:
     found = host.distributions()
     if not isinstance(found, Found):
         return found

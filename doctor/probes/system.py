@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Identity, Reading, RegistryValue, Unreadable
+from doctor.host import Absent, Found, Identity, Reader, Reading, RegistryValue, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.host.variables import inherited
 from doctor.probes.paths import parent, system_drive
@@ -17,15 +17,15 @@ CURRENT_VERSION_KEY = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 Kind = Literal["folder", "file"]
 
 
-def _identity(host: Host) -> Identity:
+def _identity(host: Reader) -> Identity:
     return host.identity
 
 
-def _long_paths(host: Host) -> Reading[RegistryValue]:
+def _long_paths(host: Reader) -> Reading[RegistryValue]:
     return host.registry_value(FILE_SYSTEM_KEY, LONG_PATHS_VALUE)
 
 
-def _installation_type(host: Host) -> Reading[RegistryValue]:
+def _installation_type(host: Reader) -> Reading[RegistryValue]:
     """The edition of Windows: "Client", "Server" or "Server Core"."""
     return host.registry_value(CURRENT_VERSION_KEY, "InstallationType")
 
@@ -52,14 +52,14 @@ class TempFacts:
     environment: str
 
 
-def _kind(host: Host, path: str) -> Reading[Kind]:
+def _kind(host: Reader, path: str) -> Reading[Kind]:
     listing = host.list_directory(path)
     if isinstance(listing, Unreadable) and isinstance(host.read_file(path), Found):
         return Found("file")
     return Found("folder") if isinstance(listing, Found) else listing
 
 
-def _temp(host: Host) -> TempFacts:
+def _temp(host: Reader) -> TempFacts:
     names = ("TEMP", "TMP")
     process = {name: host.variable(name) for name in names}
     desktop = {name: inherited(host, name) for name in names}
@@ -84,7 +84,7 @@ class GitFacts:
     long_paths: Reading[str]
 
 
-def _git(host: Host) -> GitFacts:
+def _git(host: Reader) -> GitFacts:
     program = host.find_program("git")
     setting = host.git_setting("core.longpaths") if isinstance(program, Found) else Absent()
     return GitFacts(program, setting)

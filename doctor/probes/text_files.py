@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from doctor.host import Found, Host, Reading
+from doctor.host import Found, Reader, Reading
 
 
-def read_text(host: Host, path: str) -> Reading[str]:
+def read_text(host: Reader, path: str) -> Reading[str]:
     """Return a file's text, with invalid UTF-8 replaced by U+FFFD and line ends by newlines."""
     content = host.read_file(path)
     if not isinstance(content, Found):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, Unreadable
+from doctor.host import Absent, Found, Reader, Reading, Unreadable
 from doctor.probes.paths import join, user_cache
 
 LOCK = "lock"  # file name, from torch.utils.file_baton
@@ -20,20 +20,20 @@ class TorchExtensionsFacts:
     locked: Reading[tuple[str, ...]]
 
 
-def _default_root(host: Host) -> str:
+def _default_root(host: Reader) -> str:
     """torch._appdirs.user_cache_dir("torch_extensions")."""
     folder = join(host, user_cache(host), "torch_extensions")
     return join(host, folder, "torch_extensions", "Cache") if host.identity.os == "windows" else folder
 
 
-def _folders(host: Host, root: str, pattern: str) -> Reading[tuple[str, ...]]:
+def _folders(host: Reader, root: str, pattern: str) -> Reading[tuple[str, ...]]:
     names = host.list_directory(root)
     if not isinstance(names, Found):
         return names
     return Found(tuple(join(host, root, name) for name in names.value if re.fullmatch(pattern, name)))
 
 
-def _torch_extensions(host: Host) -> TorchExtensionsFacts:
+def _torch_extensions(host: Reader) -> TorchExtensionsFacts:
     named = host.variable("TORCH_EXTENSIONS_DIR")
     root = named or _default_root(host)
     # The default root has one folder per Python and accelerator: py312_cu130

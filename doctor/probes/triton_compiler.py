@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Absent, Found, Host, Reading, RegistryValue
+from doctor.host import Absent, Found, Reader, Reading, RegistryValue
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.probes.paths import join
 
@@ -32,7 +32,7 @@ class CompilerFacts:
     on_path: dict[str, Reading[str]]
 
 
-def _program(host: Host, cc: str) -> Reading[str]:
+def _program(host: Reader, cc: str) -> Reading[str]:
     """Return the program CC names. Outside Windows a path is trusted, because there the file cannot be examined."""
     if "/" not in cc and "\\" not in cc:
         return host.find_program(cc)
@@ -42,7 +42,7 @@ def _program(host: Host, cc: str) -> Reading[str]:
     return Found(cc) if isinstance(binary, Found) else binary
 
 
-def _compiler(host: Host) -> CompilerFacts:
+def _compiler(host: Reader) -> CompilerFacts:
     cc = host.variable("CC")
     windows = host.identity.os == "windows"
     return CompilerFacts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctor.host import Absent, Host, Reading, RegistryValue
+from doctor.host import Absent, Reader, Reading, RegistryValue
 from doctor.host.base import SYSTEM_ENVIRONMENT, USER_ENVIRONMENT
 
 
@@ -18,7 +18,7 @@ class Variable:
     system: Reading[RegistryValue]
 
 
-def read_variable(host: Host, name: str) -> Variable:
+def read_variable(host: Reader, name: str) -> Variable:
     value = host.variable(name)
     if value is None:
         return Variable(name, None, Absent(), Absent())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Binary, Found, Host, Reading, Unreadable
+from doctor.host import Binary, Found, Reader, Reading, Unreadable
 from doctor.probes.paths import join, system32
 
 RUNTIME = ("vcruntime140.dll", "vcruntime140_1.dll", "msvcp140.dll")
@@ -28,7 +28,7 @@ class VcRuntimeFacts:
     openmp: Reading[bool]
 
 
-def _openmp(host: Host, system: str) -> Reading[bool]:
+def _openmp(host: Reader, system: str) -> Reading[bool]:
     torch = host.distribution("torch")
     if not isinstance(torch, Found):
         return Found(True)
@@ -42,7 +42,7 @@ def _openmp(host: Host, system: str) -> Reading[bool]:
     return next((copy for copy in copies if isinstance(copy, Unreadable)), Found(False))
 
 
-def _vc_runtime(host: Host) -> VcRuntimeFacts:
+def _vc_runtime(host: Reader) -> VcRuntimeFacts:
     system = system32(host)
     beside = (host.identity.base_prefix, join(host, host.identity.base_prefix, "Library", "bin"))
     copies = [join(host, folder, STANDARD_LIBRARY) for folder in beside]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from doctor.aios_home import state_folder
 from doctor.check import Probe
-from doctor.host import Host
+from doctor.host import Reader
 from wheels.catalogue import Catalogue, CatalogueError, read_catalogue, shipped_catalogue
 from wheels.listing import merge
 
 
-def refreshed_catalogue(host: Host) -> Path:
+def refreshed_catalogue(host: Reader) -> Path:
     """The file that `aios wheels refresh` writes."""
     return state_folder(host) / "catalogue.json"
 
 
-def known_wheels(host: Host) -> Catalogue:
+def known_wheels(host: Reader) -> Catalogue:
     """Merge the shipped and the refreshed catalogue. Raises CatalogueError if the refreshed one is damaged."""
     path = refreshed_catalogue(host)
     shipped = shipped_catalogue()
@@ -28,7 +28,7 @@ def known_wheels(host: Host) -> Catalogue:
     return merge(shipped, refreshed).catalogue
 
 
-def _wheels(host: Host) -> Catalogue:
+def _wheels(host: Reader) -> Catalogue:
     try:
         return known_wheels(host)
     except CatalogueError:  # `aios wheels` and `aios install` report it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Host, Reading, RegistryValue
+from doctor.host import Reader, Reading, RegistryValue
 
 GRAPHICS_KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\GraphicsDrivers"
 
@@ -20,7 +20,7 @@ class GraphicsFacts:
     hardware_scheduling: Reading[RegistryValue]
 
 
-def _graphics(host: Host) -> GraphicsFacts:
+def _graphics(host: Reader) -> GraphicsFacts:
     names = ("TdrLevel", "TdrDelay", "TdrDdiDelay", "HwSchMode")
     return GraphicsFacts(*(host.registry_value(GRAPHICS_KEY, name) for name in names))
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Found, Host, Reading, Unreadable
+from doctor.host import Found, Reader, Reading, Unreadable
 from doctor.probes.paths import join
 
 # The SDK's installer is a 32-bit program; this is its key as 64-bit programs see it
@@ -35,7 +35,7 @@ class WindowsSdkFacts:
     sdks: Reading[tuple[WindowsSdk, ...]]
 
 
-def _missing(host: Host, folder: str, version: str) -> Reading[tuple[str, ...]]:
+def _missing(host: Reader, folder: str, version: str) -> Reading[tuple[str, ...]]:
     missing = []
     for (kind, *below), name in PARTS.items():
         subfolder = join(host, folder, kind, version, *below)
@@ -47,7 +47,7 @@ def _missing(host: Host, folder: str, version: str) -> Reading[tuple[str, ...]]:
     return Found(tuple(missing))
 
 
-def _windows_sdk(host: Host) -> WindowsSdkFacts:
+def _windows_sdk(host: Reader) -> WindowsSdkFacts:
     value = host.registry_value(SDK_KEY, FOLDER_VALUE)
     if not isinstance(value, Found):
         return WindowsSdkFacts(value, value)

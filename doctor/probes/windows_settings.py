@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Host, Reading, RegistryValue
+from doctor.host import Reader, Reading, RegistryValue
 from doctor.host.variables import inherited
 
 DEVELOPER_KEY = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\AppModelUnlock"
@@ -23,12 +23,12 @@ class LinkFacts:
     copies_accepted: str | None
 
 
-def _links(host: Host) -> LinkFacts:
+def _links(host: Reader) -> LinkFacts:
     setting = host.registry_value(DEVELOPER_KEY, DEVELOPER_VALUE)
     return LinkFacts(setting, host.variable(COPIES_ACCEPTED))
 
 
-def _smart_app_control(host: Host) -> Reading[RegistryValue]:
+def _smart_app_control(host: Reader) -> Reading[RegistryValue]:
     return host.registry_value(POLICY_KEY, POLICY_VALUE)
 
 
@@ -47,7 +47,7 @@ class EncodingFacts:
     paths: dict[str, str]
 
 
-def _encoding(host: Host) -> EncodingFacts:
+def _encoding(host: Reader) -> EncodingFacts:
     paths = {
         "your user folder": host.variable("USERPROFILE") or host.identity.home,
         "this environment": host.identity.prefix,

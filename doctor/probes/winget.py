@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from doctor.check import Probe
-from doctor.host import Host, Reading
+from doctor.host import Reader, Reading
 
 NAME = "winget"
 
 
-def _winget(host: Host) -> Reading[str]:
+def _winget(host: Reader) -> Reading[str]:
     return host.find_program(NAME)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from doctor.check import Probe
-from doctor.host import Host, Identity, Reading
+from doctor.host import Identity, Reader, Reading
 
 WINDOWS_DRIVER_FOLDER = "/usr/lib/wsl/lib"
 LIBRARY_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
@@ -25,7 +25,7 @@ class WslFacts:
     linux_libraries: dict[str, Reading[tuple[str, ...]]]
 
 
-def _wsl(host: Host) -> WslFacts | None:
+def _wsl(host: Reader) -> WslFacts | None:
     """The facts inside WSL; None elsewhere."""
     if not host.identity.wsl:
         return None

@@ -17,7 +17,7 @@ from doctor.files import write_atomically
 from doctor.fixes.executor import standing
 from doctor.fixes.journal import ENDED, RESTARTED, Entry, entries, events
 from doctor.fixes.plan import Plan
-from doctor.host import Frozen, Host
+from doctor.host import Frozen, Reader
 from doctor.models import Report
 from doctor.runs.make_report import to_json
 
@@ -73,7 +73,7 @@ def _read(path: Path, model: type[M]) -> M | None:
         return None
 
 
-def run_folders(host: Host) -> tuple[Path, ...]:
+def run_folders(host: Reader) -> tuple[Path, ...]:
     """The folders of all runs, newest first. Raises OSError."""
     runs = runs_folder(host)
     there = runs.iterdir() if runs.is_dir() else ()
@@ -82,7 +82,7 @@ def run_folders(host: Host) -> tuple[Path, ...]:
     )
 
 
-def newest_standing_run(host: Host) -> Path | None:
+def newest_standing_run(host: Reader) -> Path | None:
     """The newest run that changed something that is not undone. Raises OSError."""
     return next((folder for folder in run_folders(host) if standing(folder, host)), None)
 
@@ -92,7 +92,7 @@ def changed_something(folder: Path) -> bool:
     return any(folder.glob("*.jsonl"))
 
 
-def runs_with_changes(host: Host) -> tuple[Run, ...]:
+def runs_with_changes(host: Reader) -> tuple[Run, ...]:
     """The runs that began to change something, newest first, without those that cannot be read. Raises OSError."""
     runs = []
     for folder in filter(changed_something, run_folders(host)):
@@ -101,7 +101,7 @@ def runs_with_changes(host: Host) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def keep(report: Report, host: Host, now: datetime) -> Path:
+def keep(report: Report, host: Reader, now: datetime) -> Path:
     """Make a folder for the run that gave `report`, and forget the oldest that changed nothing. Raises OSError."""
     folder = new_run_folder(host, now)
     keep_report(report, folder)

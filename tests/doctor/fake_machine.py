@@ -13,7 +13,7 @@ from doctor.actions import (
     SetUserEnvironmentVariable,
 )
 from doctor.check import Check, Probe
-from doctor.host import Absent, ElevationRefused, Found, Host, Identity, RegistryValue, Unreadable
+from doctor.host import Absent, ElevationRefused, Found, Identity, Reader, RegistryValue, Unreadable
 from doctor.host.machine import NotSeen, RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding, Fix
@@ -102,7 +102,7 @@ def make_temp() -> MakeDirectory:
 def state_check(check_id: str, *actions: Action, applicability: Any = "safe", restart: Any = "none") -> Check:
     """Is every action's state there? Its fix brings them about."""
 
-    def look(host: Host) -> Any:
+    def look(host: Reader) -> Any:
         states = []
         for action in actions:
             if isinstance(action, RunInstaller):

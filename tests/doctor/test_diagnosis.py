@@ -11,7 +11,7 @@ import pytest
 
 from doctor.check import Check, Probe, Requirement
 from doctor.diagnosis import Answer, diagnose
-from doctor.host import Host
+from doctor.host import Reader
 from doctor.host.programs import run_bounded
 from doctor.models import Finding
 from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR
@@ -22,18 +22,18 @@ def check(check_id: str, *probes: Probe[Any], judge: Any = None) -> Check:
     return replace(LONG_PATHS, id=check_id, probes=probes, judge=judge or (lambda *facts: says_ok))
 
 
-def hang(host: Host) -> None:
+def hang(host: Reader) -> None:
     threading.Event().wait(30)
 
 
-def crash(host: Host) -> None:
+def crash(host: Reader) -> None:
     raise ZeroDivisionError("nothing to divide by")
 
 
 def test_each_probe_runs_once_and_findings_keep_the_order_of_the_checks(machine) -> None:
     calls: list[str] = []
 
-    def collect(host: Host) -> int:
+    def collect(host: Reader) -> int:
         calls.append("once")
         time.sleep(0.05)
         return 1
@@ -141,7 +141,7 @@ def test_the_programs_of_a_hanging_probe_are_ended_in_time_to_name_them(machine)
     """Whatever a probe runs, the finding says which program did not answer; the next one is not even asked."""
     asked: list[Any] = []
 
-    def ask(host: Host) -> None:
+    def ask(host: Reader) -> None:
         for _ in range(2):
             asked.append(run_bounded([sys.executable, "-c", "import time; time.sleep(60)"], 60, {}, None))
 

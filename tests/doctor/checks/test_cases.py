@@ -12,7 +12,7 @@ from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
 from doctor.fixes.executor import execute, undo
 from doctor.fixes.plan import make_plan
-from doctor.host import Host
+from doctor.host import Reader
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding
@@ -22,7 +22,7 @@ CASES = all_cases()
 FIXABLE = [case for case in CASES if case.applicability == "safe"]
 
 
-def look(host: Host, check: Check) -> Finding:
+def look(host: Reader, check: Check) -> Finding:
     """What is said about this check; its causes may be among the findings."""
     findings = diagnose(host, [check]).findings
     return next(finding for finding in findings if finding.check == check.id)
