@@ -1,64 +1,11 @@
-"""Small recorded machines, written by hand."""
+"""A small recorded Windows machine, written by hand."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from doctor.host import Identity
 from doctor.host.machine import RecordedMachine
-
-PYTHON: dict[str, Any] = {
-    "python": "3.12.4",
-    "python_implementation": "CPython",
-    "python_bits": 64,
-    "python_free_threaded": False,
-}
-
-
-@pytest.fixture
-def windows_identity() -> Identity:
-    return Identity(
-        **PYTHON,
-        os="windows",
-        os_build="10.0.22631",
-        architecture="AMD64",
-        elevated=True,
-        wsl=False,
-        ansi_code_page=1252,
-        oem_code_page=437,
-        python_platform="win_amd64",
-        executable=r"C:\Users\Zoë B\venv\Scripts\python.exe",
-        prefix=r"C:\Users\Zoë B\venv",
-        base_prefix=r"C:\Python312",
-        site_packages=r"C:\Users\Zoë B\venv\Lib\site-packages",
-        home=r"C:\Users\Zoë B",
-        user="Zoë B",
-        host_name="CANARY-PC",
-    )
-
-
-@pytest.fixture
-def linux_identity() -> Identity:
-    return Identity(
-        **PYTHON,
-        os="linux",
-        os_build="6.8.0",
-        architecture="x86_64",
-        elevated=False,
-        wsl=False,
-        ansi_code_page=None,
-        oem_code_page=None,
-        python_platform="linux_x86_64",
-        executable="/home/canary/venv/bin/python",
-        prefix="/home/canary/venv",
-        base_prefix="/usr",
-        site_packages="/home/canary/venv/lib/python3.12/site-packages",
-        home="/home/canary",
-        user="canary",
-        host_name="canary-box.example.org",
-    )
 
 
 @pytest.fixture
