@@ -256,7 +256,8 @@ COMMANDS = ("doctor/commands/",)
 RULES = (
     Rule(
         "the doctor knows neither the trainer nor an optional package",
-        files("doctor"),
+        # A program of its own, started to import the packages
+        files("doctor", but=("doctor/install/verification_child",)),
         importing("trainer", "aios", *OPTIONAL),
         "def late():\n    import torch",
     ),

@@ -1,63 +1,109 @@
-"""The programs that verify an installation, with the torch that runs the tests: right answers pass, wrong ones do not."""
+"""The program that verifies an installation, with the torch that runs the tests: right answers pass, wrong ones do not."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-from doctor.install.verification import FLASH_ATTN, TORCH, TRITON, XFORMERS
+from doctor.install import verification_child
+from doctor.install.verification import CHILD
+from doctor.install.verification_child import (
+    USES,
+    compare_compiled,
+    main,
+    use_flash_attn,
+    use_torch,
+    use_xformers,
+)
+from wheels.packages import DISTRIBUTIONS, TORCH_COMPANIONS
 
-SDPA = "torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal={causal}).transpose(1, 2)"
-MODULES = {
-    "flash_attn.py": "import torch\ndef flash_attn_func(q, k, v, causal):\n    return " + SDPA + "{off}\n",
-    "xformers/__init__.py": "",
-    "xformers/ops.py": "import torch\nclass LowerTriangularMask: pass\n"
-    "def memory_efficient_attention(q, k, v, attn_bias):\n    return " + SDPA + "{off}\n",
-}
+ROOT = Path(__file__).parents[3]
 
 
-def on_the_processor(program: str, folder: Path, *, causal: bool = True, off: str = "") -> str:
-    """What the program for a GPU says here: empty where it is content."""
-    for name, text in MODULES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text.format(causal=causal, off=off))
-    text = "import torch\n" + program.format(gpu=True).replace('"cuda"', '"cpu"')
-    text = text.replace("torch.cuda.is_available()", "True")
-    done = subprocess.run(
-        [sys.executable, "-c", text], cwd=folder, capture_output=True, encoding="utf-8", timeout=600
+def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = True) -> Tensor:
+    queries, keys, values = (x.transpose(1, 2) for x in (q, k, v))
+    return scaled_dot_product_attention(queries, keys, values, is_causal=causal).transpose(1, 2)
+
+
+def wrong_gradient(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """The forward result is right; half of the gradient is cut off."""
+    right = attention(q, k, v, causal=causal)
+    return right * 0.5 + (right * 0.5).detach()
+
+
+def install_stand_ins(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Tensor]) -> None:
+    """Have flash_attn and xformers be `function`, and the CPU stand in for the GPU."""
+    flash_attn, xformers, ops = ModuleType("flash_attn"), ModuleType("xformers"), ModuleType("xformers.ops")
+    flash_attn.flash_attn_func = function  # type: ignore[attr-defined]
+    ops.LowerTriangularMask = object  # type: ignore[attr-defined]
+    ops.memory_efficient_attention = lambda q, k, v, attn_bias: function(q, k, v, causal=True)  # type: ignore[attr-defined]
+    for module in (flash_attn, xformers, ops):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(verification_child, "GPU_ONLY", "cpu")
+
+
+@pytest.mark.parametrize("use", [use_flash_attn, use_xformers])
+def test_attention_is_compared_with_its_definition(
+    use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_stand_ins(monkeypatch, attention)
+    use("cpu")
+    wrong: tuple[Callable[..., Tensor], ...] = (
+        lambda q, k, v, causal: attention(q, k, v, causal=False),
+        lambda q, k, v, causal: attention(q, k, v) + 0.1,
+        wrong_gradient,
     )
-    return (done.stderr.strip().splitlines() or [""])[-1]
+    for function in wrong:
+        install_stand_ins(monkeypatch, function)
+        with pytest.raises(SystemExit, match="differs from PyTorch's own attention"):
+            use("cpu")
 
 
-@pytest.mark.parametrize("program", [FLASH_ATTN, XFORMERS], ids=["flash-attn", "xformers"])
-def test_attention_is_held_to_its_definition(program: str, tmp_path: Path) -> None:
-    assert on_the_processor(program, tmp_path) == ""
-    assert "it is wrong by" in on_the_processor(program, tmp_path, causal=False)
-    assert "it is wrong by" in on_the_processor(program, tmp_path, off=" + 0.1")
+def test_torch_multiplies_and_differentiates(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_torch("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="sees no GPU"):
+        use_torch("cuda")
 
 
-def test_a_wrong_gradient_is_seen(tmp_path: Path) -> None:
-    """Forwards it is right; backwards a part of it is cut off."""
-    off = " * 0.5 + (0.5 * " + SDPA.format(causal=True) + ").detach()"
-    assert "it is wrong by" in on_the_processor(FLASH_ATTN, tmp_path, off=off)
-
-
-def test_torch(tmp_path: Path) -> None:
-    assert on_the_processor(TORCH, tmp_path) == ""
-    done = subprocess.run(
-        [sys.executable, "-c", TORCH.format(gpu=True)], capture_output=True, encoding="utf-8"
-    )
-    assert done.returncode == 0 or "sees no GPU" in done.stderr
+def test_a_wrong_compiled_kernel_is_found() -> None:
+    compare_compiled(lambda function, fullgraph: function, "cpu")
+    with pytest.raises(SystemExit, match="a compiled kernel is wrong"):
+        compare_compiled(lambda function, fullgraph: lambda x: function(x) + 1, "cpu")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile for the processor needs a C++ compiler")
-def test_what_torch_compile_makes_is_held_to_what_it_was_made_of(tmp_path: Path) -> None:
-    program = TRITON.replace("import triton, torch", "import torch")
-    assert on_the_processor(program, tmp_path) == ""
-    wrong = "torch.compile = lambda function, fullgraph: lambda x: function(x) + 1\n"
-    assert "a compiled kernel is wrong" in on_the_processor(wrong + program, tmp_path)
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile for the CPU needs a C++ compiler")
+def test_torch_compile_on_the_cpu_passes() -> None:
+    """In a process of its own: torch's compiler raises warnings, which are errors in the tests."""
+    code = (
+        f"import torch\nfrom {compare_compiled.__module__} import *\ncompare_compiled(torch.compile, 'cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_distribution_that_is_installed_can_be_verified() -> None:
+    assert set(USES) == {*TORCH_COMPANIONS, *(name for names in DISTRIBUTIONS.values() for name in names)}
+
+
+def test_another_version_than_the_installed_one_is_an_error() -> None:
+    with pytest.raises(SystemExit, match=r"is installed instead of 0\.0\.1$"):
+        main("torch", "0.0.1", "cpu")
+
+
+def test_the_program_runs_by_itself() -> None:
+    """As the installer starts it: by its path, in a process that finds nothing of aios beside it."""
+    command = [sys.executable, str(CHILD), "torch", importlib.metadata.version("torch"), "cpu"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
