@@ -11,7 +11,7 @@ import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from doctor.files import move
-from trainer.attention.pattern import Windows, asked_windows, layer_windows, own_windows
+from trainer.attention.pattern import Windows, layer_windows, own_windows, trained_windows
 from trainer.errors import RunError, UserError
 from trainer.models import lora, model, tokenizer
 from trainer.say import Say
@@ -48,7 +48,7 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
                 shutil.copyfile(folder / name, partial / name)
             if (folder / lora.BASE).exists():
                 shutil.copytree(folder / lora.BASE, partial / lora.BASE)
-            lost = asked_windows(model.read_config(folder))
+            lost = trained_windows(model.read_config(folder))
         else:
             lost = _write_model(folder, partial, dtype, say)
         text.save(partial)
@@ -77,7 +77,7 @@ def _write_model(folder: Path, output: Path, dtype: torch.dtype, say: Say) -> Wi
     said = with_own_windows(config)
     exported.config = said or config
     exported.save_pretrained(output)
-    return () if said else asked_windows(config)
+    return () if said else trained_windows(config)
 
 
 def with_own_windows(config: Any) -> Any | None:

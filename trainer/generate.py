@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from doctor.capability import Capability
-from trainer.attention.pattern import asked_windows
+from trainer.attention.pattern import trained_windows
 from trainer.device import choose_device, choose_precision
 from trainer.errors import UserError
 from trainer.models import model, tokenizer
@@ -41,7 +41,7 @@ def load(
     model.check(config, text, max_length=1)
     if not model.has_weights(model.weights_of(folder)):
         raise UserError(f"{folder.absolute()} holds a model configuration and no weights: train it first.")
-    windows, precision = asked_windows(config), choose_precision(device, amp)
+    windows, precision = trained_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")
     request = model.attention_request(config, device, precision, windows, packed=False, training=False)

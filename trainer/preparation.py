@@ -11,7 +11,7 @@ import torch
 from doctor.capability import Capability
 from trainer import capability, data, mfu
 from trainer.attention.choice import Decision
-from trainer.attention.pattern import layer_windows, smaller
+from trainer.attention.pattern import layer_windows, smallest
 from trainer.config import TrainConfig
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
@@ -71,7 +71,7 @@ def prepare(
     dataset = data.load(config.data, start.tokenizer, reporter.say)
     model.check(start.model_config, start.tokenizer, length)
 
-    windows = model.asked_windows(config.model, start.model_config)
+    windows = model.requested_windows(config.model, start.model_config)
     proven = processes.after_the_first(
         lambda: capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
     )
@@ -149,7 +149,7 @@ def prepare(
         reporter.say(f"WARNING: {note}")
 
     windows = layer_windows(start.model_config)
-    labels = {"window_size": smaller(*windows), "chunk_size": None, "backend": decision.backend}
+    labels = {"window_size": smallest(*windows), "chunk_size": None, "backend": decision.backend}
     peak = mfu.peak(gpu_name(device), precision.arithmetic)
     width = request.query_heads * request.head_dim
     cost = mfu.utilization(network, width, windows, length, peak)

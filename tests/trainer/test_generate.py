@@ -1,4 +1,4 @@
-"""`aios generate`: the cache changes nothing, the text arrives whole, and bad input is told."""
+"""`aios generate`: the cache changes nothing, the text is complete, and errors are explained."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
+from tests.trainer.attention.tiny_models import cache_bytes
 from trainer.attention import huggingface
-from trainer.attention.kv_cache import cache_bytes, make_cache
-from trainer.attention.pattern import asked_windows
+from trainer.attention.kv_cache import make_cache
+from trainer.attention.pattern import trained_windows
 from trainer.generate import load
 from trainer.models import generation
 from trainer.models.generation import Sampling
@@ -179,7 +180,7 @@ def test_a_window_pattern_is_trained_with_saved_and_sampled_with(
     assert log[0]["windows"] == [9, None]
     assert log[1]["window_size"] == 9
     network, _ = load(again, "cpu", "auto", None, lambda _: None)
-    assert asked_windows(network.config) == (9, None)
+    assert trained_windows(network.config) == (9, None)
     assert call("generate", "--checkpoint", again, "--max-new-tokens", 30).exit_code == 0
 
 

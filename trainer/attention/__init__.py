@@ -1,7 +1,7 @@
 """Causal attention with a sliding window, packed documents and grouped heads: one function, several backends.
 
-The definition, for every backend: query i sees key j when ``j <= i`` and ``i - j < window`` and
-``document[i] == document[j]``. Positions are absolute; fewer queries than keys are the last ones.
+The definition, for every backend: query i sees key j if ``j <= i`` and ``i - j < window`` and
+``document[i] == document[j]``. Positions are absolute. If there are fewer queries than keys, they are the last ones.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["attention", "mask"]
 
-_HOME = {"attention": "trainer.attention.interface", "mask": "trainer.attention.definition"}
+_MODULES = {"attention": "trainer.attention.interface", "mask": "trainer.attention.definition"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch on first use only: `prove` must be able to say that there is none."""
-    if name not in _HOME:
+    """Import torch only on first use: `prove` must run without it, to report that it is missing."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -1,11 +1,12 @@
 """Causal attention in O(S * W) time and memory, forward and backward, on any device.
 
-Queries are taken a block at a time, each against the keys that its window and its documents can reach, as plain matrix
-products. The backward pass computes the weights of a block again instead of keeping them. To torch the whole is one
-operator: autograd over slices would allocate a gradient of full size for every block, and a compiler would unroll them.
+Queries are processed one block at a time, each against the keys that its window and its documents can reach, as plain
+matrix products. The backward pass recomputes the weights of a block instead of storing them. All blocks together are one
+operator for torch: autograd over slices would allocate a full-size gradient for every block, and a compiler would unroll
+the loop.
 
-Scores, weights and sums over blocks are at least fp32: scores that are rounded to half precision cost two to six times
-the error of torch's own kernels, and overflow in fp16.
+Scores, weights and sums over blocks are at least fp32: with scores rounded to half precision, errors are two to six times
+those of torch's own kernels, and fp16 overflows.
 
 Dimensions: P pairs of batch row and key head, R rows (queries of all heads that share the key head), C columns (keys).
 """
@@ -18,12 +19,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from trainer.attention.blocks import Block, blocks, parts, rows_of
+from trainer.attention.blocks import Block, blocks, parts, rows_per_block
 from trainer.attention.request import Options
 
 
 class _Weights:
-    """The attention weights of one block after another; two passes over the blocks give the same weights."""
+    """The attention weights, one block at a time. Forward and backward pass compute the same weights."""
 
     def __init__(
         self,
@@ -37,11 +38,11 @@ class _Weights:
         self.pairs, self.groups = k.shape[0] * k.shape[1], q.shape[1] // k.shape[1]
         self.scale, self.softcap, self.document_ids = scale, softcap, document_ids
         self.exact = torch.promote_types(q.dtype, torch.float32)
-        rows = rows_of(q, window)
-        # Each shape of a product in half precision costs a CPU half a megabyte of code, kept for good, and its making.
-        few_sizes = q.device.type == "cpu" and q.dtype != self.exact
-        self.blocks = blocks(q.shape[2], k.shape[2], window, rows, document_ids, few_sizes)
-        # What a block adds to its scores: of a table for the block that reaches back furthest, columns and rows.
+        rows = rows_per_block(q, window)
+        # In half precision a CPU compiles code for each shape of a product and keeps it for the life of the process: 0.5 MB.
+        bucketed = q.device.type == "cpu" and q.dtype != self.exact
+        self.blocks = blocks(q.shape[2], k.shape[2], window, rows, document_ids, bucketed)
+        # The bias of every block is a slice of one table, made for the block that reaches back furthest.
         self.past = k.shape[2] - q.shape[2]
         self.furthest = max(self._back(block) for block in self.blocks)
         columns = max(self.furthest - self._back(block) + block.high - block.low for block in self.blocks)
@@ -49,13 +50,13 @@ class _Weights:
         distance = distance - torch.arange(columns, device=q.device)
         self.bias = torch.zeros(distance.shape, dtype=self.exact, device=q.device)
         self.bias.masked_fill_((distance < 0) | (distance >= window), -torch.inf)
-        # Room for tables (P, R, C), used again by every block.
+        # Buffers for tables (P, R, C), reused by every block.
         size = self.pairs * self.groups * rows * max(block.high - block.low for block in self.blocks)
         self._exact = torch.empty(2 if softcap is None else 3, size, dtype=self.exact, device=q.device)
         self._rounded = torch.empty(size if q.dtype != self.exact else 0, dtype=q.dtype, device=q.device)
 
     def _back(self, block: Block) -> int:
-        """How far before its first query the block's first key is."""
+        """The distance from the block's first key to its first query."""
         return self.past + block.first - block.low
 
     def stack(self, x: Tensor, block: Block) -> Tensor:
@@ -68,15 +69,15 @@ class _Weights:
 
     def _stacked(self, x: Tensor) -> Tensor:
         x = x.reshape(self.pairs, -1, x.shape[3])
-        return x if x.dtype == self.exact else x.contiguous()  # products of half precision are slow with gaps
+        return x if x.dtype == self.exact else x.contiguous()  # half-precision products are slow with strides
 
-    def _table(self, store: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """A table (P, R, C) in one of the rooms, with whatever is in it."""
+    def _table(self, buffer: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """A table (P, R, C) in one of the buffers, uninitialized."""
         shape = (self.pairs, rows.shape[1], columns.shape[1])
-        return store[: shape[0] * shape[1] * shape[2]].view(shape)
+        return buffer[: shape[0] * shape[1] * shape[2]].view(shape)
 
-    def of(self, block: Block, q_prd: Tensor, k_pcd: Tensor) -> Tensor:
-        """softmax(scores + mask), (P, R, C), at least in fp32."""
+    def compute(self, block: Block, q_prd: Tensor, k_pcd: Tensor) -> Tensor:
+        """softmax(scores + mask), (P, R, C), in at least fp32."""
         count = block.last - block.first
         left = self.furthest - self._back(block)
         bias = self.bias[:count, left : left + block.high - block.low].repeat(self.groups, 1)
@@ -105,12 +106,13 @@ class _Weights:
         return torch.add(bias, tanh, alpha=self.softcap, out=scores)
 
     def product(self, p_prc: Tensor, v_pcd: Tensor) -> Tensor:
-        """p v, at least in fp32; weights are rounded to the dtype of v on the way."""
+        """p v, in at least fp32. The weights are rounded to the dtype of v."""
         if p_prc.dtype == v_pcd.dtype:
             return torch.bmm(p_prc, v_pcd)
-        # The largest weight of a row is made 1, which is exact: else it costs a fifth to a third of the accuracy.
+        # Scale the largest weight of a row to 1, which half precision represents exactly; otherwise the error grows by a
+        # fifth to a third.
         largest = p_prc.amax(-1, keepdim=True)
-        largest.clamp_min_(torch.finfo(self.exact).tiny)  # 0 where all are dropped
+        largest.clamp_min_(torch.finfo(self.exact).tiny)  # 0 if all are dropped
         p_prc = self.rounded(p_prc.div_(largest))
         high = torch.bmm(p_prc, v_pcd)
         return (torch.baddbmm(high, p_prc, v_pcd, beta=-1) + high.to(self.exact)) * largest
@@ -122,15 +124,15 @@ class _Weights:
         return self._rounded[: table.numel()].view(table.shape).copy_(table)
 
     def dp(self, grad_prd: Tensor, v_pcd: Tensor) -> Tensor:
-        """grad v^T, (P, R, C), at least in fp32."""
+        """grad v^T, (P, R, C), in at least fp32."""
         dp = self._table(self._exact[0], grad_prd, v_pcd)
         if dp.dtype == v_pcd.dtype:
             return torch.bmm(grad_prd, v_pcd.mT, out=dp)
         return dp.copy_(torch.bmm(grad_prd, v_pcd.mT, out=self._table(self._rounded, grad_prd, v_pcd)))
 
     def ds(self, dp_prc: Tensor, p_prc: Tensor) -> Tensor:
-        """The gradient of q k^T, in the inputs' dtype, by those of the weights; in place."""
-        # From the exact weights, and not from the rounded output.
+        """The gradient of q k^T, in the inputs' dtype, from that of the weights; in place."""
+        # From the fp32 weights, not from the rounded output.
         ds = torch._softmax_backward_data(dp_prc, p_prc, -1, p_prc.dtype, grad_input=dp_prc)
         if self.softcap is not None:
             squares = self._exact[2, : ds.numel()].view(ds.shape)
@@ -139,22 +141,24 @@ class _Weights:
 
 
 class _Gradient:
-    """The gradient of keys or values: adds up what blocks give, at least in fp32.
+    """The gradient of keys or values: the sum over blocks, in at least fp32.
 
-    In half precision sums are kept apart until they are complete.
+    In half precision, sums are kept in fp32 until they are complete.
 
     Args:
-        total: (B, H_kv, S_k, D) of zeros, to be written.
+        total: (B, H_kv, S_k, D) of zeros; the gradient is written here.
     """
 
     def __init__(self, total: Tensor) -> None:
         self._total_psd = total.flatten(0, 1)
         self._exact = torch.promote_types(total.dtype, torch.float32)
-        self._open = self._total_psd[:, :0].to(self._exact)  # sums of the keys from `_first` on
+        self._pending = self._total_psd[:, :0].to(
+            self._exact
+        )  # incomplete sums, of the keys from `_first` on
         self._first = 0
 
     def add(self, block: Block, part_pcd: Tensor) -> None:
-        """The block's share, for its keys in order."""
+        """Add the block's part, for its keys in order."""
         part = part_pcd[:, : block.seen - block.low]
         if part.dtype == self._exact:
             self._total_psd[:, block.low : block.seen] += part
@@ -162,13 +166,13 @@ class _Gradient:
         part = part.to(self._exact)
         if block.low > self._first:
             part = F.pad(part, (0, 0, block.low - self._first, 0))
-        part[:, : self._open.shape[1]] += self._open
+        part[:, : self._pending.shape[1]] += self._pending
         self._total_psd[:, self._first : block.done] = part[:, : block.done - self._first]
-        self._open, self._first = part[:, block.done - self._first :], block.done
+        self._pending, self._first = part[:, block.done - self._first :], block.done
 
 
-def _kept(weights: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    """What dropout multiplies the weights with."""
+def _dropout_factors(weights: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """0 for dropped weights, 1 / (1 - dropout) for the others."""
     return torch.empty_like(weights).bernoulli_(1 - dropout, generator=generator).div_(1 - dropout)
 
 
@@ -188,7 +192,7 @@ def forward(
     dropout: float,
     softcap: float | None,
 ) -> Tensor:
-    """The output. seed () int64: of the dropped weights; None without dropout."""
+    """The output. seed: () int64, of the dropout; None without dropout."""
     output = torch.empty_like(q, memory_format=torch.contiguous_format)
     generator = _generator(seed, q.device)
     for rows, heads, key_heads in parts(q, k, window):
@@ -198,9 +202,9 @@ def forward(
         weights = _Weights(q_part, k_part, ids, window, scale, softcap)
         for block in weights.blocks:
             k_pcd, v_pcd = weights.keys(k_part, block), weights.keys(v_part, block)
-            p_prc = weights.of(block, weights.stack(q_part, block), k_pcd)
+            p_prc = weights.compute(block, weights.stack(q_part, block), k_pcd)
             if dropout:
-                p_prc *= _kept(p_prc, dropout, generator)
+                p_prc *= _dropout_factors(p_prc, dropout, generator)
             here = out_part[:, :, block.first : block.last]
             here.copy_(weights.product(p_prc, v_pcd).view(here.shape))
     return output
@@ -218,10 +222,10 @@ def backward(
     dropout: float,
     softcap: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dq, dk and dv for the gradient of `forward`'s output."""
+    """dq, dk and dv from the gradient of the output of `forward`."""
     dq, dk, dv = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     generator = _generator(seed, q.device)
-    with torch.autocast(grad.device.type, enabled=False):  # may be called inside one
+    with torch.autocast(grad.device.type, enabled=False):  # the backward pass may run inside one
         for rows, heads, key_heads in parts(q, k, window):
             q_part, grad_part, dq_part = q[rows, heads], grad[rows, heads], dq[rows, heads]
             k_part, v_part = k[rows, key_heads], v[rows, key_heads]
@@ -231,13 +235,13 @@ def backward(
             for block in weights.blocks:
                 k_pcd, v_pcd = weights.keys(k_part, block), weights.keys(v_part, block)
                 q_prd, grad_prd = weights.stack(q_part, block), weights.stack(grad_part, block)
-                p_prc = weights.of(block, q_prd, k_pcd)
+                p_prc = weights.compute(block, q_prd, k_pcd)
                 dp_prc = weights.dp(grad_prd, v_pcd)
                 used = p_prc
                 if dropout:
-                    kept = _kept(p_prc, dropout, generator)
-                    used = p_prc * kept
-                    dp_prc *= kept
+                    factors = _dropout_factors(p_prc, dropout, generator)
+                    used = p_prc * factors
+                    dp_prc *= factors
                 dv_part.add(block, torch.bmm(weights.rounded(used).mT, grad_prd))
                 ds_prc = weights.ds(dp_prc, p_prc)
                 here = dq_part[:, :, block.first : block.last]
@@ -271,7 +275,7 @@ def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, .
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:5])
     ctx.options = inputs[5:]
 
@@ -281,13 +285,13 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return dq, dk, dv, *[None] * 6
 
 
-_forward.register_autograd(_gradients, setup_context=_keep)
+_forward.register_autograd(_gradients, setup_context=_save)
 
 
 def banded(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D); see `attention`. Keys out of reach are cut."""
+    """Attention in O(S * W); see `backend.Backend.run`."""
     dtype = q.dtype
-    if dtype == torch.float16 and q.device.type == "cpu":  # whose products are fifteen times slower there
+    if dtype == torch.float16 and q.device.type == "cpu":  # fp16 products are fifteen times slower on a CPU
         q, k, v = q.float(), k.float(), v.float()
     window = k.shape[2] if options.window is None else options.window
     seed = torch.randint(2**62, ()) if options.dropout else None

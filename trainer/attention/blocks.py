@@ -1,4 +1,4 @@
-"""Which queries and which keys are computed together: attention cut into blocks of queries and the keys they reach."""
+"""Splitting attention into blocks of queries and the keys that they can reach."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from torch import Tensor
 
 from trainer.attention.packing import reach, starts
 
-COLUMNS = 4096  # of all heads together that a CPU computes at a time: their tables stay in its caches (measured: L2 of 1 MB)
+# Columns of all heads together that a CPU computes at a time, so that tables stay in its caches (measured with 1 MB of L2).
+COLUMNS = 4096
 
 
 @dataclass(frozen=True)
 class Block:
-    """Queries `first:last`, which see no key from `seen` on, and the keys `low:high` they are multiplied with.
+    """Queries `first:last`, and the keys `low:high` that they are multiplied with.
 
-    No later block reaches a key before `done`. Where documents meet among the keys, it is `mixed`.
+    Attributes:
+        seen: no query of the block sees a key from here on.
+        done: no later block reaches a key before this.
+        mixed: the keys belong to more than one document.
     """
 
     first: int
@@ -29,17 +33,17 @@ class Block:
     mixed: bool
 
 
-def rows_of(q: Tensor, window: int) -> int:
-    """How many queries a block has: enough to keep the products efficient, few enough to waste little at the edges."""
+def rows_per_block(q: Tensor, window: int) -> int:
+    """Queries in a block: enough for efficient products, few enough to waste little at the edges of the window."""
     if q.device.type != "cpu":
         return min(q.shape[2], max(64, min(1024, window // 2)))
     return min(q.shape[2], 64 if q.dtype.itemsize >= 4 else 128)
 
 
 def parts(q: Tensor, k: Tensor, window: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Rows of the batch, query heads and their key heads: as many at a time as keep tables small. A GPU has all at once."""
+    """Slices of the batch, the query heads and their key heads, small enough for a CPU's caches. A GPU gets one part."""
     batch, key_heads, keys, _ = k.shape
-    groups, rows = q.shape[1] // key_heads, rows_of(q, window)
+    groups, rows = q.shape[1] // key_heads, rows_per_block(q, window)
     pairs = batch * key_heads
     if q.device.type == "cpu":
         pairs = max(1, COLUMNS // (groups * min(window + rows, keys)))
@@ -49,25 +53,23 @@ def parts(q: Tensor, k: Tensor, window: int) -> Iterator[tuple[slice, slice, sli
 
 
 def _evenly(count: int, most: int) -> Iterator[slice]:
-    """As few slices of so many as hold no more than `most` each, and are of much the same size."""
+    """Split `count` into as few slices as possible, of nearly equal size and at most `most` each."""
     number = -(-count // most)
     for index in range(number):
         yield slice(index * count // number, (index + 1) * count // number)
 
 
 def blocks(
-    query_length: int, key_length: int, window: int, rows: int, document_ids: Tensor | None, few_sizes: bool
+    query_length: int, key_length: int, window: int, rows: int, document_ids: Tensor | None, bucketed: bool
 ) -> tuple[Block, ...]:
     """The blocks, in order.
 
     Args:
-        few_sizes: let blocks have more keys than they reach, so that there are few different numbers of them.
+        bucketed: round the number of keys in a block up to one of a few sizes.
     """
     past = key_length - query_length
-    begins, runs = (
-        [0] * key_length,
-        [0] * key_length,
-    )  # of each key: where its document begins; its run's number
+    # For each key: the first token of its document, and the number of its run.
+    begins, runs = [0] * key_length, [0] * key_length
     if document_ids is not None:
         begins = reach(document_ids).amin(0).tolist()
         runs = starts(document_ids).any(0).cumsum(0).tolist()
@@ -76,7 +78,7 @@ def blocks(
         last = min(first + rows, query_length)
         low = max(past + first - window + 1, min(begins[past + first : past + last]))
         spans.append((first, last, low, past + last))
-    if few_sizes:
+    if bucketed:
         sizes = _sizes(rows, min(window + rows - 1, key_length))
         spans = [(first, last, *_widen(low, high, sizes)) for first, last, low, high in spans]
     done = [key_length]
@@ -97,7 +99,7 @@ def blocks(
 
 
 def _sizes(smallest: int, largest: int) -> list[int]:
-    """Numbers of keys, each half as much again as the one before it."""
+    """Bucket sizes, each 1.5 times the one before it."""
     sizes = [largest]
     while sizes[-1] > smallest:
         sizes.append(sizes[-1] * 2 // 3)
@@ -105,7 +107,7 @@ def _sizes(smallest: int, largest: int) -> list[int]:
 
 
 def _widen(low: int, high: int, sizes: list[int]) -> tuple[int, int]:
-    """The keys `low:high` and more: those before them, or behind them where there are too few."""
+    """`low:high` extended to the next bucket size: to the left, or to the right if there are too few keys on the left."""
     size = sizes[bisect_left(sizes, high - low)]
     low = max(0, high - size)
     return low, low + size

@@ -1,4 +1,4 @@
-"""Which key a query sees: the one definition that every backend follows."""
+"""The definition of which keys a query sees, followed by every backend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def effective_window(window: int | None, key_length: int) -> int | None:
-    """The window that makes a difference: None where every earlier key is in reach. Raises ValueError if negative."""
+    """The window, or None if it includes every key. Raises ValueError if it is negative."""
     if window is None or window == 0:
         return None
     if window < 0:
@@ -16,10 +16,10 @@ def effective_window(window: int | None, key_length: int) -> int | None:
 
 
 def check_document_ids(document_ids: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless they are integers of this shape."""
+    """Raise ValueError unless document_ids are integers of this shape."""
     if tuple(document_ids.shape) != shape or document_ids.is_floating_point():
         raise ValueError(
-            f"document_ids must be integers of shape {shape}, one for each key, "
+            f"document_ids must be integers of shape {shape}, one per key, "
             f"got {document_ids.dtype} of shape {tuple(document_ids.shape)}"
         )
 
@@ -27,15 +27,15 @@ def check_document_ids(document_ids: Tensor, shape: tuple[int, ...]) -> None:
 def mask(
     query_length: int, key_length: int, window: int | None = None, document_ids: Tensor | None = None
 ) -> Tensor:
-    """Which keys each query sees, written down as a table: for tests, and for reading.
+    """The definition as a table, for tests and for reading.
 
     Args:
         query_length, key_length: S_q and S_k; the queries are the last S_q of the S_k positions.
-        window: keys that a query sees, itself among them; None or 0 for all.
+        window: keys that a query sees, including its own; None or 0 for all.
         document_ids: (B, S_k) integers; a query sees keys of its own document only.
 
     Returns:
-        bool (S_q, S_k), or (B, S_q, S_k) with document_ids; True where the query sees the key.
+        bool (S_q, S_k), or (B, S_q, S_k) with document_ids; True if the query sees the key.
     """
     if not 1 <= query_length <= key_length:
         raise ValueError(f"need 1 <= query_length <= key_length, got {query_length} and {key_length}")

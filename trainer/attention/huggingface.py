@@ -24,7 +24,7 @@ from transformers import (
 
 from trainer.attention.choice import BACKENDS, backend_named
 from trainer.attention.interface import attention
-from trainer.attention.pattern import LAYER_TYPES, Windows, asked_windows, own_windows, repeat, smaller
+from trainer.attention.pattern import LAYER_TYPES, Windows, own_windows, repeat, smallest, trained_windows
 
 # Settings of models that no backend supports, and their effect.
 _UNSUPPORTED_SETTINGS = {
@@ -47,7 +47,7 @@ def attach(
         backend: as in `attention`; not saved in config.json.
         window: tokens that a query sees, including its own; None or 0 for all. One for all layers, or one for each: see
             `pattern.repeat`. If a layer also has a sliding window of its own, the smaller one applies. Saved in
-            config.json: see `pattern.asked_windows`.
+            config.json: see `pattern.trained_windows`.
 
     Raises:
         ValueError: an unknown backend, a negative window, a number of windows other than that of the layers, or a model
@@ -142,10 +142,10 @@ def _attend(
 
 def _window(module: Any, sliding_window: int | None) -> int | None:
     """The window of the layer that this module belongs to; the module itself passes `sliding_window`."""
-    own, asked = own_windows(module.config), asked_windows(module.config)
+    own, trained = own_windows(module.config), trained_windows(module.config)
     layer = getattr(module, "layer_idx", None)
     if layer is None:
-        if len({*own}) > 1 or len({*asked}) > 1:
+        if len({*own}) > 1 or len({*trained}) > 1:
             raise ValueError(
                 f"{type(module).__name__} does not know its layer: give all layers the same window"
             )
@@ -155,7 +155,7 @@ def _window(module: Any, sliding_window: int | None) -> int | None:
             f"layer {layer} of this {module.config.model_type} model attends with the window {sliding_window}, but its "
             f"configuration says {own[layer]} (sliding_window, layer_types): remove the setting that the model does not use"
         )
-    return smaller(own[layer], asked[layer])
+    return smallest(own[layer], trained[layer])
 
 
 def _document_ids(

@@ -1,6 +1,6 @@
-"""Keys and values of the tokens so far: in layers with a window, no more of them than it reaches.
+"""A key-value cache that is fixed in size in layers with a window.
 
-They are layers of transformers' own `Cache`, so that its models take them as they are.
+Its layers are layers of transformers' own `Cache`, so transformers' models accept it.
 """
 
 from __future__ import annotations
@@ -14,37 +14,30 @@ from transformers.cache_utils import CacheLayerMixin
 
 from trainer.attention.pattern import layer_windows
 
-CacheLayer: Any = CacheLayerMixin  # whose types allow every layer to hold nothing
-Growing: Any = DynamicLayer
-ROOM = 128  # slots beside the window, at most
+CacheLayer: Any = CacheLayerMixin  # its types allow keys and values to be None
+GrowingLayer: Any = DynamicLayer
+EXTRA_SLOTS = 128  # at most, beside the window
 
 
 def make_cache(config: Any) -> Cache:
-    """An empty cache for a model of this configuration: fixed in size where a layer has a window, growing elsewhere.
+    """An empty cache for a model of this configuration: layers with a window have a fixed size, the others grow.
 
-    Where layers run more than once, the configuration says in `cache_layers` which layer each slot belongs to.
+    If layers run more than once, `config.cache_layers` lists the layer of each entry of the cache.
     """
     windows = layer_windows(config)
-    slots = [windows[layer] for layer in getattr(config, "cache_layers", range(len(windows)))]
-    return Cache(layers=[SlidingLayer(window) if window else Growing() for window in slots])
-
-
-def cache_bytes(cache: Cache) -> int:
-    """Memory that a cache's keys and values take."""
-    layers: list[Any] = cache.layers
-    tensors = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
-    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    entries = [windows[layer] for layer in getattr(config, "cache_layers", range(len(windows)))]
+    return Cache(layers=[SlidingLayer(window) if window else GrowingLayer() for window in entries])
 
 
 class SlidingLayer(CacheLayer):  # type: ignore[misc]
     """The keys and values of the last tokens, in a fixed number of slots.
 
-    New ones are written behind the others. Where no slot is left, those that the next query still sees move to the front:
-    one in `ROOM` steps does. In a ring in the strict sense nothing moves, but its keys lie in two pieces, out of order,
-    and every step would copy all of them to put them side by side.
+    New ones are written after the others. When no slot is left, those that the next query still sees move to the front:
+    once in `EXTRA_SLOTS` steps. A strict ring buffer would never move them, but its keys are in two pieces, out of order,
+    so every step would copy all of them into one tensor.
 
     Args:
-        sliding_window: W, tokens that a query sees, itself among them.
+        sliding_window: W, tokens that a query sees, including itself.
     """
 
     is_sliding = True
@@ -52,12 +45,12 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
     def __init__(self, sliding_window: int) -> None:
         super().__init__()
         self.sliding_window = sliding_window
-        self.slots = sliding_window - 1 + min(sliding_window, ROOM)
-        self.cumulative_length = 0  # tokens so far; transformers' own name, by which `reset` finds it
-        self.end = 0  # the first slot behind the newest token
+        self.slots = sliding_window - 1 + min(sliding_window, EXTRA_SLOTS)
+        self.cumulative_length = 0  # tokens so far; transformers' `reset` uses this name
+        self.end = 0  # the first slot after the newest token
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Take the slots, for keys and values like these (B, H_kv, any, D)."""
+        """Allocate the slots, for keys and values like these (B, H_kv, any, D)."""
         batch, heads, _, width = key_states.shape
         self.dtype, self.device = key_states.dtype, key_states.device
         self.keys = key_states.new_empty(batch, heads, self.slots, width)
@@ -67,9 +60,9 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Take in new tokens (B, H_kv, T, D); returns what they see, in order: the last W - 1 before them, and themselves.
+        """Store new tokens (B, H_kv, T, D); returns what they see, in order: the last W - 1 before them, and themselves.
 
-        Tokens that have a slot come back as a view, which is good until the next call.
+        If all new tokens have a slot, the result is a view, valid until the next call.
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -100,15 +93,15 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
     get_max_cache_shape = get_max_length  # the name in transformers before 5.9
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """How many keys this many new tokens will be given, and the position of the first."""
+        """The number of keys that this many new tokens get from `update`, and the position of the first."""
         past = self._past()
         return past + query_length, self.cumulative_length - past
 
     def reset(self) -> None:
-        """Forget all tokens; the slots stay."""
+        """Forget all tokens; the slots stay allocated."""
         super().reset()
         self.end = 0
 
     def _past(self) -> int:
-        """Tokens before the next one that it sees."""
+        """Number of stored tokens that the next one sees."""
         return min(self.cumulative_length, self.sliding_window - 1)

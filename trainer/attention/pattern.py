@@ -1,7 +1,7 @@
-"""Which window each layer of a model has: pure functions of settings, and of a model's configuration.
+"""The window of each layer of a model: pure functions of settings, and of a model's configuration.
 
-A model's windows are those of its architecture (Mistral's, Gemma's) and those that it was trained with here, which
-stand in its configuration as `aios_windows`. Where a layer has both, the smaller one counts.
+A model has the windows of its architecture (Mistral, Gemma) and those that it was trained with here, which its
+configuration stores as `aios_windows`. If a layer has both, the smaller one applies.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-Windows = tuple[int | None, ...]  # of each layer: tokens that a query sees, itself among them; None for all
+Windows = tuple[int | None, ...]  # per layer: tokens that a query sees, including itself; None for all
 Pattern = str | Sequence[int | None]
 
 SLIDING, FULL = "S", "L"
 LAYER_TYPES = (
     "sliding_attention",
     "full_attention",
-)  # of those that transformers knows, the ones served here
+)  # the layer types of transformers that `attention` supports
 
 
 def repeat(
     layers: int, window: int | None, pattern: Pattern = SLIDING, full_layers: Sequence[int] = ()
 ) -> Windows:
-    """The windows of this many layers.
+    """The window of each layer, by repeating a pattern.
 
     Args:
-        layers: how many there are.
-        window: of the layers that the pattern calls S; None or 0 for all before it.
-        pattern: letters, S for the window and L for none; or windows. Repeated until every layer has its own.
-        full_layers: those without a window whatever the pattern says; -1 is the last.
+        layers: number of layers.
+        window: of the layers that the pattern calls S; None or 0 for no window.
+        pattern: letters, S for the window and L for none, or a list of windows. Repeated until every layer has one.
+        full_layers: layers without a window, regardless of the pattern; -1 is the last.
 
     Raises:
-        ValueError: another letter, a negative window, no letter at all, or a layer that is not there.
+        ValueError: another letter, a negative window, an empty pattern, or a layer that does not exist.
     """
     if isinstance(pattern, str):
         unknown = sorted(set(pattern) - {SLIDING, FULL})
@@ -48,17 +48,17 @@ def repeat(
     missing = [index for index in full_layers if not -layers <= index < layers]
     if missing:
         raise ValueError(
-            f"there is no layer {missing[0]}: the model has {layers}, counted from 0 (or from -1)"
+            f"there is no layer {missing[0]}: the model has {layers}, counted from 0, or from -1 for the last"
         )
     full = {index % layers for index in full_layers}
     return tuple(None if i in full else pattern[i % len(pattern)] or None for i in range(layers))
 
 
 def own_windows(config: Any) -> Windows:
-    """The windows of an architecture, by its transformers configuration (`sliding_window`, `layer_types`).
+    """The windows of a model's architecture, from its transformers configuration (`sliding_window`, `layer_types`).
 
-    What else models have for it (`max_window_layers`, `use_sliding_window`, `sliding_window_pattern`) transformers has
-    put into these two.
+    transformers has already converted other settings (`max_window_layers`, `use_sliding_window`,
+    `sliding_window_pattern`) to these two.
     """
     text = config.get_text_config(decoder=True)
     window = getattr(text, "sliding_window", None) or None
@@ -68,18 +68,18 @@ def own_windows(config: Any) -> Windows:
     return tuple(window if kind == "sliding_attention" else None for kind in types)
 
 
-def asked_windows(config: Any) -> Windows:
-    """The windows that a model was trained with here, beside those of its architecture."""
+def trained_windows(config: Any) -> Windows:
+    """The windows that a model was trained with here, in addition to those of its architecture."""
     text = config.get_text_config(decoder=True)
     return tuple(getattr(text, "aios_windows", None) or (None,) * text.num_hidden_layers)
 
 
 def layer_windows(config: Any) -> Windows:
-    """The windows that the layers of a model attend with."""
-    return tuple(map(smaller, own_windows(config), asked_windows(config)))
+    """The windows that the layers of a model use: the smaller of both."""
+    return tuple(map(smallest, own_windows(config), trained_windows(config)))
 
 
-def smaller(*windows: int | None) -> int | None:
-    """The smallest of these windows; None where none is one."""
-    there: list[int] = [window for window in windows if window]
-    return min(there, default=None)
+def smallest(*windows: int | None) -> int | None:
+    """The smallest of these windows; None if there is no window."""
+    sizes: list[int] = [window for window in windows if window]
+    return min(sizes, default=None)

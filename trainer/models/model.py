@@ -108,14 +108,14 @@ def check(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
         )
 
 
-def asked_windows(settings: ModelSection, config: Any) -> pattern.Windows:
+def requested_windows(settings: ModelSection, config: Any) -> pattern.Windows:
     """The window that the settings ask for in each layer; where they ask for none, what the model was trained with.
 
     Raises:
         UserError: the pattern makes no sense for this model.
     """
     if settings.window_size is None and settings.window_pattern is None:
-        return pattern.asked_windows(config)
+        return pattern.trained_windows(config)
     layers = config.get_text_config().num_hidden_layers
     try:
         return pattern.repeat(
@@ -146,7 +146,7 @@ def attention_request(
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         query_heads=heads,
         key_heads=getattr(text, "num_key_value_heads", None) or heads,
-        window=pattern.smaller(*windows, *pattern.own_windows(config)),
+        window=pattern.smallest(*windows, *pattern.own_windows(config)),
         packed=packed,
         dropout=dropout if training else 0.0,
         softcap=bool(getattr(text, "attn_logit_softcapping", None)),

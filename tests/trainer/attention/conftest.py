@@ -1,4 +1,4 @@
-"""One thread: these tests compute little, and others run beside them."""
+"""These tests run on one thread: they compute little, and other tests run in parallel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Small tensors are quicker on one thread, and other tests run beside these."""
+    """One thread is faster for small tensors."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""The choice of a backend, as pure data: no GPU, no package, no torch kernel is touched."""
+"""The choice of a backend, as pure data: it needs no GPU and no third-party package."""
 
 from __future__ import annotations
 

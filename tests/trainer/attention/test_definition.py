@@ -1,4 +1,4 @@
-"""`mask` and `attention` follow the definition, and refuse what makes no sense."""
+"""`mask` and `attention` follow the definition and reject invalid arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transformers models on our attention give what they give on transformers' own eager attention."""
+"""transformers models give the same results on our attention as on transformers' own eager attention."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from transformers import (
 
 from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, gpt2, tokens
 from trainer.attention.huggingface import attach
-from trainer.attention.pattern import asked_windows
+from trainer.attention.pattern import trained_windows
 
 
 def dense_masks(config, length, window=None, ids=None):
-    """What eager attention adds to the scores for the definition's table: (B, 1, S, S), or one for each kind of layer."""
+    """The masks of the definition for eager attention: (B, 1, S, S), or one for each type of layer."""
     i, j = torch.arange(length)[:, None], torch.arange(length)
 
     def dense(windows):
@@ -48,9 +48,8 @@ def loss_and_gradients(model, inputs, **options):
 
 
 def assert_same(ours, theirs):
-    torch.testing.assert_close(
-        ours, theirs, atol=1e-6, rtol=1e-5
-    )  # eager attention takes its softmax in float32
+    # Eager attention computes its softmax in float32.
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -117,16 +116,16 @@ def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
     assert saved["aios_windows"] == [9, 9]
     assert not any("aios" in str(value) or value == "sdpa" for value in saved.values())
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64).eval()
-    assert asked_windows(again.config) == (9, 9)
-    attach(again.config, backend="manual", window=asked_windows(again.config))
+    assert trained_windows(again.config) == (9, 9)
+    attach(again.config, backend="manual", window=trained_windows(again.config))
     torch.testing.assert_close(again(tokens()).logits, model(tokens()).logits)
 
 
 def test_no_window_says_so():
-    assert asked_windows(gpt2()) == (None, None)
+    assert trained_windows(gpt2()) == (None, None)
     config = gpt2()
     attach(config, window=0)
-    assert asked_windows(config) == (None, None)
+    assert trained_windows(config) == (None, None)
 
 
 def test_compiled_it_is_one_graph_and_the_same():

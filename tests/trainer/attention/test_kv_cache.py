@@ -1,4 +1,4 @@
-"""The cache of a model with windows: fixed in size, and the model's answers are those without a cache."""
+"""The cache of a model with windows: its size is fixed, and the model's output is the same as without a cache."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, MistralConfig
 
-from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, gpt2, tokens
-from trainer.attention.kv_cache import ROOM, SlidingLayer, cache_bytes, make_cache
+from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, cache_bytes, gpt2, tokens
+from trainer.attention.kv_cache import EXTRA_SLOTS, SlidingLayer, make_cache
 
 W = 12
 LONG = 10 * W + 7
 FOUR = {**SMALL, "num_hidden_layers": 4}
-# What attends through windows, and how they are asked for.
+# Models with windows, and the argument `window` of `attach`.
 WINDOWED = {
     "gpt2": (lambda: GPT2Config(**{**gpt2().to_dict(), "n_layer": 4}), W),
     "gpt2, SSSL": (lambda: GPT2Config(**{**gpt2().to_dict(), "n_layer": 4}), (W, W, W, None)),
@@ -33,7 +33,7 @@ def windowed(name, **changes):
 
 @torch.no_grad()
 def in_pieces(model, inputs, lengths, cache=None):
-    """(B, S, V) logits of inputs that are given piece by piece."""
+    """Logits (B, S, V) of inputs that are passed in pieces."""
     cache = make_cache(model.config) if cache is None else cache
     parts = inputs.split(lengths, dim=1)
     return torch.cat([model(part, past_key_values=cache, use_cache=True).logits for part in parts], dim=1)
@@ -102,7 +102,7 @@ def test_keys_come_back_in_order_and_no_more_than_are_seen(window):
         assert torch.equal(values, -keys)
         assert (size, offset) == (position - first, first)
         assert layer.get_seq_length() == position
-    assert layer.keys.shape[2] == window - 1 + min(window, ROOM)
+    assert layer.keys.shape[2] == window - 1 + min(window, EXTRA_SLOTS)
 
 
 def test_single_tokens_are_handed_on_without_a_copy():
@@ -115,7 +115,7 @@ def test_single_tokens_are_handed_on_without_a_copy():
             keys.data_ptr() < layer.keys.data_ptr()
             or keys.data_ptr() >= layer.keys.data_ptr() + 4 * layer.slots
         )
-    assert copies <= 3000 / ROOM
+    assert copies <= 3000 / EXTRA_SLOTS
 
 
 def test_reset_forgets_and_keeps_its_memory():

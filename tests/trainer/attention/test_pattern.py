@@ -1,4 +1,4 @@
-"""Windows of layers: as asked for, as transformers has them, and as models on our attention follow them."""
+"""Windows of layers: as requested, as transformers configures them, and as models on our attention apply them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 from tests.trainer.attention.tiny_models import CONFIGS, SMALL, WINDOW, build, gpt2, tokens
 from trainer.attention import mask
 from trainer.attention.huggingface import attach
-from trainer.attention.pattern import asked_windows, layer_windows, own_windows, repeat
+from trainer.attention.pattern import layer_windows, own_windows, repeat, trained_windows
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_each_layer_attends_with_its_own_window(name, backend, asked):
 
 def test_windows_are_saved_with_the_model(tmp_path):
     build(gpt2(), backend="sdpa", window=(9, None)).save_pretrained(tmp_path)
-    assert asked_windows(AutoConfig.from_pretrained(tmp_path)) == (9, None)
+    assert trained_windows(AutoConfig.from_pretrained(tmp_path)) == (9, None)
 
 
 def test_the_smaller_of_two_windows_counts():

@@ -1,4 +1,4 @@
-"""What must hold for any shape, window and documents: who is seen, who is not, and what it costs."""
+"""Properties for any shape, window and documents: which keys are seen, and the cost in time and memory."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_any_shape_agrees_with_the_dense_table(backend, drawn):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.integers(1, 300), st.integers(1, 40), st.booleans())
-def test_blocks_hold_every_key_that_a_query_sees(data, keys, rows, few_sizes):
+def test_blocks_hold_every_key_that_a_query_sees(data, keys, rows, bucketed):
     queries, window = data.draw(st.integers(1, keys)), data.draw(st.integers(1, keys))
     ids = None
     if data.draw(st.booleans()):
         cuts = data.draw(st.lists(st.integers(0, keys), max_size=8))
         ids = torch.tensor([[sum(cut <= key for cut in cuts) for key in range(keys)]])
-    found = blocks.blocks(queries, keys, window, rows, ids, few_sizes)
+    found = blocks.blocks(queries, keys, window, rows, ids, bucketed)
     sees = torch.tensor(visible(keys, window, None if ids is None else ids[0].tolist()))[keys - queries :]
     assert [block.first for block in found] == list(range(0, queries, rows))
     assert [block.last for block in found] == [*range(rows, queries, rows), queries]
@@ -90,7 +90,7 @@ def test_blocks_hold_every_key_that_a_query_sees(data, keys, rows, few_sizes):
         if ids is not None and not block.mixed:
             assert len(set(ids[0, block.low : block.seen].tolist())) == 1
     assert found[-1].done == keys
-    if few_sizes:
+    if bucketed:
         assert len({block.high - block.low for block in found}) <= 3 + math.log(keys, 1.5)
 
 
@@ -193,20 +193,19 @@ def test_parts_of_batch_and_heads_are_the_whole(dtype, packed, monkeypatch):
         torch.testing.assert_close(results(), whole)
 
 
-def test_dropout_is_drawn_anew_for_each_part(monkeypatch):
+def test_dropout_differs_between_parts(monkeypatch):
     monkeypatch.setattr(blocks, "COLUMNS", 1)
     q, k, v = (x.repeat(2, 2, 1, 1).requires_grad_() for x in torch.randn(3, 1, 1, 100, 8).double().unbind())
     output = sdpa.banded(q, k, v, Options(30, None, 0.3, 0.4))
     assert len({tuple(head.flatten().tolist()) for head in output.flatten(0, 1)}) == 4
     grad = torch.randn_like(output)
     (dv,) = torch.autograd.grad(output, v, grad)
-    torch.testing.assert_close(
-        (output * grad).sum(), (v * dv).sum()
-    )  # linear in v: both passes drop the same
+    # The output is linear in v, so this holds only if both passes drop the same weights.
+    torch.testing.assert_close((output * grad).sum(), (v * dv).sum())
 
 
 def test_half_precision_multiplies_few_shapes_whatever_the_documents_are():
-    """A CPU keeps half a megabyte for each shape of a product in half precision: a run took ever more memory."""
+    """torch keeps half a megabyte per shape of a half-precision product on a CPU, so a run used more and more memory."""
     shapes = set()
 
     class Products(TorchDispatchMode):
@@ -221,15 +220,13 @@ def test_half_precision_multiplies_few_shapes_whatever_the_documents_are():
         with Products():
             inputs = (q, k, v, ids, None, 512, 1.0, 0.0, None)
             banded.backward(banded.forward(*inputs), *inputs)
-    assert (
-        0 < len(shapes) <= 8 * 5
-    )  # as many products, of a quarter, a third, ... and all of the columns of a block
+    assert 0 < len(shapes) <= 8 * 5  # 8 products, each with 5 bucket sizes
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("way", BANDED)
 def test_half_precision_loses_no_more_than_torch_with_a_mask(way, dtype):
-    """Scores rounded to half precision before the softmax lost two to six times as much."""
+    """With scores rounded to half precision before the softmax, errors were two to six times as large."""
     q, k, v, grad = (torch.randn(4, 1, 4, 300, 64).to(dtype)).unbind()
     q = q * 4
     options = Options(100, None, 0.125)
@@ -331,7 +328,7 @@ def compiled(call, *leaves, whole=True):
 @COMPILING
 @pytest.mark.parametrize(("packed", "dropout"), [(False, 0.0), (True, 0.2)])
 def test_a_compiler_sees_one_operator_and_not_a_loop(packed, dropout):
-    """Unrolled, the blocks of a long sequence took 39 s to compile."""
+    """Unrolled blocks of a long sequence took 39 s to compile."""
     leaves = [x.requires_grad_() for x in torch.randn(3, 1, 2, 1000, 8).unbind()]
     ids = (torch.arange(1000) // 90)[None] if packed else None
 
@@ -384,19 +381,19 @@ def test_a_gradient_of_a_gradient_is_refused_and_not_wrong():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_gradients_are_those_of_finite_differences(packed, monkeypatch):
-    monkeypatch.setattr(banded, "rows_of", lambda q, window: 4)
+    monkeypatch.setattr(banded, "rows_per_block", lambda q, window: 4)
     q = torch.randn(1, 4, 9, 2, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(1, 2, 13, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ids = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 2, 2, 2, 2, 3, 2]]) if packed else None
     assert torch.autograd.gradcheck(lambda *x: sdpa.banded(*x, Options(5, ids, 0.7)), (q, k, v))
 
 
-def test_local_attention_package_is_a_witness():
+def test_results_are_those_of_the_local_attention_package():
     local = pytest.importorskip("local_attention")
     window = 16
     q, k, v = torch.randn(3, 2, 2, 150, 8).unbind()
     theirs = local.LocalAttention(
-        window_size=window - 1,  # keeps one key more than it is given
+        window_size=window - 1,  # its window is one key larger than this
         causal=True,
         exact_windowsize=True,
         use_rotary_pos_emb=False,

@@ -1,4 +1,4 @@
-"""Tiny models of transformers, each with what is particular to its architecture."""
+"""Tiny models of transformers, with the peculiarities of their architectures, and helpers for them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CONFIGS = {
         head_dim=8,
         query_pre_attn_scalar=17,
         sliding_window=WINDOW,
-        attn_logit_softcapping=0.02,  # 50 as published, which the scores of a tiny model never come near
+        attn_logit_softcapping=0.02,  # published: 50, which the scores of a tiny model never reach
     ),
     "gemma3": lambda: Gemma3TextConfig(
         **SMALL,
@@ -74,7 +74,7 @@ CONFIGS = {
 
 
 def build(config, **attached):
-    """A model with weights that depend on the config alone; on our attention where `attached` says how."""
+    """A model whose weights depend only on the config; on our attention if arguments of `attach` are given."""
     if attached:
         attach(config, **attached)
     else:
@@ -85,3 +85,11 @@ def build(config, **attached):
 
 def tokens(batch=2, length=150):
     return torch.randint(1, 61, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+def cache_bytes(cache):
+    """Memory of a cache's keys and values."""
+    tensors = [
+        tensor for layer in cache.layers for tensor in (layer.keys, layer.values) if tensor is not None
+    ]
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)

@@ -1,4 +1,4 @@
-"""What attention is judged against: a float64 triple loop in plain Python, written from the definition alone."""
+"""The reference for attention: a float64 triple loop in plain Python, written from the definition alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reference:
     """Inputs that are exact in bfloat16, and the float64 output and gradients."""
 
     q: Tensor
@@ -82,8 +82,8 @@ def one_head(
 
 
 @cache
-def triple_loop(case: Case) -> Answer:
-    """Random inputs for a case, and what must come out."""
+def triple_loop(case: Case) -> Reference:
+    """Random inputs for a case, and the expected results."""
     random = torch.Generator().manual_seed(case.keys * 31 + case.queries)
 
     def normal(*shape: int) -> Tensor:
@@ -109,10 +109,10 @@ def triple_loop(case: Case) -> Answer:
             )
             for total, part, index in zip(expected, parts, (head, head, shared, shared), strict=True):
                 total[b, index] += torch.tensor(part, dtype=torch.float64)
-    return Answer(q, k, v, grad, ids, expected)
+    return Reference(q, k, v, grad, ids, expected)
 
 
-# Every way in which a CPU computes attention: a name, and a function like a backend's `run`.
+# Every way to compute attention on a CPU: a name, and a function like a backend's `run`.
 WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Options], Tensor]] = {
     "manual": manual.run,
     "sdpa:causal": sdpa.causal,
