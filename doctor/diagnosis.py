@@ -1,4 +1,4 @@
-"""Diagnose: run every probe once, in parallel and bounded, then let each check judge its facts."""
+"""Diagnose a machine: run every probe once, in parallel and with a time limit, then let each check judge its facts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from doctor.host import Reader
 from doctor.host.deadline import end_programs_after
 from doctor.models import Finding, Status
 
-POLL_SECONDS = 0.1  # a wait without end cannot be interrupted by Ctrl-C on Windows
-GRACE_SECONDS = 2.0  # for a probe to say which program took all of its time
+POLL_SECONDS = 0.1  # on Windows, Ctrl-C cannot interrupt a wait without a timeout
+GRACE_SECONDS = 2.0  # after its time limit, for a probe to report which program used it up
+# The statuses of a cause that explain a finding, by the finding's own status
 EXPLAINED_BY: Mapping[Status, tuple[Status, ...]] = {
     "error": ("error",),
     "warning": ("error", "warning"),
@@ -25,7 +26,7 @@ EXPLAINED_BY: Mapping[Status, tuple[Status, ...]] = {
 
 @dataclass(frozen=True)
 class ProbeFailure:
-    """In place of a probe's facts: it crashed or did not answer in time. `reason` is a clause."""
+    """Stands for the facts of a probe that crashed or timed out. `reason` is a clause."""
 
     reason: str
 
@@ -34,24 +35,30 @@ INTERRUPTED = ProbeFailure("interrupted")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A probe came to its end after so many seconds: the `answered`-th of `probes`. `failure`: why it gave no facts."""
+class ProbeResult:
+    """A probe has finished or timed out.
+
+    Attributes:
+        seconds: since the probes were started.
+        failure: why there are no facts, as a clause.
+        finished: how many of the `probes` are done, with this one.
+    """
 
     probe: str
     seconds: float
     failure: str | None
-    answered: int
+    finished: int
     probes: int
 
 
-Progress = Callable[[Answer], None]
+Progress = Callable[[ProbeResult], None]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """The findings in the order of the checks, and the facts (or a ProbeFailure) by probe name.
 
-    A check that fails because of another is `skipped`, and names it; a cause that was not asked for is there, too.
+    A check that fails because of another check is `skipped` and names it. That cause is reported even if it was not selected.
     """
 
     findings: tuple[Finding, ...]
@@ -66,28 +73,30 @@ def diagnose(
     on_progress: Progress | None = None,
     offline: bool = False,
 ) -> Diagnosis:
-    """Judge `host` by `checks`. Never raises for what a probe or a check does.
+    """Judge `host` by `checks`. Never raises because of a probe or a check.
 
     Args:
         host: the machine.
-        checks: what to look at; what explains them is looked at, too.
-        timeout: seconds for each probe, in place of its own limit.
-        on_progress: told of every probe that answers, in this thread.
-        offline: leave out the checks that use the network.
+        checks: the checks to run; the checks that may explain their failures run too.
+        timeout: seconds for each probe, instead of its own limit.
+        on_progress: called in this thread for every probe that finishes or times out.
+        offline: skip the checks that use the network.
 
-    Ctrl-C ends it, not the program: what had no answer by then is `unknown`.
+    Ctrl-C ends the diagnosis, not the program: checks whose probes had not finished are `unknown`.
     """
     everything = with_causes(checks)
-    left_out = {
-        check.id: reason for check in everything if (reason := _why_not(check, host.identity.os, offline))
+    skipped = {
+        check.id: reason
+        for check in everything
+        if (reason := _reason_to_skip(check, host.identity.os, offline))
     }
     probes = {
-        probe.name: probe for check in everything if check.id not in left_out for probe in check.all_probes
+        probe.name: probe for check in everything if check.id not in skipped for probe in check.all_probes
     }
     facts = _collect(host, tuple(probes.values()), timeout, on_progress)
     judged = {
-        check.id: Finding(check=check.id, status="skipped", summary=left_out[check.id])
-        if check.id in left_out
+        check.id: Finding(check=check.id, status="skipped", summary=skipped[check.id])
+        if check.id in skipped
         else _judge(check, facts)
         for check in everything
     }
@@ -101,7 +110,7 @@ def diagnose(
 
 
 def with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """The checks, and before each one those whose failure would explain its own."""
+    """Return the checks, each preceded by those whose failure would explain its own."""
     ordered: dict[str, Check] = {}
 
     def add(check: Check) -> None:
@@ -114,16 +123,16 @@ def with_causes(checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(ordered.values())
 
 
-def _why_not(check: Check, system: str, offline: bool) -> str | None:
-    """Why this check is not made at all."""
+def _reason_to_skip(check: Check, system: str, offline: bool) -> str | None:
+    """Why this check does not run at all; None: it runs."""
     if system not in check.systems:
         only = " and ".join(SYSTEMS[name] for name in sorted(check.systems))
         return f"Does not apply: for {only} only"
-    return "Not looked at: it would use the network" if check.online and offline else None
+    return "Not run: it uses the network" if check.online and offline else None
 
 
 def _cause(check: Check, judged: Mapping[str, Finding], facts: Mapping[str, Any]) -> str | None:
-    """The id of the first cause whose failure explains this check's, None if it did not fail or stands for itself."""
+    """The id of the first check whose failure explains this one's; None if it did not fail, or for a reason of its own."""
     if any(facts.get(probe.name) is INTERRUPTED for probe in check.all_probes):
         return None
     explaining = EXPLAINED_BY.get(judged[check.id].status, ())
@@ -154,48 +163,59 @@ def _explained(finding: Finding, judged: Mapping[str, Finding], cause: str | Non
 def _collect(
     host: Reader, probes: Sequence[Probe[Any]], timeout: float | None, on_progress: Progress | None
 ) -> dict[str, Any]:
-    """The facts, or what is there in their place, by the probe's name."""
+    """The facts of each probe, or its ProbeFailure, by the probe's name."""
     limits = {probe.name: probe.timeout if timeout is None else timeout for probe in probes}
-    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    started = time.monotonic()
+    _start(host, probes, limits, results)
+    facts: dict[str, Any] = {}
+
+    def store(name: str, result: Any) -> None:
+        if name in facts:  # it finished after it was given up
+            return
+        facts[name] = result
+        if on_progress:
+            failure = result.reason if isinstance(result, ProbeFailure) else None
+            seconds = round(time.monotonic() - started, 3)
+            on_progress(ProbeResult(name, seconds, failure, len(facts), len(limits)))
+
+    try:
+        while len(facts) < len(limits):
+            try:
+                store(*results.get(timeout=POLL_SECONDS))
+            except queue.Empty:
+                elapsed = time.monotonic() - started
+                for name, limit in limits.items():
+                    if elapsed > limit + GRACE_SECONDS:
+                        store(name, _timed_out(name, limit))
+    except KeyboardInterrupt:
+        for name in limits:
+            store(name, INTERRUPTED)
+    return facts
+
+
+def _start(
+    host: Reader,
+    probes: Sequence[Probe[Any]],
+    limits: Mapping[str, float],
+    results: queue.SimpleQueue[tuple[str, Any]],
+) -> None:
+    """Run each probe in a thread of its own, which puts the probe's name and facts into `results`."""
 
     def collect(probe: Probe[Any]) -> None:
         end_programs_after(limits[probe.name])
         try:
             facts = probe.collect(host)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a probe is a plugin: its crash is a finding
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a probe may be a plugin: its crash is a finding
             facts = ProbeFailure(f"the probe '{probe.name}' raised {type(error).__name__}: {error}")
-        answers.put((probe.name, facts))
+        results.put((probe.name, facts))
 
-    started = time.monotonic()
-    for probe in probes:  # daemons: one that hangs for ever does not keep the process alive
+    for probe in probes:  # daemon threads: a probe that hangs does not keep the process alive
         threading.Thread(target=collect, args=(probe,), name=probe.name, daemon=True).start()
 
-    facts: dict[str, Any] = {}
 
-    def keep(name: str, answer: Any) -> None:
-        if name in facts:
-            return
-        facts[name] = answer
-        if on_progress:
-            failure = answer.reason if isinstance(answer, ProbeFailure) else None
-            seconds = round(time.monotonic() - started, 3)
-            on_progress(Answer(name, seconds, failure, len(facts), len(limits)))
-
-    try:
-        while len(facts) < len(limits):
-            try:
-                keep(*answers.get(timeout=POLL_SECONDS))
-            except queue.Empty:
-                elapsed = time.monotonic() - started
-                for name, limit in limits.items():
-                    if elapsed > limit + GRACE_SECONDS:
-                        keep(
-                            name, ProbeFailure(f"the probe '{name}' did not answer within {limit:g} seconds")
-                        )
-    except KeyboardInterrupt:
-        for name in limits:
-            keep(name, INTERRUPTED)
-    return facts
+def _timed_out(probe: str, limit: float) -> ProbeFailure:
+    return ProbeFailure(f"the probe '{probe}' did not answer within {limit:g} seconds")
 
 
 def _judge(check: Check, facts: Mapping[str, Any]) -> Finding:
@@ -207,10 +227,10 @@ def _judge(check: Check, facts: Mapping[str, Any]) -> Finding:
         finding = _unmet_requirement(check, facts) or check.judge(
             *(facts[probe.name] for probe in check.probes)
         )
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a check is a plugin: its crash is a finding
-        return _unknown(check, f"the check itself raised {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a check may be a plugin: its crash is a finding
+        return _unknown(check, f"the check raised {type(error).__name__}: {error}")
     if not isinstance(finding, Finding) or finding.check != check.id:
-        return _unknown(check, f"the check itself gave no finding of its own but {finding!r:.80}")
+        return _unknown(check, f"the check returned {finding!r:.80} instead of a finding with its own id")
     return finding
 
 
@@ -226,7 +246,7 @@ def _unknown(check: Check, reason: str) -> Finding:
     return Finding(
         check=check.id,
         status="unknown",
-        summary=f"Could not look: {reason}",
+        summary=f"Could not check: {reason}",
         impact=check.why,
         hint=check.by_hand,
     )

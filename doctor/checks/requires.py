@@ -30,7 +30,7 @@ def readable(
 def present(
     probe: Probe[Any], what: str, reading: Callable[[Any], Reading[Any]] = lambda facts: facts
 ) -> Requirement:
-    """`reading(facts)` is Found, so that `judge` may take its value by `shared.found`; otherwise `unknown`."""
+    """`reading(facts)` is Found, so that `judge` may take its value by `shared.value_of`; otherwise `unknown`."""
 
     def unmet(check: str, facts: Any) -> Finding | None:
         seen = reading(facts)
@@ -39,12 +39,12 @@ def present(
     return Requirement((probe,), unmet)
 
 
-def whole(package: str) -> Requirement:
-    """The package is not half installed: broken-distributions reports that."""
+def complete(package: str) -> Requirement:
+    """No part of the package is missing: broken-distributions reports that."""
 
     def unmet(check: str, site: Reading[SitePackages]) -> Finding | None:
         if isinstance(site, Found) and any(each.package == package for each in site.value.damaged):
-            return skipped(check, f"{package} is only half installed (see broken-distributions)")
+            return skipped(check, f"{package} is incomplete (see broken-distributions)")
         return None
 
     return Requirement((SITE_PACKAGES,), unmet)

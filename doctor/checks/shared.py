@@ -24,7 +24,7 @@ def skipped(check: str, reason: str) -> Finding:
 
 
 def could_not_look(check: str, at: str, reason: str, hint: str = "") -> Finding:
-    summary = f"Could not look at {at}: {reason}"
+    summary = f"Could not check {at}: {reason}"
     return Finding(check=check, status="unknown", summary=summary, measured=reason, hint=hint)
 
 
@@ -39,7 +39,7 @@ def why_not(reading: Reading[Any], absent: str = "it is not there") -> str:
     return reading.reason if isinstance(reading, Unreadable) else absent
 
 
-def found(reading: Reading[Value]) -> Value:
+def value_of(reading: Reading[Value]) -> Value:
     """The value of a reading that the check requires to be present. Raises LookupError."""
     if isinstance(reading, Found):
         return reading.value

@@ -14,7 +14,7 @@ import typer
 
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
-from doctor.diagnosis import Answer, Progress
+from doctor.diagnosis import ProbeResult, Progress
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
@@ -113,10 +113,10 @@ def progress() -> Iterator[Progress]:
     """On stderr, and only where that is a terminal. Meanwhile nothing else reaches stdout: a plugin may print."""
     with redirect_stdout(sys.stderr):
         if not sys.stderr.isatty():
-            yield lambda answer: None
+            yield lambda result: None
             return
         with Printer(sys.stderr).console.status("Looking", spinner="line") as status:
-            yield lambda answer: status.update(f"Looking: {answer.answered} of {answer.probes}")
+            yield lambda result: status.update(f"Looking: {result.finished} of {result.probes}")
 
 
 def examined(
@@ -129,10 +129,10 @@ def examined(
         events.started([check.id for check in subject.checks])
     with progress() as show_progress:
 
-        def on_progress(answer: Answer) -> None:
-            show_progress(answer)
+        def on_progress(result: ProbeResult) -> None:
+            show_progress(result)
             if events:
-                events.answered(answer)
+                events.answered(result)
 
         examination = examine(subject, capability_file, on_progress)
     for trouble in filter(None, (examination.trouble, examination.forgotten)):

@@ -9,7 +9,7 @@ from typing import Literal, TextIO
 
 from pydantic import Field, RootModel
 
-from doctor.diagnosis import Answer
+from doctor.diagnosis import ProbeResult
 from doctor.host import Frozen
 from doctor.models import Finding, Report
 from doctor.runs.make_report import rfc_3339
@@ -66,13 +66,13 @@ class EventWriter:
         now = rfc_3339(datetime.now(timezone.utc))
         self._write(Started(aios_version=aios_version(), started_at=now, checks=tuple(checks)))
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, result: ProbeResult) -> None:
         self._write(
             ProbeEnded(
-                probe=answer.probe,
-                seconds=answer.seconds,
-                answered=answer.failure is None,
-                failure=answer.failure,
+                probe=result.probe,
+                seconds=result.seconds,
+                answered=result.failure is None,
+                failure=result.failure,
             )
         )
 

@@ -108,7 +108,7 @@ def reminded(report: Report, host: Host) -> Report:
 def not_examined(subject: Subject, reason: str) -> Report:
     """The report of a run that came to no judgement. `reason` is a clause."""
     findings = [
-        Finding(check=check.id, status="unknown", summary=f"Could not look: {reason}")
+        Finding(check=check.id, status="unknown", summary=f"Could not check: {reason}")
         for check in subject.checks
     ]
     return make_report(

@@ -1,3 +1,5 @@
+"""Diagnosis: probes run once, side by side and with a time limit; no probe or check can break the run."""
+
 from __future__ import annotations
 
 import sys
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from doctor.check import Check, Probe, Requirement
-from doctor.diagnosis import Answer, diagnose
+from doctor.diagnosis import ProbeResult, diagnose
 from doctor.host import Reader
 from doctor.host.programs import run_bounded
 from doctor.models import Finding
@@ -51,33 +53,41 @@ def test_probes_run_side_by_side(machine) -> None:
     assert {f.status for f in diagnose(machine(), [check("x", *probes)]).findings} == {"ok"}
 
 
-def test_hanging_probes_end_together_at_their_own_timeouts(machine) -> None:
-    checks = [check(f"hangs-{n}", Probe(f"p{n}", hang, timeout=0.3)) for n in range(20)]
-    started = time.monotonic()
+def test_hanging_probes_time_out_side_by_side(machine) -> None:
+    """All of them still hang when the diagnosis returns: none was waited for."""
+    hanging: list[str] = []
+    released = threading.Event()
+
+    def hang_until_released(host: Reader) -> None:
+        name = threading.current_thread().name
+        hanging.append(name)
+        released.wait()
+        hanging.remove(name)
+
+    checks = [check(f"hangs-{n}", Probe(f"p{n}", hang_until_released, timeout=0.3)) for n in range(20)]
     findings = diagnose(machine(), checks).findings
-    assert time.monotonic() - started < 5  # one after the other they take 6
+    assert len(hanging) == 20
+    released.set()
     assert {finding.status for finding in findings} == {"unknown"}
     assert "the probe 'p7' did not answer within 0.3 seconds" in findings[7].summary
 
 
 def test_a_timeout_for_all_replaces_the_probes_own(machine) -> None:
-    started = time.monotonic()
     (finding,) = diagnose(machine(), [check("x", Probe("slow", hang, timeout=60))], timeout=0.2).findings
-    assert time.monotonic() - started < 20
     assert "within 0.2 seconds" in finding.summary
 
 
-def test_a_crashing_probe_costs_only_the_checks_that_need_it(machine) -> None:
+def test_a_crashing_probe_affects_only_the_checks_that_need_it(machine) -> None:
     sound = Probe("sound", lambda host: 1)
     findings = diagnose(machine(), [check("a", Probe("bad", crash), sound), check("b", sound)]).findings
     assert [finding.status for finding in findings] == ["unknown", "ok"]
     assert "'bad' raised ZeroDivisionError: nothing to divide by" in findings[0].summary
 
 
-def test_a_crashing_check_is_a_finding(machine) -> None:
+def test_a_crashing_check_is_unknown(machine) -> None:
     (finding,) = diagnose(machine(), [check("x", judge=lambda: 1 / 0)]).findings
     assert finding.status == "unknown"
-    assert "the check itself raised ZeroDivisionError" in finding.summary
+    assert "the check raised ZeroDivisionError" in finding.summary
 
 
 def requirement(probe: Probe[Any], reason: str | None) -> Requirement:
@@ -129,36 +139,34 @@ def test_a_check_for_another_system_is_skipped_and_its_probes_do_not_run(machine
 
 
 def test_progress_counts_to_the_end(machine) -> None:
-    seen: list[Answer] = []
+    seen: list[ProbeResult] = []
     diagnose(machine(), [LONG_PATHS, TEMP_DIR, check("x", Probe("bad", crash))], on_progress=seen.append)
-    assert [(answer.answered, answer.probes) for answer in seen] == [(1, 3), (2, 3), (3, 3)]
-    failures = {answer.probe: answer.failure for answer in seen}
+    assert [(result.finished, result.probes) for result in seen] == [(1, 3), (2, 3), (3, 3)]
+    failures = {result.probe: result.failure for result in seen}
     assert failures["long-paths"] is failures["temp-dir"] is None
     assert "ZeroDivisionError" in str(failures["bad"])
 
 
-def test_the_programs_of_a_hanging_probe_are_ended_in_time_to_name_them(machine) -> None:
-    """Whatever a probe runs, the finding says which program did not answer; the next one is not even asked."""
+def test_the_programs_of_a_hanging_probe_are_killed_in_time_to_name_them(machine) -> None:
+    """The finding names the program that did not answer; the probe's next program is not started."""
     asked: list[Any] = []
 
     def ask(host: Reader) -> None:
         for _ in range(2):
             asked.append(run_bounded([sys.executable, "-c", "import time; time.sleep(60)"], 60, {}, None))
 
-    started = time.monotonic()
     diagnosis = diagnose(machine(), [check("x", Probe("patient", ask, timeout=60))], timeout=1)
-    assert time.monotonic() - started < 1 + 5
     name = Path(sys.executable).name
     first, second = (reading.reason for reading in asked)
     assert first.startswith(f"{name} did not answer within") and second == f"no time was left to ask {name}"
-    assert diagnosis.findings[0].status == "ok", "the probe came to its end by itself"
+    assert diagnosis.findings[0].status == "ok", "the probe finished by itself"
 
 
-def test_an_interrupt_keeps_what_was_seen_until_then(machine) -> None:
+def test_an_interrupt_keeps_the_facts_collected_so_far(machine) -> None:
     seen = threading.Event()
 
-    def interrupt_when_seen(answer: Answer) -> None:
-        if answer.failure is None:
+    def interrupt_when_seen(result: ProbeResult) -> None:
+        if result.failure is None:
             raise KeyboardInterrupt
 
     checks = [
@@ -171,16 +179,16 @@ def test_an_interrupt_keeps_what_was_seen_until_then(machine) -> None:
     told = {finding.check: (finding.status, finding.summary) for finding in diagnosis.findings}
     assert told == {
         "quick": ("ok", "fine"),
-        "slow": ("unknown", "Could not look: interrupted"),
-        "late": ("unknown", "Could not look: interrupted"),
+        "slow": ("unknown", "Could not check: interrupted"),
+        "late": ("unknown", "Could not check: interrupted"),
     }
 
 
-def test_what_uses_the_network_is_left_out_offline(machine) -> None:
+def test_offline_skips_the_checks_that_use_the_network(machine) -> None:
     online = replace(check("online", Probe("bad", crash)), online=True)
     diagnosis = diagnose(machine(), [online, check("local")], offline=True)
     assert [finding.status for finding in diagnosis.findings] == ["skipped", "ok"]
-    assert diagnosis.findings[0].summary == "Not looked at: it would use the network"
+    assert diagnosis.findings[0].summary == "Not run: it uses the network"
     assert diagnosis.facts == {}
     assert diagnose(machine(), [online]).findings[0].status == "unknown"
 
@@ -188,13 +196,13 @@ def test_what_uses_the_network_is_left_out_offline(machine) -> None:
 @pytest.mark.parametrize(
     "answer", [None, "all is well", True, Finding(check="other", status="ok", summary="")]
 )
-def test_a_check_that_gives_no_finding_of_its_own_is_a_finding(machine, answer) -> None:
+def test_a_check_that_returns_something_other_than_its_own_finding_is_unknown(machine, answer) -> None:
     (finding,) = diagnose(machine(), [check("x", judge=lambda: answer)]).findings
     assert (finding.check, finding.status) == ("x", "unknown")
-    assert "gave no finding of its own" in finding.summary
+    assert "instead of a finding with its own id" in finding.summary
 
 
-def test_a_plugin_that_wants_to_exit_only_ends_its_own_check(machine) -> None:
+def test_a_plugin_that_exits_ends_only_its_own_check(machine) -> None:
     findings = diagnose(
         machine(),
         [check("a", Probe("leaves", lambda host: sys.exit(7))), check("b", judge=lambda: sys.exit(7))],
@@ -221,14 +229,14 @@ def failing(check_id: str, status: str, *because_of: Check) -> Check:
         ("error", "info", "info"),
     ],
 )
-def test_a_consequence_is_told_as_such(machine, cause, consequence, told) -> None:
+def test_a_failure_explained_by_another_is_skipped(machine, cause, consequence, told) -> None:
     root = failing("root", cause)
     _, finding = diagnose(machine(), [root, failing("leaf", consequence, root)]).findings
     assert finding.status == told
     assert finding.because_of == ("root" if told == "skipped" else None)
 
 
-def test_a_consequence_asked_for_alone_shows_its_first_cause(machine) -> None:
+def test_a_consequence_selected_alone_shows_its_first_cause(machine) -> None:
     root = failing("root", "error")
     middle = failing("middle", "error", root)
     findings = diagnose(machine(), [failing("leaf", "error", middle)]).findings

@@ -1,4 +1,4 @@
-"""The attention backends, each proven by running it."""
+"""The attention backends, each tested by running it."""
 
 from doctor.check import Check
 from doctor.checks.backends import (

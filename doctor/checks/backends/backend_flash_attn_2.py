@@ -5,7 +5,7 @@ from wheels.compatibility import flash_attn_minimum_capability
 
 CHECK = backend_check(
     "flash_attn_2",
-    why="It is the fastest attention with a window, on NVIDIA GPUs from Ampere on. Without it, training takes the next backend.",
-    by_hand="See flash-attn and torch-cuda-build: the package, torch, the driver and the GPU must fit each other.",
+    why="It is the fastest attention with a window on NVIDIA GPUs from Ampere on. Without it, training uses the next backend.",
+    by_hand="See flash-attn and torch-cuda-build: the package, torch, the driver and the GPU must match.",
     gpus_from=flash_attn_minimum_capability(),
 )

@@ -1,17 +1,17 @@
-"""Does Triton find a C compiler for the launcher of its kernels?"""
+"""Does Triton find a C compiler for the launchers of its kernels?"""
 
 from __future__ import annotations
 
 from doctor.actions import SetUserEnvironmentVariable
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.packages import triton as triton_check
-from doctor.checks.shared import NO_ADVICE, could_not_look, skipped, skipped_without_nvidia
+from doctor.checks.requires import NVIDIA_GPU
+from doctor.checks.shared import could_not_look, skipped, value_of
 from doctor.checks.system import python_headers
 from doctor.checks.system.variable_fixes import set_in_terminal
-from doctor.host import Absent, Found, Identity, Unreadable
+from doctor.host import Absent, Distribution, Found, Identity, Reading, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
-from doctor.models import Evidence, Finding, Fix
-from doctor.probes.nvidia import NVIDIA, NvidiaFacts
+from doctor.models import Evidence, Finding, FindingChanges, Fix
 from doctor.probes.packages import TRITON, TritonFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.triton_compiler import TRITON_COMPILER, CompilerFacts
@@ -21,78 +21,94 @@ from wheels.compatibility import parse_version
 LINK = "https://github.com/woct0rdho/triton-windows"
 
 
-def judge(compiler: CompilerFacts, triton: TritonFacts, nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    if without := skipped_without_nvidia(CHECK.id, nvidia):
-        return without
+def judge(compiler: CompilerFacts, triton: TritonFacts, identity: Identity) -> Finding:
     windows = identity.os == "windows"
-    present = triton.triton_windows if windows else triton.triton
-    if isinstance(present, Unreadable):
-        return could_not_look(CHECK.id, "the package of Triton", present.reason)
-    if isinstance(present, Absent):
-        return skipped(CHECK.id, "Triton is not installed (see triton)")
-    finding = Finding(
+    ok = Finding(
         check=CHECK.id,
-        status="warning",
+        status="ok",
         summary="",
         measured=_measured(compiler),
-        expected="a compiler of Triton's own, or CC naming one program"
-        if windows
-        else "gcc or clang on PATH",
-        impact=CHECK.why,
-        hint=CHECK.by_hand,
-        links=(LINK,) if windows else (),
+        expected="Triton's own compiler, or CC naming one program" if windows else "gcc or clang on PATH",
         evidence=(
             Evidence(source="environment", name="CC", value=compiler.cc),
             *(
-                Evidence(source="program", name=name, value=found.value if isinstance(found, Found) else None)
-                for name, found in compiler.on_path.items()
+                Evidence(source="program", name=name, value=path.value if isinstance(path, Found) else None)
+                for name, path in compiler.on_path.items()
             ),
         ),
     )
-    ok = {**NO_ADVICE, "status": "ok"}
     if compiler.cc:
-        if isinstance(compiler.cc_found, Unreadable):
-            return could_not_look(
-                CHECK.id, f"the compiler that CC names ({compiler.cc})", compiler.cc_found.reason
-            )
-        if isinstance(compiler.cc_found, Found):
-            return finding.model_copy(update={**ok, "summary": f"Triton compiles with {compiler.cc} (CC)"})
-        trouble = "is a list, and Triton takes one program" if ";" in compiler.cc else "names no program"
-        summary = f"CC={compiler.cc} {trouble}: it hides the compiler that Triton would find"
-        return finding.model_copy(
-            update={"summary": summary, "hint": "Remove the variable CC.", "fix": _unset(compiler, windows)}
-        )
+        return _named_by_cc(compiler.cc, compiler, ok, windows)
     if isinstance(compiler.bundled, Found) and "tcc.exe" in compiler.bundled.value:
-        return finding.model_copy(update={**ok, "summary": "Triton brings its own C compiler"})
-    for name, found in compiler.on_path.items():
-        if isinstance(found, Found):
-            return finding.model_copy(update={**ok, "summary": f"Triton compiles with {name}"})
-        if isinstance(found, Unreadable):
-            return could_not_look(CHECK.id, name, found.reason)
+        return ok.but(summary="Triton has its own C compiler")
+    for name, path in compiler.on_path.items():
+        if isinstance(path, Found):
+            return ok.but(summary=f"Triton compiles with {name}")
+        if isinstance(path, Unreadable):
+            return could_not_look(CHECK.id, name, path.reason)
     if isinstance(compiler.bundled, Unreadable):
         return could_not_look(CHECK.id, "the compiler inside Triton", compiler.bundled.reason)
-    version = parse_version(present.value.version)
+    version = value_of(_installed(triton, identity)).version
+    return _advised(ok, windows).but(**_without_compiler(version, windows))
+
+
+def _advised(ok: Finding, windows: bool) -> Finding:
+    links = (LINK,) if windows else ()
+    return ok.but(status="warning", impact=CHECK.why, hint=CHECK.by_hand, links=links)
+
+
+def _installed(triton: TritonFacts, identity: Identity) -> Reading[Distribution]:
+    return triton.triton_windows if identity.os == "windows" else triton.triton
+
+
+def _no_triton(check: str, triton: TritonFacts, identity: Identity) -> Finding | None:
+    package = _installed(triton, identity)
+    if isinstance(package, Unreadable):
+        return could_not_look(check, "the Triton package", package.reason)
+    return skipped(check, "Triton is not installed (see triton)") if isinstance(package, Absent) else None
+
+
+def _named_by_cc(cc: str, compiler: CompilerFacts, ok: Finding, windows: bool) -> Finding:
+    """Triton calls the program that CC names, and no other."""
+    if isinstance(compiler.cc_found, Unreadable):
+        return could_not_look(CHECK.id, f"the compiler that CC names ({cc})", compiler.cc_found.reason)
+    if isinstance(compiler.cc_found, Found):
+        return ok.but(summary=f"Triton compiles with {cc} (CC)")
+    fault = (
+        "is a list, but Triton expects one program" if ";" in cc else "names a program that does not exist"
+    )
+    return _advised(ok, windows).but(
+        summary=f"CC={cc} {fault}; Triton tries no other compiler",
+        hint="Remove the variable CC.",
+        fix=_unset(compiler, windows),
+    )
+
+
+def _without_compiler(version: str, windows: bool) -> FindingChanges:
     if not windows:
-        hint = "Install gcc with your system's package manager (Debian, Ubuntu: sudo apt install gcc)."
-        summary = "Triton finds no C compiler: neither gcc nor clang is on PATH"
-        return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
-    if version and not triton_windows_has_compiler(version):
-        summary = f"triton-windows {version} brings no C compiler yet, and none is on PATH"
-        return finding.model_copy(update={"summary": summary})
-    summary = f"triton-windows {present.value.version} lacks the C compiler that it is delivered with"
-    hint = "Install triton-windows again; an antivirus program may have taken tcc.exe away."
-    return finding.model_copy(update={"summary": summary, "hint": hint})
+        return {
+            "status": "info",
+            "summary": "Triton finds no C compiler: neither gcc nor clang is on PATH",
+            "hint": "Install gcc with your system's package manager (Debian, Ubuntu: sudo apt install gcc).",
+        }
+    parsed = parse_version(version)
+    if parsed and not triton_windows_has_compiler(parsed):
+        return {"summary": f"triton-windows {version} does not include a C compiler, and none is on PATH"}
+    return {
+        "summary": f"The C compiler that triton-windows {version} includes is missing",
+        "hint": "Reinstall triton-windows. Antivirus software may have removed tcc.exe.",
+    }
 
 
 def _measured(compiler: CompilerFacts) -> str:
     if compiler.cc:
         return f"CC={compiler.cc}"
-    on_path = ", ".join(name for name, found in compiler.on_path.items() if isinstance(found, Found))
+    on_path = ", ".join(name for name, path in compiler.on_path.items() if isinstance(path, Found))
     return f"CC is not set; on PATH: {on_path or 'none'}"
 
 
-def _unset(compiler: CompilerFacts, windows: bool) -> Fix | None:
-    """Removing a variable is for its owner to decide: other builds may want it."""
+def _unset(compiler: CompilerFacts, windows: bool) -> Fix:
+    """Never a safe fix: other builds may need the variable."""
     if not windows:
         return Fix(id="unset-cc", applicability="manual", commands=("unset CC",))
     if not isinstance(compiler.user_cc, Found):
@@ -110,9 +126,10 @@ CHECK = Check(
     id="triton-compiler",
     group="packages",
     looks_at="The variable CC, the C compiler inside triton-windows, and the compilers on PATH, in the order in which Triton tries them.",
-    why="Triton compiles a small launcher for every kernel; without a compiler torch.compile ends in 'Failed to find C compiler'.",
-    by_hand="Upgrade triton-windows within the range for your torch: from 3.2.0.post13 on it brings a compiler. Remove the variable CC.",
-    probes=(TRITON_COMPILER, TRITON, NVIDIA, IDENTITY),
+    why="Triton compiles a small launcher for every kernel. Without a compiler torch.compile stops with 'Failed to find C compiler'.",
+    by_hand="Upgrade triton-windows within the range for your torch: 3.2.0.post13 and newer include a compiler. Remove the variable CC.",
+    probes=(TRITON_COMPILER, TRITON, IDENTITY),
     judge=judge,
     because_of=(triton_check.CHECK, python_headers.CHECK),
+    requires=(NVIDIA_GPU, Requirement((TRITON, IDENTITY), _no_triton)),
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python, skipped, why_not
+from doctor.check import Check, Requirement
+from doctor.checks.requires import present
+from doctor.checks.shared import could_not_look, for_this_python, skipped, value_of
 from doctor.checks.system import python_architecture, virtual_environment
-from doctor.host import Distribution, Found, Identity, Reading
+from doctor.host import Distribution, Identity, Reading
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.site_packages import INSTALLED, Installed
 from doctor.probes.system import IDENTITY
 from wheels.tags import accepts, is_native
 
 LINK = "https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/"
-# What training imports. flash-attn is not among them: its own check reads the Python off its module's name.
+# The packages that training imports. flash-attn is not listed: its own check reads the Python from its module's file name.
 NEEDED = (
     "torch",
     "xformers",
@@ -23,77 +24,84 @@ NEEDED = (
     "tokenizers",
     "pydantic-core",
 )
-ELSEWHERE = "flash-attn"
+JUDGED_BY_OWN_CHECK = "flash-attn"
 
 
 def judge(reading: Reading[Installed], identity: Identity) -> Finding:
-    if identity.python_implementation != "CPython":
-        return skipped(CHECK.id, f"this Python is {identity.python_implementation}")
-    if not isinstance(reading, Found):
-        return could_not_look(CHECK.id, "the installed packages", why_not(reading))
-    python = _numbers(identity)
+    python = _python_version(identity)
     if python is None:
-        return could_not_look(CHECK.id, "this Python's version", f"it calls itself {identity.python!r}")
+        return could_not_look(
+            CHECK.id, "the Python version", f"{identity.python!r} is not a version that aios knows"
+        )
     native = {
-        name: found
-        for name, found in reading.value.distributions.items()
-        if is_native(found.wheel_tags) and name != ELSEWHERE
+        name: package
+        for name, package in value_of(reading).distributions.items()
+        if is_native(package.wheel_tags) and name != JUDGED_BY_OWN_CHECK
     }
-    foreign = {
-        name: found
-        for name, found in native.items()
-        if accepts(python, identity.python_free_threaded, identity.python_platform, found.wheel_tags) is False
+    unfit = {
+        name: package
+        for name, package in native.items()
+        if accepts(python, identity.python_free_threaded, identity.python_platform, package.wheel_tags)
+        is False
     }
-    this = f"Python {identity.python_minor}{', free-threaded,' if identity.python_free_threaded else ''} on {identity.python_platform}"
+    this = _this_python(identity)
     finding = Finding(
         check=CHECK.id,
         status="ok",
         summary=f"{len(native)} packages with compiled code, all built for {this}",
-        measured="; ".join(f"{name}: {_tags(found)}" for name, found in foreign.items()) or "all fit",
+        measured="; ".join(f"{name}: {_tags(package)}" for name, package in unfit.items()) or "all fit",
         expected=f"wheels that {this} accepts",
     )
-    if not foreign:
-        return finding
-    name, found = next((pair for pair in foreign.items() if pair[0] in NEEDED), next(iter(foreign.items())))
-    more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
-    again = " ".join(f"{name}=={found.version.partition('+')[0]}" for name, found in foreign.items())
-    return finding.model_copy(
-        update={
-            "status": "error" if set(foreign) & set(NEEDED) else "warning",
-            "summary": f"{name} was built for another Python ({_tags(found)}); this is {this}{more}",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (LINK,),
-            "evidence": tuple(
-                Evidence(source="metadata", name=f"{name} WHEEL: Tag", value=list(found.wheel_tags))
-                for name, found in foreign.items()
-            ),
-            "fix": Fix(
-                id="reinstall-foreign-packages",
-                applicability="manual",
-                commands=(for_this_python(identity, "pip", f"install --force-reinstall --no-deps {again}"),),
-            ),
-        }
+    return _unfit(finding, unfit, identity) if unfit else finding
+
+
+def _unfit(finding: Finding, unfit: dict[str, Distribution], identity: Identity) -> Finding:
+    name = next((name for name in unfit if name in NEEDED), next(iter(unfit)))
+    more = f" (and {len(unfit) - 1} more)" if len(unfit) > 1 else ""
+    versions = " ".join(f"{name}=={package.version.partition('+')[0]}" for name, package in unfit.items())
+    command = for_this_python(identity, "pip", f"install --force-reinstall --no-deps {versions}")
+    return finding.but(
+        status="error" if name in NEEDED else "warning",
+        summary=f"{name} was built for another Python ({_tags(unfit[name])}); this is {_this_python(identity)}{more}",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        evidence=tuple(
+            Evidence(source="metadata", name=f"{name} WHEEL: Tag", value=list(package.wheel_tags))
+            for name, package in unfit.items()
+        ),
+        fix=Fix(id="reinstall-foreign-packages", applicability="manual", commands=(command,)),
     )
 
 
-def _numbers(identity: Identity) -> tuple[int, int] | None:
+def _this_python(identity: Identity) -> str:
+    free_threaded = ", free-threaded," if identity.python_free_threaded else ""
+    return f"Python {identity.python_minor}{free_threaded} on {identity.python_platform}"
+
+
+def _python_version(identity: Identity) -> tuple[int, int] | None:
     major, _, minor = identity.python_minor.partition(".")
     return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
 
 
-def _tags(found: Distribution) -> str:
-    return ", ".join(found.wheel_tags)
+def _tags(package: Distribution) -> str:
+    return ", ".join(package.wheel_tags)
+
+
+def _not_cpython(check: str, identity: Identity) -> Finding | None:
+    name = identity.python_implementation
+    return None if name == "CPython" else skipped(check, f"this Python is {name}")
 
 
 CHECK = Check(
     id="wheel-tags",
     group="packages",
-    looks_at="The tags that each installed wheel states in its metadata, against this Python's version, build and system. Nothing is imported.",
-    why="Compiled code of another Python, or of another system, cannot be loaded: a wheel that was renamed to get past pip, or an environment that moved to a newer Python.",
-    by_hand="Install these packages again with this environment's own pip, and never rename a wheel; after a change of Python make the environment anew.",
+    looks_at="The tags in the metadata of each installed wheel, against this Python's version, build and system. Nothing is imported.",
+    why="Code compiled for another Python or another system cannot be loaded. Such packages come from a wheel that was renamed to get past pip, or from an environment whose Python was replaced.",
+    by_hand="Reinstall these packages with the environment's own pip, and never rename a wheel. After replacing the Python, recreate the environment.",
     probes=(INSTALLED, IDENTITY),
     judge=judge,
     systems=frozenset({"windows", "linux"}),
     because_of=(python_architecture.CHECK, virtual_environment.CHECK),
+    requires=(Requirement((IDENTITY,), _not_cpython), present(INSTALLED, "the installed packages")),
 )

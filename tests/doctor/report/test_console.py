@@ -53,7 +53,7 @@ ENABLE = Fix(
 OPEN = {
     "git-config": finding("git-config", "warning", "git is slow here", hint="Tell it to be quick."),
     "cuda-toolkit": finding(
-        "cuda-toolkit", "unknown", f"Could not look at {TOOLKIT}: access denied", hint="Look yourself."
+        "cuda-toolkit", "unknown", f"Could not check {TOOLKIT}: access denied", hint="Look yourself."
     ),
     "long-paths": finding(
         "long-paths",

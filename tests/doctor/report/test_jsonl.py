@@ -183,12 +183,12 @@ def test_ctrl_c_ends_with_a_report_of_what_was_seen(tmp_path: Path, form: str) -
     assert (started.returncode, stderr) == (130, b"")
 
     text = printed.read_text(encoding="utf-8")
-    assert "Could not look: interrupted" in text
+    assert "Could not check: interrupted" in text
     assert not state.exists()
     if form in ("--jsonl", "--json"):
         report = events(text)[-1]["report"] if form == "--jsonl" else json.loads(text)
         summaries = {finding["check"]: finding["summary"] for finding in report["findings"]}
-        assert summaries == {"quick": "seen", "slow": "Could not look: interrupted"}
+        assert summaries == {"quick": "seen", "slow": "Could not check: interrupted"}
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
