@@ -1,4 +1,4 @@
-"""What bytes alone tell of a text: the entropies that a model must beat."""
+"""Byte entropies of a text: the baseline that a language model must beat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class BytePairs:
-    """How often each byte follows each other one, in a text that comes in parts."""
+    """Counts of byte pairs in a text that is added part by part."""
 
     def __init__(self) -> None:
         self._pairs: Counts = np.zeros(1 << 16, dtype=np.int64)
@@ -22,14 +22,17 @@ class BytePairs:
             self._before = bytes(codes[-1:])
 
     def entropies(self) -> tuple[float, float]:
-        """Bits per byte of the best model that knows byte frequencies, and of the best that knows the byte before."""
+        """Unigram and conditional bigram entropy, in bits per byte.
+
+        They are the loss of the best model that knows only byte frequencies, and of the best that also sees the byte before.
+        """
         firsts = self._pairs.reshape(256, 256).sum(axis=1)
         singles = firsts + np.bincount(np.frombuffer(self._before, dtype=np.uint8), minlength=256)
         return _entropy(singles), _entropy(self._pairs) - _entropy(firsts)
 
 
 def entropies(text: bytes) -> tuple[float, float]:
-    """The two entropies of a text, in bits per byte; see BytePairs.entropies."""
+    """The unigram and bigram entropy of a text, in bits per byte; see `BytePairs.entropies`."""
     pairs = BytePairs()
     pairs.add(text)
     return pairs.entropies()

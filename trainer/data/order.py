@@ -1,4 +1,4 @@
-"""Which samples a step reads: a pure function of a few numbers, so that processes agree on it without a word."""
+"""Which samples a step reads: a pure function of a few numbers, so that processes agree without communicating."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ CHUNK = 4000
 
 @dataclass(frozen=True)
 class Order:
-    """How the samples of a data set follow each other, epoch after epoch, and which of them are this process's.
+    """The order of samples over all epochs, and which of them this process reads.
 
-    The samples are taken chunk by chunk. Chunks are consecutive samples, so few of them lie in memory at a time. Each
-    epoch draws a new order of chunks, and of samples within each.
+    Samples are read chunk by chunk. A chunk is a run of consecutive samples, so only few of them are in memory at a time.
+    Each epoch shuffles the chunks, and the samples within each chunk.
 
     Attributes:
-        seed: of the draws.
-        chunk: samples in a chunk; the last may have fewer.
-        linear: draw nothing: samples as they lie in the files.
-        offset: samples passed over at the beginning of the first epoch.
-        rank, processes: which process this is, of how many.
+        seed: of the shuffles.
+        chunk: samples per chunk; the last chunk may be shorter.
+        linear: do not shuffle: read samples in the order of the files.
+        offset: samples skipped at the start of the first epoch.
+        rank, processes: the index of this process, and the number of processes.
     """
 
     seed: int
@@ -35,7 +35,7 @@ class Order:
     processes: int = 1
 
     def samples(self, first: int, count: int, there: int) -> Indices:
-        """Samples number first … first+count-1 of a run, of those `there` are."""
+        """Samples number first … first+count-1 of a run over a data set of `there` samples."""
         number, end = self.offset + first, self.offset + first + count
         parts = []
         while number < end:
@@ -44,12 +44,13 @@ class Order:
         return np.concatenate(parts)
 
     def share(self, first: int, size: int, parts: int, there: int, limit: int | None = None) -> Indices:
-        """This process's samples of a step that begins with sample number `first`, as (parts, size).
+        """The samples that this process reads in the step that starts at sample number `first`, as (parts, size).
 
         Args:
-            size: samples in a batch.
-            parts: batches in a step.
-            limit: samples that the step may read, at most: what takes the place of the others is no sample (`there`).
+            size: samples per batch.
+            parts: batches per step.
+            limit: the most samples that the step may read; the rest of the batch is filled with the index `there`,
+                which `Stream.batch` turns into padding.
         """
         count = size * parts * self.processes
         all_of_them = np.full(count, there, dtype=np.int64)
@@ -58,11 +59,11 @@ class Order:
         return all_of_them.reshape(parts, self.processes, size)[:, self.rank]
 
     def left_in_epoch(self, first: int, there: int) -> int:
-        """Samples from number `first` on to the end of its epoch."""
+        """The number of samples from `first` to the end of its epoch."""
         return there - (self.offset + first) % there
 
     def _run(self, number: int, there: int) -> Indices:
-        """Sample `number` and those after it, to the end of its chunk."""
+        """Sample `number` and the rest of its chunk."""
         epoch, place = divmod(number, there)
         if self.linear:
             return np.arange(place, min(place + self.chunk, there))
@@ -73,9 +74,9 @@ class Order:
         return chunk * self.chunk + _within(self.seed, epoch, chunk, size)[size - left :]
 
 
-@lru_cache(maxsize=2)  # a step that ends an epoch begins the next
+@lru_cache(maxsize=2)  # a step at the end of an epoch also reads from the next one
 def _chunks(seed: int, epoch: int, chunk: int, there: int) -> tuple[Indices, Indices]:
-    """The chunks of an epoch in turn, and the samples up to the end of each."""
+    """The chunks of an epoch in shuffled order, and the cumulative number of samples at the end of each."""
     count = -(-there // chunk)
     chunks = np.random.default_rng([seed, epoch]).permutation(count)
     sizes = np.where(chunks == count - 1, there - (count - 1) * chunk, chunk)

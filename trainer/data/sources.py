@@ -1,4 +1,4 @@
-"""Which files a data set is made of, and the documents in each: read in pieces, so that no file has to fit in memory."""
+"""The files of a data set, and the documents in them, read in pieces so that no file has to fit in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.say import Say
 
 MARK = b"<|endoftext|>"
 LONGEST_SEPARATOR = len(b"\r\n" + MARK + b"\r\n")
-PIECE = 1 << 18  # bytes of text in a piece, about
+PIECE = 1 << 18  # approximate bytes of text in a piece
 BOM = b"\xef\xbb\xbf"
 FIELDS = ("text", "content", "body", "document", "article", "passage")  # in order of preference
 SPACE = b" \t\r\n"
@@ -25,7 +25,7 @@ SPACE = b" \t\r\n"
 
 @dataclass(frozen=True)
 class Source:
-    """One file. `name` is its path below the folder that was named, with forward slashes."""
+    """One file. `name` is its path relative to the data set's folder, with forward slashes."""
 
     path: Path
     name: str
@@ -40,11 +40,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text of a document: all of it, or a part of a long one.
+    """The text of a document, or a part of a long document.
 
     Attributes:
-        last: the document ends here.
-        where: place in the file, for a person.
+        last: the document ends with this piece.
+        where: the position in the file, for messages.
     """
 
     text: bytes
@@ -53,10 +53,10 @@ class Piece:
 
 
 def find(path: Path, say: Say) -> list[Source]:
-    """The file, or all files of a known kind below the folder, in the order of their names. Hidden ones are passed over.
+    """The file itself, or all files of a known kind below the folder, sorted by name. Hidden files are skipped.
 
     Raises:
-        UserError: there is nothing there, or nothing that can be read.
+        UserError: the path does not exist, cannot be read, or contains no data file.
     """
     try:
         if not path.is_dir():
@@ -68,8 +68,8 @@ def find(path: Path, say: Say) -> list[Source]:
         found = [Source.of(file, name) for name, file in visible if file.suffix.lower() in KINDS]
     except FileNotFoundError:
         raise UserError(
-            f"No data set at {path.absolute()}. Set data.dataset_file (--dataset-file) to a file of text, or a folder "
-            "of them; training_data/curated_datasets/test_sample.txt is one."
+            f"No data set at {path.absolute()}. Set data.dataset_file (--dataset-file) to a text file, or to a folder of "
+            "text files."
         ) from None
     except OSError as error:
         raise UserError(f"The data set {path.absolute()} cannot be read: {error.strerror}.") from error
@@ -77,11 +77,11 @@ def find(path: Path, say: Say) -> list[Source]:
     listed = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
     if not found:
         raise UserError(
-            f"The folder {path.absolute()} holds no data: looked for {', '.join(KINDS)}, and found "
+            f"The folder {path.absolute()} contains no data files: looked for {', '.join(KINDS)}, found "
             f"{listed or 'no file'}."
         )
     if others:
-        say(f"INFO: files of other kinds in {path} are not read: {listed}.")
+        say(f"INFO: files of other kinds in {path} are skipped: {listed}.")
     return found
 
 
@@ -89,10 +89,10 @@ def pieces(source: Source, field: str | None) -> Iterator[Piece]:
     """The documents of a file, in order.
 
     Args:
-        field: name of the field or column that holds the text, in files that have several; None to recognise it.
+        field: name of the field or column with the text; None to detect it.
 
     Raises:
-        UserError: the file cannot be read, or is not what its suffix says.
+        UserError: the file cannot be read, or its content does not match its suffix.
     """
     suffix = source.path.suffix.lower()
     read = NAMED_ONLY.get(suffix) or KINDS.get(suffix, _text)
@@ -108,12 +108,12 @@ def _text(path: Path, field: str | None) -> Iterator[Piece]:
 
 
 def documents(text: bytes) -> Iterator[Piece]:
-    """The documents of a text: lines that read <|endoftext|> tell them apart."""
+    """The documents of a text, separated by <|endoftext|>."""
     return _documents(iter([text]))
 
 
 def _documents(blocks: Iterator[bytes]) -> Iterator[Piece]:
-    rest, done, more = b"", 0, True  # `done` bytes came before `rest`
+    rest, done, more = b"", 0, True  # `done`: bytes before `rest`
     while more:
         block = next(blocks, b"")
         more = bool(block)
@@ -123,7 +123,7 @@ def _documents(blocks: Iterator[bytes]) -> Iterator[Piece]:
         start = 0
         for begin, end in _separators(rest):
             if more and end + 2 > len(rest):
-                break  # its own line end may be yet to come
+                break  # the line end after the mark may be in the next block
             yield from _cut(rest[start:begin], done + start)
             start = end
         while more and is_long(rest, start):
@@ -135,7 +135,7 @@ def _documents(blocks: Iterator[bytes]) -> Iterator[Piece]:
 
 
 def _separators(text: bytes) -> Iterator[tuple[int, int]]:
-    """Where each mark begins and ends, with the line end before it and the one after it."""
+    """The start and end of each separator: the mark, with the line end before and after it."""
     end = 0
     while (mark := text.find(MARK, end)) >= 0:
         line_ends = (b"\r\n", b"\n", b"")
@@ -146,7 +146,7 @@ def _separators(text: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _cut(document: bytes, offset: int) -> Iterator[Piece]:
-    """A document, or the rest of one, in pieces."""
+    """A document, or the rest of one, cut into pieces."""
     start = 0
     while is_long(document, start):
         end = boundary(document, start)
@@ -160,9 +160,9 @@ def is_long(text: bytes, start: int) -> bool:
 
 
 def boundary(text: bytes, start: int) -> int:
-    """Where to end a piece of a long text so that its tokens stay what they were: before a space between two words.
+    """Where to cut a long text without changing its tokens: before a single space between two words.
 
-    Failing that before any white space, and failing that between two characters.
+    Without such a space, before any white space; without white space, between two characters.
     """
     first, end = start + PIECE // 2, start + PIECE
     while (end := text.rfind(b" ", first, end)) >= 0:
@@ -178,7 +178,7 @@ def boundary(text: bytes, start: int) -> int:
 
 
 def _json_lines(path: Path, field: str | None) -> Iterator[Piece]:
-    """One JSON object a line, or one string."""
+    """One JSON object or string per line."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             where = f"line {number}"
@@ -188,7 +188,7 @@ def _json_lines(path: Path, field: str | None) -> Iterator[Piece]:
             try:
                 record = json.loads(line)
             except ValueError as error:
-                raise UserError(f"{path.absolute()}, {where}: not a line of JSON ({error}).") from None
+                raise UserError(f"{path.absolute()}, {where} is not valid JSON ({error}).") from None
             if isinstance(record, dict):
                 field = field_of(list(record), field, f"{path.absolute()}, {where}")
                 record = record[field]
@@ -205,14 +205,14 @@ def _csv(path: Path, field: str | None) -> Iterator[Piece]:
             for row in rows:
                 if row and len(row) != len(names):
                     raise UserError(
-                        f"{path.absolute()}, line {rows.line_num}: {len(row)} columns, and its first line names "
+                        f"{path.absolute()}, line {rows.line_num} has {len(row)} columns, but the header has "
                         f"{len(names)}."
                     )
                 if row:
                     yield from _record(row[column], path, f"line {rows.line_num}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(
-                f"{path.absolute()}, after line {rows.line_num}: not CSV in UTF-8 ({error})."
+                f"{path.absolute()} is not valid CSV in UTF-8 after line {rows.line_num} ({error})."
             ) from None
 
 
@@ -234,7 +234,9 @@ def _parquet(path: Path, field: str | None) -> Iterator[Piece]:
                     yield from _record(record, path, f"row {row}")
                     row += 1
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path.absolute()} is not a whole Parquet file: {error}.") from None
+        raise UserError(
+            f"{path.absolute()} is not a valid Parquet file, or is incomplete: {error}."
+        ) from None
 
 
 def _record(value: Any, path: Path, where: str) -> Iterator[Piece]:
@@ -242,27 +244,28 @@ def _record(value: Any, path: Path, where: str) -> Iterator[Piece]:
         return
     if not isinstance(value, str):
         raise UserError(
-            f"{path.absolute()}, {where}: its text is {type(value).__name__} {str(value)[:40]!r}, not a string. "
-            "Choose another field with data.text_field (--text-field)."
+            f"{path.absolute()}, {where}: the text field contains {type(value).__name__} {str(value)[:40]!r}, not a "
+            "string. Choose another field with data.text_field (--text-field)."
         )
     for piece in _cut(value.encode("utf-8", "replace"), 0):
         yield Piece(piece.text, piece.last, where)
 
 
 def field_of(names: list[str], chosen: str | None, where: str) -> str:
-    """The field that holds the text: the chosen one, the first of FIELDS that is there, or the only one there is."""
+    """The name of the text field: `chosen`, else the first of FIELDS that exists, else the only field."""
     candidates = [*FIELDS, *(names if len(names) == 1 else [])] if chosen is None else [chosen]
     for name in candidates:
         if name in names:
             return name
     wanted = f"a field {chosen!r}" if chosen is not None else f"one of the fields {', '.join(FIELDS)}"
     raise UserError(
-        f"{where}: looked for {wanted}, and found {', '.join(names) or 'none'}. "
+        f"{where}: looked for {wanted}, found {', '.join(names) or 'no field'}. "
         "Choose with data.text_field (--text-field)."
     )
 
 
-NAMED_ONLY = {".json": _json_lines}  # in a folder it may be anything; as text it would be a surprise
+# Read when named itself. In a folder, a .json file may be anything.
+NAMED_ONLY = {".json": _json_lines}
 KINDS: dict[str, Callable[[Path, str | None], Iterator[Piece]]] = {
     ".txt": _text,
     ".text": _text,

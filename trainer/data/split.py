@@ -1,4 +1,4 @@
-"""Where the held-out end of a data set begins."""
+"""Where the held-out part at the end of a data set starts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from trainer.data.tokens import Tokenized
 from trainer.models.tokenizer import Tokenizer
 
-NEAR = 1000  # tokens in which a line should end
+NEAR = 1000  # tokens to search for a line end
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Everything from here on is held out.
+    """A position in the data set; the text from here on is held out.
 
     Attributes:
-        token, byte: tokens and bytes of text before it.
-        inside: a document goes on here, since none ends near.
+        token, byte: number of tokens and of text bytes before it.
+        inside: it is in the middle of a document, because no document ends close to it.
     """
 
     token: int
@@ -30,12 +30,15 @@ START = Cut(0, 0)
 
 
 def end(source: Tokenized) -> Cut:
-    """Behind everything."""
+    """The end of the data set."""
     return _after(source, len(source.ends))
 
 
 def tail(source: Tokenized, tokenizer: Tokenizer, fraction: float) -> Cut:
-    """The end that is about this fraction of the text: whole documents, unless that were less than half or twice as much."""
+    """The cut that holds out about this fraction of the text.
+
+    It is at the end of a document if that holds out between half and twice the fraction, else inside a document.
+    """
     total = int(source.byte_ends[-1])
     wanted = int(total * fraction)
     piece = min(int(np.searchsorted(source.byte_ends, total - wanted, side="right")), len(source.ends) - 1)
@@ -49,12 +52,12 @@ def tail(source: Tokenized, tokenizer: Tokenizer, fraction: float) -> Cut:
 
 
 def _after(source: Tokenized, pieces: int) -> Cut:
-    """Behind so many pieces."""
+    """The cut after this number of pieces."""
     return Cut(int(source.ends[pieces - 1]), int(source.byte_ends[pieces - 1])) if pieces else START
 
 
 def _inside(source: Tokenized, piece: int, byte: int, tokenizer: Tokenizer) -> Cut:
-    """At a byte of a piece, or near: after a line if one ends soon, and never inside a character."""
+    """The cut near a byte of a piece: after a line end if there is one soon, and never inside a character."""
     begin, behind = _after(source, piece), _after(source, piece + 1)
     share = (byte - begin.byte) / max(behind.byte - begin.byte, 1)
     guess = begin.token + int(share * (behind.token - begin.token))
@@ -65,7 +68,7 @@ def _inside(source: Tokenized, piece: int, byte: int, tokenizer: Tokenizer) -> C
 
 
 def _line_end(source: Tokenized, first: int, guess: int, soon: int, tokenizer: Tokenizer) -> int:
-    """The first token after a line end in guess … soon, or else after a whole character."""
+    """The first token after a line end in guess … soon, else the first one after a whole character."""
     decoder = tokenizer.decoder()
     whole = None
     for position in range(first, soon):

@@ -1,4 +1,4 @@
-"""Tokens as rows of one length, which training reads in batches."""
+"""Tokens cut into rows of equal length, and rows collected into batches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from torch import Tensor
 
 from trainer.data.tokens import Array, Indices, Tokenized
 
-IGNORED = -100  # the target of a position that has none
+IGNORED = -100  # the target of a position without one, as in torch's cross_entropy
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows. Shapes are (B, S); `targets` is the token after each, or IGNORED."""
+    """B rows of S tokens.
+
+    Attributes:
+        tokens: (B, S).
+        targets: (B, S), the next token of each position, or IGNORED.
+        document_ids: (B, S), or None if each row holds one document.
+    """
 
     tokens: Tensor
     targets: Tensor
@@ -30,7 +36,7 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
     def split(self, sequences: int | None) -> list[Batch]:
-        """In batches of at most so many sequences; None for as it is."""
+        """Split into batches of at most `sequences` rows; None does not split."""
         if sequences is None or sequences >= len(self.tokens):
             return [self]
         rows = [slice(first, first + sequences) for first in range(0, len(self.tokens), sequences)]
@@ -40,11 +46,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class OwnRows:
-    """Rows that begin with a document, or with what an earlier row had no room for. D documents.
+    """The rows of an unpacked stream of D documents: each document starts a new row.
 
     Attributes:
-        starts, ends: (D,) tokens before each document, and up to its end.
-        rows: (D,) rows up to its end.
+        starts, ends: (D,) position of the first token of each document, and of the token after its last.
+        rows: (D,) cumulative number of rows up to the end of each document.
     """
 
     starts: Indices
@@ -54,16 +60,17 @@ class OwnRows:
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents in a row, cut into blocks of `length` tokens: one after the other, or each document from a new block on.
+    """A sequence of documents, cut into blocks of `length` tokens.
 
-    A block also knows the token after its last, so every token but a document's first is a target exactly once.
+    Packed documents follow each other without padding; unpacked, each document starts a new block. The target of a block's
+    last token is the first token of the next block, so every token except the first of a document is a target exactly once.
 
     Attributes:
-        source: the documents, and perhaps others.
-        first: where in the source this stream begins.
-        tokens: its tokens.
-        text_bytes: bytes of the text that they stand for.
-        own_rows: None where documents share rows.
+        source: the data set that this stream is a part of.
+        first: position of the stream's first token in the source.
+        tokens: the tokens of the stream.
+        text_bytes: number of bytes of text that the tokens encode.
+        own_rows: None if documents are packed.
     """
 
     source: Tokenized
@@ -82,12 +89,12 @@ class Stream:
 
     @cached_property
     def packed(self) -> bool:
-        """Whether a row may hold several documents."""
+        """Whether a row may contain several documents."""
         numbers = self.source.document_of(self.first + np.array([0, len(self.tokens) - 1]))
         return self.own_rows is None and bool(numbers[0] != numbers[1])
 
     def batch(self, indices: Indices) -> Batch:
-        """The blocks with these indices; one past the last is padding, which is a document of its own and no target."""
+        """The blocks with these indices. An index past the last block gives padding: a document of its own, without targets."""
         starts, ends = self._spans(indices)
         offsets = starts[:, None] + np.arange(self.length + 1)
         past = offsets >= ends[:, None]
@@ -97,14 +104,14 @@ class Stream:
         if self.packed:
             documents = self.source.document_of(self.first + inside)
             documents = np.where(past, documents.max(initial=0) + 1, documents)
-            # The first token of a document does not follow from the document before it.
+            # The first token of a document cannot be predicted from the document before it.
             valid &= documents[:, 1:] == documents[:, :-1]
             ids = torch.from_numpy(documents[:, :-1].copy())
         targets = np.where(valid, tokens[:, 1:], IGNORED)
         return Batch(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(targets), ids)
 
     def _spans(self, indices: Indices) -> tuple[Indices, Indices]:
-        """First token of each block, and where the tokens that it may hold end."""
+        """The position of each block's first token, and of the first token that the block must not contain."""
         own = self.own_rows
         if own is None:
             return indices * self.length, np.full(len(indices), len(self.tokens))
@@ -118,7 +125,7 @@ class Stream:
 def make(
     source: Tokenized, first: int, end: int, text_bytes: int, length: int, pad_id: int, packing: bool
 ) -> Stream:
-    """The tokens first … end-1 of the source as a stream."""
+    """A stream of the tokens first … end-1 of the source."""
     own = None if packing else _own_rows(source, first, end, length)
     return Stream(source, first, source.tokens[first:end], text_bytes, length, pad_id, own)
 

@@ -1,8 +1,8 @@
-"""Tokens on the disk, so that a large data set is tokenized once, and read from there without taking memory.
+"""A token cache on disk: a large data set is tokenized once and then memory-mapped.
 
-A data set, tokenizer and text field have a folder of their own. In it, manifest.json says what the tokens were made of,
-and which files hold them. It is written last and put in place in one go, so files that it does not name are nothing:
-what a killed process leaves is never taken for whole. One process at a time writes; others wait, and then read.
+Each combination of data set, tokenizer and text field has its own folder. manifest.json in it records what was tokenized
+and which files hold the tokens. The manifest is written last, atomically, and files that it does not name are ignored, so
+the incomplete files of a killed process are never used. One process writes at a time; others wait, then read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from trainer.say import Say
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-NOTHING = ["there are none"]
+NOTHING = ["there is no cache yet"]
 
 
 class File(BaseModel):
-    """A file of the data set, as it was when it was tokenized."""
+    """A file of the data set at the time it was tokenized."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What is in a cache: of what, made how, and in which files beside this one ("<array>-<files>.bin")."""
+    """What a cache contains: the tokenized files, the settings, and the names of the array files ("<array>-<files>.bin")."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,7 +68,7 @@ class Manifest(BaseModel):
 
 
 class TokenCache:
-    """The cached tokens of one data set, by one tokenizer."""
+    """The cached tokens of one data set and one tokenizer."""
 
     def __init__(
         self, folder: Path, data_set: Path, sources: list[Source], tokenizer: Tokenizer, field: str | None
@@ -80,20 +80,20 @@ class TokenCache:
         self._sources, self._tokenizer, self._field = sources, tokenizer, field
 
     def tokens(self, say: Say) -> Tokenized:
-        """The tokens, from the disk if they are there and right; else the data set is tokenized, and it is said why.
+        """The tokens, from the cache if it is valid. Otherwise tokenize the data set, and say why.
 
         Raises:
             UserError: the data set cannot be read.
-            RunError: the tokens cannot be written.
+            RunError: the cache cannot be written.
         """
         manifest, problems = self._look()
         if problems:
             with self._lock(say):
-                manifest, problems = self._look()  # another process may have been quicker
+                manifest, problems = self._look()  # another process may have written it meanwhile
                 if problems:
                     if problems != NOTHING:
                         say(
-                            f"WARNING: the tokens in {self.folder} are not used, but made anew: {'; '.join(problems)}."
+                            f"WARNING: the token cache {self.folder} is out of date, tokenizing again: {'; '.join(problems)}."
                         )
                     manifest = self._make(manifest, say)
         assert manifest is not None
@@ -101,7 +101,7 @@ class TokenCache:
         return Tokenized(**arrays, entropies=manifest.entropies)
 
     def _look(self) -> tuple[Manifest | None, list[str]]:
-        """What the folder holds, and how it differs from what is wanted."""
+        """The manifest in the folder, and how it differs from what this run needs."""
         try:
             manifest = Manifest.model_validate_json((self.folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -121,32 +121,34 @@ class TokenCache:
             ("dtype", manifest.dtype, narrowest(tokenizer.vocab_size).__name__),
         ):
             if found != wanted:
-                yield f"their {what} is {found}, this run's {wanted}"
+                yield f"its {what} is {found}, but this run uses {wanted}"
         before = {file.name: file for file in manifest.sources}
         now = {source.name: source for source in self._sources}
         for name in sorted(before.keys() | now.keys()):
             if name not in now or name not in before:
-                yield f"{name} {'is gone' if name in before else 'is new'}"
+                yield f"{name} {'was removed' if name in before else 'was added'}"
             elif now[name].size != before[name].size:
-                yield f"{name} has {now[name].size} bytes, before {before[name].size}"
+                yield f"{name} has {now[name].size} bytes now, {before[name].size} when it was tokenized"
             elif (
                 now[name].mtime_ns != before[name].mtime_ns
                 and sha256_of(now[name].path) != before[name].sha256
             ):
-                yield f"{name} has other content than before"
+                yield f"{name} has changed"
         for array in ARRAYS:
             path = self._file(array, manifest.files)
             bytes_there = path.stat().st_size if path.is_file() else None
             wanted_bytes = manifest.length(array) * np.dtype(manifest.kind(array)).itemsize
             if bytes_there != wanted_bytes:
                 there = (
-                    "is missing" if bytes_there is None else f"has {bytes_there} bytes, not {wanted_bytes}"
+                    "is missing"
+                    if bytes_there is None
+                    else f"has {bytes_there} bytes instead of {wanted_bytes}"
                 )
                 yield f"{path.name} {there}"
 
     def _make(self, before: Manifest | None, say: Say) -> Manifest:
         files = secrets.token_hex(4)
-        self._tidy(before)  # what a killed process may have left
+        self._tidy(before)  # a killed process may have left files
         sums = [self._sum(source) for source in self._sources]
         valid = before
         try:
@@ -186,11 +188,11 @@ class TokenCache:
             raise self._unwritable(error) from error
         finally:
             self._tidy(valid)
-        say(f"INFO: {made.tokens:,} tokens are kept in {self.folder}, for this run and others.")
+        say(f"INFO: {made.tokens:,} tokens cached in {self.folder}.")
         return made
 
     def _tidy(self, manifest: Manifest | None) -> None:
-        """Delete what the manifest does not name. On Windows a file that another run reads stays, until the next time."""
+        """Delete files that the manifest does not name. On Windows, a file that another run has open is deleted next time."""
         named = {self._file(name, manifest.files) for name in ARRAYS} if manifest else set()
         for file in self.folder.glob("*.bin"):
             if file not in named:
@@ -205,7 +207,9 @@ class TokenCache:
 
     def _check_unchanged(self, source: Source) -> None:
         if Source.of(source.path, source.name) != source:
-            raise RunError(f"{source.path.absolute()} changed while it was read. Run again when it is whole.")
+            raise RunError(
+                f"{source.path.absolute()} changed while it was being read. Run again once it is complete."
+            )
 
     def _file(self, array: str, files: str) -> Path:
         return self.folder / f"{array}-{files}.bin"
@@ -224,7 +228,9 @@ class TokenCache:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                say(f"INFO: another process is tokenizing this data set into {self.folder}: waiting for it.")
+                say(
+                    f"INFO: waiting for another process, which is tokenizing this data set into {self.folder}."
+                )
                 lock.acquire()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -237,7 +243,7 @@ class TokenCache:
         there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
         text = sum(source.size for source in self._sources)
         return RunError(
-            f"The tokens of this data set could not be written to {self.folder.absolute()}: {error.strerror or error}. "
+            f"Could not write the token cache to {self.folder.absolute()}: {error.strerror or error}. "
             f"{shutil.disk_usage(there).free / 1e6:,.0f} MB are free there; the data set has {text / 1e6:,.0f} MB, and its "
-            "tokens may take twice that. Make room, or name another folder with data.cache_dir (--cache-dir)."
+            "tokens can take twice that. Free some space, or choose another folder with data.cache_dir (--cache-dir)."
         )

@@ -1,4 +1,4 @@
-"""Documents as tokens in a row, each ended by the end-of-text token."""
+"""Documents as one sequence of tokens, each followed by the end-of-text token."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from trainer.say import Say
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
-Append = Callable[[str, Array], None]  # adds to the end of the array of that name
+Append = Callable[[str, Array], None]  # extends the array of this name
 ARRAYS = ("tokens", "ends", "byte_ends", "documents")
-GROUP = 1 << 22  # bytes of text that are tokenized at once
-INTERVAL = 10.0  # seconds between two lines of progress
+GROUP = 1 << 22  # bytes of text tokenized in one call
+INTERVAL = 10.0  # seconds between two progress messages
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Tokens of all documents, and where they come from: P pieces of text, of which a long document has several.
+    """The tokens of all documents, and the P pieces of text they come from. A long document has several pieces.
 
     Attributes:
-        tokens: unsigned, as narrow as the vocabulary allows.
-        ends: (P,) the tokens up to the end of each piece.
-        byte_ends: (P,) the bytes of text up to there.
-        documents: (P,) the number of the document that each piece is of.
-        entropies: of the text; see trainer.data.entropy.
+        tokens: in the narrowest unsigned type that holds the vocabulary.
+        ends: (P,) cumulative number of tokens at the end of each piece.
+        byte_ends: (P,) cumulative number of text bytes at the end of each piece.
+        documents: (P,) index of the document that each piece belongs to.
+        entropies: of the text, in bits per byte; see `BytePairs.entropies`.
     """
 
     tokens: Array
@@ -47,7 +47,7 @@ class Tokenized:
 
 
 def narrowest(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The type that holds every token of a vocabulary."""
+    """The narrowest type that holds every token of a vocabulary."""
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
@@ -57,7 +57,7 @@ def in_memory(sources: list[Source], tokenizer: Tokenizer, field: str | None, sa
 
 
 def of_text(text: Iterable[Piece], tokenizer: Tokenizer) -> Tokenized:
-    """Tokenize a text that is there already."""
+    """Tokenize a text in memory."""
     return _collect(text, tokenizer)
 
 
@@ -69,7 +69,7 @@ def _collect(text: Iterable[Piece], tokenizer: Tokenizer) -> Tokenized:
 
 
 def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[float, float]:
-    """Tokenize, hand out the arrays of a Tokenized part by part, and return its entropies."""
+    """Tokenize, append to the arrays of a `Tokenized` part by part, and return the entropies of the text."""
     pairs = BytePairs()
     kind = narrowest(tokenizer.vocab_size)
     tokens = size = document = 0
@@ -89,7 +89,7 @@ def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[
 
 
 def read(sources: list[Source], field: str | None, progress: Progress) -> Iterator[Piece]:
-    """The documents of all files, but for those that are blank."""
+    """The documents of all files, without blank ones."""
     for source in sources:
         begins = True
         for piece in pieces(source, field):
@@ -101,12 +101,12 @@ def read(sources: list[Source], field: str | None, progress: Progress) -> Iterat
 
 
 class Progress:
-    """Says every few seconds how far reading has come."""
+    """Reports reading progress every few seconds."""
 
     def __init__(self, sources: list[Source], say: Say) -> None:
         self._say = say
         self._total = sum(source.size for source in sources)
-        self._files = self._file = 0  # bytes of the files that are done, and of this one
+        self._files = self._file = 0  # bytes read of the finished files, and of the current one
         self._began = time.monotonic()
         self._next = self._began + INTERVAL
 
@@ -140,15 +140,15 @@ def _grouped(text: Iterable[Piece]) -> Iterator[list[Piece]]:
 
 
 def _encode(group: list[Piece], tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:
-    """The tokens of each piece; end-of-text after the last of a document."""
+    """The tokens of each piece, with end-of-text after the last piece of a document."""
     try:
         encoded = tokenizer.encode_batch([piece.text for piece in group])
     except NotUtf8Error:
-        for piece in group:  # which is it?
+        for piece in group:  # find the piece that is not UTF-8
             try:
                 tokenizer.encode(piece.text)
             except NotUtf8Error as error:
-                raise UserError(f"The document at {piece.where}: {error}") from None
+                raise UserError(f"The document at {piece.where} cannot be tokenized: {error}") from None
         raise
     end = np.int32(tokenizer.end_id)
     return [np.append(part, end) if piece.last else part for piece, part in zip(group, encoded, strict=True)]

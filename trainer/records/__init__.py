@@ -1,1 +1,1 @@
-"""What a run tells: records, progress, lists and plots of runs."""
+"""Records of runs: the metrics file, progress on the console, run lists, plots, TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a plot of runs shows, as numbers: each figure over steps, tokens or time, with a gap where there is none."""
+"""The curves of a plot as numbers: loss and speed over steps, tokens or time, with gaps for missing values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Axis = Literal["steps", "tokens", "time"]
 
 @dataclass(frozen=True)
 class Curve:
-    """Points from left to right. A y that is not a number is a gap."""
+    """Points from left to right. A NaN in `y` is a gap."""
 
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
 
     def smoothed(self, count: int) -> Curve:
-        """Each point as the mean of the `count` that it is in the middle of; of fewer at the ends. Gaps stay gaps."""
+        """The moving average over `count` points, centred, over fewer points at the ends. Gaps stay gaps."""
         sums = [*accumulate((y if math.isfinite(y) else 0.0 for y in self.y), initial=0.0)]
         counts = [*accumulate((math.isfinite(y) for y in self.y), initial=0)]
         means = []
@@ -35,11 +35,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of a run.
+    """The curves of one run.
 
     Attributes:
-        loss: of training, in nats per token; a gap for each step that was left out because it was not finite.
-        held_out: loss of the evaluations.
+        loss: training loss in nats per token, with a gap for each skipped non-finite step.
+        held_out: loss of the evaluations, in nats per token.
         rate: tokens per second, with the same gaps.
     """
 
@@ -50,10 +50,10 @@ class Curves:
 
 
 def curves(run: RecordedRun, axis: Axis) -> Curves:
-    """The curves of a run over steps, tokens, or seconds.
+    """The curves of a run over steps, tokens or seconds.
 
-    Tokens of steps between two records are taken to be as many as in the later one. Seconds are those at work: what lies
-    between a stop and the resumption is left out.
+    Steps between two records are assumed to have as many tokens as the later record. Seconds count only while the run was
+    active: the time between a stop and a resume is excluded.
     """
     points = list(_points(run, axis))
 
@@ -67,13 +67,13 @@ def curves(run: RecordedRun, axis: Axis) -> Curves:
 
 
 def _points(run: RecordedRun, axis: Axis) -> Iterator[tuple[float, Record]]:
-    """Each record with its place on the axis."""
+    """Each record with its position on the axis."""
     step, tokens, seconds = 0, 0.0, 0.0
     before = None
     for record in run.records:
         now = moment(record)
         if record["event"] != "run_start" and before and now:
-            seconds += max(0.0, (now - before).total_seconds())  # a clock may be put back
+            seconds += max(0.0, (now - before).total_seconds())  # the clock may have been set back
         before = now or before
         if record["event"] == "train":
             tokens += (record["step"] - step) * (number(record, "tokens") or 0.0)

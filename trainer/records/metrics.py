@@ -1,8 +1,8 @@
-"""`metrics.jsonl`: what a run did, one JSON object a line, flushed line by line.
+"""Writes `metrics.jsonl`, the log of a run: one JSON object per line, flushed line by line.
 
-A log file may hold several runs, one after the other. A run begins with a `run_start` whose `resumed_from` is
-null; a resumed run goes on with a `run_start` that names the step it continues from. Records that a killed run
-wrote after that step describe steps that are now done again, so resuming drops them.
+A log file may contain several runs, one after the other. A run starts with a `run_start` whose `resumed_from` is null; a
+resumed run continues with a `run_start` that names the step it resumed from. Records that a killed run wrote after that
+step are dropped on resume, because those steps are repeated.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from trainer.say import Say
 
 SCHEMA_VERSION = 1
 
-Sink = Callable[[dict[str, Any]], None]  # takes each record as it is written
+Sink = Callable[[dict[str, Any]], None]  # receives each record when it is written
 
 
 class MetricsLog:
     """Appends records to a log file.
 
-    A record that cannot be written (the disk is full, the network is gone) ends no step: it is tried again with each that
-    follows, and `failed` is told once, so that the run can be saved first.
+    A record that cannot be written (the disk is full, the network drive is gone) does not interrupt the step: it is
+    retried with each following record, and `failed` is called once, so that the run can save a checkpoint and stop.
 
     Args:
-        path: the log file; folders above it are made.
-        resumed_from: the step after which the run goes on; None for a new run.
-        failed: told why a record cannot be written.
-        sinks: handed each record, too.
+        path: the log file; its parent folders are created.
+        resumed_from: the step that a resumed run continues after; None for a new run.
+        failed: called with the reason when a record cannot be written.
+        sinks: also receive each record.
 
     Raises:
-        UserError: it cannot be written from the beginning.
-        RunError: on leaving, records are still not written.
+        UserError: the file cannot be opened for writing.
+        RunError: on exit, if some records could still not be written.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class MetricsLog:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(
-                f"The log file {path.absolute()} cannot be written: {error}. Name another place with "
+                f"Cannot write the log file {path.absolute()}: {error}. Choose another location with "
                 "output.output_dir (--output-dir) or output.log_file (--log-file)."
             ) from error
 
     def write(self, event: str, step: int, **fields: Any) -> None:
-        """Append one record. Numbers that JSON cannot hold (NaN, infinity) become null."""
+        """Append one record. NaN and infinity, which JSON does not have, become null."""
         self.step = step
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         known = {"schema_version": SCHEMA_VERSION, "event": event, "ts": moment, "step": step, **fields}
@@ -84,11 +84,11 @@ class MetricsLog:
                 self._waiting.pop(0)
         except OSError as error:
             if not self._error:
-                self._failed(f"the log file {self._path.absolute()} cannot be written: {error}")
+                self._failed(f"cannot write the log file {self._path.absolute()}: {error}")
             self._error = error
 
     def _append(self, line: bytes) -> None:
-        """Write a whole line, or nothing of it."""
+        """Write the whole line or nothing."""
         written = self._file.write(line)
         if written != len(line):
             self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
@@ -104,13 +104,13 @@ class MetricsLog:
         self._file.close()
         if self._waiting and error is None:
             raise RunError(
-                f"{len(self._waiting)} records of the run could not be written to {self._path.absolute()}: {self._error}. "
-                "Its checkpoints are whole: make room, then go on with --resume."
+                f"{len(self._waiting)} records could not be written to {self._path.absolute()}: {self._error}. "
+                "The checkpoints are complete: free some space, then continue with --resume."
             )
 
 
 def _without_later(text: str, resumed_from: int | None) -> str:
-    """A log without the line that a kill cut short and, when resuming, without its last run's later records."""
+    """The log without an incomplete last line and, on resume, without the last run's records after that step."""
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()

@@ -1,4 +1,4 @@
-"""Drawing the curves of runs, with matplotlib: nothing else imports it."""
+"""Draws the curves of runs with matplotlib, which no other module imports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trainer.errors import UserError
 from trainer.records.curves import Axis, Curve, Curves
 
 FORMATS = (".png", ".svg", ".pdf")
-WIDTH, HEIGHT, ROW = 9.0, 6.5, 0.2  # inches; of a name
+WIDTH, HEIGHT, ROW = 9.0, 6.5, 0.2  # inches; ROW is a line of the legend
 DPI = 144
-# Okabe and Ito's, which the colour-blind tell apart, less black and the yellow that is faint on white.
+# Okabe and Ito's colours, which colour-blind people can distinguish, without black and without yellow (faint on white).
 # https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 LOOKS = [(colour, dash) for dash in ("-", "--", ":") for colour in COLOURS]
@@ -34,29 +34,30 @@ FONTS = (
     "Yu Gothic",
     "Segoe UI Emoji",
 )
-LONGEST_NAME = 60  # letters that fit below the plot, wide ones too
-FEW = 30  # points that are marked one by one
-TIMES = ((7200.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))  # from, unit, name
+LONGEST_NAME = 60  # characters that fit below the plot
+FEW = 30  # up to this many points get markers
+# (shortest span in seconds, unit in seconds, name)
+TIMES = ((7200.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
 
 def draw(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool, output: Path) -> None:
-    """Draw runs into a file: losses above, tokens a second below.
+    """Draw runs into a file: loss above, tokens per second below.
 
     Args:
-        smooth: points that a line is the mean of.
-        output: its suffix says which format: one of `FORMATS`.
+        smooth: number of points in the moving average.
+        output: its suffix chooses the format, one of `FORMATS`.
 
     Raises:
-        UserError: it cannot be drawn, or not written.
+        UserError: there is nothing to draw, or the file cannot be written.
     """
     if output.suffix.lower() not in FORMATS:
-        raise UserError(f"A plot is a file that ends in {', '.join(FORMATS)}; {output} does not.")
+        raise UserError(f"Cannot write a plot to {output}: its name must end in {', '.join(FORMATS)}.")
     if not any(run.loss.x for run in runs):
-        raise UserError(f"There is nothing to draw yet: {runs[0].name} has recorded no step.")
+        raise UserError(f"Nothing to draw yet: {runs[0].name} has not recorded any step.")
     if len(runs) > len(LOOKS):
         raise UserError(
-            f"There are {len(runs)} runs, and no more than {len(LOOKS)} can be told apart in a plot. Name those to draw, or "
-            "draw the newest of each log by --last."
+            f"Cannot draw {len(runs)} runs: a plot can distinguish at most {len(LOOKS)}. Name the runs to draw, or draw "
+            "only the newest run of each log with --last."
         )
     try:
         import matplotlib
@@ -67,8 +68,8 @@ def draw(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool, outpu
         ) from error
     style: dict[Any, Any] = {
         "font.family": [font for font in FONTS if font in get_font_names()],
-        "text.parse_math": False,  # a $ in a name is a $
-        "svg.fonttype": "none",  # text that can be searched for
+        "text.parse_math": False,  # show a $ in a name as it is
+        "svg.fonttype": "none",  # keep text searchable
         "svg.hashsalt": "aios",
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -82,25 +83,24 @@ def draw(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool, outpu
     }
     partial = output.with_name(output.name + ".partial")
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing", UserWarning
-        )  # a name in letters that no font has here
+        # A run's name may use characters that no installed font has.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         picture = figure(runs, axis, smooth, log_scale)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             picture.savefig(partial, format=output.suffix.lower()[1:], dpi=DPI)
             move(partial, output)
         except OSError as error:
-            raise UserError(f"The plot cannot be written to {output.absolute()}: {error}.") from error
+            raise UserError(f"Cannot write the plot to {output.absolute()}: {error}.") from error
 
 
 def figure(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool) -> Any:
-    """A figure of matplotlib with these runs."""
+    """A matplotlib figure of these runs."""
     from matplotlib.figure import Figure
 
     names = short([run.name for run in runs])
     columns = 1 if max(map(len, names)) > LONGEST_NAME / 2 else 2
-    below = len(runs) / columns * ROW  # for their names
+    below = len(runs) / columns * ROW  # height of the legend
     whole = Figure(figsize=(WIDTH, HEIGHT + below), layout="constrained")
     losses, rates = whole.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     unit = _label_x(rates, axis, max(x for run in runs for x in run.loss.x))
@@ -129,17 +129,17 @@ def figure(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool) -> 
 
 
 def short(names: Sequence[str]) -> list[str]:
-    """Names without the folders that all of them are in; of a long one its end."""
+    """Names without their common parent folder; of a long name, its end."""
     try:
-        common = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120 - text, not a place
-    except ValueError:  # on two drives, or one absolute and one not
+        common = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120 - a name, not a path
+    except ValueError:  # on two drives, or a mix of absolute and relative paths
         common = ""
     cut = [name[len(common) :].lstrip("/\\") if common else name for name in names]
     return [name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}" for name in cut]
 
 
 def _line(axes: Any, curve: Curve, unit: float, smooth: int, look: dict[str, Any]) -> Any:
-    """Draw a curve; where it is smoothed, its own points faintly behind it."""
+    """Draw a curve; if it is smoothed, with the original points faintly behind it."""
     x = _over(curve.x, unit)
     marker = "." if len(x) <= FEW else ""
     if smooth > 1:
@@ -148,7 +148,7 @@ def _line(axes: Any, curve: Curve, unit: float, smooth: int, look: dict[str, Any
 
 
 def _key(runs: Sequence[Curves], smooth: int) -> list[Any]:
-    """What the kinds of lines and marks are, of which there are any."""
+    """Legend entries for the kinds of lines and marks that are drawn."""
     from matplotlib.lines import Line2D
 
     training = "training" if smooth == 1 else f"training, mean of {smooth} records"
@@ -156,18 +156,18 @@ def _key(runs: Sequence[Curves], smooth: int) -> list[Any]:
         (training, STRONG, True),
         ("each record", FAINT, smooth > 1),
         ("held out", HELD_OUT, any(run.held_out.x for run in runs)),
-        ("not finite: step left out", LEFT_OUT, any(math.isnan(y) for run in runs for y in run.loss.y)),
+        ("not finite: step skipped", LEFT_OUT, any(math.isnan(y) for run in runs for y in run.loss.y)),
     ]
     return [Line2D([], [], color=KEY, label=label, **look) for label, look, there in kinds if there]
 
 
 def _label_x(axes: Any, axis: Axis, largest: float) -> float:
-    """Name the axis that runs share, and give what its values are to be divided by."""
+    """Label the shared axis. Returns the unit that its values are divided by."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     if axis == "time":
         _, unit, name = next(kind for kind in TIMES if largest >= kind[0])
-        axes.set_xlabel(f"{name} at work")
+        axes.set_xlabel(f"training time ({name})")
         return unit
     axes.set_xlabel("optimizer steps" if axis == "steps" else "tokens trained on")
     if axis == "tokens":
@@ -179,7 +179,7 @@ def _label_x(axes: Any, axis: Axis, largest: float) -> float:
 
 
 def _logarithmic(axes: Any, values: Sequence[float]) -> None:
-    """A logarithmic scale with numbers written out, also where it spans less than a power of ten."""
+    """A logarithmic scale with plain numbers, also where it spans less than a power of ten."""
     from matplotlib.ticker import AutoLocator, LogLocator, NullLocator
 
     axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""What a person sees of a run, on stderr: a progress bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-PLAIN_INTERVAL = 10.0  # seconds between two plain lines
-SPEED_PERIOD = 900.0  # seconds whose steps tell the time that is left; a step of a long context takes minutes
+PLAIN_INTERVAL = 10.0  # seconds between plain progress lines
+SPEED_PERIOD = 900.0  # seconds over which the remaining time is estimated; one step can take minutes
 
 
 class Reporter:
-    """Lines at any time; inside `with reporter.steps(total)`, steps too."""
+    """Prints lines at any time, and the progress of steps inside `with reporter.steps(total, done)`."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, quiet=quiet)
@@ -26,7 +26,7 @@ class Reporter:
         self._console.print(line)
 
     def steps(self, total: int | None, done: int) -> Reporter:
-        """Expect steps done+1 … total, or steps without end."""
+        """Expect steps done+1 … total; an unlimited number if `total` is None."""
         self._total = total
         if self._console.is_terminal and not self._console.quiet:
             self._bar = Progress(
@@ -53,7 +53,7 @@ class Reporter:
             self._bar = None
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Show what a person wants to see of a record as it is written."""
+        """Show the important figures of a record."""
         step, event = record["step"], record["event"]
         if event == "train":
             self._step(step, record)
@@ -61,7 +61,7 @@ class Reporter:
             figures = f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"
             self.say(f"step {self._of_all(step)}  {figures}")
         elif event == "nonfinite":
-            self.say(f"WARNING: step {self._of_all(step)} was left out: its loss or gradient was not finite.")
+            self.say(f"WARNING: step {self._of_all(step)} was skipped: its loss or gradient is not finite.")
 
     def _step(self, step: int, record: Mapping[str, Any]) -> None:
         memory = record["peak_memory_bytes"] / 2**20

@@ -1,4 +1,4 @@
-"""Reading `metrics.jsonl`: the runs in a log file, whatever else it holds, and however it ends."""
+"""Reads the runs in a `metrics.jsonl`. Lines that are incomplete or not records are skipped."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from trainer.errors import UserError
 
 LOG = "metrics.jsonl"
-HEAD = 1 << 16  # bytes of a file, in which the first run of a log begins
+HEAD = 1 << 16  # bytes; a log's first `run_start` is within them
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run as its records tell it: its `run_start`, what follows, and what followed when it was resumed.
+    """The records of one run, from its `run_start` on, including resumes.
 
     Attributes:
-        log: the file.
-        number, of: which run of the file this is, counted from 1, and how many there are.
+        log: the log file.
+        number, of: index of the run in the file, from 1, and the number of runs in it.
     """
 
     log: Path
@@ -33,7 +33,7 @@ class RecordedRun:
 
     @property
     def name(self) -> str:
-        """The folder of the run, or its log file where that has a name of its own."""
+        """The run's folder, or its log file if that is not named metrics.jsonl."""
         path = self.log.parent if self.log.name == LOG else self.log
         return f"{path}{f' #{self.number}' if self.of > 1 else ''}"
 
@@ -44,7 +44,7 @@ class RecordedRun:
 
     @property
     def last_session(self) -> tuple[Record, ...]:
-        """The records since it was last started."""
+        """The records since the run was last started or resumed."""
         starts = [i for i, record in enumerate(self.records) if record["event"] == "run_start"]
         return self.records[starts[-1] :]
 
@@ -56,27 +56,27 @@ def find(path: Path) -> list[RecordedRun]:
     """The runs in a log file, or in all log files below a folder.
 
     Raises:
-        UserError: there is no such path, it cannot be read, or it holds no run.
+        UserError: the path does not exist, cannot be read, or contains no run.
     """
     try:
         if not path.exists():
-            raise UserError(f"There is no {path.absolute()}. Name the folder of a run, or its {LOG}.")
+            raise UserError(f"{path.absolute()} does not exist. Give the folder of a run, or its {LOG}.")
         logs = sorted(filter(_is_log, path.rglob("*.jsonl"))) if path.is_dir() else [path]
         runs = [run for log in logs for run in read(log)]
     except OSError as error:
-        raise UserError(f"The records in {path.absolute()} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read the records in {path.absolute()}: {error}.") from error
     if not runs:
         raise UserError(
-            f"{path.absolute()} holds no records of a run: `aios train` writes them to {LOG} in its output_dir, "
-            "or where --log-file says."
+            f"No runs found in {path.absolute()}. `aios train` records a run in {LOG} in its output_dir, or in the file "
+            "given by --log-file."
         )
     return runs
 
 
 def read(log: Path) -> list[RecordedRun]:
-    """The runs in a log file. Lines that are cut short or not ours are passed over.
+    """The runs in a log file. Incomplete lines and lines that are not records are skipped.
 
-    A resumed run does the steps after its checkpoint again: records of their first time are left out.
+    A resumed run repeats the steps after its checkpoint: their earlier records are dropped.
     """
     runs: list[list[Record]] = []
     for record in _records(log):
@@ -94,21 +94,23 @@ def read(log: Path) -> list[RecordedRun]:
 
 
 def number(record: Record, key: str) -> float | None:
-    """A figure of a record; None where there is none."""
+    """A number in a record; None if it is missing or not a number."""
     value = record.get(key)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def moment(record: Record) -> datetime | None:
-    """When a record was written; None where it does not say."""
+    """When a record was written; None if it does not say."""
     try:
-        return datetime.fromisoformat(str(record.get("ts")).replace("Z", "+00:00"))  # Python 3.10 knows no Z
+        return datetime.fromisoformat(
+            str(record.get("ts")).replace("Z", "+00:00")
+        )  # Python 3.10 does not parse Z
     except ValueError:
         return None
 
 
 def parse(line: str) -> dict[str, Any]:
-    """The record in a line; empty where it is not one of ours."""
+    """The record in a line; empty if the line is not a record."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -125,7 +127,7 @@ def _records(log: Path) -> Iterator[Record]:
 
 
 def _is_log(path: Path) -> bool:
-    """Whether a file holds a run; not, for one, a data set."""
+    """Whether a .jsonl file is a log rather than, say, a data set."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

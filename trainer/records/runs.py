@@ -1,4 +1,4 @@
-"""Where runs stand, by what they recorded."""
+"""The status of runs, from their records."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ State = Literal["running", "finished", "stopped", "aborted", "killed"]
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Where a run stands.
+    """The status of a run.
 
     Attributes:
-        started: when it began, first of all.
-        model: its name, or its type where it is trained from scratch.
-        step, steps: optimizer steps done, of all; None for all where it goes on until stopped.
-        state: running; finished; stopped when asked to, with a checkpoint; aborted, for a reason that it recorded; or killed,
-            by something that left it no time to record anything.
-        reason: why it was stopped or aborted.
+        started: when the run was first started.
+        model: the model's name, or its type if trained from scratch.
+        step, steps: optimizer steps done, and in total; `steps` is None if the run continues until stopped.
+        state: running; finished; stopped on request, with a checkpoint; aborted, with a recorded reason; or killed,
+            without time to record a reason.
+        reason: why the run was stopped or aborted.
         loss: of the newest train record, in nats per token.
         eval_loss, bits_per_byte: of the newest evaluation.
-        tokens_per_second: of the median step.
-        window_size: None for none.
+        tokens_per_second: median over steps.
+        window_size: None without a window.
     """
 
     name: str
@@ -51,10 +51,10 @@ class RunSummary:
 
 
 def summarize(run: RecordedRun, at_work: bool) -> RunSummary:
-    """Where a run stands.
+    """Summarize the status of a run.
 
     Args:
-        at_work: whether a process works on it now.
+        at_work: whether a process is running it now.
     """
     config = _mapping(run.start, "config")
     trained = run.events("train")
@@ -114,7 +114,7 @@ def _reason(run: RecordedRun) -> str | None:
 
 
 def _rate(run: RecordedRun, trained: list[Record]) -> float | None:
-    """What the run recorded at its end, or what its records make up."""
+    """The rate that the run recorded at its end, else the median of its records."""
     ends = [number(record, "tokens_per_second") for record in run.events("run_end")]
     if ends and ends[-1] is not None:
         return ends[-1]

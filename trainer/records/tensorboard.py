@@ -1,4 +1,4 @@
-"""Records as TensorBoard's event files; nothing else imports tensorboard."""
+"""Writes TensorBoard event files. No other module imports tensorboard."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DRAWN = ("train", "eval")
 
 
 class EventFiles:
-    """Writes the figures of train and eval records, each run into a folder of its own.
+    """Writes the figures of train and eval records, one folder per run.
 
     Args:
-        folder: for the folders of the runs. A resumed run goes on in the newest.
-        say: told when they cannot be written any more; the run goes on, and its log with it.
+        folder: parent of the runs' folders. A resumed run continues in the newest.
+        say: called if event files can no longer be written; the run and its log continue without them.
 
     Raises:
-        UserError: tensorboard is missing.
+        UserError: tensorboard is not installed.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
@@ -41,7 +41,7 @@ class EventFiles:
         self._writer: Any = None
 
     def record(self, record: Record) -> None:
-        """Take the next record of the run."""
+        """Add the next record of the run."""
         try:
             if record["event"] == "run_start":
                 self._writer = self._open(record)
@@ -50,14 +50,14 @@ class EventFiles:
             elif self._writer:
                 self._writer.flush()
         except OSError as error:
-            self._say(f"WARNING: no more event files for TensorBoard: {error}")
+            self._say(f"WARNING: TensorBoard event files can no longer be written: {error}")
             self._writer = None
 
     def _open(self, record: Record) -> Any:
         before, step = sorted(self._folder.glob("*Z")), record["resumed_from"]
-        goes_on = step is not None and before
-        folder = before[-1] if goes_on else self._folder / record["ts"].replace(":", "-")
-        purged = {"purge_step": step + 1} if goes_on else {}  # steps that are done again
+        resumes = step is not None and before
+        folder = before[-1] if resumes else self._folder / record["ts"].replace(":", "-")
+        purged = {"purge_step": step + 1} if resumes else {}  # those steps are repeated
         writer = self._make(str(folder), flush_secs=FLUSH_SECONDS, **purged)
         writer.add_text("config", f"```\n{json.dumps(record['config'], indent=2)}\n```", record["step"])
         return writer

@@ -1,0 +1,146 @@
+"""A data set: its files found, tokenized, and split into a training part and a held-out part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from trainer.config import DataSection
+from trainer.data import split, tokens
+from trainer.data.sources import Source, documents, find
+from trainer.data.stream import Stream, make
+from trainer.data.token_cache import TokenCache
+from trainer.data.tokens import Tokenized
+from trainer.errors import UserError
+from trainer.models.tokenizer import Tokenizer
+from trainer.say import Say
+
+SMALL = 4 << 20  # bytes; a smaller data set is tokenized in memory at each start
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The two parts of a data set, and the entropies of its bytes, which a model must beat.
+
+    Attributes:
+        held_out: None without an evaluation.
+        unigram_entropy, bigram_entropy: in bits per byte; see `BytePairs.entropies`.
+    """
+
+    training: Stream
+    held_out: Stream | None
+    unigram_entropy: float
+    bigram_entropy: float
+
+    @property
+    def content(self) -> dict[str, int | float]:
+        """Figures that identify the data: an edit, another tokenizer or another row length changes at least one of them."""
+        return {
+            "training_tokens": len(self.training.tokens),
+            "samples": self.training.blocks,
+            "text_bytes": self.training.text_bytes,
+            "unigram_entropy": round(self.unigram_entropy, 9),
+            "bigram_entropy": round(self.bigram_entropy, 9),
+        }
+
+    @property
+    def packed(self) -> bool:
+        return self.training.packed or bool(self.held_out and self.held_out.packed)
+
+
+def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
+    """Read, tokenize and split the data set of a configuration.
+
+    Raises:
+        UserError: the data set is missing, unreadable or too short.
+        RunError: the token cache cannot be written.
+    """
+    assert settings.dataset_file is not None, "checked by config.load"
+    source = _tokenized(settings.dataset_file, settings, tokenizer, say)
+    cut, evaluated = split.end(source), None
+    if settings.eval_file:
+        other = _tokenized(settings.eval_file, settings, tokenizer, say)
+        evaluated = _part(other, split.START, split.end(other), settings, tokenizer)
+    elif settings.eval_fraction:
+        cut = split.tail(source, tokenizer, settings.eval_fraction)
+        evaluated = _part(source, cut, split.end(source), settings, tokenizer)
+        if cut.inside and source.documents[-1]:
+            say(
+                "INFO: the held-out text starts in the middle of a document: no document ends close to the split."
+            )
+    training = _part(source, split.START, cut, settings, tokenizer)
+    _check(training, "training", settings.dataset_file, settings)
+    if evaluated:
+        _check(evaluated, "held-out", settings.eval_file or settings.dataset_file, settings)
+    if settings.dataset_start_offset >= training.blocks:
+        raise UserError(
+            f"data.dataset_start_offset = {settings.dataset_start_offset} is past the end of the data set, which has "
+            f"{training.blocks} training samples of {settings.max_length} tokens. Set a smaller "
+            "data.dataset_start_offset (--dataset-start-offset)."
+        )
+    return Dataset(training, evaluated, *source.entropies)
+
+
+def stream(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
+    """Tokenize a text in memory; <|endoftext|> separates its documents."""
+    pieces = (piece for piece in documents(text) if piece.text or not piece.last)
+    source = tokens.of_text(pieces, tokenizer)
+    return make(
+        source, 0, len(source.tokens), int(source.byte_ends[-1]), length, tokenizer.pad_id, packing=True
+    )
+
+
+def cache_folder() -> Path:
+    """The default token cache: below `AIOS_HOME` if that is set, else in the user's cache folder."""
+    own = os.environ.get("AIOS_HOME")
+    return Path(own or platformdirs.user_cache_dir("aios", appauthor=False)).absolute() / "tokens"
+
+
+def _tokenized(path: Path, settings: DataSection, tokenizer: Tokenizer, say: Say) -> Tokenized:
+    sources = find(path, say)
+    size = sum(source.size for source in sources)
+    if size <= SMALL and settings.cache_dir is None:
+        found = tokens.in_memory(sources, tokenizer, settings.text_field, say)
+    else:
+        folder = settings.cache_dir or cache_folder()
+        found = TokenCache(folder, path, sources, tokenizer, settings.text_field).tokens(say)
+    if not len(found.ends):
+        raise UserError(
+            f"The data set {path.absolute()} contains no text: {_files(sources)}, {size} bytes, all blank. "
+            "Set data.dataset_file (--dataset-file) to a file or folder with text."
+        )
+    return found
+
+
+def _files(sources: list[Source]) -> str:
+    return "1 file" if len(sources) == 1 else f"{len(sources)} files"
+
+
+def _part(
+    source: Tokenized, begin: split.Cut, end: split.Cut, settings: DataSection, tokenizer: Tokenizer
+) -> Stream:
+    return make(
+        source,
+        begin.token,
+        end.token,
+        end.byte - begin.byte,
+        settings.max_length,
+        tokenizer.pad_id,
+        settings.packing,
+    )
+
+
+def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
+    """Raise UserError if a part does not fill one row (packed), or has no target at all (not packed)."""
+    needed = settings.max_length + 1 if settings.packing else 2
+    if len(part.tokens) >= needed and part.blocks:
+        return
+    raise UserError(
+        f"The data set {path.absolute()} is too short: its {name} part has {len(part.tokens)} tokens, and one "
+        f"sequence needs {needed} (data.max_length = {settings.max_length}, plus the token after it). Set a smaller "
+        f"data.max_length (--max-length), change the held-out share (data.eval_fraction = {settings.eval_fraction}), "
+        "or add text."
+    )
