@@ -1,4 +1,4 @@
-"""Packing, order and held-out text, against plain loops."""
+"""Packing, order and held-out text, compared with plain loops."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def test_the_tail_never_begins_inside_a_character(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "No data set at"),
-        (b"", "is empty"),
-        (b" \n\t\n", "is empty"),
+        (b"", "contains no text"),
+        (b" \n\t\n", "contains no text"),
         (b"short", "is too short"),
         (b"long enough to train on, but its tail is not", "its held-out part"),
     ],
@@ -176,7 +176,9 @@ def test_a_long_last_document_is_cut_and_that_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     section = DataSection(dataset_file=tmp_path / "t.txt", max_length=16, eval_fraction=0.1)
     loaded = data.load(section, BYTES, said.append)
-    assert said == ["INFO: the held-out text begins inside a document: none ends near."]
+    assert said == [
+        "INFO: the held-out text starts in the middle of a document: no document ends close to the split."
+    ]
     assert loaded.held_out is not None
     assert bytes(loaded.held_out.tokens[:4].astype(np.uint8)) == b"line"
     assert 0.09 < loaded.held_out.text_bytes / 2605 < 0.11
@@ -203,7 +205,10 @@ def test_a_block_past_the_last_is_padding_without_a_target() -> None:
 
 def test_an_offset_past_the_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"a" * 100)
-    with pytest.raises(UserError, match="dataset_start_offset = 7: the data set has 7 samples of 16 tokens"):
+    with pytest.raises(
+        UserError,
+        match="dataset_start_offset = 7 is past the end of the data set, which has 7 training samples of 16 tokens",
+    ):
         load(tmp_path / "t.txt", 16, 0.0, dataset_start_offset=7)
 
 
@@ -220,7 +225,9 @@ def test_text_that_a_tokenizer_cannot_read_is_found_in_its_file(tmp_path: Path) 
             return super().encode(text)
 
     (tmp_path / "t.txt").write_bytes(b"one<|endoftext|>tw\xe9<|endoftext|>three")
-    with pytest.raises(UserError, match=r"document at .*t\.txt, byte 16: .* not UTF-8 \(byte 2 of it"):
+    with pytest.raises(
+        UserError, match=r"document at .*t\.txt, byte 16 cannot be tokenized: .* not UTF-8 \(byte 2 of it"
+    ):
         data.load(DataSection(dataset_file=tmp_path / "t.txt", max_length=4), Strict(), print)
 
 

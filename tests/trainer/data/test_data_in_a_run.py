@@ -1,4 +1,4 @@
-"""A run that goes through a data set: by epochs, chunk by chunk, stopped and resumed."""
+"""A run reads its data set: by epochs, chunk by chunk, stopped and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every sample once in an epoch, over all processes; resumed at any step, the same stream."""
+"""An epoch has every sample once, over all processes; a resumed run reads the same stream."""
 
 from __future__ import annotations
 

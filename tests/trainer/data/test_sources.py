@@ -1,4 +1,4 @@
-"""Files of each kind, and folders of them, against what was written into them."""
+"""Files of each kind, and folders of files, compared with the text written into them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_document_comes_back_whole_and_in_order(tmp_path: Path, name: str,
         write(path, DOCUMENTS, "content")
     assert read(path) == [text.encode() for text in DOCUMENTS]
     assert read(path, "content") == read(path)
-    with pytest.raises(UserError, match=r"looked for a field 'nowhere', and found id, content\. Choose with"):
+    with pytest.raises(UserError, match=r"looked for a field 'nowhere', found id, content\. Choose with"):
         read(path, "nowhere")
 
 
@@ -83,7 +83,7 @@ def test_a_field_is_recognised_by_its_name_or_because_it_is_the_only_one() -> No
     assert sources.field_of(["utterance"], None, "here") == "utterance"
     assert sources.field_of(["text", "summary"], "summary", "here") == "summary"
     with pytest.raises(
-        UserError, match=r"here: looked for one of the fields text, .* and found question, answer"
+        UserError, match=r"here: looked for one of the fields text, .* found question, answer"
     ):
         sources.field_of(["question", "answer"], None, "here")
 
@@ -101,14 +101,14 @@ def test_half_a_surrogate_pair_is_one_question_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("d.jsonl", b'{"text": "a"}\n{"text": "b', r"d\.jsonl, line 2: not a line of JSON"),
-        ("d.jsonl", b'{"text": "a"}\n{"body": "b"}', r"line 2: looked for a field 'text', and found body"),
-        ("d.jsonl", b'{"text": ["a", "b"]}', r"line 1: its text is list .* not a string"),
-        ("d.jsonl", b'{"text": "caf\xe9"}', r"line 1: not a line of JSON"),
-        ("d.csv", b"text,id\na,1\nb\n", r"d\.csv, line 3: 1 columns, and its first line names 2"),
-        ("d.csv", b"text,id\ncaf\xe9,1\n", r"not CSV in UTF-8"),
-        ("d.csv", b'text,id\n"a\n', r"not CSV in UTF-8"),
-        ("d.csv", b"", r"its first line: looked for .* and found none"),
+        ("d.jsonl", b'{"text": "a"}\n{"text": "b', r"d\.jsonl, line 2: is not valid JSON"),
+        ("d.jsonl", b'{"text": "a"}\n{"body": "b"}', r"line 2: looked for a field 'text', found body"),
+        ("d.jsonl", b'{"text": ["a", "b"]}', r"line 1: the text field contains list .* not a string"),
+        ("d.jsonl", b'{"text": "caf\xe9"}', r"line 1: is not valid JSON"),
+        ("d.csv", b"text,id\na,1\nb\n", r"d\.csv, line 3 has 1 columns, but the header has 2"),
+        ("d.csv", b"text,id\ncaf\xe9,1\n", r"not valid CSV in UTF-8"),
+        ("d.csv", b'text,id\n"a\n', r"not valid CSV in UTF-8"),
+        ("d.csv", b"", r"its first line: looked for .* found no field"),
     ],
 )
 def test_a_file_that_is_not_what_its_suffix_says_is_named_with_the_line(
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named_with_the_line(
 def test_a_damaged_parquet_file_is_explained(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "d.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(UserError, match="is not a whole Parquet file"):
+    with pytest.raises(UserError, match="is not a valid Parquet file"):
         read(tmp_path / "d.parquet")
 
 
@@ -152,15 +152,15 @@ def test_a_folder_is_read_in_the_order_of_names_without_what_is_hidden(tmp_path:
     names = [source.name for source in sources.find(tmp_path, said.append)]
     assert names == ["a/z.txt", "b.txt", "c.jsonl"]
     assert len(said) == 1
-    assert said[0].endswith("are not read: 1 without a suffix, 1 .JSON, 1 .md.")
+    assert said[0].endswith("are skipped: 1 without a suffix, 1 .JSON, 1 .md.")
     assert read(tmp_path) == [b'"a/z.txt"', b'"b.txt"', b"c.jsonl"]
 
 
 def test_a_folder_without_data_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"looked for \.txt, .*, and found no file"):
+    with pytest.raises(UserError, match=r"looked for \.txt, .*, found no file"):
         sources.find(tmp_path, print)
     (tmp_path / "a.md").touch()
-    with pytest.raises(UserError, match=r"and found 1 \.md"):
+    with pytest.raises(UserError, match=r"found 1 \.md"):
         sources.find(tmp_path, print)
 
 

@@ -1,4 +1,4 @@
-"""Tokens on the disk: the same as made anew, never of anything else, never half of them."""
+"""Cached tokens equal a fresh tokenization, and are never out of date or incomplete."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TEXT = "".join(f"Zeile {n}: äöü und noch ein paar Wörter.\n" for n in range(
 
 
 class Wide(ByteTokenizer):
-    """Bytes, in a vocabulary that two bytes do not hold."""
+    """Bytes, in a vocabulary too large for 16 bits."""
 
     vocab_size = 70_000
     fingerprint = "wide"
 
 
 class Deaf(ByteTokenizer):
-    """Cannot tokenize: whoever needs no tokenizing does not notice."""
+    """Cannot tokenize: only a valid cache makes it usable."""
 
     def encode_batch(self, texts: list[bytes]) -> list[Any]:
         raise AssertionError("tokenized again")
@@ -63,7 +63,7 @@ Load = Callable[..., tuple[data.Dataset, str]]
 @pytest.fixture
 def load(folder: Path, tmp_path: Path) -> Load:
     def run(tokenizer: Any = None, **others: Any) -> tuple[data.Dataset, str]:
-        """The data set, and what was said."""
+        """The data set, and the messages."""
         said: list[str] = []
         values = {"cache_dir": tmp_path / "cache", "max_length": 16, **others}
         settings = DataSection(dataset_file=folder, **values)
@@ -85,7 +85,7 @@ def manifest(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), Wide()])
 def test_kept_tokens_are_those_that_are_made_anew(load: Load, tmp_path: Path, tokenizer: Any) -> None:
     made, said = load(tokenizer)
-    assert "tokens are kept in" in said
+    assert "tokens cached in" in said
     kept, said = load(tokenizer)
     assert said == ""
     anew, _ = load(tokenizer, cache_dir=None)
@@ -107,8 +107,8 @@ def test_nothing_is_tokenized_twice(load: Load) -> None:
 
 def test_tokenizers_and_fields_do_not_share_tokens(load: Load) -> None:
     load()
-    assert "tokens are kept in" in load(Wide())[1]
-    assert "tokens are kept in" in load(text_field="text")[1]
+    assert "tokens cached in" in load(Wide())[1]
+    assert "tokens cached in" in load(text_field="text")[1]
     assert load()[1] == load(Wide())[1] == ""
 
 
@@ -121,29 +121,32 @@ def edit(path: Path, **changes: Any) -> None:
     [
         (
             lambda folder, kept: (folder / "c.csv").write_text("id,text\n1,longer\n"),
-            "c.csv has 17 bytes, before 16",
+            "c.csv has 17 bytes now, 16 when it was tokenized",
         ),
-        (lambda folder, kept: (folder / "c.csv").unlink(), "c.csv is gone"),
-        (lambda folder, kept: (folder / "d.txt").write_text("more"), "d.txt is new"),
+        (lambda folder, kept: (folder / "c.csv").unlink(), "c.csv was removed"),
+        (lambda folder, kept: (folder / "d.txt").write_text("more"), "d.txt was added"),
         (
             lambda folder, kept: (
                 (folder / "c.csv").write_text("id,text\n1,shirt\n"),
                 os.utime(folder / "c.csv", (1, 1)),
             ),
-            "c.csv has other content than before",
+            "c.csv has changed",
         ),
-        (lambda folder, kept: edit(kept, tokenizer="other"), "their tokenizer is other, this run's byte"),
-        (lambda folder, kept: edit(kept, vocabulary=5), "their vocabulary is 5, this run's 258"),
-        (lambda folder, kept: edit(kept, end_of_text=5), "their end-of-text token is 5, this run's 256"),
-        (lambda folder, kept: edit(kept, schema_version=9), "their schema version is 9, this run's 1"),
-        (lambda folder, kept: edit(kept, dtype="uint32"), "their dtype is uint32, this run's uint16"),
-        (lambda folder, kept: edit(kept, text_field="b"), "their text field is b, this run's None"),
+        (
+            lambda folder, kept: edit(kept, tokenizer="other"),
+            "its tokenizer is other, but this run uses byte",
+        ),
+        (lambda folder, kept: edit(kept, vocabulary=5), "its vocabulary is 5, but this run uses 258"),
+        (lambda folder, kept: edit(kept, end_of_text=5), "its end-of-text token is 5, but this run uses 256"),
+        (lambda folder, kept: edit(kept, schema_version=9), "its schema version is 9, but this run uses 1"),
+        (lambda folder, kept: edit(kept, dtype="uint32"), "its dtype is uint32, but this run uses uint16"),
+        (lambda folder, kept: edit(kept, text_field="b"), "its text field is b, but this run uses None"),
         (lambda folder, kept: edit(kept, unknown=1), "manifest.json cannot be read"),
         (lambda folder, kept: kept.write_bytes(kept.read_bytes()[:99]), "manifest.json cannot be read"),
         (lambda folder, kept: next(kept.parent.glob("ends-*")).unlink(), ".bin is missing"),
         (
             lambda folder, kept: os.truncate(next(kept.parent.glob("tokens-*")), 100),
-            ".bin has 100 bytes, not",
+            ".bin has 100 bytes instead of",
         ),
     ],
 )
@@ -153,7 +156,7 @@ def test_tokens_of_anything_else_are_never_used_and_it_is_said_why(
     load()
     change(folder, manifest(tmp_path))
     made, said = load()
-    assert "are not used, but made anew" in said
+    assert "is out of date, tokenizing again" in said
     assert words in said
     anew, _ = load(cache_dir=None)
     assert all(np.array_equal(one, two) for one, two in zip(arrays(made), arrays(anew), strict=True))
@@ -178,7 +181,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         with pytest.raises(RunError, match=r"No space left on device\. .* MB are free there.*--cache-dir"):
             load()
     assert not list((tmp_path / "cache").glob("*/*.bin"))
-    assert "tokens are kept in" in load()[1]
+    assert "tokens cached in" in load()[1]
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
@@ -190,13 +193,13 @@ def test_a_folder_that_cannot_be_written_is_explained(load: Load, tmp_path: Path
 
 def test_a_cache_folder_that_is_a_file_is_explained(load: Load, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    with pytest.raises(RunError, match="could not be written to"):
+    with pytest.raises(RunError, match="Could not write the token cache to"):
         load()
 
 
 def test_an_error_in_the_data_leaves_nothing(load: Load, folder: Path, tmp_path: Path) -> None:
     (folder / "d.jsonl").write_text("{")
-    with pytest.raises(UserError, match="not a line of JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         load()
     assert not list((tmp_path / "cache").glob("*/*.bin"))
     (folder / "d.jsonl").unlink()
@@ -209,7 +212,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(load: Load, folder: Pat
             (folder / "c.csv").write_text("id,text\n1,something else\n")
             return super().encode_batch(texts)
 
-    with pytest.raises(RunError, match=r"c\.csv changed while it was read"):
+    with pytest.raises(RunError, match=r"c\.csv changed while it was being read"):
         load(Meddler())
 
 
@@ -249,7 +252,7 @@ def test_what_a_killed_process_leaves_is_never_taken_for_whole(
     left = set((tmp_path / "cache").glob("*/*.bin"))
     assert left
     made, said = load()
-    assert "tokens are kept in" in said
+    assert "tokens cached in" in said
     anew, _ = load(cache_dir=None)
     assert np.array_equal(made.training.tokens, anew.training.tokens)
     assert not left & set((tmp_path / "cache").glob("*/*.bin"))
@@ -258,7 +261,7 @@ def test_what_a_killed_process_leaves_is_never_taken_for_whole(
 def test_two_processes_at_once_make_the_tokens_once(load: Load, folder: Path, tmp_path: Path) -> None:
     processes = [start_build(folder, tmp_path / "cache", 0.3) for _ in range(2)]
     printed = [process.communicate(timeout=120)[0] for process in processes]
-    assert sum("tokens are kept in" in text for text in printed) == 1
+    assert sum("tokens cached in" in text for text in printed) == 1
     anew, _ = load(cache_dir=None)
     expected = f"{len(anew.training.tokens)} {anew.training.tokens.astype('int64').sum()}"
     assert [text.splitlines()[-1] for text in printed] == [expected, expected]
@@ -282,7 +285,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def growth(path: Path, cache_dir: Path, packing: bool) -> float:
-    """MiB that a process grows by as it tokenizes a file, and then reads a chunk of it."""
+    """MiB by which a process grows while it tokenizes a file and then reads a chunk of it."""
     command = [sys.executable, "-c", MEASURE, str(path), str(cache_dir), str(int(packing))]
     done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True, encoding="utf-8", check=True)
     return float(done.stdout.splitlines()[-1])

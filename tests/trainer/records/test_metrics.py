@@ -1,4 +1,4 @@
-"""metrics.jsonl: what is written, what a resumed run keeps."""
+"""metrics.jsonl: the records that are written, and those that a resumed run keeps."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def test_a_line_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written.*--log-file"):
+    with pytest.raises(UserError, match=r"Cannot write the log file.*--log-file"):
         MetricsLog(tmp_path / "file" / "m.jsonl", failed=pytest.fail)

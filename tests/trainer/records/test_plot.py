@@ -1,4 +1,4 @@
-"""`aios plot`: the numbers that are drawn, and that the picture shows them."""
+"""`aios plot`: the numbers that it draws, and that the picture shows them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Call = Callable[..., Result]
 
 
 def lines(*steps: dict[str, Any]) -> Iterator[str]:
-    """Records of which every one is written two seconds after the last, but where `after` says otherwise."""
+    """Records written two seconds apart, except where `after` says otherwise."""
     seconds = 0
     for record in steps:
         seconds += record.pop("after", 2)
@@ -96,7 +96,7 @@ def test_tokens_of_steps_without_a_record_count_too(write: Callable[..., Path]) 
 def test_a_resumed_run_goes_on_where_it_stopped(
     write: Callable[..., Path], axis: Any, expected: tuple[int, ...]
 ) -> None:
-    """It was killed after step 3, an hour before it was resumed from step 2: step 3 is drawn once, the hour is not."""
+    """A run killed after step 3 and resumed an hour later from step 2: step 3 is drawn once, the hour is left out."""
     resumed = (start(2, after=3600), train(3, loss=5.0), train(4, loss=4.0))
     drawn = curves(run_of(write(start(), train(1), train(2), train(3), *resumed)), axis)
     assert drawn.loss == Curve(expected, (9, 8, 5, 4))
@@ -117,7 +117,7 @@ def test_smoothing_is_the_mean_around_each_point(y: tuple[float, ...], count: in
 
 
 def drawn_lines(axes: Any) -> dict[str, list[Any]]:
-    """Lines by what they look like: solid, faint, points."""
+    """Lines by their look: solid, faint, points."""
     kinds: dict[str, list[Any]] = {"line": [], "faint": [], "o": [], "x": []}
     for line in axes.lines:
         kind = (
@@ -139,7 +139,7 @@ def test_the_picture_shows_what_was_recorded(write: Callable[..., Path]) -> None
     assert rates.get_xlabel() == "optimizer steps"
     assert rates.get_ylim()[0] == 0
     told = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert told == ["training", "held out", "not finite: step left out"]
+    assert told == ["training", "held out", "not finite: step skipped"]
 
 
 def test_a_smoothed_line_has_its_own_points_behind_it(write: Callable[..., Path]) -> None:
@@ -159,7 +159,7 @@ def test_time_has_the_unit_that_suits_it(seconds: float, expected: str) -> None:
     curve = Curve((seconds / 2, seconds), (2.0, 1.0))
     axes = plot.figure([Curves("a", curve, Curve(), curve)], "time", 1, log_scale=False).axes
     unit = {"seconds": 1, "minutes": 60, "hours": 3600}[expected]
-    assert axes[1].get_xlabel() == f"{expected} at work"
+    assert axes[1].get_xlabel() == f"training time ({expected})"
     assert axes[0].lines[0].get_xdata()[-1] == seconds / unit
 
 
@@ -288,10 +288,10 @@ def test_of_several_runs_in_a_log_all_are_drawn_or_the_last(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--output", "p.gif"], "ends in .png, .svg, .pdf"),
-        (["--output", "run/metrics.jsonl/p.png"], "cannot be written"),
-        (["elsewhere"], "There is no "),
-        (["empty"], "has recorded no step"),
+        (["--output", "p.gif"], "must end in .png, .svg, .pdf"),
+        (["--output", "run/metrics.jsonl/p.png"], "Cannot write the plot"),
+        (["elsewhere"], "does not exist"),
+        (["empty"], "has not recorded any step"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(
@@ -313,7 +313,7 @@ def test_what_cannot_be_drawn_is_told(
 def test_more_runs_than_can_be_told_apart_are_refused(call: Call, write: Callable[..., Path]) -> None:
     folder = write(*STEPS * 19)
     result = call("plot", folder)
-    assert (result.exit_code, "no more than 18" in result.stderr) == (2, True)
+    assert (result.exit_code, "at most 18" in result.stderr) == (2, True)
     assert call("plot", folder, "--last").exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: on a terminal, and in a pipe."""
+"""The progress that a run shows: on a terminal, and in a pipe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with reporter.steps(500000, done=123450):
 
 
 def on_a_terminal(columns: int) -> list[str]:
-    """The lines that a terminal of so many columns shows, one after another, without their colours."""
+    """The lines shown on a terminal of this width, in order, without colours."""
     import fcntl
     import pty
     import struct
@@ -68,7 +68,7 @@ def test_a_terminal_has_a_bar_that_fits_it(columns: int) -> None:
     figures = r"loss 11\.2500  1,234,568 tokens/s  81,920 MiB ━[━╸╺ ]+ 123460/500000 \d:\d\d:\d\d"
     assert re.fullmatch(figures, bar.strip()), bar
     assert "step 123460/500000  held-out loss 2.5000, 3.610 bits per byte" in map(str.strip, lines)
-    assert any("WARNING: step 123461/500000 was left out" in line for line in lines)
+    assert any("WARNING: step 123461/500000 was skipped" in line for line in lines)
 
 
 def test_the_time_left_is_known_when_steps_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def read(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def figures(records: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
-    """What a log says, in the shape of `read`."""
+    """The figures of a log, in the form that `read` returns."""
     found: dict[str, dict[int, float]] = {}
     for record in records:
         for key, value in record.items() if record["event"] in ("train", "eval") else ():
