@@ -101,10 +101,10 @@ def test_half_a_surrogate_pair_is_one_question_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("d.jsonl", b'{"text": "a"}\n{"text": "b', r"d\.jsonl, line 2: is not valid JSON"),
+        ("d.jsonl", b'{"text": "a"}\n{"text": "b', r"d\.jsonl, line 2 is not valid JSON"),
         ("d.jsonl", b'{"text": "a"}\n{"body": "b"}', r"line 2: looked for a field 'text', found body"),
         ("d.jsonl", b'{"text": ["a", "b"]}', r"line 1: the text field contains list .* not a string"),
-        ("d.jsonl", b'{"text": "caf\xe9"}', r"line 1: is not valid JSON"),
+        ("d.jsonl", b'{"text": "caf\xe9"}', r"line 1 is not valid JSON"),
         ("d.csv", b"text,id\na,1\nb\n", r"d\.csv, line 3 has 1 columns, but the header has 2"),
         ("d.csv", b"text,id\ncaf\xe9,1\n", r"not valid CSV in UTF-8"),
         ("d.csv", b'text,id\n"a\n', r"not valid CSV in UTF-8"),
