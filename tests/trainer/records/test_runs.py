@@ -191,7 +191,7 @@ def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("none", "does not exist"), ("empty", "holds no records of a run")]
+    ("path", "words"), [("none", "does not exist"), ("empty", "No runs found")]
 )
 def test_nothing_to_list_is_told(call: Call, tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
