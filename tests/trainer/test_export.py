@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from typer.testing import Result
 
-from trainer import files
+from doctor import files
 from trainer.attention import huggingface
 from trainer.export import with_own_windows
 from trainer.models.tokenizer import ByteTokenizer

@@ -190,9 +190,7 @@ def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path
     assert states() == ["killed", "killed"]
 
 
-@pytest.mark.parametrize(
-    ("path", "words"), [("none", "does not exist"), ("empty", "No runs found")]
-)
+@pytest.mark.parametrize(("path", "words"), [("none", "does not exist"), ("empty", "No runs found")])
 def test_nothing_to_list_is_told(call: Call, tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
     result = call("runs", tmp_path / path)

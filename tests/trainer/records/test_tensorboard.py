@@ -126,4 +126,4 @@ def test_a_full_disk_ends_the_event_files_and_not_the_run(
     train = {"event": "train", "step": 1, "ts": "2026-11-21T12:00:01Z", "loss": 1.0}
     for record in (train, train, {"event": "run_end", "step": 1}):
         files.record(record)
-    assert said == ["WARNING: no more event files for TensorBoard: No space left on device"]
+    assert said == ["WARNING: TensorBoard event files can no longer be written: No space left on device"]
