@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -45,6 +48,8 @@ COMMANDS = {
 }
 
 
+# The packages that a command's package imports, with itself
+NEEDED = {"doctor": ("doctor", "wheels"), "trainer": ("trainer", "doctor", "wheels")}
 READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # what a closed pipe answers on Linux, on Windows
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -63,9 +68,63 @@ class FrontDoor(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
         mounted = COMMANDS[str(name)]
+        if problem := why_not_own(mounted, Path(__file__).absolute().parent):
+            typer.echo(f"Error: {problem}", err=True)
+            raise typer.Exit(2)
         target = getattr(importlib.import_module(mounted.module), mounted.attribute)
         command = typer.main.get_command(target) if isinstance(target, typer.Typer) else target
         return name, command, rest
+
+
+def why_not_own(mounted: Mounted, root: Path) -> str | None:
+    """Return why Python would not import aios' own packages, which are in `root`, for a command; None if it would.
+
+    Other projects use the same import names: installed beside aios they overwrite its files, or hide them. Only the
+    `__init__.py` of each package is compared here; the doctor's check own-files compares all files.
+    """
+    for package in NEEDED[mounted.module.partition(".")[0]]:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            return f"The folder {root / package} is missing. Install aios again."
+        if not _is_own(Path(spec.origin), package, root):
+            advice = (
+                "" if mounted.module.startswith("doctor") else " What to do: aios doctor --only own-files"
+            )
+            owner = _owner(Path(spec.origin), package)
+            return (
+                f"Python imports {package} from {Path(spec.origin).parent}, which belongs to {owner}, not to aios. "
+                f"aios needs an environment of its own.{advice}"
+            )
+    return None
+
+
+def _is_own(found: Path, package: str, root: Path) -> bool:
+    own = root / package / "__init__.py"
+    if found != own and not (own.exists() and found.samefile(own)):
+        return False
+    recorded = [
+        each for record in root.glob("aios_doctor-*.dist-info/RECORD") for each in _hashes(record, package)
+    ]
+    return not recorded or _hash(found) in recorded
+
+
+def _owner(found: Path, package: str) -> str:
+    """Return the distributions whose RECORD lists the package, beside aios: "trainer-0.0.36"."""
+    records = [record for record in found.parents[1].glob("*.dist-info/RECORD") if _hashes(record, package)]
+    names = sorted(record.parent.stem for record in records)
+    return " and ".join(name for name in names if not name.startswith("aios_doctor-")) or "another project"
+
+
+def _hashes(record: Path, package: str) -> list[str]:
+    """Return the hash that a RECORD lists for the package's `__init__.py`; nothing if it does not list it."""
+    rows = record.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [row.split(",")[1] for row in rows if row.startswith(f"{package}/__init__.py,")]
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file in the form of a RECORD."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest())
+    return "sha256=" + digest.decode().rstrip("=")
 
 
 app = typer.Typer(cls=FrontDoor, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -128,6 +128,24 @@ class Distribution(Frozen):
     wheel_tags: tuple[str, ...] = ()  # "cp312-cp312-win_amd64"; empty: unknown
 
 
+class OwnFiles(Frozen):
+    """The files of the aios that is running, compared with what was installed.
+
+    Attributes:
+        installed: aios' distribution; None if it runs from a folder without being installed.
+        recorded: how many files of aios its RECORD lists; 0 for an editable installation.
+        changed: those that are missing or whose content has another hash.
+        elsewhere: import name -> the file that Python would import instead of aios' own.
+        claims: other distributions ("trainer 0.0.36") -> files that they install into aios' import packages.
+    """
+
+    installed: Distribution | None
+    recorded: int
+    changed: tuple[str, ...] = ()
+    elsewhere: dict[str, str] = {}
+    claims: dict[str, tuple[str, ...]] = {}
+
+
 class Volume(Frozen):
     """The file system that holds a path."""
 
@@ -220,6 +238,9 @@ class Reader(Protocol):
 
     def distributions(self) -> Reading[tuple[Distribution, ...]]:
         """All installed distributions of this Python."""
+
+    def own_files(self) -> Reading[OwnFiles]:
+        """The files of the aios that is running, compared with what was installed."""
 
     def nvml(self) -> Reading[NvidiaDriver]:
         """The NVIDIA driver and its GPUs. Absent: no driver is installed."""

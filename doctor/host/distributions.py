@@ -33,7 +33,7 @@ def read_distribution(name: str) -> Reading[Distribution]:
 def read_distributions() -> Reading[tuple[Distribution, ...]]:
     """All that this interpreter would import, in the order of their names; those with damaged metadata are left out."""
     found: dict[str, Distribution] = {}
-    for folder in _metadata_folders():
+    for folder in metadata_folders():
         try:
             reading = _read(importlib.metadata.Distribution.at(folder))
         except DAMAGED:
@@ -52,7 +52,8 @@ def _search_path() -> list[str]:
     return [entry for entry in sys.path if entry and Path(entry) != here]
 
 
-def _metadata_folders() -> Iterator[Path]:
+def metadata_folders() -> Iterator[Path]:
+    """Yield the metadata folders of all distributions that this interpreter would import."""
     for entry in _search_path():
         try:
             names = sorted(Path(entry).iterdir())

@@ -22,6 +22,7 @@ from doctor.host.base import (
     Identity,
     Memory,
     NvidiaDriver,
+    OwnFiles,
     Reached,
     RunningProgram,
     Volume,
@@ -179,6 +180,11 @@ class LiveHost(ABC):
         from doctor.host.distributions import read_distributions
 
         return read_distributions()
+
+    def own_files(self) -> Reading[OwnFiles]:
+        from doctor.host.own_files import read_own_files
+
+        return read_own_files()
 
     def set_packages(self, wanted: Mapping[str, str | None]) -> None:
         from doctor.host.pip import set_packages

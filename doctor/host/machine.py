@@ -21,6 +21,7 @@ from doctor.host.base import (
     Identity,
     Memory,
     NvidiaDriver,
+    OwnFiles,
     Reached,
     RegistryValue,
     RunningProgram,
@@ -99,6 +100,7 @@ class RecordedMachine(Frozen):
     distributions_complete: bool = Field(
         default=False, description="are these all distributions? Then one that is not here is not installed"
     )
+    own_files: Entry[OwnFiles] = NOT_RECORDED
     volumes: dict[str, Entry[Volume]] = Field(default_factory=dict)  # by a path on it
     memory: Entry[Memory] = NOT_RECORDED
     binaries: dict[str, Entry[Binary]] = Field(default_factory=dict)  # by path

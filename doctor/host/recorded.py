@@ -18,6 +18,7 @@ from doctor.host.base import (
     Identity,
     Memory,
     NvidiaDriver,
+    OwnFiles,
     Reached,
     RegistryValue,
     RunningProgram,
@@ -114,6 +115,9 @@ class RecordedHost:
             return to_reading(NOT_RECORDED)
         entries = self._machine.distributions.values()
         return Found(tuple(entry for entry in entries if isinstance(entry, Distribution)))
+
+    def own_files(self) -> Reading[OwnFiles]:
+        return to_reading(self._machine.own_files)
 
     def volume(self, path: str) -> Reading[Volume]:
         return self._path_reading(self._machine.volumes, path)

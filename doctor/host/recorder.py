@@ -14,6 +14,7 @@ from doctor.host.base import (
     Identity,
     Memory,
     NvidiaDriver,
+    OwnFiles,
     Reached,
     Reader,
     RegistryValue,
@@ -125,6 +126,11 @@ class Recorder:
             for distribution in distributions:
                 self._machine.distributions.setdefault(distribution.name, distribution)
         self._update(distributions_complete=True)
+
+    def own_files(self) -> Reading[OwnFiles]:
+        reading = self._host.own_files()
+        self._update(own_files=to_entry(reading))
+        return reading
 
     def volume(self, path: str) -> Reading[Volume]:
         return self._keep(self._machine.volumes, path, self._host.volume(path))

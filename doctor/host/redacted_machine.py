@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from doctor.host.base import Completed, Distribution, Identity, Reached, RegistryValue, Volume
+from doctor.host.base import Completed, Distribution, Identity, OwnFiles, Reached, RegistryValue, Volume
 from doctor.host.machine import Entry, FileContent, NotSeen, RecordedMachine
 from doctor.host.redaction import Redactor
 
@@ -30,6 +30,7 @@ def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
         runs=hide.each(machine.runs, hide.completed, redactor.text),
         distributions=hide.each(machine.distributions, hide.distribution),
         distributions_complete=machine.distributions_complete,
+        own_files=hide.own_files(machine.own_files),
         volumes=hide.each(machine.volumes, hide.volume, path),
         memory=hide.one(machine.memory),
         binaries=hide.each(machine.binaries, _as_it_is, path),
@@ -106,6 +107,16 @@ class _Hide:
     def completed(self, line: str, run: Completed) -> Completed:
         text = self.redactor.text
         return run.model_copy(update={"stdout": text(run.stdout), "stderr": text(run.stderr)})
+
+    def own_files(self, entry: Entry[OwnFiles]) -> Entry[OwnFiles]:
+        def hide(name: str, own: OwnFiles) -> OwnFiles:
+            hidden = {
+                "installed": own.installed and self.distribution(name, own.installed),
+                "elsewhere": {each: self.redactor.path(path) for each, path in own.elsewhere.items()},
+            }
+            return own.model_copy(update=hidden)
+
+        return self.each({"": entry}, hide)[""]
 
     def distribution(self, name: str, distribution: Distribution) -> Distribution:
         url = distribution.direct_url

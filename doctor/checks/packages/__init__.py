@@ -7,6 +7,7 @@ from doctor.checks.packages import (
     dll_shadowing,
     flash_attn,
     openmp,
+    own_files,
     package_conflicts,
     torch,
     torch_cuda_build,
@@ -19,6 +20,7 @@ from doctor.checks.packages import (
 )
 
 CHECKS: tuple[Check, ...] = (
+    own_files.CHECK,
     broken_distributions.CHECK,
     torch.CHECK,
     torch_cuda_build.CHECK,

@@ -122,7 +122,14 @@ def test_a_damaged_distribution_hides_no_other(host: Host, site: Path) -> None:
     (site / "aios_bytes-1.dist-info").mkdir()
     (site / "aios_bytes-1.dist-info" / "METADATA").write_bytes(b"Name: aios-bytes\nVersion: \xff\n")
     (site / "aios_file.dist-info").write_bytes(b"")
-    assert [name for name in found_names(host) if name.startswith("aios-")] == ["aios-good"]
+    assert set(found_names(host)) & {
+        "aios-empty",
+        "aios-none",
+        "aios-json",
+        "aios-nested",
+        "aios-bytes",
+        "aios-good",
+    } == {"aios-good"}
 
 
 def test_what_pip_was_about_to_remove_is_not_installed(host: Host, site: Path) -> None:
