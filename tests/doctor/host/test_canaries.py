@@ -88,6 +88,11 @@ MACHINE = {
         "one": distribution("one", direct_url=URL, requires=[f"two @ {URL}", rf"three @ file:///{HOME}/w"]),
         "broken": UNREADABLE,
     },
+    "own_files": {
+        "installed": distribution("aios-doctor", direct_url=URL),
+        "recorded": 2,
+        "elsewhere": {"trainer": rf"{HOME}\venv\trainer\__init__.py"},
+    },
     "volumes": {
         rf"{HOME}\.cache": {
             "root": SHARE, "kind": "network", "file_system": "NTFS", "total_bytes": 2, "free_bytes": 1
@@ -153,7 +158,7 @@ def test_a_recording_is_as_safe_as_what_it_was_made_of(machine: RecordedMachine)
         host.programs_using(path)
     for url in machine.servers:
         host.reach(url, 1)
-    host.distributions(), host.memory(), host.boot_time()
+    host.distributions(), host.own_files(), host.memory(), host.boot_time()
     told = host.machine()
     assert len(told.volumes) == len(told.binaries) == len(told.programs_using) == len(told.servers) == 2
     for text in strings(json.loads(told.to_json())):
