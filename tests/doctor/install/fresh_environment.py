@@ -155,7 +155,7 @@ def what_aios_needs(folder: Path, source: Path) -> Path:
     folder.mkdir()
     wanted = (
         "typer", "rich", "packaging", "yaml", "_yaml", "pydantic", "pydantic_core", "psutil", "pynvml", "platformdirs", "shellingham",
-        "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_types", "typing_inspection", "click", "annotated_doc", "colorama",
+        "filelock", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_types", "typing_inspection", "click", "annotated_doc", "colorama",
     )  # fmt: skip
     for entry in source.iterdir():
         if entry.name.partition(".")[0].partition("-")[0] in wanted:
