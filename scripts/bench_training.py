@@ -55,7 +55,7 @@ def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
     from trainer.device import Precision
     from trainer.learning.objective import NextToken
     from trainer.learning.optimizer import make_optimizer
-    from trainer.learning.state import Run
+    from trainer.learning.state import Progress, Run
     from trainer.learning.step import optimizer_step
     from trainer.models import activations
     from trainer.models.tokenizer import ByteTokenizer
@@ -77,7 +77,7 @@ def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
     )
     for x in data:
         batch = Batch(x, F.pad(x[:, 1:], (0, 1), value=-100), None)
-        yield optimizer_step(run, [batch], RATE, lambda *said: None).loss
+        yield optimizer_step(run, Progress(), [batch], RATE, lambda *said: None).loss
 
 
 class Block(nn.Module):

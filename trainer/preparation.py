@@ -1,7 +1,8 @@
-"""Making ready what a training run works on: from its configuration to the state before its first step."""
+"""Preparing a training run: from its configuration to the state before its first step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,197 +13,302 @@ from doctor.capability import Capability
 from trainer import capability, data, mfu
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smallest
+from trainer.attention.request import AttentionRequest
 from trainer.config import TrainConfig
+from trainer.data import Dataset
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
 from trainer.hrm.configuration import HRMConfig
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.optimizer import make_optimizer
-from trainer.learning.position import Position
 from trainer.learning.sharded_objective import ShardedObjective, Shards
-from trainer.learning.state import Economy, Run
+from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models import lora, model
 from trainer.records.progress import Reporter
-from trainer.start import Options, find_start
-from trainer.survival import memory_estimate as memory
-from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, read_state, restore
+from trainer.say import Say
+from trainer.start import Options, Start, find_start
+from trainer.survival import memory_estimate
+from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, restore
 from trainer.survival.memory_estimate import Preflight
 
-DATA_SET, ECONOMY = "data_set", "economy"  # beside the sections of the configuration in a checkpoint
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A run before its first step.
 
     Attributes:
-        position: where it begins; not the beginning where it is resumed.
-        resumed: whether it goes on from a checkpoint.
-        decision: which attention backend it runs on, and why.
-        notes: what a person was warned of.
-        preflight: what memory was foreseen.
+        progress: the checkpoint's, if the run is resumed.
+        resumed: whether it continues from a checkpoint.
+        decision: the attention backend, and why it was chosen.
+        capability: what the doctor proved on this machine; None if unknown.
+        preflight: the memory estimate.
+        warnings: shown when the run starts.
     """
 
     run: Run
-    position: Position
+    progress: Progress
     resumed: bool
     checkpoints: CheckpointFolder
     precision: Precision
     decision: Decision
-    proven: Capability | None
-    notes: tuple[str, ...]
+    capability: Capability | None
     preflight: Preflight
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """What is known before the model is built."""
+
+    config: TrainConfig
+    processes: Processes
+    device: torch.device
+    precision: Precision
+    start: Start
+    dataset: Dataset
+    memory: MemorySettings
+
+    @property
+    def sharded(self) -> bool:
+        return self.config.training.sharding == "full" and self.processes.count > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attention:
+    request: AttentionRequest
+    decision: Decision
+    capability: Capability | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """The model, ready to be trained.
+
+    Attributes:
+        shards: None if this process holds the whole model.
+        warnings: about its weights and its output layer.
+    """
+
+    network: Any
+    objective: Objective
+    shards: Shards | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
     config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE
 ) -> Prepared:
-    """Everything that a run needs, or the reason why it cannot be had.
+    """Build all that a run needs, and restore its checkpoint if it is resumed.
 
     Raises:
-        UserError: something that a person can put right.
+        UserError: the run cannot be done as configured.
     """
+    checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
+    setup = _setup(config, options, checkpoints, processes, reporter.say)
+    attention = _choose_attention(setup, options, reporter.say)
+    preflight = _check_memory(setup, options, reporter.say)
+    built = _build_on_device(setup)
+    run = _run(setup, attention, built)
+    progress = _progress(setup, run)
+    warnings = (*options.notes, *setup.start.notes, *_warnings(setup), *built.warnings)
+    for warning in warnings:
+        reporter.say(f"WARNING: {warning}")
+    return Prepared(
+        run=run,
+        progress=progress,
+        resumed=setup.start.checkpoint is not None,
+        checkpoints=checkpoints,
+        precision=setup.precision,
+        decision=attention.decision,
+        capability=attention.capability,
+        preflight=preflight,
+        warnings=warnings,
+    )
+
+
+def _setup(
+    config: TrainConfig, options: Options, checkpoints: CheckpointFolder, processes: Processes, say: Say
+) -> _Setup:
     device = choose_device(config.training.device, processes)
     precision = choose_precision(device, config.training.amp)
-    checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
-    start = find_start(config, options, checkpoints, reporter)
-    length = config.data.max_length
-    dataset = data.load(config.data, start.tokenizer, reporter.say)
-    model.check(start.model_config, start.tokenizer, length)
+    start = find_start(config, options, checkpoints, say)
+    dataset = data.load(config.data, start.tokenizer, say)
+    model.check(start.model_config, start.tokenizer, config.data.max_length)
+    return _Setup(
+        config=config,
+        processes=processes,
+        device=device,
+        precision=precision,
+        start=start,
+        dataset=dataset,
+        memory=_memory_settings(config, start),
+    )
 
-    windows = model.requested_windows(config.model, start.model_config)
-    proven = processes.after_the_first(
-        lambda: capability.load(options.capability_file, strict=options.strict_capability, say=reporter.say)
+
+def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
+    """The configured settings; the checkpoint's if a fallback changed them and the configuration is still the same."""
+    configured = MemorySettings(gradient_checkpointing=config.model.gradient_checkpointing)
+    if start.saved is None or start.saved.memory is None:
+        return configured
+    before = start.saved.config
+    unchanged = (
+        before["training"]["batch_size"] == config.training.batch_size
+        and before["model"]["gradient_checkpointing"] == config.model.gradient_checkpointing
+    )
+    return start.saved.memory if unchanged else configured
+
+
+def _choose_attention(setup: _Setup, options: Options, say: Say) -> _Attention:
+    """Choose the attention backend and attach it to the model's configuration."""
+    config, model_config = setup.config, setup.start.model_config
+    windows = model.requested_windows(config.model, model_config)
+    proven = setup.processes.main_process_first(
+        lambda: capability.load(options.capability_file, strict=options.strict_capability, say=say)
     )
     request = model.attention_request(
-        start.model_config, device, precision, windows, dataset.packed, training=True
+        model_config, setup.device, setup.precision, windows, setup.dataset.packed, training=True
     )
     decision = model.attach_attention(
-        start.model_config,
+        model_config,
         request,
         windows,
         backend=config.requested_backend,
         proven=proven,
         strict=options.strict,
-        say=reporter.say,
+        say=say,
     )
-    # Frozen weights are never changed, so they may be as coarse as they are computed with. Shards are of one type.
-    coarse = config.model.use_peft and config.training.sharding == "none"
-    dtype = precision.dtype if coarse else torch.float32
-    economy = _economy(config, start.checkpoint)
+    return _Attention(request=request, decision=decision, capability=proven)
 
-    def learner(weights: Path | None, checkpoint: Path | None) -> tuple[Any, Objective, list[str]]:
-        network, notes = model.build(start.model_config, weights, config.training.seed, dtype)
-        if config.model.use_peft and checkpoint:
-            lora.load(network, checkpoint)
-        elif config.model.use_peft:
-            lora.add(network, config.model)
-        if economy.checkpointed:
-            model.checkpoint_activations(network)
-        learning = DeepSupervision if isinstance(start.model_config, HRMConfig) else NextToken
-        return network, learning(network, precision), notes
 
-    preflight = memory.preflight(
-        lambda: learner(None, None)[:2],
-        config.training,
-        device,
-        (economy.sequences or config.training.batch_size, length),
-        dataset.packed,
-        processes.count if config.training.sharding == "full" else 1,
+def _check_memory(setup: _Setup, options: Options, say: Say) -> Preflight:
+    """Estimate the memory of a step, and refuse what will not fit."""
+
+    def build() -> tuple[Any, Objective]:
+        built = _build(setup, None, None)
+        return built.network, built.objective
+
+    training = setup.config.training
+    preflight = memory_estimate.preflight(
+        build,
+        training,
+        setup.device,
+        (setup.memory.micro_batch_size or training.batch_size, setup.config.data.max_length),
+        setup.dataset.packed,
+        setup.processes.count if setup.sharded else 1,
     )
-    preflight.tell(reporter.say, options.force)
-    network, objective, notes = learner(start.weights, start.checkpoint)
-    processes.check_alike(network)
-    shards = None
-    if config.training.sharding == "full" and processes.count > 1:
-        processes.check_sharding(device)
-        shards = Shards(network, device, processes.count)
+    preflight.check(say, options.force)
+    return preflight
+
+
+def _build(setup: _Setup, weights: Path | None, adapter: Path | None) -> _Model:
+    """Build the model on the CPU.
+
+    Args:
+        weights: folder to load weights from; None for new ones.
+        adapter: folder to load a LoRA adapter from; None for a new one.
+    """
+    config = setup.config
+    # Frozen weights never change, so they can have the dtype of the computation. FSDP requires one dtype for all.
+    reduced = config.model.use_peft and config.training.sharding == "none"
+    dtype = setup.precision.dtype if reduced else torch.float32
+    network, warnings = model.build(setup.start.model_config, weights, config.training.seed, dtype)
+    if config.model.use_peft and adapter:
+        lora.load(network, adapter)
+    elif config.model.use_peft:
+        lora.add(network, config.model)
+    if setup.memory.gradient_checkpointing:
+        model.checkpoint_activations(network)
+    objective = DeepSupervision if isinstance(setup.start.model_config, HRMConfig) else NextToken
+    return _Model(network=network, objective=objective(network, setup.precision), warnings=tuple(warnings))
+
+
+def _build_on_device(setup: _Setup) -> _Model:
+    """Build the model with its weights, shard it if configured, and move it to the device."""
+    built = _build(setup, setup.start.weights, setup.start.checkpoint)
+    network, objective, shards = built.network, built.objective, None
+    setup.processes.check_same_weights(network)
+    if setup.sharded:
+        setup.processes.check_sharding(setup.device)
+        shards = Shards(network, setup.device, setup.processes.count)
         objective = ShardedObjective(objective, shards)
-    network = network.to(device)
-    notes += _of_logits(objective)
-    optimizer = make_optimizer(network, config.training)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
-    if processes.rank:
-        torch.manual_seed(config.training.seed + processes.rank)  # dropout of its own
-    position = Position()
-    if start.checkpoint:
-        position = restore(start.checkpoint, optimizer, scaler, device, processes.rank)
-    notes = [*options.notes, *start.notes, *([precision.note] if precision.note else []), *notes]
-    if config.training.sharding == "full" and shards is None:
-        notes.append("training.sharding = full: there is one process, so it keeps all of the model.")
-    if start.checkpoint:
-        saved = read_state(start.checkpoint)
-        if (count := saved.get("processes", 1)) != processes.count:
-            notes.append(
-                f"the run had processes: {count}, and goes on with {processes.count}. Each reads training.batch_size = "
-                f"{config.training.batch_size} samples at a time."
-            )
-        before = saved["config"].get(DATA_SET, dataset.content)
-        if before != dataset.content:
-            notes.append(
-                f"the data set is not what it was: {dataset.content}, before {before}. Its samples are others now."
-            )
-    if economy != Economy(checkpointed=config.model.gradient_checkpointing):
-        notes.append(f"memory ran out before: going on in {economy}.")
-    for note in notes:
-        reporter.say(f"WARNING: {note}")
-
-    windows = layer_windows(start.model_config)
-    labels = {"window_size": smallest(*windows), "chunk_size": None, "backend": decision.backend}
-    peak = mfu.peak(gpu_name(device), precision.arithmetic)
-    width = request.query_heads * request.head_dim
-    cost = mfu.utilization(network, width, windows, length, peak)
-    state = Run(
-        network,
-        objective,
-        start.tokenizer,
-        optimizer,
-        scaler,
-        dataset,
-        config.training,
-        device,
-        labels,
-        utilization=cost,
-        economy=economy,
-        data=config.data,
-        processes=processes,
+    return _Model(
+        network=network.to(setup.device),
+        objective=objective,
         shards=shards,
-    )
-    return Prepared(
-        state,
-        position,
-        start.checkpoint is not None,
-        checkpoints,
-        precision,
-        decision,
-        proven,
-        tuple(notes),
-        preflight,
+        warnings=(*built.warnings, *_logits_warning(objective)),
     )
 
 
-def _of_logits(objective: Objective) -> list[str]:
-    """What there is to say of the memory that the logits take."""
+def _logits_warning(objective: Objective) -> list[str]:
+    """Warn if the loss needs all logits of a batch at once."""
     if isinstance(objective, ShardedObjective):
-        return objective.shards.forward_of(lambda: _of_logits(objective.objective))
+        return objective.shards.forward_of(lambda: _logits_warning(objective.objective))
     if not isinstance(objective, NextToken) or objective.output_layer is not None:
         return []
     name = type(objective.model).__name__
     return [
-        f"the loss of {name} takes the logits of a whole batch at once, batch x length x vocabulary: its output layer is "
-        "no plain one, or it does something to logits that is not known here."
+        f"the loss of {name} computes the logits of a whole batch at once (batch x length x vocabulary), because its output "
+        "layer is not a plain linear layer or changes its logits in an unknown way. This uses more memory."
     ]
 
 
-def _economy(config: TrainConfig, checkpoint: Path | None) -> Economy:
-    """What is asked for; or what had to be saved before, unless what is saved by has been set anew."""
-    asked = Economy(checkpointed=config.model.gradient_checkpointing)
-    if checkpoint is None:
-        return asked
-    before = read_state(checkpoint)["config"]
-    alike = (
-        before["training"]["batch_size"] == config.training.batch_size
-        and before["model"]["gradient_checkpointing"] == config.model.gradient_checkpointing
+def _run(setup: _Setup, attention: _Attention, built: _Model) -> Run:
+    """Put the run together, with a new optimizer and gradient scaler."""
+    config, request = setup.config, attention.request
+    windows = layer_windows(setup.start.model_config)
+    peak = mfu.peak(gpu_name(setup.device), setup.precision.arithmetic)
+    width = request.query_heads * request.head_dim
+    return Run(
+        model=built.network,
+        objective=built.objective,
+        tokenizer=setup.start.tokenizer,
+        optimizer=make_optimizer(built.network, config.training),
+        scaler=torch.amp.GradScaler(setup.device.type, enabled=setup.precision.scaled),
+        dataset=setup.dataset,
+        training=config.training,
+        device=setup.device,
+        labels={
+            "window_size": smallest(*windows),
+            "chunk_size": None,
+            "backend": attention.decision.backend,
+        },
+        utilization=mfu.utilization(built.network, width, windows, config.data.max_length, peak),
+        data=config.data,
+        processes=setup.processes,
+        shards=built.shards,
     )
-    return Economy(**before[ECONOMY]) if alike and ECONOMY in before else asked
+
+
+def _progress(setup: _Setup, run: Run) -> Progress:
+    """Where the run starts. Restores optimizer, scaler and random state from the checkpoint, if there is one."""
+    rank = setup.processes.rank
+    if rank:
+        torch.manual_seed(
+            setup.config.training.seed + rank
+        )  # so that each process drops out other activations
+    progress = Progress(memory=setup.memory)
+    if setup.start.checkpoint:
+        progress.position = restore(setup.start.checkpoint, run.optimizer, run.scaler, setup.device, rank)
+    return progress
+
+
+def _warnings(setup: _Setup) -> Iterator[str]:
+    """Warnings about the run as a whole."""
+    config, processes, saved = setup.config, setup.processes, setup.start.saved
+    if setup.precision.note:
+        yield setup.precision.note
+    if config.training.sharding == "full" and not setup.sharded:
+        yield "training.sharding = full has no effect with one process: it holds the whole model."
+    if setup.memory != MemorySettings(gradient_checkpointing=config.model.gradient_checkpointing):
+        yield f"the run ran out of memory before the checkpoint: continuing with {setup.memory}."
+    if saved and saved.processes != processes.count:
+        yield (
+            f"the number of processes changed since the checkpoint (was {saved.processes}, now {processes.count}); each "
+            f"reads training.batch_size = {config.training.batch_size} samples at a time."
+        )
+    before, now = saved.data_set if saved else None, setup.dataset.content
+    if before is not None and before != now:
+        yield (
+            f"the data set has changed since the checkpoint (was {before}, now {now}); the remaining samples will differ."
+        )

@@ -1,4 +1,4 @@
-"""The state of torch's random generators, those that a run draws from: of the CPU, and of its GPU."""
+"""The state of torch's random generators that a run uses: of the CPU and of its GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """A state that was kept on a machine without a GPU leaves the GPU's generator as it is."""
+    """Restore the generators. A state saved without a GPU leaves the GPU's generator unchanged."""
     torch.set_rng_state(states["cpu"].clone())
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].clone(), device)

@@ -7,36 +7,39 @@ import os
 import statistics
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 
 from trainer.attention.pattern import layer_windows
 from trainer.config import TrainConfig
-from trainer.distributed.processes import ALONE, Processes, lost_processes_told
+from trainer.distributed.processes import ALONE, Processes, explain_lost_processes
 from trainer.errors import RunError
-from trainer.learning.evaluation import Evaluation, examine
+from trainer.learning.evaluation import Evaluation, evaluate
 from trainer.learning.loop import finished, train
 from trainer.learning.position import Position
-from trainer.preparation import DATA_SET, ECONOMY, prepare
+from trainer.preparation import Prepared, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
 from trainer.start import Options
 from trainer.stop import StopRequest
-from trainer.survival.lock import only_run
+from trainer.survival.checkpoint import SavedState
+from trainer.survival.lock import lock_run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
-        evaluation: None where it was stopped, or nothing is held out.
-        tokens_per_second: of the median step; None where none was taken.
-        mfu: of that step; None where it is not known.
-        no_mfu: why not.
+        completed: False if the run was stopped before its end.
+        evaluation: None if it was stopped, or no text is held out.
+        tokens_per_second: of the median step; None if there was no step.
+        mfu: of that step; None if unknown.
+        no_mfu: why it is unknown.
     """
 
     position: Position
@@ -50,14 +53,14 @@ class Summary:
 
 
 def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE) -> Summary:
-    """Train as configured, as one of several processes or alone.
+    """Train as configured, alone or as one of several processes.
 
     Raises:
-        UserError: something that a person can put right, found before the first step.
-        RunError: the run could not go on.
+        UserError: the run cannot be done as configured; found before the first step.
+        RunError: the run failed.
     """
-    alone = only_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
-    with alone:
+    lock = lock_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
+    with lock:
         return _run(config, options, reporter, processes)
 
 
@@ -69,60 +72,97 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
 
         sinks.append(EventFiles(config.log_file.parent / FOLDER, reporter.say).record)
     prepared = prepare(config, options, reporter, processes)
-    state, position, decision = prepared.run, prepared.position, prepared.decision
-    dataset, proven = state.dataset, prepared.proven
-    settings = config.model_dump(mode="json", by_alias=False)
-    resumed_from = position.step if prepared.resumed else None
+    step = prepared.progress.position.step
+    resumed_from = step if prepared.resumed else None
     log_file = config.log_file if processes.first else Path(os.devnull)
     with stop, MetricsLog(log_file, resumed_from, failed=stop.request, sinks=sinks) as log:
-        log.write(
-            "run_start",
-            position.step,
-            resumed_from=resumed_from,
-            config=settings,
-            versions=versions(),
-            device=str(state.device),
-            processes=processes.count,
-            precision=prepared.precision.name,
-            parameters=sum(parameter.numel() for parameter in state.model.parameters()),
-            trainable_parameters=sum(p.numel() for p in state.model.parameters() if p.requires_grad),
-            utilization=state.utilization.to_json(),
-            training_tokens=len(dataset.training.tokens),
-            attention=decision.to_json(),
-            windows=layer_windows(state.model.config),
-            capability_fingerprint=proven.fingerprint.model_dump(mode="json") if proven else None,
-            memory=asdict(prepared.preflight),
-            warnings=prepared.notes,
-        )
-        if decision.fell_back:
-            log.write("backend_fallback", position.step, **decision.to_json())
-
-        def save(at: Position) -> None:
-            kept = {**settings, DATA_SET: dataset.content, ECONOMY: asdict(state.economy)}
-            path = prepared.checkpoints.save(
-                at, state.model, state.tokenizer, state.optimizer, state.scaler, state.device, kept, processes
-            )
-            log.write("checkpoint", at.step, path=str(path))
-
+        log.write("run_start", step, resumed_from=resumed_from, **_start_record(config, prepared))
+        if prepared.decision.fell_back:
+            log.write("backend_fallback", step, **prepared.decision.to_json())
         try:
-            total = None if config.data.iterate else config.training.steps
-            with reporter.steps(total, done=position.step), lost_processes_told():
-                position = train(state, position, log, reporter, save, stop)
+            _train(config, prepared, log, reporter, stop)
         except (KeyboardInterrupt, RunError) as reason:
             log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
             raise
-        completed = finished(state, position)
-        evaluation = examine(state, position.step, log, reporter) if completed else None
-        if not completed:
-            log.write("stopped", position.step, reason=stop.reason or "another process was asked to")
-        rate = statistics.median(state.rates) if state.rates else None
-        share = state.utilization.mfu(rate / processes.count) if rate else None
-        log.write("run_end", position.step, completed=completed, tokens_per_second=rate, mfu=share)
-    entropies = dataset.unigram_entropy, dataset.bigram_entropy
-    return Summary(position, completed, evaluation, rate, share, state.utilization.reason, *entropies)
+        return _finish(prepared, log, reporter, stop)
+
+
+def _start_record(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
+    """The fields of the run_start record."""
+    run, proven = prepared.run, prepared.capability
+    parameters = [*run.model.parameters()]
+    return {
+        "config": config.model_dump(mode="json", by_alias=False),
+        "versions": versions(),
+        "device": str(run.device),
+        "processes": run.processes.count,
+        "precision": prepared.precision.name,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "utilization": run.utilization.to_json(),
+        "training_tokens": len(run.dataset.training.tokens),
+        "attention": prepared.decision.to_json(),
+        "windows": layer_windows(run.model.config),
+        "capability_fingerprint": proven.fingerprint.model_dump(mode="json") if proven else None,
+        "memory": prepared.preflight.to_json(),
+        "warnings": prepared.warnings,
+    }
+
+
+def _train(
+    config: TrainConfig, prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopRequest
+) -> None:
+    run, progress = prepared.run, prepared.progress
+
+    def save() -> None:
+        state = SavedState(
+            position=progress.position,
+            processes=run.processes.count,
+            scaler=run.scaler.state_dict(),
+            config=config.model_dump(mode="json", by_alias=False),
+            data_set=run.dataset.content,
+            memory=progress.memory,
+        )
+        path = prepared.checkpoints.save(
+            state,
+            model=run.model,
+            tokenizer=run.tokenizer,
+            optimizer=run.optimizer,
+            device=run.device,
+            processes=run.processes,
+        )
+        log.write("checkpoint", progress.position.step, path=str(path))
+
+    total = None if config.data.iterate else config.training.steps
+    with reporter.steps(total, done=progress.position.step), explain_lost_processes():
+        train(run, progress, log, reporter, save, stop)
+
+
+def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopRequest) -> Summary:
+    """Evaluate a completed run, and write its last records."""
+    run, progress = prepared.run, prepared.progress
+    position, dataset = progress.position, run.dataset
+    completed = finished(run, position)
+    evaluation = evaluate(run, position.step, log, reporter) if completed else None
+    if not completed:
+        log.write("stopped", position.step, reason=stop.reason or "another process received a stop request")
+    rate = statistics.median(progress.tokens_per_second) if progress.tokens_per_second else None
+    mfu = run.utilization.mfu(rate / run.processes.count) if rate else None
+    log.write("run_end", position.step, completed=completed, tokens_per_second=rate, mfu=mfu)
+    return Summary(
+        position=position,
+        completed=completed,
+        evaluation=evaluation,
+        tokens_per_second=rate,
+        mfu=mfu,
+        no_mfu=run.utilization.reason,
+        unigram_entropy=dataset.unigram_entropy,
+        bigram_entropy=dataset.bigram_entropy,
+    )
 
 
 def versions() -> dict[str, str]:
+    """The versions of aios, Python and the packages that a run depends on."""
     try:
         aios = importlib.metadata.version("aios")
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""How the trainer tells a person something while it works."""
+"""The type of functions that print a message to the user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Say = Callable[[str], None]  # one line, without a line break
+Say = Callable[[str], None]  # takes one line, without a line break

@@ -1,4 +1,4 @@
-"""What a training run begins with: a checkpoint, a model's folder, or a configuration from scratch."""
+"""Where a training run starts: a checkpoint, a model folder, or an architecture to train from scratch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.models import hub, lora, model, tokenizer
 from trainer.models.tokenizer import Tokenizer
-from trainer.records.progress import Reporter
-from trainer.survival.checkpoint import CheckpointFolder, read_state
+from trainer.say import Say
+from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
 
-# A checkpoint brings these itself: another value could not be honoured when resuming.
+# Keys that the checkpoint determines, so they cannot change when a run is resumed.
 LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
 FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "optimizer", *LORA)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is told beside its configuration; see the help of `aios train`.
+    """Options of a run that are not part of its configuration; see `aios train --help`.
 
     Attributes:
-        notes: what the command has to say about what it was told.
+        notes: warnings of the command, shown when the run starts.
     """
 
     resume: bool = False
@@ -35,83 +35,95 @@ class Options:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a run begins with.
+    """What a run starts from.
 
     Attributes:
-        weights: folder to load weights from; None for fresh ones.
+        weights: folder to load weights from; None for new ones.
         checkpoint: to resume from; None for a new run.
-        notes: what there is to say about it.
+        saved: the checkpoint's state.
+        notes: warnings about the choice.
     """
 
     tokenizer: Tokenizer
     model_config: Any
     weights: Path | None = None
     checkpoint: Path | None = None
+    saved: SavedState | None = None
     notes: tuple[str, ...] = ()
 
 
-def find_start(
-    config: TrainConfig, options: Options, checkpoints: CheckpointFolder, reporter: Reporter
-) -> Start:
-    """Where the configuration and the checkpoints that are there say to begin.
+def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
+    """Return where the run starts, by its configuration and the checkpoints in its folder.
 
     Raises:
-        UserError: they contradict each other, or name what is not there.
+        UserError: these contradict each other, or the configured model does not exist.
     """
     if checkpoints.exists() and not options.resume:
         raise UserError(
-            f"{config.output.output_dir.absolute()} holds checkpoints of a run already. Go on with it by --resume, "
-            "or name another folder with output.output_dir (--output-dir)."
+            f"{config.output.output_dir.absolute()} already contains checkpoints. Continue that run with --resume, or name "
+            "another folder with output.output_dir (--output-dir)."
         )
     if options.resume:
-        checkpoint = checkpoints.newest(reporter.say)
+        checkpoint = checkpoints.newest(say)
         if checkpoint:
-            reporter.say(f"INFO: resuming from {checkpoint}")
-            notes = tuple(_changes(config, checkpoint))
-            text = tokenizer.load(None, checkpoint)
-            weights = model.weights_of(checkpoint)
-            return Start(text, model.read_config(checkpoint), weights, checkpoint, notes)
+            say(f"INFO: resuming from {checkpoint}")
+            return _resume(config, checkpoint)
         if checkpoints.exists():
             raise UserError(
-                f"Every checkpoint in {checkpoints.folder.absolute()} is damaged: there is nothing to resume from. "
-                "Name another folder with output.output_dir (--output-dir) to begin again."
+                f"All checkpoints in {checkpoints.folder.absolute()} are damaged, so the run cannot be resumed. To start "
+                "over, name another folder with output.output_dir (--output-dir)."
             )
-        reporter.say(f"INFO: no checkpoint in {checkpoints.folder} yet: starting from the beginning")
+        say(f"INFO: no checkpoint in {checkpoints.folder} yet: starting from the beginning")
     if config.model.name is None:
         text = tokenizer.load(config.model.tokenizer, None)
-        return Start(text, model.make_config(config.model.architecture or {}, text))
-    folder = hub.local_copy(config.model.name, "model.name (--name)")
-    text = tokenizer.load(config.model.tokenizer, folder)
-    if lora.is_adapter(folder):
-        raise UserError(
-            f"model.name (--name): {folder} holds an adapter, not a model. Make a model of it first: "
-            f'aios export --merge --checkpoint "{folder}" --output FOLDER'
-        )
-    if model.has_weights(folder):
-        return Start(text, model.read_config(folder), folder)
-    if config.model.use_peft:
-        raise UserError(f"model.use_peft freezes a trained model, and {folder.absolute()} holds no weights.")
+        return Start(tokenizer=text, model_config=model.make_config(config.model.architecture or {}, text))
+    return _continue(config, hub.local_copy(config.model.name, "model.name (--name)"))
+
+
+def _resume(config: TrainConfig, checkpoint: Path) -> Start:
+    saved = read_state(checkpoint)
     return Start(
-        text, model.read_config(folder), notes=(f"{folder} holds no weights: training from scratch.",)
+        tokenizer=tokenizer.load(None, checkpoint),
+        model_config=model.read_config(checkpoint),
+        weights=model.weights_of(checkpoint),
+        checkpoint=checkpoint,
+        saved=saved,
+        notes=tuple(_changes(config, saved, checkpoint)),
     )
 
 
-def _changes(config: TrainConfig, checkpoint: Path) -> Iterator[str]:
-    """What differs from the configuration that the checkpoint was made with."""
-    before = read_state(checkpoint)["config"]
+def _continue(config: TrainConfig, folder: Path) -> Start:
+    """Start from a model folder: with its weights, or from scratch if it has none."""
+    text = tokenizer.load(config.model.tokenizer, folder)
+    if lora.is_adapter(folder):
+        raise UserError(
+            f"model.name (--name): {folder} contains an adapter, not a model. Merge it into a model first: "
+            f'aios export --merge --checkpoint "{folder}" --output FOLDER'
+        )
+    if model.has_weights(folder):
+        return Start(tokenizer=text, model_config=model.read_config(folder), weights=folder)
+    if config.model.use_peft:
+        raise UserError(
+            f"model.use_peft requires a trained model, but {folder.absolute()} contains no weights."
+        )
+    note = f"{folder} contains no weights: training from scratch."
+    return Start(tokenizer=text, model_config=model.read_config(folder), notes=(note,))
+
+
+def _changes(config: TrainConfig, saved: SavedState, checkpoint: Path) -> Iterator[str]:
+    """Warnings about keys that changed since the checkpoint."""
     now = config.model_dump(mode="json", by_alias=False)
     for section in ("model", "data", "training"):
         for key, value in now[section].items():
             default = type(getattr(config, section)).model_fields[key].default
-            old = before[section].get(key, default)  # a checkpoint may be older than the key
-            if value == old:
+            before = saved.config[section].get(key, default)  # the checkpoint may be older than the key
+            if value == before:
                 continue
             if key in FIXED_BY_CHECKPOINT:
                 raise UserError(
-                    f"--resume: {section}.{key} is not what {checkpoint} was trained with, and a resumed run keeps its "
-                    "model and optimizer. Take the setting back, or start a new run with another output.output_dir "
-                    "(--output-dir)."
+                    f"--resume: {section}.{key} differs from the checkpoint {checkpoint}, and a resumed run keeps its model "
+                    "and optimizer. Restore the old setting, or start a new run in another output.output_dir (--output-dir)."
                 )
-            yield f"resumed with {section}.{key} = {value!r}, before it was {old!r}."
+            yield f"{section}.{key} changed since the checkpoint: was {before!r}, now {value!r}."

@@ -1,4 +1,4 @@
-"""Asking a run to stop: from the keyboard, by the system, or by a file. It ends after the step in hand; asked again, now."""
+"""Requests to stop a run: Ctrl-C, a signal, or a stop file. The run finishes its current step; a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from types import FrameType, TracebackType
 from trainer.errors import UserError
 from trainer.say import Say
 
-# Ctrl-C and what a service manager sends everywhere; Ctrl-Break on Windows.
+# Ctrl-C and the signal of service managers; Ctrl-Break exists on Windows only.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
 
 
 class StopRequest:
-    """While entered, `requested` turns true when a signal or the stop file comes; a second signal raises KeyboardInterrupt.
+    """While entered, a signal or the stop file sets `requested`. A second signal raises KeyboardInterrupt.
 
     Args:
-        file: the run stops when there is one; its request granted, it is deleted.
+        file: the stop file, deleted on exit.
 
     Raises:
-        UserError: the file is there before the run is.
+        UserError: the file already exists.
     """
 
     def __init__(self, say: Say, file: Path | None = None) -> None:
@@ -29,18 +29,18 @@ class StopRequest:
         self._file = file
         if file and file.exists():
             raise UserError(
-                f"The stop file {file.absolute()} is there already: the run would end at its first step. Delete it, or "
-                "name another with training.stop_file (--stop-file)."
+                f"The stop file {file.absolute()} already exists, so the run would stop at its first step. Delete it, or name "
+                "another with training.stop_file (--stop-file)."
             )
 
     @property
     def requested(self) -> bool:
         if self.reason is None and self._file and self._file.exists():
-            self.request(f"there is a stop file, {self._file.absolute()}")
+            self.request(f"found the stop file {self._file.absolute()}")
         return self.reason is not None
 
     def request(self, reason: str) -> None:
-        """Stop after this step, with a checkpoint."""
+        """Stop after the current step, with a checkpoint."""
         self.reason = reason
         self._say(f"Stopping after this step, with a checkpoint: {reason}.")
 
@@ -59,4 +59,6 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.reason is not None:
             raise KeyboardInterrupt
-        self.request(f"{signal.Signals(number).name} was sent (again: stop now, without a checkpoint)")
+        self.request(
+            f"received {signal.Signals(number).name} (a second one stops at once, without a checkpoint)"
+        )

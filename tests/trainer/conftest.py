@@ -1,4 +1,4 @@
-"""Small models, small texts, and a capability file that was proven nowhere but says what a CPU can do."""
+"""Fixtures: small models, a small text, and a capability file that lists what a CPU supports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXT = "".join(f"{n} bottles of beer on the wall, {n} bottles of beer;\ntake one
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small matrices are quicker on one thread, above all where several tests run at once."""
+    """Small matrices are faster on one thread, especially when several tests run at once."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -73,7 +73,7 @@ def text_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, text_file: Path) -> dict[str, dict[str, Any]]:
-    """A configuration that trains in a second."""
+    """A configuration of a run that takes a second."""
     return {
         "model": {"architecture": dict(ARCHITECTURE), "tokenizer": "byte"},
         "data": {"dataset_file": str(text_file), "max_length": 32},

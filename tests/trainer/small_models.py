@@ -1,4 +1,4 @@
-"""A small model of each architecture, and runs of them."""
+"""A small model of each architecture, and runs that train it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.learning.objective import NextToken
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.position import Position
 from trainer.learning.schedule import learning_rate
-from trainer.learning.state import Run
+from trainer.learning.state import Progress, Run
 from trainer.learning.step import optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
 
@@ -75,21 +75,20 @@ def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, *
     )
 
 
-def no_memory_runs_out(*said: object) -> None:
-    raise AssertionError(f"memory ran out: {said}")
+def no_retry(*retry: object) -> None:
+    raise AssertionError(f"out of memory: {retry}")
 
 
 def losses(state: Run) -> list[float]:
     """Train, and return the loss of each step."""
-    found, position = [], Position()
+    found, progress = [], Progress()
     state.model.train()
     samples = state.training.batch_size * state.training.gradient_accumulation_steps
-    while position.step < state.training.steps:
-        step = position.step + 1
+    for step in range(1, state.training.steps + 1):
         rate = learning_rate(step, state.training)
-        result = optimizer_step(state, loop.batches(state, position), rate, no_memory_runs_out)
+        result = optimizer_step(state, progress, loop.batches(state, progress.position), rate, no_retry)
         found.append(result.loss)
-        position = Position(step, position.samples + samples)
+        progress.position = Position(step, progress.position.samples + samples)
     return found
 
 

@@ -21,7 +21,7 @@ from trainer.data import entropies
 from trainer.learning import loop, objective
 from trainer.learning.step import StepResult
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory_estimate as memory
+from trainer.survival import memory_estimate
 
 ROOT = Path(__file__).parents[2]
 Settings = dict[str, dict[str, Any]]
@@ -96,7 +96,7 @@ def test_a_run_is_recorded_from_start_to_end(
     assert {"loss", "ppl", "token_accuracy", "bits_per_byte"} <= set(evaluation)
 
 
-def test_the_backend_is_logged_once_in_the_known_words(
+def test_the_backend_is_logged_once(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     result = call("train", "--config", write_config(settings), "--attention_backend=flash_attn_2")
@@ -110,7 +110,7 @@ def test_the_backend_is_logged_once_in_the_known_words(
 
 
 @pytest.mark.parametrize("asked", ["--attention-backend=flash_attn_2", "--use-flash-attention"])
-def test_strict_refuses_a_fallback_of_a_named_backend(
+def test_strict_refuses_a_fallback_from_a_requested_backend(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path, asked: str
 ) -> None:
     result = call("train", "--config", write_config(settings), asked, "--strict")
@@ -122,7 +122,7 @@ def test_strict_refuses_a_fallback_of_a_named_backend(
 @pytest.mark.parametrize(
     "asked", ["--attention-backend=auto", "--attention-backend=manual", "--no-use-flash-attention"]
 )
-def test_strict_lets_through_what_can_be_had(
+def test_strict_accepts_an_available_backend(
     settings: Settings, write_config: WriteConfig, call: Call, asked: str
 ) -> None:
     assert call("train", "--config", write_config(settings), asked, "--strict", "--steps", 1).exit_code == 0
@@ -144,7 +144,7 @@ def test_strict_capability_refuses_a_damaged_file(
     assert "c.json" in result.stderr
 
 
-def test_the_backend_changes_nothing_but_speed(
+def test_the_backend_does_not_change_the_losses(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["model"]["window_size"] = 5
@@ -158,7 +158,7 @@ def test_the_backend_changes_nothing_but_speed(
     assert curves[0] == pytest.approx(curves[1], rel=1e-5)
 
 
-def test_resuming_continues_as_if_never_stopped(
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
@@ -183,7 +183,7 @@ def test_resuming_continues_as_if_never_stopped(
     assert sum(record["event"] == "train" for record in found) == 8
 
 
-def test_a_complete_run_has_nothing_left_to_resume(
+def test_resuming_a_complete_run_takes_no_steps(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     call("train", "--config", write_config(settings))
@@ -194,13 +194,13 @@ def test_a_complete_run_has_nothing_left_to_resume(
     assert losses(records(tmp_path / "out" / "metrics.jsonl")) == before
 
 
-def test_a_longer_run_goes_on_and_says_what_changed(
+def test_resuming_with_more_steps_continues_and_warns_about_the_change(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     call("train", "--config", write_config(settings))
     result = call("train", "--config", write_config(settings), "--resume", "--steps", 9)
     assert result.exit_code == 0
-    assert "resumed with training.steps = 9, before it was 6" in result.stderr
+    assert "training.steps changed since the checkpoint: was 6, now 9" in result.stderr
     assert list(losses(records(tmp_path / "out" / "metrics.jsonl"))) == list(range(1, 10))
 
 
@@ -209,10 +209,10 @@ def test_a_resumed_run_keeps_its_model(settings: Settings, write_config: WriteCo
     settings["model"]["architecture"]["n_layer"] = 3
     result = call("train", "--config", write_config(settings), "--resume")
     assert result.exit_code == 2
-    assert "model.architecture is not what" in result.stderr
+    assert "model.architecture differs from the checkpoint" in result.stderr
 
 
-def test_a_new_run_never_writes_over_an_old_one(
+def test_a_new_run_never_overwrites_an_old_one(
     settings: Settings, write_config: WriteConfig, call: Call
 ) -> None:
     call("train", "--config", write_config(settings))
@@ -253,7 +253,7 @@ def wait_for_step(log: Path, step: int) -> None:
     pytest.fail(f"no step {step} in two minutes")
 
 
-def test_killed_and_resumed_is_bit_equal_to_never_killed(
+def test_a_killed_and_resumed_run_is_bit_equal_to_an_uninterrupted_one(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
@@ -262,7 +262,7 @@ def test_killed_and_resumed_is_bit_equal_to_never_killed(
     log = tmp_path / "out" / "metrics.jsonl"
     process = start_training("--config", config)
     wait_for_step(log, 16)
-    process.kill()  # SIGKILL: nothing of it can tidy up
+    process.kill()  # SIGKILL: it cannot clean up
     process.communicate()
     assert (
         max(losses([json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")])) < 120
@@ -276,7 +276,7 @@ def test_killed_and_resumed_is_bit_equal_to_never_killed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a console sends Ctrl-C on Windows, not a signal number")
-def test_ctrl_c_ends_after_the_step_in_hand_with_a_checkpoint(
+def test_ctrl_c_stops_after_the_current_step_with_a_checkpoint(
     settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
 ) -> None:
     settings["training"]["steps"] = 100_000
@@ -287,7 +287,7 @@ def test_ctrl_c_ends_after_the_step_in_hand_with_a_checkpoint(
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr.decode()
     assert b"Stopping after this step" in stderr
-    assert b"Go on with --resume" in stdout
+    assert b"Continue with --resume" in stdout
     found = records(log)
     assert events(found)[-3:] == ["checkpoint", "stopped", "run_end"]
     assert (
@@ -295,7 +295,7 @@ def test_ctrl_c_ends_after_the_step_in_hand_with_a_checkpoint(
     ).read_text().strip() == f"step-{found[-1]['step']:08d}"
 
 
-def test_a_second_ctrl_c_ends_now(
+def test_a_second_ctrl_c_stops_at_once(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -328,7 +328,7 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings["training"] |= {"steps": 50, "checkpoint_every": 2}
-    monkeypatch.setattr(memory, "foresee", lambda *arguments: None)  # it would take such a step, too
+    monkeypatch.setattr(memory_estimate, "estimate", lambda *arguments: None)  # it takes such a step, too
     real, count = objective.summed_cross_entropy, iter(range(1000))
     monkeypatch.setattr(
         objective,
@@ -367,14 +367,14 @@ def test_continued_pre_training_starts_from_the_weights_and_lowers_the_loss(
     assert losses(records(tmp_path / "again" / "metrics.jsonl"))[1] < found[1] - 1
 
 
-def test_a_folder_with_a_config_and_no_weights_is_trained_from_scratch_and_says_so(
+def test_a_folder_with_a_config_but_no_weights_is_trained_from_scratch_with_a_warning(
     settings: Settings, write_config: WriteConfig, call: Call, model_folder: Path
 ) -> None:
     (model_folder / "model.safetensors").unlink()
     settings["model"] = {"name": str(model_folder)}
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 0, result.output
-    assert "holds no weights: training from scratch" in result.stderr
+    assert "contains no weights: training from scratch" in result.stderr
 
 
 def test_a_continued_model_keeps_the_window_it_was_trained_with(
@@ -422,7 +422,7 @@ def test_the_prototype_configuration_runs_with_a_small_model_in_place_of_the_8b(
     assert start["precision"] == "bfloat16"
 
 
-def test_the_prototype_without_its_model_names_both_places_and_the_way_out(
+def test_the_prototype_without_its_model_names_both_places_and_what_to_do(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -465,7 +465,7 @@ def test_the_prototype_without_its_model_names_both_places_and_the_way_out(
         (["--tokenizer", "no/such"], "model.tokenizer (--tokenizer) = 'no/such'"),
     ],
 )
-def test_bad_input_is_told_and_ends_with_status_2(
+def test_bad_input_is_explained_and_ends_with_status_2(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -479,7 +479,7 @@ def test_bad_input_is_told_and_ends_with_status_2(
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_weights_are_told(
+def test_damaged_weights_are_reported(
     settings: Settings, write_config: WriteConfig, call: Call, model_folder: Path
 ) -> None:
     (model_folder / "model.safetensors").write_bytes(b"\x00" * 50)

@@ -19,8 +19,8 @@ STEPS, KILLS = 66, 10
 HOLDS = """
 import sys
 from pathlib import Path
-from trainer.survival.lock import only_run
-with only_run(Path(sys.argv[1]), Path(sys.argv[1]) / "metrics.jsonl"):
+from trainer.survival.lock import lock_run
+with lock_run(Path(sys.argv[1]), Path(sys.argv[1]) / "metrics.jsonl"):
     import subprocess
     sys.exit(subprocess.run([sys.executable, "-m", "aios", *sys.argv[2:]]).returncode)
 """
@@ -101,6 +101,6 @@ def test_the_second_run_in_a_folder_is_told_who_is_there(
         command, environment={"AIOS_HOME": windows.path(workplace / "state")}, timeout=300
     )
     assert done.returncode == 2, done.stderr
-    assert b"Another run writes to " in done.stderr
+    assert b"Another run is writing to " in done.stderr
     assert b": process " in done.stderr
     assert not (workplace / "out").exists(), "nothing is left of the lock"

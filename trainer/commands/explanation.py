@@ -1,4 +1,4 @@
-"""What a person is told of an error: its message, or what the doctor makes of one that nobody expected."""
+"""Printing errors: their message, or for unexpected ones the doctor's explanation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ TIMEOUT = 60.0  # seconds
 
 
 def explanation(error: Exception) -> str:
-    """The failures that the doctor knows in this error's traceback, for a person; empty where it knows none.
+    """Return the doctor's explanation of the known failures in this error's traceback; empty if there are none.
 
-    It runs in a process of its own: this one may have lost its GPU, or half of its libraries. Whatever goes wrong there
-    is not worth hiding the error for.
+    The doctor runs in a child process, because this one may have lost its GPU or some of its libraries. If the doctor
+    fails, its own error is ignored so that it does not hide this one.
     """
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     command = [sys.executable, "-X", "utf8", "-m", "aios", "doctor", "explain-log", "-"]
     try:
         done = subprocess.run(
             command,
-            input=told,
+            input=text,
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
@@ -38,16 +38,16 @@ def explanation(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def told_errors() -> Iterator[None]:
-    """Print the errors that are meant for a person, and end with their status. Any other goes on, with what is known of it."""
+def report_errors() -> Iterator[None]:
+    """Print a UserError or RunError and exit with its status. Re-raise any other error, after the doctor's explanation."""
     try:
         yield
     except (UserError, RunError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
-    except BrokenPipeError:  # the reader has gone
+    except BrokenPipeError:  # the reader of our output has exited
         raise
     except Exception as error:
         if known := explanation(error):
-            typer.echo(f"\nThe doctor on the error below:\n\n{known}\n", err=True)
+            typer.echo(f"\nThe doctor's explanation of the error below:\n\n{known}\n", err=True)
         raise

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer.commands.explanation import told_errors
+from trainer.commands.explanation import report_errors
 
 export = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,7 +26,7 @@ def run_export(
     ] = "float32",
 ) -> None:
     """Write a model as transformers' save_pretrained does, or a LoRA adapter as peft does."""
-    with told_errors():
+    with report_errors():
         import torch
 
         from trainer import export as exporting

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.commands.explanation import told_errors
+from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.commands.training import (
     CapabilityFile,
@@ -18,7 +18,7 @@ from trainer.commands.training import (
     Processes,
     Strict,
     StrictCapability,
-    carry_out,
+    train_and_report,
 )
 from trainer.config import load
 from trainer.distributed import launch
@@ -124,7 +124,7 @@ def train_actv1(
 
     What `aios train` can do, this can, too: every key of its configuration is an option here.
     """
-    with told_errors():
+    with report_errors():
         for wanted, name in (
             (use_chunked_training, "--use-chunked-training"),
             (cpu_offload, "--cpu-offload"),
@@ -152,13 +152,13 @@ def train_actv1(
         notes = [*begin.notes]
         if chunk_size is not None:
             notes.append("--chunk-size does nothing without --use-chunked-training.")
-        if ddp and processes is None and not launch.processes_started():
+        if ddp and processes is None and not launch.world_size():
             processes, note = _gpus()
             notes += note
         brain = bundle_dir / brain_name if brain_name else bundle_dir
         if "output_dir" not in given:
             given["output_dir"] = folder_of_run(brain, resume)
-            if launch.to_be_started(processes):  # they are told the same as this process
+            if launch.processes_to_launch(processes):  # they are told the same as this process
                 sys.argv += ["--save-dir", str(given["output_dir"])]
         settings = load(None, given | begin.overrides)
 
@@ -178,7 +178,7 @@ def train_actv1(
             "force": force,
             "notes": tuple(notes),
         }
-        status = carry_out(settings, processes, told, bundle)
+        status = train_and_report(settings, processes, told, bundle)
     raise typer.Exit(status)
 
 
@@ -222,7 +222,7 @@ def folder_of_run(brain: Path, resume: bool) -> Path:
     Raises:
         UserError: several processes would each choose one.
     """
-    if launch.processes_started():
+    if launch.world_size():
         raise UserError("Several processes need one folder: name it by --save-dir.")
     numbers = [int(path.name) for path in (brain / "runs").glob("*") if path.name.isdecimal()]
     last = max(numbers, default=0)

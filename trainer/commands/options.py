@@ -1,4 +1,4 @@
-"""Command-line options made of the configuration's keys: one key, one option."""
+"""Command-line options generated from the configuration: one option per key."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def with_config_options(
     defaults: Mapping[str, Any] = NOTHING,
     names: Mapping[str, str] = NOTHING,
 ) -> Callable[..., None]:
-    """Give a command an option for every key of the configuration; it receives those given as `overrides`.
+    """Add an option to a command for every key of the configuration; the command receives those given as `overrides`.
 
-    The values stay text: the configuration's own fields read them, so that a wrong one is judged and explained
-    in one place.
+    Values are passed on as text: the configuration's own fields parse them, so that errors are found and explained in one
+    place.
 
     Args:
-        without: keys that it does not get.
-        defaults: of keys for which it has others, as its help says; it is the command that sets them.
-        names: by key, what its option is called beside its own name.
+        without: keys without an option.
+        defaults: defaults to show in the help instead of the configuration's; the command must apply them.
+        names: by key, a second name of its option.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
     generated = [
@@ -58,7 +58,7 @@ def with_config_options(
 
 
 def canonical_spelling(name: str) -> str:
-    """The option that a name means: `window_size` and `model.window-size` are `window-size`, `lr` is `learning-rate`."""
+    """Return the option that a spelling means: `window_size` and `model.window-size` are `window-size`, `lr` is `learning-rate`."""
     name = name.replace("_", "-")
     return _SPELLINGS.get(name, name)
 

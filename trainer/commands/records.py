@@ -1,4 +1,4 @@
-"""`aios runs` and `aios plot`: what the records of runs say. Neither imports torch."""
+"""`aios runs` and `aios plot`: list and draw the records of runs, without importing torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainer.commands.explanation import told_errors
+from trainer.commands.explanation import report_errors
 from trainer.records.curves import Axis, curves
 from trainer.records.plot import draw
 from trainer.records.reading import find
 from trainer.records.runs import RunSummary, summarize
-from trainer.survival.lock import is_written
+from trainer.survival.lock import is_locked
 
 SCHEMA_VERSION = 1
 NOTHING = "-"
-PIPE_WIDTH = 200  # columns, where no terminal says how many it has
+PIPE_WIDTH = 200  # columns, when stdout is not a terminal
 STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "aborted": "red", "killed": "red"}
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 
@@ -31,14 +31,14 @@ plot = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @runs.command()
 def run_runs(
-    folder: Annotated[Path, typer.Argument(help="Folder to look in, and below; or a log file.")] = Path(
-        "artifacts"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with more about each run.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to search, with its subfolders; or a log file.")
+    ] = Path("artifacts"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with more details.")] = False,
 ) -> None:
-    """List training runs and where they stand, the newest first."""
-    with told_errors():
-        found = [summarize(run, run.number == run.of and is_written(run.log)) for run in find(folder)]
+    """List training runs and their state, the newest first."""
+    with report_errors():
+        found = [summarize(run, run.number == run.of and is_locked(run.log)) for run in find(folder)]
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}
@@ -50,24 +50,26 @@ def run_runs(
 @plot.command()
 def run_plot(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folder of a run, or of several; or a log file.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folder with one or more runs; or a log file.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option(help="A .png, .svg or .pdf to write. Default: metrics.png beside the first run's log."),
+        typer.Option(
+            help="The .png, .svg or .pdf file to write. Default: metrics.png next to the first run's log."
+        ),
     ] = None,
-    x: Annotated[Axis, typer.Option(help="What the curves are drawn over: steps, tokens or time.")] = "steps",
+    x: Annotated[Axis, typer.Option(help="The horizontal axis: steps, tokens or time.")] = "steps",
     smooth: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Records that a line is the mean of. Default: a fiftieth of the longest run's."
+            min=1, help="Number of records to average over. Default: 1/50 of those of the longest run."
         ),
     ] = None,
-    log: Annotated[bool, typer.Option("--log", help="Losses on a logarithmic scale.")] = False,
-    last: Annotated[bool, typer.Option("--last", help="Of each log file the last run only.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Draw losses on a logarithmic scale.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Draw only the last run of each log file.")] = False,
 ) -> None:
-    """Draw loss and tokens per second of runs."""
-    with told_errors():
+    """Plot loss and tokens per second of runs."""
+    with report_errors():
         found = [run for path in paths for run in find(path)]
         chosen = [curves(run, x) for run in found if not last or run.number == run.of]
         longest = max(len(run.loss.x) for run in chosen)
@@ -77,7 +79,7 @@ def run_plot(
 
 
 def _print(found: list[RunSummary]) -> None:
-    """Two lines a run, so that a row fits 80 columns."""
+    """Print a table with two lines per run, so that a row fits into 80 columns."""
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
     table.add_column("run\nstarted", overflow="fold")

@@ -1,4 +1,4 @@
-"""`aios train` and `aios generate`. torch is imported when a run begins, so `--help` is quick."""
+"""`aios train` and `aios generate`. torch is imported when a run starts, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.commands.explanation import told_errors
+from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.config import Backend, TrainConfig, load
 from trainer.distributed import launch
@@ -19,25 +19,27 @@ if TYPE_CHECKING:
     from trainer.run import Summary
 
 CapabilityFile = Annotated[
-    Path | None, typer.Option(help="Capability file to read instead of the one that `aios doctor` wrote.")
+    Path | None, typer.Option(help="Capability file to use instead of the one written by `aios doctor`.")
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Stop if the attention backend that was named cannot be had.")
+    bool, typer.Option("--strict", help="Fail if the requested attention backend is not available.")
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Start though memory will not do, as far as can be foreseen.")
+    bool, typer.Option("--force", help="Start even if the memory estimate says the run will not fit.")
 ]
 StrictCapability = Annotated[
     bool,
-    typer.Option("--strict-capability", help="Stop if the capability file is missing, damaged or stale."),
+    typer.Option(
+        "--strict-capability", help="Fail if the capability file is missing, damaged or out of date."
+    ),
 ]
 
 Processes = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes to train in, each on a GPU of its own; torchrun is started for it. Default: 1, or those that "
-        "torchrun has started.",
+        help="Number of processes to launch, one per GPU, with torchrun's launcher. Default: 1, or the number that torchrun "
+        "has launched.",
     ),
 ]
 
@@ -50,12 +52,13 @@ generate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def run_train(
     overrides: dict[str, Any],
     config: Annotated[
-        Path | None, typer.Option(help="YAML file; the options below override its keys.", metavar="FILE")
+        Path | None,
+        typer.Option(help="YAML configuration file. The options below override its keys.", metavar="FILE"),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on from the newest whole checkpoint in output_dir, if there is one."
+            "--resume", help="Resume from the newest intact checkpoint in output_dir, if there is one."
         ),
     ] = False,
     processes: Processes = None,
@@ -64,64 +67,71 @@ def run_train(
     capability_file: CapabilityFile = None,
     force: Force = False,
 ) -> None:
-    """Train a language model: continue one, or start from scratch.
+    """Train a language model, from scratch or from existing weights.
 
-    Every key of the configuration file is an option; --window_size and --model.window-size mean --window-size.
+    Every key of the configuration file is also an option; --window_size and --model.window-size mean --window-size.
     """
-    with told_errors():
+    with report_errors():
         settings = load(config, overrides)
-        told = {"resume": resume, "strict": strict, "strict_capability": strict_capability, "force": force}
-        status = carry_out(settings, processes, {**told, "capability_file": capability_file})
+        options = {
+            "resume": resume,
+            "strict": strict,
+            "strict_capability": strict_capability,
+            "capability_file": capability_file,
+            "force": force,
+        }
+        status = train_and_report(settings, processes, options)
     raise typer.Exit(status)
 
 
-def carry_out(
+def train_and_report(
     settings: TrainConfig,
     processes: int | None,
-    told: Mapping[str, Any],
+    options: Mapping[str, Any],
     finish: Callable[[Summary], None] | None = None,
 ) -> int:
-    """Train as configured, in this process or in several that are started for it, and tell how it ended.
+    """Train as configured, in this process or in launched ones, and print the result.
 
     Args:
-        told: the fields of `trainer.start.Options`.
-        finish: what there is to do with the result, in one process.
+        processes: number of processes to launch, if any.
+        options: the fields of `trainer.start.Options`.
+        finish: called with the result, in the first process.
 
     Returns:
-        The exit status: 0, 130 for a run that was stopped, or that of the processes.
+        The exit status: 0, 130 for a run that was stopped, or that of the launched processes.
     """
-    # Read by OpenMP when torch is loaded: threads that wait for each other sleep. Spinning, they slow a step down to
-    # a third where other programs run, and gain nothing where none do.
+    # OpenMP reads this when torch is loaded. With it, threads that wait for each other sleep. Spinning threads make a step
+    # up to three times as slow when other programs are running, and gain nothing when none are.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if count := launch.to_be_started(processes):
-        return launch.start(count)
-    from trainer.distributed.processes import joined, leave
+    if count := launch.processes_to_launch(processes):
+        return launch.launch(count)
+    from trainer.distributed.processes import exit_now, process_group
     from trainer.records.progress import Reporter
     from trainer.run import run
     from trainer.start import Options
 
-    with joined() as among:
-        summary = run(settings, Options(**told), Reporter(quiet=not among.first), among)
-        if among.first:
+    with process_group() as group:
+        summary = run(settings, Options(**options), Reporter(quiet=not group.first), group)
+        if group.first:
             if finish:
                 finish(summary)
-            _tell(settings, summary)
+            _report(settings, summary)
     status = 0 if summary.completed else 130
-    if among.count > 1:
-        leave(status)
+    if group.count > 1:
+        exit_now(status)
     return status
 
 
-def _tell(settings: TrainConfig, summary: Summary) -> None:
-    """How a run ended, and what to do next."""
+def _report(settings: TrainConfig, summary: Summary) -> None:
+    """Print the result of a run, and what to do next."""
     folder, log = settings.output.output_dir, settings.log_file
     if not summary.completed:
-        typer.echo(f"Stopped after step {summary.position.step}. Go on with --resume. Records: {log}")
+        typer.echo(f"Stopped after step {summary.position.step}. Continue with --resume. Records: {log}")
         return
     if summary.evaluation:
         typer.echo(
             f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "
-            f"(text alone: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
+            f"(entropy of the text: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
         )
     if summary.tokens_per_second:
         share = f"MFU {summary.mfu:.1%}" if summary.mfu else f"no MFU: {summary.no_mfu}"
@@ -135,22 +145,24 @@ def run_generate(
     checkpoint: Annotated[
         Path, typer.Option(help="Output folder of a training run, one of its checkpoints, or a model folder.")
     ],
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add, at most.")] = 200,
-    temperature: Annotated[float, typer.Option(min=0, help="Randomness; 0 takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="Choose among the k likeliest tokens; 0 among all.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 1234,
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to generate.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Sampling temperature; 0 always picks the most likely token.")
+    ] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from the k most likely tokens; 0 for all.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed: the same seed gives the same text.")] = 1234,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     attention_backend: Annotated[Backend, typer.Option(help="Attention backend.")] = "auto",
     amp: Annotated[
-        bool, typer.Option("--amp", help="Compute in bfloat16 where the device has it, else in float16.")
+        bool, typer.Option("--amp", help="Compute in bfloat16 if the device supports it, else in float16.")
     ] = False,
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
 ) -> None:
-    """Sample text from a checkpoint. Text goes to stdout, all else to stderr."""
-    with told_errors():
+    """Generate text from a checkpoint. The text goes to stdout, messages to stderr."""
+    with report_errors():
         from trainer import capability
         from trainer.generate import load
         from trainer.models import generation

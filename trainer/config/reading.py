@@ -1,4 +1,4 @@
-"""Reading a configuration: the file, the overrides on top, and what is wrong with it said in the user's terms."""
+"""Reading a configuration: the file, the overrides, and errors explained in the user's terms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from trainer.config.sections import TrainConfig, each_key
 from trainer.errors import UserError
 
-# Two ways to say one thing: an override of one takes the place of the other.
+# Pairs of keys for the same setting: an override of one replaces the other.
 ALTERNATIVES = {
     "name": "architecture",
     "architecture": "name",
@@ -23,10 +23,10 @@ ALTERNATIVES = {
 
 
 def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Read the configuration file, if any, and put the overrides (key → value) on top.
+    """Read the configuration file, if any, and apply the overrides (key → value).
 
     Raises:
-        UserError: the file cannot be read, or a key or value is not a valid one.
+        UserError: the file cannot be read, or a key or value is invalid.
     """
     content = _read(file) if file else {}
     for section, key, field in each_key():
@@ -57,7 +57,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise UserError(f"The configuration file {file.absolute()} is not valid YAML: {error}") from None
     if not isinstance(content or {}, dict):
         raise UserError(
-            f"The configuration file {file.absolute()} holds a {type(content).__name__}, not sections with keys. "
+            f"The configuration file {file.absolute()} contains a {type(content).__name__} instead of sections with keys. "
             f"Sections: {', '.join(TrainConfig.model_fields)}."
         )
     return {section: values if values is not None else {} for section, values in (content or {}).items()}
@@ -93,23 +93,36 @@ def _valid_keys(where: list[str]) -> str:
 def _meaning(where: list[str]) -> str:
     for section, key, field in each_key():
         if where[0] == section and len(where) > 1 and where[1] in (key, field.alias):
-            return f" It is: {field.description}"
+            return f" Meaning: {field.description}"
     return ""
 
 
 def _check(config: TrainConfig) -> None:
-    """What no single key can say."""
+    """Check keys against each other."""
+    _check_model(config)
+    if config.training.sharding == "full" and config.training.optimizer == "adamw_8bit":
+        raise UserError(
+            "training.optimizer = adamw_8bit does not support training.sharding = full. Use --optimizer adamw, whose state is "
+            "sharded as well, or --sharding none."
+        )
+    if config.data.dataset_file is None:
+        raise UserError(
+            "No training data: set data.dataset_file (--dataset-file) to a text file, or to a folder of them."
+        )
+
+
+def _check_model(config: TrainConfig) -> None:
     model = config.model
     if (model.name is None) == (model.architecture is None):
         found = "neither" if model.name is None else "both"
         raise UserError(
-            f"Name a model to continue (model.name, --name) or an architecture to train from scratch "
-            f"(model.architecture): the configuration has {found}."
+            f"Set either model.name (--name), to continue training a model, or model.architecture, to train one from scratch: "
+            f"the configuration has {found}."
         )
     if model.architecture is not None and model.tokenizer is None:
         raise UserError(
-            "model.architecture has no tokenizer beside it: set model.tokenizer (--tokenizer) to byte, "
-            "to a local folder, or to a Hugging Face id."
+            "model.architecture requires a tokenizer: set model.tokenizer (--tokenizer) to byte, a local folder, or a "
+            "Hugging Face id."
         )
     if model.use_flash_attention is not None and model.attention_backend not in (
         "auto",
@@ -117,35 +130,24 @@ def _check(config: TrainConfig) -> None:
     ):
         raise UserError(
             f"model.use_flash_attention = {model.use_flash_attention} means {config.requested_backend}, but "
-            f"model.attention_backend = {model.attention_backend}. Keep one of the two."
+            f"model.attention_backend = {model.attention_backend}. Remove one of the two."
         )
     if model.use_peft and model.name is None:
         raise UserError(
-            "model.use_peft freezes a trained model and trains small matrices beside it: name that model (model.name, "
-            "--name). From scratch, train without it."
+            "model.use_peft requires a trained model: set model.name (--name). To train from scratch, leave model.use_peft out."
         )
     lora = sorted(key for key in model.model_fields_set if key.startswith("lora_"))
     if lora and not model.use_peft:
         raise UserError(
-            f"model.{lora[0]} is of LoRA, and the model is trained whole. Set model.use_peft (--use-peft), or take it out."
+            f"model.{lora[0]} has no effect without LoRA: set model.use_peft (--use-peft), or remove model.{lora[0]}."
         )
     own_sizes = isinstance(model.window_pattern, tuple)
     if own_sizes and model.window_size is not None:
         raise UserError(
-            f"model.window_pattern = {model.window_pattern} has windows of its own, and model.window_size is "
-            f"{model.window_size}. Keep one of the two, or write the pattern in letters: SSSL."
+            f"model.window_pattern = {model.window_pattern} already gives the windows, but model.window_size = "
+            f"{model.window_size} is set as well. Remove one of the two, or write the pattern in letters, such as SSSL."
         )
     if not own_sizes and model.window_size is None and (model.window_pattern or model.full_layers):
         raise UserError(
-            "model.window_pattern and model.full_layers say where the window is, and nothing says how wide: set "
-            "model.window_size (--window-size)."
-        )
-    if config.training.sharding == "full" and config.training.optimizer == "adamw_8bit":
-        raise UserError(
-            "training.optimizer = adamw_8bit cannot work on shares of weights, and training.sharding = full makes them. "
-            "Shares alone leave each process little to keep: use --optimizer adamw with them, or --sharding none."
-        )
-    if config.data.dataset_file is None:
-        raise UserError(
-            "There is nothing to train on: set data.dataset_file (--dataset-file) to a file of text, or a folder of them."
+            "model.window_pattern and model.full_layers require a window: set model.window_size (--window-size)."
         )

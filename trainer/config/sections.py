@@ -1,7 +1,7 @@
-"""The configuration of a training run: one section per concern, every key unique over all sections.
+"""The configuration of a training run, in sections. Keys are unique over all sections.
 
-A key's `Field` is its only definition: type, range, default and, by its description, the help of the
-command-line option that `trainer.commands.options` makes of it.
+A key's `Field` is its only definition: type, range, default, and the description, which is also the help text of the
+command-line option that `trainer.commands.options` generates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Sharding = Literal["none", "full"]
 
 
 def _numbers(value: Any) -> Any:
-    """A list of numbers from how one writes it on the command line: 512,512,0. Anything else as it is."""
+    """Parse a list of numbers from the command line, such as 512,512,0. Other values are returned unchanged."""
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", value):
         return [int(number) for number in value.split(",")]
     return [value] if isinstance(value, int) else value
@@ -33,14 +33,14 @@ def _numbers(value: Any) -> Any:
 def _pattern(value: Any) -> Any:
     value = _numbers(value)
     if isinstance(value, list) and not all(isinstance(size, int) for size in value):
-        raise ValueError("the windows in a pattern are whole numbers, 0 for none")
+        raise ValueError("the windows in a pattern must be whole numbers, 0 for none")
     if isinstance(value, (str, list)):
-        repeat(1, None, value)  # complains of what no model could have
+        repeat(1, None, value)  # raises for a pattern that is wrong for any model
     return value
 
 
 def _names(value: Any) -> Any:
-    """A list of names from how one writes it on the command line: q_proj,v_proj. Anything else as it is."""
+    """Parse a list of names from the command line, such as q_proj,v_proj. Other values are returned unchanged."""
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
@@ -60,175 +60,202 @@ class Section(BaseModel):
 class ModelSection(Section):
     name: str | None = Field(
         default=None,
-        description="Model to continue training: a local folder, or a Hugging Face id whose files are in the cache. "
-        "A folder that holds a config.json and no weights is trained from scratch.",
+        description="Model to continue training: a local folder, or a Hugging Face id whose files are in the local "
+        "cache. A folder with a config.json but no weights is trained from scratch.",
     )
     architecture: InlineMapping = Field(
         default=None,
-        description="Model to train from scratch: a Hugging Face configuration, of which model_type is the first key "
-        "(JSON on the command line). Instead of name.",
+        description="Model to train from scratch, instead of name: a Hugging Face configuration with a model_type (JSON "
+        "on the command line).",
     )
     tokenizer: str | None = Field(
         default=None,
-        description="byte, a local folder, or a Hugging Face id. Default: the one that lies beside the model.",
+        description="Tokenizer: byte, a local folder, or a Hugging Face id. Default: the model's own.",
     )
     attention_backend: Backend = Field(
         default="auto",
-        description="auto, flash_attn_2, xformers, sdpa or manual; auto is the fastest that this machine can run.",
+        description="Attention backend: auto, flash_attn_2, xformers, sdpa or manual. auto picks the fastest one proven "
+        "on this machine.",
     )
     use_flash_attention: bool | None = Field(
-        default=None, description="Short for attention_backend: true is flash_attn_2, false is sdpa."
+        default=None,
+        description="Shorthand for attention_backend: true means flash_attn_2, false means sdpa.",
     )
     window_size: int | None = Field(
         default=None,
         ge=0,
-        description="Tokens that a token sees, itself among them; 0 for all before it. Default: what the model was "
-        "trained with.",
+        description="Sliding window: number of tokens that each token attends to, including itself; 0 for all previous "
+        "tokens. Default: the window the model was trained with.",
     )
     window_pattern: WindowPattern = Field(
         default=None,
-        description="Layers that the window is in: SSSL for three with it and one without, again and again; or the "
-        "window of each layer in turn: 512,512,0. Default: all.",
+        description="Layers with the window, as a repeated pattern: SSSL is three layers with it and one without. Or the "
+        "window of each layer: 512,512,0. Default: all layers.",
     )
     full_layers: LayerNumbers = Field(
         default=None,
-        description="Layers without a window, whatever the pattern says: 0 is the first, -1 the last.",
+        description="Layers without a window, regardless of the pattern: 0 is the first, -1 the last.",
     )
     gradient_checkpointing: bool = Field(
         default=False,
-        description="Compute activations again in the backward pass rather than keep them: less memory, more time.",
+        description="Recompute activations in the backward pass instead of storing them: less memory, but slower.",
     )
     use_peft: bool = Field(
         default=False,
-        description="LoRA: freeze the model, and train small matrices beside its own; checkpoints hold only these.",
+        description="Train with LoRA: freeze the model and train small adapter matrices. Checkpoints contain only the "
+        "adapter.",
     )
-    lora_r: int = Field(default=16, ge=1, description="Rank of these matrices.")
+    lora_r: int = Field(
+        default=16, ge=1, description="LoRA rank: the inner dimension of the adapter matrices."
+    )
     lora_alpha: int = Field(
-        default=32, ge=1, description="What they add counts this often, divided by their rank."
+        default=32, ge=1, description="LoRA scaling: the update is multiplied by lora_alpha / lora_r."
     )
     lora_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of what they read that is dropped in training."
+        default=0.0, ge=0, lt=1, description="Dropout probability on the input of the LoRA layers."
     )
     lora_target_modules: Names = Field(
         default=None,
-        description="Layers that get them, by the ends of their names: q_proj,v_proj. Default: all linear ones but the "
-        "output layer.",
+        description="Layers to adapt, by the end of their names, for example q_proj,v_proj. Default: all linear layers "
+        "except the output layer.",
     )
 
 
 class DataSection(Section):
     dataset_file: Path | None = Field(
         default=None,
-        description="Text to train on: a file of text, JSON lines, CSV or Parquet, or a folder of them. In text, a line "
-        "that reads <|endoftext|> ends a document.",
+        description="Training text: a text, JSON lines, CSV or Parquet file, or a folder of such files. In text files, a "
+        "line <|endoftext|> separates documents.",
     )
     text_field: str | None = Field(
         default=None,
-        description="Field or column that holds the text. Default: text, content, body, document, article or passage, "
-        "or the only one there is.",
+        description="Field or column with the text. Default: the first of text, content, body, document, article and "
+        "passage that exists, or the only field.",
     )
-    max_length: int = Field(default=1024, ge=1, description="Tokens in a sequence, which is one sample.")
+    max_length: int = Field(
+        default=1024, ge=1, description="Number of tokens in a sequence. One sequence is one sample."
+    )
     packing: bool = Field(
         default=True,
-        description="Let documents share sequences, unseen by each other. Without, each begins one, padded at its end.",
+        description="Pack several documents into a sequence, without attention between them. Otherwise each document "
+        "starts a new sequence, padded at its end.",
     )
     eval_file: Path | None = Field(
-        default=None, description="Text to evaluate on, in place of the end of the data set."
+        default=None, description="Text to evaluate on, instead of the end of the data set."
     )
     eval_fraction: float = Field(
         default=0.05,
         ge=0,
         le=0.5,
-        description="Share of the text, at its end, that is held out for evaluation; 0 for none.",
+        description="Fraction of the text, at its end, to hold out for evaluation; 0 for none.",
     )
     dataset_chunk_size: int = Field(
         default=4000,
         ge=1,
-        description="Samples in memory at a time: consecutive ones, shuffled among each other. Not --chunk-size, which "
-        "is tokens of one sequence.",
+        description="Number of consecutive samples to load and shuffle at a time. Not --chunk-size, the "
+        "number of tokens in a chunk of a sequence.",
     )
     linear_dataset: bool = Field(
         default=False,
-        description="Read samples as they lie in the files, not in an order drawn for each epoch.",
+        description="Read samples in the order of the files, without shuffling.",
     )
-    dataset_start_offset: int = Field(default=0, ge=0, description="Samples to pass over at the beginning.")
+    dataset_start_offset: int = Field(
+        default=0, ge=0, description="Number of samples to skip at the start of the data set."
+    )
     iterate: bool = Field(
         default=False,
-        description="Go on after the last step, chunk by chunk and epoch by epoch, at the last learning rate, until "
-        "stopped.",
+        description="Continue after the last step, at the final learning rate, until stopped.",
     )
     stop_after_epoch: bool = Field(
         default=False,
-        description="Stop when every sample of an epoch has been read, if that is before the last step.",
+        description="Stop when every sample of an epoch has been read, even before the last step.",
     )
     cache_dir: Path | None = Field(
         default=None,
-        description="Folder to keep tokens in, so that they are made once. Default: this user's cache folder, for more "
-        "than 4 MB of text.",
+        description="Folder for cached tokens. Default: the user's cache folder, for data sets of more than 4 MB.",
     )
 
 
 class TrainingSection(Section):
-    steps: int = Field(default=1000, ge=1, description="Optimizer steps, in all.")
-    batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass.")
-    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Forward passes in one step.")
-    learning_rate: float = Field(default=3e-4, gt=0, alias="lr", description="Highest learning rate.")
+    steps: int = Field(default=1000, ge=1, description="Total number of optimizer steps.")
+    batch_size: int = Field(default=8, ge=1, description="Number of sequences in a forward pass.")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="Number of forward passes in an optimizer step."
+    )
+    learning_rate: float = Field(default=3e-4, gt=0, alias="lr", description="Peak learning rate.")
     warmup_steps: int = Field(
-        default=0, ge=0, description="Steps over which the learning rate rises to its highest."
+        default=0,
+        ge=0,
+        description="Number of steps over which the learning rate rises linearly to its peak.",
     )
     schedule: Schedule = Field(
         default="cosine",
-        description="How the learning rate falls after that: cosine, linear, wsd (not before the last steps), or "
-        "constant (not at all).",
+        description="Decay of the learning rate after warm-up: cosine, linear, wsd (only in the last steps) or constant "
+        "(none).",
     )
     final_lr_fraction: float = Field(
-        default=0.1, ge=0, le=1, description="Where it ends, as a fraction of the highest."
+        default=0.1, ge=0, le=1, description="Learning rate of the last step, as a fraction of the peak."
     )
     decay_fraction: float = Field(
-        default=0.2, gt=0, le=1, description="Share of the steps after warm-up in which wsd lets it fall."
+        default=0.2, gt=0, le=1, description="Fraction of the steps after warm-up during which wsd decays."
     )
     optimizer: OptimizerName = Field(
         default="adamw",
-        description="adamw; or, for the matrices inside the model, muon (torch 2.9) or adamw_8bit (bitsandbytes).",
+        description="Optimizer: adamw; or, for the matrices inside the model, muon (requires torch 2.9) or adamw_8bit "
+        "(requires bitsandbytes).",
     )
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="How slowly Adam forgets gradients.")
-    adam_beta2: float = Field(default=0.95, ge=0, lt=1, description="How slowly it forgets their squares.")
-    adam_epsilon: float = Field(default=1e-8, gt=0, description="What it adds to a denominator.")
+    adam_beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="Decay rate of Adam's running mean of gradients."
+    )
+    adam_beta2: float = Field(
+        default=0.95, ge=0, lt=1, description="Decay rate of Adam's running mean of squared gradients."
+    )
+    adam_epsilon: float = Field(
+        default=1e-8, gt=0, description="Added to Adam's denominator for numerical stability."
+    )
     weight_decay: float = Field(
-        default=0.1, ge=0, description="Decoupled weight decay of matrices; vectors have none."
+        default=0.1, ge=0, description="Decoupled weight decay of matrices. Vectors have none."
     )
-    max_grad_norm: float = Field(default=1.0, gt=0, description="The gradient's norm is clipped to this.")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Maximum norm of the gradient, for gradient clipping."
+    )
     amp: bool = Field(
         default=False,
-        description="Automatic mixed precision: bfloat16 where the device has it, else float16 with a gradient scaler.",
+        description="Automatic mixed precision: bfloat16 if the device supports it, else float16 with a gradient scaler.",
     )
-    seed: int = Field(default=1234, ge=0, description="Seed of initial weights, order of data and dropout.")
+    seed: int = Field(
+        default=1234, ge=0, description="Random seed for initial weights, data order and dropout."
+    )
     device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N."
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device to train on: auto, cpu, cuda or cuda:N.",
     )
     sharding: Sharding = Field(
         default="none",
-        description="What several processes keep of weights, gradients and optimizer: each of them all (none), or each "
-        "its share (full), for models that one GPU does not hold.",
+        description="With several processes: each holds the whole model (none), or a shard of weights, gradients and "
+        "optimizer state (full), for models that do not fit on one GPU.",
     )
     stop_file: Path | None = Field(
         default=None,
-        description="Stop after the step in hand, with a checkpoint, when there is a file of this name; it is deleted then.",
+        description="If this file appears, finish the current step, save a checkpoint, delete the file and stop.",
     )
-    log_every: int = Field(default=1, ge=1, description="Steps between two train records.")
+    log_every: int = Field(default=1, ge=1, description="Number of steps between train records.")
     eval_every: int = Field(
-        default=500, ge=0, description="Steps between two evaluations; 0 for none but the one at the end."
+        default=500, ge=0, description="Number of steps between evaluations; 0 to evaluate only at the end."
     )
-    eval_batches: int = Field(default=50, ge=1, description="Batches in an evaluation, at most.")
+    eval_batches: int = Field(default=50, ge=1, description="Maximum number of batches in an evaluation.")
     sample_prompt: str | None = Field(
         default=None,
-        description="Text to go on from after each evaluation, to see what the model has learned.",
+        description="Prompt for a sample of generated text after each evaluation.",
     )
-    sample_tokens: int = Field(default=100, ge=1, description="Tokens of such a sample, at most.")
+    sample_tokens: int = Field(default=100, ge=1, description="Maximum number of tokens in a sample.")
     checkpoint_every: int = Field(
-        default=500, ge=0, description="Steps between two checkpoints; 0 for none but the one at the end."
+        default=500, ge=0, description="Number of steps between checkpoints; 0 to save only at the end."
     )
-    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="Number of checkpoints to keep; older ones are deleted."
+    )
 
 
 class OutputSection(Section):
@@ -236,10 +263,10 @@ class OutputSection(Section):
         default=Path("artifacts/train"), description="Folder for checkpoints and records."
     )
     log_file: Path | None = Field(
-        default=None, description="Where to write records. Default: metrics.jsonl in output_dir."
+        default=None, description="File for records. Default: metrics.jsonl in output_dir."
     )
     tensorboard: bool = Field(
-        default=False, description="Write the records for TensorBoard, too, into tensorboard/ beside the log."
+        default=False, description="Also write TensorBoard event files, to tensorboard/ next to the log file."
     )
 
 
@@ -253,7 +280,7 @@ class TrainConfig(Section):
 
     @property
     def requested_backend(self) -> str:
-        """The attention backend that the two keys ask for together."""
+        """The attention backend that attention_backend and use_flash_attention ask for together."""
         if self.model.use_flash_attention is None:
             return self.model.attention_backend
         return "flash_attn_2" if self.model.use_flash_attention else "sdpa"

@@ -1,13 +1,13 @@
-"""The processes of a run: which of them this is, and how they agree.
+"""The processes of a run, and the communication between them.
 
-Weights are the same everywhere, each process reads its own share of a step's samples, and after the step's last backward pass
-the gradients are summed: all-reduced in buckets, once a step, whatever the number of batches and of parts of a batch.
-DistributedDataParallel sums in the midst of backward passes instead, and so wants to know which is the last, that every
-weight takes part in it, and that the loss was computed by the forward of its own wrapper. An objective owes none of that.
-The price is that nothing is computed meanwhile.
+All processes have the same weights, and each reads its own share of a step's samples. After the last backward pass of a
+step, gradients are all-reduced in buckets: once per step, for any number of batches and parts of a batch.
+DistributedDataParallel reduces gradients during backward passes instead. It must know which pass is the last, every weight
+must take part in it, and the loss must come from the forward of its wrapper. Objectives here have no such restrictions; the
+price is that communication does not overlap with computation.
 
-Losses are sums, and divided by the valid tokens of all processes: so gradients are summed, not averaged. Alone, nothing is
-communicated and torch.distributed is not used.
+Losses are sums divided by the number of valid tokens of all processes, so gradients are summed, not averaged. A single
+process communicates nothing and does not use torch.distributed.
 """
 
 from __future__ import annotations
@@ -31,22 +31,21 @@ from torch.distributed.rendezvous import rendezvous
 from trainer.distributed import launch
 from trainer.errors import RunError, UserError
 
-PATIENCE = timedelta(minutes=30)  # others may wait for a checkpoint on a slow disk
-BUCKET = 64 << 20  # bytes of gradients that are sent together
-OUTLIVED = 90.0  # seconds in which torchrun ends those that fail after another
+TIMEOUT = timedelta(minutes=30)  # others may wait for a checkpoint to be written to a slow disk
+BUCKET = 64 << 20  # bytes of gradients in one all-reduce
+TORCHRUN_GRACE = 90.0  # seconds; by then torchrun has ended the processes that did not fail first
 
-
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of its run.
+    """The rank of this process and the number of processes.
 
     Attributes:
-        rank: which one it is; 0 writes and speaks.
-        count: how many there are.
-        local_rank: which one it is on this machine: it has the GPU of that number.
+        rank: the process of rank 0 prints messages and writes files.
+        count: number of processes.
+        local_rank: rank on this machine; the process uses the GPU of that number.
     """
 
     rank: int = 0
@@ -58,7 +57,7 @@ class Processes:
         return self.rank == 0
 
     def sum(self, *figures: float) -> tuple[float, ...]:
-        """Each figure summed over the processes, in float64: the same to the last bit on all."""
+        """Each figure summed over the processes in float64; bit-equal on all of them."""
         if self.count == 1:
             return figures
         total = torch.tensor(figures, dtype=torch.float64)
@@ -66,134 +65,136 @@ class Processes:
         return tuple(total.tolist())
 
     def any(self, condition: bool) -> bool:
-        """Whether it holds in one of them."""
+        """Whether the condition holds in at least one process."""
         return self.sum(condition)[0] > 0
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """The gradient of each trained parameter, summed over the processes. None stays None where it is so everywhere."""
+        """Sum the gradient of each trained parameter over the processes. A gradient that is None in all of them stays None."""
         if self.count == 1:
             return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        there = self.sum(*(parameter.grad is not None for parameter in trained))
+        counts = self.sum(*(parameter.grad is not None for parameter in trained))
         gradients = []
-        for parameter, processes in zip(trained, there, strict=True):
-            if processes:
+        for parameter, count in zip(trained, counts, strict=True):
+            if count:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 gradients.append(parameter.grad)
         for bucket in _buckets(gradients):
-            together = torch.cat([gradient.flatten() for gradient in bucket])
-            dist.all_reduce(together)
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            dist.all_reduce(flat)
             sizes = [gradient.numel() for gradient in bucket]
-            for gradient, summed in zip(bucket, torch.split(together, sizes), strict=True):
+            for gradient, summed in zip(bucket, torch.split(flat, sizes), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
-    def after_the_first(self, make: Callable[[], Made]) -> Made:
-        """What the first process makes, and leaves for the others to find."""
+    def main_process_first(self, compute: Callable[[], Result]) -> Result:
+        """Return the result of `compute`, which the other processes call after the first one, to use its cached files."""
         if not self.first:
             self.sum(0)
-        made = make()
+        result = compute()
         if self.first:
             self.sum(0)
-        return made
+        return result
 
-    def check_alike(self, model: Any) -> None:
-        """Refuse to begin with different weights.
+    def check_same_weights(self, model: Any) -> None:
+        """Check that all processes start with the same weights.
 
         Raises:
-            RunError: the processes have read other files, or drawn other numbers.
+            RunError: they have read different files, or drawn different random numbers.
         """
         if self.count == 1:
             return
         own = torch.stack([parameter.detach().double().sum() for parameter in model.parameters()])
-        if any(not torch.equal(own, other) for other in self.each(own)):
+        if any(not torch.equal(own, other) for other in self.all_gather(own)):
             raise RunError(
-                "The processes of this run do not begin with the same weights. All of them must read the same model and "
-                "checkpoints: name folders that every machine sees."
+                "The processes of this run did not start with the same weights. All of them must read the same model and "
+                "checkpoints: use folders that every machine can read."
             )
 
     def check_sharding(self, device: torch.device) -> None:
-        """Refuse what gloo cannot do.
+        """Check that sharding works on a device: on GPUs it requires NCCL.
 
         Raises:
-            UserError: GPUs without NCCL, as on Windows.
+            UserError: NCCL is missing, as on Windows.
         """
         if device.type == "cuda" and not dist.is_nccl_available():
             raise UserError(
-                f"training.sharding = full takes NCCL on GPUs, and this torch ({torch.__version__}) has none: builds for "
-                "Windows never do. Use --sharding none, or Linux (WSL 2 is one)."
+                f"training.sharding = full requires NCCL on GPUs, and this torch ({torch.__version__}) was built without it, "
+                "as are all builds for Windows. Use --sharding none, or Linux (for example WSL 2)."
             )
 
-    def each(self, tensor: Tensor) -> list[Tensor]:
-        """A tensor of the CPU, as each process has it."""
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
+        """A CPU tensor of each process, by rank."""
         if self.count == 1:
             return [tensor]
-        all_of_them = [torch.empty_like(tensor) for _ in range(self.count)]
-        dist.all_gather(all_of_them, tensor)
-        return all_of_them
+        gathered = [torch.empty_like(tensor) for _ in range(self.count)]
+        dist.all_gather(gathered, tensor)
+        return gathered
 
 
 ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
-    """Be one of the processes that torchrun has started, or alone.
+def process_group() -> Iterator[Processes]:
+    """Join the process group that torchrun has started, if any.
 
-    Whoever fails first says why, and ends; the others wait for torchrun to end them, so that nothing is said twice.
+    The process that fails first prints its error and exits. The others wait for torchrun to end them, so that the error is
+    printed once.
 
     Raises:
-        UserError: the variables that tell which are not all there.
-        RunError: another process has failed, or does not answer.
+        UserError: torchrun's environment variables are incomplete.
+        RunError: another process has failed or does not respond.
     """
-    if (launch.processes_started() or 1) == 1:
+    if (launch.world_size() or 1) == 1:
         yield ALONE
         return
     if sys.platform == "win32":
-        os.environ["USE_LIBUV"] = "0"  # the Windows builds of torch have none
+        os.environ["USE_LIBUV"] = "0"  # Windows builds of torch do not have it
     if missing := [name for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
         raise UserError(
-            f"WORLD_SIZE = {os.environ['WORLD_SIZE']} says that this is one of several processes, and {', '.join(missing)} "
-            "is not set. Start them by torchrun or --processes; for a single one unset WORLD_SIZE and RANK."
+            f"WORLD_SIZE = {os.environ['WORLD_SIZE']} means several processes, but not set: {', '.join(missing)}. "
+            "Start them with torchrun or --processes. For a single process, unset WORLD_SIZE and RANK."
         )
     local_rank = int(os.environ["LOCAL_RANK"])
     if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
-    with lost_processes_told():
-        store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+    with explain_lost_processes():
+        store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     processes = Processes(rank, count, local_rank)
     try:
-        with lost_processes_told():
+        with explain_lost_processes():
             yield processes
-            processes.sum(
-                0
-            )  # torchrun ends the others when one has left with a status, such as that of a stopped run
+            # Wait for the others: if one exits with a status other than 0, as a stopped run does, torchrun ends the rest.
+            processes.sum(0)
     except BaseException:
-        follows = _failed_before(store)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if follows else signal.SIG_IGN)
-        if follows:
-            time.sleep(OUTLIVED)
+        another_failed = _another_failed_first(store)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if another_failed else signal.SIG_IGN)
+        if another_failed:
+            time.sleep(TORCHRUN_GRACE)
         raise
     dist.destroy_process_group()
 
 
-def leave(status: int) -> NoReturn:
-    """End this process, with all done. In the interpreter's own end torch tears down the threads of shares, and aborts at
-    times ("terminate called without an active exception")."""
+def exit_now(status: int) -> NoReturn:
+    """End this process without the interpreter's shutdown.
+
+    While torch tears down FSDP's threads there, it sometimes aborts ("terminate called without an active exception").
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)
 
 
 @contextmanager
-def lost_processes_told() -> Iterator[None]:
-    """What torch says of a connection that is lost, as an error for a person.
+def explain_lost_processes() -> Iterator[None]:
+    """Explain torch's error about a lost connection.
 
     Raises:
-        RunError: it is.
+        RunError: the connection to another process is lost.
     """
     try:
         yield
@@ -201,22 +202,20 @@ def lost_processes_told() -> Iterator[None]:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         raise RunError(
-            f"The connection to another process of this run is lost ({_cause(error)}): it has ended, or did not answer for "
-            f"{PATIENCE.seconds // 60} minutes. "
-            f"{launch.ENDED}"
+            f"Lost the connection to another process of this run ({_cause(error)}): it has ended, or did not respond for "
+            f"{TIMEOUT.seconds // 60} minutes. {launch.RESUME_HINT}"
         ) from error
 
 
-def _failed_before(store: Any) -> bool:
-    """Whether another process has failed before this one."""
+def _another_failed_first(store: Any) -> bool:
     try:
         return bool(store.add("failed", 1) > 1)
-    except RuntimeError:  # the process that kept the store has ended
+    except RuntimeError:  # the process that hosts the store has ended
         return False
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one kind in a row, as many as fit into a bucket."""
+    """Group consecutive tensors of the same dtype into buckets."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         size = sum(one.nbytes for one in (*bucket, tensor))
@@ -229,5 +228,5 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _cause(error: Exception) -> str:
-    """What gloo or NCCL says, without the line of source and the advice around it."""
+    """The message of gloo or NCCL, without the source line before it and the advice after it."""
     return re.sub(r"^\[[^]]*\] *", "", str(error).strip().split("\n")[0]).split(". ")[0]

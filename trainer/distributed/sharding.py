@@ -1,4 +1,4 @@
-"""Tensors that are shared out over the processes, made whole and shared out again."""
+"""Sharded tensors: gathering them, and sharding whole tensors."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that may be shared out; then all processes take part."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return the whole of a tensor. If it is sharded, all processes must take part."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """The whole of shared tensors, on the CPU, one after the other; nothing for a process that does not keep them.
+def gather(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
+    """Return whole tensors on the CPU, gathered one at a time. All processes must take part.
 
-    A tensor with two names stays one. All processes take part.
+    A tensor that has two names stays one tensor.
+
+    Args:
+        wanted: False returns nothing, for a process that only takes part.
     """
     gathered: dict[int, Tensor] = {}
     for tensor in {id(tensor): tensor for tensor in tensors.values()}.values():
-        found = full(tensor)
-        if keep:
-            gathered[id(tensor)] = found.detach().cpu().contiguous()
-    return {name: gathered[id(tensor)] for name, tensor in tensors.items()} if keep else {}
+        whole = full_tensor(tensor)
+        if wanted:
+            gathered[id(tensor)] = whole.detach().cpu().contiguous()
+    return {name: gathered[id(tensor)] for name, tensor in tensors.items()} if wanted else {}
 
 
-def share(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor as its parameter is shared out, if that is, and if it is of its shape."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+def shard_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Shard a tensor like a parameter of the same shape. Return it unchanged if the parameter is not sharded."""
+    if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
         return tensor
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)

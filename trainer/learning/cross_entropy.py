@@ -1,12 +1,12 @@
-"""Cross-entropy of an output layer, without the table of all its logits.
+"""Cross-entropy of an output layer, without materializing all its logits.
 
-Logits are made for some tokens at a time, and their gradient at once, while they are there: they are neither kept for the
-backward pass nor made again in it. So memory grows with the vocabulary and with the sequence, not with their product.
+Logits are computed for a chunk of tokens at a time, and their gradient right away: they are neither stored for the backward
+pass nor recomputed in it. So memory grows with the vocabulary and with the sequence, not with their product.
 
 `torch.nn.functional.linear_cross_entropy` (torch 2.13) works in the same way, but in bfloat16 it rounds the loss itself
-(0.3% off), and takes 3 times as long on a CPU, where it converts the products' operands to float32.
+(0.3% off), and it takes 3 times as long on a CPU, where it converts the operands of its products to float32.
 
-Shapes: N tokens, D wide, over a vocabulary of V; n of the tokens at a time.
+Shapes: N tokens, width D, over a vocabulary of V; n tokens in a chunk.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ from torch.autograd.function import once_differentiable
 
 from trainer.data import IGNORED
 
-# At a time: 80 MB, 256 MB in float32, half of it in 16 bits. Of those the softmax is taken of a few at a time, in float32:
-# on a CPU so few, 8 MB, that each pass over them finds them in its cache.
+# Logits in a chunk: 80 MB and 256 MB in float32, half of that in 16 bits. The softmax is computed in float32 for a few rows
+# of a chunk at a time: on a CPU 8 MB, so that they stay in its cache.
 LOGITS_ON_CPU, LOGITS_ON_GPU = 20 << 20, 64 << 20
 SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = 2 << 20, 16 << 20
-FEWEST_TOKENS = 128  # at a time: with fewer, adding up the weight's gradient takes longer than its product
-FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within what float16 can hold
+FEWEST_TOKENS = (
+    128  # in a chunk: with fewer, accumulating the weight's gradient takes longer than its product
+)
+FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within the range of float16
 
 
 @dataclass(frozen=True)
 class Head:
-    """What makes logits of hidden states: softcap(scale * (hidden @ weight.T + bias)).
+    """The map from hidden states to logits: softcap(scale * (hidden @ weight.T + bias)).
 
     Attributes:
         weight, bias: (V, D) and (V,).
-        softcap: logits are bent to stay below it, c * tanh(x / c); None for as they are.
+        softcap: c in c * tanh(x / c), which keeps logits below c; None leaves them unchanged.
     """
 
     weight: Tensor
@@ -46,13 +48,13 @@ class Head:
 
 
 def summed_cross_entropy(hidden: Tensor, head: Head | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """Sum of the tokens' cross-entropies in nats: (), in float32. Its gradient can be had once.
+    """Return the sum of the tokens' cross-entropies in nats: (), float32. It can be backpropagated once.
 
     Args:
         hidden: (..., D).
-        head: None where `hidden` are the logits (..., V) already; these are taken as they are.
-        targets: (...); IGNORED where there is none.
-        dtype: of the matrix products. Softmax, loss and the sums of gradients are in float32 whatever it is.
+        head: None if `hidden` already holds the final logits (..., V).
+        targets: (...); IGNORED for tokens without a target.
+        dtype: of the matrix products. Softmax, loss and gradient sums are always in float32.
     """
     if head is None:
         return F.cross_entropy(
@@ -68,7 +70,10 @@ def summed_cross_entropy(hidden: Tensor, head: Head | None, targets: Tensor, dty
 
 @torch.no_grad()
 def score(hidden: Tensor, head: Head | None, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Sum of cross-entropies, and how many targets have the largest logit: (), () int64. Arguments as above."""
+    """Return the sum of cross-entropies, (), and the number of targets with the largest logit, () int64.
+
+    The arguments are those of `summed_cross_entropy`.
+    """
     if head is None:
         return summed_cross_entropy(hidden, None, targets, dtype), (hidden.argmax(-1) == targets).sum()
     with torch.autocast(hidden.device.type, enabled=False):
@@ -84,12 +89,14 @@ def score(hidden: Tensor, head: Head | None, targets: Tensor, dtype: torch.dtype
 
 @dataclass(frozen=True)
 class _Part:
-    """A few rows of a chunk. Those with a target are `valid` (n,), the others' `targets` (n,) are 0.
+    """A few rows of a chunk.
 
     Attributes:
-        product: (n, V) their rows of the chunk's product.
-        logits: (n, V) in float32, or the dtype of products if that is wider; whoever is done with them may write there.
-            The memory is that of `product` if the dtype is the same, else that of the next part's logits.
+        product: (n, V) the rows of the chunk's product.
+        logits: (n, V) in float32, or in the dtype of products if that is wider. Scratch memory: it may be overwritten, and
+            it is shared with `product` if the dtype is the same, else with the logits of the next part.
+        targets: (n,) 0 for tokens without a target.
+        valid: (n,) whether a token has a target.
     """
 
     product: Tensor
@@ -98,8 +105,8 @@ class _Part:
     valid: Tensor
 
     def nats_then_softmax(self) -> Tensor:
-        """Sum of cross-entropies; `logits` hold their softmax from then on."""
-        # logsumexp(x) as max(x) - log(max(softmax(x))): the softmax is wanted anyway, and a maximum costs little.
+        """Return the sum of cross-entropies, and replace `logits` by their softmax."""
+        # logsumexp(x) = max(x) - log(max(softmax(x))): the softmax is needed anyway, and a maximum is cheap.
         highest, chosen = self.logits.amax(1), self.logits.gather(1, self.targets[:, None])[:, 0]
         torch.softmax(self.logits, 1, out=self.logits)
         return (highest - self.logits.amax(1).log() - chosen).where(self.valid, 0).sum()
@@ -107,12 +114,13 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Tokens whose logits are computed together: `rows` of all.
+    """Tokens whose logits are computed together.
 
     Attributes:
-        hidden: (n, D) in the dtype of products; zero where there is no target.
-        product: (n, V) hidden @ weight.T, in the memory of the chunk before.
-        parts: to go through once.
+        rows: their place among all N tokens.
+        hidden: (n, D) in the dtype of products; zero for tokens without a target.
+        product: (n, V) hidden @ weight.T, in the memory of the previous chunk.
+        parts: can be iterated once.
     """
 
     rows: slice
@@ -122,7 +130,7 @@ class _Chunk:
 
 
 class _Chunks:
-    """All tokens, a chunk at a time."""
+    """Iterates over all tokens, chunk by chunk."""
 
     def __init__(self, hidden: Tensor, head: Head, targets: Tensor, dtype: torch.dtype) -> None:
         self.valid = targets != IGNORED
@@ -163,7 +171,7 @@ class _Chunks:
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """The gradients are ready when the forward pass ends; the backward pass only multiplies them."""
+    """Computes the gradients in the forward pass; the backward pass only scales them."""
 
     @staticmethod
     def forward(
@@ -184,7 +192,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 chunks.wide.new_zeros(x.shape) if x is not None and wanted else None
                 for x, wanted in zip(inputs, ctx.needs_input_grad, strict=False)
             )
-            enlarged = FLOAT16_SCALE if dtype == torch.float16 else 1.0
+            enlarged = FLOAT16_SCALE if dtype == torch.float16 else 1.0  # undone after the products
             for chunk in chunks:
                 for part in chunk.parts:
                     slope = 1 - (part.logits / softcap) ** 2 if softcap else None
@@ -199,7 +207,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
                         gradient *= enlarged
                     if gradient.dtype != dtype:
                         part.product.copy_(gradient)
-                # The product holds the gradient of the logits now.
+                # `chunk.product` now holds the gradient of the logits.
                 if of_hidden is not None:
                     _add_product(of_hidden[chunk.rows], chunk.product, chunks.weight, scale / enlarged)
                 if of_weight is not None:
@@ -214,7 +222,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:
         gradients = ctx.gradients
-        del ctx.gradients  # they are changed in place
+        del ctx.gradients  # they are modified in place, so they can be used only once
         return (*(x if x is None else x.mul_(of_loss) for x in gradients), None, None, None, None)
 
 
@@ -224,7 +232,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor, factor: float) -> None:
         total.addmm_(a, b, alpha=factor)
     elif a.is_cuda and hasattr(torch.ops.aten.mm, "dtype"):  # torch 2.8
         total.add_(torch.mm(a, b, out_dtype=total.dtype), alpha=factor)
-    elif a.dtype == torch.float16:  # in which the sum may overflow
+    elif a.dtype == torch.float16:  # the sum may overflow in float16
         total.addmm_(a.to(total.dtype), b.to(total.dtype), alpha=factor)
     else:
         total.add_(a @ b, alpha=factor)

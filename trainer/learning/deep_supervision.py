@@ -1,8 +1,8 @@
-"""How HRM ACT v1 learns: deep supervision of its segments, and Q-learning of when to halt.
+"""Training objective of HRM ACT v1: deep supervision of its segments, and Q-learning of when to halt.
 
-Every segment is a part of its own. Its loss, per token: cross-entropy of the next token, and half the binary
-cross-entropies of both Q-values: of halting against whether the guess is right, of going on against what the next
-segment's Q-values say. The next segment is therefore computed before a part is handed out; two graphs live at a time.
+Each segment is one part. Its loss per token is the next-token cross-entropy plus half the binary cross-entropies of the two
+Q-values: the target of halting is whether the prediction is right, the target of continuing comes from the Q-values of the
+next segment. The next segment is therefore computed before a part is yielded, so two graphs are alive at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, 
 from trainer.hrm.model import Carry, Segment
 from trainer.learning.objective import Part, Score
 
-LOGITS = 2**24  # at a time: 64 MB in float32
+LOGITS = 2**24  # in a chunk: 64 MB in float32
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DeepSupervision:
     """The loss of an `HRMForCausalLM`.
 
     A position that has halted is no longer supervised. All segments are computed nevertheless: exploration keeps some
-    position of nearly every batch at it, and those behind attend to all others.
+    positions of nearly every batch active, and these attend to all others.
     """
 
     model: Any
@@ -49,10 +49,10 @@ class DeepSupervision:
             weight = active * weight_of(number, maximum, halting)
             nats, correct = self._predicted(now.hidden, batch)
             bce_halt = q_loss(now.q_halt, correct)
-            bce_continue = torch.zeros_like(bce_halt)  # after the last segment there is nothing to choose
+            bce_continue = torch.zeros_like(bce_halt)  # after the last segment there is no choice
             if not last:
-                worth = continue_target(after.q_halt, after.q_continue, must_halt=number + 1 == maximum)
-                bce_continue = q_loss(now.q_continue, worth.detach())
+                target = continue_target(after.q_halt, after.q_continue, must_halt=number + 1 == maximum)
+                bce_continue = q_loss(now.q_continue, target.detach())
             measured = {"ce": nats, "bce_halt": bce_halt, "bce_continue": bce_continue}
             sums = {name: (weight * values).sum() for name, values in measured.items()}
             loss = sums["ce"] + (sums["bce_halt"] + sums["bce_continue"]) / 2
@@ -62,7 +62,7 @@ class DeepSupervision:
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Score:
-        """Of what each position answers when it halts."""
+        """The score of the prediction that each position makes when it halts."""
         with self.precision.autocast(batch.tokens.device):
             answer, _ = self.model.think(batch.tokens, **_packing(batch))
         nats, correct = self._predicted(answer, batch)
@@ -74,9 +74,9 @@ class DeepSupervision:
         return segment
 
     def _predicted(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy in nats, and whether the likeliest token is the right one: (B, S), 0 where there is no target.
+        """Cross-entropy in nats, and whether the most likely token is right: (B, S), 0 for tokens without a target.
 
-        No more logits are kept than fit a chunk; where there are more tokens, the backward pass makes theirs again.
+        If the logits do not fit into one chunk, the backward pass recomputes them chunk by chunk.
         """
         head, shape = self.model.lm_head, batch.targets.shape
         size = max(1, LOGITS // head.out_features)
@@ -85,10 +85,10 @@ class DeepSupervision:
         )
         with self.precision.autocast(hidden.device):
             if shape.numel() <= size:
-                found = [_predictions(head, *piece) for piece in pieces]
+                results = [_predictions(head, *piece) for piece in pieces]
             else:
-                found = [checkpoint(_predictions, head, *piece, use_reentrant=False) for piece in pieces]
-        nats, correct = (torch.cat(each).view(shape) for each in zip(*found, strict=True))
+                results = [checkpoint(_predictions, head, *piece, use_reentrant=False) for piece in pieces]
+        nats, correct = (torch.cat(each).view(shape) for each in zip(*results, strict=True))
         return nats, correct
 
 

@@ -1,4 +1,4 @@
-"""How well a model does between steps: the loss of held-out text, and a sample of its own."""
+"""Evaluation between steps: the loss on held-out text, and a sample of generated text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from trainer.models.generation import Sampling, generate
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 
+LARGEST_EXPONENT = 700.0  # above about 709 the exponential overflows a float
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """On held-out text: nats per token, its exponential, share of tokens guessed right, bits per byte of text."""
+    """The model's figures on held-out text.
+
+    Attributes:
+        loss: nats per token.
+        ppl: perplexity, the exponential of the loss.
+        token_accuracy: fraction of tokens for which the most likely prediction is right.
+        bits_per_byte: of text, so that tokenizers can be compared.
+    """
 
     loss: float
     ppl: float
@@ -24,9 +33,9 @@ class Evaluation:
     bits_per_byte: float
 
 
-def examine(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
-    """Evaluate, and show a sample, as far as the run has held-out text and a prompt; records of both."""
-    evaluation = evaluate(run, run.dataset.held_out) if run.dataset.held_out else None
+def evaluate(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
+    """Record the evaluation on held-out text and a sample; each only if the run has held-out text or a prompt."""
+    evaluation = evaluate_on(run, run.dataset.held_out) if run.dataset.held_out else None
     if evaluation:
         log.write("eval", step, **asdict(evaluation))
     if (prompt := run.training.sample_prompt) is not None:
@@ -36,17 +45,16 @@ def examine(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluat
     return evaluation
 
 
-def evaluate(run: Run, stream: Stream) -> Evaluation:
-    """Loss over the first blocks of held-out text, as many as the configuration allows; the processes share them."""
+def evaluate_on(run: Run, stream: Stream) -> Evaluation:
+    """The model's figures on the first `eval_batches` batches of a text. The processes share the work."""
     run.model.eval()
     size, processes = run.training.batch_size, run.processes
     count = min(stream.blocks, run.training.eval_batches * size)
     nats, correct, valid = 0.0, 0.0, 0.0
     for first in range(0, count, size * processes.count):
         indices: Indices = np.arange(size) + first + size * processes.rank
-        indices = np.where(
-            indices < count, indices, stream.blocks
-        )  # padding: each process has as many batches
+        # Padding blocks, so that all processes have the same number of batches.
+        indices = np.where(indices < count, indices, stream.blocks)
         score = run.objective.score(stream.batch(indices).to(run.device))
         nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
     nats, correct, valid = processes.sum(nats, correct, valid)
@@ -55,19 +63,21 @@ def evaluate(run: Run, stream: Stream) -> Evaluation:
     tokens_per_byte = len(stream.tokens) / stream.text_bytes
     return Evaluation(
         loss=loss,
-        ppl=math.exp(min(loss, 700)),  # beyond it a float overflows
+        ppl=math.exp(min(loss, LARGEST_EXPONENT)),
         token_accuracy=correct / valid,
         bits_per_byte=loss / math.log(2) * tokens_per_byte,
     )
 
 
 def sample(run: Run, prompt: str) -> str:
-    """What the model says after the prompt; always with the same seed, so that samples can be compared."""
-    text = run.tokenizer
-    tokens = text.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
+    """The model's continuation of a prompt; always with the run's seed, so that samples can be compared."""
+    tokenizer = run.tokenizer
+    tokens = tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
     sampling = Sampling(max_new_tokens=run.training.sample_tokens, seed=run.training.seed)
-    decoder = text.decoder()
+    decoder = tokenizer.decoder()
     run.model.eval()
-    said = run.with_model(lambda: [*generate(run.model, tokens, sampling, text.end_id, text.vocab_size)])
+    generated = run.with_model(
+        lambda: [*generate(run.model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size)]
+    )
     run.model.train()
-    return "".join(decoder.decode(token) for token in said) + decoder.rest()
+    return "".join(decoder.decode(token) for token in generated) + decoder.rest()

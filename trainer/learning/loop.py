@@ -9,11 +9,11 @@ from functools import partial
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.errors import RunError
-from trainer.learning.evaluation import examine
-from trainer.learning.out_of_memory import NothingLeftToSave
+from trainer.learning.evaluation import evaluate
+from trainer.learning.out_of_memory import StepOutOfMemoryError
 from trainer.learning.position import Position
 from trainer.learning.schedule import learning_rate
-from trainer.learning.state import Economy, Run
+from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.learning.step import optimizer_step
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
@@ -28,43 +28,45 @@ class NotFiniteError(RunError):
 
 def train(
     run: Run,
-    position: Position,
+    progress: Progress,
     log: MetricsLog,
     reporter: Reporter,
-    save: Callable[[Position], None],
+    save: Callable[[], object],
     stop: StopRequest,
-) -> Position:
-    """Take steps until the run is complete or a stop is requested; returns how far it came.
+) -> None:
+    """Take steps until the run is complete or a stop is requested.
 
     Args:
-        position: where to begin.
-        save: writes a checkpoint; called when one is due, and at the end.
+        progress: where to start; kept up to date.
+        save: writes a checkpoint of the progress; called whenever one is due, and at the end.
 
     Raises:
-        NotFiniteError: training has diverged. Weights are as the last good step left them.
-        NothingLeftToSave: a step does not fit into memory. There is a checkpoint of the one before it.
+        NotFiniteError: training has diverged. The weights are those of the last good step.
+        StepOutOfMemoryError: a step does not fit into memory. The step before it has a checkpoint.
     """
     training = run.training
     not_finite = 0
     run.model.train()
     stopping = run.processes.any(stop.requested)
-    while not finished(run, position) and not stopping:
+    while not finished(run, progress.position) and not stopping:
         began = time.perf_counter()
+        position = progress.position
         step = position.step + 1
         rate = learning_rate(step, training)
-        tell = partial(_tell_out_of_memory, log, reporter, step)
+        on_retry = partial(_report_out_of_memory, log, reporter, step)
         try:
-            result = optimizer_step(run, batches(run, position), rate, tell)
-        except NothingLeftToSave:
-            if position.step and run.processes.count == 1:  # others would have to take part
-                save(position)
+            result = optimizer_step(run, progress, batches(run, position), rate, on_retry)
+        except StepOutOfMemoryError:
+            if position.step and run.processes.count == 1:  # with several, all would have to save
+                save()
             raise
         seconds = time.perf_counter() - began
-        position = Position(step, position.samples + samples_of_step(run, position))
-        last = finished(run, position)
+        tokens_per_second = result.tokens / seconds
+        progress.tokens_per_second.append(tokens_per_second)
+        progress.position = Position(step, position.samples + samples_of_step(run, position))
+        last = finished(run, progress.position)
         stopping = run.processes.any(stop.requested)
 
-        run.rates.append(result.tokens / seconds)
         not_finite = 0 if result.finite else not_finite + 1
         if not result.finite:
             log.write("nonfinite", step, loss=result.loss, grad_norm=result.grad_norm, in_a_row=not_finite)
@@ -81,22 +83,21 @@ def train(
                 lr=rate,
                 grad_norm=result.grad_norm,
                 tokens=result.tokens,
-                tokens_per_second=run.rates[-1],
+                tokens_per_second=tokens_per_second,
                 step_seconds=seconds,
-                mfu=run.utilization.mfu(run.rates[-1] / run.processes.count),
+                mfu=run.utilization.mfu(tokens_per_second / run.processes.count),
                 peak_memory_bytes=peak_memory_bytes(run.device),
                 **result.measured,
                 **run.labels,
             )
         if _due(step, training.eval_every) and not last:
-            examine(run, step, log, reporter)
+            evaluate(run, step, log, reporter)
         if _due(step, training.checkpoint_every) or last or stopping:
-            save(position)
-    return position
+            save()
 
 
 def batches(run: Run, position: Position) -> list[Batch]:
-    """The micro-batches of the step after a position."""
+    """The batches of the step after a position: this process's share of its samples."""
     size, parts = run.training.batch_size, run.training.gradient_accumulation_steps
     stream, limit = run.dataset.training, samples_of_step(run, position)
     return [
@@ -105,7 +106,10 @@ def batches(run: Run, position: Position) -> list[Batch]:
 
 
 def samples_of_step(run: Run, position: Position) -> int:
-    """What all processes together read in the step after a position; an epoch that ends the run is not overstepped."""
+    """How many samples all processes together read in the step after a position.
+
+    With stop_after_epoch, the last step of the epoch has fewer.
+    """
     count = run.training.batch_size * run.training.gradient_accumulation_steps * run.processes.count
     if run.data.stop_after_epoch:
         return min(count, run.order.left_in_epoch(position.samples, run.dataset.training.blocks))
@@ -113,7 +117,7 @@ def samples_of_step(run: Run, position: Position) -> int:
 
 
 def finished(run: Run, position: Position) -> bool:
-    """Whether the last step was taken, or the epoch that ends the run is through."""
+    """Whether the last step was taken, or with stop_after_epoch an epoch was read."""
     if run.data.stop_after_epoch and position.samples:
         blocks = run.dataset.training.blocks
         if run.order.left_in_epoch(position.samples, blocks) == blocks:
@@ -125,8 +129,14 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _tell_out_of_memory(log: MetricsLog, reporter: Reporter, step: int, said: str, economy: Economy) -> None:
+def _report_out_of_memory(
+    log: MetricsLog, reporter: Reporter, step: int, message: str, memory: MemorySettings
+) -> None:
     log.write(
-        "oom", step, error=said, sequences=economy.sequences, gradient_checkpointing=economy.checkpointed
+        "oom",
+        step,
+        error=message,
+        sequences=memory.micro_batch_size,
+        gradient_checkpointing=memory.gradient_checkpointing,
     )
-    reporter.say(f"WARNING: step {step} ran out of memory ({said}). It is taken again in {economy}.")
+    reporter.say(f"WARNING: step {step} ran out of memory ({message}). Retrying it with {memory}.")

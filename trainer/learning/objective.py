@@ -1,7 +1,7 @@
-"""What a model is trained on: the loss of a batch, in parts that are backpropagated one by one.
+"""Training objectives: the loss of a batch, in parts that are backpropagated one by one.
 
-A part may be all of a batch, a chunk of its tokens, or a segment of a recurrent computation; what is carried from one to
-the next stays inside the objective. Shapes: B sequences of S tokens over a vocabulary of V.
+A part may be a whole batch, a chunk of its tokens, or a segment of a recurrent computation. State carried from one part to
+the next stays inside the objective. Shapes: B sequences of S tokens, width D, over a vocabulary of V.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from trainer.learning.output_layer import OutputLayer, find
 
 @dataclass(frozen=True)
 class Part:
-    """What is backpropagated at once.
+    """A part of a batch's loss, backpropagated in one go.
 
     Attributes:
         loss: () sum over tokens, in nats, in float32.
-        measured: figures beside the loss, by the name they have in the records: () sums over tokens, without a graph.
-            Records hold them per valid token.
+        measured: other figures, by the name of their record field: () sums over tokens, detached. Records hold them per
+            valid token.
     """
 
     loss: Tensor
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a batch is predicted: cross-entropy in nats and correct guesses, summed over its valid tokens."""
+    """Cross-entropy in nats and number of correct predictions, summed over the valid tokens of a batch."""
 
     nats: float
     correct: int
@@ -43,39 +43,39 @@ class Score:
 
 
 class Objective(Protocol):
-    """How an architecture learns. One training loop serves all of them."""
+    """How an architecture is trained. All objectives share one training loop."""
 
     def parts(self, batch: Batch) -> Iterator[Part]:
-        """The parts of a batch's loss; the caller backpropagates each before it asks for the next."""
+        """Yield the parts of a batch's loss. The caller backpropagates each one before taking the next."""
         ...
 
     def score(self, batch: Batch) -> Score:
-        """How well the model, in its evaluation mode, predicts a batch."""
+        """Return the score of a batch. The model is in evaluation mode."""
         ...
 
 
 @dataclass(frozen=True)
 class NextToken:
-    """Cross-entropy of the next token, for any causal language model of transformers."""
+    """Next-token cross-entropy, for any causal language model of transformers."""
 
     model: Any
     precision: Precision
 
     @cached_property
     def output_layer(self) -> OutputLayer | None:
-        """By which the table of all logits, (B, S, V), is avoided; None where it cannot be."""
+        """The output layer, used to avoid computing all logits (B, S, V) at once; None if the model does not allow it."""
         with self.precision.autocast(next(self.model.parameters()).device):
             return find(self.model)
 
     def parts(self, batch: Batch) -> Iterator[Part]:
-        yield Part(summed_cross_entropy(*self._before_loss(batch), batch.targets, self.precision.dtype))
+        yield Part(summed_cross_entropy(*self._loss_inputs(batch), batch.targets, self.precision.dtype))
 
     def score(self, batch: Batch) -> Score:
-        nats, correct = score(*self._before_loss(batch), batch.targets, self.precision.dtype)
+        nats, correct = score(*self._loss_inputs(batch), batch.targets, self.precision.dtype)
         return Score(nats.item(), int(correct), batch.valid_tokens())
 
-    def _before_loss(self, batch: Batch) -> tuple[Tensor, Head | None]:
-        """Hidden states (B, S, D) and the head that makes logits of them; or all logits (B, S, V), and None."""
+    def _loss_inputs(self, batch: Batch) -> tuple[Tensor, Head | None]:
+        """Hidden states (B, S, D) and the head that turns them into logits; or all logits (B, S, V) and None."""
         inputs = {"input_ids": batch.tokens}
         if batch.document_ids is not None:
             inputs["document_ids"] = batch.document_ids

@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW alone, or beside it Muon or 8-bit AdamW for the matrices inside the model."""
+"""Optimizers: AdamW, alone or combined with Muon or 8-bit AdamW for the matrices inside the model."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from torch.optim import AdamW, Optimizer
 
 from doctor.extras import how_to_add
 from trainer.config import TrainingSection
-from trainer.distributed.sharding import full, share
+from trainer.distributed.sharding import full_tensor, shard_like
 from trainer.errors import UserError
 
 Groups = list[dict[str, Any]]
-CANNOT_COMPUTE = (RuntimeError, AttributeError, AssertionError, NameError)  # as bitsandbytes shows it
+# Raised by bitsandbytes when it does not support a device.
+UNSUPPORTED = (RuntimeError, AttributeError, AssertionError, NameError)
 
 
 def make_optimizer(model: Any, training: TrainingSection) -> Optimizer:
-    """The optimizer that is configured, over all parameters that learn. Matrices decay; vectors (biases, norms) do not.
+    """Return the configured optimizer over all trainable parameters.
 
-    Muon and 8-bit AdamW take the matrices inside the model. Embeddings, the output layer and vectors stay with AdamW.
+    Muon and 8-bit AdamW update the matrices inside the model; AdamW updates embeddings, the output layer and vectors.
+    Weight decay applies to matrices, not to vectors (biases, norms).
 
     Raises:
-        UserError: it cannot be had here.
+        UserError: the optimizer is not available here.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if training.optimizer == "adamw":
@@ -34,11 +36,11 @@ def make_optimizer(model: Any, training: TrainingSection) -> Optimizer:
     inner = inner_matrices(model)
     others = [parameter for parameter in parameters if parameter not in inner]
     make = {"muon": _muon, "adamw_8bit": _adamw_8bit}[training.optimizer]
-    return Together(make([*inner], training), _adamw(others, training))
+    return CombinedOptimizer(make([*inner], training), _adamw(others, training))
 
 
-class Together(Optimizer):
-    """Several optimizers as one: their groups in a row, and one state."""
+class CombinedOptimizer(Optimizer):
+    """Several optimizers as one, with all their parameter groups and one state."""
 
     def __init__(self, *parts: Optimizer) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
@@ -55,36 +57,39 @@ class Together(Optimizer):
         return loss
 
 
-def state_tensors(optimizer: Optimizer, keep: bool = True) -> dict[str, Tensor]:
-    """All that an optimizer has in mind, on the CPU, by "<parameter>.<slot>". Whole numbers are int64 of no dimension.
+def state_tensors(optimizer: Optimizer, gather: bool = True) -> dict[str, Tensor]:
+    """Return the state of an optimizer on the CPU, by "<parameter>.<slot>". Integers become int64 tensors of shape ().
 
-    Of shared tensors it is the whole: all processes take part, and those that do not keep it get nothing.
+    Sharded tensors are gathered, in which all processes must take part.
+
+    Args:
+        gather: False returns nothing, for a process that only takes part.
     """
-    found: dict[str, Tensor] = {}
-    places = set()
+    state: dict[str, Tensor] = {}
+    addresses = set()
     for index, parameter in enumerate(_parameters(optimizer)):
         for slot, value in optimizer.state.get(parameter, {}).items():
-            tensor = full(torch.as_tensor(value))
-            if not keep:
+            tensor = full_tensor(torch.as_tensor(value))
+            if not gather:
                 continue
             tensor = tensor.detach().cpu().contiguous()
-            # 8-bit state has tables in common, and a file takes nothing twice.
-            shared = tensor.data_ptr() in places
-            found[f"{index}.{slot}"] = tensor.clone() if shared else tensor
-            places.add(tensor.data_ptr())
-    return found
+            # 8-bit states share lookup tables, and safetensors refuses tensors that share memory.
+            shared = tensor.data_ptr() in addresses
+            state[f"{index}.{slot}"] = tensor.clone() if shared else tensor
+            addresses.add(tensor.data_ptr())
+    return state
 
 
 def load_state_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `state_tensors` gave, each type as it was: `load_state_dict` would make floats of 8-bit state."""
+    """Load what `state_tensors` returned, with unchanged types: `load_state_dict` would convert 8-bit state to floats."""
     parameters = _parameters(optimizer)
     for name, tensor in tensors.items():
         index, _, slot = name.partition(".")
         parameter = parameters[int(index)]
-        whole = tensor.ndim == 0 and tensor.dtype == torch.int64
-        optimizer.state[parameter][slot] = (
-            tensor.item() if whole else share(tensor, parameter).to(parameter.device, copy=True)
-        )
+        if tensor.ndim == 0 and tensor.dtype == torch.int64:
+            optimizer.state[parameter][slot] = tensor.item()
+        else:
+            optimizer.state[parameter][slot] = shard_like(parameter, tensor).to(parameter.device, copy=True)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -92,7 +97,7 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def inner_matrices(model: Any) -> dict[nn.Parameter, None]:
-    """Matrices that learn and are neither a table of embeddings nor the output layer, in the model's order."""
+    """Trainable matrices other than embeddings and the output layer, in the model's order."""
     outer: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     outer.append(model.get_output_embeddings() or nn.Identity())
     tables = {parameter for module in outer for parameter in module.parameters()}
@@ -117,11 +122,11 @@ def _adam_settings(training: TrainingSection) -> dict[str, Any]:
 
 
 def _muon(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
-    """Muon with steps as large as AdamW's, so that one learning rate serves both: Liu et al. 2025, arXiv:2502.16982."""
+    """Muon, its updates scaled to those of AdamW so that both use one learning rate: Liu et al. 2025, arXiv:2502.16982."""
     if not hasattr(torch.optim, "Muon"):
         raise UserError(
-            f"training.optimizer = muon takes torch 2.9 or newer; this is torch {torch.__version__}. "
-            "`aios install torch` brings the newest that fits this machine; adamw works with any."
+            f"training.optimizer = muon requires torch 2.9 or newer, but torch {torch.__version__} is installed. "
+            "Run `aios install torch` to install the newest one for this machine, or use adamw."
         )
     return torch.optim.Muon(
         matrices,
@@ -132,10 +137,9 @@ def _muon(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
 
 
 def _adamw_8bit(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
-    """AdamW whose state is 8 bits a number, in blocks: Dettmers et al. 2022, arXiv:2110.02861."""
-    logging.getLogger("bitsandbytes").setLevel(
-        logging.ERROR
-    )  # kernels that it misses, and that are not asked for
+    """AdamW with block-wise 8-bit state: Dettmers et al. 2022, arXiv:2110.02861."""
+    # It warns about missing kernels that are not needed here.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         from bitsandbytes.optim.adamw import AdamW8bit
     except ImportError as error:
@@ -143,17 +147,17 @@ def _adamw_8bit(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
             f"training.optimizer = adamw_8bit needs bitsandbytes, which cannot be imported ({error}). Use adamw, or "
             f"install it:\n  {how_to_add('bitsandbytes')}"
         ) from error
-    make: Any = AdamW8bit  # without types
+    make: Any = AdamW8bit  # it has no type annotations
     device = matrices[0].device
-    proof = nn.Parameter(torch.zeros(64, 64, device=device))
-    proof.grad = torch.zeros_like(proof)
+    parameter = nn.Parameter(torch.zeros(64, 64, device=device))
+    parameter.grad = torch.zeros_like(parameter)
     try:
-        make([proof]).step()
-    except CANNOT_COMPUTE as error:
+        make([parameter]).step()
+    except UNSUPPORTED as error:
         version = importlib.metadata.version("bitsandbytes")
         raise UserError(
-            f"training.optimizer = adamw_8bit: bitsandbytes {version} cannot compute on {device}: "
-            f"{str(error).strip().splitlines()[0]}. Try a newer one (`pip install --upgrade bitsandbytes`), or adamw."
+            f"training.optimizer = adamw_8bit: bitsandbytes {version} does not work on {device}: "
+            f"{str(error).strip().splitlines()[0]}. Try a newer version (`pip install --upgrade bitsandbytes`) or use adamw."
         ) from error
-    made: Optimizer = make(matrices, weight_decay=training.weight_decay, **_adam_settings(training))
-    return made
+    optimizer: Optimizer = make(matrices, weight_decay=training.weight_decay, **_adam_settings(training))
+    return optimizer

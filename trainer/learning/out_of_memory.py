@@ -1,24 +1,26 @@
-"""When memory runs out in the midst of a step: its gradients once more, computed in less."""
+"""Retry a step that runs out of memory, with settings that use less."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
 from trainer.errors import RunError, UserError
-from trainer.learning.state import Economy, Run
+from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models.model import checkpoint_activations
 from trainer.random_state import random_state, restore_random_state
 
 Result = TypeVar("Result")
-Tell = Callable[[str, Economy], None]  # what torch said, and how the step is to fit now
+OnRetry = Callable[[str, MemorySettings], None]  # torch's message, and the settings of the next attempt
+Fallback = Callable[[Run, MemorySettings], MemorySettings | None]
 
-# What CPU allocators, CUDA and its libraries say, each in its own type of error.
-SAID = (
+# Messages of CPU allocators, CUDA and its libraries. Each has its own type of error.
+MESSAGES = (
     "DefaultCPUAllocator",
     "CUDA out of memory",
     "CUDA error: out of memory",
@@ -29,88 +31,99 @@ SAID = (
 )
 
 
-class NothingLeftToSave(RunError):  # noqa: N818
-    """A step does not fit into memory in any way that is known."""
+class StepOutOfMemoryError(RunError):
+    """A step does not fit into memory, whatever the memory settings."""
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether memory ran out."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
-    )
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
 
 
-def in_less(run: Run, compute: Callable[[], Result], tell: Tell) -> Result:
-    """What `compute` gives; where memory runs out, given again with more economy, which is kept from then on.
+def retry_in_less_memory(
+    run: Run, progress: Progress, compute: Callable[[MemorySettings], Result], on_retry: OnRetry
+) -> Result:
+    """Return the result of `compute`, retried with the next memory settings each time it runs out of memory.
 
-    Gradients are gone in between, and random numbers drawn once more: nothing of an attempt that failed is left.
+    The settings that worked are kept in `progress`. A retry starts without gradients and with the random state of the
+    first attempt, so a failed attempt has no effect on the result.
 
     Raises:
-        NothingLeftToSave: it does not fit however it is computed.
+        StepOutOfMemoryError: every fallback failed.
     """
     random = random_state(run.device)
     tried = []
     while True:
-        tried.append(str(run.economy))
+        tried.append(str(progress.memory))
         try:
-            return compute()
+            return compute(progress.memory)
         except (MemoryError, RuntimeError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
-            said = _line(error)
-        # Only out of the clause above the error is gone, and with it the activations that its frames hold.
-        run.model.zero_grad(set_to_none=True)
-        gc.collect()
-        if run.device.type == "cuda":
-            torch.cuda.empty_cache()
+            message = _first_line(error)
+        # Outside the except clause, because the error keeps its frames alive, and these hold the activations.
+        _free_memory(run)
         restore_random_state(random, run.device)
-        if run.shards or not any(saving(run) for saving in SAVINGS):
-            raise NothingLeftToSave(
-                f"Memory ran out, and there is nothing left to save it by. Tried: {'; '.join(tried)}. The last time: {said} "
-                "Shorter sequences (--max-length), a smaller model, or adapters in place of all weights (LoRA) need less."
+        settings = _next_settings(run, progress.memory)
+        if settings is None:
+            raise StepOutOfMemoryError(
+                f"Out of memory, and every fallback failed: {'; '.join(tried)}. Last error: {message} To use less memory: "
+                "shorter sequences (--max-length), a smaller model, or LoRA (--use-peft)."
             )
-        tell(said, run.economy)
+        progress.memory = settings
+        on_retry(message, settings)
 
 
 @contextmanager
-def nothing_to_save() -> Iterator[None]:
-    """Where memory that runs out cannot be saved by other means.
+def explain_optimizer_out_of_memory() -> Iterator[None]:
+    """Explain an out-of-memory error of the optimizer, which no retry can avoid.
 
     Raises:
-        RunError: it ran out.
+        RunError: out of memory.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise RunError(
-            f"Memory ran out while the optimizer moved the weights, which smaller batches do not change: {_line(error)} "
-            "Adapters in place of all weights (LoRA), an 8-bit optimizer or a smaller model need less."
+            f"Out of memory in the optimizer's update, where smaller batches do not help: {_first_line(error)} To use less "
+            "memory: LoRA (--use-peft), 8-bit optimizer state (--optimizer adamw_8bit), or a smaller model."
         ) from error
 
 
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+def _free_memory(run: Run) -> None:
+    run.model.zero_grad(set_to_none=True)
+    gc.collect()
+    if run.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
-def _smaller_batches(run: Run) -> bool:
-    sequences = min(run.economy.sequences or run.training.batch_size, run.training.batch_size)
-    if sequences > 1:
-        run.economy.sequences = sequences // 2
-    return sequences > 1
+def _next_settings(run: Run, memory: MemorySettings) -> MemorySettings | None:
+    """The first fallback that applies; None if there is none, or if other processes share the computation."""
+    if run.shards:
+        return None
+    return next(filter(None, (fallback(run, memory) for fallback in FALLBACKS)), None)
 
 
-def _checkpointed_activations(run: Run) -> bool:
-    if run.economy.checkpointed:
-        return False
+def _halve_micro_batches(run: Run, memory: MemorySettings) -> MemorySettings | None:
+    size = min(memory.micro_batch_size or run.training.batch_size, run.training.batch_size)
+    return replace(memory, micro_batch_size=size // 2) if size > 1 else None
+
+
+def _checkpoint_activations(run: Run, memory: MemorySettings) -> MemorySettings | None:
+    if memory.gradient_checkpointing:
+        return None
     try:
         checkpoint_activations(run.model)
-    except UserError:  # this model cannot
-        return False
-    run.economy.checkpointed = True
-    return True
+    except UserError:  # this model does not support it
+        return None
+    return replace(memory, gradient_checkpointing=True)
 
 
-# In this order, each as often as it finds something to save.
-SAVINGS: tuple[Callable[[Any], bool], ...] = (_smaller_batches, _checkpointed_activations)
+FALLBACKS: tuple[Fallback, ...] = (_halve_micro_batches, _checkpoint_activations)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,7 +1,7 @@
-"""The output layer of a causal language model of transformers, taken apart from the rest.
+"""The output layer of a causal language model of transformers, separated from the rest of the model.
 
-For a loss that makes no table of all logits: the hidden states that the layer is given, and what the model does with its
-logits afterwards.
+A loss that does not compute all logits at once needs the hidden states that go into the layer, and what the model does with
+the logits that come out.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from trainer.learning.cross_entropy import Head
 
 @dataclass(frozen=True)
 class OutputLayer:
-    """A linear layer whose logits are scaled, then bent to stay below a cap; 1 and None for as they are."""
+    """A linear layer whose logits are scaled, then softcapped. A scale of 1 and a softcap of None leave them unchanged."""
 
     linear: nn.Linear
     scale: float
     softcap: float | None
 
     def head(self) -> Head:
-        """With the weights of this moment: where they are shared out over processes, they are whole only in a forward."""
+        """The head with the current weights. Sharded weights are gathered only during a forward pass."""
         return Head(self.linear.weight, self.linear.bias, self.scale, self.softcap)
 
     def hidden_states(self, model: Any, **inputs: Any) -> Tensor:
-        """What the model gives its output layer, (B, S, D), without running that."""
-        seen: list[Tensor] = []
+        """The input of the output layer, (B, S, D), without running the layer."""
+        inputs_seen: list[Tensor] = []
 
-        def keep(hidden: Tensor) -> Tensor:
-            seen.append(hidden)
+        def capture(hidden: Tensor) -> Tensor:
+            inputs_seen.append(hidden)
             return hidden
 
-        with _stand_in(self.linear, keep):
+        with _forward_replaced(self.linear, capture):
             model(use_cache=False, **inputs)
-        [hidden] = seen
+        [hidden] = inputs_seen
         return hidden
 
 
 def find(model: Any) -> OutputLayer | None:
-    """The output layer of a causal language model; None where it is no plain one, or its logits are changed in a way not known.
+    """Return the output layer of a causal language model.
 
-    What a model does with logits is seen by handing it some.
+    None if it is not an `nn.Linear`, or if the model changes its logits in an unknown way. That is tested by replacing the
+    layer's output with known logits and comparing the model's output with the expected result.
     """
     linear = model.get_output_embeddings()
     if type(linear) is not nn.Linear:
@@ -62,8 +63,8 @@ def find(model: Any) -> OutputLayer | None:
     if layer.softcap:
         expected = layer.softcap * torch.tanh(expected / layer.softcap)
     training = model.training
-    model.eval()  # draws no random numbers
-    with torch.no_grad(), _stand_in(linear, lambda hidden: logits.clone()):
+    model.eval()  # so that dropout draws no random numbers
+    with torch.no_grad(), _forward_replaced(linear, lambda hidden: logits.clone()):
         found = model(
             input_ids=torch.zeros(1, 1, dtype=torch.long, device=weight.device), use_cache=False
         ).logits
@@ -73,9 +74,9 @@ def find(model: Any) -> OutputLayer | None:
 
 
 @contextmanager
-def _stand_in(linear: nn.Linear, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Have something else called in the layer's place."""
-    own = vars(linear).get("forward")  # whoever hooks into modules may have put one there
+def _forward_replaced(linear: nn.Linear, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While entered, the layer's forward is replaced."""
+    own = vars(linear).get("forward")  # set if another library has replaced it already
     vars(linear)["forward"] = forward
     try:
         yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come: optimizer steps taken, and samples read."""
+    """Optimizer steps taken and samples read."""
 
     step: int = 0
     samples: int = 0

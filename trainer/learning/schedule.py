@@ -1,4 +1,4 @@
-"""The learning rate of each step: a pure function of the step and the configuration."""
+"""Learning rate schedules: a pure function of the step and the configuration."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from trainer.config import TrainingSection
 
 
 def learning_rate(step: int, training: TrainingSection) -> float:
-    """The learning rate of a step, counted from 1; after the last one it stays.
+    """Return the learning rate of a step, counted from 1. After the last step it stays constant.
 
-    A linear rise over the warm-up to the highest rate, then the schedule's way down to a fraction of it, which the last
-    step has.
+    It rises linearly to its peak during warm-up, then decays by the schedule to `final_lr_fraction` of the peak at the last
+    step.
     """
     step = min(step, training.steps)
     if step <= training.warmup_steps:
         return training.learning_rate * step / training.warmup_steps
-    left = _left(step - training.warmup_steps, training.steps - training.warmup_steps, training)
+    factor = _decay(step - training.warmup_steps, training.steps - training.warmup_steps, training)
     final = training.final_lr_fraction
-    return training.learning_rate * (final + (1 - final) * left)
+    return training.learning_rate * (final + (1 - final) * factor)
 
 
-def _left(step: int, steps: int, training: TrainingSection) -> float:
-    """What is left of the way down, from 1 to 0, at a step of those after the warm-up."""
+def _decay(step: int, steps: int, training: TrainingSection) -> float:
+    """The schedule's factor, from 1 down to 0, at one of the `steps` after warm-up."""
     if training.schedule == "cosine":
         return (1 + math.cos(math.pi * step / steps)) / 2
     if training.schedule == "linear":
         return 1 - step / steps
     if training.schedule == "wsd":
-        # Warm-up, stable, decay. By the square root: the best of the shapes in Hägele et al. 2024, arXiv:2405.18392.
+        # Warm-up, stable, decay. The 1-sqrt shape is the best of those in Hägele et al. 2024, arXiv:2405.18392.
         decay = max(1, round(steps * training.decay_fraction))
         return 1 - math.sqrt(max(0, step - (steps - decay)) / decay)
     return 1.0

@@ -1,8 +1,8 @@
-"""Weights, gradients and optimizer state shared out over the processes: FSDP2 (torch.distributed.fsdp.fully_shard).
+"""Weights, gradients and optimizer state sharded over the processes with FSDP2 (torch.distributed.fsdp.fully_shard).
 
-A block's weights are whole only while it computes; what belongs to no block (embeddings, head, last norm), while the model
-does. torch gathers them when a module's forward begins, so whatever uses weights runs inside the forward of `Shards`:
-an objective may go through a model in any way of its own.
+The weights of a block are gathered only while the block computes. Those outside blocks (embeddings, head, last norm) are
+gathered while the model computes. FSDP gathers weights at the start of a module's forward, so everything that uses weights
+must run inside the forward of `Shards`. An objective is then free to call parts of a model in any way.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Result = TypeVar("Result")
 
 
 class Shards(nn.Module):
-    """This process's share of a model; the parameters of the model itself become shares, too.
+    """This process's shard of a model. The model's own parameters are replaced by shards.
 
     Args:
-        model: on the CPU, so that no GPU ever holds more than one whole block of it.
-        count: how many processes share it.
+        model: on the CPU, so that no GPU ever holds more than one whole block.
+        count: number of processes.
     """
 
     def __init__(self, model: Any, device: torch.device, count: int) -> None:
@@ -36,23 +36,23 @@ class Shards(nn.Module):
         mesh = init_device_mesh(device.type, (count,))
         for block in _blocks(model):
             fully_shard(block, mesh=mesh)
-        # Or a forward without a backward would leave weights whole.
+        # Without resharding, a forward without a backward would leave the weights gathered.
         fully_shard(self, mesh=mesh, reshard_after_forward=True)
 
     def forward(self, compute: Callable[[], Result]) -> Result:
         return compute()
 
     def forward_of(self, compute: Callable[[], Result]) -> Result:
-        """Compute something with the whole model. All processes do, and go through its blocks in the same order."""
+        """Run `compute` with gathered weights. All processes must take part and use the blocks in the same order."""
         result: Result = self(compute)
         return result
 
-    def sum_at_next_backward(self, wanted: bool) -> None:
-        """Whether the next backward pass sums gradients over the processes. Until one does, each keeps them whole."""
-        cast(FSDPModule, self).set_requires_gradient_sync(wanted)
+    def sum_at_next_backward(self, enabled: bool) -> None:
+        """Set whether the next backward pass reduces gradients. Until one does, each process keeps whole gradients."""
+        cast(FSDPModule, self).set_requires_gradient_sync(enabled)
 
     def sum_gradients(self) -> None:
-        """What the backward passes have averaged over the processes, as sums."""
+        """Turn the gradients, which FSDP averages over the processes, into sums."""
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(self._count)
@@ -60,7 +60,7 @@ class Shards(nn.Module):
 
 @dataclass(frozen=True)
 class ShardedObjective:
-    """An objective whose model is shared out."""
+    """An objective whose model is sharded."""
 
     objective: Objective
     shards: Shards
@@ -69,7 +69,7 @@ class ShardedObjective:
         parts = self.objective.parts(batch)
 
         def compute() -> tuple[Tensor, Mapping[str, Tensor]] | None:
-            """A tuple, since the hooks of FSDP find no tensors in a `Part`."""
+            """The next part as a tuple: FSDP's hooks do not find tensors inside a `Part`."""
             part = next(parts, None)
             return (part.loss, part.measured) if part else None
 
@@ -81,6 +81,6 @@ class ShardedObjective:
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """The layers of a model: what its outermost module lists hold."""
+    """The layers of a model: the members of its outermost module lists."""
     for child in model.children():
         yield from child if isinstance(child, nn.ModuleList) else _blocks(child)

@@ -1,4 +1,4 @@
-"""All that a training step works on."""
+"""What a training step works on: a run, which is fixed, and its progress, which changes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.distributed.processes import ALONE, Processes
 from trainer.learning.objective import Objective
+from trainer.learning.position import Position
 from trainer.learning.sharded_objective import Shards
 from trainer.mfu import UNKNOWN, Utilization
 from trainer.models.tokenizer import Tokenizer
@@ -19,36 +20,48 @@ from trainer.models.tokenizer import Tokenizer
 Result = TypeVar("Result")
 
 
-@dataclass
-class Economy:
-    """How a step saves memory. It grows when memory runs out, and the steps that follow keep to it.
+@dataclass(frozen=True)
+class MemorySettings:
+    """How a step is computed to fit into memory. The result is the same up to rounding.
 
     Attributes:
-        sequences: in one forward pass, at most; None for a whole batch.
-        checkpointed: activations are computed again in the backward pass, not kept.
+        micro_batch_size: sequences in one forward pass, at most; None for a whole batch.
+        gradient_checkpointing: recompute activations in the backward pass instead of storing them.
     """
 
-    sequences: int | None = None
-    checkpointed: bool = False
+    micro_batch_size: int | None = None
+    gradient_checkpointing: bool = False
 
     def __str__(self) -> str:
-        size = f"micro-batches of {self.sequences}" if self.sequences else "whole batches"
-        return size + (", checkpointed activations" if self.checkpointed else "")
+        size = f"micro-batches of {self.micro_batch_size}" if self.micro_batch_size else "whole batches"
+        return f"{size} and gradient checkpointing" if self.gradient_checkpointing else size
 
 
-@dataclass(frozen=True)
-class Run:
-    """All that a step works on.
+@dataclass(kw_only=True)
+class Progress:
+    """What changes during a run.
 
     Attributes:
-        objective: how the model learns.
-        labels: what every train record repeats: window_size, chunk_size, backend.
-        utilization: what a token costs here.
-        rates: tokens per second of each step so far.
-        economy: what had to be saved so far.
-        data: how the data set is gone through.
-        processes: which process this is, of how many.
-        shards: this process's share of the model; None where it has all of it.
+        memory: changed when a step runs out of memory; later steps keep it.
+        tokens_per_second: one figure per step taken by this process.
+    """
+
+    position: Position = field(default_factory=Position)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    tokens_per_second: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What stays fixed during a run.
+
+    Attributes:
+        objective: computes the loss.
+        labels: fields repeated in every train record: window_size, chunk_size, backend.
+        utilization: FLOPs per token and the peak of the device.
+        data: settings for the order in which samples are read.
+        processes: the rank of this process and the number of processes.
+        shards: this process's shard of the model; None if it holds the whole model.
     """
 
     model: Any
@@ -61,8 +74,6 @@ class Run:
     device: torch.device
     labels: dict[str, Any]
     utilization: Utilization = UNKNOWN
-    rates: list[float] = field(default_factory=list)
-    economy: Economy = field(default_factory=Economy)
     data: DataSection = field(default_factory=DataSection)
     processes: Processes = ALONE
     shards: Shards | None = None
@@ -80,5 +91,5 @@ class Run:
         )
 
     def with_model(self, compute: Callable[[], Result]) -> Result:
-        """Compute something that goes through the model, whole or in shares."""
+        """Return the result of a computation that uses the model, sharded or not."""
         return self.shards.forward_of(compute) if self.shards else compute()

@@ -1,4 +1,4 @@
-"""One optimizer step: the gradient of all its batches, clipped, and the weights moved."""
+"""One optimizer step: accumulate the gradients of all batches, clip them, update the weights."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from trainer.data import Batch
-from trainer.distributed.sharding import full
-from trainer.learning.out_of_memory import Tell, in_less, nothing_to_save
-from trainer.learning.state import Run
+from trainer.distributed.sharding import full_tensor
+from trainer.learning.out_of_memory import OnRetry, explain_optimizer_out_of_memory, retry_in_less_memory
+from trainer.learning.state import MemorySettings, Progress, Run
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step.
+    """The result of one optimizer step.
 
     Attributes:
         loss: mean in nats per valid token.
-        grad_norm: of the gradient before clipping.
-        tokens: valid ones.
-        measured: what the objective measured beside the loss, per valid token.
+        grad_norm: norm of the gradient before clipping.
+        tokens: number of valid tokens.
+        measured: what else the objective measured, per valid token.
     """
 
     loss: float
@@ -36,41 +36,46 @@ class StepResult:
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-def optimizer_step(run: Run, batches: list[Batch], rate: float, tell: Tell) -> StepResult:
-    """One step. The loss is a mean over all valid tokens of the step, however they are split into batches.
+def optimizer_step(
+    run: Run, progress: Progress, batches: list[Batch], rate: float, on_retry: OnRetry
+) -> StepResult:
+    """Take one step. The loss is the mean over all valid tokens of the step, however they are split into batches.
 
     Args:
-        tell: told each time that memory ran out and the batches are split further.
+        rate: learning rate.
+        on_retry: called each time the step ran out of memory, before it is retried with other memory settings.
 
     Raises:
-        NothingLeftToSave: they do not fit in any way. The weights are as they were.
+        StepOutOfMemoryError: the step does not fit with any memory settings. The weights are unchanged.
     """
     valid = int(*run.processes.sum(sum(batch.valid_tokens() for batch in batches))) or 1
-    sums = in_less(run, lambda: _backpropagate(run, batches, valid), tell)
+    sums = retry_in_less_memory(
+        run, progress, lambda memory: _backpropagate(run, batches, valid, memory), on_retry
+    )
     if run.shards:
         run.shards.sum_gradients()
     else:
         run.processes.sum_gradients(run.model.parameters())
     run.scaler.unscale_(run.optimizer)
-    norm = full(torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.training.max_grad_norm)).item()
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.training.max_grad_norm)
     totals = run.processes.sum(*(value.item() for value in sums.values()))
     means = {name: total / valid for name, total in zip(sums, totals, strict=True)}
-    result = StepResult(means.pop("loss"), norm, valid, means)
-    # A scaler leaves steps that are not finite out itself, and lowers its scale.
+    result = StepResult(means.pop("loss"), full_tensor(norm).item(), valid, means)
+    # GradScaler skips non-finite steps itself, and lowers its scale.
     if result.finite or run.scaler.is_enabled():
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        with nothing_to_save():
+        with explain_optimizer_out_of_memory():
             run.scaler.step(run.optimizer)
         run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
     return result
 
 
-def _backpropagate(run: Run, batches: list[Batch], valid: int) -> dict[str, Tensor]:
-    """Gradients into the weights, and the sums of what was measured, the loss among them."""
+def _backpropagate(run: Run, batches: list[Batch], valid: int, memory: MemorySettings) -> dict[str, Tensor]:
+    """Accumulate gradients; return the sums over tokens of the loss and of what else was measured."""
     sums: dict[str, Tensor] = {}
-    pieces = [piece for batch in batches for piece in batch.split(run.economy.sequences)]
+    pieces = [piece for batch in batches for piece in batch.split(memory.micro_batch_size)]
     for number, batch in enumerate(pieces, 1):
         if run.shards:
             run.shards.sum_at_next_backward(number == len(pieces))

@@ -1,1 +1,1 @@
-"""How a run outlives what happens to it: kills, full disks, too little memory, a second run, a wish to stop."""
+"""Protecting a run from crashes, full disks, too little memory and a second run in the same folder."""

@@ -1,13 +1,13 @@
 """Checkpoints that survive a crash at any moment.
 
-`<output_dir>/checkpoints/` holds one folder a checkpoint and `latest`, a text file that names the newest. A folder
-is what transformers saves (config.json, model.safetensors), the tokenizer's description, and beside them
+`<output_dir>/checkpoints/` holds one folder per checkpoint and `latest`, a text file with the name of the newest. A folder
+contains what transformers saves (config.json, model.safetensors), the tokenizer, and
 
 * training_state.safetensors: optimizer and random generators, tensors by name
-* state.json: step, data position, gradient scaler, the configuration
+* state.json: `SavedState`
 * checksums.json: sha256 of every other file
 
-It is written under a temporary name, flushed, read back, and only then moved into its place.
+It is written under a temporary name, flushed, read back, and only then renamed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from torch.optim import Optimizer
 
 from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
 from trainer.distributed.processes import ALONE, Processes
-from trainer.distributed.sharding import whole
+from trainer.distributed.sharding import gather
 from trainer.errors import RunError, UserError
 from trainer.learning.optimizer import load_state_tensors, state_tensors
 from trainer.learning.position import Position
+from trainer.learning.state import MemorySettings
 from trainer.models import lora
 from trainer.models.tokenizer import Tokenizer
 from trainer.random_state import random_state, restore_random_state
@@ -41,114 +43,155 @@ LATEST = "latest"
 CHECKSUMS = "checksums.json"
 STATE = "state.json"
 TENSORS = "training_state.safetensors"
-OPTIMIZER = "optimizer."  # names of its tensors there begin with it
-ONE_FILE = "1000TB"  # weights are not split
+OPTIMIZER = "optimizer."  # prefix of the optimizer's tensors
+ONE_FILE = "1000TB"  # larger than any model, so that the weights are not split
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedState:
+    """What state.json holds.
+
+    Attributes:
+        processes: number of processes of the run.
+        scaler: state of the gradient scaler.
+        config: the configuration of the run, by section.
+        data_set: `Dataset.content`, to notice a changed data set; None if not saved.
+        memory: settings of the last step; None if not saved.
+    """
+
+    position: Position
+    processes: int
+    scaler: dict[str, Any]
+    config: dict[str, Any]
+    data_set: dict[str, Any] | None = None
+    memory: MemorySettings | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self.position),
+            "processes": self.processes,
+            "scaler": self.scaler,
+            "config": self.config,
+            "data_set": self.data_set,
+            "memory": self.memory and asdict(self.memory),
+        }
+
+
+def read_state(checkpoint: Path) -> SavedState:
+    """Read state.json.
+
+    aios 0.1.0 saved data_set and memory inside the configuration, the latter as "economy".
+    """
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    config = state["config"]
+    memory = state.get("memory")
+    if economy := config.pop("economy", None):
+        memory = {
+            "micro_batch_size": economy["sequences"],
+            "gradient_checkpointing": economy["checkpointed"],
+        }
+    return SavedState(
+        position=Position(state["step"], state["samples"]),
+        processes=state.get("processes", 1),
+        scaler=state["scaler"],
+        config=config,
+        data_set=config.pop("data_set", state.get("data_set")),
+        memory=MemorySettings(**memory) if memory else None,
+    )
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, newest last."""
+    """The checkpoints of one run.
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    Args:
+        keep_last: how many of the newest to keep.
+    """
+
+    def __init__(self, folder: Path, keep_last: int) -> None:
         self.folder = folder
-        self._keep = keep
-        self._damaged: set[Path] = set()  # as far as they were looked at
+        self._keep_last = keep_last
+        self._damaged: set[Path] = set()  # those found so far
 
     def save(
         self,
-        position: Position,
+        state: SavedState,
+        *,
         model: Any,
         tokenizer: Tokenizer,
         optimizer: Optimizer,
-        scaler: torch.amp.GradScaler,
         device: torch.device,
-        config: dict[str, Any],
         processes: Processes = ALONE,
     ) -> Path:
-        """Write a checkpoint, point to it, and then let the oldest go. All processes take part; the first one writes.
+        """Write a checkpoint, update `latest`, then delete the oldest. All processes take part; the first one writes.
 
         Raises:
-            RunError: it cannot be written; those before it are as they were.
+            RunError: it cannot be written. The earlier checkpoints are unchanged.
         """
-        target = self.folder / f"step-{position.step:08d}"
-        partial = self.folder / f"{target.name}.partial"
-        state = {
-            "step": position.step,
-            "samples": position.samples,
-            "processes": processes.count,
-            "scaler": scaler.state_dict(),
-            "config": config,
-        }
-        weights = whole(lora.learned_state(model), processes.first)
-        kept = {
+        target = self.folder / f"step-{state.position.step:08d}"
+        weights = gather(lora.learned_state(model), processes.first)
+        tensors = {
             OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
         }
-        kept |= _random_states(device, processes)
+        tensors |= _random_states(device, processes)
         if not processes.first or (target.exists() and not problems_of(target)):
             return target
+        partial = self.folder / f"{target.name}.partial"
         try:
             _remove(partial)
             partial.mkdir(parents=True)
-            model.save_pretrained(partial, state_dict=weights, max_shard_size=ONE_FILE)
-            if lora.is_adapter(partial):
-                model.config.save_pretrained(partial / lora.BASE)
+            _write_model(partial, model, weights)
             tokenizer.save(partial)
-            save_file(kept, partial / TENSORS)
-            _write_json(partial / STATE, state)
-            files = sorted(file for file in partial.rglob("*") if file.is_file())
-            sums = {file.relative_to(partial).as_posix(): sha256_of(file) for file in files}
-            _write_json(partial / CHECKSUMS, sums)
-            for file in (*files, partial / CHECKSUMS):
-                flush(file)
-            for folder in {file.parent for file in files}:
-                flush_folder(folder)
+            save_file(tensors, partial / TENSORS)
+            _write_json(partial / STATE, state.to_json())
+            _seal(partial)
             self._put_in_place(partial, target)
         except (OSError, SafetensorError) as error:
-            _remove(partial)  # its room may be all there is
+            _remove(partial)  # the disk may have no other free space
             raise RunError(
-                f"The checkpoint of step {position.step} could not be written to {self.folder.absolute()}: {error}. "
-                "Those before it are as they were: make room, then go on with --resume."
+                f"The checkpoint of step {state.position.step} could not be written to {self.folder.absolute()}: {error}. "
+                "Earlier checkpoints are unchanged. Free some disk space, then continue with --resume."
             ) from error
         return target
 
     def _put_in_place(self, partial: Path, target: Path) -> None:
         if problems := problems_of(partial):
-            raise OSError(f"it reads back wrong ({'; '.join(problems)})")
-        if target.exists():  # damaged: the run went on from before it
+            raise OSError(f"verification failed ({'; '.join(problems)})")
+        if target.exists():  # damaged: the run was resumed from an earlier one
             self._set_aside(target)
         move(partial, target)
         write_atomically(self.folder / LATEST, f"{target.name}\n".encode())
-        later = {folder for folder in self._all() if folder > target}  # damaged, too
+        later = {folder for folder in self._all() if folder > target}  # damaged as well
         damaged = (self._damaged | later) - {target}
-        whole = [folder for folder in self._all() if folder not in damaged]
-        for folder in (*damaged, *whole[: -self._keep]):
-            with suppress(OSError):  # open elsewhere, on Windows: the next save tries again
+        intact = [folder for folder in self._all() if folder not in damaged]
+        for folder in (*damaged, *intact[: -self._keep_last]):
+            with suppress(OSError):  # on Windows, while a file is open elsewhere; the next save retries
                 self._set_aside(folder)
         self._damaged = {folder for folder in damaged if folder.exists()}
         for folder in self.folder.glob("*.partial"):
             _remove(folder)
 
     def _set_aside(self, folder: Path) -> None:
-        """Take a checkpoint out of the row at once: one that is half deleted would look damaged."""
+        """Rename a checkpoint before it is deleted: a half deleted one would look damaged."""
         aside = folder.with_suffix(".old.partial")
         _remove(aside)
         move(folder, aside)
 
     def newest(self, say: Say) -> Path | None:
-        """The newest checkpoint that is whole; each damaged one before it is said. None where there is none."""
+        """The newest checkpoint that is intact, with a warning for each damaged one; None if there is none."""
         for folder in reversed(self._all()):
             problems = problems_of(folder)
             if not problems:
                 return folder
             self._damaged.add(folder)
-            say(
-                f"WARNING: {folder} is damaged ({'; '.join(problems)}); looking for the checkpoint before it."
-            )
+            say(f"WARNING: {folder} is damaged ({'; '.join(problems)}); trying the previous checkpoint.")
         return None
 
     def exists(self) -> bool:
+        """Whether there is any checkpoint, intact or damaged."""
         return bool(self._all())
 
     def _all(self) -> list[Path]:
+        """All checkpoints, the oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
 
 
@@ -159,30 +202,26 @@ def restore(
     device: torch.device,
     rank: int = 0,
 ) -> Position:
-    """Put back everything but the weights, random generators last of all; a process that had none there keeps its own."""
+    """Restore everything except the weights; the random state last. A process that has none saved keeps its own."""
     tensors = load_file(checkpoint / TENSORS)
     state = read_state(checkpoint)
-    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(OPTIMIZER)}
-    load_state_tensors(optimizer, {name.removeprefix(OPTIMIZER): tensor for name, tensor in kept.items()})
-    scaler.load_state_dict(state["scaler"])
+    load_state_tensors(
+        optimizer,
+        {name.removeprefix(OPTIMIZER): t for name, t in tensors.items() if name.startswith(OPTIMIZER)},
+    )
+    scaler.load_state_dict(state.scaler)
     names = {kind: _random_name(kind, rank) for kind in ("cpu", "cuda")}
     random = {kind: tensors[name] for kind, name in names.items() if name in tensors}
     if random:
         restore_random_state(random, device)
-    return Position(state["step"], state["samples"])
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What state.json says: step, samples, processes, scaler, config."""
-    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return state
+    return state.position
 
 
 def find(path: Path, say: Say) -> Path:
-    """The checkpoint that a person means: a checkpoint or model folder, or the output folder of a run.
+    """Return the checkpoint at a path: a checkpoint or model folder, or the output folder of a run.
 
     Raises:
-        UserError: there is none, or none that is whole.
+        UserError: there is no checkpoint, or none that is intact.
     """
     if (path / "config.json").exists() or lora.is_adapter(path):
         problems = problems_of(path) if (path / CHECKSUMS).exists() else []
@@ -190,25 +229,25 @@ def find(path: Path, say: Say) -> Path:
             raise UserError(f"The checkpoint {path.absolute()} is damaged: {'; '.join(problems)}.")
         return path
     folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
-    checkpoints = CheckpointFolder(folder, keep=1)
-    found = checkpoints.newest(say)
-    if found is None:
-        state = "every one is damaged" if checkpoints.exists() else "there is none"
+    checkpoints = CheckpointFolder(folder, keep_last=1)
+    checkpoint = checkpoints.newest(say)
+    if checkpoint is None:
+        found = "All checkpoints are damaged in" if checkpoints.exists() else "There is no checkpoint in"
         raise UserError(
-            f"No checkpoint in {path.absolute()}: {state}. Name the output folder of a training run, one of its "
-            f"checkpoints, or a model folder with a config.json."
+            f"{found} {path.absolute()}. Name the output folder of a training run, one of its checkpoints, or a model "
+            "folder with a config.json."
         )
-    return found
+    return checkpoint
 
 
 def problems_of(checkpoint: Path) -> list[str]:
-    """What is wrong with a checkpoint's files; empty where each is as it was written."""
+    """What is wrong with a checkpoint's files; empty if all match their checksums."""
     try:
         sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return [f"{CHECKSUMS} is missing or cut short"]
+        return [f"{CHECKSUMS} is missing or truncated"]
     if not isinstance(sums, dict) or STATE not in sums:
-        return [f"{CHECKSUMS} does not name its files"]
+        return [f"{CHECKSUMS} does not list its files"]
     return [
         problem for name, expected in sums.items() if (problem := _problem_of(checkpoint / name, expected))
     ]
@@ -223,16 +262,32 @@ def _problem_of(file: Path, expected: str) -> str | None:
         return f"{file.name} cannot be read: {error}"
 
 
+def _write_model(folder: Path, model: Any, weights: dict[str, Tensor]) -> None:
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=ONE_FILE)
+    if lora.is_adapter(folder):
+        model.config.save_pretrained(folder / lora.BASE)
+
+
+def _seal(folder: Path) -> None:
+    """Write the checksums, then flush all files and folders to the disk."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    _write_json(folder / CHECKSUMS, {file.relative_to(folder).as_posix(): sha256_of(file) for file in files})
+    for file in (*files, folder / CHECKSUMS):
+        flush(file)
+    for parent in {file.parent for file in files}:
+        flush_folder(parent)
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def _random_states(device: torch.device, processes: Processes) -> dict[str, Tensor]:
-    """The random generators of every process."""
+    """The random states of all processes."""
     return {
         _random_name(kind, rank): state
         for kind, own in random_state(device).items()
-        for rank, state in enumerate(processes.each(own))
+        for rank, state in enumerate(processes.all_gather(own))
     }
 
 
@@ -241,6 +296,6 @@ def _random_name(kind: str, rank: int) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder. On Windows a file that is open elsewhere stays, and the next save tries again."""
+    """Delete a folder. On Windows, files that are open elsewhere remain, and the next save retries."""
     if folder.exists():
         shutil.rmtree(folder, ignore_errors=True)

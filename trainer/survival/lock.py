@@ -1,4 +1,4 @@
-"""One run at a time in a folder, and on a log file: a second one is told who is there."""
+"""Locks that allow one run at a time to write to an output folder and to a log file."""
 
 from __future__ import annotations
 
@@ -14,48 +14,54 @@ from trainer.errors import UserError
 
 
 @contextmanager
-def only_run(folder: Path, log_file: Path) -> Iterator[None]:
-    """While entered, no other run writes there. The system itself lets go of both when the process ends, killed or not.
+def lock_run(folder: Path, log_file: Path) -> Iterator[None]:
+    """Lock an output folder and a log file while entered. The system releases both locks if the process is killed.
 
     Raises:
-        UserError: another run writes there, or nobody can.
+        UserError: another run has locked one of them, or it cannot be written to.
     """
     with ExitStack() as locks:
         locks.enter_context(_locked(folder, folder / "run.lock", "output.output_dir (--output-dir)"))
-        locks.enter_context(_locked(log_file, _lock_of(log_file), "output.log_file (--log-file)"))
+        locks.enter_context(_locked(log_file, _lock_file(log_file), "output.log_file (--log-file)"))
         yield
 
 
-def is_written(log_file: Path) -> bool:
-    """Whether a run writes to a log file now."""
-    return is_held(_lock_of(log_file))
+def is_locked(log_file: Path) -> bool:
+    """Whether a run is writing to a log file."""
+    return is_held(_lock_file(log_file))
 
 
-def _lock_of(log_file: Path) -> Path:
+def _lock_file(log_file: Path) -> Path:
     return log_file.with_name(log_file.name + ".lock")
 
 
 @contextmanager
 def _locked(path: Path, lock_file: Path, key: str) -> Iterator[None]:
     started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    with ExitStack() as lock:
+    with ExitStack() as stack:
+        stack.callback(_remove_if_empty, lock_file.parent)
         try:
-            lock.enter_context(
+            stack.enter_context(
                 held(lock_file, f"process {os.getpid()} on {platform.node()}, since {started}")
             )
         except HeldError as error:
             raise UserError(
-                f"Another run writes to {path.absolute()}: {error}. Wait for it to end, stop it, or choose another path "
+                f"Another run is writing to {path.absolute()}: {error}. Wait for it to end, stop it, or choose another path "
                 f"with {key}."
             ) from None
         except OSError as error:
             raise UserError(
                 f"{path.absolute()} cannot be written to: {error}. Choose another path with {key}."
             ) from error
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # Windows does not delete an open file
-                lock_file.unlink()
-    with suppress(OSError):  # not empty, or already deleted
-        lock_file.parent.rmdir()
+        stack.callback(_remove, lock_file)
+        yield
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # Windows does not delete an open file
+        file.unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

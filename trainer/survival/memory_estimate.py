@@ -1,8 +1,9 @@
-"""How much memory a run will take, foreseen before its weights are loaded.
+"""Estimate of the memory that a run needs, made before its weights are loaded.
 
-A step is taken with tensors that have shapes and no numbers (torch's FakeTensorMode), by the very code that will train, and
-every storage is counted from its making to its end. So it holds for any architecture, window, objective and precision, and
-with activations checkpointed or not. On the CPU: there torch chooses kernels that keep what those of a GPU keep.
+The training code itself takes a step on fake tensors, which have shapes but no data (torch's FakeTensorMode), and every
+storage is counted from its allocation to its release. So the estimate works for any architecture, window, objective and
+precision, with or without gradient checkpointing. The fake tensors are on the CPU, where torch chooses kernels that store
+the same activations as those of a GPU.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
@@ -32,20 +33,20 @@ from trainer.learning.objective import Objective
 from trainer.learning.optimizer import inner_matrices
 from trainer.say import Say
 
-# Bytes that an optimizer keeps for each number: of the matrices inside the model, and of all else.
+# Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}
-# What the first step brings beside tensors: code and buffers of oneDNN (measured); context and libraries of CUDA (usual).
-BESIDE = {"cpu": 40 << 20, "cuda": 512 << 20}
+# Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
+OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
 EQUAL = (torch.ops.aten.allclose.default, torch.ops.aten.equal.default)
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryEstimate:
     """Bytes at the peak of a step.
 
     Attributes:
-        weights, gradients, state: what is there in every step; state is the optimizer's.
-        activations: all else: what the backward pass is kept for, and what is computed with.
+        state: of the optimizer.
+        activations: everything else: tensors stored for the backward pass, and temporary ones.
     """
 
     weights: int
@@ -57,16 +58,16 @@ class Need:
     def total(self) -> int:
         return self.weights + self.gradients + self.state + self.activations
 
-    def ways_out(self, free: int) -> str:
-        """What might take less."""
+    def advice(self, free: int) -> str:
+        """How to need less memory."""
         if self.total - self.activations <= free:
             return (
-                "Less take: smaller batches, accumulated (--batch-size, --gradient-accumulation-steps), checkpointed "
-                "activations (--gradient-checkpointing), shorter sequences (--max-length)."
+                "To use less memory: a smaller --batch-size with more --gradient-accumulation-steps, "
+                "--gradient-checkpointing, or a shorter --max-length."
             )
         return (
-            "Weights, gradients and optimizer alone are too much. Less take: adapters in place of all weights (LoRA, "
-            "--use-peft), 8-bit optimizer state (--optimizer adamw_8bit), a smaller model."
+            "Weights, gradients and optimizer state alone do not fit. To use less memory: LoRA (--use-peft), 8-bit "
+            "optimizer state (--optimizer adamw_8bit), or a smaller model."
         )
 
     def __str__(self) -> str:
@@ -79,25 +80,25 @@ class Need:
         return f"{gib(self.total)} ({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})"
 
 
-def foresee(
-    learner: Callable[[], tuple[Any, Objective]],
+def estimate(
+    build: Callable[[], tuple[Any, Objective]],
     training: TrainingSection,
     device: torch.device,
     shape: tuple[int, int],
     packed: bool,
-    shares: int = 1,
-) -> Need | None:
-    """What a step takes; None where shapes depend on numbers, as in a mixture of experts.
+    shards: int = 1,
+) -> MemoryEstimate | None:
+    """Estimate the memory of a step. None if shapes depend on data, as in a mixture of experts.
 
     Args:
-        learner: makes the model, ready to be trained, and its objective.
+        build: returns the model, ready to be trained, and its objective.
         shape: sequences in a forward pass, tokens in a sequence.
-        packed: sequences hold several documents.
-        shares: processes that weights, gradients and optimizer state are shared out over.
+        packed: whether sequences hold several documents.
+        shards: number of processes that weights, gradients and optimizer state are sharded over.
     """
-    live = _Live()
-    with FakeTensorMode(), live, _one_sequence_a_row(), _modules_unmoved():
-        model, objective = learner()
+    live = _LiveTensors()
+    with FakeTensorMode(), live, _no_packed_sequences(), _modules_not_moved():
+        model, objective = build()
         model.train()
         tokens = torch.zeros(shape, dtype=torch.long)
         batch = Batch(tokens, tokens, tokens if packed else None)
@@ -109,69 +110,77 @@ def foresee(
         parameters = [*model.parameters()]
         weights = sum(tensor.nbytes for tensor in (*parameters, *model.buffers()))
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
-        inner = inner_matrices(model)
-        inside, outside = STATE[training.optimizer]
-        state = sum(
-            parameter.numel() * (inside if parameter in inner else outside)
-            for parameter in parameters
-            if parameter.requires_grad
-        )
-    activations = max(0, live.peak - weights - gradients) + BESIDE[device.type]
-    # With shares gradients are summed, and so shared out, at a step's last batch; until then they stay whole.
-    shared = gradients // shares if training.gradient_accumulation_steps == 1 else gradients
-    return Need(weights // shares, shared, state // shares, activations)
+        state = _state_bytes(model, training)
+    activations = max(0, live.peak - weights - gradients) + OVERHEAD[device.type]
+    # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
+    if training.gradient_accumulation_steps == 1:
+        gradients //= shards
+    return MemoryEstimate(weights // shards, gradients, state // shards, activations)
+
+
+def _state_bytes(model: Any, training: TrainingSection) -> int:
+    """Bytes of optimizer state."""
+    inner = inner_matrices(model)
+    inside, outside = STATE[training.optimizer]
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() * (inside if parameter in inner else outside) for parameter in trained)
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a run will take, and what there is.
+    """The memory that a run needs, and the memory of its device.
 
     Attributes:
-        need: None where it cannot be foreseen.
-        free: bytes of the device that nobody uses.
-        used: bytes that this process has on it already.
+        estimate: None if it cannot be made.
+        free: bytes that are free on the device.
+        used: bytes that this process uses on it already.
         device: its name.
     """
 
-    need: Need | None
+    estimate: MemoryEstimate | None
     free: int
     used: int
     device: str
 
-    def tell(self, say: Say, force: bool) -> None:
-        """Say so.
+    def check(self, say: Say, force: bool) -> None:
+        """Report the estimate, and refuse a run that does not fit.
 
         Args:
-            force: let a run begin that will not fit.
+            force: do not refuse it.
 
         Raises:
-            UserError: it will not.
+            UserError: it does not fit.
         """
-        if self.need is None:
-            say("INFO: memory cannot be foreseen: shapes in this model depend on what it reads")
+        if self.estimate is None:
+            say("INFO: no memory estimate: the shapes in this model depend on its input")
             return
-        say(f"INFO: memory: a step takes about {self.need}; {self.device} has {gib(self.free)} free")
-        if self.need.total > self.free and not force:
+        say(f"INFO: memory: a step needs about {self.estimate}; {self.device} has {gib(self.free)} free")
+        if self.estimate.total > self.free and not force:
             raise UserError(
-                f"A step takes about {gib(self.need.total)} of memory, and {self.device} has {gib(self.free)} free. "
-                f"{self.need.ways_out(self.free)} --force starts all the same."
+                f"A step needs about {gib(self.estimate.total)} of memory, but {self.device} has {gib(self.free)} free. "
+                f"{self.estimate.advice(self.free)} Use --force to start anyway."
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """The `memory` field of the run_start record."""
+        need = self.estimate and asdict(self.estimate)
+        return {"need": need, "free": self.free, "used": self.used, "device": self.device}
 
 
 def preflight(
-    learner: Callable[[], tuple[Any, Objective]],
+    build: Callable[[], tuple[Any, Objective]],
     training: TrainingSection,
     device: torch.device,
     shape: tuple[int, int],
     packed: bool,
-    shares: int,
+    shards: int,
 ) -> Preflight:
-    """Foresee a run on a device; see `foresee`."""
-    need = foresee(learner, training, device, shape, packed, shares)
+    """Compare the estimate for a step with the free memory of a device. The arguments are those of `estimate`."""
+    estimated = estimate(build, training, device, shape, packed, shards)
     if device.type == "cuda":
-        return Preflight(need, torch.cuda.mem_get_info(device)[0], 0, str(device))
-    process = psutil.Process().memory_info().rss
-    return Preflight(need, psutil.virtual_memory().available, process, "this machine")
+        return Preflight(estimated, torch.cuda.mem_get_info(device)[0], 0, str(device))
+    used = psutil.Process().memory_info().rss
+    return Preflight(estimated, psutil.virtual_memory().available, used, "this machine")
 
 
 def gib(size: int) -> str:
@@ -179,8 +188,8 @@ def gib(size: int) -> str:
 
 
 @contextmanager
-def _one_sequence_a_row() -> Iterator[None]:
-    """While entered, transformers finds no packed sequences: in positions without numbers it would find them always."""
+def _no_packed_sequences() -> Iterator[None]:
+    """While entered, transformers does not look for packed sequences: in positions without data it would always find some."""
     found = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
     try:
@@ -190,23 +199,23 @@ def _one_sequence_a_row() -> Iterator[None]:
 
 
 @contextmanager
-def _modules_unmoved() -> Iterator[None]:
-    """Where modules stay where they are: torch cannot convert parameters without numbers, and peft asks it to."""
-    own = nn.Module.to
+def _modules_not_moved() -> Iterator[None]:
+    """While entered, `nn.Module.to` does nothing: peft calls it, and torch cannot convert fake parameters."""
+    original = nn.Module.to
     nn.Module.to = lambda self, *_, **__: self  # type: ignore[method-assign]
     try:
         yield
     finally:
-        nn.Module.to = own  # type: ignore[method-assign]
+        nn.Module.to = original  # type: ignore[method-assign]
 
 
-class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of tensors that are alive, and the most there ever were."""
+class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of live tensors, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
-        self._now = 0
+        self._bytes = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(
@@ -214,9 +223,8 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         try:
             result = func(*args, **(kwargs or {}))
-        except (
-            DataDependentOutputException
-        ):  # there are no numbers: what is compared is equal, and what is asked for is 0
+        except DataDependentOutputException:
+            # The result depends on data that fake tensors do not have: comparisons are True, other values 0.
             return func in EQUAL
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
@@ -228,10 +236,10 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name, size = storage._cdata, storage.nbytes()
         if name not in self._known:
             self._known.add(name)
-            self._now += size
-            self.peak = max(self.peak, self._now)
+            self._bytes += size
+            self.peak = max(self.peak, self._bytes)
             weakref.finalize(storage, self._forget, name, size)
 
     def _forget(self, name: int, size: int) -> None:
         self._known.discard(name)
-        self._now -= size
+        self._bytes -= size

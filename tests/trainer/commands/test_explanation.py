@@ -1,4 +1,4 @@
-"""An error that nobody expected: the doctor says what it knows of it, and the error goes on as it was."""
+"""Unexpected errors: the doctor's explanation is printed, and the error is raised unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DLL = '[WinError 126] Das angegebene Modul wurde nicht gefunden. Error loading "
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
-    """`aios train`, whose run ends with this error."""
+    """Call `aios train` with a run that raises this error."""
 
     def invoke(error: BaseException) -> Result:
         def run(*_: object) -> None:
@@ -45,7 +45,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
         (AssertionError("Torch not compiled with CUDA enabled"), "torch is a build for the CPU"),
     ],
 )
-def test_a_known_error_is_explained_and_goes_on(train, error: Exception, title: str) -> None:
+def test_a_known_error_is_explained_and_raised(train, error: Exception, title: str) -> None:
     result = train(error)
     assert result.exception is error
     assert result.exit_code == 1
@@ -53,21 +53,21 @@ def test_a_known_error_is_explained_and_goes_on(train, error: Exception, title: 
     assert title in result.stderr
 
 
-def test_of_an_unknown_error_nothing_is_said(train) -> None:
+def test_an_unknown_error_is_raised_without_an_explanation(train) -> None:
     error = ValueError("nobody knows")
     result = train(error)
     assert (result.exception, result.stdout, result.stderr) == (error, "", "")
 
 
 @pytest.mark.parametrize("error", [RunError(CUDA), BrokenPipeError(32, "Broken pipe"), KeyboardInterrupt()])
-def test_an_error_that_is_expected_is_not_looked_up(train, monkeypatch, error: BaseException) -> None:
+def test_an_expected_error_is_not_explained(train, monkeypatch, error: BaseException) -> None:
     monkeypatch.setattr(
         "trainer.commands.explanation.explanation", lambda error: pytest.fail("asked the doctor")
     )
     assert "The doctor" not in train(error).stderr
 
 
-def test_sampling_has_the_same_door(monkeypatch) -> None:
+def test_errors_in_sampling_are_explained_too(monkeypatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise RuntimeError(CUDA)
 
@@ -83,7 +83,7 @@ def test_sampling_has_the_same_door(monkeypatch) -> None:
     ["import time; time.sleep(60)", "raise SystemExit(3)", "import os; os.write(2, b'x'); os.abort()"],
     ids=["hangs", "fails", "dies"],
 )
-def test_a_doctor_that_cannot_help_is_silent_and_bounded(monkeypatch, program: str) -> None:
+def test_a_doctor_that_fails_or_hangs_adds_nothing(monkeypatch, program: str) -> None:
     real = subprocess.run
 
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -96,6 +96,6 @@ def test_a_doctor_that_cannot_help_is_silent_and_bounded(monkeypatch, program: s
     assert time.perf_counter() - started < 20
 
 
-def test_without_a_python_to_start_it_is_silent(monkeypatch) -> None:
+def test_without_a_python_to_start_nothing_is_added(monkeypatch) -> None:
     monkeypatch.setattr(trainer.commands.explanation.sys, "executable", str(Path("no such python")))
     assert explanation(RuntimeError(CUDA)) == ""

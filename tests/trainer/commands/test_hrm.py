@@ -77,12 +77,12 @@ def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any
     """What a command line means, without training."""
     seen: list[Any] = []
 
-    def carry_out(settings: TrainConfig, processes: Any, told: Any, finish: Any) -> int:
+    def train_and_report(settings: TrainConfig, processes: Any, told: Any, finish: Any) -> int:
         seen.append(SimpleNamespace(settings=settings, processes=processes, told=told))
         return 0
 
     def read(*arguments: object) -> Any:
-        monkeypatch.setattr(command, "carry_out", carry_out)
+        monkeypatch.setattr(command, "train_and_report", train_and_report)
         result = call("hrm-hf", "train-actv1", "--dataset-file", "text.txt", *arguments)
         assert result.exit_code == 0, result.output
         return seen[-1]

@@ -1,4 +1,4 @@
-"""The command line of `aios train`, frozen: a change here is a change for every script that calls it."""
+"""The options of `aios train`, frozen: a change here affects every script that calls it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from trainer.commands import training as commands
 from trainer.commands.options import canonical_spelling, with_config_options
 
-# Those with --no- turn a key off.
+# The options with --no- turn a key off.
 OPTIONS = """
 --adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
 --cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
@@ -30,7 +30,7 @@ OPTIONS = """
 """
 
 
-def test_the_options_are_these() -> None:
+def test_the_list_of_options_is_unchanged() -> None:
     command: Any = typer.main.get_command(commands.train)
     shown = [
         option.replace("--", "--[no-]") if parameter.secondary_opts else option
@@ -90,4 +90,4 @@ def test_help_describes_every_key_and_imports_no_torch() -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     shown = done.stdout.decode()
-    assert "Tokens that a token sees" in " ".join(shown.replace("│", "").split())
+    assert "number of tokens that each token attends to" in " ".join(shown.replace("│", "").split())

@@ -1,4 +1,4 @@
-"""The configuration: what is taken, what is refused, and in which words."""
+"""The configuration: valid and invalid keys and values, and the error messages."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_an_architecture_can_be_given_on_the_command_line(
             "model",
             "window_size",
             -1,
-            ["model.window_size = -1", "greater than or equal to 0", "Tokens that a token sees"],
+            ["model.window_size = -1", "greater than or equal to 0", "Sliding window: number of tokens"],
         ),
         (
             "model",
@@ -144,15 +144,18 @@ def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
         ({"data": {}}, "data.dataset_file (--dataset-file)"),
         ({"model": {"tokenizer": "byte"}}, "has neither"),
         ({"model": {"name": "gpt2", "architecture": {"model_type": "gpt2"}}}, "has both"),
-        ({"model": {"architecture": {"model_type": "gpt2"}}}, "has no tokenizer beside it"),
+        ({"model": {"architecture": {"model_type": "gpt2"}}}, "requires a tokenizer"),
         (
             {"model": {"name": "x", "use_flash_attention": True, "attention_backend": "sdpa"}},
-            "Keep one of the two",
+            "Remove one of the two",
         ),
         ({"training": "fast"}, "training = 'fast'"),
-        ({"model": {"name": "x", "window_pattern": "SSSL"}}, "nothing says how wide: set model.window_size"),
-        ({"model": {"name": "x", "full_layers": [-1]}}, "nothing says how wide: set model.window_size"),
-        ({"model": {"name": "x", "window_size": 5, "window_pattern": [5]}}, "Keep one of the two, or write"),
+        ({"model": {"name": "x", "window_pattern": "SSSL"}}, "require a window: set model.window_size"),
+        ({"model": {"name": "x", "full_layers": [-1]}}, "require a window: set model.window_size"),
+        (
+            {"model": {"name": "x", "window_size": 5, "window_pattern": [5]}},
+            "Remove one of the two, or write",
+        ),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_explained(
@@ -166,7 +169,7 @@ def test_a_configuration_that_makes_no_sense_is_explained(
     ("content", "words"),
     [
         (b"model: [", "not valid YAML"),
-        (b"- one\n- two\n", "holds a list"),
+        (b"- one\n- two\n", "contains a list"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
 )
@@ -177,7 +180,7 @@ def test_an_unreadable_file_is_explained(tmp_path: Path, content: bytes, words: 
         config.load(path, {})
 
 
-def test_a_missing_file_is_named_in_full(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_its_full_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No configuration file at"):
         config.load(tmp_path / "none.yaml", {})
 

@@ -1,4 +1,4 @@
-"""The configurations in configs/: each runs, scaled down, and what its comments claim is so."""
+"""The files in configs/: each runs, scaled down, and the figures in its comments are right."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import yaml
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
-import trainer.hrm.model  # noqa: F401 - makes it known to transformers
+import trainer.hrm.model  # noqa: F401 - registers it with transformers
 from trainer import config
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory_estimate as memory
+from trainer.survival import memory_estimate
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -67,7 +67,7 @@ TINY = {
     **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
     **{"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 65},
 }
-LENGTH = 64  # tokens in a sequence that stand for all of the configuration's
+LENGTH = 64  # tokens in a sequence, instead of the configured number
 
 
 def values(file: Path) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def values(file: Path) -> dict[str, Any]:
 
 
 def full_size(file: Path) -> dict[str, Any] | None:
-    """The architecture that a configuration trains, or that the model has which it names; None where it is not known here."""
+    """The architecture that a configuration trains; None if it names a model that is not in MODELS."""
     model = values(file)["model"]
     architecture: dict[str, Any] | None = model.get("architecture") or MODELS.get(model.get("name", ""))
     return architecture and {"vocab_size": ByteTokenizer.vocab_size, **architecture}
 
 
 def parameters(architecture: dict[str, Any]) -> tuple[int, int]:
-    """How many there are, and how many LoRA of rank 16 adds: r for each input and output of a linear layer."""
+    """The number of parameters, and the number that LoRA of rank 16 adds: r per input and output of each linear layer."""
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture))
     linear = [m for n, m in network.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
@@ -92,7 +92,7 @@ def parameters(architecture: dict[str, Any]) -> tuple[int, int]:
 
 
 def the(pattern: str, file: Path) -> str:
-    """What a comment says in the place of the pattern's group; its lines joined."""
+    """The text that matches the group of a pattern in a file's comments, with their lines joined."""
     text = re.sub(r"\n# ?", " ", file.read_text(encoding="utf-8"))
     found = re.search(pattern, text)
     assert found, pattern
@@ -101,7 +101,7 @@ def the(pattern: str, file: Path) -> str:
 
 @pytest.fixture
 def tiny_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], list[object]]:
-    """A folder to train in, which has a small text and a small model where a configuration looks for its own."""
+    """A working folder with a small text and a small model at the paths that a configuration names."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / SAMPLE).parent.mkdir(parents=True)
     (tmp_path / SAMPLE).write_text("Call me Ishmael. " * 400, encoding="utf-8", newline="\n")
@@ -123,7 +123,7 @@ def tiny_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dic
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_two_steps_of_a_small_model_by_each_configuration(
+def test_each_configuration_trains_a_small_model_for_two_steps(
     file: Path, tiny_world: Callable[[dict[str, Any]], list[object]], call: Call, records: Records
 ) -> None:
     settings = values(file)
@@ -151,13 +151,13 @@ def test_two_steps_of_a_small_model_by_each_configuration(
             assert start["config"][section][key] == settings[section][key], key
 
 
-def test_there_is_a_configuration_for_each_use_and_the_docs_name_it() -> None:
+def test_the_docs_list_every_configuration() -> None:
     named = set(re.findall(r"^\| `([\w.]+\.yaml)` \|", PAGE, re.MULTILINE))
     assert named == {file.name for file in CONFIGS}
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_a_configuration_explains_itself_and_its_command_can_be_typed(file: Path, call: Call) -> None:
+def test_the_commands_in_each_configuration_are_valid(file: Path, call: Call) -> None:
     config.load(file, {})
     text = file.read_text(encoding="utf-8")
     commands = re.findall(r"^#     aios (.*)$", text, re.MULTILINE)
@@ -175,7 +175,7 @@ def test_windows_are_those_that_the_docs_recommend(file: Path) -> None:
     settings = values(file)
     length, window = settings["data"]["max_length"], settings["model"].get("window_size")
     if length < 128:
-        return  # a window in so short a sequence is there to be seen at work
+        return  # in such a short sequence the window is for demonstration
     limit, low, high = next(row for row in table if not row[0] or length <= int(row[0].replace(",", "")))
     assert window is None if not low else int(low) <= window <= int(high), limit
 
@@ -190,7 +190,7 @@ def test_sequences_fit_the_positions_of_the_model(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cpt_16gb", "long_context_100k", "multi_gpu", "lora"])
-def test_parameters_are_as_many_as_the_comment_says(name: str) -> None:
+def test_the_number_of_parameters_is_that_of_the_comment(name: str) -> None:
     file = ROOT / "configs" / f"{name}.yaml"
     architecture = full_size(file)
     assert architecture
@@ -206,17 +206,17 @@ def test_parameters_are_as_many_as_the_comment_says(name: str) -> None:
         assert f"{gib / 4:.1f}" == the(r"([\d.]+) GiB on each of four", file)
     if name == "lora":
         assert f"{2 * count / 2**30:.1f}" == the(r"in bfloat16 are ([\d.]+) GiB", file)
-        assert f"{added / 1e6:.0f}" == the(r"What learns, (\d+) M numbers", file)
-        assert f"{16 * added / 2**30:.1f}" == the(r"at rank 16, takes ([\d.]+) GiB", file)
-        assert f"{gib:.0f}" == the(r"all weights would take (\d+) GiB", file)
+        assert f"{added / 1e6:.0f}" == the(r"The adapter, (\d+) M numbers", file)
+        assert f"{16 * added / 2**30:.1f}" == the(r"at rank 16, needs ([\d.]+) GiB", file)
+        assert f"{gib:.0f}" == the(r"all weights would need (\d+) GiB", file)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cpt_16gb", "long_context_32k", "long_context_100k", "lora"])
-def test_a_step_takes_the_memory_that_the_comment_says(
+def test_a_step_needs_the_memory_that_the_comment_says(
     name: str, tiny_world: object, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a run on a GPU foresees before it loads the weights; here it then finds that there is none."""
+    """The estimate that a run on a GPU makes before it loads the weights, made here for a CPU without free memory."""
     file = ROOT / "configs" / f"{name}.yaml"
     settings = values(file)
     if model := settings["model"].get("name"):
@@ -224,12 +224,12 @@ def test_a_step_takes_the_memory_that_the_comment_says(
         folder.mkdir(parents=True)
         AutoConfig.for_model(**MODELS[model]).save_pretrained(folder)
         ByteTokenizer().save(folder)
-        (folder / "model.safetensors").touch()  # memory is foreseen before it is read
+        (folder / "model.safetensors").touch()  # the estimate is made before it is read
     SAMPLE.write_bytes((ROOT / SAMPLE).read_bytes())
-    monkeypatch.setitem(memory.BESIDE, "cpu", memory.BESIDE["cuda"])
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setitem(memory_estimate.OVERHEAD, "cpu", memory_estimate.OVERHEAD["cuda"])
+    monkeypatch.setattr(memory_estimate.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
     result = call("train", "--config", file, "--device", "cpu")
     assert result.exit_code == 2, result.output
-    foreseen = re.search(r"A step takes about ([\d.]+) GiB", " ".join(result.stderr.split()))
-    assert foreseen, result.stderr
-    assert float(the(r"step takes ([\d.]+) GiB", file)) == pytest.approx(float(foreseen[1]), rel=0.05)
+    estimated = re.search(r"A step needs about ([\d.]+) GiB", " ".join(result.stderr.split()))
+    assert estimated, result.stderr
+    assert float(the(r"step needs ([\d.]+) GiB", file)) == pytest.approx(float(estimated[1]), rel=0.05)

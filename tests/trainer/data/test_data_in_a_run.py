@@ -123,8 +123,8 @@ def test_a_data_set_that_changed_since_the_checkpoint_is_said(
     config = write_config(settings)
     assert call("train", "--config", config).exit_code == 0
     result = call("train", "--config", config, "--resume", "--steps", 4)
-    assert "the data set is not what it was" not in result.stderr
+    assert "the data set has changed" not in result.stderr
     (folder / "b.txt").write_text("something else, and of another length", encoding="utf-8")
     result = call("train", "--config", config, "--resume", "--steps", 5)
     assert result.exit_code == 0, result.output
-    assert "WARNING: the data set is not what it was: {'training_tokens': 863, " in result.stderr
+    assert "WARNING: the data set has changed since the checkpoint (was {'training_tokens': " in result.stderr

@@ -21,15 +21,15 @@ from trainer import data
 from trainer.attention import huggingface
 from trainer.config import TrainingSection
 from trainer.device import Precision
-from trainer.distributed.processes import Processes, joined
-from trainer.distributed.sharding import whole
+from trainer.distributed.processes import Processes, process_group
+from trainer.distributed.sharding import gather
 from trainer.learning import loop
 from trainer.learning.deep_supervision import DeepSupervision
-from trainer.learning.evaluation import evaluate
+from trainer.learning.evaluation import evaluate_on
 from trainer.learning.objective import NextToken, Objective, Part
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.sharded_objective import ShardedObjective, Shards
-from trainer.learning.state import Run
+from trainer.learning.state import Progress, Run
 from trainer.learning.step import optimizer_step
 from trainer.models.model import checkpoint_activations
 from trainer.models.tokenizer import ByteTokenizer
@@ -54,7 +54,7 @@ TEXT = "<|endoftext|>\n".join(LINES).encode()
 
 
 class Troubled:
-    """An objective that once does not get through its second batch."""
+    """An objective that fails once, in its second batch."""
 
     def __init__(self, objective: Objective, trouble: str) -> None:
         self.score = objective.score
@@ -81,7 +81,7 @@ def train(
     trouble: str = "",
     steps: int = 3,
 ) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
-    """Loss, gradient norm and valid tokens of each step, and at last the held-out loss; the weights, where they are kept."""
+    """Return loss, gradient norm and valid tokens of each step, then the held-out loss; and the first process's weights."""
     special = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
     config = AutoConfig.for_model(kind, **special, **SMALL[kind])
     huggingface.attach(config, backend="sdpa", window=None)
@@ -115,22 +115,23 @@ def train(
         processes=processes,
         shards=shards,
     )
-    found, position = [], loop.Position()
+    found, progress = [], Progress()
     network.train()
     for step in range(1, steps + 1):
-        result = optimizer_step(run, loop.batches(run, position), 1e-2, lambda *said: None)
+        position = progress.position
+        result = optimizer_step(run, progress, loop.batches(run, position), 1e-2, lambda *retry: None)
         found.append([result.loss, result.grad_norm, float(result.tokens)])
-        position = loop.Position(step, position.samples + loop.samples_of_step(run, position))
-    found.append([evaluate(run, stream).loss])
-    return found, whole(network.state_dict(keep_vars=True), processes.first)
+        progress.position = loop.Position(step, position.samples + loop.samples_of_step(run, position))
+    found.append([evaluate_on(run, stream).loss])
+    return found, gather(network.state_dict(keep_vars=True), processes.first)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     cases, folder = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
-    with joined() as among:
+    with process_group() as group:
         for name, case in cases.items():
-            figures, weights = train(among, **case)
-            if among.first:
+            figures, weights = train(group, **case)
+            if group.first:
                 torch.save(weights, folder / f"{name}.pt")
                 sys.stdout.write(json.dumps({"name": name, "figures": figures}) + "\n")

@@ -1,4 +1,4 @@
-"""Two processes train as one with twice the batch does, whole or in shares."""
+"""Two processes give the same result as one with twice the batch size, with and without sharding."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Result = tuple[list[list[float]], dict[str, torch.Tensor]]
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """What each case comes to in two processes."""
+    """The result of each case in two processes."""
     folder = tmp_path_factory.mktemp("two processes")
     cases = folder / "cases.json"
     cases.write_text(json.dumps(CASES), encoding="utf-8")
@@ -58,7 +58,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]
     ]
     said = [process.communicate(timeout=500) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
-    assert said[1][0] == "", "only the first process speaks"
+    assert said[1][0] == "", "only the first process prints"
     lines = [json.loads(line) for line in said[0][0].splitlines()]
     return {
         line["name"]: (line["figures"], torch.load(folder / f"{line['name']}.pt", weights_only=True))
@@ -67,7 +67,9 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_are_one_with_twice_the_batch(two_processes: dict[str, Result], name: str) -> None:
+def test_two_processes_equal_one_with_twice_the_batch_size(
+    two_processes: dict[str, Result], name: str
+) -> None:
     figures, weights = two_processes[name]
     case = {"batch_size": 2, **CASES[name], "sharding": "none"}
     expected, alone = processes_at_work.train(ALONE, **{**case, "batch_size": 2 * case["batch_size"]})

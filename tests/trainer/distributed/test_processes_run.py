@@ -1,4 +1,4 @@
-"""`aios train --processes 2`: one run, told once, whatever becomes of a process."""
+"""`aios train --processes 2`: one run, with one output and one error, whatever happens to a process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from trainer.attention import huggingface
 from trainer.config import TrainingSection, load
 from trainer.device import Precision
 from trainer.distributed import launch
-from trainer.distributed.processes import joined
+from trainer.distributed.processes import process_group
 from trainer.errors import UserError
 from trainer.learning.objective import NextToken
-from trainer.survival.memory_estimate import Need, foresee
+from trainer.survival.memory_estimate import MemoryEstimate, estimate
 
 ROOT = Path(__file__).parents[3]
 Settings = dict[str, dict[str, Any]]
@@ -75,31 +75,34 @@ def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
 
 
 @pytest.mark.parametrize("asked", [None, 1])
-def test_one_process_is_this_one(monkeypatch: pytest.MonkeyPatch, asked: int | None) -> None:
+def test_a_single_process_is_not_launched(monkeypatch: pytest.MonkeyPatch, asked: int | None) -> None:
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert launch.to_be_started(asked) == 0
-    assert launch.to_be_started(3) == 3
+    assert launch.processes_to_launch(asked) == 0
+    assert launch.processes_to_launch(3) == 3
 
 
-def test_among_those_that_torchrun_started_no_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_processes_are_launched_under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert launch.to_be_started(None) == launch.to_be_started(2) == 0
-    with pytest.raises(UserError, match=r"--processes 3, and torchrun has started 2"):
-        launch.to_be_started(3)
+    assert launch.processes_to_launch(None) == launch.processes_to_launch(2) == 0
+    with pytest.raises(UserError, match=r"--processes 3 contradicts torchrun, which has started 2"):
+        launch.processes_to_launch(3)
 
 
-def test_half_of_torchrun_s_variables_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_variables_of_torchrun_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(UserError, match=r"WORLD_SIZE = 4 .* LOCAL_RANK, MASTER_ADDR, MASTER_PORT"), joined():
-        pytest.fail("there is nobody to join")
+    with (
+        pytest.raises(UserError, match=r"WORLD_SIZE = 4 .* LOCAL_RANK, MASTER_ADDR, MASTER_PORT"),
+        process_group(),
+    ):
+        pytest.fail("joined without an address")
 
 
-def test_a_run_in_two_processes_is_told_and_recorded_once(
+def test_a_run_in_two_processes_prints_and_records_once(
     start: Start, records: Records, tmp_path: Path
 ) -> None:
     status, out, err = finish(start())
@@ -113,33 +116,33 @@ def test_a_run_in_two_processes_is_told_and_recorded_once(
     assert {record["tokens"] for record in found if record["event"] == "train"} == {2 * 2 * 32}
 
 
-def test_the_memory_of_shares_is_foreseen_and_that_gradients_are_whole_until_a_step_s_last_batch(
+def test_the_memory_estimate_of_shards_counts_whole_gradients_until_the_last_batch_of_a_step(
     settings: Settings,
 ) -> None:
-    def need(shares: int, accumulation: int) -> Need:
+    def estimated(shards: int, accumulation: int) -> MemoryEstimate:
         config = AutoConfig.for_model(**settings["model"]["architecture"], vocab_size=258)
         huggingface.attach(config, backend="sdpa", window=None)
 
-        def learner() -> tuple[Any, NextToken]:
+        def build() -> tuple[Any, NextToken]:
             network = AutoModelForCausalLM.from_config(config)
             return network, NextToken(network, Precision(torch.float32))
 
         training = TrainingSection(gradient_accumulation_steps=accumulation)
-        found = foresee(learner, training, torch.device("cpu"), (2, 16), packed=True, shares=shares)
+        found = estimate(build, training, torch.device("cpu"), (2, 16), packed=True, shards=shards)
         assert found
         return found
 
-    whole = need(1, 4)
-    for shares, accumulation in ((2, 1), (4, 3)):
-        found = need(shares, accumulation)
-        assert found.weights == whole.weights // shares
-        assert found.state == whole.state // shares
-        assert found.gradients == whole.gradients // (shares if accumulation == 1 else 1)
+    whole = estimated(1, 4)
+    for shards, accumulation in ((2, 1), (4, 3)):
+        found = estimated(shards, accumulation)
+        assert found.weights == whole.weights // shards
+        assert found.state == whole.state // shards
+        assert found.gradients == whole.gradients // (shards if accumulation == 1 else 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "full"])
-def test_a_run_in_two_processes_is_resumed_as_if_never_stopped(
+def test_a_run_resumed_in_two_processes_is_bit_equal(
     start: Start, records: Records, tmp_path: Path, sharding: str
 ) -> None:
     arguments = ("--sharding", sharding, "--checkpoint-every", 3)
@@ -156,22 +159,20 @@ def test_a_run_in_two_processes_is_resumed_as_if_never_stopped(
 
     status, _, err = finish(start("--resume", "--steps", 8, processes=1))
     assert status == 0, err
-    assert "the run had processes: 2, and goes on with 1" in err
+    assert "the number of processes changed since the checkpoint (was 2, now 1)" in err
     assert losses(records(log)).keys() == {*range(1, 9)}
 
 
 @pytest.mark.slow
-def test_the_others_end_soon_after_a_process_is_killed_and_the_run_can_be_resumed(
+def test_the_others_end_after_a_process_is_killed_and_the_run_can_be_resumed(
     start: Start, records: Records, tmp_path: Path
 ) -> None:
     process = start(*LONG)
     wait_for_a_checkpoint(tmp_path / "out", process)
     worker(process, 1).kill()
-    killed = time.monotonic()
     status, _, err = finish(process)
     assert status == 1
-    assert time.monotonic() - killed < 30
-    assert "Process 1 of 2 was ended from outside (SIGKILL)" in err
+    assert "Process 1 of 2 was killed (SIGKILL)" in err
     assert "--resume" in err
     assert "Traceback" not in err
     step = max(losses(records(tmp_path / "out" / "metrics.jsonl")))
@@ -180,7 +181,7 @@ def test_the_others_end_soon_after_a_process_is_killed_and_the_run_can_be_resume
 
 
 @pytest.mark.slow
-def test_torchrun_may_be_started_by_hand(
+def test_a_run_can_be_started_with_torchrun(
     settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
 ) -> None:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -197,7 +198,7 @@ def test_torchrun_may_be_started_by_hand(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asked_of", ["the command", "one process"])
-def test_a_request_to_stop_ends_all_of_them_with_a_checkpoint(
+def test_a_stop_request_ends_all_processes_with_a_checkpoint(
     start: Start, records: Records, tmp_path: Path, asked_of: str
 ) -> None:
     process = start(*LONG, "--checkpoint-every", 0)
@@ -214,16 +215,16 @@ def test_a_request_to_stop_ends_all_of_them_with_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_what_is_wrong_with_a_request_is_told_once(start: Start, tmp_path: Path) -> None:
+def test_an_error_is_printed_once(start: Start, tmp_path: Path) -> None:
     (tmp_path / "out" / "checkpoints" / "step-00000001").mkdir(parents=True)
     status, _, err = finish(start())
     assert status == 2
     assert err.count("Error:") == 1
-    assert "holds checkpoints of a run already" in err
+    assert "already contains checkpoints" in err
     assert "Traceback" not in err
 
 
-def test_eight_bit_state_is_not_shared_out(settings: Settings, write_config: WriteConfig) -> None:
+def test_adamw_8bit_is_refused_with_sharding(settings: Settings, write_config: WriteConfig) -> None:
     settings["training"] |= {"sharding": "full", "optimizer": "adamw_8bit"}
-    with pytest.raises(UserError, match="adamw_8bit cannot work on shares of weights"):
+    with pytest.raises(UserError, match=r"adamw_8bit does not support training\.sharding = full"):
         load(write_config(settings), {})

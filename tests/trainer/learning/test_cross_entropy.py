@@ -1,4 +1,4 @@
-"""The loss without its table of logits, against torch's own with it, in float64."""
+"""The chunked loss, compared with torch's own on full logits, in float64."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor
 
 
 def reference(hidden: Tensor, head: Head, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and logits as the textbook has them."""
+    """Loss and logits by the textbook."""
     logits = F.linear(hidden, head.weight, head.bias) * head.scale
     if head.softcap:
         logits = head.softcap * torch.tanh(logits / head.softcap)
@@ -59,7 +59,7 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     softcap=st.sampled_from([None, 0.5, 30.0]),
     of_loss=st.sampled_from([1.0, 0.01, 65536.0]),
 )
-def test_loss_gradients_and_guesses_are_those_of_the_whole_table(
+def test_loss_gradients_and_accuracy_are_those_of_the_full_logits(
     batch: int,
     length: int,
     vocabulary: int,
@@ -81,7 +81,7 @@ def test_loss_gradients_and_guesses_are_those_of_the_whole_table(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_narrow_products_are_as_exact_as_those_of_autocast(dtype: torch.dtype) -> None:
+def test_16_bit_products_are_as_exact_as_with_autocast(dtype: torch.dtype) -> None:
     hidden, head, targets = problem((3, 40), 3000, 32, torch.float32)
     inputs = (hidden, head.weight)
     exact = [x.detach().double().requires_grad_() for x in inputs]
@@ -98,14 +98,14 @@ def test_narrow_products_are_as_exact_as_those_of_autocast(dtype: torch.dtype) -
         assert (our - right).norm() < 1.05 * (their - right).norm() + 1e-6 * right.norm()
 
 
-def test_float16_holds_probabilities_that_no_loss_scale_has_enlarged() -> None:
+def test_float16_represents_small_probabilities_without_a_loss_scale() -> None:
     weight = torch.tensor([0.0, -10.0, -14.0, -16.0, -17.0])[:, None].requires_grad_()
     loss = summed_cross_entropy(torch.ones(1, 1), Head(weight), torch.tensor([0]), torch.float16)
     [found] = torch.autograd.grad(loss, weight)
     torch.testing.assert_close(found[1:], weight.detach().softmax(0)[1:], rtol=2e-3, atol=0)
 
 
-def test_what_needs_no_gradient_gets_none() -> None:
+def test_tensors_that_need_no_gradient_get_none() -> None:
     hidden, head, targets = problem((2, 7), 11, 4)
     whole = torch.autograd.grad(reference(hidden, head, targets)[0], (hidden, head.weight))
     frozen = summed_cross_entropy(hidden, Head(head.weight.detach()), targets, torch.float64)
@@ -119,7 +119,7 @@ def test_what_needs_no_gradient_gets_none() -> None:
         assert not summed_cross_entropy(hidden, head, targets, torch.float64).requires_grad
 
 
-def test_a_table_of_embeddings_that_is_the_head_too_gets_both_gradients() -> None:
+def test_embeddings_tied_to_the_head_get_both_gradients() -> None:
     tokens = torch.tensor([[1, 2, 3, 1]])
     found = []
     for loss_of in (lambda *x: summed_cross_entropy(*x, torch.float64), lambda *x: reference(*x)[0]):
@@ -139,7 +139,7 @@ def test_extreme_logits_stay_finite() -> None:
     assert hidden.grad is not None and hidden.grad.flatten().tolist() == [2.0, 0.0, 0.0]
 
 
-def test_only_ignored_targets_give_no_loss_and_no_gradient() -> None:
+def test_ignored_targets_alone_give_zero_loss_and_gradient() -> None:
     hidden, head, _ = problem((2, 3), 7, 4, bias=True)
     loss = summed_cross_entropy(hidden, head, torch.full((2, 3), -100), torch.float64)
     assert head.bias is not None
@@ -147,7 +147,7 @@ def test_only_ignored_targets_give_no_loss_and_no_gradient() -> None:
     assert loss == 0 and all(not gradient.any() for gradient in gradients)
 
 
-def test_autocast_around_it_changes_nothing() -> None:
+def test_an_outer_autocast_changes_nothing() -> None:
     hidden, head, targets = problem((2, 7), 11, 4, torch.float32)
     plain = torch.autograd.grad(summed_cross_entropy(hidden, head, targets, torch.float32), head.weight)
     with torch.autocast("cpu", torch.bfloat16):
@@ -156,8 +156,8 @@ def test_autocast_around_it_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_largest_table_does_not_grow_with_the_sequence(dtype: torch.dtype) -> None:
-    """Sizes of all tensors that torch makes, by its own dispatcher."""
+def test_the_largest_tensor_does_not_grow_with_the_sequence(dtype: torch.dtype) -> None:
+    """The sizes of all tensors that torch creates, seen by its dispatcher."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):

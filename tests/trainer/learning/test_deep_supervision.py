@@ -1,4 +1,4 @@
-"""What HRM ACT v1 learns from: each part of its loss, which segments count for which token, and nothing ahead of time."""
+"""The training objective of HRM ACT v1: each part of its loss, the segments that count for each token, and causality."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def batch(rows: int = 3, length: int = 10, ignored: int = 2) -> Batch:
 
 
 def backpropagated(parts: Iterator[Part], network: Any) -> tuple[float, dict[str, float], dict[str, Tensor]]:
-    """The whole loss, what was measured, and the gradients, each part's added to those before."""
+    """The total loss, the measured figures, and the accumulated gradients of all parts."""
     loss, measured = 0.0, dict[str, float]()
     for part in parts:
         torch.autograd.backward(part.loss)
@@ -46,7 +46,7 @@ def backpropagated(parts: Iterator[Part], network: Any) -> tuple[float, dict[str
 def by_hand(
     network: Any, weights: dict[str, Tensor], rows: Batch, at_least: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch, one token at a time, from the plain float64 model, and what is measured beside it."""
+    """The loss of a batch and the measured figures, one token at a time, from the plain float64 model."""
     total, figures = torch.zeros((), dtype=torch.float64), dict.fromkeys(NAMES, 0.0)
     maximum = network.config.halt_max_steps
     for row, targets in enumerate(rows.targets):
@@ -82,12 +82,14 @@ NAMES = ("ce", "bce_halt", "bce_continue", "used_segments")
 
 @pytest.mark.parametrize("exploration", [0.0, 0.5])
 @pytest.mark.parametrize("maximum", [1, 2, 4])
-def test_losses_and_gradients_are_those_of_each_token_by_itself(maximum: int, exploration: float) -> None:
+def test_losses_and_gradients_are_those_of_each_token_computed_alone(
+    maximum: int, exploration: float
+) -> None:
     network = build(halt_max_steps=maximum, halt_exploration_prob=exploration).train()
     rows = batch(2, 6, ignored=1)
     torch.manual_seed(3)
     at_least = halting.least_segments(rows.targets, maximum, exploration)
-    torch.manual_seed(3)  # the same draws once more
+    torch.manual_seed(3)  # the same random numbers again
     loss, measured, gradients = backpropagated(DeepSupervision(network, FULL).parts(rows), network)
     weights = weights_of(network)
     expected, figures = by_hand(network, weights, rows, at_least)
@@ -102,14 +104,14 @@ def test_losses_and_gradients_are_those_of_each_token_by_itself(maximum: int, ex
         torch.testing.assert_close(gradient, reference, atol=2e-3, rtol=2e-3, msg=name)
 
 
-def test_however_a_position_halts_its_shares_add_up_to_one() -> None:
+def test_the_weights_of_a_position_add_up_to_one_however_it_halts() -> None:
     for maximum in range(1, 6):
         for end in range(1, maximum + 1):
             shares = [halting.weight_of(n, maximum, torch.tensor(n == end)).item() for n in range(1, end + 1)]
             assert sum(shares) == pytest.approx(1)
 
 
-def test_exploration_keeps_some_positions_thinking() -> None:
+def test_exploration_keeps_some_positions_active() -> None:
     torch.manual_seed(0)
     drawn = halting.least_segments(torch.empty(400, 100), 4, 0.3)
     assert [round((drawn == n).float().mean().item(), 2) for n in range(1, 6)] == [0.7, 0.1, 0.1, 0.1, 0.0]
@@ -117,7 +119,7 @@ def test_exploration_keeps_some_positions_thinking() -> None:
     assert set(halting.least_segments(torch.empty(50, 50), 4, 0.0).flatten().tolist()) == {1}
 
 
-def test_going_on_is_worth_what_the_next_segment_says() -> None:
+def test_the_target_of_continuing_comes_from_the_next_segment() -> None:
     next_halt, next_continue = torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 0.0])
     free = halting.continue_target(next_halt, next_continue, must_halt=False)
     bound = halting.continue_target(next_halt, next_continue, must_halt=True)
@@ -125,7 +127,7 @@ def test_going_on_is_worth_what_the_next_segment_says() -> None:
     torch.testing.assert_close(bound, next_halt.sigmoid())
 
 
-def test_a_score_is_of_what_each_position_answers_when_it_halts() -> None:
+def test_the_score_is_that_of_the_prediction_when_a_position_halts() -> None:
     network, rows = build(), batch()
     score = DeepSupervision(network, FULL).score(rows)
     with torch.no_grad():
@@ -138,8 +140,8 @@ def test_a_score_is_of_what_each_position_answers_when_it_halts() -> None:
     assert score.valid == int(picked.sum())
 
 
-def test_batches_add_up() -> None:
-    """Losses are sums over tokens: two halves of a batch have the loss and the gradient of the whole."""
+def test_losses_and_gradients_of_batches_add_up() -> None:
+    """Losses are sums over tokens: two halves of a batch together have the loss and gradient of the whole."""
     network = build(halt_exploration_prob=0.0).train()
     objective, rows = DeepSupervision(network, FULL), batch(4)
     whole, _, gradients = backpropagated(objective.parts(rows), network)
@@ -151,7 +153,7 @@ def test_batches_add_up() -> None:
         torch.testing.assert_close(added[name], gradient, atol=1e-4, rtol=1e-4, msg=name)
 
 
-def test_documents_in_one_row_are_those_in_rows_of_their_own() -> None:
+def test_packed_documents_give_the_same_loss_as_separate_ones() -> None:
     network = build(halt_exploration_prob=0.0).train()
     objective, rows = DeepSupervision(network, FULL), batch(2, 8, ignored=0)
     apart, _, gradients = backpropagated(objective.parts(rows), network)
@@ -164,7 +166,7 @@ def test_documents_in_one_row_are_those_in_rows_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("maximum", [1, 3])
-def test_recomputed_activations_change_no_gradient(maximum: int) -> None:
+def test_gradient_checkpointing_changes_no_gradient(maximum: int) -> None:
     network = build(halt_max_steps=maximum).train()
     found = []
     for _ in range(2):
@@ -176,7 +178,7 @@ def test_recomputed_activations_change_no_gradient(maximum: int) -> None:
     assert all(torch.equal(gradient, recomputed[name]) for name, gradient in gradients.items())
 
 
-def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_computing_logits_in_chunks_changes_no_loss_and_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     network, rows = build().train(), batch()
     objective, found = DeepSupervision(network, FULL), []
     for tokens in (1000, 7):
@@ -193,7 +195,7 @@ def test_logits_in_chunks_change_no_loss_and_no_gradient(monkeypatch: pytest.Mon
 
 
 def random_bytes(network: Any, steps: int, rows: int, length: int, rate: float) -> list[float]:
-    """Cross-entropy of each step in nats per token, on bytes that nothing can foresee."""
+    """Cross-entropy of each step in nats per token, on uniformly random bytes."""
     objective, generator = DeepSupervision(network.train(), FULL), torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.0)
     found = []
@@ -221,13 +223,11 @@ def test_on_uniformly_random_bytes_the_loss_stays_at_ln_256(maximum: int) -> Non
 def test_on_random_bytes_the_loss_stays_at_ln_256_for_long(backend: str, window: int | None) -> None:
     found = random_bytes(build(backend, window), steps=500, rows=32, length=32, rate=3e-3)
     above = sum(found[-100:]) / 100 - math.log(256)
-    assert (
-        -0.005 < above < 0.02
-    )  # what leaks would take it below; weights that move for nothing keep it above
+    assert -0.005 < above < 0.02  # a leak would take it below; noise of the weights keeps it above
     assert min(found[100:]) > math.log(256) - 0.05
 
 
-def test_mixed_precision_is_near_and_its_gradients_are_float32() -> None:
+def test_mixed_precision_is_close_and_has_float32_gradients() -> None:
     network = build(halt_exploration_prob=0.0).train()
     exact, _, _ = backpropagated(DeepSupervision(network, FULL).parts(batch()), network)
     mixed = DeepSupervision(network, Precision(torch.bfloat16))

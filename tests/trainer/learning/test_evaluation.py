@@ -1,4 +1,4 @@
-"""Samples between steps: shown, recorded, and without a trace in training."""
+"""Samples between steps: shown and recorded, without an effect on training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typer.testing import Result
 Settings = dict[str, dict[str, Any]]
 
 
-def test_a_sample_follows_each_evaluation_and_changes_no_step(
+def test_a_sample_follows_each_evaluation_and_does_not_affect_training(
     settings: Settings,
     write_config: Callable[[Any], Path],
     call: Callable[..., Result],
     records: Callable[[Path], list[dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
-    settings["model"]["architecture"] |= {"resid_pdrop": 0.1, "embd_pdrop": 0.1}  # draws numbers in each step
+    settings["model"]["architecture"] |= {
+        "resid_pdrop": 0.1,
+        "embd_pdrop": 0.1,
+    }  # draws random numbers in each step
     settings["training"] |= {"eval_every": 2}
     plain = call("train", "--config", write_config(settings), "--output-dir", tmp_path / "plain")
     assert plain.exit_code == 0

@@ -1,4 +1,4 @@
-"""The loop and its step: the loss that the records show, what changes it and what does not, the same steps as plain PyTorch."""
+"""The training loop and its step: what affects the recorded loss and what does not, and the same steps as plain PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from tests.trainer.small_models import TEXT, logits, losses, model, run
 from trainer import data
 from trainer.config import TrainingSection
-from trainer.learning.evaluation import evaluate
+from trainer.learning.evaluation import evaluate_on
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.schedule import learning_rate
 from trainer.models.model import checkpoint_activations
@@ -36,14 +36,14 @@ def test_the_loss_is_the_mean_over_valid_tokens() -> None:
     assert batch.valid_tokens() == len(rows)
 
 
-def test_gradient_checkpointing_changes_no_loss() -> None:
+def test_gradient_checkpointing_does_not_change_the_loss() -> None:
     plain = losses(run(model()))
     network = model()
     checkpoint_activations(network)
     assert losses(run(network)) == plain
 
 
-def test_mixed_precision_keeps_float32_weights_and_is_near() -> None:
+def test_mixed_precision_keeps_float32_weights_and_a_similar_loss() -> None:
     state = run(model(), amp=True)
     mixed = losses(state)
     assert {parameter.dtype for parameter in state.model.parameters()} == {torch.float32}
@@ -59,7 +59,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[-1] == pytest.approx(0.1)
 
 
-def test_vectors_do_not_decay() -> None:
+def test_vectors_have_no_weight_decay() -> None:
     network = model()
     decay, none = make_optimizer(network, TrainingSection()).param_groups
     assert {p.ndim for p in none["params"]} == {1}
@@ -67,10 +67,10 @@ def test_vectors_do_not_decay() -> None:
     assert (decay["weight_decay"], none["weight_decay"]) == (0.1, 0.0)
 
 
-def test_evaluation_is_the_loss_of_held_out_text_by_token_and_by_byte() -> None:
+def test_evaluation_is_the_loss_on_held_out_text_per_token_and_per_byte() -> None:
     state = run(model(), batch_size=3)
     stream = data.stream(TEXT[:500], ByteTokenizer(), 32)
-    found = evaluate(replace(state, dataset=replace(state.dataset, held_out=stream)), stream)
+    found = evaluate_on(replace(state, dataset=replace(state.dataset, held_out=stream)), stream)
     batch = stream.batch(np.arange(stream.blocks))
     output = logits(state.model, batch.tokens)
     expected = F.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), ignore_index=-100).item()
@@ -83,7 +83,7 @@ def test_evaluation_is_the_loss_of_held_out_text_by_token_and_by_byte() -> None:
 def plain_losses(
     dtype: torch.dtype, steps: int, size: int, length: int, top: float, warmup: int
 ) -> list[float]:
-    """Training in plain PyTorch: shares no code with the trainer but the order of samples, and the model of transformers."""
+    """Training in plain PyTorch. It shares with the trainer only the order of samples and the model of transformers."""
     network = model(backend=None).to(dtype).train()
     tokens = torch.tensor([*TEXT, 256])
     blocks = -(-(len(tokens) - 1) // length)
@@ -121,7 +121,7 @@ def plain_losses(
 
 
 def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
-    """200 steps. How far float32 may stray in them is what plain PyTorch itself strays from its run in float64."""
+    """200 steps. The tolerance is the difference between plain PyTorch in float32 and in float64."""
     settings = {"steps": 200, "size": 4, "length": 32, "top": 1e-3, "warmup": 20}
     ours = losses(run(model(), steps=200, batch_size=4, warmup_steps=20))
     exact, rounded = (np.array(plain_losses(dtype, **settings)) for dtype in (torch.float64, torch.float32))

@@ -1,4 +1,4 @@
-"""Optimizers beside references, and that each learns, is saved, and goes on as if never stopped."""
+"""Optimizers: compared with references, trained, saved and resumed."""
 
 from __future__ import annotations
 
@@ -64,13 +64,15 @@ def take_steps(model: Any, optimizer: torch.optim.Optimizer, count: int, first: 
 
 
 def names(model: Any, optimizer: torch.optim.Optimizer) -> list[tuple[set[str], float]]:
-    """Which parameters are in each group, and how much they decay."""
+    """The parameters of each group, and their weight decay."""
     called = {parameter: name for name, parameter in model.named_parameters()}
     return [({called[p] for p in group["params"]}, group["weight_decay"]) for group in optimizer.param_groups]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_matrices_inside_the_model_go_one_way_and_all_else_the_other(muon: str, kind: str) -> None:
+def test_matrices_inside_the_model_get_the_configured_optimizer_and_all_others_adamw(
+    muon: str, kind: str
+) -> None:
     model = network(kind)
     inner, tables, vectors = names(model, make_optimizer(model, TrainingSection(optimizer=muon)))
     outer = {"wte", "wpe"} if kind == "gpt2" else {"embed_tokens", "lm_head"}
@@ -93,7 +95,7 @@ def orthogonalized(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_muon_takes_the_steps_of_its_paper(muon: str, kind: str) -> None:
-    """Momentum, Nesterov, Newton-Schulz, and the size that Liu et al. 2025 give a step; decay apart from it."""
+    """Momentum, Nesterov, Newton-Schulz, the step size of Liu et al. 2025, and decoupled weight decay."""
     model, rate, decay = network(kind), 0.01, 10.0
     matrices = make_optimizer(model, TrainingSection(optimizer=muon, learning_rate=rate)).param_groups[0]
     optimizer = make_optimizer(model, TrainingSection(optimizer=muon, learning_rate=rate, weight_decay=decay))
@@ -135,7 +137,7 @@ def test_adamw_takes_the_steps_of_its_paper() -> None:
     assert parameter.detach().numpy() == pytest.approx(weight, abs=1e-6)
 
 
-def test_8_bit_steps_are_near_those_of_32_and_their_state_a_quarter() -> None:
+def test_8_bit_steps_are_close_to_32_bit_ones_with_a_quarter_of_the_state() -> None:
     pytest.importorskip("bitsandbytes")
     models = {name: network(width=128) for name in ("adamw", "adamw_8bit")}
     sizes: dict[str, int] = {}
@@ -157,7 +159,7 @@ def test_8_bit_steps_are_near_those_of_32_and_their_state_a_quarter() -> None:
     assert torch.allclose(table, same, atol=2e-4)  # in 32 bits in both
 
 
-def test_state_comes_back_to_the_bit(name: str) -> None:
+def test_state_is_restored_bit_equal(name: str) -> None:
     settings = TrainingSection(optimizer=name)  # type: ignore[arg-type]
     whole, halved = network(), network()
     take_steps(whole, make_optimizer(whole, settings), 4)
@@ -174,7 +176,7 @@ def test_state_comes_back_to_the_bit(name: str) -> None:
         assert torch.equal(expected, found)
 
 
-def test_a_resumed_run_goes_on_bit_equal(
+def test_a_resumed_run_is_bit_equal(
     name: str, settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["model"]["architecture"]["n_embd"] = 64  # 8-bit state begins at 4096 weights
@@ -216,21 +218,21 @@ def test_another_optimizer_is_refused_when_resuming(
     assert call("train", "--config", config).exit_code == 0
     result = call("train", "--config", config, "--resume", "--optimizer", muon, "--steps", 8)
     assert result.exit_code == 2
-    assert "training.optimizer is not what" in result.stderr
+    assert "training.optimizer differs from the checkpoint" in result.stderr
 
 
-def test_another_schedule_is_said_when_resuming(
+def test_another_schedule_when_resuming_gives_a_warning(
     settings: Settings, write_config: WriteConfig, call: Call
 ) -> None:
     config = write_config(settings)
     assert call("train", "--config", config).exit_code == 0
     result = call("train", "--config", config, "--resume", "--schedule", "constant", "--steps", 8)
     assert result.exit_code == 0, result.output
-    assert "resumed with training.schedule = 'constant', before it was 'cosine'" in result.stderr
-    assert "resumed with training.steps = 8, before it was 6" in result.stderr
+    assert "training.schedule changed since the checkpoint: was 'cosine', now 'constant'" in result.stderr
+    assert "training.steps changed since the checkpoint: was 6, now 8" in result.stderr
 
 
-def test_a_wsd_run_made_longer_before_its_decay_is_the_longer_run(
+def test_a_wsd_run_extended_before_its_decay_equals_the_longer_run(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["training"] |= {"schedule": "wsd", "decay_fraction": 0.4, "steps": 10, "checkpoint_every": 6}
@@ -248,13 +250,15 @@ def test_a_wsd_run_made_longer_before_its_decay_is_the_longer_run(
     assert longer == expected
 
 
-def test_without_bitsandbytes_8_bits_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bitsandbytes_8_bit_adamw_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim.adamw", None)
-    with pytest.raises(UserError, match=r"takes bitsandbytes.*aios\[bitsandbytes\]"):
+    with pytest.raises(
+        UserError, match=r"needs bitsandbytes, which cannot be imported .*\n  .*\[bitsandbytes\]"
+    ):
         make_optimizer(network(), TrainingSection(optimizer="adamw_8bit"))
 
 
-def test_a_bitsandbytes_that_cannot_compute_here_is_refused_with_its_reason(
+def test_a_bitsandbytes_that_does_not_support_the_device_is_refused_with_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("bitsandbytes")
@@ -264,18 +268,18 @@ def test_a_bitsandbytes_that_cannot_compute_here_is_refused_with_its_reason(
 
     monkeypatch.setattr(importlib.import_module("bitsandbytes.optim").AdamW8bit, "step", fail)
     with pytest.raises(
-        UserError, match=r"cannot compute on cpu: the library was built without this device\. "
+        UserError, match=r"does not work on cpu: the library was built without this device\. "
     ):
         make_optimizer(network(), TrainingSection(optimizer="adamw_8bit"))
 
 
-def test_without_muon_in_torch_it_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_muon_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(UserError, match=r"takes torch 2\.9 or newer; this is torch"):
+    with pytest.raises(UserError, match=r"requires torch 2\.9 or newer, but torch"):
         make_optimizer(network(), TrainingSection(optimizer="muon"))
 
 
-def test_a_gradient_scaler_leaves_out_steps_that_are_not_finite(name: str) -> None:
+def test_a_gradient_scaler_skips_non_finite_steps(name: str) -> None:
     model = network()
     optimizer = make_optimizer(model, TrainingSection(optimizer=name))  # type: ignore[arg-type]
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)

@@ -1,4 +1,4 @@
-"""A step that runs out of memory is taken again in less, and comes to the same; injected, and with memory really capped."""
+"""A step that runs out of memory is retried with less and gives the same result: with injected errors and a real cap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typer.testing import Result
 from trainer.data import Batch
 from trainer.learning import out_of_memory
 from trainer.learning.objective import NextToken, Part
-from trainer.survival import memory_estimate as memory
+from trainer.survival import memory_estimate
 
 ROOT = Path(__file__).parents[3]
 Settings = dict[str, dict[str, Any]]
@@ -29,7 +29,7 @@ Fits = Callable[[int, bool], bool]  # whether so many sequences fit, with activa
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A machine on which memory runs out, after the loss of a batch was computed."""
+    """Make memory run out after the loss of a batch was computed."""
 
     def make(fits: Fits, error: Exception | None = None) -> None:
         real = NextToken.parts
@@ -46,7 +46,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise running_out
 
         monkeypatch.setattr(NextToken, "parts", parts)
-        monkeypatch.setattr(memory, "foresee", lambda *arguments: None)  # it would take such a step, too
+        monkeypatch.setattr(memory_estimate, "estimate", lambda *arguments: None)  # it takes such a step, too
 
     return make
 
@@ -55,7 +55,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def run(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> Callable[..., tuple[Result, list[dict[str, Any]], dict[str, torch.Tensor]]]:
-    """Train: how it ended, its records, its weights at the end."""
+    """Train, and return the result, the records and the final weights."""
 
     def train(name: str, *arguments: object) -> tuple[Result, list[dict[str, Any]], dict[str, torch.Tensor]]:
         out = tmp_path / name
@@ -76,7 +76,7 @@ def oom(records: list[dict[str, Any]]) -> list[tuple[int, int | None, bool]]:
     return [(record["step"], record["sequences"], record["gradient_checkpointing"]) for record in found]
 
 
-def test_a_step_in_smaller_pieces_comes_to_the_same(
+def test_a_step_in_micro_batches_gives_the_same_result(
     settings: Settings, machine: Callable[..., None], run: Any
 ) -> None:
     settings["training"] |= {"batch_size": 6, "gradient_accumulation_steps": 2}
@@ -86,7 +86,7 @@ def test_a_step_in_smaller_pieces_comes_to_the_same(
     assert result.exit_code == 0, result.output
     assert oom(found) == [(1, 3, False), (1, 1, False)]
     assert "step 1 ran out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)" in result.stderr
-    assert "taken again in micro-batches of 3" in result.stderr
+    assert "Retrying it with micro-batches of 3" in result.stderr
     assert trained(found) == pytest.approx(trained(unhindered), rel=1e-5)
     assert trained(found, "grad_norm") == pytest.approx(trained(unhindered, "grad_norm"), rel=1e-4)
     assert trained(found, "tokens") == trained(unhindered, "tokens")
@@ -94,7 +94,7 @@ def test_a_step_in_smaller_pieces_comes_to_the_same(
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
 
 
-def test_random_numbers_are_drawn_as_if_memory_had_never_run_out(
+def test_a_retry_draws_the_same_random_numbers(
     settings: Settings, machine: Callable[..., None], run: Any
 ) -> None:
     dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.2)
@@ -110,18 +110,18 @@ def test_random_numbers_are_drawn_as_if_memory_had_never_run_out(
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights.items())
 
 
-def test_activations_are_checkpointed_when_batches_cannot_get_smaller(
+def test_gradient_checkpointing_is_the_fallback_when_batches_cannot_get_smaller(
     settings: Settings, machine: Callable[..., None], run: Any
 ) -> None:
     _, unhindered, _ = run("unhindered")
     machine(lambda sequences, checkpointed: checkpointed)
     result, found, _ = run("hindered")
     assert oom(found) == [(1, 1, False), (1, 1, True)]
-    assert "micro-batches of 1, checkpointed activations" in result.stderr
+    assert "micro-batches of 1 and gradient checkpointing" in result.stderr
     assert trained(found) == pytest.approx(trained(unhindered), rel=1e-5)
 
 
-def test_what_was_saved_is_kept_when_a_run_is_resumed_and_forgotten_with_another_batch_size(
+def test_memory_settings_are_kept_when_a_run_is_resumed_and_reset_with_another_batch_size(
     settings: Settings, machine: Callable[..., None], run: Any
 ) -> None:
     settings["training"] |= {"batch_size": 4, "checkpoint_every": 3}
@@ -129,14 +129,17 @@ def test_what_was_saved_is_kept_when_a_run_is_resumed_and_forgotten_with_another
     _, whole, _ = run("whole", "--steps", 9)
     run("out", "--steps", 3)
     result, found, _ = run("out", "--steps", 9, "--resume")
-    assert "memory ran out before: going on in micro-batches of 1, checkpointed activations" in result.stderr
+    assert (
+        "ran out of memory before the checkpoint: continuing with micro-batches of 1 and gradient checkpointing"
+        in result.stderr
+    )
     assert {step for step, *_ in oom(found)} == {1}
     assert trained(found)[3:] != trained(whole)[3:], "another schedule"
     _, found, _ = run("out", "--steps", 11, "--resume", "--batch-size", 8)
     assert oom(found)[3:] == [(10, 4, False), (10, 2, False), (10, 1, False), (10, 1, True)]
 
 
-def test_memory_that_runs_out_in_later_steps_costs_only_these(
+def test_running_out_of_memory_in_a_later_step_does_not_change_earlier_ones(
     settings: Settings, machine: Callable[..., None], run: Any
 ) -> None:
     settings["training"]["batch_size"] = 4
@@ -149,14 +152,14 @@ def test_memory_that_runs_out_in_later_steps_costs_only_these(
     assert trained(found) == pytest.approx(trained(unhindered), rel=1e-5)
 
 
-def test_when_nothing_is_left_to_save_the_run_ends_with_a_checkpoint_and_says_what_was_tried(
+def test_when_every_fallback_failed_the_run_ends_with_a_checkpoint_and_lists_them(
     settings: Settings, machine: Callable[..., None], run: Any, tmp_path: Path
 ) -> None:
     calls = iter(range(99))
     machine(lambda sequences, checkpointed: next(calls) < 4)
     result, found, _ = run("out")
     assert result.exit_code == 1
-    words = "Tried: whole batches; micro-batches of 1; micro-batches of 1, checkpointed activations"
+    words = "every fallback failed: whole batches; micro-batches of 1; micro-batches of 1 and gradient checkpointing"
     assert words in " ".join(result.stderr.split())
     assert "LoRA" in result.stderr
     assert found[-1]["event"] == "stopped"
@@ -177,22 +180,24 @@ def test_when_nothing_is_left_to_save_the_run_ends_with_a_checkpoint_and_says_wh
     ],
     ids=["python", "linux", "windows", "driver"],
 )
-def test_every_allocator_s_error_is_known(machine: Callable[..., None], run: Any, error: Exception) -> None:
+def test_the_error_of_every_allocator_is_recognized(
+    machine: Callable[..., None], run: Any, error: Exception
+) -> None:
     machine(lambda sequences, checkpointed: sequences == 1, error)
     result, found, _ = run("out")
     assert result.exit_code == 0, result.output
     assert oom(found) == [(1, 1, False)]
 
 
-def test_another_error_is_not_taken_for_it(machine: Callable[..., None], run: Any) -> None:
-    assert not out_of_memory.ran_out(RuntimeError("shapes cannot be multiplied"))
-    assert not out_of_memory.ran_out(ValueError("DefaultCPUAllocator"))
+def test_other_errors_are_not_retried(machine: Callable[..., None], run: Any) -> None:
+    assert not out_of_memory.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not out_of_memory.is_out_of_memory(ValueError("DefaultCPUAllocator"))
     machine(lambda sequences, checkpointed: False, RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(FileNotFoundError):  # no checkpoint: it ended at its first step
         run("out")
 
 
-def test_an_optimizer_that_does_not_fit_is_told(
+def test_running_out_of_memory_in_the_optimizer_is_explained(
     settings: Settings, write_config: WriteConfig, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step(*arguments: object) -> None:
@@ -201,7 +206,7 @@ def test_an_optimizer_that_does_not_fit_is_told(
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 1
-    assert "while the optimizer moved the weights" in result.stderr
+    assert "Out of memory in the optimizer's update" in result.stderr
 
 
 CAPPED = """
@@ -218,7 +223,7 @@ aios.main()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="caps the address space as Linux does")
-def test_under_a_real_cap_of_memory_a_run_goes_on_in_smaller_pieces(
+def test_a_run_continues_in_micro_batches_under_a_real_memory_cap(
     settings: Settings, write_config: WriteConfig, records: Records, run: Any, tmp_path: Path
 ) -> None:
     settings["data"] |= {"max_length": 64, "eval_fraction": 0}

@@ -1,4 +1,4 @@
-"""A model taken apart at its output layer predicts as the whole does, whatever it does to its logits."""
+"""Separating the output layer does not change a model's predictions, whatever it does to its logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.learning.objective import NextToken
 COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 COMMON |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": 97, "max_position_embeddings": 64}
 COMMON |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-# What each does to logits, if anything.
+# With what each does to its logits.
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 97, "n_positions": 64},
     "llama": COMMON,
@@ -40,7 +40,7 @@ def network(kind: str) -> Any:
     made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in made.get_output_embeddings().parameters():
-            parameter.normal_(std=0.5)  # logits large enough to be bent
+            parameter.normal_(std=0.5)  # logits large enough for the softcap to matter
     return made.eval()
 
 
@@ -65,7 +65,7 @@ def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_it_is_the_loss_of_the_whole_model(kind: str) -> None:
+def test_the_loss_is_that_of_the_whole_model(kind: str) -> None:
     model = network(kind)
     objective = NextToken(model, Precision(torch.float32))
     assert objective.output_layer is not None
@@ -79,7 +79,7 @@ def test_it_is_the_loss_of_the_whole_model(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gemma2"])
-def test_in_bfloat16_it_is_as_near_as_autocast(kind: str) -> None:
+def test_in_bfloat16_the_loss_is_as_exact_as_with_autocast(kind: str) -> None:
     model = network(kind)
     exact = whole(model, batch())[0].item()
     with torch.autocast("cpu", torch.bfloat16):
@@ -90,7 +90,7 @@ def test_in_bfloat16_it_is_as_near_as_autocast(kind: str) -> None:
 
 
 class Halved(nn.Module):
-    """A model that does to its logits what nobody has foreseen."""
+    """A model that changes its logits in an unknown way."""
 
     def __init__(self, model: Any, change: Any) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Halved(nn.Module):
 
 
 @pytest.mark.parametrize("change", [lambda x: x / 2, lambda x: 50 * torch.tanh(x / 50), lambda x: x + 1e-2])
-def test_logits_changed_in_an_unknown_way_are_made_in_full(change: Any) -> None:
+def test_logits_changed_in_an_unknown_way_are_computed_in_full(change: Any) -> None:
     model = Halved(network("llama"), change)
     objective = NextToken(model, Precision(torch.float32))
     assert objective.output_layer is None
@@ -117,7 +117,7 @@ def test_logits_changed_in_an_unknown_way_are_made_in_full(change: Any) -> None:
     assert objective.score(batch()).correct == correct
 
 
-def test_a_head_that_is_no_plain_linear_layer_is_called() -> None:
+def test_an_output_layer_that_is_not_a_plain_linear_layer_is_called() -> None:
     class Doubled(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return 2 * super().forward(x)
@@ -131,7 +131,7 @@ def test_a_head_that_is_no_plain_linear_layer_is_called() -> None:
     torch.testing.assert_close(part.loss, whole(model, batch())[0])
 
 
-def test_looking_draws_no_random_numbers_and_leaves_the_model_as_it_was() -> None:
+def test_finding_the_output_layer_draws_no_random_numbers_and_does_not_change_the_model() -> None:
     model = network("gpt2").train()
     names = set(vars(model.get_output_embeddings()))
     before = torch.get_rng_state()

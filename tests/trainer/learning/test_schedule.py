@@ -1,4 +1,4 @@
-"""The learning rate of each step, beside what transformers' own schedules give."""
+"""The learning rate of each step, compared with the schedules of transformers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rates(**training: Any) -> list[float]:
 
 
 def of_transformers(make: Any, steps: int, **arguments: Any) -> list[float]:
-    """What transformers has after 1, 2, … steps: ours is the rate of the step, and none is taken at 0."""
+    """The rates of transformers after 1, 2, … steps: ours are counted from step 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=HIGHEST)
     scheduler: LambdaLR = make(optimizer, **arguments)
     found = []
@@ -67,7 +67,7 @@ def test_each_schedule_is_that_of_transformers(warmup: int) -> None:
     final=st.floats(0, 1),
     decay=st.floats(0.01, 1),
 )
-def test_a_schedule_rises_then_falls_to_its_fraction(
+def test_a_schedule_rises_then_decays_to_its_fraction(
     schedule: str, steps: int, warmup: int, final: float, decay: float
 ) -> None:
     found = rates(
@@ -87,17 +87,17 @@ def test_a_schedule_rises_then_falls_to_its_fraction(
 
 
 @given(decay=st.floats(0.05, 0.95), final=st.floats(0, 0.9))
-def test_wsd_is_stable_until_its_share_of_the_steps_is_left(decay: float, final: float) -> None:
+def test_wsd_is_constant_until_its_decay(decay: float, final: float) -> None:
     found = rates(schedule="wsd", steps=200, decay_fraction=decay, final_lr_fraction=final, learning_rate=1.0)
     for step, rate in enumerate(found, 1):
         assert (rate == 1.0) == (step <= 200 - round(200 * decay))
 
 
-def test_after_the_last_step_the_rate_stays() -> None:
+def test_the_rate_is_constant_after_the_last_step() -> None:
     settings = TrainingSection(steps=10, schedule="wsd")
     assert learning_rate(25, settings) == learning_rate(10, settings) == pytest.approx(3e-5)
 
 
-def test_a_wsd_run_can_be_made_longer_where_it_is_stable() -> None:
+def test_a_wsd_run_can_be_extended_before_its_decay() -> None:
     short, long = rates(schedule="wsd", steps=100), rates(schedule="wsd", steps=200)
     assert short[:80] == long[:80]

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainer.small_models import SMALL, TEXT, logits, losses, model, no_memory_runs_out, run
+from tests.trainer.small_models import SMALL, TEXT, logits, losses, model, no_retry, run
 from trainer import data
 from trainer.data import Batch
 from trainer.data.stream import make
 from trainer.learning import loop
 from trainer.learning.position import Position
+from trainer.learning.state import Progress
 from trainer.learning.step import optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
 
@@ -100,7 +101,7 @@ def gradients(kind: str, stream: data.Stream, batch_size: int, parts: int) -> tu
     state.optimizer.register_step_pre_hook(
         lambda *_: seen.append(torch.cat([p.grad.flatten() for p in weights]))
     )
-    result = optimizer_step(state, loop.batches(state, Position()), 1e-3, no_memory_runs_out)
+    result = optimizer_step(state, Progress(), loop.batches(state, Position()), 1e-3, no_retry)
     return result.loss, seen[0]
 
 

@@ -256,8 +256,11 @@ def test_an_adapter_of_another_model_is_refused(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": None, "architecture": {"model_type": "gpt2"}, "tokenizer": "byte"}, "name that model"),
-        ({"use_peft": False}, "model.lora_alpha is of LoRA"),
+        (
+            {"name": None, "architecture": {"model_type": "gpt2"}, "tokenizer": "byte"},
+            "requires a trained model",
+        ),
+        ({"use_peft": False}, "model.lora_alpha has no effect without LoRA"),
         ({"lora_r": 0}, "model.lora_r = 0"),
         ({"lora_dropout": 1.0}, "model.lora_dropout = 1.0"),
     ],
@@ -280,11 +283,11 @@ def test_a_folder_without_weights_or_with_an_adapter_alone_is_no_base(
     checkpoint = tmp_path / "out" / "checkpoints" / "step-00000006"
     result = call("train", "--config", config, "--name", checkpoint, "--output-dir", tmp_path / "next")
     assert result.exit_code == 2
-    assert "holds an adapter, not a model" in result.stderr
+    assert "contains an adapter, not a model" in result.stderr
     (llama / "model.safetensors").unlink()
     result = call("train", "--config", config, "--output-dir", tmp_path / "next")
     assert result.exit_code == 2
-    assert "holds no weights" in result.stderr
+    assert "contains no weights" in result.stderr
 
 
 def test_a_resumed_run_keeps_its_adapter(
@@ -294,7 +297,7 @@ def test_a_resumed_run_keeps_its_adapter(
     assert call("train", "--config", config).exit_code == 0
     result = call("train", "--config", config, "--resume", "--lora-r", 8)
     assert result.exit_code == 2
-    assert "model.lora_r is not what" in result.stderr
+    assert "model.lora_r differs from the checkpoint" in result.stderr
 
 
 def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:

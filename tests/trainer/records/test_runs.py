@@ -18,7 +18,7 @@ from typer.testing import Result
 from trainer.errors import UserError
 from trainer.records import reading as records
 from trainer.records.runs import summarize
-from trainer.survival.lock import only_run
+from trainer.survival.lock import lock_run
 
 ROOT = Path(__file__).parents[3]
 Call = Callable[..., Result]
@@ -182,7 +182,7 @@ def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path
         told = json.loads(call("runs", tmp_path, "--json").stdout)["runs"]
         return [run["state"] for run in sorted(told, key=lambda run: str(run["name"]))]
 
-    with only_run(tmp_path, path):
+    with lock_run(tmp_path, path):
         assert states() == ["killed", "running"]
     assert states() == ["killed", "killed"]
     for left_by_a_kill in ("metrics.jsonl.lock", "metrics.jsonl.holder"):

@@ -1,4 +1,4 @@
-"""A disk that is full, and checkpoints that went bad: nothing good is lost, and the run goes on when there is room."""
+"""Full disks and damaged checkpoints: no intact checkpoint is lost, and the run continues when there is space."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def losses(records: list[dict[str, Any]]) -> dict[int, float]:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
-    """A real one, in memory; gives what makes it larger."""
+    """Mount a real small disk, in memory. Yields a function that enlarges it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     folder.mkdir()
@@ -56,7 +56,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
 def whole(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> dict[int, float]:
-    """The losses of a run with room enough, and in `whole` its checkpoints."""
+    """The losses of a run with enough space. Its checkpoints are in `whole`."""
     settings["training"] |= {"steps": 8, "checkpoint_every": 2}
     assert (
         call("train", "--config", write_config(settings), "--output-dir", tmp_path / "whole").exit_code == 0
@@ -68,7 +68,7 @@ def size_of(folder: Path) -> int:
     return sum(-(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file())
 
 
-def test_a_full_disk_ends_the_run_and_with_room_it_goes_on_bit_equal(
+def test_a_full_disk_ends_the_run_and_with_space_it_resumes_bit_equal(
     write_config: WriteConfig,
     settings: Settings,
     whole: dict[int, float],
@@ -83,18 +83,16 @@ def test_a_full_disk_ends_the_run_and_with_room_it_goes_on_bit_equal(
         ended = call("train", "--config", config, "--output-dir", out)
         assert ended.exit_code == 1, ended.output
         assert "The checkpoint of step 6 could not be written" in ended.stderr
-        assert "go on with --resume" in ended.stderr
+        assert "continue with --resume" in ended.stderr
         names = sorted(path.name for path in (out / "checkpoints").glob("step-*"))
-        assert names == ["step-00000002", "step-00000004"], (
-            "and what was half written has given its room back"
-        )
+        assert names == ["step-00000002", "step-00000004"], "and the incomplete one was deleted"
         assert not any(problems_of(out / "checkpoints" / name) for name in names)
         enlarge(one * 5)
         assert call("train", "--config", config, "--output-dir", out, "--resume").exit_code == 0
         assert losses(records(out / "metrics.jsonl")) == whole
 
 
-def test_records_that_find_no_room_stop_the_run_with_a_checkpoint(
+def test_records_that_cannot_be_written_stop_the_run_with_a_checkpoint(
     write_config: WriteConfig,
     settings: Settings,
     whole: dict[int, float],
@@ -115,7 +113,7 @@ def test_records_that_find_no_room_stop_the_run_with_a_checkpoint(
         step = int(newest.name.removeprefix("step-"))
         assert 0 < step < 8
         written = losses(records(log))
-        assert written == {n: loss for n, loss in whole.items() if n <= max(written)}, "whole lines"
+        assert written == {n: loss for n, loss in whole.items() if n <= max(written)}, "only whole lines"
         enlarge(1 << 20)
         resumed = call("train", "--config", config, "--log-file", log, "--resume")
         assert resumed.exit_code == 0, resumed.output
@@ -124,7 +122,7 @@ def test_records_that_find_no_room_stop_the_run_with_a_checkpoint(
 
 
 @pytest.mark.parametrize("failing", range(5, 9))
-def test_records_wait_for_room(
+def test_a_record_that_cannot_be_written_is_retried(
     write_config: WriteConfig,
     settings: Settings,
     whole: dict[int, float],
@@ -144,14 +142,14 @@ def test_records_wait_for_room(
     monkeypatch.setattr(metrics.MetricsLog, "_append", append)
     config = write_config(settings)
     ended = call("train", "--config", config)
-    assert ended.exit_code == 130, "all was written in the end"
+    assert ended.exit_code == 130, "all records were written in the end"
     assert "Stopping after this step, with a checkpoint: the log file" in ended.stderr
     assert call("train", "--config", config, "--resume").exit_code == 0
     assert losses(records(tmp_path / "out" / "metrics.jsonl")) == whole
 
 
 def fail_at(failing: int, tried: list[str], patch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full at one of the writes of a checkpoint, counted from 1; its name is noted."""
+    """Simulate a full disk at one write of a checkpoint, counted from 1, and append its name to `tried`."""
     count = iter(range(1, 999))
 
     def failing_at_its_turn(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,7 +168,7 @@ def fail_at(failing: int, tried: list[str], patch: pytest.MonkeyPatch) -> None:
 WRITES = ("save_file", "_write_json", "flush", "flush_folder", "move", "write_atomically")
 
 
-def test_a_disk_that_is_full_at_any_write_of_a_checkpoint_costs_no_other(
+def test_a_disk_full_at_any_write_of_a_checkpoint_loses_no_other_checkpoint(
     write_config: WriteConfig,
     settings: Settings,
     whole: dict[int, float],
@@ -196,10 +194,10 @@ def test_a_disk_that_is_full_at_any_write_of_a_checkpoint_costs_no_other(
         )
         shutil.rmtree(out)
         shutil.copytree(tmp_path / "before", out)
-    assert set(tried) == set(WRITES), "each of them was the one that failed"
+    assert set(tried) == set(WRITES), "each of them failed once"
 
 
-def test_each_file_of_the_newest_checkpoint_cut_short_or_with_a_flipped_bit_is_passed_over(
+def test_a_checkpoint_with_a_truncated_file_or_a_flipped_bit_is_skipped(
     whole: dict[int, float], tmp_path: Path
 ) -> None:
     newest = tmp_path / "whole" / "checkpoints" / "step-00000008"
@@ -214,7 +212,7 @@ def test_each_file_of_the_newest_checkpoint_cut_short_or_with_a_flipped_bit_is_p
         ]
         for bad in (b"", good[: len(good) // 2], good[:-1], b"{}", b"[]", *flipped):
             if file.name == checkpoint.CHECKSUMS and bad == good[:-1]:
-                continue  # but for its last line break it is all there
+                continue  # only the last line break is missing
             file.write_bytes(bad)
             said: list[str] = []
             found = folder.newest(said.append)
@@ -225,19 +223,19 @@ def test_each_file_of_the_newest_checkpoint_cut_short_or_with_a_flipped_bit_is_p
     assert folder.newest(pytest.fail) == newest
 
 
-def test_a_run_whose_every_checkpoint_is_damaged_is_told_so(
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(
     write_config: WriteConfig, settings: Settings, whole: dict[int, float], call: Call, tmp_path: Path
 ) -> None:
     for state in (tmp_path / "whole" / "checkpoints").glob("*/state.json"):
         state.write_bytes(b"{")
     result = call("train", "--config", write_config(settings), "--output-dir", tmp_path / "whole", "--resume")
     assert result.exit_code == 2
-    assert "Every checkpoint in" in result.stderr
-    assert "is damaged: there is nothing to resume from" in " ".join(result.stderr.split())
+    assert "All checkpoints in" in result.stderr
+    assert "are damaged, so the run cannot be resumed" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("pointer", [None, "step-00000099\n", "../elsewhere\n", ""])
-def test_a_pointer_that_is_gone_or_wrong_costs_nothing(
+def test_a_missing_or_wrong_latest_file_does_no_harm(
     write_config: WriteConfig,
     settings: Settings,
     whole: dict[int, float],

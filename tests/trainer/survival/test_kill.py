@@ -1,4 +1,4 @@
-"""A run that is killed again and again, in the midst of checkpoints, too, and comes out as if never stopped."""
+"""A run that is killed repeatedly, also while it writes checkpoints, ends bit-equal to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS, KILLS = 120, 10
 
 
 def train(*arguments: str) -> None:
-    """Runs in a process of its own."""
+    """Run `aios train` in a child process."""
     import torch
 
     import aios
@@ -45,7 +45,7 @@ def newest_step(log: Path) -> int:
 @pytest.mark.skipif(
     sys.platform == "win32", reason="the same under Wine, by TerminateProcess: test_wine_survival.py"
 )
-def test_killed_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
+def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
     settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
 ) -> None:
     settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
@@ -73,11 +73,11 @@ def test_killed_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
             time.sleep(chance.uniform(0, 0.05))
         run.kill()
         run.join()
-        assert run.exitcode == -9, "it was killed in its midst"
+        assert run.exitcode == -9, "it was killed while running"
         killed_at.append(newest_step(log))
         while_writing += bool([*checkpoints.glob("*.partial")])
     assert max(killed_at) < STEPS
-    assert while_writing >= 2, "some while a checkpoint was written"
+    assert while_writing >= 2, "some kills hit the writing of a checkpoint"
 
     last = context.Process(target=train, args=("--config", config, "--resume"))
     last.start()

@@ -1,4 +1,4 @@
-"""One run at a time in a folder and on a log file; the system lets go of what a dead process held."""
+"""One run at a time per folder and log file; the system releases the locks of a dead process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import UserError
-from trainer.survival.lock import only_run
+from trainer.survival.lock import lock_run
 
 HOLDER = """
 import sys
 from pathlib import Path
-from trainer.survival.lock import only_run
-with only_run(Path(sys.argv[1]), Path(sys.argv[2])):
+from trainer.survival.lock import lock_run
+with lock_run(Path(sys.argv[1]), Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,43 +38,49 @@ def another_run(folder: Path, log_file: Path) -> Iterator[subprocess.Popen[str]]
         process.kill()
 
 
-def test_the_second_run_in_a_folder_is_told_who_is_there(folder: Path) -> None:
+def test_a_second_run_in_a_folder_is_refused_and_told_which_process_holds_it(folder: Path) -> None:
     other = another_run(folder, folder / "metrics.jsonl")
-    mine = only_run(folder, folder.parent / "mine.jsonl")
+    mine = lock_run(folder, folder.parent / "mine.jsonl")
     with other as process, pytest.raises(UserError) as refused, mine:
         pytest.fail("two runs in one folder")
     words = str(refused.value)
-    assert f"Another run writes to {folder.absolute()}: process {process.pid} on " in words
+    assert f"Another run is writing to {folder.absolute()}: process {process.pid} on " in words
     assert ", since 20" in words
     assert "--output-dir" in words
 
 
-def test_two_runs_with_one_log_file_are_refused_as_well(folder: Path) -> None:
+def test_a_second_run_with_the_same_log_file_is_refused(folder: Path) -> None:
     log_file = folder / "metrics.jsonl"
     refused = pytest.raises(UserError, match=r"metrics.jsonl: process \d+ on .*--log-file")
-    with another_run(folder, log_file), refused, only_run(folder.parent / "elsewhere", log_file):
+    with another_run(folder, log_file), refused, lock_run(folder.parent / "elsewhere", log_file):
         pytest.fail("two runs in one log file")
 
 
-def test_a_killed_run_lets_go(folder: Path) -> None:
+def test_a_killed_run_releases_its_locks(folder: Path) -> None:
     with another_run(folder, folder / "metrics.jsonl"):
         pass
-    assert (folder / "run.holder").exists(), "it was killed, and could tidy nothing up"
-    with only_run(folder, folder / "metrics.jsonl"):
+    assert (folder / "run.holder").exists(), "a killed run cannot clean up"
+    with lock_run(folder, folder / "metrics.jsonl"):
         assert f"process {os.getpid()} " in (folder / "run.holder").read_text(encoding="utf-8")
 
 
-def test_nothing_is_left_of_a_lock(folder: Path) -> None:
-    with only_run(folder, folder / "metrics.jsonl"):
+def test_a_lock_leaves_no_files(folder: Path) -> None:
+    with lock_run(folder, folder / "metrics.jsonl"):
         (folder / "kept").touch()
     assert [path.name for path in folder.iterdir()] == ["kept"]
-    with only_run(folder.parent / "empty", folder.parent / "empty" / "metrics.jsonl"):
+    with lock_run(folder.parent / "empty", folder.parent / "empty" / "metrics.jsonl"):
         pass
     assert not (folder.parent / "empty").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(folder: Path) -> None:
     folder.write_text("a file")
     refused = pytest.raises(UserError, match=r"cannot be written to: .*--output-dir")
-    with refused, only_run(folder, folder / "metrics.jsonl"):
+    with refused, lock_run(folder, folder / "metrics.jsonl"):
         pytest.fail("in a file")
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(folder: Path) -> None:
+    with pytest.raises(UserError, match="refused"), lock_run(folder, folder / "metrics.jsonl"):
+        raise UserError("refused")
+    assert not folder.exists()

@@ -1,4 +1,4 @@
-"""Memory foreseen before any weights are loaded: against what a fresh process then takes, and what it has."""
+"""The memory estimate: compared with what a fresh process then uses, and with what the machine has."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.learning.objective import Part
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory_estimate as memory
-from trainer.survival.memory_estimate import BESIDE, Need, Preflight, foresee
+from trainer.survival import memory_estimate
+from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate, Preflight, estimate
 
 ROOT = Path(__file__).parents[3]
 Settings = dict[str, dict[str, Any]]
@@ -56,26 +56,26 @@ class Squares:
 
 
 @pytest.mark.parametrize(("kind", "bytes_each"), [("adamw", 8), ("muon", 4), ("adamw_8bit", 2)])
-def test_what_can_be_counted_by_hand_is_what_is_foreseen(
+def test_the_estimate_is_what_can_be_counted_by_hand(
     monkeypatch: pytest.MonkeyPatch, kind: Any, bytes_each: int
 ) -> None:
     monkeypatch.setattr(nn.Linear, "get_output_embeddings", lambda self: None, raising=False)
 
-    def learner() -> Any:
+    def build() -> Any:
         layer = nn.Linear(100, 50, bias=False)
         return layer, Squares(layer)
 
-    need = foresee(learner, TrainingSection(optimizer=kind), CPU, (4, 25), packed=False)
-    assert need
+    found = estimate(build, TrainingSection(optimizer=kind), CPU, (4, 25), packed=False)
+    assert found
     numbers = 100 * 50
-    assert (need.weights, need.gradients, need.state) == (numbers * 4, numbers * 4, numbers * bytes_each)
-    # Tokens; what goes in, what comes out and its gradient, the square and what is made of it on the way back.
+    assert (found.weights, found.gradients, found.state) == (numbers * 4, numbers * 4, numbers * bytes_each)
+    # Tokens; the layer's input, its output and that one's gradient, the square and its intermediate results in backward.
     tokens, goes_in, comes_out = 100 * 8, 100 * 100 * 4, 100 * 50 * 4
-    counted = need.activations - BESIDE["cpu"]
-    assert tokens + goes_in + comes_out <= counted + need.gradients <= tokens + goes_in + 6 * comes_out
+    counted = found.activations - OVERHEAD["cpu"]
+    assert tokens + goes_in + comes_out <= counted + found.gradients <= tokens + goes_in + 6 * comes_out
 
 
-def test_an_8b_model_is_refused_in_full_on_16_gb_and_nothing_of_it_is_loaded(
+def test_full_training_of_an_8b_model_is_refused_on_16_gb_before_anything_is_loaded(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "8b"
@@ -83,22 +83,22 @@ def test_an_8b_model_is_refused_in_full_on_16_gb_and_nothing_of_it_is_loaded(
     (folder / "config.json").write_text(json.dumps(LLAMA_8B), encoding="utf-8")
     ByteTokenizer().save(folder)
     settings["model"] = {"name": str(folder)}
-    real = memory.preflight
+    real = memory_estimate.preflight
 
     def with_16_gb(*arguments: Any) -> Preflight:
-        return Preflight(real(*arguments).need, 16 * 10**9, 0, "cuda:0")
+        return Preflight(real(*arguments).estimate, 16 * 10**9, 0, "cuda:0")
 
-    monkeypatch.setattr(memory, "preflight", with_16_gb)
+    monkeypatch.setattr(memory_estimate, "preflight", with_16_gb)
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 2, result.output
-    assert "A step takes about 119" in result.stderr
+    assert "A step needs about 119" in result.stderr
     assert "cuda:0 has 14.9 GiB free" in result.stderr
     assert "--use-peft" in result.stderr
     assert "--force" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_what_does_not_fit_is_refused_with_what_might_unless_forced(
+def test_a_run_that_does_not_fit_is_refused_with_advice_unless_forced(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -106,12 +106,12 @@ def test_what_does_not_fit_is_refused_with_what_might_unless_forced(
     tmp_path: Path,
     monkeypatch: Any,
 ) -> None:
-    little = Preflight(Need(2 << 20, 2 << 20, 4 << 20, 60 << 20), 50 << 20, 0, "this machine")
-    monkeypatch.setattr(memory, "preflight", lambda *arguments: little)
+    little = Preflight(MemoryEstimate(2 << 20, 2 << 20, 4 << 20, 60 << 20), 50 << 20, 0, "this machine")
+    monkeypatch.setattr(memory_estimate, "preflight", lambda *arguments: little)
     config = write_config(settings)
     refused = call("train", "--config", config)
     assert refused.exit_code == 2
-    assert "A step takes about 68 MiB of memory, and this machine has 50 MiB free" in refused.stderr
+    assert "A step needs about 68 MiB of memory, but this machine has 50 MiB free" in refused.stderr
     assert "--gradient-checkpointing" in refused.stderr
     assert call("train", "--config", config, "--force").exit_code == 0
     kept = records(tmp_path / "out" / "metrics.jsonl")[0]["memory"]
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused_with_what_might_unless_forced(
     assert kept["free"] == 50 << 20
 
 
-def test_a_run_says_what_it_takes_and_draws_the_same_random_numbers(
+def test_the_estimate_is_printed_and_draws_no_random_numbers(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -128,11 +128,11 @@ def test_a_run_says_what_it_takes_and_draws_the_same_random_numbers(
     monkeypatch: Any,
 ) -> None:
     result = call("train", "--config", write_config(settings))
-    assert "INFO: memory: a step takes about 4" in result.stderr
-    unforeseen = Preflight(None, 1, 0, "this machine")
-    monkeypatch.setattr(memory, "preflight", lambda *arguments: unforeseen)
+    assert "INFO: memory: a step needs about 4" in result.stderr
+    unknown = Preflight(None, 1, 0, "this machine")
+    monkeypatch.setattr(memory_estimate, "preflight", lambda *arguments: unknown)
     other = call("train", "--config", write_config(settings), "--output-dir", tmp_path / "other")
-    assert "memory cannot be foreseen" in other.stderr
+    assert "no memory estimate" in other.stderr
     losses = [
         [
             record["loss"]
@@ -188,7 +188,7 @@ LLAMA = {
         "llama-muon",
     ],
 )
-def test_what_is_foreseen_is_within_a_fifth_of_what_is_measured(
+def test_the_estimate_is_within_a_fifth_of_the_measured_peak(
     settings: Settings,
     write_config: WriteConfig,
     records: Records,
@@ -198,7 +198,7 @@ def test_what_is_foreseen_is_within_a_fifth_of_what_is_measured(
     length: int,
     arguments: list[str],
 ) -> None:
-    """Each in a fresh process, as a person starts it."""
+    """Each in a fresh process, started from the command line."""
     none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if architecture is GPT2 else {}
     settings["model"]["architecture"] = none | architecture
     settings["data"] |= {"max_length": length, "eval_fraction": 0}

@@ -1,4 +1,4 @@
-"""Ways to ask a run to stop: signals of all kinds, and a file. And a loss that is not a number amid others."""
+"""Requests to stop a run: signals and the stop file. And one batch whose loss is NaN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.learning import loop
 from trainer.learning.objective import NextToken, Part
 from trainer.learning.step import StepResult
 from trainer.stop import StopRequest
-from trainer.survival import memory_estimate as memory
+from trainer.survival import memory_estimate
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]
@@ -27,7 +27,7 @@ Records = Callable[[Path], list[dict[str, Any]]]
 
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """Have something happen in the midst of a step."""
+    """Call a function during a step."""
 
     def arrange(step: int, happen: Callable[[], None]) -> None:
         real, count = loop.optimizer_step, iter(range(1, 999))
@@ -43,7 +43,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None
 
 
 @pytest.mark.parametrize("number", stop.SIGNALS, ids=lambda number: signal.Signals(number).name)
-def test_a_signal_ends_the_run_after_the_step_in_hand_with_a_checkpoint(
+def test_a_signal_stops_the_run_after_the_current_step_with_a_checkpoint(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -60,12 +60,12 @@ def test_a_signal_ends_the_run_after_the_step_in_hand_with_a_checkpoint(
     [stopped] = [
         record for record in records(tmp_path / "out" / "metrics.jsonl") if record["event"] == "stopped"
     ]
-    assert stopped["reason"].startswith(f"{signal.Signals(number).name} was sent")
-    assert [signal.getsignal(one) for one in stop.SIGNALS] == before, "handlers are put back"
+    assert stopped["reason"].startswith(f"received {signal.Signals(number).name}")
+    assert [signal.getsignal(one) for one in stop.SIGNALS] == before, "handlers are restored"
 
 
-def test_the_handler_serves_ctrl_break_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No console can be had here that sends one: the handler is called as Windows would."""
+def test_the_handler_works_for_ctrl_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no console here to send it, so the handler is called as Windows would call it."""
     said: list[str] = []
     request = StopRequest(said.append)
     monkeypatch.setattr(stop, "SIGNALS", [signal.SIGTERM])  # stands for SIGBREAK, which only Windows has
@@ -80,7 +80,7 @@ def test_the_handler_serves_ctrl_break_as_well(monkeypatch: pytest.MonkeyPatch) 
             handler(signal.SIGTERM, None)
 
 
-def test_a_stop_file_ends_the_run_and_is_used_up(
+def test_a_stop_file_stops_the_run_and_is_deleted(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path, at_step: Any
 ) -> None:
     file = tmp_path / "stop ß"
@@ -88,7 +88,7 @@ def test_a_stop_file_ends_the_run_and_is_used_up(
     config = write_config(settings)
     result = call("train", "--config", config, "--stop-file", file)
     assert result.exit_code == 130, result.output
-    assert "there is a stop file" in result.stderr
+    assert "found the stop file" in result.stderr
     assert (tmp_path / "out" / "checkpoints" / "latest").read_text() == "step-00000002\n"
     assert not file.exists()
     resumed = call("train", "--config", config, "--stop-file", file, "--resume")
@@ -99,12 +99,12 @@ def test_a_stop_file_ends_the_run_and_is_used_up(
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_stop_file_that_is_there_already_is_refused_and_left_alone(
+def test_an_existing_stop_file_is_refused_and_not_deleted(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     file = tmp_path / "precious"
     file.write_text("content")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         StopRequest(pytest.fail, file)
     result = call("train", "--config", write_config(settings), "--stop-file", file)
     assert result.exit_code == 2
@@ -112,7 +112,7 @@ def test_a_stop_file_that_is_there_already_is_refused_and_left_alone(
     assert file.read_text() == "content"
 
 
-def test_a_step_with_one_batch_that_is_not_a_number_is_left_out_as_a_whole(
+def test_a_step_with_one_nan_batch_is_skipped_as_a_whole(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -129,7 +129,7 @@ def test_a_step_with_one_batch_that_is_not_a_number_is_left_out_as_a_whole(
             yield Part(part.loss * factor)
 
     monkeypatch.setattr(NextToken, "parts", parts)
-    monkeypatch.setattr(memory, "foresee", lambda *arguments: None)  # it would take such a step, too
+    monkeypatch.setattr(memory_estimate, "estimate", lambda *arguments: None)  # it takes such a step, too
     assert call("train", "--config", write_config(settings)).exit_code == 0
     found = records(tmp_path / "out" / "metrics.jsonl")
     assert [record["step"] for record in found if record["event"] == "nonfinite"] == [2]
