@@ -453,7 +453,7 @@ def test_the_prototype_without_its_model_names_both_places_and_what_to_do(
         (["--architecture", '{"model_type": "vit"}'], "vit"),
         (
             ["--architecture", '{"model_type": "bloom"}'],
-            "a bloom model of this transformers computes attention itself",
+            "a bloom model computes attention itself",
         ),
         (
             ["--architecture", '{"model_type": "gemma3_text", "use_bidirectional_attention": true}'],
