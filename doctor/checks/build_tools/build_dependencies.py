@@ -62,15 +62,13 @@ def judge(
     if not missing and not unfit:
         return finding
     fix = build_tool_fixes.packages("install-build-dependencies", identity, facts, missing | unfit)
-    trouble = finding.model_copy(
-        update={"status": "info", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,), "fix": fix}
-    )
+    trouble = finding.but(status="info", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,), fix=fix)
     if not unfit:
         summary = f"Not installed, and only needed to build packages from source: {', '.join(missing)}"
-        return trouble.model_copy(update={"summary": summary})
+        return trouble.but(summary=summary)
     against = f"torch {this.release}" if this else f"Python {identity.python_minor}"
     summary = f"setuptools {versions['setuptools']} cannot build for {against}: it takes setuptools{bounds}"
-    return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
+    return as_needed(trouble.but(summary=summary), nvidia, torch, flash_attn)
 
 
 CHECK = Check(

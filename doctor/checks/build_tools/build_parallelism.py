@@ -47,13 +47,11 @@ def judge(
             Evidence(source="environment", name="NVCC_THREADS", value=facts.nvcc_threads),
         ),
     )
-    trouble = finding.model_copy(
-        update={"status": "info", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)}
-    )
+    trouble = finding.but(status="info", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
     if free < share:
         summary = f"{free:.0f} GiB of memory are free: too little even for one compiler of flash-attn"
         hint = "Close programs before building, set NVCC_THREADS=1, and enlarge the page file; or take a prebuilt package."
-        return trouble.model_copy(update={"summary": summary, "hint": hint})
+        return trouble.but(summary=summary, hint=hint)
     if facts.max_jobs is None:
         return finding
     if not facts.max_jobs.isdigit() or facts.max_jobs == "0":

@@ -40,4 +40,4 @@ def as_needed(
 ) -> Finding:
     """The finding as a warning for who may come to build flash-attn, and as information for everybody else."""
     needed = why_not(nvidia, torch) is None and not is_installed(flash_attn, torch)
-    return finding.model_copy(update={"status": "warning" if needed else "info"})
+    return finding.but(status="warning" if needed else "info")

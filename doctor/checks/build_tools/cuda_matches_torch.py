@@ -66,22 +66,18 @@ def judge(
     if toolkit.nvcc.value[0] != built_with[0]:
         if fitting(cuda, built_with):
             return skipped(CHECK.id, "a toolkit that fits torch is here, but not taken (see cuda-home)")
-        trouble = finding.model_copy(
-            update={
-                "summary": f"CUDA toolkit {found} cannot build for torch, which was built with CUDA {wanted}",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "links": (build_tool_fixes.CUDA_DOWNLOADS,),
-                "fix": build_tool_fixes.cuda_toolkit(identity, winget, wanted),
-            }
+        trouble = finding.but(
+            summary=f"CUDA toolkit {found} cannot build for torch, which was built with CUDA {wanted}",
+            impact=CHECK.why,
+            hint=CHECK.by_hand,
+            links=(build_tool_fixes.CUDA_DOWNLOADS,),
+            fix=build_tool_fixes.cuda_toolkit(identity, winget, wanted),
         )
         return as_needed(trouble, nvidia, torch, flash_attn)
     if found != wanted:
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": f"CUDA toolkit {found} and torch's CUDA {wanted} differ in the minor version, which PyTorch accepts",
-            }
+        return finding.but(
+            status="info",
+            summary=f"CUDA toolkit {found} and torch's CUDA {wanted} differ in the minor version, which PyTorch accepts",
         )
     return finding
 

@@ -43,30 +43,28 @@ def judge(
             for path, version in usable
         ),
     )
-    trouble = finding.model_copy(
-        update={
-            "status": "info",
-            "measured": listed or "no nvcc",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (build_tool_fixes.CUDA_DOWNLOADS,),
-            "fix": build_tool_fixes.cuda_toolkit(identity, winget, built_with),
-        }
+    trouble = finding.but(
+        status="info",
+        measured=listed or "no nvcc",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(build_tool_fixes.CUDA_DOWNLOADS,),
+        fix=build_tool_fixes.cuda_toolkit(identity, winget, built_with),
     )
     if usable:
         newest = max(version for _, version in usable)
         if newest >= OLDEST:
             return finding
         summary = f"The CUDA toolkit {dotted(newest)} is too old to build flash-attn"
-        return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
+        return as_needed(trouble.but(summary=summary), nvidia, torch, flash_attn)
     if unreadable:
         return could_not_look(CHECK.id, "the CUDA toolkit", "; ".join(unreadable))
     if cuda.toolkits:
         folders = ", ".join(toolkit.path for toolkit in cuda.toolkits)
         summary = f"No nvcc where a CUDA toolkit should be: {folders}"
-        return as_needed(trouble.model_copy(update={"summary": summary}), nvidia, torch, flash_attn)
+        return as_needed(trouble.but(summary=summary), nvidia, torch, flash_attn)
     summary = "No CUDA toolkit, and none is needed: only building packages from source takes one"
-    return trouble.model_copy(update={"summary": summary})
+    return trouble.but(summary=summary)
 
 
 CHECK = Check(

@@ -66,19 +66,17 @@ def judge(
         if isinstance(studio.toolset, Unreadable):
             return could_not_look(CHECK.id, f"the C++ tools in {studio.path}", studio.toolset.reason)
     newest = msvc.studios[0]
-    without = missing.model_copy(
-        update={
-            "summary": f"Visual Studio is installed without its C++ tools: {newest.path}",
-            "measured": "no C++ toolset",
-            "evidence": evidence,
-            "fix": build_tool_fixes.by_visual_studio(
-                "add-cpp-tools",
-                msvc.installer,
-                newest.path,
-                f"--add {build_tool_fixes.COMPILER}",
-                f"--add {build_tool_fixes.windows_sdk(newest.version)}",
-            ),
-        }
+    without = missing.but(
+        summary=f"Visual Studio is installed without its C++ tools: {newest.path}",
+        measured="no C++ toolset",
+        evidence=evidence,
+        fix=build_tool_fixes.by_visual_studio(
+            "add-cpp-tools",
+            msvc.installer,
+            newest.path,
+            f"--add {build_tool_fixes.COMPILER}",
+            f"--add {build_tool_fixes.windows_sdk(newest.version)}",
+        ),
     )
     return as_needed(without, nvidia, torch, flash_attn)
 

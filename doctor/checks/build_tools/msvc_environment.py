@@ -36,29 +36,25 @@ def judge(prompt: PromptFacts, nvidia: NvidiaFacts, torch: TorchFacts, flash_att
     )
     target = prompt.target or _target_of(compiler)
     if target not in (None, X64):
-        return finding.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"The compiler of this terminal builds for {target}: torch needs x64",
-                "measured": f"{finding.measured}, cl is {compiler or 'not on PATH'}",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "links": (LINK,),
-            }
+        return finding.but(
+            status="warning",
+            summary=f"The compiler of this terminal builds for {target}: torch needs x64",
+            measured=f"{finding.measured}, cl is {compiler or 'not on PATH'}",
+            impact=CHECK.why,
+            hint=CHECK.by_hand,
+            links=(LINK,),
         )
     if prompt.target and not prompt.use_sdk:
-        trouble = finding.model_copy(
-            update={
-                "summary": "A Visual Studio prompt without DISTUTILS_USE_SDK: torch refuses to build in it",
-                "impact": CHECK.why,
-                "hint": "Set DISTUTILS_USE_SDK=1 in this terminal, or build in an ordinary one.",
-                "links": (LINK,),
-                "fix": Fix(
-                    id="use-this-prompt",
-                    applicability="manual",  # right in this terminal alone: set for good, it breaks all others
-                    commands=set_in_terminal("DISTUTILS_USE_SDK", "1"),
-                ),
-            }
+        trouble = finding.but(
+            summary="A Visual Studio prompt without DISTUTILS_USE_SDK: torch refuses to build in it",
+            impact=CHECK.why,
+            hint="Set DISTUTILS_USE_SDK=1 in this terminal, or build in an ordinary one.",
+            links=(LINK,),
+            fix=Fix(
+                id="use-this-prompt",
+                applicability="manual",  # right in this terminal alone: set for good, it breaks all others
+                commands=set_in_terminal("DISTUTILS_USE_SDK", "1"),
+            ),
         )
         return as_needed(trouble, nvidia, torch, flash_attn)
     return finding

@@ -50,27 +50,23 @@ def judge(msvc: MsvcFacts, prompt: PromptFacts) -> Finding:
     if languages == [ENGLISH] or (ENGLISH in languages and prompt.language == ENGLISH):
         return finding
     if ENGLISH in languages:
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": f"MSVC {studio.toolset.value} speaks English and others: Windows' language decides which",
-                "impact": CHECK.why,
-                "hint": "Nothing on an English Windows; elsewhere set VSLANG=1033.",
-                "links": (LINK,),
-                "fix": SPEAK_ENGLISH,
-            }
+        return finding.but(
+            status="info",
+            summary=f"MSVC {studio.toolset.value} speaks English and others: Windows' language decides which",
+            impact=CHECK.why,
+            hint="Nothing on an English Windows; elsewhere set VSLANG=1033.",
+            links=(LINK,),
+            fix=SPEAK_ENGLISH,
         )
-    return finding.model_copy(
-        update={
-            "status": "warning",
-            "summary": f"MSVC {studio.toolset.value} lacks English: torch.compile on the processor refuses it",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (LINK,),
-            "fix": build_tool_fixes.by_visual_studio(
-                "add-english-to-msvc", msvc.installer, studio.path, "--addProductLang en-US"
-            ),
-        }
+    return finding.but(
+        status="warning",
+        summary=f"MSVC {studio.toolset.value} lacks English: torch.compile on the processor refuses it",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        fix=build_tool_fixes.by_visual_studio(
+            "add-english-to-msvc", msvc.installer, studio.path, "--addProductLang en-US"
+        ),
     )
 
 

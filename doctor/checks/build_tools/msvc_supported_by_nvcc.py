@@ -67,9 +67,7 @@ def judge(
         else f"nvcc {dotted(nvcc)} refuses MSVC {dotted(toolset)}: it accepts {limits.removeprefix('MSVC ')}"
     )
     hint, fix = _way_out(msvc, nvcc, accepted)
-    trouble = finding.model_copy(
-        update={"summary": refusal, "impact": CHECK.why, "hint": hint, "links": (LINK,), "fix": fix}
-    )
+    trouble = finding.but(summary=refusal, impact=CHECK.why, hint=hint, links=(LINK,), fix=fix)
     return as_needed(trouble, nvidia, torch, flash_attn)
 
 

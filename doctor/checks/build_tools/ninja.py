@@ -30,14 +30,12 @@ def judge(facts: BuildPackagesFacts, identity: Identity) -> Finding:
         return finding
     if isinstance(package, Unreadable):
         return could_not_look(CHECK.id, "the package ninja", package.reason)
-    return finding.model_copy(
-        update={
-            "status": "info",
-            "summary": "No ninja: only building packages from source, and torch's own extensions, use it",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "fix": build_tool_fixes.packages("install-ninja", identity, facts, {"ninja": ""}),
-        }
+    return finding.but(
+        status="info",
+        summary="No ninja: only building packages from source, and torch's own extensions, use it",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        fix=build_tool_fixes.packages("install-ninja", identity, facts, {"ninja": ""}),
     )
 
 

@@ -68,17 +68,15 @@ def judge(
     )
     if is_installed(flash_attn, torch):
         summary = "flash-attn is installed: nothing needs building"
-        return finding.model_copy(update={"summary": summary, "links": ()})
+        return finding.but(summary=summary, links=())
     if not obstacles:
         return finding
     more = f", and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""
-    return finding.model_copy(
-        update={
-            "status": "info",
-            "summary": f"flash-attn cannot be built from source here: {obstacles[0]}{more}",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-        }
+    return finding.but(
+        status="info",
+        summary=f"flash-attn cannot be built from source here: {obstacles[0]}{more}",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
     )
 
 

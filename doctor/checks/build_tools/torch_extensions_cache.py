@@ -30,20 +30,18 @@ def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
     moves = tuple(MoveFolder(path=path, aside=_aside(path, extensions.root)) for path in locked)
     separator = "\\" if identity.os == "windows" else "/"
     remove = "del" if identity.os == "windows" else "rm"
-    return finding.model_copy(
-        update={
-            "status": "warning",
-            "summary": f"A lock in {locked[0]}: who loads this extension waits, for ever if no build is running",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (LINK,),
-            "fix": Fix(
-                id="move-locked-extensions",
-                applicability="unsafe",  # a build may be running
-                commands=tuple(f'{remove} "{path}{separator}{LOCK}"' for path in locked),
-                actions=moves,
-            ),
-        }
+    return finding.but(
+        status="warning",
+        summary=f"A lock in {locked[0]}: who loads this extension waits, for ever if no build is running",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        fix=Fix(
+            id="move-locked-extensions",
+            applicability="unsafe",  # a build may be running
+            commands=tuple(f'{remove} "{path}{separator}{LOCK}"' for path in locked),
+            actions=moves,
+        ),
     )
 
 

@@ -42,41 +42,37 @@ def judge(runtime: VcRuntimeFacts, torch: TorchFacts, winget: Reading[str]) -> F
         expected=f"{', '.join(RUNTIME)}{f', from {wanted} on' if wanted else ''}",
         evidence=tuple(Evidence(source="file", name=name, value=versions.get(name)) for name in libraries),
     )
-    trouble = finding.model_copy(update={"impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)})
+    trouble = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
     installing = build_tool_fixes.by_winget(
         "install-vc-redist", "the Visual C++ Redistributable", winget, PACKAGE, link=DOWNLOAD
     )
     missing = [name for name in RUNTIME if isinstance(runtime.system[name], Absent)]
     if missing:
         summary = f"Microsoft's C++ runtime is missing: {', '.join(missing)}"
-        return trouble.model_copy(update={"status": "error", "summary": summary, "fix": installing})
+        return trouble.but(status="error", summary=summary, fix=installing)
     for path in runtime.copies:
         if _is_older(versions.get(path), wanted):
-            return trouble.model_copy(
-                update={
-                    "status": "warning",
-                    "summary": f"Python loads its own msvcp140.dll {versions[path]}, older than {this or 'torch'} needs",
-                    "hint": f"Rename {path}, so that Windows' newer one is loaded; with conda update vc14_runtime instead.",
-                    "fix": Fix(
-                        id="rename-msvcp140",
-                        applicability="manual",
-                        commands=(f'ren "{path}" msvcp140.dll.old',),
-                    ),
-                }
+            return trouble.but(
+                status="warning",
+                summary=f"Python loads its own msvcp140.dll {versions[path]}, older than {this or 'torch'} needs",
+                hint=f"Rename {path}, so that Windows' newer one is loaded; with conda update vc14_runtime instead.",
+                fix=Fix(
+                    id="rename-msvcp140",
+                    applicability="manual",
+                    commands=(f'ren "{path}" msvcp140.dll.old',),
+                ),
             )
     shadowed = any(path in versions for path in runtime.copies)
     if not shadowed and _is_older(versions.get(STANDARD_LIBRARY), wanted):
         summary = (
             f"Microsoft's C++ runtime {versions[STANDARD_LIBRARY]} is older than {this or 'torch'} needs"
         )
-        return trouble.model_copy(update={"status": "warning", "summary": summary, "fix": installing})
+        return trouble.but(status="warning", summary=summary, fix=installing)
     if not runtime.openmp.value:
-        return trouble.model_copy(
-            update={
-                "status": "error",
-                "summary": f"{this or 'torch'} cannot load: its fbgemm.dll needs {OPENMP}, which is nowhere",
-                "hint": "Install torch 2.5 or newer; the Visual Studio Build Tools bring the file, too.",
-            }
+        return trouble.but(
+            status="error",
+            summary=f"{this or 'torch'} cannot load: its fbgemm.dll needs {OPENMP}, which is nowhere",
+            hint="Install torch 2.5 or newer; the Visual Studio Build Tools bring the file, too.",
         )
     return finding
 

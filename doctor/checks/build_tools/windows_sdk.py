@@ -49,19 +49,17 @@ def judge(
         if not lacks:
             return finding
         summary = f"Windows SDK {newest.version} is incomplete: there is no {lacks[0]}"
-    trouble = finding.model_copy(
-        update={
-            "summary": summary,
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (LINK,),
-            "fix": build_tool_fixes.by_visual_studio(
-                "add-windows-sdk",
-                msvc.installer,
-                msvc.chosen.path,
-                f"--add {build_tool_fixes.windows_sdk(msvc.chosen.version)}",
-            ),
-        }
+    trouble = finding.but(
+        summary=summary,
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
+        fix=build_tool_fixes.by_visual_studio(
+            "add-windows-sdk",
+            msvc.installer,
+            msvc.chosen.path,
+            f"--add {build_tool_fixes.windows_sdk(msvc.chosen.version)}",
+        ),
     )
     return as_needed(trouble, nvidia, torch, flash_attn)
 

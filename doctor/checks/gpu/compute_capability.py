@@ -55,7 +55,7 @@ def judge(nvidia: NvidiaFacts) -> Finding:
     if capability < flash_attn:
         only = "" if capability >= OLDEST_FOR_CUDA_13 else ", and only PyTorch builds for CUDA 12.6 (cu126)"
         summary = f"Compute capability {dotted(capability)}: no flash-attn; xformers and SDPA serve{only}"
-        return finding.model_copy(update={"status": "info", "summary": summary, "impact": CHECK.why})
+        return finding.but(status="info", summary=summary, impact=CHECK.why)
     return finding
 
 

@@ -65,35 +65,31 @@ def judge(nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity, wheels: Ca
         advised = advice("torch", identity, nvidia, this, wheels)
         fix = advised.fix if advised else None
         instead = f", or install a torch for this driver: {fix.commands[0]}" if fix else ""
-        return finding.model_copy(
-            update={
-                "status": "error",
-                "summary": f"{this} needs an NVIDIA driver from {needed} on; this one is {driver.driver_version}",
-                "impact": CHECK.why,
-                "hint": f"Install the newest NVIDIA driver and restart{instead}.",
-                "links": (NVIDIA_DRIVERS,),
-                "fix": Fix(
-                    id="update-nvidia-driver",
-                    applicability="manual",
-                    elevated=True,
-                    restart="system",
-                    reversible=False,
-                    commands=(f"Install the newest driver from {NVIDIA_DRIVERS}", "Restart the computer"),
-                ),
-            }
+        return finding.but(
+            status="error",
+            summary=f"{this} needs an NVIDIA driver from {needed} on; this one is {driver.driver_version}",
+            impact=CHECK.why,
+            hint=f"Install the newest NVIDIA driver and restart{instead}.",
+            links=(NVIDIA_DRIVERS,),
+            fix=Fix(
+                id="update-nvidia-driver",
+                applicability="manual",
+                elevated=True,
+                restart="system",
+                reversible=False,
+                commands=(f"Install the newest driver from {NVIDIA_DRIVERS}", "Restart the computer"),
+            ),
         )
     if driver.cuda_version and driver.cuda_version < cuda_of_tag(this.cuda_tag):
         summary = (
             f"The driver is made for CUDA {newest}: it runs {this}, but not kernels compiled while it runs"
         )
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": summary,
-                "impact": "Code that arrives as PTX (some extensions, NVRTC) ends in 'the provided PTX was compiled with an unsupported toolchain'.",
-                "hint": "Nothing, unless you see that message; then install the newest NVIDIA driver.",
-                "links": (COMPATIBILITY, NVIDIA_DRIVERS),
-            }
+        return finding.but(
+            status="info",
+            summary=summary,
+            impact="Code that arrives as PTX (some extensions, NVRTC) ends in 'the provided PTX was compiled with an unsupported toolchain'.",
+            hint="Nothing, unless you see that message; then install the newest NVIDIA driver.",
+            links=(COMPATIBILITY, NVIDIA_DRIVERS),
         )
     return finding
 

@@ -40,33 +40,29 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
     if not nvidia.reported:
         return _sees_none(finding, nvidia)
     if not nvidia.visible:
-        return finding.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"CUDA_VISIBLE_DEVICES={nvidia.visible_devices} hides every GPU from PyTorch",
-                "measured": f"CUDA_VISIBLE_DEVICES is {nvidia.visible_devices!r}",
-                "expected": f"not set, or the numbers of GPUs: 0 to {len(nvidia.reported) - 1}",
-                "hint": "Remove the variable CUDA_VISIBLE_DEVICES and open a new terminal.",
-                "fix": Fix(
-                    id="show-gpus",
-                    applicability="manual",  # somebody set it, and only they know where and what for
-                    restart="shell",
-                    commands=set_in_terminal("CUDA_VISIBLE_DEVICES")
-                    if identity.os == "windows"
-                    else ("unset CUDA_VISIBLE_DEVICES",),
-                ),
-            }
+        return finding.but(
+            status="warning",
+            summary=f"CUDA_VISIBLE_DEVICES={nvidia.visible_devices} hides every GPU from PyTorch",
+            measured=f"CUDA_VISIBLE_DEVICES is {nvidia.visible_devices!r}",
+            expected=f"not set, or the numbers of GPUs: 0 to {len(nvidia.reported) - 1}",
+            hint="Remove the variable CUDA_VISIBLE_DEVICES and open a new terminal.",
+            fix=Fix(
+                id="show-gpus",
+                applicability="manual",  # somebody set it, and only they know where and what for
+                restart="shell",
+                commands=set_in_terminal("CUDA_VISIBLE_DEVICES")
+                if identity.os == "windows"
+                else ("unset CUDA_VISIBLE_DEVICES",),
+            ),
         )
     capabilities = {gpu.compute_capability for gpu in nvidia.visible}
     if len(capabilities) > 1:
         text = " and ".join(map(dotted, sorted(capabilities)))
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": f"{finding.summary}: of different generations ({text})",
-                "impact": "Training takes the first; a build with code for it need not have code for the others.",
-                "hint": "To train on another, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
-            }
+        return finding.but(
+            status="info",
+            summary=f"{finding.summary}: of different generations ({text})",
+            impact="Training takes the first; a build with code for it need not have code for the others.",
+            hint="To train on another, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
         )
     return finding
 
@@ -87,7 +83,7 @@ def _none(identity: Identity) -> Finding:
     if not identity.wsl:
         return finding
     hint = "If Windows has an NVIDIA GPU, install its driver in Windows, never inside WSL; then run `wsl --update`."
-    return finding.model_copy(update={"hint": hint, "links": (WSL,)})
+    return finding.but(hint=hint, links=(WSL,))
 
 
 def _sees_none(finding: Finding, nvidia: NvidiaFacts) -> Finding:

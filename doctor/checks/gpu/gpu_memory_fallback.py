@@ -35,14 +35,12 @@ def judge(nvidia: NvidiaFacts) -> Finding:
     )
     if "WDDM" not in models or not falls_back_to_system_memory(version):
         return finding
-    return finding.model_copy(
-        update={
-            "status": "info",
-            "summary": "When GPU memory runs out, this driver goes on in the computer's memory, many times slower",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (LINK,),
-        }
+    return finding.but(
+        status="info",
+        summary="When GPU memory runs out, this driver goes on in the computer's memory, many times slower",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(LINK,),
     )
 
 

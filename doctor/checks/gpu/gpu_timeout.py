@@ -49,42 +49,38 @@ def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
     )
     if level != RECOVER:
         does = "never resets a GPU that hangs" if level == 0 else "does not recover from a GPU that hangs"
-        return finding.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"TdrLevel is {level}: Windows {does}",
-                "impact": "A kernel that hangs takes the whole desktop with it.",
-                "hint": "Remove TdrLevel; where kernels need longer, raise TdrDelay instead.",
-                "fix": Fix(
-                    id="recover-gpu",
-                    applicability="unsafe",
-                    elevated=True,
-                    restart="system",
-                    commands=(f'reg delete "{GRAPHICS_KEY}" /v TdrLevel /f',),
-                    actions=(RECOVER_AGAIN,),
-                ),
-            }
+        return finding.but(
+            status="warning",
+            summary=f"TdrLevel is {level}: Windows {does}",
+            impact="A kernel that hangs takes the whole desktop with it.",
+            hint="Remove TdrLevel; where kernels need longer, raise TdrDelay instead.",
+            fix=Fix(
+                id="recover-gpu",
+                applicability="unsafe",
+                elevated=True,
+                restart="system",
+                commands=(f'reg delete "{GRAPHICS_KEY}" /v TdrLevel /f',),
+                actions=(RECOVER_AGAIN,),
+            ),
         )
     if delay < LONG_SECONDS:
         stated = "its default" if delay == DEFAULT_SECONDS else f"TdrDelay = {delay}"
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": f"Windows resets a GPU that is silent for {delay} s ({stated})",
-                "impact": CHECK.why,
-                "hint": "Nothing, unless training ends in 'the launch timed out and was terminated'; then raise the limit.",
-                "fix": Fix(
-                    id="raise-gpu-timeout",
-                    applicability="unsafe",
-                    elevated=True,
-                    restart="system",
-                    commands=tuple(
-                        f'reg add "{GRAPHICS_KEY}" /v {action.name} /t REG_DWORD /d {LONG_SECONDS} /f'
-                        for action in WAIT_LONGER
-                    ),
-                    actions=WAIT_LONGER,
+        return finding.but(
+            status="info",
+            summary=f"Windows resets a GPU that is silent for {delay} s ({stated})",
+            impact=CHECK.why,
+            hint="Nothing, unless training ends in 'the launch timed out and was terminated'; then raise the limit.",
+            fix=Fix(
+                id="raise-gpu-timeout",
+                applicability="unsafe",
+                elevated=True,
+                restart="system",
+                commands=tuple(
+                    f'reg add "{GRAPHICS_KEY}" /v {action.name} /t REG_DWORD /d {LONG_SECONDS} /f'
+                    for action in WAIT_LONGER
                 ),
-            }
+                actions=WAIT_LONGER,
+            ),
         )
     return finding
 

@@ -32,21 +32,17 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         if not nvidia.adapters:
             return skipped(CHECK.id, "there is no NVIDIA GPU")
         summary = f"The driver for {nvidia.adapters[0]} is missing"
-        return trouble.model_copy(update={"summary": summary, "measured": "no NVIDIA driver"})
+        return trouble.but(summary=summary, measured="no NVIDIA driver")
     if nvidia.complaint:
         said = Evidence(source="program", name="nvidia-smi", value=nvidia.complaint)
-        return trouble.model_copy(
-            update={
-                "summary": f"The NVIDIA driver does not work: {nvidia.complaint}",
-                "measured": nvidia.complaint,
-                "evidence": (*evidence, said),
-            }
+        return trouble.but(
+            summary=f"The NVIDIA driver does not work: {nvidia.complaint}",
+            measured=nvidia.complaint,
+            evidence=(*evidence, said),
         )
     reason = nvidia.driver.reason
     hint = "Restart the machine; if the driver still does not answer, install it again."
-    return could_not_look(CHECK.id, "the NVIDIA driver", reason, hint).model_copy(
-        update={"evidence": evidence}
-    )
+    return could_not_look(CHECK.id, "the NVIDIA driver", reason, hint).but(evidence=evidence)
 
 
 def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
@@ -62,27 +58,25 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
     )
     if not version and not nvidia.reported:
         summary = "The NVIDIA driver answers; it sees no GPU, and does not say its version"
-        return finding.model_copy(update={"status": "info", "summary": summary})
+        return finding.but(status="info", summary=summary)
     if not version[:1].isdigit():
         return could_not_look(CHECK.id, "the driver version", f"the driver calls it {version!r}")
     if driver_supports(version, OLDEST_CUDA, system) is False:
         if nvidia.gpus and max(nvidia.capabilities) < OLDEST_GPU:
             summary = f"NVIDIA driver {version}: newer ones do not serve this GPU (see compute-capability)"
-            return finding.model_copy(update={"status": "info", "summary": summary})
-        return finding.model_copy(
-            update={
-                "status": "error",
-                "summary": f"NVIDIA driver {version} is too old for every supported CUDA build of PyTorch",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "links": (NVIDIA_DRIVERS,),
-            }
+            return finding.but(status="info", summary=summary)
+        return finding.but(
+            status="error",
+            summary=f"NVIDIA driver {version} is too old for every supported CUDA build of PyTorch",
+            impact=CHECK.why,
+            hint=CHECK.by_hand,
+            links=(NVIDIA_DRIVERS,),
         )
     if driver_supports(version, NEWEST_CUDA, system) is False:
         summary = (
             f"NVIDIA driver {version}: serves CUDA {OLDEST_CUDA} builds, not those for CUDA {NEWEST_CUDA}"
         )
-        return finding.model_copy(update={"summary": summary})
+        return finding.but(summary=summary)
     return finding
 
 

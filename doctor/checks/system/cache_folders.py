@@ -1,4 +1,4 @@
-"""May the caches of models and of compiled kernels lie where they lie?"""
+"""Can the caches of models and compiled kernels stay in their folders?"""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from doctor.actions import MakeDirectory, SetUserEnvironmentVariable
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.shared import could_not_look, registry_evidence
 from doctor.checks.system import long_paths as long_paths_check
 from doctor.checks.system.folder_rules import (
     LONGEST_PATH,
     are_long_paths_on,
     cannot_tell_whether_too_long,
-    trouble_with_volume,
-    why_unseen,
+    why_unreadable,
+    why_unsuitable,
     with_kept_type,
 )
 from doctor.checks.system.variable_fixes import ENVIRONMENT_VARIABLES, SIGN_OUT, set_for_user
@@ -27,12 +27,15 @@ from doctor.probes.folders import CACHES, Cache, CacheFacts
 
 @dataclass(frozen=True)
 class Kind:
-    """What a cache holds, the folder that it gets, and the longest path that its tool makes below it.
+    """What a cache contains, and its requirements.
 
-    Compilers work in some; the others may have accented letters, and slow or simple drives if somebody wants that.
+    Attributes:
+        folder: the folder it is moved to.
+        longest_below: the longest path its tool creates in it.
+        compiled_in: whether compilers work in it. Others may have accented letters, or a slow or FAT-formatted drive.
     """
 
-    holds: str
+    contents: str
     folder: str
     longest_below: int
     compiled_in: bool
@@ -47,7 +50,7 @@ KINDS = {
     "TRITON_CACHE_DIR": Kind("Triton's kernels", "triton", 205, compiled_in=True),
 }
 ROOT = "aios-cache"
-MISREAD = "holds letters that compilers misread"
+MISREAD = "contains letters that compilers misread"
 LINKS = (
     "https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
     "https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html",
@@ -59,43 +62,38 @@ def judge(facts: CacheFacts) -> Finding:
     finding = _judge(facts, facts.process, long_paths)
     if finding.status != "warning" or any(_faults(facts.desktop, long_paths)):
         return finding
-    summary = f"Right for new programs; this terminal still has the old value: {finding.summary}"
-    return finding.model_copy(update={"summary": summary, "hint": "Open a new terminal.", "fix": None})
+    summary = f"Correct for new programs, but this terminal still has the old value: {finding.summary}"
+    return finding.but(summary=summary, hint="Open a new terminal.", fix=None)
 
 
 def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None) -> Finding:
-    measured = ", ".join(
-        f"{c.variable} is {'not set: ' if c.is_default else ''}{c.folder.path}" for c in caches
-    )
     ok = Finding(
         check=CHECK.id,
         status="ok",
-        summary="The caches of models and of kernels may stay where they are",
-        measured=measured,
+        summary="The caches of models and kernels can stay where they are",
+        measured=", ".join(
+            f"{c.variable} is {'not set: ' if c.is_default else ''}{c.folder.path}" for c in caches
+        ),
         expected=f"short folders of plain letters on a local drive, such as {facts.drive}\\{ROOT}",
         evidence=(
             *(Evidence(source="environment", name=c.variable, value=_value(c)) for c in caches),
             *(registry_evidence(USER_ENVIRONMENT, name, value) for name, value in facts.user.items()),
         ),
     )
-    for name, value in facts.user.items():
-        if isinstance(value, Unreadable):
-            return could_not_look(CHECK.id, f"{name} in {USER_ENVIRONMENT}", value.reason)
-    if wrong := tuple(_faults(caches, long_paths)):
-        for_length_alone = not any(_faults(caches, long_paths=True))
-        return ok.model_copy(
-            update={
-                "status": "warning",
-                "summary": _summary(wrong),
-                "impact": CHECK.why,
-                "hint": _hint(tuple(cache for cache, _ in wrong)),
-                "links": LINKS,
-                "fix": _short(facts, tuple(cache for cache, _ in wrong)),
-                "because_of": long_paths_check.CHECK.id if for_length_alone else None,
-            }
+    if faults := tuple(_faults(caches, long_paths)):
+        only_too_long = not any(_faults(caches, long_paths=True))
+        faulty = tuple(cache for cache, _ in faults)
+        return ok.but(
+            status="warning",
+            summary=_summary(faults),
+            impact=CHECK.why,
+            hint=_hint(faulty),
+            links=LINKS,
+            fix=_move(facts, faulty),
+            because_of=long_paths_check.CHECK.id if only_too_long else None,
         )
     for cache in caches:
-        if reason := why_unseen(cache.folder):
+        if reason := why_unreadable(cache.folder):
             return could_not_look(CHECK.id, f"the volume of {cache.folder.path}", reason)
         if long_paths is None and _is_long(cache) and not _is_below_temp(cache):
             return cannot_tell_whether_too_long(CHECK.id, cache.folder.path)
@@ -105,11 +103,11 @@ def _judge(facts: CacheFacts, caches: tuple[Cache, ...], long_paths: bool | None
 def _fault(cache: Cache, long_paths: bool | None) -> str | None:
     """What is wrong with a cache's folder, as a clause."""
     kind, folder = KINDS[cache.variable], cache.folder
-    if _is_below_temp(cache):  # which is judged by a check of its own: only the last name is the cache's
+    if _is_below_temp(cache):  # temp-dir judges TEMP: only the last name belongs to the cache
         return None if ntpath.basename(folder.path).isascii() else MISREAD
     matters = kind.compiled_in or isinstance(folder.onedrive, Found) or isinstance(folder.volume, Absent)
-    if matters and (trouble := trouble_with_volume(folder)):
-        return trouble
+    if matters and (reason := why_unsuitable(folder)):
+        return reason
     if kind.compiled_in and not folder.path.isascii():
         return MISREAD
     if long_paths is False and _is_long(cache):
@@ -129,8 +127,9 @@ def _faults(caches: tuple[Cache, ...], long_paths: bool | None) -> Iterator[tupl
     return ((cache, fault) for cache in caches if (fault := _fault(cache, long_paths)))
 
 
-def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
-    folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in wrong}
+def _move(facts: CacheFacts, caches: tuple[Cache, ...]) -> Fix:
+    """Create a short folder for each cache and set its variable to it."""
+    folders = {c.variable: f"{facts.drive}\\{ROOT}\\{KINDS[c.variable].folder}" for c in caches}
     states = {name: with_kept_type(facts.user[name], folder) for name, folder in folders.items()}
     return Fix(
         id="short-cache-folders",
@@ -152,33 +151,44 @@ def _short(facts: CacheFacts, wrong: tuple[Cache, ...]) -> Fix:
     )
 
 
-def _summary(wrong: tuple[tuple[Cache, str], ...]) -> str:
-    """ "The cache of models lies in OneDrive; the cache of A and of B holds letters that compilers misread"."""
-    held: dict[str, list[str]] = {}
-    for cache, fault in wrong:
-        held.setdefault(fault, []).append(f"of {KINDS[cache.variable].holds}")
-    return "T" + "; t".join(f"he cache {' and '.join(holds)} {fault}" for fault, holds in held.items())
+def _summary(faults: tuple[tuple[Cache, str], ...]) -> str:
+    """ "The cache of models is in OneDrive; the cache of A and of B contains letters that compilers misread"."""
+    by_fault: dict[str, list[str]] = {}
+    for cache, fault in faults:
+        by_fault.setdefault(fault, []).append(f"of {KINDS[cache.variable].contents}")
+    text = "; ".join(f"the cache {' and '.join(contents)} {fault}" for fault, contents in by_fault.items())
+    return text[0].upper() + text[1:]
 
 
 def _value(cache: Cache) -> str | None:
     return None if cache.is_default else cache.folder.path
 
 
-def _hint(wrong: tuple[Cache, ...]) -> str:
-    hint = "Let the doctor give these caches short folders of their own"
-    if any(KINDS[cache.variable].holds == "models" for cache in wrong):
-        hint += "; models and the token that are in the old one stay there: move them, or load them again"
-    return f"{hint}."
+def _hint(caches: tuple[Cache, ...]) -> str:
+    hint = "Let the doctor move these caches to short folders of their own."
+    if any(KINDS[cache.variable].contents == "models" for cache in caches):
+        return (
+            f"{hint} Models and the access token stay in the old folder: move them, or download them again."
+        )
+    return hint
+
+
+def _unreadable_variable(check: str, facts: CacheFacts) -> Finding | None:
+    for name, value in facts.user.items():
+        if isinstance(value, Unreadable):
+            return could_not_look(check, f"{name} in {USER_ENVIRONMENT}", value.reason)
+    return None
 
 
 CHECK = Check(
     id="cache-folders",
     group="system",
-    looks_at="The folders of Hugging Face's models and of the kernels that torch.compile and Triton make: their length, letters, and volume.",
-    why="File names in these caches pass 200 characters, and compilers run in them: below a long path, accented letters or OneDrive they fail with 'No such file' or 'Access is denied'.",
-    by_hand=f"Make a folder such as C:\\aios-cache\\huggingface, and set HF_HOME (and TORCHINDUCTOR_CACHE_DIR, TRITON_CACHE_DIR) to one of their own: {ENVIRONMENT_VARIABLES}.",
+    looks_at="The folders of Hugging Face models and of the kernels compiled by torch.compile and Triton: their length, letters and volume.",
+    why="File names in these caches exceed 200 characters, and compilers run in them. In a long path, in OneDrive or with accented letters they fail with 'No such file' or 'Access is denied'.",
+    by_hand=f"Create a folder such as C:\\aios-cache\\huggingface for each cache, and set HF_HOME, TORCHINDUCTOR_CACHE_DIR or TRITON_CACHE_DIR to it: {ENVIRONMENT_VARIABLES}.",
     probes=(CACHES,),
     judge=judge,
     systems=frozenset({"windows"}),
     at_times_because_of=(long_paths_check.CHECK,),
+    requires=(Requirement((CACHES,), _unreadable_variable),),
 )

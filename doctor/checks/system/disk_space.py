@@ -1,6 +1,9 @@
-"""Is there room for what is installed, unpacked, downloaded and kept?"""
+"""Is there enough disk space to install, unpack, download and cache packages and models?"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from doctor.check import Check
 from doctor.checks.shared import could_not_look
@@ -10,8 +13,8 @@ from doctor.probes.folders import DISK_USES, DiskUse
 from doctor.probes.packages import TORCH, TorchFacts
 
 GB = 10**9
-NOTHING_WORKS = 1 * GB  # less than any one of these takes
-# What one of them takes at most: torch for CUDA is 3.5 GB to download and 8 GB unpacked, and pip does both at once.
+FULL = 1 * GB  # less than any of the uses below needs
+# The most that each use needs: torch for CUDA is 3.5 GB to download and 8 GB unpacked, and pip needs both at once
 TO_INSTALL = {
     "packages": 12 * GB,
     "temporary files": 8 * GB,
@@ -19,78 +22,99 @@ TO_INSTALL = {
     "uv's cache": 4 * GB,
     "models": 5 * GB,
 }
-# torch is there: what stays is to update a package, to build kernels, to load a small model.
+# With torch installed: enough to update a package, build kernels or load a small model
 TO_WORK = {"packages": 2 * GB, "temporary files": 2 * GB, "models": 5 * GB}
-MAKE_ROOM = Fix(
+FREE_SPACE = Fix(
     id="make-room",
     applicability="manual",
     commands=("python -m pip cache purge", "uv cache clean"),
 )
 
 
-def judge(stores: tuple[DiskUse, ...], torch: TorchFacts) -> Finding:
-    needs = TO_WORK if torch.installed else TO_INSTALL
-    stores = tuple(store for store in stores if store.use in needs)
-    volumes: dict[str, Volume] = {}
-    uses: dict[str, list[str]] = {}
-    for store in stores:
-        if isinstance(store.volume, Found):
-            volumes[store.volume.value.root] = store.volume.value
-            uses.setdefault(store.volume.value.root, []).append(store.use)
+@dataclass(frozen=True)
+class Need:
+    """A volume, what it is used for, and the bytes that needs."""
 
-    needed = {root: max(needs[use] for use in used) for root, used in uses.items()}
-    short = [root for root, volume in volumes.items() if volume.free_bytes < needed[root]]
-    full = [root for root in short if volumes[root].free_bytes < NOTHING_WORKS]
+    volume: Volume
+    uses: tuple[str, ...]
+    needed: int
+
+    @property
+    def root(self) -> str:
+        return self.volume.root
+
+    @property
+    def is_short(self) -> bool:
+        return self.volume.free_bytes < self.needed
+
+    def __str__(self) -> str:
+        """ "3.0 GB free on C:"."""
+        return f"{_gb(self.volume.free_bytes)} free on {self.root}"
+
+
+def judge(folders: tuple[DiskUse, ...], torch: TorchFacts) -> Finding:
+    needed = TO_WORK if torch.installed else TO_INSTALL
+    folders = tuple(folder for folder in folders if folder.use in needed)
+    needs = _needs(folders, needed)
     ok = Finding(
         check=CHECK.id,
         status="ok",
-        summary="Room enough: " + ", ".join(_free(root, volumes[root]) for root in volumes),
-        measured=", ".join(f"{_free(root, volumes[root])} for {_named(uses[root])}" for root in volumes),
-        expected=", ".join(f"{_gb(needed[root])} on {root}" for root in volumes),
+        summary="Enough disk space: " + ", ".join(map(str, needs)),
+        measured=", ".join(f"{need} for {_and(need.uses)}" for need in needs),
+        expected=", ".join(f"{_gb(need.needed)} on {need.root}" for need in needs),
         evidence=tuple(
-            Evidence(source="system", name=f"free on {root}", value=volume.free_bytes)
-            for root, volume in volumes.items()
+            Evidence(source="system", name=f"free on {need.root}", value=need.volume.free_bytes)
+            for need in needs
         ),
     )
-    if short:
-        lacking = (
-            f"{_free(root, volumes[root])}, and {_named(uses[root])} may take {_gb(needed[root])}"
-            for root in short
+    if short := [need for need in needs if need.is_short]:
+        full = any(need.volume.free_bytes < FULL for need in short)
+        shortages = "; ".join(f"{need}, but {_and(need.uses)} may need {_gb(need.needed)}" for need in short)
+        return ok.but(
+            status="error" if full else "warning",
+            summary=f"{'No' if full else 'Little'} disk space: {shortages}",
+            impact=CHECK.why,
+            hint=CHECK.by_hand,
+            links=("https://pip.pypa.io/en/stable/cli/pip_cache/",),
+            fix=FREE_SPACE,
         )
-        return ok.model_copy(
-            update={
-                "status": "error" if full else "warning",
-                "summary": f"{'No' if full else 'Little'} room: {'; '.join(lacking)}",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "links": ("https://pip.pypa.io/en/stable/cli/pip_cache/",),
-                "fix": MAKE_ROOM,
-            }
-        )
-    for store in stores:
-        if isinstance(store.volume, Unreadable):
-            return could_not_look(CHECK.id, f"the volume of {store.use} ({store.path})", store.volume.reason)
+    for folder in folders:
+        if isinstance(folder.volume, Unreadable):
+            return could_not_look(
+                CHECK.id, f"the volume of {folder.use} ({folder.path})", folder.volume.reason
+            )
     return ok
+
+
+def _needs(folders: tuple[DiskUse, ...], needed: Mapping[str, int]) -> list[Need]:
+    """Each volume with its uses. It needs what the largest of them needs."""
+    volumes: dict[str, Volume] = {}
+    uses: dict[str, list[str]] = {}
+    for folder in folders:
+        if isinstance(folder.volume, Found):
+            volumes[folder.volume.value.root] = folder.volume.value
+            uses.setdefault(folder.volume.value.root, []).append(folder.use)
+    return [
+        Need(volume, tuple(uses[root]), max(needed[use] for use in uses[root]))
+        for root, volume in volumes.items()
+    ]
 
 
 def _gb(size: int) -> str:
     return f"{size / GB:.1f} GB" if size < 10 * GB else f"{size // GB} GB"
 
 
-def _free(root: str, volume: Volume) -> str:
-    return f"{_gb(volume.free_bytes)} free on {root}"
-
-
-def _named(uses: list[str]) -> str:
+def _and(uses: tuple[str, ...]) -> str:
+    """ "packages, temporary files and models"."""
     return " and ".join((", ".join(uses[:-1]), uses[-1])) if len(uses) > 1 else uses[0]
 
 
 CHECK = Check(
     id="disk-space",
     group="system",
-    looks_at="What is free for this user on the volumes of the packages, of temporary files, of pip's cache and of models.",
-    why="torch for CUDA is downloaded, unpacked and installed side by side, each by gigabytes; where one volume runs full, pip ends with 'No space left on device'.",
-    by_hand="Empty what is cached, or point TEMP, PIP_CACHE_DIR or HF_HOME to a larger drive.",
+    looks_at="The free space for this user on the volumes of packages, temporary files, package caches and models.",
+    why="Downloading, unpacking and installing torch for CUDA takes gigabytes each, at the same time. On a full volume pip fails with 'No space left on device'.",
+    by_hand="Empty the caches, or set TEMP, PIP_CACHE_DIR or HF_HOME to a folder on a larger drive.",
     probes=(DISK_USES, TORCH),
     judge=judge,
 )

@@ -1,4 +1,4 @@
-"""What several checks say about folders, and about paths that are too long, in the same words."""
+"""Rules for folders that several checks share: the limits of path lengths, and volumes that packages cannot use."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from doctor.probes.folders import Folder
 from doctor.probes.packages import TorchFacts
 from wheels.compatibility import newest_torch, parse_version, torch_longest_path
 
-LONGEST_PATH = 259  # characters, where long paths are off; for cl.exe and ninja at all times
-PIP_FOLDERS = 66  # \pip-install-xxxxxxxx\flash-attn_<32 hexadecimal digits>\ and the like, below TEMP
+LONGEST_PATH = 259  # characters with long paths off; cl.exe and ninja always have this limit
+PIP_FOLDERS = 66  # below TEMP: \pip-install-xxxxxxxx\flash-attn_<32 hexadecimal digits>\ and similar
 LONG_PATHS_ON = RegistryValue(type="REG_DWORD", value=1)
-USUAL_CUDA = "cu130"  # the tag with builds for the most Pythons
+USUAL_CUDA = "cu130"  # the tag with builds for the most Python versions
 WITHOUT_LINKS_OR_RIGHTS = ("FAT", "FAT32", "EXFAT")
 
 
 def are_long_paths_on(setting: Reading[RegistryValue]) -> bool | None:
-    """None where nobody can tell. A value that is missing means off."""
+    """Whether long paths are enabled; None if unknown. A missing value means off."""
     if isinstance(setting, Unreadable):
         return None
     return isinstance(setting, Found) and setting.value == LONG_PATHS_ON
 
 
 def cannot_tell_whether_too_long(check: str, path: str) -> Finding:
-    return cannot_tell(check, f"whether {path} is too long", "long paths may be on or off")
+    return cannot_tell(check, f"whether {path} is too long", "the setting for long paths could not be read")
 
 
 def longest_name_in_torch(torch: TorchFacts, identity: Identity) -> tuple[Version, int] | None:
-    """The torch that is here, else the one to come, and the characters of its longest name below site-packages."""
+    """Return the installed torch, or the newest one for this Python, and its longest path below site-packages."""
     if isinstance(torch.distribution, Found):
         release: str | None = torch.distribution.value.version
     else:
@@ -40,14 +40,14 @@ def longest_name_in_torch(torch: TorchFacts, identity: Identity) -> tuple[Versio
     return (version, longest) if version and longest else None
 
 
-def trouble_with_volume(folder: Folder) -> str | None:
-    """What is wrong with where a folder lies, as a clause: "it lies in OneDrive"."""
+def why_unsuitable(folder: Folder) -> str | None:
+    """Return what is wrong with the folder's location, as a clause: "is in OneDrive"."""
     if isinstance(folder.onedrive, Found):
-        return f"lies in OneDrive ({folder.onedrive.value})"
+        return f"is in OneDrive ({folder.onedrive.value})"
     if folder.path.startswith("\\\\"):
-        return "is a network path, where cmd.exe cannot go"
+        return "is a network path, which cmd.exe cannot work in"
     if isinstance(folder.volume, Absent):
-        return "is on a drive that is not there"
+        return "is on a drive that does not exist"
     if isinstance(folder.volume, Found):
         if folder.volume.value.kind == "network":
             return f"is on a network drive ({folder.volume.value.root})"
@@ -56,8 +56,8 @@ def trouble_with_volume(folder: Folder) -> str | None:
     return None
 
 
-def why_unseen(folder: Folder) -> str | None:
-    """Why nobody can tell where a folder lies."""
+def why_unreadable(folder: Folder) -> str | None:
+    """Return why the folder's location is unknown."""
     for reading in (folder.volume, folder.onedrive):
         if isinstance(reading, Unreadable):
             return reading.reason
@@ -65,6 +65,6 @@ def why_unseen(folder: Folder) -> str | None:
 
 
 def with_kept_type(before: Reading[RegistryValue], value: str) -> RegistryValue:
-    """A variable's new value, in the type that it has."""
+    """Return a variable's new registry value, with the type of its old one."""
     kept = isinstance(before, Found) and before.value.type == "REG_EXPAND_SZ"
     return RegistryValue(type="REG_EXPAND_SZ" if kept else "REG_SZ", value=value)

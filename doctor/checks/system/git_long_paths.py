@@ -1,4 +1,4 @@
-"""May git check out files with long paths?"""
+"""Can git check out files with long paths?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALLOW = Fix(
     commands=(f"git config --global {SETTING} true",),
     actions=(SetGitSetting(name=SETTING, state="true"),),
 )
-TRUE = frozenset({"true", "yes", "on", "1"})  # as git reads a boolean
+TRUE = frozenset({"true", "yes", "on", "1"})  # as git parses a boolean
 
 
 def judge(git: GitFacts) -> Finding:
@@ -32,7 +32,7 @@ def judge(git: GitFacts) -> Finding:
         return Finding(
             check=CHECK.id,
             status="ok",
-            summary="git may write long paths",
+            summary="git can write long paths",
             measured=f"{SETTING} is {value}",
             expected="true",
             evidence=evidence,
@@ -44,7 +44,7 @@ def judge(git: GitFacts) -> Finding:
         measured=f"{SETTING} is not set" if value is None else f"{SETTING} is {value}",
         expected="true",
         impact=CHECK.why,
-        hint="Let the doctor set it for your user; git on Windows has this switch of its own.",
+        hint="Let the doctor set core.longpaths for your user: git does not use Windows' own setting.",
         links=("https://git-scm.com/docs/git-config",),
         evidence=evidence,
         fix=ALLOW,
@@ -55,7 +55,7 @@ CHECK = Check(
     id="git-long-paths",
     group="system",
     looks_at=f"git's setting {SETTING}.",
-    why="Cloning flash-attention or xformers with their submodules fails with 'Filename too long', whatever Windows allows.",
+    why="Cloning flash-attention or xformers with submodules fails with 'Filename too long', even if Windows allows long paths.",
     by_hand=ALLOW.commands[0],
     probes=(GIT,),
     judge=judge,

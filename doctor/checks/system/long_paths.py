@@ -1,4 +1,4 @@
-"""May paths be longer than 259 characters?"""
+"""Does Windows allow paths longer than 259 characters?"""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ENABLE = Fix(
 def judge(setting: Reading[RegistryValue]) -> Finding:
     evidence = (registry_evidence(FILE_SYSTEM_KEY, LONG_PATHS_VALUE, setting),)
     if isinstance(setting, Unreadable):
-        hint = f"Look yourself: reg query {FILE_SYSTEM_KEY} /v {LONG_PATHS_VALUE}"
+        hint = f"Check it yourself: reg query {FILE_SYSTEM_KEY} /v {LONG_PATHS_VALUE}"
         unseen = could_not_look(CHECK.id, f"{LONG_PATHS_VALUE} in the registry", setting.reason, hint)
-        return unseen.model_copy(update={"evidence": evidence})
+        return unseen.but(evidence=evidence)
     if isinstance(setting, Absent):
         measured = f"{LONG_PATHS_VALUE} is absent"
     else:
@@ -56,9 +56,9 @@ def judge(setting: Reading[RegistryValue]) -> Finding:
 CHECK = Check(
     id="long-paths",
     group="system",
-    looks_at=f"The registry value {FILE_SYSTEM_KEY}\\{LONG_PATHS_VALUE}. Where it is missing, long paths are off.",
-    why=f"torch 2.13 and flash-attn hold files whose paths pass {LONGEST_PATH} characters in an ordinary folder: pip then fails with 'No such file or directory'.",
-    by_hand=f"In a terminal run as administrator: {ENABLE.commands[0]} - then open a new terminal. ninja and Microsoft's compiler keep their limit of 260 characters even so: build in a short folder.",
+    looks_at=f"The registry value {FILE_SYSTEM_KEY}\\{LONG_PATHS_VALUE}. If it is missing, long paths are off.",
+    why=f"torch 2.13 and flash-attn contain files whose paths exceed {LONGEST_PATH} characters in an ordinary folder: pip then fails with 'No such file or directory'.",
+    by_hand=f"In a terminal run as administrator: {ENABLE.commands[0]} - then open a new terminal. ninja and Microsoft's compiler keep the limit even then: build in a short folder.",
     probes=(LONG_PATHS,),
     judge=judge,
     systems=frozenset({"windows"}),

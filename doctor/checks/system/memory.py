@@ -1,4 +1,4 @@
-"""Is there memory enough, and may Windows promise more of it than there is?"""
+"""Is there enough memory, and can Windows commit enough of it?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.memory import MEMORY, MEMORY_KEY, PAGE_FILES, MemoryFacts
 
 GIB = 2**30
-SMALL = 8 * GIB  # a language model of 100 million parameters with its optimiser, and the system
-LEAST_FREE = 2 * GIB  # what a program that has loaded torch for CUDA holds
-PLENTY = 64 * GIB  # then no page file is missed
-LEAST_PAGE_FILE = 16 * GIB  # CUDA's libraries are promised gigabytes in each process, used or not
+SMALL = 8 * GIB  # fits a language model of 100 million parameters with its optimizer, and the system
+LEAST_FREE = 2 * GIB  # used by a program that has loaded torch for CUDA
+PLENTY = 64 * GIB  # enough without a page file
+LEAST_PAGE_FILE = 16 * GIB  # CUDA's libraries commit gigabytes in each process, used or not
 GOOD_PAGE_FILE = 32 * GIB
 PAGE_FILE = Fix(
     id="page-file",
@@ -28,7 +28,7 @@ LINKS = (
 
 def judge(facts: MemoryFacts) -> Finding:
     if not isinstance(facts.memory, Found):
-        reason = why_not(facts.memory, "the system does not say")
+        reason = why_not(facts.memory, "the system did not report it")
         return could_not_look(CHECK.id, "the memory of this machine", reason)
     if isinstance(facts.page_files, Unreadable):
         return could_not_look(CHECK.id, f"{MEMORY_KEY}\\{PAGE_FILES}", facts.page_files.reason)
@@ -48,37 +48,48 @@ def judge(facts: MemoryFacts) -> Finding:
         ),
     )
 
-    if largest is not None and largest < LEAST_PAGE_FILE and memory.total_bytes < PLENTY:
-        size = f"may grow to {_gb(largest)} only" if largest else "is switched off"
-        return ok.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"The page file {size}, beside {_gb(memory.total_bytes)} of memory",
-                "expected": f"a page file that Windows manages, or one of {_gb(GOOD_PAGE_FILE)}",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "links": LINKS,
-                "fix": PAGE_FILE,
-            }
-        )
+    return (
+        _small_page_file(ok, memory, largest) or _little_free(ok, memory) or _little_memory(ok, memory) or ok
+    )
+
+
+def _small_page_file(ok: Finding, memory: Memory, largest: int | None) -> Finding | None:
+    if largest is None or largest >= LEAST_PAGE_FILE or memory.total_bytes >= PLENTY:
+        return None
+    size = f"can only grow to {_gb(largest)}" if largest else "is switched off"
+    return ok.but(
+        status="warning",
+        summary=f"The page file {size}, with {_gb(memory.total_bytes)} of memory",
+        expected=f"a page file that Windows manages, or one of {_gb(GOOD_PAGE_FILE)}",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=LINKS,
+        fix=PAGE_FILE,
+    )
+
+
+def _little_free(ok: Finding, memory: Memory) -> Finding | None:
     free = min(memory.available_bytes, memory.commit_available_bytes)
-    if free < LEAST_FREE and memory.total_bytes >= SMALL:
-        return ok.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"Programs have taken the memory: {_gb(free)} are left",
-                "impact": CHECK.why,
-                "hint": "Close programs that you do not need now.",
-            }
-        )
-    if memory.total_bytes < SMALL:
-        summary = f"{_gb(memory.total_bytes)} of memory: enough for small models only"
-        return ok.model_copy(update={"status": "info", "summary": summary})
-    return ok
+    if free >= LEAST_FREE or memory.total_bytes < SMALL:
+        return None
+    summary = f"Only {_gb(free)} of memory are free: other programs use the rest"
+    return ok.but(
+        status="warning",
+        summary=summary,
+        impact=CHECK.why,
+        hint="Close programs that you do not need now.",
+    )
+
+
+def _little_memory(ok: Finding, memory: Memory) -> Finding | None:
+    if memory.total_bytes >= SMALL:
+        return None
+    summary = f"{_gb(memory.total_bytes)} of memory: enough for small models only"
+    return ok.but(status="info", summary=summary)
 
 
 def _largest_page_file(facts: MemoryFacts) -> int | None:
-    """To how much the page files may grow, in bytes; None: as Windows likes, or nobody says."""
+    """The size in bytes that the page files can grow to; None if Windows manages them, or if unknown."""
     if not isinstance(facts.page_files, Found):
         return None
     sizes = [page_file.maximum_bytes for page_file in facts.page_files.value]
@@ -90,21 +101,21 @@ def _gb(size: int) -> str:
 
 
 def _measured(facts: MemoryFacts, memory: Memory, largest: int | None) -> str:
-    of_all = f"{_gb(memory.available_bytes)} of {_gb(memory.total_bytes)} free"
-    promised = (
-        f"{_gb(memory.commit_available_bytes)} of {_gb(memory.commit_limit_bytes)} may still be promised"
+    physical = f"{_gb(memory.available_bytes)} of {_gb(memory.total_bytes)} free"
+    commit = (
+        f"{_gb(memory.commit_available_bytes)} of {_gb(memory.commit_limit_bytes)} can still be committed"
     )
     if not isinstance(facts.page_files, Found):
-        return f"{of_all}, {promised}"
-    size = "as Windows likes" if largest is None else f"up to {_gb(largest)}" if largest else "none"
-    return f"{of_all}, {promised}, page file: {size}"
+        return f"{physical}, {commit}"
+    size = "managed by Windows" if largest is None else f"up to {_gb(largest)}" if largest else "none"
+    return f"{physical}, {commit}, page file: {size}"
 
 
 CHECK = Check(
     id="memory",
     group="system",
-    looks_at="The memory of this machine (or of its container), what is free, and on Windows the page file.",
-    why="Windows promises memory before it is used, to CUDA's libraries by the gigabyte: with a small page file programs end with 'The paging file is too small', though memory is free.",
+    looks_at="The memory of this machine (or of its container), how much is free, and on Windows the page file.",
+    why="Windows reserves (commits) memory before it is used, and CUDA's libraries commit gigabytes. With a small page file, programs fail with 'The paging file is too small' although memory is free.",
     by_hand="Open SystemPropertiesPerformance.exe > Advanced > Virtual memory > Change, tick 'Automatically manage paging file size for all drives' (or give one drive 32768 MB), and restart Windows.",
     probes=(MEMORY,),
     judge=judge,

@@ -1,4 +1,4 @@
-"""Do pip and uv look for packages where the right ones are?"""
+"""Do pip and uv use package indexes that have the right torch?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from packaging.version import Version
 
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.shared import PYTORCH, could_not_look, for_this_python, torch_is
-from doctor.checks.system.variable_fixes import without
+from doctor.checks.system.variable_fixes import remove_variable
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
@@ -31,12 +31,12 @@ from wheels.compatibility import (
 
 PIP_CONFIGURATION = "https://pip.pypa.io/en/stable/topics/configuration/"
 TAG = re.compile(r"/whl/(?:nightly/|test/)?(cu\d{3}|cpu)(?![\w.])")
-TRUE = {"y", "yes", "t", "true", "on", "1"}  # as pip reads a switch
+TRUE = {"y", "yes", "t", "true", "on", "1"}  # as pip parses a boolean
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index that somebody set, and where: a file's path or a variable. `unset` are pip's words to take it out."""
+    """A configured index. `where` is a file's path or a variable; `unset` are pip's arguments that remove it."""
 
     url: str
     where: str
@@ -45,14 +45,11 @@ class Index:
 
 
 def judge(index: IndexFacts, nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> Finding:
-    for path, reading in (*((f.path, f.settings) for f in index.files), *index.uv_files.items()):
-        if isinstance(reading, Unreadable):
-            return could_not_look(CHECK.id, path, reading.reason)
     chosen = tuple(_indexes(index))
     ok = Finding(
         check=CHECK.id,
         status="ok",
-        summary="pip and uv take packages from their usual index",
+        summary="pip and uv use their default index",
         measured=", ".join(f"{shown(i.url)} by {i.where}" for i in chosen) or "no other index is set",
         expected="indexes that have a torch for this machine",
         evidence=tuple(
@@ -60,39 +57,38 @@ def judge(index: IndexFacts, nvidia: NvidiaFacts, torch: TorchFacts, identity: I
             for i in chosen
         ),
     )
-    advice = {"impact": CHECK.why, "hint": CHECK.by_hand, "links": (PIP_CONFIGURATION,)}
+    problem = ok.but(impact=CHECK.why, hint=CHECK.by_hand, links=(PIP_CONFIGURATION,))
     for file in index.files:
         if file.fault:
-            summary = f"pip refuses to start: {file.path} is no configuration file"
-            return ok.model_copy(
-                update={**advice, "status": "error", "summary": summary, "measured": file.fault}
-            )
-    if _is_on(index, "PIP_REQUIRE_VIRTUALENV", "require-virtualenv") and (
-        not identity.in_virtual_environment
-    ):
-        summary = "pip is set to install into virtual environments alone, and this is none"
-        hint = "Make a virtual environment, and run aios there: python -m venv .venv"
-        return ok.model_copy(update={**advice, "status": "warning", "summary": summary, "hint": hint})
+            summary = f"pip cannot start: {file.path} is not a valid configuration file"
+            return problem.but(status="error", summary=summary, measured=file.fault)
+    if _is_on(index, "PIP_REQUIRE_VIRTUALENV", "require-virtualenv") and not identity.in_virtual_environment:
+        return problem.but(
+            status="warning",
+            summary="pip is configured to install into virtual environments only, and this is not one",
+            hint="Create a virtual environment and run aios in it: python -m venv .venv",
+        )
     for one in chosen:
-        if trouble := _trouble(one.url, nvidia, torch, identity):
-            hint, fix = _without(one, identity)
-            update = {"status": "warning", "summary": f"{trouble} ({one.where})", "hint": hint, "fix": fix}
-            return ok.model_copy(update={**advice, **update, "links": (PYTORCH, PIP_CONFIGURATION)})
+        if reason := _why_wrong(one.url, nvidia, torch, identity):
+            hint, fix = _remove(one, identity)
+            links = (PYTORCH, PIP_CONFIGURATION)
+            summary = f"{reason} ({one.where})"
+            return problem.but(status="warning", summary=summary, hint=hint, fix=fix, links=links)
     if _is_on(index, "PIP_NO_INDEX", "no-index"):
-        summary = "pip is set to take packages from folders of this machine alone (no-index)"
-        return ok.model_copy(update={"status": "info", "summary": summary})
+        summary = "pip is configured to use local folders only (no-index)"
+        return ok.but(status="info", summary=summary)
     if chosen:
-        return ok.model_copy(update={"summary": f"Packages come from {ok.measured}"})
+        return ok.but(summary=f"Packages come from {ok.measured}")
     return ok
 
 
 def shown(url: str) -> str:
-    """An address without the name and the password that may be in it."""
+    """Return a URL without the credentials in it."""
     try:
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
     except ValueError:
-        return "an address that cannot be read"
+        return "an invalid URL"
 
 
 def _indexes(index: IndexFacts) -> Iterator[Index]:
@@ -105,7 +101,7 @@ def _indexes(index: IndexFacts) -> Iterator[Index]:
                 yield from (Index(url, file.path, unset) for url in known.get(setting, "").split())
     for path, urls in index.uv_files.items():
         yield from (Index(url, path) for url in (urls.value if isinstance(urls, Found) else ()))
-    for variable in index.variables:  # uv's may name an index: torch=https://...
+    for variable in index.variables:  # uv's may start with a name: torch=https://...
         for word in (variable.value or "").split():
             yield Index(re.sub(r"^[\w-]+=(?=https?:)", "", word), variable.name, variable=variable)
 
@@ -115,58 +111,84 @@ def _is_on(index: IndexFacts, variable: str, setting: str) -> bool:
     return value.lower() in TRUE
 
 
-def _trouble(url: str, nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> str | None:
-    """Why an index of PyTorch's is the wrong one here; None for any other."""
+def _why_wrong(url: str, nvidia: NvidiaFacts, torch: TorchFacts, identity: Identity) -> str | None:
+    """Return why this PyTorch index is wrong for this machine; None if it fits, or for an index of others."""
     match = TAG.search(url)
     if match is None:
         return None
     tag = match.group(1)
     if tag == "cpu":
-        return (
-            "torch comes from the index of CPU builds: the NVIDIA GPU stays unused" if nvidia.gpus else None
-        )
-    if isinstance(nvidia.driver, Found):
-        driver, major = nvidia.driver.value.driver_version, cuda_of_tag(tag)[0]
-        if driver_supports(driver, major, identity.os) is False:
-            needed = minimum_driver(major, identity.os)
-            return f"The index for {tag} needs an NVIDIA driver from {needed} on, and this one is {driver}"
-    newest = max(
-        filter(None, (newest_torch(tag, p) for p in pythons_with_torch())), key=Version, default=None
+        return "torch comes from the CPU index, so the NVIDIA GPU is not used" if nvidia.gpus else None
+    return (
+        _driver_too_old(tag, nvidia, identity)
+        or _no_code_for_gpu(tag, nvidia, identity)
+        or _no_build_for_python(tag, torch, identity)
     )
-    for gpu in nvidia.gpus if newest else ():
-        architectures = torch_architectures(Version(newest or ""), tag, identity.os)
-        if architectures and not contains_code_for(architectures, gpu.compute_capability):
-            return f"The builds for {tag} have no code for {gpu.name}"
-    if identity.os != "windows" or newest is None:
+
+
+def _driver_too_old(tag: str, nvidia: NvidiaFacts, identity: Identity) -> str | None:
+    if not isinstance(nvidia.driver, Found):
         return None
-    here = newest_torch(tag, identity.python_minor)
-    if here is None:
-        return f"The index for {tag} has no torch for Python {identity.python_minor}"
-    this = torch_is(torch)
-    if this and Version(here).release[:2] < this.version.release[:2]:
-        return f"The index for {tag} ends with torch {here}, and torch {this.release} is installed"
+    driver, major = nvidia.driver.value.driver_version, cuda_of_tag(tag)[0]
+    if driver_supports(driver, major, identity.os) is not False:
+        return None
+    needed = minimum_driver(major, identity.os)
+    return f"The {tag} index needs NVIDIA driver {needed} or newer; installed: {driver}"
+
+
+def _no_code_for_gpu(tag: str, nvidia: NvidiaFacts, identity: Identity) -> str | None:
+    newest = _newest_of(tag)
+    architectures = torch_architectures(newest, tag, identity.os) if newest else None
+    for gpu in nvidia.gpus if architectures else ():
+        if not contains_code_for(architectures or (), gpu.compute_capability):
+            return f"The {tag} builds have no code for {gpu.name}"
     return None
 
 
-def _without(one: Index, identity: Identity) -> tuple[str, Fix | None]:
+def _no_build_for_python(tag: str, torch: TorchFacts, identity: Identity) -> str | None:
+    if identity.os != "windows" or _newest_of(tag) is None:
+        return None
+    here = newest_torch(tag, identity.python_minor)
+    if here is None:
+        return f"The {tag} index has no torch for Python {identity.python_minor}"
+    this = torch_is(torch)
+    if this and Version(here).release[:2] < this.version.release[:2]:
+        return f"The {tag} index ends with torch {here}, but torch {this.release} is installed"
+    return None
+
+
+def _newest_of(tag: str) -> Version | None:
+    """The newest torch with this CUDA tag, for any Python."""
+    releases = (newest_torch(tag, python) for python in pythons_with_torch())
+    return max((Version(release) for release in releases if release), default=None)
+
+
+def _remove(one: Index, identity: Identity) -> tuple[str, Fix | None]:
+    """Return the hint and the fix that remove a configured index."""
     if one.variable is not None:
-        return without(one.variable)
+        return remove_variable(one.variable)
     if not one.unset:
-        return (
-            f"Take the index out of {one.where}, and name it where you install torch: --torch-backend",
-            None,
-        )
+        hint = f"Remove the index from {one.where}, and name it only when installing torch: --torch-backend"
+        return hint, None
     command = for_this_python(identity, "pip", one.unset)
     fix = Fix(id="unset-index", applicability="manual", commands=(command,))
-    return f"Take it out of pip's configuration, and name it where you install torch: {command}", fix
+    return f"Remove it from pip's configuration, and name it only when installing torch: {command}", fix
+
+
+def _unreadable_file(check: str, index: IndexFacts) -> Finding | None:
+    for path, reading in (*((f.path, f.settings) for f in index.files), *index.uv_files.items()):
+        if isinstance(reading, Unreadable):
+            return could_not_look(check, path, reading.reason)
+    return None
 
 
 CHECK = Check(
     id="package-index",
     group="system",
-    looks_at="pip's configuration files at every level, uv's, and the variables with which both are told of indexes.",
-    why="An index that lacks the right torch ends in 'Could not find a version that satisfies the requirement torch', or in an older or a CPU build, silently.",
-    by_hand="See what is set with `python -m pip config debug`, take out what does not fit, and name PyTorch's index only where torch is installed.",
+    looks_at="The configuration files of pip (every level) and uv, and the variables that set their indexes.",
+    why="With an index that lacks the right torch, pip fails with 'Could not find a version that satisfies the requirement torch', or silently installs an older or a CPU build.",
+    by_hand="List the settings with `python -m pip config debug`, remove those that do not fit, and name PyTorch's index only when installing torch.",
     probes=(INDEX, NVIDIA, TORCH, IDENTITY),
     judge=judge,
+    requires=(Requirement((INDEX,), _unreadable_file),),
 )

@@ -1,4 +1,4 @@
-"""Does `python` start a Python, or the Microsoft Store?"""
+"""Does `python` start a Python or the Microsoft Store?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def judge(alias: AliasFacts) -> Finding:
         status="ok",
         summary=f"python is {program}",
         measured=f"python is {program or 'not on PATH'}",
-        expected="a Python of this machine",
+        expected="an installed Python",
         evidence=(Evidence(source="environment", name="python on PATH", value=program),),
     )
     if program is not None and not program.lower().startswith(alias.alias_folder.lower()):
@@ -33,21 +33,16 @@ def judge(alias: AliasFacts) -> Finding:
     if program is None and (
         isinstance(alias.aliases, Absent) or "python.exe" not in [name.lower() for name in names]
     ):
-        return ok.model_copy(
-            update={
-                "status": "info",
-                "summary": "There is no python on PATH: say py, or activate the virtual environment",
-            }
+        return ok.but(
+            status="info", summary="python is not on PATH: use py, or activate the virtual environment"
         )
-    return ok.model_copy(
-        update={
-            "status": "warning",
-            "summary": "python starts the Microsoft Store instead of a Python",
-            "measured": f"python is an alias in {alias.alias_folder}, and no Python of the Store is installed",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": (ALIASES,),
-        }
+    return ok.but(
+        status="warning",
+        summary="python opens the Microsoft Store instead of a Python",
+        measured=f"python is an alias in {alias.alias_folder}, and no Python from the Store is installed",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=(ALIASES,),
     )
 
 
@@ -55,8 +50,8 @@ CHECK = Check(
     id="python-alias",
     group="system",
     looks_at="The program that `python` starts in this terminal, and the aliases of the Microsoft Store.",
-    why="`python -m pip install ...` then says 'Python was not found', or opens the Store.",
-    by_hand="Settings > Apps > Advanced app settings > App execution aliases: switch python.exe off. Until then, say py -3 or the whole path of python.exe.",
+    why="If it is the alias, `python -m pip install ...` prints 'Python was not found' or opens the Store.",
+    by_hand="Settings > Apps > Advanced app settings > App execution aliases: switch python.exe off. Until then, use py -3 or the full path of python.exe.",
     probes=(ALIAS,),
     judge=judge,
     systems=frozenset({"windows"}),

@@ -14,7 +14,7 @@ PLATFORMS = {"windows": "win_amd64", "linux": "linux_x86_64 or linux_aarch64", "
 def judge(identity: Identity) -> Finding:
     platform = identity.python_platform
     if not platform or not identity.architecture:
-        return could_not_look(CHECK.id, "the processor architecture", "Python does not state its platform")
+        return could_not_look(CHECK.id, "the processor architecture", "Python did not report its platform")
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -28,20 +28,16 @@ def judge(identity: Identity) -> Finding:
     )
     trouble = None
     if identity.python_bits != 64:
-        trouble = f"This Python is {identity.python_bits}-bit, and PyTorch exists for 64-bit Python only"
+        trouble = f"This Python is {identity.python_bits}-bit, but PyTorch exists for 64-bit Python only"
     elif platform == "win_arm64":
-        trouble = "This Python is for ARM64, and PyTorch has no CUDA build for Windows on ARM64"
+        trouble = "This Python is for ARM64, but PyTorch has no CUDA build for Windows on ARM64"
     if trouble:
-        return finding.model_copy(
-            update={"status": "error", "summary": trouble, "impact": CHECK.why, "hint": CHECK.by_hand}
-        )
+        return finding.but(status="error", summary=trouble, impact=CHECK.why, hint=CHECK.by_hand)
     if identity.os == "windows" and identity.architecture == "ARM64":
-        return finding.model_copy(
-            update={
-                "status": "info",
-                "summary": "Windows on ARM64: this Python runs in emulation, and training uses the processor only",
-                "impact": "No NVIDIA driver and no CUDA build of PyTorch exist for Windows on ARM64.",
-            }
+        return finding.but(
+            status="info",
+            summary="Windows on ARM64: this Python is emulated, and training uses the CPU only",
+            impact="No NVIDIA driver and no CUDA build of PyTorch exist for Windows on ARM64.",
         )
     return finding
 
@@ -49,9 +45,9 @@ def judge(identity: Identity) -> Finding:
 CHECK = Check(
     id="python-architecture",
     group="system",
-    looks_at="Whether this Python is 64-bit, and for which processor it was made.",
-    why="There is no PyTorch for 32-bit Python: pip says 'No matching distribution found for torch'.",
-    by_hand="Install the 64-bit (x64) Python, and make the virtual environment anew with it.",
+    looks_at="Whether this Python is 64-bit, and its processor architecture.",
+    why="PyTorch does not exist for 32-bit Python: pip fails with 'No matching distribution found for torch'.",
+    by_hand="Install 64-bit (x64) Python, and recreate the virtual environment with it.",
     probes=(IDENTITY,),
     judge=judge,
 )

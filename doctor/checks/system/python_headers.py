@@ -1,4 +1,4 @@
-"""Are the headers of this Python there, which compilers need?"""
+"""Are this Python's headers installed, which compilers need?"""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judge(headers: Mapping[str, Reading[str]], triton: TritonFacts, identity: Id
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary="The headers of this Python are installed",
-        measured=f"missing: {', '.join(missing)}" if missing else "all there",
+        summary="This Python's headers are installed",
+        measured=f"missing: {', '.join(missing)}" if missing else "none missing",
         expected=" and ".join(headers),
         evidence=tuple(
             Evidence(source="file", name=path, value=None if path in missing else "there") for path in headers
@@ -30,32 +30,28 @@ def judge(headers: Mapping[str, Reading[str]], triton: TritonFacts, identity: Id
     )
     if not missing:
         return finding
-    on_linux = identity.os == "linux"
-    needed_now = isinstance(triton.triton_windows, Found)
-    return finding.model_copy(
-        update={
-            "status": "warning" if needed_now else "info",
-            "summary": "The headers of this Python are missing, which Triton and builds from source need",
-            "impact": CHECK.why,
-            "hint": "Install the package with the headers of this Python." if on_linux else CHECK.by_hand,
-            "fix": Fix(
-                id="install-python-headers",
-                applicability="manual",
-                elevated=True,
-                commands=(f"sudo apt install python{identity.python_minor}-dev",),
-            )
-            if on_linux
-            else None,
-        }
+    problem = finding.but(
+        status="warning" if isinstance(triton.triton_windows, Found) else "info",
+        summary="This Python's headers are missing: Triton and builds from source need them",
+        impact=CHECK.why,
     )
+    if identity.os != "linux":
+        return problem.but(hint=CHECK.by_hand)
+    fix = Fix(
+        id="install-python-headers",
+        applicability="manual",
+        elevated=True,
+        commands=(f"sudo apt install python{identity.python_minor}-dev",),
+    )
+    return problem.but(hint="Install the package with this Python's headers.", fix=fix)
 
 
 CHECK = Check(
     id="python-headers",
     group="system",
-    looks_at="Python.h and, on Windows, the import library in `libs`, beside the Python that the environment was made with.",
-    why="Triton compiles a small launcher when it runs, and stops with \"Cannot open include file: 'Python.h'\"; so does every build from source.",
-    by_hand="Install the full CPython and make the environment with it; for an embeddable Python, copy the folders Include and libs of exactly the same version beside python.exe.",
+    looks_at="Python.h and, on Windows, the import library in `libs`, in the Python that the environment was created with.",
+    why="Triton compiles a small launcher at run time. Without the headers it fails with \"Cannot open include file: 'Python.h'\", and so does every build from source.",
+    by_hand="Install the full CPython and recreate the environment with it. For an embeddable Python, copy the folders Include and libs of exactly the same version next to python.exe.",
     probes=(HEADERS, TRITON, IDENTITY),
     judge=judge,
 )

@@ -1,4 +1,4 @@
-"""Is there a PyTorch for this Python?"""
+"""Does PyTorch support this Python version?"""
 
 from __future__ import annotations
 
@@ -21,42 +21,39 @@ def judge(identity: Identity, torch: TorchFacts) -> Finding:
     if version is None:
         return could_not_look(CHECK.id, "the Python version", f"{identity.python!r} is not a version")
     newest = pythons_with_torch()[-1]
-    this = f"{identity.python_implementation} {identity.python}" + (
-        " (free-threaded)" if identity.python_free_threaded else ""
-    )
-    problem = None
-    if identity.python_implementation != "CPython":
-        problem = f"PyTorch is built for CPython, and this is {this}"
-    elif version < Version(OLDEST):
-        problem = f"Python {identity.python} is too old: aios needs {OLDEST} or newer"
+    this = f"{identity.python_implementation} {identity.python}"
+    if identity.python_free_threaded:
+        this += " (free-threaded)"
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary=f"Python {identity.python} is served by PyTorch and flash-attn builds",
+        summary=f"PyTorch and flash-attn have builds for Python {identity.python}",
         measured=this,
         expected=f"CPython {OLDEST} to {newest}; {BEST_COVERED} has the most prebuilt packages",
         evidence=(Evidence(source="identity", name="Python", value=this),),
     )
-    advice = {"impact": CHECK.why, "hint": CHECK.by_hand, "links": ("https://www.python.org/downloads/",)}
-    if problem:
-        return finding.model_copy(update={"status": "error", "summary": problem, **advice})
+    problem = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=("https://www.python.org/downloads/",))
+    if identity.python_implementation != "CPython":
+        return problem.but(status="error", summary=f"PyTorch is built for CPython, and this is {this}")
+    if version < Version(OLDEST):
+        summary = f"Python {identity.python} is too old: aios needs {OLDEST} or newer"
+        return problem.but(status="error", summary=summary)
     if Version(minor(version)) > Version(newest):
-        problem = f"Python {identity.python} is newer than any known CUDA build of PyTorch (up to {newest})"
-        if not torch.installed:  # that is why
-            return finding.model_copy(update={"status": "error", "summary": problem, **advice})
-    elif identity.python_free_threaded:
-        problem = "This Python is free-threaded, and few GPU packages are built for that"
-    if problem:
-        return finding.model_copy(update={"status": "warning", "summary": problem, **advice})
+        summary = f"Python {identity.python} is newer than any known CUDA build of PyTorch (up to {newest})"
+        # Without torch this is the reason why it cannot be installed
+        return problem.but(status="warning" if torch.installed else "error", summary=summary)
+    if identity.python_free_threaded:
+        summary = "This Python is free-threaded, and few GPU packages have builds for it"
+        return problem.but(status="warning", summary=summary)
     return finding
 
 
 CHECK = Check(
     id="python-version",
     group="system",
-    looks_at="The version and the kind of the Python that runs aios, and whether it has a torch.",
-    why="Prebuilt torch, flash-attn and xformers exist for some Python versions only; for the others pip finds nothing or starts to compile.",
-    by_hand="Install CPython 3.12 (64-bit) beside this one, and make the virtual environment anew with it.",
+    looks_at="The version and implementation of the Python that runs aios, and whether torch is installed.",
+    why="Prebuilt torch, flash-attn and xformers exist for some Python versions only. For others pip finds nothing, or starts to compile.",
+    by_hand="Install CPython 3.12 (64-bit) in addition to this one, and recreate the virtual environment with it.",
     probes=(IDENTITY, TORCH),
     judge=judge,
 )

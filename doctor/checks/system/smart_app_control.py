@@ -1,4 +1,4 @@
-"""Does Smart App Control let compiled packages be loaded that nobody has signed?"""
+"""Does Smart App Control allow unsigned compiled packages?"""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def judge(
     setting: Reading[RegistryValue], flash: FlashAttnFacts, xformers: XformersFacts, triton: TritonFacts
 ) -> Finding:
     if isinstance(setting, Unreadable):
-        hint = "Look yourself: Windows Security > App & browser control > Smart App Control settings"
+        hint = "Check it yourself: Windows Security > App & browser control > Smart App Control settings"
         return could_not_look(CHECK.id, f"{POLICY_VALUE} in the registry", setting.reason, hint)
     number = setting.value.value if isinstance(setting, Found) else None
     if not isinstance(setting, Absent) and number not in STATES:
-        return could_not_look(CHECK.id, POLICY_VALUE, f"{number!r} is none of its known values")
+        return could_not_look(CHECK.id, POLICY_VALUE, f"{number!r} is not a known value")
     state = STATES.get(number, "") if isinstance(number, int) else ""
     ok = Finding(
         check=CHECK.id,
@@ -49,16 +49,14 @@ def judge(
     if state != "on":
         return ok
     unsigned = _installed(flash.distribution, xformers.distribution, triton.triton_windows)
-    what = f"it may block {unsigned}" if unsigned else "it blocks packages that nobody has signed"
-    return ok.model_copy(
-        update={
-            "status": "warning" if unsigned else "info",
-            "summary": f"Smart App Control is on: {what}",
-            "impact": CHECK.why,
-            "hint": CHECK.by_hand,
-            "links": LINKS,
-            "fix": USE_WSL,
-        }
+    what = f"it may block {unsigned}" if unsigned else "it blocks unsigned packages"
+    return ok.but(
+        status="warning" if unsigned else "info",
+        summary=f"Smart App Control is on: {what}",
+        impact=CHECK.why,
+        hint=CHECK.by_hand,
+        links=LINKS,
+        fix=USE_WSL,
     )
 
 
@@ -69,9 +67,9 @@ def _installed(*readings: Reading[Distribution]) -> str:
 CHECK = Check(
     id="smart-app-control",
     group="system",
-    looks_at=f"The registry value {POLICY_KEY}\\{POLICY_VALUE}, and the installed packages whose libraries nobody signs.",
-    why="Smart App Control refuses libraries that are neither signed nor widely known: flash-attn, xformers and the kernels that Triton makes end with 'WinError 4551'.",
-    by_hand="Work in WSL 2, where it does not reach; or decide for yourself in Windows Security > App & browser control. The doctor never touches it: once off it may not be switched on again without resetting Windows.",
+    looks_at=f"The registry value {POLICY_KEY}\\{POLICY_VALUE}, and the installed packages whose libraries are unsigned.",
+    why="Smart App Control blocks libraries that are neither signed nor widely known: flash-attn, xformers and the kernels compiled by Triton fail with 'WinError 4551'.",
+    by_hand="Work in WSL 2, where it does not apply, or change it in Windows Security > App & browser control. The doctor never changes it, because it may not be possible to switch it on again without resetting Windows.",
     probes=(SMART_APP_CONTROL, FLASH_ATTN, XFORMERS, TRITON),
     judge=judge,
     systems=frozenset({"windows"}),

@@ -11,7 +11,7 @@ from doctor.models import Evidence, Finding
 from doctor.probes.system import IDENTITY, INSTALLATION_TYPE
 
 FIRST_WITH_LONG_PATHS = 14393  # Windows 10 1607
-CLIENTS = {22000: "Windows 11", 0: "Windows 10"}  # by their first build
+CLIENTS = {22000: "Windows 11", 0: "Windows 10"}  # by first build
 SERVERS = {26100: "2025", 25398: "23H2", 20348: "2022", 17763: "2019", 14393: "2016"}
 
 
@@ -19,7 +19,7 @@ def judge(identity: Identity, installed: Reading[RegistryValue]) -> Finding:
     version = re.fullmatch(r"10\.0\.(\d{1,6})(?:\.\d+)?", identity.os_build)
     evidence = (Evidence(source="system", name="Windows build", value=identity.os_build),)
     if version is None:
-        reason = f"Windows calls itself {identity.os_build!r}, which is no version that aios knows"
+        reason = f"Windows reports {identity.os_build!r}, which is not a version known to aios"
         return could_not_look(CHECK.id, "the Windows version", reason)
     build = int(version.group(1))
     if build < FIRST_WITH_LONG_PATHS:
@@ -44,7 +44,7 @@ def judge(identity: Identity, installed: Reading[RegistryValue]) -> Finding:
 
 
 def _name(build: int, installed: Reading[RegistryValue]) -> str:
-    """Builds are shared: 26100 is Windows 11 24H2 and Windows Server 2025. What kind it is the registry says."""
+    """Name a build. Clients and servers share them (26100: Windows 11 24H2, Server 2025); the registry says which it is."""
     is_server = isinstance(installed, Found) and str(installed.value.value).startswith("Server")
     names = {first: f"Windows Server {year}" for first, year in SERVERS.items()} if is_server else CLIENTS
     return next(name for first, name in names.items() if build >= first)
@@ -54,7 +54,7 @@ CHECK = Check(
     id="windows-version",
     group="system",
     looks_at="The Windows build number, and whether this is a Windows Server.",
-    why="Windows before build 14393 cannot lift its limit of 260 characters a path, and no driver for CUDA 12 runs on it.",
+    why="Windows before build 14393 cannot lift its limit of 260 characters per path, and has no driver for CUDA 12.",
     by_hand="Update Windows: Settings > Windows Update.",
     probes=(IDENTITY, INSTALLATION_TYPE),
     judge=judge,

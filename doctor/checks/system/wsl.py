@@ -1,28 +1,32 @@
-"""Under WSL: is the NVIDIA driver the one of Windows, and does the environment lie on Linux' own disk?"""
+"""Under WSL: is the NVIDIA driver the one from Windows, and is the environment on the Linux disk?"""
 
 from __future__ import annotations
 
 import re
 
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.shared import could_not_look, skipped
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.wsl import WINDOWS_DRIVER_FOLDER, WSL, WslFacts
 
 GUIDE = "https://docs.nvidia.com/cuda/wsl-user-guide/index.html"
-LINUX_DRIVER = re.compile(r"libcuda\.so\.\d{3}[.\d]*")  # Windows' own ends in 1 or 1.1, in containers, too
+LINUX_DRIVER = re.compile(
+    r"libcuda\.so\.\d{3}[.\d]*"
+)  # the one from Windows ends in 1 or 1.1, also in containers
 WINDOWS_DISK = re.compile(r"/mnt/[a-z]/")
+CUDA_LIBRARY = f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1"
+REMOVE_LINUX_DRIVER = Fix(
+    id="remove-linux-driver",
+    applicability="manual",
+    elevated=True,
+    commands=("sudo apt remove --purge '^nvidia-driver-.*' '^libnvidia-compute-.*'",),
+)
 
 
-def judge(wsl: WslFacts | None) -> Finding:
-    if wsl is None:
-        return skipped(CHECK.id, "this is not the Windows Subsystem for Linux")
-    for folder, names in ((WINDOWS_DRIVER_FOLDER, wsl.windows_driver), *wsl.linux_libraries.items()):
-        if isinstance(names, Unreadable):
-            return could_not_look(CHECK.id, folder, names.reason)
-    lent = isinstance(wsl.windows_driver, Found) and "libcuda.so.1" in wsl.windows_driver.value
-    own = [
+def judge(wsl: WslFacts) -> Finding:
+    windows_driver = isinstance(wsl.windows_driver, Found) and "libcuda.so.1" in wsl.windows_driver.value
+    linux_drivers = [
         f"{folder}/{name}"
         for folder, names in wsl.linux_libraries.items()
         if isinstance(names, Found)
@@ -33,59 +37,54 @@ def judge(wsl: WslFacts | None) -> Finding:
     ok = Finding(
         check=CHECK.id,
         status="ok",
-        summary="WSL with the NVIDIA driver of Windows",
-        measured=f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1 {'is there' if lent else 'is absent'}, environment in {prefix}",
-        expected="the driver of Windows alone, and an environment on Linux' own disk",
+        summary="WSL with the NVIDIA driver from Windows",
+        measured=f"{CUDA_LIBRARY} {'exists' if windows_driver else 'is missing'}, environment in {prefix}",
+        expected="only the driver from Windows, and an environment on the Linux disk",
         links=(GUIDE,),
         evidence=(
-            Evidence(
-                source="file", name=f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1", value="there" if lent else None
-            ),
-            Evidence(source="file", name="a driver of Linux' own", value=own or None),
+            Evidence(source="file", name=CUDA_LIBRARY, value="there" if windows_driver else None),
+            Evidence(source="file", name="a Linux driver", value=linux_drivers or None),
             Evidence(source="identity", name="prefix", value=prefix),
         ),
     )
-    if own:
-        return ok.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"An NVIDIA driver for Linux is installed inside WSL: {own[0]}",
-                "impact": CHECK.why,
-                "hint": CHECK.by_hand,
-                "fix": Fix(
-                    id="remove-linux-driver",
-                    applicability="manual",
-                    elevated=True,
-                    commands=("sudo apt remove --purge '^nvidia-driver-.*' '^libnvidia-compute-.*'",),
-                ),
-            }
+    if linux_drivers:
+        return ok.but(
+            status="warning",
+            summary=f"An NVIDIA driver for Linux is installed inside WSL: {linux_drivers[0]}",
+            impact=CHECK.why,
+            hint=CHECK.by_hand,
+            fix=REMOVE_LINUX_DRIVER,
         )
     if WINDOWS_DISK.match(prefix):
-        return ok.model_copy(
-            update={
-                "status": "warning",
-                "summary": f"The environment lies on a disk of Windows, which WSL reads slowly: {prefix}",
-                "impact": "Importing torch takes many times as long, and installing it even more.",
-                "hint": "Make the environment below your Linux home folder, and install there.",
-            }
+        return ok.but(
+            status="warning",
+            summary=f"The environment is on a Windows disk, which is slow in WSL: {prefix}",
+            impact="Importing torch takes many times as long, and installing it even longer.",
+            hint="Create the environment in your Linux home folder, and reinstall the packages there.",
         )
-    if not lent:
-        return ok.model_copy(
-            update={
-                "status": "info",
-                "summary": "WSL, and Windows lends it no NVIDIA driver: the GPU is not seen here",
-            }
-        )
+    if not windows_driver:
+        summary = "WSL without an NVIDIA driver from Windows: no GPU is visible here"
+        return ok.but(status="info", summary=summary)
     return ok
+
+
+def _outside_wsl_or_unreadable(check: str, wsl: WslFacts | None) -> Finding | None:
+    if wsl is None:
+        return skipped(check, "this is not the Windows Subsystem for Linux")
+    for folder, names in ((WINDOWS_DRIVER_FOLDER, wsl.windows_driver), *wsl.linux_libraries.items()):
+        if isinstance(names, Unreadable):
+            return could_not_look(check, folder, names.reason)
+    return None
 
 
 CHECK = Check(
     id="wsl",
     group="system",
-    looks_at=f"Under WSL: {WINDOWS_DRIVER_FOLDER}, NVIDIA libraries of Linux' own, and the disk on which this environment lies.",
-    why="Windows lends WSL its NVIDIA driver; one installed inside hides it, and programs then find no GPU.",
-    by_hand="Remove the NVIDIA driver inside WSL, and install it in Windows alone; of CUDA, install only the toolkit.",
+    looks_at=f"Under WSL: {WINDOWS_DRIVER_FOLDER}, NVIDIA libraries installed inside Linux, and the disk this environment is on.",
+    why="Windows provides its NVIDIA driver to WSL. A driver installed inside WSL hides it, and programs then find no GPU.",
+    by_hand="Remove the NVIDIA driver inside WSL and install it only in Windows. Inside WSL, install only the CUDA toolkit.",
     probes=(WSL,),
     judge=judge,
+    requires=(Requirement((WSL,), _outside_wsl_or_unreadable),),
     systems=frozenset({"linux"}),
 )
