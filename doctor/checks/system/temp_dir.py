@@ -57,9 +57,7 @@ def _judge(temp: TempFacts, folders: Mapping[str, str | None]) -> Finding:
                 return finding
     drive, other = (ntpath.splitdrive(path)[0] for path in (str(folders["TEMP"]), temp.environment))
     if drive.casefold() != other.casefold():
-        summary = (
-            f"TEMP is on {drive} and this environment on {other}: moving files between drives is a slow copy"
-        )
+        summary = f"TEMP is on drive {drive} and this environment on {other}, and moving files between drives is a slow copy"
         return ok.but(status="info", summary=summary)
     return ok
 
