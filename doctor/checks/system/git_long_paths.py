@@ -44,7 +44,7 @@ def judge(git: GitFacts) -> Finding:
         measured=f"{SETTING} is not set" if value is None else f"{SETTING} is {value}",
         expected="true",
         impact=CHECK.why,
-        hint="Let the doctor set core.longpaths for your user: git does not use Windows' own setting.",
+        hint="Let the doctor set core.longpaths for your user; git ignores Windows' own setting.",
         links=("https://git-scm.com/docs/git-config",),
         evidence=evidence,
         fix=ALLOW,
