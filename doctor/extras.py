@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from shutil import which
 
 from packaging.requirements import Requirement
 
@@ -79,7 +79,7 @@ def this_environment() -> Environment:
         prefix=sys.prefix,
         checkout=str(root) if (root / "pyproject.toml").is_file() else None,
         has_pip=importlib.util.find_spec("pip") is not None,
-        has_uv=shutil.which("uv") is not None,
+        has_uv=which("uv") is not None,
         is_conda=Path(sys.prefix, "conda-meta").is_dir(),
         is_windows=sys.platform == "win32",
     )

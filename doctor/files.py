@@ -9,6 +9,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 RETRIES = 20 if os.name == "nt" else 0  # on Windows a virus scanner can hold a new file open for a moment
 SECONDS_BETWEEN = 0.05
@@ -33,6 +34,26 @@ def write_atomically(path: Path, content: bytes) -> None:
         move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line and wait until it is on the disk. A line that was cut off by a kill before is ended first.
+
+    Raises OSError.
+    """
+    with path.open("a+b") as file:
+        if _has_unfinished_line(file):
+            file.write(b"\n")
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _has_unfinished_line(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def move(source: Path, target: Path) -> None:

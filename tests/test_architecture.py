@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,38 @@ MACHINE = {
     "pwd",
 }
 OF_THE_SYSTEM = {"os.environ", "os.getenv", "os.putenv", "os.system", "os.popen"}
+# Imports that open connections, and those that change files
+NETWORK = ("http.client.", "urllib.request.")
+ON_FILES = (
+    "shutil.",
+    "tempfile.",
+    "doctor.files.write_atomically.",
+    "doctor.files.append_line.",
+    "doctor.files.move.",
+)
+# Methods of a path, and functions of `os`
+PATH_WRITES = {
+    "chmod", "hardlink_to", "mkdir", "rename", "rmdir", "symlink_to", "touch", "unlink", "write_bytes", "write_text",
+}  # fmt: skip
+OS_WRITES = {
+    "chmod", "link", "makedirs", "mkdir", "remove", "removedirs", "rename", "renames", "replace", "rmdir", "symlink",
+    "truncate", "unlink", "utime",
+}  # fmt: skip
+# Files outside the host that may change files, and which
+DOORS = {
+    "doctor/files": "the helpers that the others use",
+    "doctor/lock": "the lock file",
+    "doctor/aios_home": "the folder of a new run",
+    "doctor/capability": "the capability file",
+    "doctor/runs/history": "the reports and plans of runs; deletes old runs",
+    "doctor/fixes/journal": "the journal of a run",
+    "doctor/install/record": "the record and the journal of an installation",
+    "doctor/install/backup": "copies of what an installation replaces, and the restored environment",
+    "doctor/install/download": "downloaded wheels",
+    "doctor/install/pip": "temporary files for pip to read and write",
+    "doctor/commands/record": "the file that the user names",
+    "doctor/commands/wheels": "the file that the user names",
+}
 CHANGES = {
     "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
     "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "run_elevated",
@@ -121,6 +154,32 @@ def touching_the_machine(path: str, tree: ast.Module) -> Iterator[str]:
     attributes = (ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     yield from importing(*MACHINE)(path, tree)
     yield from OF_THE_SYSTEM.intersection((*imports(tree), *attributes))
+    # url2pathname only computes
+    yield from (
+        {name for name in imports(tree) if f"{name}.".startswith(NETWORK)} - {"urllib.request.url2pathname"}
+    )
+
+
+def changing_files(path: str, tree: ast.Module) -> Iterator[str]:
+    yield from (n for n in imports(tree) if f"{n}.".startswith(ON_FILES) and n != "shutil.which")
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    yield from (ast.unparse(call) for call in calls if _changes_files(call))
+
+
+def _changes_files(call: ast.Call) -> bool:
+    module, _, name = ast.unparse(call.func).rpartition(".")
+    if module == "os":
+        return name in OS_WRITES
+    if name == "open":
+        constants = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant))
+        return any(
+            re.fullmatch("[rwxabt+]{1,3}", str(value)) and str(value) not in ("r", "rb")
+            for value in constants
+        )
+    if name == "replace":
+        # of a path; a string's takes two arguments, and that of dataclasses has keywords
+        return len(call.args) == 1 and not call.keywords
+    return bool(module) and name in PATH_WRITES
 
 
 def using_a_shell(path: str, tree: ast.Module) -> Iterator[str]:
@@ -147,7 +206,9 @@ def beyond(*parts: str, but: tuple[str, ...] = ()) -> Callable[[str, ast.Module]
     def offences(path: str, tree: ast.Module) -> Iterator[str]:
         for name in imports(tree):
             known = name.partition(".")[0] in PURE or any(name.startswith(f"{part}.") for part in parts)
-            if name not in but and (not known or name in EFFECTS or name.startswith("doctor.host.live")):
+            if name not in but and (
+                not known or name in EFFECTS or name.startswith(("doctor.host.live", "doctor.host.web"))
+            ):
                 yield name
 
     return offences
@@ -280,6 +341,12 @@ RULES = (
         "import os\nos.environ['PATH']",
     ),
     Rule(
+        "only the host and the named files change files",
+        files("doctor", but=("doctor/host/", *DOORS)),
+        changing_files,
+        "path.write_text('')",
+    ),
+    Rule(
         "nobody asks platform, which hangs on Windows",
         files("doctor"),
         importing("platform"),
@@ -355,6 +422,51 @@ def test_everybody_keeps_the_rule(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_rule_notices_what_breaks_it(rule: Rule) -> None:
     assert [*rule.offences(rule.files[0], ast.parse(rule.broken_by))]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import shutil",
+        "from tempfile import TemporaryDirectory",
+        "from doctor.files import write_atomically",
+        "path.write_bytes(b'')",
+        "path.parent.mkdir()",
+        "path.unlink()",
+        "path.rename(target)",
+        "path.replace(target)",
+        "path.touch()",
+        "path.rmdir()",
+        "path.open('ab' if more else 'wb')",
+        "open(path, mode='w')",
+        "os.replace(path, target)",
+    ],
+)
+def test_every_way_to_change_a_file_is_noticed(source: str) -> None:
+    assert [*changing_files("", ast.parse(source))]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.open('rb')",
+        "path.open(encoding='utf-8')",
+        "text.replace('a', 'b')",
+        "replace(finding, status='ok')",
+    ],
+)
+def test_reading_changes_no_file(source: str) -> None:
+    assert not [*changing_files("", ast.parse(source))]
+
+
+@pytest.mark.parametrize("source", ["import urllib.request", "from http.client import HTTPSConnection"])
+def test_a_connection_is_noticed(source: str) -> None:
+    assert [*touching_the_machine("", ast.parse(source))]
+
+
+def test_every_named_file_changes_files() -> None:
+    for door in DOORS:
+        assert [*changing_files(door, ast.parse((ROOT / f"{door}.py").read_text(encoding="utf-8")))], door
 
 
 def test_a_checks_file_is_called_like_the_check() -> None:

@@ -49,8 +49,7 @@ def _answer(
     answer: Path,
     act: Callable[[Journal], Sequence[Outcome]],
 ) -> None:
-    answer.open("xb").close()  # exclusive: an elevated process writes over nobody's file
-    journal = Journal(answer)
+    journal = Journal.create(answer)  # an elevated process must not overwrite a file
     if not host.identity.elevated:
         journal.answer("the child process was started without administrator rights", [])
     elif hash_of(steps) != plan_hash:

@@ -7,15 +7,15 @@ One JSON object a line, each flushed to the disk before the next thing happens. 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError, model_validator
 
 from doctor.actions import Action
 from doctor.actions.installer_exit_codes import Result
+from doctor.files import append_line
 from doctor.fixes.plan import Step
 from doctor.host import Frozen
 
@@ -97,6 +97,12 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def create(cls, path: Path) -> Journal:
+        """A journal in a new file. Raises FileExistsError."""
+        path.open("xb").close()
+        return cls(path)
+
     def intend(self, step: Step, inverse: Action) -> None:
         """About to apply `step`; `inverse` holds the state before."""
         entry = Entry(step=step, inverse=inverse)
@@ -133,20 +139,7 @@ class Journal:
         self._append({"event": ANSWER, **answer.model_dump(mode="json")})
 
     def _append(self, record: dict[str, Any]) -> None:
-        with self.path.open("a+b") as file:
-            if _is_torn(file):
-                file.write(b"\n")
-            file.write(json.dumps(record).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _is_torn(file: BinaryIO) -> bool:
-    """Was the last writer killed in the middle of a line?"""
-    if file.seek(0, os.SEEK_END) == 0:
-        return False
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) != b"\n"
+        append_line(self.path, json.dumps(record).encode())
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from doctor.files import move, sha256_of
@@ -31,6 +33,15 @@ def download(url: str, target: Path, size: int | None, sha256: str, progress: Pr
             "Nothing was installed; try again later, or give the right file with --wheel-dir."
         )
     move(part, target)
+
+
+def discard(path: Path) -> None:
+    """Delete a downloaded file, or a folder of them. What cannot be deleted stays."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +15,7 @@ from doctor.failures.table import failures
 from doctor.files import sha256_of
 from doctor.host import Found, Host
 from doctor.install.backup import keep, put_back, supersede
-from doctor.install.download import download
+from doctor.install.download import discard, download
 from doctor.install.dry_run_check import also_needed
 from doctor.install.environment_facts import Facts
 from doctor.install.install_plan import Installation, Target, Wishes
@@ -120,7 +118,7 @@ def carry_out(
         tell(folder, "installed")
         run = Installed(folder=folder, record=run.record, event="installed")
         supersede(run)
-        shutil.rmtree(store, ignore_errors=True)
+        discard(store)
     return Done(run, also, done)
 
 
@@ -191,8 +189,7 @@ def _fetched(resolved: Resolved, store: Path, host: Host) -> Fetched:
 def _checked(path: Path, sha256: str | None, host: Host, *, labelled: bool) -> Fetched:
     found = sha256_of(path)
     if sha256 not in (None, found):
-        with suppress(OSError):
-            path.unlink()
+        discard(path)
         raise InstallError(
             f"{path.name} is not the file that was published: its SHA-256 should be {sha256}, and is {found}. "
             "Nothing was installed."

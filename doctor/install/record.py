@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from doctor.files import write_atomically
+from doctor.files import append_line, write_atomically
 from doctor.fixes.journal import records
 from doctor.host import Frozen, Host
 from doctor.runs.history import run_folders
@@ -75,10 +74,7 @@ def keep_record(folder: Path, record: Record) -> None:
 
 def tell(folder: Path, event: Event, reason: str = "") -> None:
     """Append to the run's journal, on the disk before anything else happens. Raises OSError."""
-    with (folder / JOURNAL).open("ab") as file:
-        file.write(b"\n" + json.dumps({"event": event, "reason": reason}).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(folder / JOURNAL, json.dumps({"event": event, "reason": reason}).encode())
 
 
 def read_installed(folder: Path) -> Installed | None:
