@@ -16,7 +16,7 @@ from packaging.version import Version
 from doctor.files import write_atomically
 from doctor.host import Host
 from doctor.host.live import live_host
-from doctor.host.rest import ask
+from doctor.host.web import get
 from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, HEALTHY, UNKNOWN
@@ -125,7 +125,7 @@ def refresh_catalogue() -> None:
         known, read_before = shipped_catalogue(), {}
     mirrors = {name: (host.variable(name) or own).rstrip("/") + "/" for name, own in MIRRORS.items()}
     reading = Reading(
-        ask, datetime.now(timezone.utc), mirrors["AIOS_GITHUB_API"], mirrors["HF_ENDPOINT"], read_before
+        get, datetime.now(timezone.utc), mirrors["AIOS_GITHUB_API"], mirrors["HF_ENDPOINT"], read_before
     )
     done = refresh(known, reading, printer.line)
     if done.read_any:

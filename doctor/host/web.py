@@ -1,4 +1,4 @@
-"""Reading from web servers: a large file from any byte on, a small answer whole. Proxies are those of the system."""
+"""HTTP requests: a large file from any byte on, a small one whole, a web API. Proxies are those of the system."""
 
 from __future__ import annotations
 
@@ -7,57 +7,96 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.message import Message
 
 TIMEOUT = 60.0  # seconds without a byte
-LARGEST_ANSWER = 64 * 2**20
+LARGEST_BODY = 64 * 2**20
 CHUNK = 2**20
-AGENT = {"User-Agent": "aios"}  # GitHub answers nobody who does not say who he is
+AGENT = {"User-Agent": "aios"}  # GitHub rejects requests without one
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A server's answer before its content: `start` is the first byte that it sends, `size` that of the whole file."""
+class Stream:
+    """The body of a response in chunks. `start` is the position of its first byte, `size` that of the whole file."""
 
     start: int
     size: int | None
-    headers: Mapping[str, str]
     chunks: Iterator[bytes]
 
 
+@dataclass(frozen=True)
+class Response:
+    """A whole response. The names in `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
 @contextmanager
-def opened(url: str, start: int = 0) -> Iterator[Answer]:
-    """Ask for a file, from a byte on. The server may begin at 0 all the same. Raises OSError; so do the chunks."""
-    request = _request(url, start=start)
-    with _errors_of(url), urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        sent = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
-        length = response.headers.get("Content-Length")
-        size = sent + int(length) if length and length.isdigit() else None
-        yield Answer(sent, size, dict(response.headers), _chunks(response))
+def open_stream(url: str, start: int = 0) -> Iterator[Stream]:
+    """Request a file from byte `start` on; the server may start at 0 instead. Raises OSError, and so do the chunks."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with _opened(url, headers) as response:
+        first = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        length = response.headers.get("Content-Length", "")
+        size = first + int(length) if length.isdigit() else None
+        yield Stream(first, size, _chunks(response))
 
 
-def read_answer(url: str) -> bytes:
-    """A small answer. Raises OSError."""
-    with _errors_of(url), urllib.request.urlopen(_request(url), timeout=TIMEOUT) as response:
-        return bytes(response.read(LARGEST_ANSWER))
+def get_bytes(url: str) -> bytes:
+    """Return the content of a small file. Raises OSError."""
+    with _opened(url) as response:
+        return response.read(LARGEST_BODY)
 
 
-def size_of(url: str) -> int | None:
-    """What the server says that a file has in bytes; None: it does not say, or does not answer."""
+def get(url: str, headers: Mapping[str, str]) -> Response:
+    """Return the response of a web API, whatever its status. Raises OSError if there is no complete response."""
     try:
-        request = _request(url, method="HEAD")
-        with _errors_of(url), urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        with _opened(url, headers) as response:
+            return Response(response.status, _by_lower_name(response.headers), response.read(LARGEST_BODY))
+    except HTTPStatusError as error:
+        return Response(error.status, error.headers)
+
+
+def content_length(url: str) -> int | None:
+    """Return the size of a file in bytes as the server states it; None if it does not."""
+    try:
+        with _opened(url, method="HEAD") as response:
             length = response.headers.get("Content-Length", "")
             return int(length) if length.isdigit() else None
     except OSError:
         return None
 
 
-def _request(url: str, *, start: int = 0, method: str = "GET") -> urllib.request.Request:
+class HTTPStatusError(OSError):
+    """The server responded with an error status."""
+
+    def __init__(self, url: str, error: urllib.error.HTTPError) -> None:
+        super().__init__(f"{url}: the server answers {error.code} {error.reason}")
+        self.status = error.code
+        self.headers = _by_lower_name(error.headers)
+
+
+@contextmanager
+def _opened(
+    url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET"
+) -> Iterator[http.client.HTTPResponse]:
+    """Send a request. Every error here and while the response is read becomes an OSError that names `url`."""
     if not url.startswith(("https://", "http://")):
-        raise OSError(f"{url}: not an address of a web server")
-    headers = {**AGENT, "Range": f"bytes={start}-"} if start else AGENT
-    return urllib.request.Request(url, headers=headers, method=method)
+        raise OSError(f"{url}: not an HTTP or HTTPS URL")
+    request = urllib.request.Request(url, headers={**AGENT, **(headers or {})}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            yield response
+    except urllib.error.HTTPError as error:
+        with error:
+            raise HTTPStatusError(url, error) from error
+    except urllib.error.URLError as error:
+        raise OSError(f"{url}: {error.reason}") from error
+    except http.client.HTTPException as error:
+        raise OSError(f"{url}: the response is incomplete ({type(error).__name__})") from error
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -65,14 +104,5 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield chunk
 
 
-@contextmanager
-def _errors_of(url: str) -> Iterator[None]:
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        with error:
-            raise OSError(f"{url}: the server answers {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise OSError(f"{url}: {error.reason}") from error
-    except http.client.HTTPException as error:
-        raise OSError(f"{url}: the answer broke off ({type(error).__name__})") from error
+def _by_lower_name(headers: Message) -> dict[str, str]:
+    return {name.lower(): str(value) for name, value in headers.items()}

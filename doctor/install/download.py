@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from doctor.files import move, sha256_of
-from doctor.host.web import opened
+from doctor.host.web import HTTPStatusError, open_stream
 from doctor.wheel_search.install_error import InstallError
 
 TRIES = 5
@@ -57,7 +57,8 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
                 announced = _fetch(url, part, before, progress)
             except OSError as error:
                 trouble = str(error)
-                if part.is_file() and before and "answers 416" in trouble:  # longer than the file itself
+                out_of_range = isinstance(error, HTTPStatusError) and error.status == 416
+                if part.is_file() and before and out_of_range:  # longer than the file itself
                     part.unlink()
                 continue
         wanted = size if size is not None else announced
@@ -75,7 +76,7 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
 
 def _fetch(url: str, part: Path, start: int, progress: Progress) -> int | None:
     """Append, or begin anew where the server does; gives the size of the whole file, as announced."""
-    with opened(url, start) as answer, part.open("ab" if answer.start else "wb") as file:
+    with open_stream(url, start) as answer, part.open("ab" if answer.start else "wb") as file:
         done = answer.start
         for chunk in answer.chunks:
             file.write(chunk)

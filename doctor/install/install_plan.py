@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from doctor.files import sha256_of
 from doctor.host import Found, Host
-from doctor.host.web import size_of
+from doctor.host.web import content_length
 from doctor.install.environment_facts import Facts
 from doctor.install.install_answer import PackageAnswer
 from doctor.install.refusals import why_too_long
@@ -233,14 +233,14 @@ def _listed(package: str, item: Item, file: Listed, version: Version, index: str
     target = Target(
         package, _distribution(item), str(version), file.filename, file.url, file.sha256, None, index
     )
-    size = target.file.stat().st_size if target.file else size_of(file.url)
+    size = target.file.stat().st_size if target.file else content_length(file.url)
     return replace(target, size=size, sha256=sha256_of(target.file) if target.file else file.sha256)
 
 
 def _published(package: str, name: str, wheel: Wheel) -> Target | None:
     if wheel.url is None:
         return None
-    size = size_of(wheel.url) if wheel.size is None else wheel.size
+    size = content_length(wheel.url) if wheel.size is None else wheel.size
     version = wheel.name.version
     return Target(package, name, version, wheel.filename, wheel.url, wheel.sha256, size, labelled=True)
 

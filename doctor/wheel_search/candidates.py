@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from doctor.files import sha256_of
 from doctor.host import Host
-from doctor.host.web import read_answer
+from doctor.host.web import get_bytes
 from doctor.probes.wheel_catalogue import known_wheels
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.package_index import NotFoundError
@@ -80,7 +80,7 @@ def published_hash(wheel: Wheel) -> str | None:
     if wheel.sha256 or not (wheel.publisher.releases and wheel.folder):
         return wheel.sha256
     try:
-        release = json.loads(read_answer(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
+        release = json.loads(get_bytes(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
         digests = {asset["name"]: asset.get("digest") or "" for asset in release["assets"]}
     except OSError as error:
         raise NotFoundError(

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from doctor.host.web import read_answer
+from doctor.host.web import get_bytes
 from doctor.wheel_search.install_error import InstallError
 from wheels.filename import parse_wheel_name
 from wheels.machine import Machine
@@ -36,7 +36,7 @@ def listed_by(index: str, package: str) -> tuple[Listed, ...]:
     """What an index (PEP 503) has of a package. Raises NotFoundError."""
     address = f"{index.rstrip('/')}/{canonicalize_name(package)}/"
     try:
-        page = read_answer(address).decode("utf-8", "replace")
+        page = get_bytes(address).decode("utf-8", "replace")
     except OSError as error:
         raise NotFoundError(
             f"{package} cannot be looked up: {error}. Is there a connection, or a proxy that programs are not told of? "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
-from doctor.host.rest import Reply
+from doctor.host.web import Response
 from wheels.catalogue import Catalogue, Publisher
 from wheels.listing import (
     GITHUB,
@@ -23,7 +23,7 @@ from wheels.listing import (
     merge,
 )
 
-Ask: TypeAlias = Callable[[str, Mapping[str, str]], Reply]
+Ask: TypeAlias = Callable[[str, Mapping[str, str]], Response]
 Tell: TypeAlias = Callable[[str], None]
 MOST_PAGES = 100
 OK, UNCHANGED, FORBIDDEN, TOO_MANY = 200, 304, 403, 429
@@ -128,7 +128,7 @@ def refresh(known: Catalogue, reading: Reading, tell: Tell) -> Refreshed:
     )
 
 
-def _next(reply: Reply, start: str) -> str | None:
+def _next(reply: Response, start: str) -> str | None:
     """The page after this one, by the header Link; only where this list lies."""
     for address, relation in re.findall(r'<([^<>]+)>\s*;[^,]*rel="?(\w+)', reply.headers.get("link", "")):
         if relation == "next" and _server(address) == _server(start):
@@ -140,7 +140,7 @@ def _server(url: str) -> str:
     return "/".join(url.split("/")[:3])
 
 
-def _why(reply: Reply, now: datetime) -> str:
+def _why(reply: Response, now: datetime) -> str:
     """Why an answer is none, and when to ask again."""
     exhausted = reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers
     if reply.status != TOO_MANY and not (reply.status == FORBIDDEN and exhausted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ class FullDisk:
         monkeypatch.setattr(os, "fsync", self)
 
     def __call__(self, descriptor: int) -> None:
-        self.writes += 1
+        self.writes += not stat.S_ISDIR(os.fstat(descriptor).st_mode)
         if self.writes > self.room_for:
             size = os.fstat(descriptor).st_size
             os.ftruncate(descriptor, max(0, size - 10))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor.host.rest import ask
+from doctor.host.web import get
 from doctor.wheel_search.refresh import Reading, Refreshed, refresh
 from tests.doctor.wheel_search.release_lists import ListServer, Page, list_server
 from wheels.catalogue import Catalogue, Publisher, read_catalogue
@@ -60,7 +60,7 @@ def server() -> Iterator[ListServer]:
 
 def refreshed(server: ListServer, before: Catalogue, **more: object) -> Refreshed:
     address = server.address + "/"
-    return refresh(before, Reading(ask, NOW, address, address, **more), lambda line: None)  # type: ignore[arg-type]
+    return refresh(before, Reading(get, NOW, address, address, **more), lambda line: None)  # type: ignore[arg-type]
 
 
 def rows(done: Refreshed) -> dict[str, str | None]:
@@ -220,7 +220,7 @@ def test_files_on_hugging_face_are_known_by_their_large_file_hash(server) -> Non
 def test_nobody_answers() -> None:
     with list_server() as server:
         address = server.address
-    reading = Reading(ask, NOW, address + "/", address + "/")
+    reading = Reading(get, NOW, address + "/", address + "/")
     done = refresh(catalogue((OLD, "v1", A)), reading, lambda line: None)
     assert len(done.complaints) == 1
     assert not done.read_any
