@@ -1,7 +1,7 @@
-"""The closed set of changes that a fix may consist of. Each is a target and the state it should have.
+"""The closed set of changes that a fix may consist of. Each is a target and its desired state.
 
-An action knows how to read its target's state, whether that is already the wanted one, how to bring it about, and the
-action that puts an earlier state back (its inverse: the same target, the earlier state).
+An action can read the state of its target, compare it with the desired one, change it, and return its inverse: the
+action with the same target and the earlier state.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What every action is, and how a state is read that must not be guessed."""
+"""The base class of actions, and how the state of a target is read."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from doctor.actions.installer_exit_codes import Ending
+from doctor.actions.outcome import Outcome
 from doctor.host import Absent, Found, Frozen, Host, Reader, Reading, RegistryValue
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class UnreadableStateError(Exception):
-    """The target's present state cannot be seen, so it must not be changed."""
+    """The present state of a target cannot be read, so the target must not be changed."""
 
 
 def value_of(reading: Reading[Any], what: str) -> Any:
-    """The value, None where there is none; raises UnreadableStateError where nobody can tell."""
+    """Return the value, or None if it is absent. Raises UnreadableStateError if it cannot be read."""
     if isinstance(reading, Found):
         return reading.value
     if isinstance(reading, Absent):
@@ -26,21 +26,21 @@ def value_of(reading: Reading[Any], what: str) -> Any:
 
 
 class BaseAction(Frozen, ABC):
-    """A target (every field but `state`) and its wanted `state`; a state says everything that undo must restore."""
+    """A target (every field except `state`) and its desired `state`. A state holds everything that undo must restore."""
 
     @property
     def needs_elevation(self) -> bool:
-        """Must an administrator do it?"""
+        """Whether the action needs administrator rights."""
         return False
 
     @property
-    def undone_by_hand(self) -> str | None:
-        """How a person undoes it, where the doctor can neither see nor put back an earlier state; else None."""
+    def manual_undo(self) -> str | None:
+        """How to undo the action by hand, if the doctor can neither read nor restore the earlier state; else None."""
         return None
 
     @abstractmethod
     def describe(self) -> str:
-        """What applying it does, in one line."""
+        """One line that says what the action does."""
 
     def show(self, state: Any) -> str:
         """A state of the target, in words."""
@@ -50,24 +50,27 @@ class BaseAction(Frozen, ABC):
 
     @abstractmethod
     def read(self, host: Reader) -> Any:
-        """The target's present state, in the form of `state`. Raises UnreadableStateError."""
+        """Return the present state of the target, in the form of `state`. Raises UnreadableStateError."""
 
     @abstractmethod
-    def apply(self, host: Host) -> Ending | None:
-        """Bring the wanted state about. Raises OSError. An installer says itself how it ended; all else is read back."""
+    def apply(self, host: Host) -> Outcome | None:
+        """Change the target to the desired state. Raises OSError.
+
+        None: reading the state back shows whether it worked. An installer returns its own outcome.
+        """
 
     def is_met_by(self, state: Any) -> bool:
-        """Is a state that was read the wanted one?"""
+        """Whether a state that was read is the desired one."""
         return bool(state == self.state)  # type: ignore[attr-defined]
 
-    def is_already_so(self, host: Reader) -> bool:
-        """Is there nothing to do? Raises UnreadableStateError."""
+    def is_applied(self, host: Reader) -> bool:
+        """Whether the target already has the desired state. Raises UnreadableStateError."""
         return self.is_met_by(self.read(host))
 
     def has_same_target(self, other: Action) -> bool:
-        """Do both change the same thing?"""
+        """Whether both actions change the same thing."""
         return self.model_dump(exclude={"state"}) == other.model_dump(exclude={"state"})
 
     def inverse(self, before: Any) -> Action:
-        """The action that puts the state `before` back."""
+        """The action that restores the state `before`."""
         return type(self).model_validate({**self.model_dump(), "state": before})  # type: ignore[return-value]

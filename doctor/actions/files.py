@@ -10,7 +10,7 @@ from doctor.host.machine import FileContent
 
 
 class MakeDirectory(BaseAction):
-    """A folder with its parents. `state` names the folders on the way to `path` that do not exist, outermost first."""
+    """A folder and its parents. `state` lists those of them that do not exist, outermost first."""
 
     kind: Literal["make-directory"] = "make-directory"
     path: str
@@ -18,11 +18,11 @@ class MakeDirectory(BaseAction):
 
     def describe(self) -> str:
         if self.state:
-            return f"remove {', '.join(reversed(self.state))} where empty"
-        return f"make the folder {self.path}"
+            return f"remove {', '.join(reversed(self.state))} if empty"
+        return f"create the folder {self.path}"
 
     def show(self, state: Any) -> str:
-        return f"without {', '.join(state)}" if state else "there"
+        return f"without {', '.join(state)}" if state else "present"
 
     def read(self, host: Reader) -> tuple[str, ...]:
         path = host.identity.path(self.path)
@@ -31,7 +31,7 @@ class MakeDirectory(BaseAction):
         missing = [str(path)]
         for folder in path.parents:
             if not isinstance(host.list_directory(str(folder)), Absent):
-                break  # one that may not be listed is there
+                break  # a folder that may not be listed exists
             missing.insert(0, str(folder))
         return tuple(missing)
 
@@ -40,7 +40,7 @@ class MakeDirectory(BaseAction):
         for folder, inner in zip(removed, ("", *removed), strict=False):
             names = value_of(host.list_directory(folder), folder) or ()
             if others := [name for name in names if not inner or name != host.identity.path(inner).name]:
-                raise OSError(f"{folder} is not empty: {others[0]} is in it")
+                raise OSError(f"{folder} is not empty: it contains {others[0]}")
         for folder in removed:
             host.remove_directory(folder)
         if not removed:
@@ -49,7 +49,7 @@ class MakeDirectory(BaseAction):
 
 
 class MoveFolder(BaseAction):
-    """A folder out of the way, on the same volume, where undo finds it again."""
+    """A folder, moved aside on the same volume, so that undo can move it back."""
 
     kind: Literal["move-folder"] = "move-folder"
     path: str
@@ -57,15 +57,16 @@ class MoveFolder(BaseAction):
     state: Literal["in place", "aside"] = "aside"
 
     def describe(self) -> str:
-        ends = (self.path, self.aside) if self.state == "aside" else (self.aside, self.path)
-        return "move {} to {}".format(*ends)
+        if self.state == "aside":
+            return f"move {self.path} to {self.aside}"
+        return f"move {self.aside} to {self.path}"
 
     def read(self, host: Reader) -> str:
-        there = {p: value_of(host.list_directory(p), p) is not None for p in (self.path, self.aside)}
-        if there[self.path] == there[self.aside]:
-            which = "both are there" if there[self.path] else "neither is there"
+        in_place, aside = (value_of(host.list_directory(p), p) is not None for p in (self.path, self.aside))
+        if in_place == aside:
+            which = "both exist" if in_place else "neither exists"
             raise UnreadableStateError(f"{self.path} and {self.aside}: {which}")
-        return "in place" if there[self.path] else "aside"
+        return "in place" if in_place else "aside"
 
     def apply(self, host: Host) -> None:
         if self.state == "aside":
@@ -75,7 +76,7 @@ class MoveFolder(BaseAction):
 
 
 class WriteFile(BaseAction):
-    """A small file's whole content; None removes it."""
+    """The whole content of a small file; None removes it."""
 
     kind: Literal["write-file"] = "write-file"
     path: str
@@ -94,5 +95,7 @@ class WriteFile(BaseAction):
     def apply(self, host: Host) -> None:
         folder = str(host.identity.path(self.path).parent)
         if isinstance(host.list_directory(folder), Absent):
-            raise FileNotFoundError(f"{folder}: there is no such folder")  # one made here would not be undone
+            raise FileNotFoundError(
+                f"{folder}: no such folder"
+            )  # undo would not remove a folder created here
         host.write_file(self.path, None if self.state is None else self.state.to_bytes())

@@ -1,4 +1,4 @@
-"""Actions on what is set: registry values, this user's environment variables and PATH, git's settings."""
+"""Actions on settings: registry values, the user's environment variables and PATH, git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from doctor.host.variables import expanded, inherited
 
 
 class SetRegistryValue(BaseAction):
-    """A value below HKLM (needs elevation) or HKCU, with its type; None removes it."""
+    """A registry value with its type, below HKLM (needs elevation) or HKCU; None removes it."""
 
     kind: Literal["set-registry-value"] = "set-registry-value"
     key: str
@@ -38,9 +38,9 @@ class SetRegistryValue(BaseAction):
 
 
 class SetUserEnvironmentVariable(BaseAction):
-    """A variable of this user, for new programs and for this program's children. None removes it.
+    """An environment variable of the user, for new programs and for child processes of this one. None removes it.
 
-    Written to the registry directly: `setx` cuts values at 1,024 characters and flattens REG_EXPAND_SZ.
+    Written to the registry directly: `setx` truncates values at 1,024 characters and turns REG_EXPAND_SZ into REG_SZ.
     """
 
     kind: Literal["set-user-environment-variable"] = "set-user-environment-variable"
@@ -63,10 +63,10 @@ class SetUserEnvironmentVariable(BaseAction):
 
 
 class EditUserPath(BaseAction):
-    """The user's own part of PATH, whole and with its type; None removes it.
+    """The user's part of PATH, whole and with its type; None removes it.
 
-    Programs get the system's part before it. This program's PATH follows where it ends in the user's part: a terminal
-    that took another turn keeps its own.
+    Programs get the system's part of PATH followed by the user's. The PATH of this process is changed only if it ends
+    with the user's part: a terminal may have set its own.
     """
 
     kind: Literal["edit-path-entry"] = "edit-path-entry"
@@ -91,7 +91,7 @@ class EditUserPath(BaseAction):
 
 
 def _with_end(path: str, before: str, after: str) -> str:
-    """PATH with its last part exchanged; as it is where it does not end so."""
+    """PATH with its end `before` replaced by `after`; unchanged if it does not end with `before`."""
     if not before:
         others = path
     elif path == before:
@@ -104,7 +104,7 @@ def _with_end(path: str, before: str, after: str) -> str:
 
 
 class SetGitSetting(BaseAction):
-    """A setting in this user's git configuration (`git config --global`); None removes it."""
+    """A setting in the user's git configuration (`git config --global`); None removes it."""
 
     kind: Literal["set-git-setting"] = "set-git-setting"
     name: str

@@ -1,4 +1,4 @@
-"""Actions on what is installed: packages of this Python, and whatever an installer brings."""
+"""Actions on software: packages of this Python, and installers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from doctor.actions.base import BaseAction, value_of
-from doctor.actions.installer_exit_codes import Ending, ending
+from doctor.actions.installer_exit_codes import outcome_of
+from doctor.actions.outcome import Outcome
 from doctor.host import Host, Reader
 
 
 class InstallPackages(BaseAction):
-    """Packages of this Python, by pip. `state` gives each package's version specifier ("" for any), None: not there."""
+    """Packages of this Python, by pip. `state` has a version specifier per package ("" for any), None: not installed."""
 
     kind: Literal["install-packages"] = "install-packages"
     packages: tuple[str, ...]
     state: tuple[str | None, ...]
 
     @property
-    def _wanted(self) -> dict[str, str | None]:
+    def _desired(self) -> dict[str, str | None]:
         return dict(zip(self.packages, self.state, strict=True))
 
     def describe(self) -> str:
-        return f"have pip see to {self.show(self.state)}"
+        installed = [f"{name}{version}" for name, version in self._desired.items() if version is not None]
+        removed = [name for name, version in self._desired.items() if version is None]
+        steps = [f"install {', '.join(installed)}"] if installed else []
+        if removed:
+            steps.append(f"remove {', '.join(removed)}")
+        return f"{' and '.join(steps)} with pip"
 
     def show(self, state: Any) -> str:
         versions = zip(self.packages, state, strict=True)
         return ", ".join(
-            f"no {name}" if version is None else f"{name}{version}" for name, version in versions
+            f"{name} not installed" if version is None else f"{name}{version}" for name, version in versions
         )
 
     def is_met_by(self, state: Any) -> bool:
@@ -41,11 +47,11 @@ class InstallPackages(BaseAction):
         return tuple(None if one is None else f"=={one.version}" for one in found)
 
     def apply(self, host: Host) -> None:
-        host.set_packages(self._wanted)
+        host.set_packages(self._desired)
 
 
 def _satisfies(present: str | None, wanted: str | None) -> bool:
-    """Is the version that is there ("==1.0", None for none) one of those wanted? "==1.0" wants no "1.0+cpu"."""
+    """Whether the installed version ("==1.0", None for none) satisfies a specifier. "1.0+cpu" does not satisfy "==1.0"."""
     if present is None or wanted is None or present == wanted:
         return present == wanted
     try:
@@ -58,7 +64,7 @@ def _satisfies(present: str | None, wanted: str | None) -> bool:
 
 
 class RunInstaller(BaseAction):
-    """A program that installs something for the whole machine, in its own window. What it does is its own to undo."""
+    """An installer with its own window. The doctor cannot undo what it does."""
 
     kind: Literal["run-installer"] = "run-installer"
     product: str
@@ -66,14 +72,14 @@ class RunInstaller(BaseAction):
     state: Literal["run", "not run"] = "run"
 
     @property
-    def undone_by_hand(self) -> str:
-        return f"remove {self.product} in Windows' settings, Apps, Installed apps"
+    def manual_undo(self) -> str:
+        return f"uninstall {self.product} in Windows Settings > Apps > Installed apps"
 
     def describe(self) -> str:
         return f"run {' '.join(self.command)}"
 
     def read(self, host: Reader) -> str:
-        return "not run"  # whether its product is there is for the check to judge
+        return "not run"  # the check decides whether the product is installed
 
-    def apply(self, host: Host) -> Ending:
-        return ending(host.run_installer(self.command))
+    def apply(self, host: Host) -> Outcome:
+        return outcome_of(host.run_installer(self.command))

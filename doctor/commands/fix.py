@@ -70,7 +70,7 @@ def undo(
     print_outcomes(printer, outcomes)
     if not outcomes:
         printer.line("There is nothing left to undo in it.")
-    if not all(outcome.stands for outcome in outcomes):
+    if not all(outcome.succeeded for outcome in outcomes):
         raise typer.Exit(FIX_FAILED)
     if in_force and outcomes:
         printer.line("Next: restart this computer to finish")

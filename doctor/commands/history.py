@@ -11,7 +11,7 @@ import typer
 from doctor.aios_home import is_being_changed, runs_folder
 from doctor.commands.common import this_machine
 from doctor.commands.print_runs import print_difference, print_installation, print_run
-from doctor.fixes.executor import standing
+from doctor.fixes.executor import changes_in_effect
 from doctor.host import Host
 from doctor.install.record import read_installed
 from doctor.models import Report
@@ -37,7 +37,7 @@ def runs() -> None:
                 printer,
                 run,
                 read_report(folder),
-                undoable=bool(standing(folder, host)),
+                undoable=bool(changes_in_effect(folder, host)),
                 at_work=busy and not run.ended,
                 restart_due=is_restart_due(run, boot_time),
             )

@@ -1,6 +1,6 @@
-"""Ask for administrator rights: one child process, one prompt, one answer file.
+"""Run steps with administrator rights: one child process, one prompt, one report file.
 
-The child gets no orders that it could be tricked with: it works out itself what is to be done, and compares the hash.
+The child takes no steps from the command line, which could be forged: it plans them itself and compares the hash.
 """
 
 from __future__ import annotations
@@ -9,43 +9,45 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from doctor.actions.installer_exit_codes import Result
-from doctor.fixes.journal import ELEVATED, Outcome, answer_in
+from doctor.actions.outcome import Outcome
+from doctor.fixes.journal import ELEVATED, StepOutcome, child_report
 from doctor.fixes.plan import Step, hash_of
 from doctor.host import ElevationRefused, Host
 
-FRONT_DOOR = Path(__file__).parents[2] / "aios.py"  # by its path: an elevated child starts in any folder
-TIMEOUT_SECONDS = 300.0  # a person has to notice the prompt and answer it
+FRONT_DOOR = Path(__file__).parents[2] / "aios.py"  # an absolute path: the child starts in another folder
+TIMEOUT_SECONDS = 300.0  # includes the time to notice and answer the prompt
 
 
 def in_elevated_child(
     command: Sequence[str], steps: Sequence[Step], host: Host, run_folder: Path
-) -> tuple[Outcome, ...]:
-    """Have an elevated `aios doctor COMMAND` do `steps`; one outcome for each. The rest of a run goes on whatever comes.
+) -> tuple[StepOutcome, ...]:
+    """Let an elevated `aios doctor COMMAND` do `steps`, and return the outcome of each. Does not raise.
 
     Args:
-        command: the hidden subcommand with what it needs to work out `steps` by itself.
-        steps: what this process expects it to do.
+        command: the hidden subcommand with the arguments from which it plans `steps` itself.
+        steps: the steps that this process expects the child to do.
         host: the machine.
-        run_folder: where the child makes its journal, which is also its answer.
+        run_folder: the folder for the journal of the child, which ends with its report.
     """
 
-    def all_of_them(result: Result, reason: str) -> tuple[Outcome, ...]:
-        return tuple(Outcome(step=step, result=result, reason=reason) for step in steps)
+    def for_all(outcome: Outcome) -> tuple[StepOutcome, ...]:
+        return tuple(StepOutcome.of(step, outcome) for step in steps)
 
-    answer = run_folder / ELEVATED.replace("*", secrets.token_hex(4))
-    orders = ["doctor", *command, "--plan-hash", hash_of(steps), "--answer", str(answer)]
+    journal = run_folder / ELEVATED.replace("*", secrets.token_hex(4))
+    arguments = ["doctor", *command, "--plan-hash", hash_of(steps), "--answer", str(journal)]
+    program = [host.identity.executable, str(FRONT_DOOR)]
     try:
-        ended = host.run_elevated([host.identity.executable, str(FRONT_DOOR), *orders], TIMEOUT_SECONDS)
-        answered = answer_in(answer)
+        ended = host.run_elevated([*program, *arguments], TIMEOUT_SECONDS)
+        report = child_report(journal)
     except OSError as error:
-        return all_of_them("failed", f"no elevated process could be run: {error}")
+        return for_all(Outcome(result="failed", reason=f"cannot run an elevated process: {error}"))
     if isinstance(ended, ElevationRefused):
-        return all_of_them("refused", ended.reason)
-    if answered is None:
-        return all_of_them("failed", f"the elevated process ended without an answer (exit status {ended})")
-    if answered.refusal is not None:
-        return all_of_them("refused", answered.refusal)
-    told = {one.step: one.model_dump(exclude={"step"}) for one in answered.outcomes}
-    silence = {"result": "failed", "reason": "the elevated process did not say what became of it"}
-    return tuple(Outcome.model_validate({"step": step, **told.get(step.id, silence)}) for step in steps)
+        return for_all(Outcome(result="refused", reason=ended.reason))
+    if report is None:
+        reason = f"the elevated process ended without a report (exit status {ended})"
+        return for_all(Outcome(result="failed", reason=reason))
+    if report.refusal is not None:
+        return for_all(Outcome(result="refused", reason=report.refusal))
+    reported = {outcome.step: Outcome(**outcome.model_dump(exclude={"step"})) for outcome in report.outcomes}
+    missing = Outcome(result="failed", reason="the elevated process did not report this step")
+    return tuple(StepOutcome.of(step, reported.get(step.id, missing)) for step in steps)

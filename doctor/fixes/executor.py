@@ -1,4 +1,4 @@
-"""The only writer: applies the steps of a plan, or puts back what a run changed, and journals every move."""
+"""Applies the steps of a plan or undoes those of a run, and journals each one. Nothing else applies actions."""
 
 from __future__ import annotations
 
@@ -8,151 +8,151 @@ from pathlib import Path
 from typing import Any
 
 from doctor.actions import UnreadableStateError
-from doctor.actions.installer_exit_codes import APPLIED, Ending
+from doctor.actions.outcome import Outcome
 from doctor.fixes.elevation import in_elevated_child
-from doctor.fixes.journal import ACTIONS, Entry, Journal, Outcome, entries
+from doctor.fixes.journal import ACTIONS, Entry, Journal, StepOutcome, entries
 from doctor.fixes.plan import Plan, Step
 from doctor.host import Host, Reader
 
 
-def execute(plan: Plan, host: Host, run_folder: Path) -> tuple[Outcome, ...]:
-    """Apply the plan. What needs an administrator goes to one elevated child where this process is none."""
-    theirs = [step for step in plan.steps if step.action.needs_elevation and not host.identity.elevated]
-    ours = [step for step in plan.steps if step not in theirs]
-    outcomes: tuple[Outcome, ...] = ()
-    if theirs:
-        fixes = sorted({step.fix for step in theirs})
+def execute(plan: Plan, host: Host, run_folder: Path) -> tuple[StepOutcome, ...]:
+    """Apply the plan. If this process is not elevated, one elevated child applies the steps that need it."""
+    elevated = [step for step in plan.steps if step.action.needs_elevation and not host.identity.elevated]
+    own = [step for step in plan.steps if step not in elevated]
+    outcomes: tuple[StepOutcome, ...] = ()
+    if elevated:
+        fixes = sorted({step.fix for step in elevated})
         checks = [check for p in plan.fixes if p.fix.id in fixes for check in p.checks]
         named = [part for check in checks for part in ("--check", check)]
-        outcomes = in_elevated_child(["apply-elevated", *fixes, *named], theirs, host, run_folder)
-    broken = {outcome.step.fix for outcome in outcomes if not outcome.stands}
-    return (*outcomes, *apply_steps(ours, host, Journal(run_folder / ACTIONS), broken))
+        outcomes = in_elevated_child(["apply-elevated", *fixes, *named], elevated, host, run_folder)
+    broken = {outcome.step.fix for outcome in outcomes if not outcome.succeeded}
+    return (*outcomes, *apply_steps(own, host, Journal(run_folder / ACTIONS), broken))
 
 
 def apply_steps(
     steps: Sequence[Step], host: Host, journal: Journal, broken: Collection[str] = ()
-) -> tuple[Outcome, ...]:
-    """Apply `steps` in order. A step that fails ends its fix (`broken` names those that are ended), not the others."""
-    ended = set(broken)
+) -> tuple[StepOutcome, ...]:
+    """Apply `steps` in order. After a failure the other steps of that fix are refused.
+
+    Args:
+        broken: ids of fixes of which a step has failed already.
+    """
+    failed = set(broken)
     outcomes = []
     for step in steps:
-        if step.fix in ended:
-            outcome = Outcome(step=step, result="refused", reason="another step of this fix was not applied")
+        if step.fix in failed:
+            outcome = StepOutcome(
+                step=step, result="refused", reason="another step of this fix was not applied"
+            )
         else:
             outcome = _apply(step, host, journal)
-        if not outcome.stands:
-            ended.add(step.fix)
+        if not outcome.succeeded:
+            failed.add(step.fix)
         outcomes.append(outcome)
     return tuple(outcomes)
 
 
-def _apply(step: Step, host: Host, journal: Journal) -> Outcome:
+def _apply(step: Step, host: Host, journal: Journal) -> StepOutcome:
     try:
         before = step.action.read(host)
     except UnreadableStateError as error:
-        return Outcome(step=step, result="failed", reason=f"its present state cannot be read: {error}")
+        return StepOutcome(step=step, result="failed", reason=f"cannot read the present state: {error}")
     if step.action.is_met_by(before):
-        return Outcome(step=step, result="already so")
+        return StepOutcome(step=step, result="already so")
     try:
         journal.intend(step, step.action.inverse(before))
-        ending, now = _change(step, host)
-        if ending.result == "applied":
-            journal.done(step, step.action.inverse(now), ending.restart)
-        elif ending.result == "already so":
+        outcome, now = _change(step, host)
+        if outcome.result == "applied":
+            journal.done(step, step.action.inverse(now), outcome.restart)
+        elif outcome.result == "already so":
             journal.undone(step)
         else:
-            journal.failed(step, ending.reason)
+            journal.failed(step, outcome.reason)
     except OSError as error:
-        ending = _no_journal(error)
-    return _outcome(step, ending)
+        outcome = _no_journal(error)
+    return StepOutcome.of(step, outcome)
 
 
-def _change(step: Step, host: Host) -> tuple[Ending, Any]:
-    """Bring the step's state about, and read it back unless the action itself says what came of it."""
+def _change(step: Step, host: Host) -> tuple[Outcome, Any]:
+    """Apply the step. Return its outcome and the state that was read back; the state decides unless the action does."""
     try:
-        ending = step.action.apply(host)
+        outcome = step.action.apply(host)
         now = step.action.read(host)
     except (OSError, UnreadableStateError) as error:
-        return Ending("failed", f"{type(error).__name__}: {error}"), None
-    if ending is None and not step.action.is_met_by(now):
-        ending = Ending("failed", f"afterwards it is {step.action.show(now)}")
-    return ending or APPLIED, now
+        return Outcome(result="failed", reason=f"{type(error).__name__}: {error}"), None
+    if outcome is None and not step.action.is_met_by(now):
+        reason = f"the change did not take effect: it is still {step.action.show(now)}"
+        return Outcome(result="failed", reason=reason), now
+    return outcome or Outcome(result="applied"), now
 
 
-def _no_journal(error: OSError) -> Ending:
-    return Ending("failed", f"the journal cannot be written: {error}")
+def _no_journal(error: OSError) -> Outcome:
+    return Outcome(result="failed", reason=f"cannot write the journal: {error}")
 
 
-def _outcome(step: Step, ending: Ending) -> Outcome:
-    return Outcome(step=step, result=ending.result, reason=ending.reason, restart=ending.restart)
+def changes_in_effect(run_folder: Path, host: Reader) -> tuple[Entry, ...]:
+    """The changes of a run that are not undone, newest first. Raises OSError.
 
-
-def standing(run_folder: Path, host: Reader) -> tuple[Entry, ...]:
-    """What the run changed and is not undone, newest first.
-
-    A step that failed or was interrupted counts where its target is not as it was before. Raises OSError.
+    A step that failed or was interrupted counts if the state of its target is not the earlier one.
     """
 
-    def stands(entry: Entry) -> bool:
+    def is_in_effect(entry: Entry) -> bool:
         if entry.progress in ("done", "undone", "left"):
             return entry.progress == "done"
-        if entry.step.action.undone_by_hand:
-            return entry.progress == "intended"  # nobody can see how far it came
+        if entry.step.action.manual_undo:
+            return entry.progress == "intended"  # its progress cannot be read
         try:
-            return not entry.inverse.is_already_so(host)
+            return not entry.inverse.is_applied(host)
         except UnreadableStateError:
             return True
 
-    return tuple(entry for entry in reversed(entries(run_folder)) if stands(entry))
+    return tuple(entry for entry in reversed(entries(run_folder)) if is_in_effect(entry))
 
 
-def undo(run_folder: Path, host: Host) -> tuple[Outcome, ...]:
-    """Put back what the run changed, backwards; the steps of the outcomes are the inverse ones. Raises OSError."""
-    undoable = standing(run_folder, host)
-    theirs = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
-    ours = [entry for entry in undoable if entry not in theirs]
-    outcomes = put_back(ours, host, Journal(run_folder / ACTIONS))
-    if theirs:
-        steps = [entry.back for entry in theirs]
+def undo(run_folder: Path, host: Host) -> tuple[StepOutcome, ...]:
+    """Undo a run, last step first. The steps of the outcomes are the inverse ones. Raises OSError."""
+    undoable = changes_in_effect(run_folder, host)
+    elevated = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
+    own = [entry for entry in undoable if entry not in elevated]
+    outcomes = restore(own, host, Journal(run_folder / ACTIONS))
+    if elevated:
+        steps = [entry.undo_step for entry in elevated]
         command = ["undo-elevated", str(run_folder)]
         outcomes = (*outcomes, *in_elevated_child(command, steps, host, run_folder))
     if undoable:
-        with suppress(OSError):  # a run that was interrupted will be called so again
+        with suppress(OSError):  # without this record the run counts as interrupted, which does no harm
             Journal(run_folder / ACTIONS).ended()
     return outcomes
 
 
-def put_back(undoable: Sequence[Entry], host: Host, journal: Journal) -> tuple[Outcome, ...]:
-    """Put the earlier states back, in the order given. Refuses where someone else changed one since."""
-    return tuple(_put_back(entry, host, journal) for entry in undoable)
+def restore(undoable: Sequence[Entry], host: Host, journal: Journal) -> tuple[StepOutcome, ...]:
+    """Restore the earlier states, in the given order. Refuse to overwrite a change that was made since the run."""
+    return tuple(_restore(entry, host, journal) for entry in undoable)
 
 
-def _put_back(entry: Entry, host: Host, journal: Journal) -> Outcome:
+def _restore(entry: Entry, host: Host, journal: Journal) -> StepOutcome:
     try:
-        ending = _taken_back(entry, host)
-        if entry.step.action.undone_by_hand:
-            journal.left(entry.back)
-        elif ending.result in ("applied", "already so"):
-            journal.undone(entry.back)
+        outcome = _restored(entry, host)
+        if entry.step.action.manual_undo:
+            journal.left(entry.undo_step)
+        elif outcome.succeeded:
+            journal.undone(entry.undo_step)
     except UnreadableStateError as error:
-        ending = Ending("failed", f"its present state cannot be read: {error}")
+        outcome = Outcome(result="failed", reason=f"cannot read the present state: {error}")
     except OSError as error:
-        ending = _no_journal(error)
-    return _outcome(entry.back, ending)
+        outcome = _no_journal(error)
+    return StepOutcome.of(entry.undo_step, outcome)
 
 
-def _taken_back(entry: Entry, host: Host) -> Ending:
-    """Put the earlier state back, if it is for the doctor to do. Raises UnreadableStateError."""
-    if by_hand := entry.step.action.undone_by_hand:
-        return Ending("refused", f"only a person can undo it: {by_hand}")
+def _restored(entry: Entry, host: Host) -> Outcome:
+    """Restore the earlier state, if that is possible and safe. Raises UnreadableStateError."""
+    if by_hand := entry.step.action.manual_undo:
+        return Outcome(result="refused", reason=f"can only be undone by hand: {by_hand}")
     left = entry.after or entry.step.action
     now = entry.inverse.read(host)
     if entry.inverse.is_met_by(now):
-        return Ending("already so")
+        return Outcome(result="already so")
     if not left.is_met_by(now):
-        return Ending(
-            "refused",
-            "someone else changed it since: "
-            f"the run left it {left.show(left.state)}, now it is {left.show(now)}",
-        )
-    return _change(entry.back, host)[0]
+        states = f"the run left {left.show(left.state)}, now it is {left.show(now)}"
+        return Outcome(result="refused", reason=f"changed since the run by something else: {states}")
+    return _change(entry.undo_step, host)[0]

@@ -1,7 +1,7 @@
-"""The journal of a run: what was about to be changed, what was changed, what was put back. Survives a kill.
+"""The journal of a run: what it intends to change, has changed and has undone. It survives a kill.
 
-One JSON object a line, each flushed to the disk before the next thing happens. A run has `actions.jsonl`, and one
-`elevated-*.jsonl` for each elevated child: a second process never writes to the first one's file.
+One JSON object per line, flushed to disk before the run continues. A run has `actions.jsonl`, and one `elevated-*.jsonl`
+for each elevated child: every process writes to a file of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ValidationError, model_validator
 
 from doctor.actions import Action
-from doctor.actions.installer_exit_codes import Result
+from doctor.actions.outcome import Outcome
 from doctor.files import append_line
 from doctor.fixes.plan import Step
 from doctor.host import Frozen
@@ -22,35 +22,30 @@ from doctor.host import Frozen
 ACTIONS = "actions.jsonl"
 ELEVATED = "elevated-*.jsonl"
 
-ENDED, RESTARTED, ANSWER = "ended", "restarted", "answer"  # events of a whole run, or of a whole child
+# Events of a whole run, or of a whole elevated child
+ENDED, RESTARTED, ANSWER = "ended", "restarted", "answer"
 
 Progress = Literal["intended", "failed", "done", "undone", "left"]
 RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2, "left": 2}
 
 
-class Outcome(Frozen):
-    """What became of one step. `refused`: nothing was done, for it would be wrong or somebody said no.
-
-    `reason` says why the step does not stand, or what there is to know. `restart`: it counts after a restart.
-    """
+class StepOutcome(Outcome):
+    """What came of a step."""
 
     step: Step
-    result: Result
-    reason: str = ""
-    restart: bool = False
 
-    @property
-    def stands(self) -> bool:
-        """Is the target now as the step wants it?"""
-        return self.result in ("applied", "already so")
+    @classmethod
+    def of(cls, step: Step, outcome: Outcome) -> StepOutcome:
+        return cls(step=step, **outcome.model_dump())
 
 
 class Entry(Frozen):
-    """One step of a run, the action that puts its target's earlier state back, and how far it came.
+    """One step of a run, the action that undoes it, and its progress.
 
-    `intended` without more means that the run was killed in the middle: only the target's real state can tell.
-    `left` means that an undo could only tell a person how to undo it. `after` has the state that the step left, where
-    it is done: what was asked for may be less exact.
+    Attributes:
+        progress: `intended` means that the run was killed during the step, and only the present state of its target shows
+            whether it was done. `left` means that undo could only say how to undo it by hand.
+        after: the state after a step that is done. It can be more exact than the desired one, such as a version.
     """
 
     step: Step
@@ -62,33 +57,26 @@ class Entry(Frozen):
     @model_validator(mode="after")
     def _is_about_one_target(self) -> Entry:
         if not all(self.step.action.has_same_target(a) for a in (self.inverse, self.after) if a):
-            raise ValueError("the inverse of a step changes something else")
+            raise ValueError("the inverse of a step has another target")
         return self
 
     @property
-    def back(self) -> Step:
+    def undo_step(self) -> Step:
         """The step that undoes this one."""
         return self.step.model_copy(update={"action": self.inverse})
 
 
-class Answered(Frozen):
-    """An outcome as an elevated child tells it: the parent knows the step."""
+class ReportedOutcome(Outcome):
+    """The outcome of a step as an elevated child reports it. The parent knows the step by its id."""
 
     step: str
-    result: Result
-    reason: str = ""
-    restart: bool = False
-
-    @classmethod
-    def of(cls, outcome: Outcome) -> Answered:
-        return cls(step=outcome.step.id, **outcome.model_dump(exclude={"step"}))
 
 
-class Answer(Frozen):
-    """What an elevated child answers: why it refused to begin, or what became of each step."""
+class ChildReport(Frozen):
+    """The report of an elevated child: why it refused to start, or the outcome of each step."""
 
     refusal: str | None
-    outcomes: tuple[Answered, ...]
+    outcomes: tuple[ReportedOutcome, ...]
 
 
 class Journal:
@@ -104,46 +92,47 @@ class Journal:
         return cls(path)
 
     def intend(self, step: Step, inverse: Action) -> None:
-        """About to apply `step`; `inverse` holds the state before."""
+        """`step` is about to be applied; `inverse` has the state before it."""
         entry = Entry(step=step, inverse=inverse)
         self._append({"event": "intended", **entry.model_dump(mode="json", include={"step", "inverse"})})
 
     def done(self, step: Step, after: Action, restart: bool = False) -> None:
-        """The step was applied, and a read-back agreed: `after` has what it read. `restart`: it counts after one."""
+        """The step was applied and verified. `after` has the state that was read back; `restart`: it takes effect after one."""
         state = after.model_dump(mode="json")
         self._append({"event": "done", "step": step.id, "after": state, "restart": restart})
 
     def failed(self, step: Step, reason: str) -> None:
-        """The step raised, or its read-back differs."""
+        """The step raised an error, or the state that was read back is not the desired one."""
         self._append({"event": "failed", "step": step.id, "reason": reason})
 
     def undone(self, step: Step) -> None:
-        """The step's target is again as it was before."""
+        """The earlier state of the step's target was restored."""
         self._append({"event": "undone", "step": step.id})
 
     def left(self, step: Step) -> None:
-        """A person was told how to undo the step."""
+        """The user was told how to undo the step by hand."""
         self._append({"event": "left", "step": step.id})
 
     def ended(self) -> None:
-        """All that was to be done was tried: nothing of this run waits to be finished."""
+        """The run is complete: every step was tried."""
         self._append({"event": ENDED})
 
     def restarted(self) -> None:
-        """The computer was restarted since, and what this run changed was looked at again."""
+        """The computer was restarted since the run, and its changes were checked again."""
         self._append({"event": RESTARTED})
 
-    def answer(self, refusal: str | None, outcomes: Sequence[Outcome]) -> None:
-        """The last line of an elevated child's journal: why it refused to begin, or what became of each step."""
-        answer = Answer(refusal=refusal, outcomes=tuple(Answered.of(outcome) for outcome in outcomes))
-        self._append({"event": ANSWER, **answer.model_dump(mode="json")})
+    def report(self, refusal: str | None, outcomes: Sequence[StepOutcome]) -> None:
+        """The last line of an elevated child's journal: why it refused to start, or the outcome of each step."""
+        reported = (ReportedOutcome(step=o.step.id, **o.model_dump(exclude={"step"})) for o in outcomes)
+        report = ChildReport(refusal=refusal, outcomes=tuple(reported))
+        self._append({"event": ANSWER, **report.model_dump(mode="json")})
 
     def _append(self, record: dict[str, Any]) -> None:
         append_line(self.path, json.dumps(record).encode())
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal file. A torn line is passed over; no file, no records. Raises OSError."""
+    """The records of a journal file; none if there is no file. Incomplete lines are skipped. Raises OSError."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -157,35 +146,35 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def answer_in(path: Path) -> Answer | None:
-    """What the elevated child that made this journal answered; None: nothing that can be understood. Raises OSError."""
+def child_report(path: Path) -> ChildReport | None:
+    """The report in the journal of an elevated child; None if there is no valid one. Raises OSError."""
     for record in records(path):
         if record.pop("event", None) == ANSWER:
             try:
-                return Answer.model_validate_json(json.dumps(record))
+                return ChildReport.model_validate_json(json.dumps(record))
             except ValidationError:
                 return None
     return None
 
 
 def events(run_folder: Path) -> frozenset[str]:
-    """What the run's own journal tells of, without what it was about. Raises OSError."""
+    """The kinds of events in the run's own journal. Raises OSError."""
     return frozenset(str(record.get("event")) for record in records(run_folder / ACTIONS))
 
 
 def entries(run_folder: Path) -> tuple[Entry, ...]:
-    """Every step that the run began, in the order of execution, with how far each came. Raises OSError."""
+    """Every step that the run began, in the order of execution, with its progress. Raises OSError."""
     found: dict[str, Entry] = {}
     elevated_first = (*sorted(run_folder.glob(ELEVATED)), run_folder / ACTIONS)
-    told = [record for path in elevated_first for record in records(path)]
-    for record in told:
+    all_records = [record for path in elevated_first for record in records(path)]
+    for record in all_records:
         if record.get("event") == "intended":
             try:
                 begun = Entry(step=record["step"], inverse=record["inverse"])
             except (KeyError, ValidationError):
-                continue  # nothing that could be put back
+                continue  # damaged, so it cannot be undone
             found[begun.step.id] = begun
-    for record in told:
+    for record in all_records:
         progress, entry = str(record.get("event")), found.get(str(record.get("step")))
         if entry and progress in RANK and RANK[progress] > RANK[entry.progress]:
             more = {name: record[name] for name in ("after", "restart") if name in record}
@@ -194,5 +183,5 @@ def entries(run_folder: Path) -> tuple[Entry, ...]:
                     {**entry.model_dump(), **more, "progress": progress}
                 )
             except ValidationError:
-                continue  # of another's making
+                continue  # not written by the doctor
     return tuple(found.values())

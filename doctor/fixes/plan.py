@@ -1,4 +1,4 @@
-"""What a fix run would do: which fixes, which actions, and what stays for a person. Pure."""
+"""The plan of a fix run: its fixes and their actions, and the findings that it does not fix. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from doctor.models import Finding, Fix
 
 
 class PlannedFix(Frozen):
-    """A fix and the checks that ask for it."""
+    """A fix and the checks whose findings have it."""
 
     checks: tuple[str, ...]
     fix: Fix
 
 
-class Leftover(Frozen):
-    """A finding that stays open, and why the doctor does not touch it."""
+class Unfixed(Frozen):
+    """A finding that the plan does not fix, and why."""
 
     check: str
     reason: str
@@ -28,7 +28,7 @@ class Leftover(Frozen):
 
 
 class Step(Frozen):
-    """One action of the plan: the one at `index` in its fix."""
+    """The action at `index` of a fix."""
 
     fix: str
     index: int
@@ -36,19 +36,19 @@ class Step(Frozen):
 
     @property
     def id(self) -> str:
-        """What the journal calls it."""
+        """The name of the step in the journal."""
         return f"{self.fix}/{self.index}"
 
 
 class Plan(Frozen):
-    """Fixes in the order of their findings, each once; and the findings that stay open."""
+    """The fixes in the order of their findings, each once, and the findings that are not fixed."""
 
     fixes: tuple[PlannedFix, ...] = ()
-    left: tuple[Leftover, ...] = ()
+    left: tuple[Unfixed, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Every action in the order of execution."""
+        """All actions, in the order of execution."""
         return tuple(
             Step(fix=planned.fix.id, index=index, action=action)
             for planned in self.fixes
@@ -60,38 +60,35 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
     """Plan the fixes of the open findings.
 
     Args:
-        findings: of a diagnosis.
-        named: the checks that were asked for by name: their fixes may be unsafe.
-        unsafe: take the fixes that are not safe, too.
-
-    What is mere information needs no fix: it is taken by name only.
+        findings: the findings of a diagnosis.
+        named: checks that the user named. Their fixes may be unsafe, and their findings may be mere information (`info`).
+        unsafe: whether to include the unsafe fixes of all checks.
     """
     fixes: dict[str, PlannedFix] = {}
-    left: list[Leftover] = []
+    left: list[Unfixed] = []
     for finding in findings:
         fix = finding.fix
         if finding.because_of and finding.check in named:
-            left.append(_leave(finding, f"because of {finding.because_of}"))
-        if finding.status not in ("error", "warning") and not (
-            finding.status == "info" and finding.check in named
-        ):
+            left.append(_unfixed(finding, f"because of {finding.because_of}"))
+        worth_fixing = ("error", "warning", "info") if finding.check in named else ("error", "warning")
+        if finding.status not in worth_fixing:
             continue
         if fix is None or fix.applicability == "manual" or not fix.actions:
-            left.append(_leave(finding, "by hand"))
+            left.append(_unfixed(finding, "by hand"))
         elif fix.applicability == "unsafe" and not (unsafe or finding.check in named):
-            left.append(_leave(finding, f"not safe in every case: aios doctor fix {finding.check}"))
+            left.append(_unfixed(finding, f"not safe in every case: aios doctor fix {finding.check}"))
         else:
             same = fixes.get(fix.id, PlannedFix(checks=(), fix=fix))
             fixes[fix.id] = PlannedFix(checks=(*same.checks, finding.check), fix=same.fix)
     return Plan(fixes=tuple(fixes.values()), left=tuple(left))
 
 
-def _leave(finding: Finding, reason: str) -> Leftover:
+def _unfixed(finding: Finding, reason: str) -> Unfixed:
     commands = finding.fix.commands if finding.fix else ()
-    return Leftover(check=finding.check, reason=reason, hint=finding.hint, commands=commands)
+    return Unfixed(check=finding.check, reason=reason, hint=finding.hint, commands=commands)
 
 
 def hash_of(steps: Sequence[Step]) -> str:
-    """SHA-256 of what would be done, so that two processes can agree on it without trusting each other."""
+    """SHA-256 of the steps, with which two processes can check that they plan the same without trusting each other."""
     content = [step.model_dump(mode="json") for step in steps]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctor.fixes.journal import Outcome
+from doctor.fixes.journal import StepOutcome
 from doctor.fixes.plan import Plan
 from doctor.models import Status
 from doctor.report.console import COLOURS, Printer
@@ -32,10 +32,10 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
         printer.line("There is nothing that the doctor would fix.")
 
 
-def print_outcomes(printer: Printer, outcomes: Sequence[Outcome]) -> None:
+def print_outcomes(printer: Printer, outcomes: Sequence[StepOutcome]) -> None:
     """One line for each step."""
     for outcome in outcomes:
-        status: Status = "ok" if outcome.stands else "error"
+        status: Status = "ok" if outcome.succeeded else "error"
         note = outcome.reason or ("already so" if outcome.result == "already so" else "")
         done = outcome.step.action.describe()
         printer.paragraph(

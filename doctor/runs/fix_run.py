@@ -11,7 +11,7 @@ from pathlib import Path
 from doctor.aios_home import changing_alone, new_run_folder
 from doctor.diagnosis import diagnose, with_causes
 from doctor.fixes.executor import execute
-from doctor.fixes.journal import ACTIONS, Journal, Outcome
+from doctor.fixes.journal import ACTIONS, Journal, StepOutcome
 from doctor.fixes.plan import Plan
 from doctor.host import Found
 from doctor.models import Finding
@@ -25,7 +25,7 @@ class FixRun:
     """What became of a plan. `findings` are those of the diagnosis, where the fixes could change them judged again."""
 
     folder: Path
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[StepOutcome, ...]
     findings: tuple[Finding, ...]
     failed: bool
     pending_restart: bool
@@ -63,7 +63,7 @@ def carry_out(plan: Plan, findings: Sequence[Finding], subject: Subject, folder:
         waits = needs_restart(one.fix) or any(outcome.restart for outcome in mine)
         pending_restart |= waits and any(outcome.result == "applied" for outcome in mine)
         seen_later = waits or one.fix.restart == "shell"
-        failed |= not seen_later and all(o.stands for o in mine) and not unsettled.isdisjoint(one.checks)
+        failed |= not seen_later and all(o.succeeded for o in mine) and not unsettled.isdisjoint(one.checks)
     after = {finding.check: finding for finding in findings} | again
     return FixRun(folder, outcomes, tuple(after.values()), failed, pending_restart)
 

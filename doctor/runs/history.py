@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from doctor.aios_home import RUN_NAME, new_run_folder, runs_folder
 from doctor.files import write_atomically
-from doctor.fixes.executor import standing
+from doctor.fixes.executor import changes_in_effect
 from doctor.fixes.journal import ENDED, RESTARTED, Entry, entries, events
 from doctor.fixes.plan import Plan
 from doctor.host import Frozen, Reader
@@ -84,7 +84,7 @@ def run_folders(host: Reader) -> tuple[Path, ...]:
 
 def newest_standing_run(host: Reader) -> Path | None:
     """The newest run that changed something that is not undone. Raises OSError."""
-    return next((folder for folder in run_folders(host) if standing(folder, host)), None)
+    return next((folder for folder in run_folders(host) if changes_in_effect(folder, host)), None)
 
 
 def changed_something(folder: Path) -> bool:

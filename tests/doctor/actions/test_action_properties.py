@@ -24,7 +24,7 @@ from doctor.actions import (
     SetUserEnvironmentVariable,
     WriteFile,
 )
-from doctor.fixes.executor import apply_steps, standing, undo
+from doctor.fixes.executor import apply_steps, changes_in_effect, undo
 from doctor.fixes.journal import ACTIONS, Journal
 from doctor.fixes.plan import Step
 from doctor.host import RegistryValue
@@ -122,7 +122,7 @@ def applied(case: Case) -> Iterator[tuple[RecordedHost, RecordedMachine, Path]]:
     """The machine after the action, what it was before, and the run."""
     host = RecordedHost(RecordedMachine.model_validate({"identity": identity(), **case.machine}))
     before = host.machine
-    if case.action.is_already_so(host):
+    if case.action.is_applied(host):
         reject()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
@@ -134,7 +134,7 @@ def applied(case: Case) -> Iterator[tuple[RecordedHost, RecordedMachine, Path]]:
 @given(CASES)
 def test_it_is_so_it_is_so_only_once_and_it_comes_back(case: Case) -> None:
     with applied(case) as (host, before, run):
-        assert case.action.is_already_so(host)
+        assert case.action.is_applied(host)
         after = host.machine
         assert after != before
         case.action.apply(host)
@@ -157,7 +157,7 @@ def test_what_someone_else_changed_since_is_refused_and_left_alone(case: Case) -
         was = case.action.read(RecordedHost(before))
         assert outcome.result == ("already so" if now == was else "refused")
         assert host.machine == theirs
-        assert len(standing(run, host)) == (now != was)
+        assert len(changes_in_effect(run, host)) == (now != was)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_folders_come_and_go_together_or_not_at_all(directories: Any, made: Any,
         theirs = host.machine
         (outcome,) = undo(run, host)
         if used in made:
-            assert outcome.result == "failed" and "theirs is in it" in outcome.reason
+            assert outcome.result == "failed" and "it contains theirs" in outcome.reason
             assert host.machine == theirs
             host.remove_directory(f"{used}\\theirs")
             host._machine.directories.pop(f"{used}\\theirs")
@@ -191,7 +191,7 @@ def test_a_folder_is_moved_aside_and_back_and_never_over_another() -> None:
         host.make_directory("C:\\s\\~orch")
         theirs = host.machine
         (outcome,) = undo(run, host)
-        assert outcome.result == "failed" and "both are there" in outcome.reason
+        assert outcome.result == "failed" and "both exist" in outcome.reason
         assert host.machine == theirs
         host.remove_directory("C:\\s\\~orch")
         (outcome,) = undo(run, host)
@@ -222,4 +222,4 @@ def test_undo_took_back_an_upgrade_that_came_after_the_fix() -> None:
         host.set_packages({"setuptools": "==99"})
         (outcome,) = undo(run, host)
         assert outcome.result == "refused"
-        assert "the run left it setuptools==61, now it is setuptools==99" in outcome.reason
+        assert "the run left setuptools==61, now it is setuptools==99" in outcome.reason

@@ -32,9 +32,9 @@ def test_applying_and_then_applying_the_inverse_restores_the_machine(machine, ac
     host = machine(programs={"git": "C:\\git.exe"}, git_settings={"core.longpaths": None})
     before = host.machine
     inverse = action.inverse(action.read(host))
-    assert not action.is_already_so(host)
+    assert not action.is_applied(host)
     action.apply(host)
-    assert action.is_already_so(host)
+    assert action.is_applied(host)
     inverse.apply(host)
     assert host.machine == before
 
@@ -45,7 +45,7 @@ def test_applying_and_then_applying_the_inverse_restores_the_machine(machine, ac
 def test_a_value_of_another_type_is_another_state_and_comes_back_with_its_type(machine, present) -> None:
     host = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": present}})
     action = enable_long_paths()
-    assert not action.is_already_so(host)
+    assert not action.is_applied(host)
     inverse = action.inverse(action.read(host))
     action.apply(host)
     inverse.apply(host)
@@ -55,7 +55,7 @@ def test_a_value_of_another_type_is_another_state_and_comes_back_with_its_type(m
 def test_an_unreadable_state_is_neither_absent_nor_changed(machine) -> None:
     host = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": {"unreadable": "access denied"}}})
     with pytest.raises(UnreadableStateError, match="LongPathsEnabled: access denied"):
-        enable_long_paths().is_already_so(host)
+        enable_long_paths().is_applied(host)
 
 
 def test_a_user_variable_also_reaches_this_process_expanded(machine) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from doctor.actions.installer_exit_codes import ENDINGS, ending
+from doctor.actions.installer_exit_codes import OUTCOMES, outcome_of
 from doctor.diagnosis import diagnose
-from doctor.fixes.executor import execute, standing, undo
+from doctor.fixes.executor import changes_in_effect, execute, undo
 from doctor.fixes.journal import ACTIONS, entries, records
 from doctor.fixes.plan import make_plan
 from tests.doctor.fake_machine import LONG_PATHS, enable_long_paths, install_runtime, state_check
@@ -29,12 +29,12 @@ def plan_for(host, *checks):
         (5004, "refused", False, "cancelled"),
         (1618, "failed", False, "another installer is running"),
         (1603, "failed", False, "exit code 1603"),
-        (0x8A15002B, "already so", False, "installed already"),
-        (0x8A150061, "already so", False, "installed already"),
+        (0x8A15002B, "already so", False, "already installed"),
+        (0x8A150061, "already so", False, "already installed"),
         (0x8A150109, "applied", True, ""),
         (0x8A15010A, "failed", False, "restart this computer"),
         (0x8A15010C, "refused", False, "cancelled"),
-        (0x8A15010D, "already so", False, "installed already"),
+        (0x8A15010D, "already so", False, "already installed"),
         (0x8A150102, "failed", False, "another installer is running"),
         (0x8A150011, "failed", False, "exit code 0x8a150011"),
     ],
@@ -51,13 +51,15 @@ def test_an_exit_code_says_what_came_of_it(
     assert host.installed == [install_runtime().command]
     (entry,) = entries(run_folder)
     assert entry.restart == restart
-    assert bool(standing(run_folder, host)) == (result == "applied"), "what installed nothing needs no undo"
+    assert bool(changes_in_effect(run_folder, host)) == (result == "applied"), (
+        "what installed nothing needs no undo"
+    )
 
 
 def test_every_refusal_and_failure_tells_a_person_why() -> None:
-    assert all(one.reason for one in ENDINGS.values() if one.result != "applied")
-    assert all(one.result == "applied" for one in ENDINGS.values() if one.restart)
-    assert ending(-1978334964) is ending(0x8A15010C)
+    assert all(one.reason for one in OUTCOMES.values() if one.result != "applied")
+    assert all(one.result == "applied" for one in OUTCOMES.values() if one.restart)
+    assert outcome_of(-1978334964) is outcome_of(0x8A15010C)
 
 
 def test_an_installer_that_is_not_there_failed(machine, run_folder, monkeypatch) -> None:
@@ -69,7 +71,7 @@ def test_an_installer_that_is_not_there_failed(machine, run_folder, monkeypatch)
     monkeypatch.setattr(host, "run_installer", missing)
     (outcome,) = execute(plan_for(host), host, run_folder)
     assert outcome.result == "failed" and "no such program" in outcome.reason
-    assert standing(run_folder, host) == ()
+    assert changes_in_effect(run_folder, host) == ()
 
 
 def test_undo_tells_once_how_a_person_takes_an_installation_back(machine, run_folder) -> None:
@@ -77,8 +79,8 @@ def test_undo_tells_once_how_a_person_takes_an_installation_back(machine, run_fo
     execute(plan_for(host, LONG_PATHS, RUNTIME), host, run_folder)
     installer, long_paths = undo(run_folder, host)
     assert (installer.result, long_paths.result) == ("refused", "applied")
-    assert "remove Microsoft Visual C++ Redistributable" in installer.reason
-    assert standing(run_folder, host) == ()
+    assert "uninstall Microsoft Visual C++ Redistributable" in installer.reason
+    assert changes_in_effect(run_folder, host) == ()
     assert undo(run_folder, host) == ()
     assert len(host.installed) == 1
 
@@ -97,7 +99,7 @@ def test_an_installer_that_was_interrupted_may_have_installed_something(
     assert [record["event"] for record in records(run_folder / ACTIONS)] == ["intended"]
     (outcome,) = undo(run_folder, host)
     assert outcome.result == "refused"
-    assert standing(run_folder, host) == ()
+    assert changes_in_effect(run_folder, host) == ()
 
 
 def test_an_installation_that_is_cancelled_ends_its_fix_and_not_the_others(machine, run_folder) -> None:

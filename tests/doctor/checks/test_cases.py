@@ -57,7 +57,7 @@ def test_a_fix_heals_changes_nothing_twice_and_is_undone_to_the_last_value(
 
     outcomes = execute(plan, host, run)
     assert [step.action.kind for step in plan.steps] == list(case.actions)
-    assert all(outcome.stands for outcome in outcomes), outcomes
+    assert all(outcome.succeeded for outcome in outcomes), outcomes
     assert look(host, case.check).status == "ok"
     healed = host.machine
     assert healed != before
@@ -68,7 +68,7 @@ def test_a_fix_heals_changes_nothing_twice_and_is_undone_to_the_last_value(
     assert make_plan([look(host, case.check)], named=[case.check.id]).steps == ()
     assert host.machine == healed
 
-    assert all(outcome.stands for outcome in undo(run, host))
+    assert all(outcome.succeeded for outcome in undo(run, host))
     assert host.machine == before
     assert look(host, case.check).status == case.status
 

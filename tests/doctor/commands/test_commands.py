@@ -177,7 +177,7 @@ def test_a_dry_run_shows_the_actions_and_the_commands_and_changes_nothing(doctor
     result = run("fix", "--dry-run")
     assert result.exit_code == 1
     assert f"set {FILE_SYSTEM}\\LongPathsEnabled = 1 (REG_DWORD)" in result.stdout
-    assert "make the folder C:\\Temp" in result.stdout
+    assert "create the folder C:\\Temp" in result.stdout
     assert "by hand: type this" in result.stdout
     assert (host.machine, fixes(host)) == (before, [])
 
@@ -224,8 +224,8 @@ def test_the_question_is_answered_by_yes_alone(monkeypatch, answer, agreed) -> N
 def test_only_the_named_check_is_fixed(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     assert run("fix", "temp-dir", "--yes").exit_code == 0
-    assert short_temp().is_already_so(host)
-    assert not enable_long_paths().is_already_so(host)
+    assert short_temp().is_applied(host)
+    assert not enable_long_paths().is_applied(host)
 
 
 def test_an_unsafe_fix_wants_its_name_or_unsafe(doctor_with) -> None:
@@ -268,8 +268,8 @@ def test_a_refused_prompt_leaves_the_finding_open(doctor_with, machine) -> None:
     result = run("--fix", "--yes")
     assert result.exit_code == 1
     assert "the answer was no" in result.stdout
-    assert short_temp().is_already_so(host)
-    assert not enable_long_paths().is_already_so(host)
+    assert short_temp().is_applied(host)
+    assert not enable_long_paths().is_applied(host)
 
 
 def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine, monkeypatch) -> None:
@@ -286,7 +286,7 @@ def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine
     host.elevate = child
     doctor_with(LONG_PATHS, TEMP_DIR, host=host)
     assert run("--fix", "--yes").exit_code == 0
-    assert enable_long_paths().is_already_so(host)
+    assert enable_long_paths().is_applied(host)
     assert run("undo").exit_code == 0
     assert host.machine == before
 
@@ -297,7 +297,7 @@ def test_undo_that_is_refused_ends_with_4(doctor_with) -> None:
     host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", RegistryValue(type="REG_DWORD", value=7))
     result = run("undo")
     assert result.exit_code == 4
-    assert "someone else changed it since" in result.stdout
+    assert "changed since the run by something else" in result.stdout
 
 
 def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
@@ -327,9 +327,9 @@ def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:
     first.rename(first.with_name(f"2000{first.name[4:]}"))  # so that the order does not hang on a second
     run("fix", "temp-dir", "--yes")
     run("undo")
-    assert enable_long_paths().is_already_so(host) and not short_temp().is_already_so(host)
+    assert enable_long_paths().is_applied(host) and not short_temp().is_applied(host)
     run("undo")
-    assert not enable_long_paths().is_already_so(host)
+    assert not enable_long_paths().is_applied(host)
 
 
 @pytest.mark.parametrize(

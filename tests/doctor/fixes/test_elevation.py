@@ -67,7 +67,7 @@ def test_one_child_does_what_needs_an_administrator_and_undoes_it(machine, run_f
     assert set(results(outcomes).values()) == {"applied"}
     assert len(host.asked) == 1
     assert "fix-temp-dir" not in host.asked[0]
-    assert enable_long_paths().is_already_so(host)
+    assert enable_long_paths().is_applied(host)
     assert {entry.progress for entry in entries(run_folder)} == {"done"}
 
     assert set(results(undo(run_folder, host)).values()) == {"applied"}
@@ -101,8 +101,8 @@ def test_a_child_that_dies_without_an_answer_failed_and_the_rest_proceeds(
     host.elevate = lambda command: exit_code
     long_paths, *rest = execute(plan_for(host), host, run_folder)
     assert long_paths.result == "failed"
-    assert f"without an answer (exit status {exit_code})" in long_paths.reason
-    assert all(outcome.stands for outcome in rest)
+    assert f"without a report (exit status {exit_code})" in long_paths.reason
+    assert all(outcome.succeeded for outcome in rest)
 
 
 def test_a_child_that_dies_in_the_middle_is_found_in_the_journal(machine, run_folder) -> None:
@@ -146,8 +146,8 @@ def test_a_tampered_plan_hash_is_refused(machine, run_folder) -> None:
     host.elevate = child(host, plan_hash=hash_of(()))
     outcome = execute(plan_for(host), host, run_folder)[0]
     assert outcome.result == "refused"
-    assert "another plan" in outcome.reason
-    assert not enable_long_paths().is_already_so(host)
+    assert "differs from the one shown" in outcome.reason
+    assert not enable_long_paths().is_applied(host)
 
 
 def test_a_machine_that_changed_in_between_is_another_plan(machine, run_folder) -> None:
@@ -236,8 +236,8 @@ def test_an_answer_that_is_garbage_crashed_the_parent(machine, run_folder, answe
     host.elevate = answering(answer)
     long_paths, *rest = execute(plan_for(host), host, run_folder)
     assert long_paths.result == "failed"
-    assert "without an answer" in long_paths.reason
-    assert all(outcome.stands for outcome in rest)
+    assert "without a report" in long_paths.reason
+    assert all(outcome.succeeded for outcome in rest)
 
 
 def test_an_answer_for_other_steps_leaves_ours_unanswered(machine, run_folder) -> None:
@@ -246,8 +246,8 @@ def test_an_answer_for_other_steps_leaves_ours_unanswered(machine, run_folder) -
     host.elevate = answering(json.dumps({"event": "answer", "refusal": None, "outcomes": outcomes}))
     long_paths, *rest = execute(plan_for(host), host, run_folder)
     assert long_paths.result == "failed"
-    assert "did not say what became of it" in long_paths.reason
-    assert all(outcome.stands for outcome in rest)
+    assert "did not report this step" in long_paths.reason
+    assert all(outcome.succeeded for outcome in rest)
 
 
 def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(machine, run_folder) -> None:

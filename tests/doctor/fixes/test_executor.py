@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from doctor.diagnosis import diagnose
-from doctor.fixes.executor import execute, standing, undo
+from doctor.fixes.executor import changes_in_effect, execute, undo
 from doctor.fixes.journal import ACTIONS, entries, records
 from doctor.fixes.plan import Plan, make_plan
 from doctor.host import RegistryValue
@@ -64,7 +64,7 @@ def test_a_failure_ends_its_fix_and_not_the_others(machine, run_folder, monkeypa
 
     monkeypatch.setattr(host, "make_directory", refuse)
     long_paths, folder, variable = execute(plan_for(host), host, run_folder)
-    assert long_paths.stands
+    assert long_paths.succeeded
     assert (folder.result, variable.result) == ("failed", "refused")
     assert "access denied" in folder.reason
     assert host.variable("TEMP") is None
@@ -75,8 +75,8 @@ def test_a_change_that_does_not_read_back_is_a_failure(machine, run_folder, monk
     monkeypatch.setattr(host, "set_registry_value", lambda key, name, value: None)
     (outcome,) = execute(plan_for(host, LONG_PATHS), host, run_folder)
     assert outcome.result == "failed"
-    assert "afterwards it is absent" in outcome.reason
-    assert standing(run_folder, host) == ()  # the machine is as it was
+    assert "did not take effect: it is still absent" in outcome.reason
+    assert changes_in_effect(run_folder, host) == ()  # the machine is as it was
 
 
 def test_what_cannot_be_read_is_not_changed(machine, run_folder) -> None:
@@ -109,9 +109,9 @@ def test_undo_refuses_where_someone_else_changed_the_value_since(machine, run_fo
     variable, folder, long_paths = undo(run_folder, host)
     assert variable.result == "refused"
     assert "C:\\Temp (REG_SZ), now it is D:\\Mine (REG_SZ)" in variable.reason
-    assert folder.stands and long_paths.stands
+    assert folder.succeeded and long_paths.succeeded
     assert short_temp().read(host) == theirs
-    assert [entry.step.id for entry in standing(run_folder, host)] == ["fix-temp-dir/1"]
+    assert [entry.step.id for entry in changes_in_effect(run_folder, host)] == ["fix-temp-dir/1"]
 
 
 def test_undo_leaves_a_folder_that_is_in_use(machine, run_folder) -> None:
@@ -122,7 +122,7 @@ def test_undo_leaves_a_folder_that_is_in_use(machine, run_folder) -> None:
     _, folder = undo(run_folder, host)
     assert folder.result == "failed"
     assert "not empty" in folder.reason
-    assert make_temp().is_already_so(host)
+    assert make_temp().is_applied(host)
 
 
 @pytest.mark.parametrize("change_happened", [False, True])
@@ -147,12 +147,12 @@ def test_a_run_that_was_killed_in_the_middle_is_judged_by_the_real_state(
     monkeypatch.undo()
 
     assert [entry.progress for entry in entries(run_folder)] == ["intended"]
-    assert len(standing(run_folder, host)) == int(change_happened)
+    assert len(changes_in_effect(run_folder, host)) == int(change_happened)
     assert results(undo(run_folder, host)) == ["applied"] * int(change_happened)
     assert host.machine == before
 
     execute(plan_for(host, LONG_PATHS), host, run_folder)  # or it is finished instead
-    assert enable_long_paths().is_already_so(host)
+    assert enable_long_paths().is_applied(host)
 
 
 def test_what_someone_else_put_back_needs_no_undo_any_more(machine, run_folder) -> None:
@@ -160,7 +160,7 @@ def test_what_someone_else_put_back_needs_no_undo_any_more(machine, run_folder) 
     execute(plan_for(host, LONG_PATHS), host, run_folder)
     host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", None)
     assert results(undo(run_folder, host)) == ["already so"]
-    assert standing(run_folder, host) == ()
+    assert changes_in_effect(run_folder, host) == ()
 
 
 def test_nothing_is_changed_that_cannot_be_journalled(machine, run_folder) -> None:
@@ -170,5 +170,5 @@ def test_nothing_is_changed_that_cannot_be_journalled(machine, run_folder) -> No
     (run_folder / ACTIONS).mkdir()  # as good as a full disk
     (outcome,) = execute(plan, host, run_folder)
     assert outcome.result == "failed"
-    assert "the journal cannot be written" in outcome.reason
+    assert "cannot write the journal" in outcome.reason
     assert host.machine == before

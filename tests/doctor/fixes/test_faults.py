@@ -68,7 +68,7 @@ def test_a_fix_killed_at_any_record_is_undone_to_the_last_byte(killed, tmp_path)
     untouched = before(tmp_path)
     for folder in killed().iterdir():
         outcomes = undo(folder / "run", live_host())
-        assert all(outcome.stands for outcome in outcomes), (folder.name, outcomes)
+        assert all(outcome.succeeded for outcome in outcomes), (folder.name, outcomes)
         assert tree(folder / "work") == untouched, folder.name
         assert undo(folder / "run", live_host()) == (), folder.name
 
@@ -82,7 +82,7 @@ def test_a_fix_killed_at_any_record_is_finished_and_then_undone_to_the_last_byte
     for folder in killed().iterdir():
         (folder / "again").mkdir()
         outcomes = execute(plan(folder), live_host(), folder / "again")
-        assert all(outcome.stands for outcome in outcomes), (folder.name, outcomes)
+        assert all(outcome.succeeded for outcome in outcomes), (folder.name, outcomes)
         assert tree(folder / "work") == finished, folder.name
         undo(folder / "again", live_host())
         undo(folder / "run", live_host())
@@ -204,7 +204,7 @@ def test_an_interrupt_at_the_keyboard_is_an_interrupted_fix(doctor_with, monkeyp
     with monkeypatch.context() as interrupted:
         interrupted.setattr(host, "make_directory", interrupt)
         assert run("fix", "--yes").exit_code == 130
-    assert enable_long_paths().is_already_so(host) and not short_temp().is_already_so(host)
+    assert enable_long_paths().is_applied(host) and not short_temp().is_applied(host)
     assert "A fix was interrupted" in run().stdout
     assert run("undo").exit_code == 0
     assert host.machine == untouched

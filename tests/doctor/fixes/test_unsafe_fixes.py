@@ -31,11 +31,11 @@ def test_an_unsafe_fix_heals_and_is_undone(case: Case, tmp_path: Path) -> None:
     run.mkdir()
     again.mkdir()
 
-    assert all(outcome.stands for outcome in execute(plan, host, run))
+    assert all(outcome.succeeded for outcome in execute(plan, host, run))
     assert [f.status for f in diagnose(host, [case.check]).findings] == ["ok"]
     healed = host.machine
     assert {outcome.result for outcome in execute(plan, host, again)} == {"already so"}
     assert host.machine == healed
 
-    assert all(outcome.stands for outcome in undo(run, host))
+    assert all(outcome.succeeded for outcome in undo(run, host))
     assert host.machine == before

@@ -44,7 +44,7 @@ def test_the_path_comes_back_with_its_value_and_type(
     inverse = action.inverse(action.read(host))
     action.apply(host)
     assert host.machine.registry[USER_ENVIRONMENT]["Path"] == after
-    assert action.is_already_so(host)
+    assert action.is_applied(host)
     inverse.apply(host)
     assert host.machine.registry[USER_ENVIRONMENT]["Path"] == before
 
@@ -113,7 +113,7 @@ def test_folders_that_came_go_again_and_no_others(names: list[str], already: int
     action = MakeDirectory(path=path)
     inverse = action.inverse(action.read(host))
     action.apply(host)
-    assert action.is_already_so(host)
+    assert action.is_applied(host)
     inverse.apply(host)
     gone = {name for name, names_in in host.machine.directories.items() if names_in is None}
     assert gone == {name for name, names_in in before.directories.items() if names_in is None}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.diagnosis import diagnose
-from doctor.fixes.executor import execute, standing
-from doctor.fixes.journal import ACTIONS, Journal, answer_in
+from doctor.fixes.executor import changes_in_effect, execute
+from doctor.fixes.journal import ACTIONS, Journal, child_report
 from doctor.fixes.plan import make_plan
 from doctor.host import Absent
 from doctor.host.machine import RecordedMachine
@@ -49,7 +49,7 @@ def written() -> dict[str, bytes]:
         keep_report(report, run)
         keep_plan(RecordedPlan(fixes=plan.fixes, left=plan.left, boot_time=1.0), run)
         outcomes = execute(plan, fixed, run)
-        Journal(run / ACTIONS).answer(None, outcomes)
+        Journal(run / ACTIONS).report(None, outcomes)
         Journal(run / ACTIONS).ended()
         return {name: (run / name).read_bytes() for name in FILES}
 
@@ -76,8 +76,8 @@ def test_damage_is_no_crash(name: str, data: st.DataObject) -> None:
         (damaged / name).write_bytes(content)
         run = read_run(damaged)
         read_report(damaged)
-        answer_in(damaged / ACTIONS)
-        standing(damaged, host())
+        child_report(damaged / ACTIONS)
+        changes_in_effect(damaged, host())
         remind([run], [], Absent(), windows=True)
 
 
@@ -89,5 +89,5 @@ def test_what_is_whole_is_read_whole(tmp_path: Path) -> None:
     assert [entry.restart for entry in run.entries] == [False, False, False, True]
     assert run.plan.checks == {"long-paths", "temp-dir", "vc-redist"}
     assert run.ended and not run.restarted
-    answer = answer_in(tmp_path / ACTIONS)
+    answer = child_report(tmp_path / ACTIONS)
     assert answer is not None and len(answer.outcomes) == 4

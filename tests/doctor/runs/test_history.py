@@ -90,7 +90,7 @@ def test_runs_shows_what_each_did_and_what_can_still_be_undone(doctor_with) -> N
     assert shown.exit_code == 0
     _, newest, older, oldest = re.split(r"^(?=2)", shown.stdout, flags=re.MULTILINE)
     assert second in newest and "undone" in newest and "aios doctor undo" not in newest
-    assert "make the folder C:\\Temp (undone)" in newest
+    assert "create the folder C:\\Temp (undone)" in newest
     assert first in older and "fixed" in older and f"aios doctor undo {first}" in older
     assert f"set {FILE_SYSTEM}\\LongPathsEnabled = 1 (REG_DWORD) (done)" in older
     assert looked in oldest and "looked" in oldest and "2 errors" in oldest
@@ -120,9 +120,9 @@ def test_an_installation_is_told_to_be_undone_once_and_then_older_runs_are_undon
     run("fix", "vc-redist", "--yes")
     told = run("undo")
     assert told.exit_code == 4
-    assert "remove Microsoft Visual C++ Redistributable" in told.stdout
+    assert "uninstall Microsoft Visual C++ Redistributable" in told.stdout
     assert run("undo").exit_code == 0
-    assert not enable_long_paths().is_already_so(host)
+    assert not enable_long_paths().is_applied(host)
     assert "nothing to undo" in run("undo").stdout
 
 

@@ -111,13 +111,13 @@ def test_what_took_a_restart_to_come_takes_another_one_to_go(fixed, looked_in_be
     undone = run("undo")
     assert undone.exit_code == 5
     assert undone.stdout.splitlines()[-1] == "Next: restart this computer to finish"
-    assert not enable_long_paths().is_already_so(fixed)
+    assert not enable_long_paths().is_applied(fixed)
 
 
 def test_a_second_fix_keeps_the_first_ones_restart_in_mind(fixed) -> None:
     seen, status = report("--fix", "--yes")
     assert (seen["pending_restart"], status) == (True, 5)
-    assert short_temp().is_already_so(fixed)
+    assert short_temp().is_applied(fixed)
 
 
 def test_a_fix_may_end_a_reminder_of_a_restart_by_verifying_it(fixed) -> None:
@@ -179,13 +179,13 @@ def test_the_next_fix_finishes_it(interrupted) -> None:
     finished = run("fix", "--yes")
     assert finished.exit_code == 0
     assert "A fix was interrupted" in finished.stdout
-    assert enable_long_paths().is_already_so(interrupted) and short_temp().is_already_so(interrupted)
+    assert enable_long_paths().is_applied(interrupted) and short_temp().is_applied(interrupted)
     assert report()[0]["reminders"] == []
 
 
 def test_undo_puts_back_what_it_had_done(interrupted) -> None:
     assert run("undo").exit_code == 0
-    assert not enable_long_paths().is_already_so(interrupted)
+    assert not enable_long_paths().is_applied(interrupted)
     assert report()[0]["reminders"] == []
     assert "nothing to undo" in run("undo").stdout
 
