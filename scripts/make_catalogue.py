@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from wheels.catalogue import SHIPPED, Catalogue, to_json  # noqa: E402
-from wheels.listing import Listed, make_catalogue, merge  # noqa: E402
+from wheels.publisher_lists import Listed, make_catalogue, merge  # noqa: E402
 
 
 def listed(content: Any) -> Iterator[Listed]:

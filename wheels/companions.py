@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheels.compatibility import ComputeCapability, minor, triton_minor
-from wheels.table import numbers, table
+from wheels.compatibility_data import numbers, table
 
 
 def companion_requirement(package: str, torch: Version) -> str | None:

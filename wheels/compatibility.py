@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from wheels.table import numbers, table
+from wheels.compatibility_data import numbers, table
 
 ComputeCapability = tuple[int, int]
 

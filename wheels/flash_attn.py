@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from wheels.catalogue import Catalogue, Wheel
+from wheels.choice import Item, Verdict, nothing
 from wheels.compatibility import (
     ComputeCapability,
     contains_code_for,
@@ -22,7 +23,6 @@ from wheels.rules import (
     same_torch,
     says_what_it_was_built_for,
 )
-from wheels.verdict import Item, Verdict, nothing
 
 PACKAGE = "flash-attn"
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from packaging.version import Version
 
 from wheels.compatibility import ComputeCapability, cuda_of_tag, minor
-from wheels.table import numbers
+from wheels.compatibility_data import numbers
 
 
 @dataclass(frozen=True)

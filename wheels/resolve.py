@@ -9,9 +9,9 @@ from packaging.version import Version
 
 from wheels import flash_attn, torch, triton, xformers
 from wheels.catalogue import Catalogue
+from wheels.choice import Verdict, nothing
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
-from wheels.verdict import Verdict, nothing
 
 COMPANIONS = {"flash-attn": flash_attn, "xformers": xformers, "triton": triton}
 

@@ -8,6 +8,7 @@ from packaging.version import Version
 
 from wheels import flash_attn, triton
 from wheels.catalogue import Catalogue
+from wheels.choice import Item, Verdict, index_of, kept, nothing
 from wheels.compatibility import (
     architectures_were_read,
     best_covered_first,
@@ -23,7 +24,6 @@ from wheels.compatibility import (
 )
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import OLDEST_TORCH
-from wheels.verdict import Item, Verdict, index_of, kept, nothing
 
 PACKAGE = "torch"
 NEWEST_GPU = (99, 0)  # where nobody knows: it excludes nothing

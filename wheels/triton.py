@@ -6,13 +6,13 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
+from wheels.choice import Item, Verdict, kept, nothing
 from wheels.companions import triton_windows_serves
 from wheels.compatibility import triton_windows_minor, triton_windows_requirement
+from wheels.compatibility_data import numbers
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python
-from wheels.table import numbers
-from wheels.verdict import Item, Verdict, kept, nothing
 
 PACKAGE = "triton-windows"
 

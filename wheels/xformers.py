@@ -5,6 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
+from wheels.choice import Item, Verdict, index_of, nothing
 from wheels.compatibility import (
     xformers_accepting,
     xformers_fault,
@@ -16,7 +17,6 @@ from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
 from wheels.tags import fits_platform, fits_python
-from wheels.verdict import Item, Verdict, index_of, nothing
 
 PACKAGE = "xformers"
 

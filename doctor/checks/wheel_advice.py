@@ -10,9 +10,9 @@ from doctor.models import Fix
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.wheel_machine import machine_of
 from wheels.catalogue import Catalogue
+from wheels.choice import Item, index_of
 from wheels.machine import TorchBuild
 from wheels.resolve import plan
-from wheels.verdict import Item, index_of
 
 
 @dataclass(frozen=True)

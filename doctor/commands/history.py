@@ -13,7 +13,7 @@ from doctor.commands.common import this_machine
 from doctor.commands.print_runs import print_difference, print_installation, print_run
 from doctor.fixes.executor import changes_in_effect
 from doctor.host import Host
-from doctor.install.record import read_installed
+from doctor.install.install_record import read_installed
 from doctor.models import Report
 from doctor.report.console import Printer
 from doctor.runs.differences import difference

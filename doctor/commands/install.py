@@ -18,12 +18,12 @@ from doctor.install.backup import bytes_kept
 from doctor.install.environment_facts import Facts, look
 from doctor.install.install_answer import InstallAnswer, Status, to_json
 from doctor.install.install_plan import Installation, Wishes, prepare
-from doctor.install.operation import carry_out, cause_of, repair
-from doctor.install.operation import undo as put_versions_back
+from doctor.install.install_record import Installed
 from doctor.install.pip import Pip, find_pip
-from doctor.install.record import Installed
-from doctor.install.refusals import why_not
-from doctor.install.show import MEBIBYTE, ProgressLine, print_plan
+from doctor.install.preconditions import why_not
+from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
+from doctor.install.transaction import carry_out, cause_of, repair
+from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, FIX_FAILED, HEALTHY, INTERRUPTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctor.install.record import Installed
+from doctor.install.install_record import Installed
 from doctor.models import Finding, Report
 from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import counts

@@ -27,9 +27,9 @@ from doctor.wheel_search.match_answer import MatchAnswer, answer, to_json
 from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
 from wheels.catalogue import Catalogue, Wheel, shipped_catalogue
 from wheels.catalogue import to_json as catalogue_to_json
-from wheels.listing import GITHUB, HUGGING_FACE
 from wheels.machine import Machine
 from wheels.packages import PACKAGES
+from wheels.publisher_lists import GITHUB, HUGGING_FACE
 from wheels.resolve import plan
 
 NEAREST = 8  # misses that are told of at a console

@@ -187,7 +187,7 @@ class LiveHost(ABC):
         return read_own_files()
 
     def set_packages(self, wanted: Mapping[str, str | None]) -> None:
-        from doctor.host.pip import set_packages
+        from doctor.host.set_packages import set_packages
 
         set_packages(self.run, wanted)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from doctor.files import move
 from doctor.host import Distribution, Host, Identity
-from doctor.install.footprint import (
+from doctor.install.affected_files import (
     Scheme,
     folders_of,
     put_aside,
@@ -18,7 +18,7 @@ from doctor.install.footprint import (
     written_by,
     written_for,
 )
-from doctor.install.record import Change, Installed, Record, keep_record, tell
+from doctor.install.install_record import Change, Installed, Record, keep_record, tell
 from doctor.install.wheel_file import WheelFile
 
 STORE = ".aios-kept"  # in the environment's folder: on the same volume, a copy is a link

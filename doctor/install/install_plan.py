@@ -17,18 +17,18 @@ from doctor.host import Found, Host
 from doctor.host.web import content_length
 from doctor.install.environment_facts import Facts
 from doctor.install.install_answer import PackageAnswer
-from doctor.install.refusals import why_too_long
+from doctor.install.preconditions import why_too_long
 from doctor.wheel_search.candidates import torches_in, with_known_hash
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.package_index import Listed, NotFoundError, best, files_in, listed_by
 from wheels.catalogue import Catalogue, Wheel
+from wheels.choice import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
 from wheels.companions import companion_requirement
 from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
 from wheels.resolve import InstallPlan, plan
 from wheels.torch import why_not
-from wheels.verdict import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
 
 SAME_FILES = {
     "triton-windows": "triton"

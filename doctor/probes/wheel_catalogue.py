@@ -8,7 +8,7 @@ from doctor.aios_home import state_folder
 from doctor.check import Probe
 from doctor.host import Reader
 from wheels.catalogue import Catalogue, CatalogueError, read_catalogue, shipped_catalogue
-from wheels.listing import merge
+from wheels.publisher_lists import merge
 
 
 def refreshed_catalogue(host: Reader) -> Path:

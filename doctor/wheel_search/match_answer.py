@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from doctor.host import Frozen
+from wheels.choice import Item
 from wheels.resolve import InstallPlan
-from wheels.verdict import Item
 
 
 class MatchedWheel(Frozen):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from doctor.host.web import Response
 from wheels.catalogue import Catalogue, Publisher
-from wheels.listing import (
+from wheels.publisher_lists import (
     GITHUB,
     HUGGING_FACE,
     Listed,

@@ -6,7 +6,7 @@ import pytest
 from packaging.version import Version
 
 from wheels import companions as c
-from wheels.table import table
+from wheels.compatibility_data import table
 
 
 @pytest.mark.parametrize(

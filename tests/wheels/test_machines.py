@@ -11,10 +11,10 @@ import pytest
 from packaging.version import Version
 
 from wheels.catalogue import shipped_catalogue
+from wheels.choice import Verdict
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
 from wheels.resolve import plan
-from wheels.verdict import Verdict
 
 KEPT = "kept"
 NOT_ASKED = "not asked for"  # older than what aios runs on: asked for, it would be replaced

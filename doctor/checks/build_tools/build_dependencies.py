@@ -14,7 +14,7 @@ from doctor.probes.build_environment import BUILD_PACKAGES, BuildPackagesFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
-from wheels.building import setuptools_requirement
+from wheels.source_build import setuptools_requirement
 
 NEEDED = (
     "pip",

@@ -14,7 +14,7 @@ from doctor.probes.build_environment import PARALLELISM, ParallelismFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
-from wheels.building import compiler_jobs, gibibytes_per_job
+from wheels.source_build import compiler_jobs, gibibytes_per_job
 
 GIBIBYTE = 1024**3
 LINK = "https://github.com/Dao-AILab/flash-attention#installation-and-features"

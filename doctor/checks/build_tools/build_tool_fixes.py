@@ -9,7 +9,7 @@ from doctor.checks.shared import pip_install
 from doctor.host import Absent, Found, Identity, Reading
 from doctor.models import Fix
 from doctor.probes.build_environment import BuildPackagesFacts
-from wheels.building import winget_cuda_version
+from wheels.source_build import winget_cuda_version
 
 CUDA_DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"
 COMPILER = "Microsoft.VisualStudio.Component.VC.Tools.x86.x64"

@@ -14,8 +14,8 @@ from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
 from doctor.probes.msvc import MSVC, MsvcFacts, version_key
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from wheels.building import msc_ver, nvcc_for_toolset, toolset_number
 from wheels.compatibility import msvc_accepted_by_nvcc
+from wheels.source_build import msc_ver, nvcc_for_toolset, toolset_number
 
 LINK = "https://docs.nvidia.com/cuda/cuda-installation-guide-microsoft-windows/"
 Version = tuple[int, int]

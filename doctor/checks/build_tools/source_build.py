@@ -17,7 +17,7 @@ from doctor.probes.msvc import MSVC, MsvcFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY, LONG_PATHS, LONG_PATHS_VALUE, TEMP, TempFacts
-from wheels.building import flash_attn_build_faults, flash_attn_source
+from wheels.source_build import flash_attn_build_faults, flash_attn_source
 
 LINK = "https://github.com/Dao-AILab/flash-attention#installation-and-features"
 

@@ -12,7 +12,7 @@ from doctor.probes.msvc import version_key
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.vc_runtime import OPENMP, RUNTIME, STANDARD_LIBRARY, VC_RUNTIME, VcRuntimeFacts
 from doctor.probes.winget import WINGET
-from wheels.building import vc_runtime_for_torch
+from wheels.source_build import vc_runtime_for_torch
 
 DOWNLOAD = "https://aka.ms/vc14/vc_redist.x64.exe"
 LINK = "https://learn.microsoft.com/cpp/windows/latest-supported-vc-redist"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from doctor.host import Absent, Completed, Found, Host, Reading
-from doctor.host.pip import set_packages
+from doctor.host.set_packages import set_packages
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 

@@ -19,7 +19,7 @@ from doctor.install.dry_run_check import also_needed
 from doctor.install.environment_facts import Facts, look
 from doctor.install.install_plan import Target, Wishes, prepare
 from doctor.install.pip import Resolved, find_pip, parse_report
-from doctor.install.refusals import why_not, why_too_long
+from doctor.install.preconditions import why_not, why_too_long
 from doctor.probes.python import PythonFacts
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.package_index import Listed, best, parse_listing

@@ -19,10 +19,10 @@ from doctor.wheel_search.candidates import candidates
 from doctor.wheel_search.install_error import InstallError
 from tests.doctor.checks.cases import MACHINES, all_cases, patched
 from wheels.catalogue import Catalogue
+from wheels.choice import Verdict
 from wheels.machine import Machine
 from wheels.packages import PACKAGES
 from wheels.resolve import plan
-from wheels.verdict import Verdict
 
 CHECKS = (torch, torch_cuda_build, driver_supports_cuda, flash_attn, xformers, triton)
 CHECKS_OF_TORCH = ("torch", "torch-cuda-build", "driver-supports-cuda")

@@ -16,7 +16,7 @@ from doctor.host.web import get
 from doctor.wheel_search.refresh import Reading, Refreshed, refresh
 from tests.doctor.wheel_search.release_lists import ListServer, Page, list_server
 from wheels.catalogue import Catalogue, Publisher, read_catalogue
-from wheels.listing import merge
+from wheels.publisher_lists import merge
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "mjun0812/flash-attention-prebuild-wheels"

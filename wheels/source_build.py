@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from wheels.table import numbers, table
+from wheels.compatibility_data import numbers, table
 
 
 def toolset_number(toolset: str) -> tuple[int, int] | None:

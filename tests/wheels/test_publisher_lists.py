@@ -18,7 +18,7 @@ from wheels.catalogue import (
     shipped_catalogue,
     to_json,
 )
-from wheels.listing import Listed, address, make_catalogue, merge
+from wheels.publisher_lists import Listed, address, make_catalogue, merge
 
 ROOT = Path(__file__).parents[2]
 NAME = "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl"

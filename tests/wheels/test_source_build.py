@@ -6,9 +6,9 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from wheels import building as b
+from wheels import source_build as b
 from wheels.compatibility import msvc_accepted_by_nvcc
-from wheels.table import table
+from wheels.compatibility_data import table
 
 
 @pytest.mark.parametrize(

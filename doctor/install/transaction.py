@@ -19,9 +19,9 @@ from doctor.install.download import discard, download
 from doctor.install.dry_run_check import also_needed
 from doctor.install.environment_facts import Facts
 from doctor.install.install_plan import Installation, Target, Wishes
+from doctor.install.install_record import Installed, installations, tell
 from doctor.install.pip import Pip, Resolved, Sources
-from doctor.install.record import Installed, installations, tell
-from doctor.install.refusals import why_too_long
+from doctor.install.preconditions import why_too_long
 from doctor.install.verification import verify
 from doctor.install.wheel_file import WheelFile, read_wheel
 from doctor.wheel_search.install_error import InstallError
