@@ -53,7 +53,7 @@ DOORS = {
     "doctor/capability": "the capability file",
     "doctor/runs/history": "the reports and plans of runs; deletes old runs",
     "doctor/fixes/journal": "the journal of a run",
-    "doctor/install/record": "the record and the journal of an installation",
+    "doctor/install/install_record": "the record and the journal of an installation",
     "doctor/install/backup": "copies of what an installation replaces, and the restored environment",
     "doctor/install/download": "downloaded wheels",
     "doctor/install/pip": "temporary files for pip to read and write",
