@@ -1,4 +1,4 @@
-"""What the trainer knows about this machine: the doctor's capability file, or a fresh one where that is no use."""
+"""Load the doctor's capability file, or have the doctor write a new one if it is missing, damaged or out of date."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ TIMEOUT = 600.0  # seconds; importing torch for the first time takes minutes on 
 
 
 class CapabilityError(UserError):
-    """The capability file cannot be used, and the run is to be strict about that."""
+    """The capability file cannot be used, and --strict-capability was given."""
 
 
 def load(path: Path | None = None, *, strict: bool = False, say: Callable[[str], None]) -> Capability | None:
-    """What each attention backend can do here.
+    """The proven capabilities of each attention backend on this machine.
 
-    A file that is missing, damaged or stale is never trusted: that is said in one line, the doctor tries the backends
-    again and writes a new file, and its result counts.
+    If the file is missing, damaged or out of date, one line says so, and the doctor proves the backends again and writes
+    a new file.
 
     Args:
-        path: the file; None for the usual place.
-        strict: raise instead.
-        say: takes the line.
+        path: the file; None for the default path.
+        strict: raise an error instead.
+        say: prints the line.
 
     Returns:
-        None where even that gave nothing.
+        None if the doctor wrote no usable file either.
 
     Raises:
-        CapabilityError: strict, and the file is missing, damaged or stale.
+        CapabilityError: strict, and the file is missing, damaged or out of date.
     """
     path = default_path(path)
     known = read(path)
@@ -45,27 +45,25 @@ def load(path: Path | None = None, *, strict: bool = False, say: Callable[[str],
             return known
         problem = f"is out of date ({changes})"
     if strict:
-        raise CapabilityError(
-            f"The capability file {path} {problem}. Run `aios doctor`, which writes a new one."
-        )
-    say(f"The capability file {path} {problem}; trying the attention backends again.")
+        raise CapabilityError(f"The capability file {path} {problem}. Run `aios doctor` to write a new one.")
+    say(f"The capability file {path} {problem}; testing the attention backends again.")
     failure = _probe(path)
     found = read(path)
     if isinstance(found, Capability) and found != known:
         return found
     say(
-        f"That gave no capability file ({failure or 'none was written'}); going on with what torch itself brings."
+        f"The doctor wrote no capability file ({failure or 'no reason given'}). Using only backends that come with torch."
     )
     return None
 
 
 def _probe(path: Path) -> str | None:
-    """Let the doctor try the backends and write `path`; what went wrong, if the doctor could not be run."""
+    """Have the doctor prove the backends and write `path`. Returns the last line of its errors, or None."""
     only = [part for check in CHECKS for part in ("--only", check)]
     command = [sys.executable, "-m", "aios", "doctor", *only, "--json", "--capability-file", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error).splitlines()[0]
-    said = done.stderr.decode(errors="backslashreplace").strip().splitlines()
-    return said[-1] if said else None
+    errors = done.stderr.decode(errors="backslashreplace").strip().splitlines()
+    return errors[-1] if errors else None

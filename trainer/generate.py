@@ -1,4 +1,4 @@
-"""Sampling text from a model, with a key-value cache that holds no more than the model's windows reach."""
+"""Load a checkpoint to sample text from it."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ def load(
     amp: bool = False,
     strict: bool = False,
 ) -> tuple[Any, Tokenizer]:
-    """The model and tokenizer of a checkpoint, ready to sample from, with the windows it was trained with.
+    """The model and tokenizer of a checkpoint, ready for sampling, with the windows that it was trained with.
 
     Args:
-        amp: compute in the 16-bit type that the device has, as `choose_precision` does; the weights are rounded to it.
-        strict: let no other backend stand in for the one that was named.
+        amp: compute in the device's 16-bit type, see `choose_precision`; the weights are rounded to it.
+        strict: do not fall back to another attention backend than the one named.
 
     Raises:
-        UserError: there is no whole checkpoint, no such device, or not the backend that must be.
+        UserError: there is no complete checkpoint, no such device, or strict and the backend cannot be used.
     """
     folder = checkpoint.find(path, say)
     device = choose_device(device_name)
     config = model.read_config(folder)
     text = tokenizer.load(None, folder)
-    model.check(config, text, max_length=1)
-    if not model.has_weights(model.weights_of(folder)):
-        raise UserError(f"{folder.absolute()} holds a model configuration and no weights: train it first.")
+    model.check_sizes(config, text, max_length=1)
+    if not model.has_weights(model.weights_folder(folder)):
+        raise UserError(
+            f"{folder.absolute()} has a model configuration but no weights. Train the model first."
+        )
     windows, precision = trained_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")

@@ -134,7 +134,7 @@ def _setup(
     precision = choose_precision(device, config.training.amp)
     start = find_start(config, options, checkpoints, say)
     dataset = data.load(config.data, start.tokenizer, say)
-    model.check(start.model_config, start.tokenizer, config.data.max_length)
+    model.check_sizes(start.model_config, start.tokenizer, config.data.max_length)
     return _Setup(
         config=config,
         processes=processes,

@@ -87,7 +87,7 @@ def _resume(config: TrainConfig, checkpoint: Path) -> Start:
     return Start(
         tokenizer=tokenizer.load(None, checkpoint),
         model_config=model.read_config(checkpoint),
-        weights=model.weights_of(checkpoint),
+        weights=model.weights_folder(checkpoint),
         checkpoint=checkpoint,
         saved=saved,
         notes=tuple(_changes(config, saved, checkpoint)),

@@ -1,4 +1,4 @@
-"""What the trainer knows of the machine: the capability file where it can be trusted, a fresh proof where not."""
+"""The trainer's capability file: loaded if it is valid, otherwise the doctor proves the backends again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def doctor(monkeypatch, path):
-    """In place of the child process: writes a good file, unless told otherwise. Its calls are kept."""
+    """Replaces the child process: writes a valid file, unless told otherwise, and records its calls."""
 
     class Doctor:
         def __init__(self):
@@ -52,7 +52,7 @@ def doctor(monkeypatch, path):
 
 
 def spoil(path, how):
-    """Leave `path` as a missing, damaged, foreign or stale file; a part of the line that says so."""
+    """Make `path` a missing, damaged, foreign or stale file. Returns a part of the message about it."""
     path.parent.mkdir(exist_ok=True)
     stale = file_for(current_fingerprint().model_copy(update={"torch": "1.0"}), "stale")
     if how == "missing":

@@ -1,4 +1,4 @@
-"""What is exported, transformers reads by itself, and computes the same with it in its own eager attention."""
+"""transformers loads an exported model by itself, and computes the same with its own eager attention."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64}
 
 
 def network(kind: str, **changes: Any) -> Any:
-    """With weights of a size that makes each layer count."""
+    """Scale the weights so that every layer affects the output."""
     torch.manual_seed(0)
     heads = {"head_dim": 8} if kind in ("gemma2", "qwen3") else {}
     config = AutoConfig.for_model(kind, **SIZES, **heads, **(GPT2 if kind == "gpt2" else {}), **changes)
@@ -178,7 +178,7 @@ def test_a_window_that_would_be_lost_is_said_and_kept_for_ours(
     assert call("train", "--config", write_config(settings)).exit_code == 0
     result = call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
     assert result.exit_code == 0
-    assert "WARNING: transformers knows no such windows" in result.stderr
+    assert "WARNING: transformers has no such sliding window" in result.stderr
     assert json.loads((tmp_path / "x" / "config.json").read_text(encoding="utf-8"))["aios_windows"] == [9, 9]
     ask = ("--prompt", "9 bottles", "--max-new-tokens", 20, "--temperature", 0, "--device", "cpu")
     texts = {call("generate", "--checkpoint", tmp_path / name, *ask).stdout for name in ("x", "out")}
@@ -206,7 +206,7 @@ def test_a_window_that_transformers_knows_is_its_own_afterwards(
 
 @pytest.fixture
 def adapted(settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path) -> Path:
-    """A run that has trained an adapter; gives the folder of its base."""
+    """Train an adapter; returns the folder of its base model."""
     pytest.importorskip("peft")
     network("mistral").save_pretrained(tmp_path / "base")
     ByteTokenizer().save(tmp_path / "base")
@@ -233,7 +233,7 @@ def test_an_adapter_alone_is_what_transformers_loads_with_its_base(
 ) -> None:
     result = call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
     assert result.exit_code == 0, result.output
-    assert "WARNING: transformers knows no such windows" in result.stderr
+    assert "WARNING: transformers has no such sliding window" in result.stderr
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == [
         "adapter_config.json", "adapter_model.safetensors", "base", "tokenizer_config.json",
     ]  # fmt: skip
@@ -255,7 +255,7 @@ def test_what_cannot_be_exported_is_refused(
     ask = ("export", "--checkpoint", tmp_path / "out", "--output")
     for arguments, words in (
         ((tmp_path / "x", "--merge"), "holds a whole model, not an adapter"),
-        ((tmp_path,), "is there already"),
+        ((tmp_path,), "already exists"),
     ):
         result = call(*ask, *arguments)
         assert result.exit_code == 2
@@ -294,8 +294,8 @@ def test_a_model_that_only_aios_has_says_what_to_import(
     assert trained.exit_code == 0, trained.output
     result = call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
     assert result.exit_code == 0, result.output
-    assert "knows no hrm_act_v1 models" in result.stderr
-    assert "imports trainer.hrm.model first" in result.stderr.replace("\n", " ")
+    assert "has no hrm_act_v1 models" in result.stderr
+    assert "must import trainer.hrm.model first" in result.stderr.replace("\n", " ")
     checkpoint = tmp_path / "out" / "checkpoints" / "step-00000001"
     pair = [AutoModelForCausalLM.from_pretrained(folder) for folder in (checkpoint, tmp_path / "x")]
     assert torch.equal(*(logits(model) for model in pair))

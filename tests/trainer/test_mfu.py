@@ -1,4 +1,4 @@
-"""Model FLOPs utilization: against counts by hand, torch's own counter, and the GPUs' own arithmetic."""
+"""Model FLOPs utilization: compared with counts by hand, torch's own counter, and the GPUs' data sheets."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_every_peak_has_a_source_and_no_name_has_two() -> None:
 @pytest.mark.parametrize(
     ("gpu", "arithmetic", "reason"),
     [
-        (None, "float32", "a CPU has no stated peak"),
+        (None, "float32", "no peak is published for CPUs"),
         (
             "NVIDIA GeForce RTX 4090 Laptop GPU",
             "bfloat16",
@@ -119,7 +119,7 @@ def test_every_peak_has_a_source_and_no_name_has_two() -> None:
         ),
         ("NVIDIA GeForce RTX 4090 D", "bfloat16", "is not known"),
         ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", "bfloat16", "is not known"),
-        ("Tesla T4", "bfloat16", "no peak in bfloat16 is stated for Tesla T4"),
+        ("Tesla T4", "bfloat16", "no peak for bfloat16 is published for Tesla T4"),
     ],
 )
 def test_without_a_peak_there_is_no_mfu_and_a_reason(gpu: str | None, arithmetic: str, reason: str) -> None:
@@ -167,10 +167,10 @@ def trained(
 
 def test_a_run_on_a_cpu_says_why_it_has_none(trained: Any) -> None:
     result, log = trained()
-    assert log[0]["utilization"]["reason"] == "a CPU has no stated peak"
+    assert log[0]["utilization"]["reason"] == "no peak is published for CPUs"
     assert log[0]["utilization"]["flops_per_token"] == 6 * (2 * 12 * 32**2 + 258 * 32) + 12 * 32 * 2 * 8
     assert (log[-1]["event"], log[-1]["mfu"]) == ("run_end", None)
-    assert "tokens/s (no MFU: a CPU has no stated peak)" in result.stdout
+    assert "tokens/s (no MFU: no peak is published for CPUs)" in result.stdout
 
 
 def test_a_run_on_a_known_gpu_reports_it(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_strict_refuses_a_fallback_from_a_requested_backend(
 ) -> None:
     result = call("train", "--config", write_config(settings), asked, "--strict")
     assert result.exit_code == 2
-    assert "flash_attn_2 was asked for and cannot be had" in result.stderr
+    assert "the attention backend flash_attn_2 cannot be used" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -443,12 +443,15 @@ def test_the_prototype_without_its_model_names_both_places_and_what_to_do(
         (["--max-length", "65"], "the model has 64 positions"),
         (["--max-length", "64", "--eval-fraction", "0.001"], "is too short"),
         (["--device", "cuda:7"], "sees 0 GPUs" if not torch.cuda.is_available() else "GPUs"),
-        (["--architecture", '{"model_type": "gpt7"}'], "no model type of transformers. Near it: gptj, gpt2"),
+        (
+            ["--architecture", '{"model_type": "gpt7"}'],
+            "transformers has no such model type. Did you mean gptj, gpt2",
+        ),
         (
             ["--architecture", '{"model_type": "gpt2", "n_layers": 2}'],
-            "gpt2 has no such key. Near it: n_layer",
+            "gpt2 has no such key. Did you mean n_layer",
         ),
-        (["--architecture", '{"model_type": "gpt2", "n_layer": "two"}'], "does not take these values"),
+        (["--architecture", '{"model_type": "gpt2", "n_layer": "two"}'], "does not accept these values"),
         (["--architecture", '{"model_type": "gpt2", "n_embd": 65, "n_head": 2}'], "No causal language model"),
         (["--architecture", '{"model_type": "vit"}'], "vit"),
         (
@@ -486,7 +489,7 @@ def test_damaged_weights_are_reported(
     settings["model"] = {"name": str(model_folder)}
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 2
-    assert "No causal language model could be made of the weights" in result.stderr
+    assert "No causal language model could be built from the weights" in result.stderr
 
 
 def test_folders_with_spaces_and_letters_of_any_language_and_a_pipe_without_unicode(

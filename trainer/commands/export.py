@@ -1,4 +1,4 @@
-"""`aios export`. torch is imported when it begins, so `--help` is quick."""
+"""`aios export`. torch is imported only when the command runs, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ def run_export(
     checkpoint: Annotated[
         Path, typer.Option(help="Output folder of a training run, one of its checkpoints, or a model folder.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder to be made.")],
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Make one model of a LoRA adapter and its base.")
-    ] = False,
+    output: Annotated[Path, typer.Option(help="New folder for the result.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Merge a LoRA adapter into its base model.")] = False,
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Type of a model's weights.")
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Data type of the model's weights.")
     ] = "float32",
 ) -> None:
-    """Write a model as transformers' save_pretrained does, or a LoRA adapter as peft does."""
+    """Export a trained model for transformers, or a LoRA adapter for peft."""
     with report_errors():
         import torch
 
@@ -34,4 +32,4 @@ def run_export(
 
         say = Reporter().say
         exporting.export(checkpoint, output, merge=merge, dtype=getattr(torch, dtype), say=say)
-    typer.echo(f"Written: {output}")
+    typer.echo(f"Exported to {output}")

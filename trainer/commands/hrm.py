@@ -1,10 +1,11 @@
-"""`aios hrm-hf train-actv1`: `aios train` for HRM ACT v1, with defaults, options and a result of its own."""
+"""`aios hrm-hf train-actv1`: `aios train` for HRM ACT v1, with its own defaults, options and result."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from trainer.commands.training import (
     StrictCapability,
     train_and_report,
 )
-from trainer.config import load
+from trainer.config import TrainConfig, load
 from trainer.distributed import launch
 from trainer.errors import UserError
 from trainer.models import hub
@@ -42,9 +43,9 @@ NAMES = {
     "use_flash_attention": "use_flash_attn",
     "learning_rate": "lr",
 }
-NOT_YET = (
-    "{}: chunked training is not there yet. Sequences as long as --max-seq-len are trained whole; "
-    "--gradient-checkpointing, --window-size and a smaller --batch-size save memory."
+NOT_IMPLEMENTED = (
+    "{}: chunked training is not implemented yet. Sequences are trained whole, up to --max-seq-len; "
+    "to save memory use --gradient-checkpointing, --window-size or a smaller --batch-size."
 )
 SIZES = "size of the model"
 
@@ -61,8 +62,8 @@ def _size(help_text: str, default: object) -> Any:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Where a run begins: overrides of the configuration, and what there is to say about it."""
+class StartingPoint:
+    """Where a run starts: overrides of the configuration, and notes for the user."""
 
     overrides: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -73,36 +74,41 @@ def train_actv1(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Tokenizer and starting point: a local folder, or a Hugging Face id whose files are in the cache. Of an "
-            "HRM ACT v1 model its weights, too; of any other the tokenizer. Or the JSON file of a configuration.",
+            help="Tokenizer and starting point: a local folder, or a Hugging Face id in the cache. The weights of an HRM "
+            "ACT v1 model are used, too; of any other model only the tokenizer. Or a JSON file with a configuration.",
         ),
     ] = None,
-    bundle_dir: Annotated[Path, typer.Option(help="Folder for the brain.")] = Path("artifacts/brains/actv1"),
+    bundle_dir: Annotated[Path, typer.Option(help="Folder for the trained model and its runs.")] = Path(
+        "artifacts/brains/actv1"
+    ),
     brain_name: Annotated[
-        str | None, typer.Option(help="Folder below it, for several brains.", show_default=False)
+        str | None, typer.Option(help="Subfolder of it, to keep several models.", show_default=False)
     ] = None,
     h_layers: Annotated[int | None, _size("Layers of the slow module H.", 2)] = None,
-    l_layers: Annotated[int | None, _size("Layers of the quick module L.", 2)] = None,
-    hidden_size: Annotated[int | None, _size("Width of the states.", 512)] = None,
-    expansion: Annotated[float | None, _size("Width of feed-forward networks, in hidden sizes.", 2.0)] = None,
+    l_layers: Annotated[int | None, _size("Layers of the fast module L.", 2)] = None,
+    hidden_size: Annotated[int | None, _size("Hidden size.", 512)] = None,
+    expansion: Annotated[
+        float | None, _size("Width of the feed-forward networks, in hidden sizes.", 2.0)
+    ] = None,
     num_heads: Annotated[int | None, _size("Attention heads.", 8)] = None,
-    h_cycles: Annotated[int | None, _size("Times that H runs in a segment.", 2)] = None,
-    l_cycles: Annotated[int | None, _size("Times that L runs before H does.", 2)] = None,
+    h_cycles: Annotated[int | None, _size("Runs of H in a segment.", 2)] = None,
+    l_cycles: Annotated[int | None, _size("Runs of L before each run of H.", 2)] = None,
     pos_encodings: Annotated[str | None, _size("rope or learned.", "rope")] = None,
-    halt_max_steps: Annotated[int | None, _size("Segments that a token may think for, at most.", 2)] = None,
+    halt_max_steps: Annotated[int | None, _size("Largest number of segments for a token.", 2)] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the last run.")
+        bool, typer.Option("--resume", help="Resume the last run from its newest complete checkpoint.")
     ] = False,
     ddp: Annotated[
         bool,
-        typer.Option("--ddp", help="A process on each GPU of this machine; --processes sets another number."),
+        typer.Option("--ddp", help="One process per GPU of this machine; --processes sets another number."),
     ] = False,
     processes: Processes = None,
     use_8bit_optimizer: Annotated[
-        bool, typer.Option("--use-8bit-optimizer", help="Short for --optimizer adamw_8bit.")
+        bool, typer.Option("--use-8bit-optimizer", help="Same as --optimizer adamw_8bit.")
     ] = False,
     use_chunked_training: Annotated[
-        bool, typer.Option("--use-chunked-training", help="Not there yet: read long sequences in chunks.")
+        bool,
+        typer.Option("--use-chunked-training", help="Not implemented yet: process long sequences in chunks."),
     ] = False,
     chunk_size: Annotated[
         int | None,
@@ -113,7 +119,9 @@ def train_actv1(
     ] = None,
     cpu_offload: Annotated[
         bool,
-        typer.Option("--cpu-offload", help="Not there yet: keep what chunks carry in the host's memory."),
+        typer.Option(
+            "--cpu-offload", help="Not implemented yet: keep the state between chunks in the host's memory."
+        ),
     ] = False,
     strict: Strict = False,
     strict_capability: StrictCapability = False,
@@ -122,15 +130,15 @@ def train_actv1(
 ) -> None:
     """Train HRM ACT v1, a hierarchical reasoning model with adaptive computation time, as a language model.
 
-    What `aios train` can do, this can, too: every key of its configuration is an option here.
+    Every key of the configuration of `aios train` is an option here, too.
     """
     with report_errors():
-        for wanted, name in (
+        for used, option in (
             (use_chunked_training, "--use-chunked-training"),
             (cpu_offload, "--cpu-offload"),
         ):
-            if wanted:
-                raise UserError(NOT_YET.format(name))
+            if used:
+                raise UserError(NOT_IMPLEMENTED.format(option))
         sizes = {
             "h_layers": h_layers,
             "l_layers": l_layers,
@@ -142,107 +150,128 @@ def train_actv1(
             "pos_encodings": pos_encodings,
             "halt_max_steps": halt_max_steps,
         }
-        given = DEFAULTS | overrides
         if use_8bit_optimizer:
-            given["optimizer"] = "adamw_8bit"
-        sizes = {name: value for name, value in sizes.items() if value is not None}
-        if sizes.get("pos_encodings") == "learned":
-            sizes["max_position_embeddings"] = int(given["max_length"])
-        begin = beginning(model, given.get("tokenizer"), sizes)
-        notes = [*begin.notes]
+            overrides = {**overrides, "optimizer": "adamw_8bit"}
+        processes, notes = _process_count(processes, ddp)
         if chunk_size is not None:
-            notes.append("--chunk-size does nothing without --use-chunked-training.")
-        if ddp and processes is None and not launch.world_size():
-            processes, note = _gpus()
-            notes += note
-        brain = bundle_dir / brain_name if brain_name else bundle_dir
-        if "output_dir" not in given:
-            given["output_dir"] = folder_of_run(brain, resume)
-            if launch.processes_to_launch(processes):  # they are told the same as this process
-                sys.argv += ["--save-dir", str(given["output_dir"])]
-        settings = load(None, given | begin.overrides)
-
-        def bundle(summary: Summary) -> None:
-            from trainer.commands.hrm_bundle import write
-            from trainer.survival.checkpoint import find
-
-            if summary.position.step:  # else it was stopped before there was a checkpoint
-                write(brain, find(settings.output.output_dir, typer.echo), settings, summary)
-                typer.echo(f"Brain: {brain}")
-
-        told = {
+            notes.insert(0, "--chunk-size has no effect without --use-chunked-training.")
+        bundle = bundle_dir / brain_name if brain_name else bundle_dir
+        settings, model_notes = _configure(overrides, model, sizes, bundle, resume, processes)
+        options = {
             "resume": resume,
             "strict": strict,
             "strict_capability": strict_capability,
             "capability_file": capability_file,
             "force": force,
-            "notes": tuple(notes),
+            "notes": (*model_notes, *notes),
         }
-        status = train_and_report(settings, processes, told, bundle)
+        status = train_and_report(settings, processes, options, partial(_write_bundle, bundle, settings))
     raise typer.Exit(status)
 
 
-def beginning(model: str | None, tokenizer: str | None, sizes: dict[str, Any]) -> Beginning:
-    """What --model, --tokenizer and the sizes mean together.
+def _configure(
+    overrides: dict[str, Any],
+    model: str | None,
+    sizes: dict[str, Any],
+    bundle: Path,
+    resume: bool,
+    processes: int | None,
+) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The configuration of the run, and notes about the model. Raises UserError if options are invalid."""
+    given = DEFAULTS | overrides
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    if sizes.get("pos_encodings") == "learned":
+        sizes["max_position_embeddings"] = int(given["max_length"])
+    start = starting_point(model, given.get("tokenizer"), sizes)
+    if "output_dir" not in given:
+        given["output_dir"] = run_folder(bundle, resume)
+        if launch.processes_to_launch(processes):  # they get the same command line
+            sys.argv += ["--save-dir", str(given["output_dir"])]
+    return load(None, given | start.overrides), start.notes
+
+
+def _write_bundle(bundle: Path, settings: TrainConfig, summary: Summary) -> None:
+    from trainer.commands.hrm_bundle import write
+    from trainer.survival.checkpoint import find
+
+    if summary.position.step == 0:
+        return  # stopped before the first checkpoint
+    write(bundle, find(settings.output.output_dir, typer.echo), settings, summary)
+    typer.echo(f"Model: {bundle}")
+
+
+def starting_point(model: str | None, tokenizer: str | None, sizes: dict[str, Any]) -> StartingPoint:
+    """The start of a run by --model, --tokenizer and the sizes.
 
     Raises:
-        UserError: what they name is not there, or they contradict each other.
+        UserError: a file or model was not found, or the options contradict each other.
     """
-    scratch = {"model_type": MODEL_TYPE, **sizes}
+    from_scratch = {"model_type": MODEL_TYPE, **sizes}
     if model is None:
         if tokenizer is None:
             raise UserError(
-                "Nothing to begin with: name a tokenizer or a model by --model (a local folder or a Hugging Face id), or a "
-                "tokenizer alone by --tokenizer; --tokenizer byte needs no files."
+                "No model and no tokenizer given. Name a model or tokenizer by --model (a local folder or a Hugging Face "
+                "id), or only a tokenizer by --tokenizer; --tokenizer byte needs no files."
             )
-        return Beginning({"architecture": scratch})
+        return StartingPoint({"architecture": from_scratch})
     if Path(model).is_file():
-        return Beginning({"architecture": {**_read(Path(model)), **sizes}})
+        return StartingPoint({"architecture": {**_read(Path(model)), **sizes}})
     try:
         folder = hub.local_copy(model, "--model")
     except UserError as error:
-        raise UserError(f"{error}\nOr begin without it: --tokenizer byte in place of --model.") from None
-    found = _read(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if found.get("model_type") != MODEL_TYPE:
-        note = f"--model {model}: its tokenizer is used, not its weights. HRM ACT v1 starts from scratch."
-        return Beginning({"architecture": scratch, "tokenizer": tokenizer or model}, (note,))
+        raise UserError(f"{error}\nOr train without it: --tokenizer byte instead of --model.") from None
+    config = _read(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if config.get("model_type") != MODEL_TYPE:
+        note = f"--model {model}: its tokenizer is used, not its weights. HRM ACT v1 is trained from scratch."
+        return StartingPoint({"architecture": from_scratch, "tokenizer": tokenizer or model}, (note,))
+    _check_same_sizes(sizes, config, folder)
+    return StartingPoint({"name": str(folder)})
+
+
+def _check_same_sizes(sizes: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
+    """Raise UserError if a size differs from that of the model in a folder."""
     names = {"num_heads": "num_attention_heads"}
     for name, value in sizes.items():
-        has = found.get(names.get(name, name))
-        if has != value:
+        found = config.get(names.get(name, name))
+        if found != value:
             raise UserError(
-                f"--{name.replace('_', '-')} {value}: the model in {folder} has {has}. Leave the option out, or --model."
+                f"--{name.replace('_', '-')} {value}: the model in {folder} has {found}. "
+                "Remove either this option or --model."
             )
-    return Beginning({"name": str(folder)})
 
 
-def folder_of_run(brain: Path, resume: bool) -> Path:
-    """Where a run has its checkpoints and records: with the last one where it is to be resumed, else in a new folder.
+def run_folder(bundle: Path, resume: bool) -> Path:
+    """The folder for checkpoints and records: that of the last run to resume it, otherwise a new one.
 
     Raises:
-        UserError: several processes would each choose one.
+        UserError: started by torchrun, where each process would choose a folder of its own.
     """
     if launch.world_size():
-        raise UserError("Several processes need one folder: name it by --save-dir.")
-    numbers = [int(path.name) for path in (brain / "runs").glob("*") if path.name.isdecimal()]
+        raise UserError("Several processes need the same folder. Name it by --save-dir.")
+    numbers = [int(path.name) for path in (bundle / "runs").glob("*") if path.name.isdecimal()]
     last = max(numbers, default=0)
-    return brain / "runs" / f"{last if resume and last else last + 1:03}"
+    return bundle / "runs" / f"{last if resume and last else last + 1:03}"
 
 
-def _gpus() -> tuple[int, list[str]]:
+def _process_count(processes: int | None, ddp: bool) -> tuple[int | None, list[str]]:
+    """The number of processes to start, and a note if --ddp makes no difference."""
+    if not ddp or processes is not None or launch.world_size():
+        return processes, []
     import torch
 
     count = torch.cuda.device_count()
-    return max(1, count), [] if count > 1 else [f"--ddp: there are {count} GPUs, so there is one process."]
+    if count > 1:
+        return count, []
+    return 1, [f"--ddp has no effect: the number of GPUs here is {count}, so one process is used."]
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file.absolute()} holds no model configuration that can be read: {error}") from None
+        raise UserError(f"{file.absolute()} has no model configuration that can be read: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file.absolute()} holds no model configuration, but a {type(content).__name__}.")
+        raise UserError(f"{file.absolute()} has no model configuration, but a {type(content).__name__}.")
     return content
 
 

@@ -1,6 +1,6 @@
-"""A brain: the folder that `train-actv1` leaves behind.
+"""The bundle: the folder that `train-actv1` writes.
 
-brain.json    what it is, how far it was trained, how well it predicts held-out text, and where its runs are
+brain.json    description: the configuration, the training steps, the evaluation, and the folder of the run
 model/        the model and its tokenizer, for `aios generate --checkpoint` and `aios hrm-hf train-actv1 --model`
 runs/001/     checkpoints and records of each run
 """
@@ -19,20 +19,20 @@ from trainer.errors import RunError
 from trainer.run import Summary
 from trainer.survival.checkpoint import CHECKSUMS, STATE, TENSORS
 
-BRAIN = "brain.json"
+DESCRIPTION = "brain.json"
 MODEL = "model"
 SCHEMA_VERSION = 1
 
 
-def write(brain: Path, checkpoint: Path, config: TrainConfig, summary: Summary) -> None:
-    """Put the model of a checkpoint into a brain, in place of the one that may be there.
+def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary) -> None:
+    """Copy the model of a checkpoint into a bundle, replacing the one in it.
 
     Raises:
-        RunError: it cannot be written. The checkpoint stays.
+        RunError: the bundle cannot be written. The checkpoint is not affected.
     """
     content = {
         "schema_version": SCHEMA_VERSION,
-        "name": brain.name,
+        "name": bundle.name,
         "written_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "model": MODEL,
         "step": summary.position.step,
@@ -42,17 +42,19 @@ def write(brain: Path, checkpoint: Path, config: TrainConfig, summary: Summary) 
         "records": str(config.log_file.absolute()),
         "config": config.model_dump(mode="json", by_alias=False),
     }
-    new, old = brain / f"{MODEL}.partial", brain / f"{MODEL}.old.partial"
+    new, old = bundle / f"{MODEL}.partial", bundle / f"{MODEL}.old.partial"
     try:
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         shutil.copytree(checkpoint, new, ignore=shutil.ignore_patterns(STATE, TENSORS, CHECKSUMS))
-        if (brain / MODEL).exists():
-            move(brain / MODEL, old)
-        move(new, brain / MODEL)
-        write_atomically(brain / BRAIN, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
+        if (bundle / MODEL).exists():
+            move(bundle / MODEL, old)
+        move(new, bundle / MODEL)
+        write_atomically(
+            bundle / DESCRIPTION, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode()
+        )
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise RunError(
-            f"The brain could not be written to {brain.absolute()}: {error}. Its model is in the checkpoint {checkpoint}."
+            f"The bundle could not be written to {bundle.absolute()}: {error}. The model is in the checkpoint {checkpoint}."
         ) from error

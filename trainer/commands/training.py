@@ -178,4 +178,4 @@ def run_generate(
         for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
             sys.stdout.write(decoder.decode(token))
             sys.stdout.flush()
-        sys.stdout.write(decoder.rest() + "\n")
+        sys.stdout.write(decoder.flush() + "\n")

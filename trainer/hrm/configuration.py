@@ -1,4 +1,4 @@
-"""What an HRM ACT v1 model is made of, as a configuration of transformers."""
+"""The configuration of an HRM ACT v1 model, for transformers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
-Pretrained: Any = PreTrainedConfig  # whose methods have no types
+Pretrained: Any = PreTrainedConfig  # its methods are not typed
 MODEL_TYPE = "hrm_act_v1"
 POSITIONS = ("rope", "learned")
 
@@ -15,14 +15,14 @@ class HRMConfig(Pretrained):  # type: ignore[misc]
     """Sizes and halting of HRM ACT v1 (arXiv 2506.21734).
 
     Attributes:
-        l_layers, h_layers: of the quick module L and the slow module H.
-        l_cycles: times that L runs before H runs once.
-        h_cycles: times that both do so in a segment.
-        expansion: width of the feed-forward network, in hidden sizes, before the two thirds that SwiGLU leaves of it.
-        pos_encodings: rope, or learned.
-        max_position_embeddings: for learned positions only.
-        halt_max_steps: segments, at most.
-        halt_exploration_prob: share of tokens that training lets think for longer than they want.
+        l_layers, h_layers: layers of the fast module L and of the slow module H.
+        l_cycles: runs of L before each run of H.
+        h_cycles: runs of H in a segment.
+        expansion: width of the feed-forward network in hidden sizes, before SwiGLU's factor of two thirds.
+        pos_encodings: rope or learned.
+        max_position_embeddings: only for learned positions.
+        halt_max_steps: largest number of segments.
+        halt_exploration_prob: in training, the probability that a token takes a random minimum of segments.
     """
 
     model_type = MODEL_TYPE
@@ -55,7 +55,7 @@ class HRMConfig(Pretrained):  # type: ignore[misc]
 
     @property
     def num_hidden_layers(self) -> int:
-        """Layers with weights of their own: those of L, then those of H."""
+        """Layers with their own weights: first those of L, then those of H."""
         return self.l_layers + self.h_layers
 
     @property
@@ -64,12 +64,12 @@ class HRMConfig(Pretrained):  # type: ignore[misc]
 
     @property
     def intermediate_size(self) -> int:
-        """Two thirds of the expansion, since SwiGLU has three matrices where others have two; a multiple of 64."""
+        """Two thirds of the expansion, since SwiGLU has three matrices instead of two; rounded up to a multiple of 64."""
         return -(-round(self.expansion * self.hidden_size * 2 / 3) // 64) * 64
 
     @property
     def cache_layers(self) -> tuple[int, ...]:
-        """The layer that each slot of a key-value cache belongs to: one slot for each time that a layer runs."""
+        """The layer of each entry of a key-value cache: one entry for each run of a layer."""
         low, high = range(self.l_layers), range(self.l_layers, self.num_hidden_layers)
         cycle = (*[*low] * self.l_cycles, *high)
         return cycle * self.h_cycles * self.halt_max_steps
@@ -77,14 +77,16 @@ class HRMConfig(Pretrained):  # type: ignore[misc]
     def _validate(self) -> None:
         for name in ("h_layers", "l_layers", "h_cycles", "l_cycles", "halt_max_steps", "num_attention_heads"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
         if self.hidden_size % self.num_attention_heads or self.head_dim % 2:
             raise ValueError(
-                f"hidden_size = {self.hidden_size} does not give {self.num_attention_heads} heads of one even width"
+                f"hidden_size = {self.hidden_size} cannot be split into {self.num_attention_heads} heads of equal, even size"
             )
         if self.pos_encodings not in POSITIONS:
-            raise ValueError(f"pos_encodings = {self.pos_encodings!r}: one of {', '.join(POSITIONS)}")
+            raise ValueError(f"pos_encodings = {self.pos_encodings!r}: must be one of {', '.join(POSITIONS)}")
         if self.pos_encodings == "learned" and not self.max_position_embeddings:
-            raise ValueError("learned positions take max_position_embeddings, the longest sequence")
+            raise ValueError(
+                "pos_encodings = 'learned' needs max_position_embeddings, the length of the longest sequence"
+            )
         if not 0 <= self.halt_exploration_prob <= 1:
-            raise ValueError(f"halt_exploration_prob = {self.halt_exploration_prob}: between 0 and 1")
+            raise ValueError(f"halt_exploration_prob = {self.halt_exploration_prob}: must be between 0 and 1")

@@ -1,6 +1,6 @@
-"""A layer of HRM: attention and a gated feed-forward network, each followed by a norm without parameters.
+"""The layers of HRM: attention and a gated feed-forward network, each followed by a norm without parameters.
 
-Shapes: B sequences of S tokens, hidden size D, H heads of K.
+Shapes: B sequences of S tokens, hidden size D, H heads of size K.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rotation = tuple[Tensor, Tensor]  # cosines and sines, (B or 1, S, K)
 
 
 class Attention(nn.Module):
-    """Causal self-attention, on the implementation that the configuration names."""
+    """Causal self-attention by the implementation that the configuration names."""
 
     is_causal = True
     num_key_value_groups = 1
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         slot: int,
         **others: Any,
     ) -> Tensor:
-        """(B, S, D) to (B, S, D). `slot` is where the cache keeps the keys and values of this run of the layer."""
+        """(B, S, D) to (B, S, D). `slot` is the cache entry for this run of the layer."""
         heads = (*hidden.shape[:2], self.config.num_attention_heads, self.config.head_dim)
         q, k, v = (
             project(hidden).view(heads).transpose(1, 2) for project in (self.q_proj, self.k_proj, self.v_proj)
@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """The gated feed-forward network of Shazeer (arXiv 2002.05202)."""
+    """A gated feed-forward network (Shazeer 2020, arXiv 2002.05202)."""
 
     def __init__(self, config: HRMConfig) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class SwiGLU(nn.Module):
 
 
 class HRMBlock(CheckpointingLayer):  # type: ignore[misc]
-    """One layer. The norm comes after each sum, so a state keeps its size however often layers run."""
+    """One layer. The norm follows each residual sum, so states keep their scale however often layers run."""
 
     def __init__(self, config: HRMConfig, layer_idx: int) -> None:
         super().__init__()
@@ -89,14 +89,14 @@ class HRMBlock(CheckpointingLayer):  # type: ignore[misc]
 
 
 class ReasoningModule(nn.Module):
-    """Layers that take a state and what is added to it: H or L."""
+    """H or L: layers that are applied to the sum of a state and an input."""
 
     def __init__(self, config: HRMConfig, first: int, count: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(HRMBlock(config, first + index) for index in range(count))
 
     def forward(self, state: Tensor, injected: Tensor, slot: int, **how: Any) -> Tensor:
-        """(B, S, D). Its layers' keys and values go into the cache from `slot` on."""
+        """The new state (B, S, D). The layers use the cache entries from `slot` on."""
         hidden = state + injected
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, slot=slot + index, **how)
@@ -104,20 +104,20 @@ class ReasoningModule(nn.Module):
 
 
 def rms_norm(hidden: Tensor, epsilon: float) -> Tensor:
-    """Scaled to a root mean square of 1; what is shorter than float32 is computed in that."""
+    """Scale to a root mean square of 1, in at least float32."""
     exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
     return (exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + epsilon)).to(hidden.dtype)
 
 
 def rotation_of(positions: Tensor, width: int, theta: float, dtype: torch.dtype) -> Rotation:
-    """Rotary positions (arXiv 2104.09864): what heads of this width are rotated by at positions (1, S)."""
+    """Rotary position embedding (arXiv 2104.09864): cosines and sines for heads of this width at positions (1, S)."""
     frequencies = theta ** -(torch.arange(0, width, 2, device=positions.device).float() / width)
     angles = (positions[..., None].float() * frequencies).repeat(1, 1, 2)
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """(B, H, S, K), each pair of numbers K/2 apart turned by its angle."""
+    """Rotate heads (B, H, S, K): each pair of elements K/2 apart, by its angle."""
     first, second = heads.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return (heads * cosines[:, None] + turned * sines[:, None]).to(heads.dtype)
+    rotated = torch.cat((-second, first), dim=-1)
+    return (heads * cosines[:, None] + rotated * sines[:, None]).to(heads.dtype)

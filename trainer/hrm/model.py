@@ -1,9 +1,9 @@
 """HRM ACT v1 (Hierarchical Reasoning Model, arXiv 2506.21734) as a causal language model of transformers.
 
-Two modules think about the same tokens: L runs `l_cycles` times, then H once, `h_cycles` times in all. That is a segment.
-The states that it ends with begin the next one, up to `halt_max_steps`, and every position halts by itself: see
-`halting`. All positions go on meanwhile, since later ones attend to them; halting chooses the answer. Only the last run
-of L and of H has a gradient (the paper's one-step approximation), and none passes from one segment to the next.
+Two modules process the same tokens: L runs `l_cycles` times, then H once, and this repeats `h_cycles` times. That is a
+segment. Its final states are the initial states of the next one, up to `halt_max_steps`, and every position halts by
+itself: see `halting`. All positions are still computed, since later ones attend to them; halting selects the answer. Only
+the last run of L and of H has a gradient (the paper's one-step approximation), and none flows between segments.
 
 Shapes: B sequences of S tokens, hidden size D, vocabulary V.
 """
@@ -27,14 +27,14 @@ from trainer.hrm.configuration import MODEL_TYPE, HRMConfig
 from trainer.hrm.halting import halts
 from trainer.hrm.layers import ReasoningModule, Rotation, rotation_of
 
-Pretrained: Any = PreTrainedModel  # whose methods have no types
-NEVER = -5.0  # the first Q-values, as in the paper's code: nearly 0, and no position halts
-TRUNCATED = 0.8796  # standard deviation of a standard normal cut off at 2
+Pretrained: Any = PreTrainedModel  # its methods are not typed
+INITIAL_Q = -5.0  # as in the paper's code: a probability of nearly 0, so no position halts
+TRUNCATED_STD = 0.8796  # standard deviation of a standard normal truncated at 2
 ALL = slice(None)
 
 
 class Carry(NamedTuple):
-    """What a segment leaves to the next: the states (B, S, D) of both modules, and how many segments there were."""
+    """The input of the next segment: the states (B, S, D) of both modules, and the number of segments so far."""
 
     z_h: Tensor | None = None
     z_l: Tensor | None = None
@@ -42,7 +42,7 @@ class Carry(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What a segment ends with: states with a gradient, the same without, and the Q-values (B, S) of each position."""
+    """The output of a segment: H's state with a gradient, the carry without, and the Q-values (B, S)."""
 
     hidden: Tensor
     carry: Carry
@@ -52,12 +52,12 @@ class Segment(NamedTuple):
 
 @dataclass
 class HRMOutput(ModelOutput):
-    """What a model returns.
+    """The output of the model.
 
     Attributes:
-        loss: () mean cross-entropy, where labels were given.
-        logits: (B, S, V) of the segment in which each position halted.
-        used_segments: (B, S) which one that was, counted from 1.
+        loss: () mean cross-entropy, if labels were given.
+        logits: (B, S, V), from the segment in which each position halted.
+        used_segments: (B, S), the number of that segment, counted from 1.
     """
 
     loss: Tensor | None = None
@@ -78,17 +78,17 @@ class HRMPreTrainedModel(Pretrained):  # type: ignore[misc]
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # a layer runs often, and each time has its own keys and values
+        return False  # a layer runs several times, each with its own keys and values
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal, cut off at two standard deviations, with a variance of one by the number of inputs."""
+        """Truncated normal (at two standard deviations) with variance 1 / number of inputs."""
         if isinstance(module, HRMModel):
             _normal(module.z_h, 1.0)
             _normal(module.z_l, 1.0)
         elif module is getattr(self, "q_head", None):
             init.zeros_(module.weight)
-            init.constant_(module.bias, NEVER)
+            init.constant_(module.bias, INITIAL_Q)
         elif isinstance(module, nn.Linear):
             _normal(module.weight, module.in_features**-0.5)
         elif isinstance(module, nn.Embedding):
@@ -96,7 +96,7 @@ class HRMPreTrainedModel(Pretrained):  # type: ignore[misc]
 
 
 class HRMModel(HRMPreTrainedModel):
-    """Both modules: a segment of thinking."""
+    """Both modules; one call is one segment."""
 
     def __init__(self, config: HRMConfig) -> None:
         super().__init__(config)
@@ -118,7 +118,7 @@ class HRMModel(HRMPreTrainedModel):
         past_key_values: Cache | None = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor, int]:
-        """The next segment from a carry: the states of H and L that it ends with, and how many segments that makes."""
+        """Run the next segment. Returns the final states of H and L, and the number of segments so far."""
         past = 0 if past_key_values is None else past_key_values.get_seq_length(self._slot(carry.segment))
         positions = torch.arange(past, past + input_ids.shape[1], device=input_ids.device)[None]
         tokens = self._embed(input_ids, positions)
@@ -141,11 +141,11 @@ class HRMModel(HRMPreTrainedModel):
         return z_h, z_l, carry.segment + 1
 
     def _slot(self, segment: int) -> int:
-        """The first cache slot of a segment."""
+        """The first cache entry of a segment."""
         return segment * len(self.config.cache_layers) // self.config.halt_max_steps
 
     def _embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """(B, S, D), each number with a variance of about 1."""
+        """Token embeddings (B, S, D), with a variance of about 1."""
         embedded: Tensor = self.embed_tokens(input_ids)
         if self.config.pos_encodings == "learned":
             embedded = (embedded + self.embed_positions(positions)) / math.sqrt(2)
@@ -158,7 +158,7 @@ class HRMModel(HRMPreTrainedModel):
 
 
 class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
-    """Segments of thinking until every position has halted, and the next token."""
+    """Runs segments until every position has halted, and predicts the next token."""
 
     def __init__(self, config: HRMConfig) -> None:
         super().__init__(config)
@@ -177,15 +177,15 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         **others: Any,
     ) -> HRMOutput:
-        """Think, and say the logits of what follows each token.
+        """The logits of the token after each position.
 
         Args:
             input_ids: (B, S).
-            attention_mask: (B, all tokens so far) of padding.
-            past_key_values: of `make_cache`.
-            labels: (B, S), shifted here; -100 for none.
-            logits_to_keep: of the last positions; 0 for all.
-            others: what attention takes, such as document_ids.
+            attention_mask: (B, all tokens so far), 0 for padding.
+            past_key_values: from `make_cache`.
+            labels: (B, S), shifted here; -100 is ignored.
+            logits_to_keep: number of last positions; 0 for all.
+            others: arguments of attention, such as document_ids.
         """
         if use_cache and past_key_values is None:
             past_key_values = make_cache(self.config)
@@ -207,7 +207,7 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         return HRMOutput(loss, logits, past_key_values, used)
 
     def segment(self, input_ids: Tensor, carry: Carry, **others: Any) -> Segment:
-        """One segment more; the first from an empty carry."""
+        """Run the next segment; an empty carry starts the first."""
         z_h, z_l, count = self.model(input_ids, carry, **others)
         q_halt, q_continue = self.q_head(z_h).unbind(-1)
         return Segment(z_h, Carry(z_h.detach(), z_l.detach(), count), q_halt, q_continue)
@@ -219,9 +219,9 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor]:
-        """What the kept positions end with (B, S, D), and after how many segments each of them halted.
+        """The state (B, S, D) in which each kept position halted, and the number of segments it took.
 
-        No segment is run that no kept position needs; with a cache all are, since a later token may need their keys.
+        Segments end when all kept positions have halted. With a cache all run, since a later token may need their keys.
         """
         now = self.segment(input_ids, Carry(), past_key_values=past_key_values, **others)
         answer, used = now.hidden[:, kept], torch.ones_like(input_ids[:, kept])
@@ -237,7 +237,7 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
 
 
 def _normal(tensor: Tensor, std: float) -> None:
-    scale = std / TRUNCATED
+    scale = std / TRUNCATED_STD
     init.trunc_normal_(tensor, std=scale, a=-2 * scale, b=2 * scale)
 
 

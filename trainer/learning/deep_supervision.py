@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.data import IGNORED, Batch
 from trainer.device import Precision
-from trainer.hrm.halting import continue_target, halts, least_segments, q_loss, weight_of
+from trainer.hrm.halting import continue_target, halts, minimum_segments, q_loss, weight_of
 from trainer.hrm.model import Carry, Segment
 from trainer.learning.objective import Part, Score
 
@@ -39,7 +39,7 @@ class DeepSupervision:
     def parts(self, batch: Batch) -> Iterator[Part]:
         config = self.model.config
         maximum: int = config.halt_max_steps
-        at_least = least_segments(batch.targets, maximum, config.halt_exploration_prob)
+        at_least = minimum_segments(batch.targets, maximum, config.halt_exploration_prob)
         active = batch.targets != IGNORED
         now = self._segment(batch, Carry())
         for number in range(1, maximum + 1):

@@ -80,4 +80,4 @@ def sample(run: Run, prompt: str) -> str:
         lambda: [*generate(run.model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size)]
     )
     run.model.train()
-    return "".join(decoder.decode(token) for token in generated) + decoder.rest()
+    return "".join(decoder.decode(token) for token in generated) + decoder.flush()

@@ -1,1 +1,1 @@
-"""What is trained: models of transformers, their weights, tokenizers, adapters and exports."""
+"""The models that are trained: transformers models and their weights, tokenizers and LoRA adapters."""

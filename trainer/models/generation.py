@@ -1,4 +1,4 @@
-"""Sampling tokens from a model, with a key-value cache that holds no more than the model's windows reach."""
+"""Sample tokens from a model, with a key-value cache that is no larger than the model's windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.attention.kv_cache import make_cache
 
-PREFILL = 512  # tokens of a prompt that are read at a time
+PREFILL = 512  # tokens of a prompt in one forward pass
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Sampling:
     """How the next token is chosen.
 
     Attributes:
-        temperature: 0 takes the likeliest token.
-        top_k: choose among the k likeliest; 0 among all.
-        seed: same seed, same text.
+        temperature: 0 takes the most likely token.
+        top_k: sample from the k most likely tokens; 0 for all.
+        seed: the same seed gives the same text.
     """
 
     max_new_tokens: int = 200
@@ -34,15 +34,15 @@ class Sampling:
 def generate(
     model: Any, prompt: list[int], sampling: Sampling, end_id: int, vocab_size: int, prefill: int = PREFILL
 ) -> Iterator[int]:
-    """Yield new tokens, up to and without the end-of-text token.
+    """Yield new tokens up to the end-of-text token, which is not included.
 
-    A model with a fixed number of positions goes on past them: it reads the latest half of the text again.
+    When a model with a fixed number of positions runs out of them, the last half of the text becomes its prompt.
 
     Args:
         model: a causal language model of transformers.
-        prompt: token ids; the end-of-text token stands for an empty one.
-        vocab_size: ids from here on are not the tokenizer's, so they are never chosen.
-        prefill: tokens of the prompt that are read at a time; another number changes nothing but the memory it takes.
+        prompt: token ids; an empty prompt becomes the end-of-text token.
+        vocab_size: of the tokenizer. A model may have more ids; they are never chosen.
+        prefill: tokens of the prompt in one forward pass; affects only memory.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -63,7 +63,7 @@ def generate(
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """A token id, by the logits (V,) of the next token."""
+    """Sample a token id from the logits (V,)."""
     logits = logits.float().cpu()
     if sampling.temperature == 0:
         return int(logits.argmax())

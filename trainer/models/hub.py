@@ -1,4 +1,4 @@
-"""Where a named model or tokenizer lies: a local folder, or the Hugging Face cache. Nothing is downloaded."""
+"""Find a model or tokenizer by name: a local folder or the Hugging Face cache. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from trainer.errors import UserError
 
 
 def local_copy(name: str, key: str) -> Path:
-    """The folder that holds a model or tokenizer.
+    """The folder of a model or tokenizer.
 
     Args:
         name: a folder, or a Hugging Face id such as "gpt2" or "nvidia/nemotron-3-8b-base-4k".
-        key: what the configuration calls it, for the error.
+        key: its name in the configuration, for the error message.
 
     Raises:
-        UserError: it is in neither place.
+        UserError: it was not found.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -28,9 +28,9 @@ def local_copy(name: str, key: str) -> Path:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         raise UserError(
-            f"{key} = {name!r} is in neither place where it was looked for:\n"
-            f"  a local folder:          {folder.absolute()}\n"
+            f"{key} = {name!r} was not found. Looked in:\n"
+            f"  local folder:            {folder.absolute()}\n"
             f"  the Hugging Face cache:  {HF_HUB_CACHE}\n"
-            f"Nothing is downloaded here. Where there is a network, `hf download {name}` fills the cache; or name a "
-            f"local folder; or train a small model from scratch: configs/quickstart.yaml needs no download."
+            f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train a "
+            f"small model from scratch: configs/quickstart.yaml needs no download."
         ) from None

@@ -1,6 +1,6 @@
-"""LoRA: two small matrices that learn beside each frozen one, by way of peft. Hu et al. 2021, arXiv:2106.09685.
+"""LoRA adapters, by peft: two small trainable matrices beside each frozen one. Hu et al. 2021, arXiv:2106.09685.
 
-The layers of a model are replaced inside it, so that the model keeps its class: all that works on it, works on it still.
+Layers are replaced inside the model, so the model keeps its class and works everywhere it did before.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from trainer.config import ModelSection
 from trainer.errors import UserError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-BASE = "base"  # folder for the base's config.json, windows and all: beside an adapter, transformers would look for weights
-NAME = "default"  # of the adapter, in peft
-PREFIX = "base_model.model."  # of the names in an adapter's file
+# Folder for the base model's config.json with its windows. Next to the adapter, transformers would expect weights with it.
+BASE = "base"
+NAME = "default"  # peft's name of the adapter
+PREFIX = "base_model.model."  # prefix of the parameter names in an adapter's file
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, as peft writes it, in place of a model's weights."""
+    """Whether a folder contains an adapter of peft, not a model's weights."""
     return (folder / CONFIG).exists()
 
 
-def base_of(folder: Path) -> str:
-    """The model that an adapter belongs to: a folder, or a Hugging Face id."""
+def base_model_of(folder: Path) -> str:
+    """The base model of an adapter: a folder, or a Hugging Face id."""
     return str(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"])
 
 
 def add(network: Any, settings: ModelSection) -> None:
-    """Freeze a model, and put a fresh adapter in. Before it has learned anything, it changes nothing.
+    """Freeze a model and add a new adapter, which changes nothing until it is trained.
 
     Raises:
-        UserError: the model has no such layers.
+        UserError: the model does not have the target layers.
     """
-    assert settings.name is not None, "an adapter has a base"
+    assert settings.name is not None, "an adapter needs a base model"
     peft = _peft()
     folder = Path(settings.name)
     config = peft.LoraConfig(
@@ -55,28 +56,28 @@ def add(network: Any, settings: ModelSection) -> None:
 
 
 def load(network: Any, folder: Path) -> None:
-    """Freeze a model, and put the adapter of a folder in.
+    """Freeze a model and load the adapter from a folder into it.
 
     Raises:
-        UserError: it belongs to another model.
+        UserError: the adapter belongs to another model.
     """
     config = _peft().PeftConfig.from_pretrained(str(folder))
     base = config.base_model_name_or_path
     _inject(network, config)
     config.base_model_name_or_path = base
     saved = load_file(folder / WEIGHTS)
-    mine = {_saved_name(name): parameter for name, parameter in adapter(network).items()}
-    if {name: tensor.shape for name, tensor in saved.items()} != {n: p.shape for n, p in mine.items()}:
+    parameters = {_saved_name(name): parameter for name, parameter in adapter_parameters(network).items()}
+    if {name: tensor.shape for name, tensor in saved.items()} != {n: p.shape for n, p in parameters.items()}:
         raise UserError(
-            f"The adapter in {folder.absolute()} does not fit its base model {base}: that has other layers now. "
-            "Put the model that it was trained with in its place."
+            f"The adapter in {folder.absolute()} does not fit its base model {base}, whose layers have changed. "
+            "Restore the model that the adapter was trained with."
         )
-    for name, parameter in mine.items():
+    for name, parameter in parameters.items():
         parameter.data.copy_(saved[name])
 
 
 def merge(network: Any) -> None:
-    """Add what the adapter has learned to the frozen weights, and take it out of the model."""
+    """Merge the adapter into the frozen weights and remove it from the model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in [*network.named_modules()]:
@@ -87,13 +88,13 @@ def merge(network: Any) -> None:
     network._hf_peft_config_loaded = False
 
 
-def adapter(network: Any) -> dict[str, torch.nn.Parameter]:
-    """The parameters that learn."""
+def adapter_parameters(network: Any) -> dict[str, torch.nn.Parameter]:
+    """The parameters of the adapter: those that are trained."""
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
-def learned_state(network: Any) -> dict[str, Any]:
-    """What a checkpoint has to hold of a model: its adapter where there is one, else all of it."""
+def trained_state(network: Any) -> dict[str, Any]:
+    """The tensors of a model that a checkpoint stores: those of its adapter if it has one, otherwise all."""
     state: dict[str, Any] = network.state_dict(keep_vars=True)
     if not getattr(network, "_hf_peft_config_loaded", False):
         return state
@@ -115,8 +116,8 @@ def _inject(network: Any, config: Any) -> None:
             f"model.lora_target_modules = {config.target_modules}: {str(error).splitlines()[0]} "
             f"This model has: {', '.join(kinds)}."
         ) from None
-    for parameter in adapter(network).values():
-        parameter.data = parameter.data.float()  # what learns is float32, whatever the frozen weights are
+    for parameter in adapter_parameters(network).values():
+        parameter.data = parameter.data.float()  # trained in float32, even if the frozen weights are not
 
 
 def _linear(module: Any) -> bool:

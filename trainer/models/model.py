@@ -1,8 +1,9 @@
-"""Making the model of a run: from a folder with weights, or from scratch by its configuration."""
+"""Build the model of a run: from a folder with weights, or from scratch by its configuration."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainer.attention.request import AttentionRequest
 from trainer.config import ModelSection
 from trainer.device import Precision, return_freed_memory
 from trainer.errors import UserError
-from trainer.hrm import model as _  # noqa: F401 - transformers knows it from here on
+from trainer.hrm import model as _  # noqa: F401 - registers the model type
 from trainer.models import activations, hub, lora
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
@@ -34,49 +35,45 @@ WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def has_weights(folder: Path) -> bool:
+    """Whether a folder contains weights that transformers can load."""
     return any(any(folder.glob(pattern)) for pattern in WEIGHTS)
 
 
 def read_config(folder: Path) -> Any:
-    """The configuration of the model in a folder, or of the base of the adapter there.
+    """The configuration of the model in a folder, or of the base model of the adapter in it.
 
     Raises:
-        UserError: the folder holds none that transformers knows.
+        UserError: the folder has no configuration that transformers can read.
     """
-    kept = folder / lora.BASE
-    source = kept if lora.is_adapter(folder) and kept.exists() else weights_of(folder)
+    base = folder / lora.BASE
+    source = base if lora.is_adapter(folder) and base.exists() else weights_folder(folder)
     try:
         return AutoConfig.from_pretrained(source, local_files_only=True)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         raise UserError(
-            f"{folder} holds no model configuration that can be read: {_first_line(error)}"
+            f"{folder} has no model configuration that can be read: {_first_line(error)}"
         ) from error
 
 
 def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
-    """The transformers configuration of an inline one; vocabulary and special tokens follow the tokenizer.
+    """The transformers configuration for `model.architecture`; vocabulary and special tokens come from the tokenizer.
 
     Raises:
-        UserError: an unknown model type or key, or a value that the model type does not take.
+        UserError: an unknown model type or key, or a value that the model type does not accept.
     """
     values = dict(architecture)
     model_type = values.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
-        near = difflib.get_close_matches(str(model_type), CONFIG_MAPPING.keys(), n=3)
+        similar = _similar(str(model_type), CONFIG_MAPPING) or " For example: gpt2, llama, mistral, qwen3."
         raise UserError(
-            f"model.architecture.model_type = {model_type!r} is no model type of transformers. "
-            f"{'Near it: ' + ', '.join(near) if near else 'For example: gpt2, llama, mistral, qwen3'}."
+            f"model.architecture.model_type = {model_type!r}: transformers has no such model type.{similar}"
         )
-    # transformers takes any key without a word; one that the model type does not have would be lost.
+    # transformers accepts any key silently, so one that the model type does not have would have no effect.
     known = CONFIG_MAPPING[model_type]()
     for key in values:
         if not hasattr(known, key):
-            near = difflib.get_close_matches(
-                key, [name for name in vars(known) if not name.startswith("_")], n=3
-            )
-            raise UserError(
-                f"model.architecture.{key}: {model_type} has no such key{'. Near it: ' + ', '.join(near) if near else ''}."
-            )
+            similar = _similar(key, [name for name in vars(known) if not name.startswith("_")])
+            raise UserError(f"model.architecture.{key}: {model_type} has no such key.{similar}")
     special = {
         "bos_token_id": tokenizer.end_id,
         "eos_token_id": tokenizer.end_id,
@@ -85,34 +82,39 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
     try:
         return AutoConfig.for_model(model_type, **{"vocab_size": tokenizer.vocab_size, **special, **values})
     except (ValueError, TypeError, StrictDataclassError) as error:
-        raise UserError(f"model.architecture: {model_type} does not take these values: {error}") from error
+        raise UserError(f"model.architecture: {model_type} does not accept these values: {error}") from error
 
 
-def check(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
-    """Refuse what would only fail, or be lost, later.
+def _similar(name: str, known: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(name, known, n=3)
+    return f" Did you mean {', '.join(similar)}?" if similar else ""
+
+
+def check_sizes(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
+    """Check that the model fits the tokenizer and the length of the sequences.
 
     Raises:
-        UserError: the vocabulary or the positions of the model are too few.
+        UserError: the model's vocabulary or its number of positions is too small.
     """
     text = config.get_text_config()
     if text.vocab_size < tokenizer.vocab_size:
         raise UserError(
-            f"The tokenizer has {tokenizer.vocab_size} tokens and the model's vocabulary is {text.vocab_size}. "
-            "Choose the tokenizer that belongs to the model (leave model.tokenizer out), or a larger vocab_size."
+            f"The tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary is {text.vocab_size}. "
+            "Use the model's own tokenizer (remove model.tokenizer), or a larger vocab_size."
         )
     positions = getattr(text, "max_position_embeddings", None)
     if positions is not None and max_length > positions:
         raise UserError(
-            f"data.max_length = {max_length}: the model has {positions} positions. "
+            f"data.max_length = {max_length}, but the model has {positions} positions. "
             f"Set data.max_length (--max-length) to {positions} or less."
         )
 
 
 def requested_windows(settings: ModelSection, config: Any) -> pattern.Windows:
-    """The window that the settings ask for in each layer; where they ask for none, what the model was trained with.
+    """The window of each layer by the settings; if they name no window, those that the model was trained with.
 
     Raises:
-        UserError: the pattern makes no sense for this model.
+        UserError: the pattern does not fit this model.
     """
     if settings.window_size is None and settings.window_pattern is None:
         return pattern.trained_windows(config)
@@ -136,7 +138,7 @@ def attention_request(
     packed: bool,
     training: bool,
 ) -> AttentionRequest:
-    """What this model will ask of an attention backend, with these windows beside its own."""
+    """The attention calls that this model will make, with these windows in addition to its own."""
     text = config.get_text_config()
     heads = text.num_attention_heads
     dropout = getattr(text, "attn_pdrop", getattr(text, "attention_dropout", 0.0))
@@ -164,43 +166,46 @@ def attach_attention(
     strict: bool,
     say: Say,
 ) -> Decision:
-    """Have models of this configuration run on the first backend that was proven here and serves the request, and say which.
+    """Set the attention backend of models of this configuration: the first that was proven here and serves the request.
 
     Args:
-        backend: the one to begin with, or auto.
-        strict: let no other stand in for the one that was named.
+        backend: the first one to try, or auto.
+        strict: do not fall back to another backend than the one named.
+        say: prints which backend was chosen, and why.
 
     Raises:
-        UserError: strict, and another would have to; or the model attends in a way that no backend serves.
+        UserError: strict and the backend cannot be used, or the model attends in a way that no backend supports.
     """
     decision = decide(backend, request, proven)
     for line in decision.log_lines():
         say(line)
     if strict and decision.fell_back:
         raise UserError(
-            f"--strict: {decision.requested} was asked for and cannot be had (the reasons are above)."
+            f"--strict: the attention backend {decision.requested} cannot be used; see the reasons above."
         )
     try:
         huggingface.attach(config, backend=decision.backend, window=windows)
     except ValueError as error:
-        raise UserError(f"This model cannot be used: {error}. Choose one of another architecture.") from None
+        raise UserError(
+            f"This model cannot be used: {error}. Choose a model of another architecture."
+        ) from None
     return decision
 
 
-def weights_of(folder: Path) -> Path:
-    """The folder that holds the weights of a checkpoint or model: itself, or the base of an adapter.
+def weights_folder(folder: Path) -> Path:
+    """The folder with the weights of a checkpoint or model: the folder itself, or that of an adapter's base model.
 
     Raises:
-        UserError: the base is not there.
+        UserError: the base model was not found.
     """
     if not lora.is_adapter(folder):
         return folder
-    return hub.local_copy(lora.base_of(folder), f"The base model of the adapter in {folder.absolute()}")
+    return hub.local_copy(lora.base_model_of(folder), f"The base model of the adapter in {folder.absolute()}")
 
 
 def build_trained(config: Any, folder: Path) -> tuple[nn.Module, list[str]]:
-    """The model of a checkpoint or model folder, an adapter merged into it; as `build`."""
-    network, notes = build(config, weights_of(folder), seed=0)
+    """The model of a checkpoint or model folder, with an adapter merged into it; returns as `build`."""
+    network, notes = build(config, weights_folder(folder), seed=0)
     if lora.is_adapter(folder):
         lora.load(network, folder)
         lora.merge(network)
@@ -210,16 +215,16 @@ def build_trained(config: Any, folder: Path) -> tuple[nn.Module, list[str]]:
 def build(
     config: Any, weights: Path | None, seed: int, dtype: torch.dtype = torch.float32
 ) -> tuple[nn.Module, list[str]]:
-    """The model on the CPU, and what there is to say about its weights.
+    """The model on the CPU, and notes about its weights.
 
     Args:
-        config: of transformers, with the attention backend attached.
-        weights: folder to load weights from; None for fresh ones.
-        seed: of fresh weights.
-        dtype: of all of them.
+        config: a transformers configuration, with the attention backend attached.
+        weights: folder to load weights from; None to initialize them.
+        seed: of the initialization.
+        dtype: of the weights.
 
     Raises:
-        UserError: the configuration makes no causal language model, or the weights cannot be loaded.
+        UserError: the configuration is not of a causal language model, or the weights cannot be loaded.
     """
     torch.manual_seed(seed)
     try:
@@ -233,17 +238,19 @@ def build(
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         source = f"weights in {weights}" if weights else "architecture"
         raise UserError(
-            f"No causal language model could be made of the {source}: {_first_line(error)}"
+            f"No causal language model could be built from the {source}: {_first_line(error)}"
         ) from error
     for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()  # out of the mapped file, which Windows could not replace meanwhile
+        tensor.data = tensor.data.clone()  # Windows cannot replace a file while it is memory-mapped
     activations.fuse(model)
-    fresh = sorted(loading["missing_keys"])
-    return model, [f"{weights} holds no weights for {', '.join(fresh)}: these start fresh."] if fresh else []
+    missing = sorted(loading["missing_keys"])
+    if not missing:
+        return model, []
+    return model, [f"{weights} has no weights for {', '.join(missing)}: they are newly initialized."]
 
 
 def checkpoint_activations(network: Any) -> None:
-    """Let the backward pass compute activations again, rather than keep them, and the system have what that frees.
+    """Recompute activations in the backward pass instead of storing them, and return freed memory to the system.
 
     Raises:
         UserError: the model does not support it.
@@ -256,7 +263,7 @@ def checkpoint_activations(network: Any) -> None:
         getattr(network, f"{name}_enable")(**{f"{name}_kwargs": {"use_reentrant": False}})
     except ValueError as error:
         raise UserError(
-            f"model.gradient_checkpointing: {error} Leave it out (--no-gradient-checkpointing)."
+            f"model.gradient_checkpointing: {error} Turn it off (--no-gradient-checkpointing)."
         ) from error
 
 

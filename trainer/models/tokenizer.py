@@ -1,4 +1,4 @@
-"""Text to token ids and back: bytes as they are, or a Hugging Face tokenizer."""
+"""Text to token ids and back: as plain bytes, or by a Hugging Face tokenizer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainer.models.hub import local_copy
 
 Tokens = npt.NDArray[np.int32]
 
-DESCRIPTION = "tokenizer_config.json"
+CONFIG_FILE = "tokenizer_config.json"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Tokenizer(Protocol):
-    """What training and generation need of a tokenizer. `pad_id` never equals `end_id`, the end-of-text token."""
+    """The tokenizer interface of training and generation. `pad_id` never equals `end_id`, the end-of-text token."""
 
     vocab_size: int
     end_id: int
@@ -30,46 +30,48 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Differs between two tokenizers that give one text different tokens."""
+        """A string that differs between tokenizers that encode a text differently."""
 
     def encode(self, text: bytes) -> Tokens:
         """Token ids of a document, without the end-of-text token. Raises NotUtf8Error."""
 
     def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
-        """The same for each of several, and quicker. Raises NotUtf8Error."""
+        """The token ids of each document; faster than one at a time. Raises NotUtf8Error."""
 
     def decode(self, tokens: list[int]) -> bytes:
-        """The text of tokens that begin and end between two characters; end-of-text and the like have none."""
+        """The text of tokens that start and end at character boundaries. Special tokens have no text."""
 
     def decoder(self) -> Decoder:
-        """A new decoder, which takes tokens one at a time."""
+        """A new streaming decoder."""
 
     def save(self, folder: Path) -> None:
-        """Write what `load` needs to make this tokenizer again."""
+        """Write the files from which `load` makes this tokenizer."""
 
 
 class Decoder(Protocol):
-    def decode(self, token: int) -> str:
-        """The text that this token completes; empty while a character is not whole."""
+    """A streaming decoder: takes one token at a time."""
 
-    def rest(self) -> str:
-        """What is left of a character that stayed incomplete, as a replacement character."""
+    def decode(self, token: int) -> str:
+        """The text that this token completes; empty while a character is incomplete."""
+
+    def flush(self) -> str:
+        """The remaining text: a replacement character if the last character is incomplete."""
 
 
 class NotUtf8Error(UserError):
-    """A text that should be UTF-8 is not."""
+    """A text is not valid UTF-8."""
 
     def __init__(self, text: bytes, error: UnicodeDecodeError) -> None:
-        encoding = (
-            "it looks like UTF-16" if text[:2] in UTF16 else f"byte {error.start} of it: {error.reason}"
-        )
+        found = f"{error.reason} at byte {error.start}"
+        if text[:2] in UTF16:
+            found = "it looks like UTF-16"
         super().__init__(
-            f"The text is not UTF-8 ({encoding}). Convert it, or use --tokenizer byte, which takes any file."
+            f"The text is not UTF-8 ({found}). Convert it, or use --tokenizer byte, which reads any file."
         )
 
 
 class ByteTokenizer:
-    """256 bytes, then end-of-text, then padding. Takes any file, text or not."""
+    """Ids 0 to 255 are bytes, 256 is end-of-text, 257 is padding. Reads any file, even if it is not text."""
 
     end_id = 256
     pad_id = 257
@@ -90,7 +92,7 @@ class ByteTokenizer:
         return _ByteDecoder()
 
     def save(self, folder: Path) -> None:
-        (folder / DESCRIPTION).write_text(
+        (folder / CONFIG_FILE).write_text(
             json.dumps({"tokenizer_class": "ByteTokenizer"}) + "\n", encoding="utf-8"
         )
 
@@ -102,7 +104,7 @@ class _ByteDecoder:
     def decode(self, token: int) -> str:
         return self._utf8.decode(bytes([token]) if token < 256 else b"")
 
-    def rest(self) -> str:
+    def flush(self) -> str:
         return self._utf8.decode(b"", final=True)
 
 
@@ -121,17 +123,17 @@ class HuggingFaceTokenizer:
             ) from error
         if self._tokenizer.eos_token_id is None:
             raise UserError(
-                f"The tokenizer in {folder} has no end-of-text token, so documents cannot be told apart."
+                f"The tokenizer in {folder} has no end-of-text token, so documents cannot be separated."
             )
         self.vocab_size = len(self._tokenizer)
         self.end_id = int(self._tokenizer.eos_token_id)
         pad = self._tokenizer.pad_token_id
-        # Padding is never a target and never seen by a real token, so any other id will do.
+        # Padding is never a target, and no real token sees it, so any other id works.
         self.pad_id = int(pad) if pad not in (None, self.end_id) else int(self.end_id == 0)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of all that the tokenizer is, or of its vocabulary where it does not say what it is."""
+        """SHA-256 of the whole tokenizer, or of its vocabulary if it cannot be serialized."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         vocabulary = sorted(self._tokenizer.get_vocab().items())
         whole = backend.to_str() if backend else json.dumps([type(self._tokenizer).__name__, vocabulary])
@@ -154,7 +156,7 @@ class HuggingFaceTokenizer:
         return text.encode("utf-8")
 
     def decoder(self) -> Decoder:
-        return _PieceDecoder(self._tokenizer)
+        return _StreamingDecoder(self._tokenizer)
 
     def save(self, folder: Path) -> None:
         self._tokenizer.save_pretrained(folder)
@@ -167,43 +169,43 @@ def _utf8(text: bytes) -> str:
         raise NotUtf8Error(text, error) from None
 
 
-class _PieceDecoder:
-    """Gives out the part of the text that further tokens cannot change."""
+class _StreamingDecoder:
+    """Returns text as soon as further tokens cannot change it."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._tokens: list[int] = []
-        self._given = ""
+        self._returned = ""
 
     def decode(self, token: int) -> str:
         self._tokens.append(token)
         text = self._text()
         if text.endswith("\ufffd"):
             return ""
-        new = text[len(self._given) :]
-        self._given = text
-        if new.endswith("\n"):  # start afresh, so that the cost of decoding stays bounded
-            self._tokens, self._given = [], ""
+        new = text[len(self._returned) :]
+        self._returned = text
+        if new.endswith("\n"):  # forget the tokens, so that the cost of decoding stays bounded
+            self._tokens, self._returned = [], ""
         return new
 
-    def rest(self) -> str:
-        return self._text()[len(self._given) :]
+    def flush(self) -> str:
+        return self._text()[len(self._returned) :]
 
     def _text(self) -> str:
         return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True))
 
 
 def load(name: str | None, model_folder: Path | None) -> Tokenizer:
-    """The tokenizer that is named, or else the one beside the model.
+    """The named tokenizer, or else the one in the model's folder.
 
     Raises:
-        UserError: there is none.
+        UserError: it was not found, or cannot be used.
     """
     if name == "byte":
         return ByteTokenizer()
     folder = local_copy(name, "model.tokenizer (--tokenizer)") if name else model_folder
     assert folder is not None, "the configuration names a tokenizer or a model"
-    description = folder / DESCRIPTION
-    if description.exists() and "ByteTokenizer" in description.read_text(encoding="utf-8"):
+    config = folder / CONFIG_FILE
+    if config.exists() and "ByteTokenizer" in config.read_text(encoding="utf-8"):
         return ByteTokenizer()
     return HuggingFaceTokenizer(folder)

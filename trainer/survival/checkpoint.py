@@ -128,7 +128,7 @@ class CheckpointFolder:
             RunError: it cannot be written. The earlier checkpoints are unchanged.
         """
         target = self.folder / f"step-{state.position.step:08d}"
-        weights = gather(lora.learned_state(model), processes.first)
+        weights = gather(lora.trained_state(model), processes.first)
         tensors = {
             OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
         }

@@ -1,4 +1,4 @@
-"""`aios hrm-hf train-actv1`: the seeds' own lines run, every option does what it says, and a brain is left behind."""
+"""`aios hrm-hf train-actv1`: the seeds' own command lines run, every option works, and a bundle is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Records = Callable[[Path], list[dict[str, Any]]]
 ROOT = Path(__file__).parents[3]
 SAMPLE = Path("training_data/curated_datasets/test_sample.txt")
 LOG = Path("artifacts/brains/actv1/metrics.jsonl")
-# As they stand in the guides that this command comes from
+# As written in the guides that this command comes from
 SHORT = (
     "aios hrm-hf train-actv1 --model gpt2 --dataset-file training_data/curated_datasets/test_sample.txt --steps 10 "
     "--batch-size 1 --amp --gradient-checkpointing --window-size 2048 --log-file artifacts/brains/actv1/metrics.jsonl"
@@ -43,7 +43,7 @@ LONG = [
     "artifacts/brains/actv1/metrics.jsonl",
 ]
 TINY = ("--hidden-size", 16, "--num-heads", 2, "--h-layers", 1, "--l-layers", 1)
-# Beside those of `aios train` but --name and --architecture
+# In addition to those of `aios train` except --name and --architecture
 OPTIONS = """
 --brain-name --bundle-dir --chunk-size --cpu-offload --ddp --expansion --h-cycles --h-layers --halt-max-steps
 --hidden-size --l-cycles --l-layers --lr --max-seq-len --model --num-heads --pos-encodings --processes --resume --save-dir
@@ -53,7 +53,7 @@ OPTIONS = """
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the sample text and a model called gpt2: a small tokenizer, a configuration, and no weights."""
+    """A folder with the sample text and a model called gpt2: a small tokenizer and a configuration, without weights."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -74,7 +74,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any]:
-    """What a command line means, without training."""
+    """Parse a command line without training."""
     seen: list[Any] = []
 
     def train_and_report(settings: TrainConfig, processes: Any, told: Any, finish: Any) -> int:
@@ -103,7 +103,7 @@ def test_the_options_are_these() -> None:
     )
 
 
-def test_the_page_names_no_option_that_is_not_there() -> None:
+def test_the_page_names_only_existing_options() -> None:
     page = (ROOT / "docs" / "hrm.md").read_text(encoding="utf-8")
     train: Any = typer.main.get_command(command.app)
     options = {option for each in train.commands["train-actv1"].params for option in each.opts}
@@ -166,7 +166,7 @@ def test_an_option_is_a_key_of_the_configuration(
     assert getattr(getattr(found, section), key) == value
 
 
-def test_what_does_nothing_here_is_recorded(
+def test_an_option_without_effect_is_recorded(
     understood: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
@@ -185,13 +185,16 @@ def test_what_does_nothing_here_is_recorded(
     [
         ([], ["--model", "--tokenizer byte"]),
         (["--model", "no-such-model"], ["local folder", "Hugging Face cache", "--tokenizer byte"]),
-        (["--tokenizer", "byte", "--use-chunked-training"], ["--use-chunked-training", "not there yet"]),
-        (["--tokenizer", "byte", "--cpu-offload"], ["--cpu-offload", "not there yet"]),
+        (
+            ["--tokenizer", "byte", "--use-chunked-training"],
+            ["--use-chunked-training", "not implemented yet"],
+        ),
+        (["--tokenizer", "byte", "--cpu-offload"], ["--cpu-offload", "not implemented yet"]),
         (["--tokenizer", "byte", "--hidden-size", "30"], ["hidden_size", "heads"]),
         (["--tokenizer", "byte", "--windowsize", "30"], ["--windowsize"]),
     ],
 )
-def test_what_cannot_be_had_is_said(
+def test_invalid_options_are_explained(
     call: Call, text_file: Path, arguments: list[str], words: list[str]
 ) -> None:
     result = call("hrm-hf", "train-actv1", "--dataset-file", text_file, *arguments)
@@ -199,9 +202,7 @@ def test_what_cannot_be_had_is_said(
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_the_seeds_line_runs_as_it_stands_again_and_again(
-    workplace: Path, call: Call, records: Records
-) -> None:
+def test_the_seeds_command_line_runs_and_repeats(workplace: Path, call: Call, records: Records) -> None:
     for run, again in ((1, ()), (2, ("--steps", 2))):
         result = call(*SHORT.split()[1:], *again)
         assert result.exit_code == 0, result.output
@@ -213,18 +214,16 @@ def test_the_seeds_line_runs_as_it_stands_again_and_again(
     assert [record["step"] for record in steps] == [*range(1, 11), 1, 2]
     assert all({"ce", "bce_halt", "bce_continue", "used_segments"} <= set(record) for record in steps)
     assert all(record["window_size"] == 2048 for record in steps)
-    brain = json.loads(Path("artifacts/brains/actv1/brain.json").read_text(encoding="utf-8"))
-    assert (brain["name"], brain["step"], brain["completed"]) == ("actv1", 2, True)
-    assert brain["run"].endswith("002")
+    bundle = json.loads(Path("artifacts/brains/actv1/brain.json").read_text(encoding="utf-8"))
+    assert (bundle["name"], bundle["step"], bundle["completed"]) == ("actv1", 2, True)
+    assert bundle["run"].endswith("002")
     result = call("generate", "--checkpoint", "artifacts/brains/actv1/model", "--max-new-tokens", 3)
     assert result.exit_code == 0, result.output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", LONG)
-def test_the_seeds_longer_lines_run_as_they_stand(
-    workplace: Path, call: Call, records: Records, line: str
-) -> None:
+def test_the_seeds_longer_command_lines_run(workplace: Path, call: Call, records: Records, line: str) -> None:
     result = call(*line.split()[1:])
     assert result.exit_code == 0, result.output
     found = [record for record in records(workplace / LOG) if record["event"] == "train"]
@@ -234,7 +233,7 @@ def test_the_seeds_longer_lines_run_as_they_stand(
 
 @pytest.mark.slow
 def test_it_predicts_text_better_than_its_pairs_of_bytes_do(call: Call, tmp_path: Path) -> None:
-    """The configuration that the docs name, for 200 of its steps; held-out text, in bits per byte."""
+    """200 steps of the configuration in the docs; bits per byte of held-out text."""
     told = [
         "train",
         "--config",
@@ -251,7 +250,9 @@ def test_it_predicts_text_better_than_its_pairs_of_bytes_do(call: Call, tmp_path
     assert float(found[1]) < 3.2 < 3.4 < float(found[2])
 
 
-def test_a_brain_is_where_to_go_on(call: Call, text_file: Path, tmp_path: Path, records: Records) -> None:
+def test_a_bundle_can_be_trained_further(
+    call: Call, text_file: Path, tmp_path: Path, records: Records
+) -> None:
     told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--lr", 1e-2]
     told += ["--steps", 30]
     first = call(*told, "--tokenizer", "byte", *TINY, "--bundle-dir", tmp_path, "--brain-name", "Zoë")
@@ -266,8 +267,8 @@ def test_a_brain_is_where_to_go_on(call: Call, text_file: Path, tmp_path: Path, 
     second = call(*told, "--model", model, "--hidden-size", 16, "--bundle-dir", tmp_path / "next")
     assert second.exit_code == 0, second.output
     fresh, started = (
-        next(r["ce"] for r in records(tmp_path / brain / "runs/001/metrics.jsonl") if r["event"] == "train")
-        for brain in ("Zoë", "next")
+        next(r["ce"] for r in records(tmp_path / bundle / "runs/001/metrics.jsonl") if r["event"] == "train")
+        for bundle in ("Zoë", "next")
     )
     assert started < 4.5 < fresh
     other = call(*told, "--model", model, "--hidden-size", 64, "--bundle-dir", tmp_path / "other")
@@ -283,15 +284,15 @@ def test_a_brain_is_where_to_go_on(call: Call, text_file: Path, tmp_path: Path, 
 def test_a_resumed_run_explores_as_if_never_stopped(
     call: Call, text_file: Path, tmp_path: Path, records: Records
 ) -> None:
-    """Losses, and how many segments each step used, to the last bit; with exploration drawn anew in each."""
+    """Losses and numbers of segments are equal to the last bit, although exploration is random in each step."""
     config = tmp_path / "sizes.json"
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "halt_max_steps": 3, "halt_exploration_prob": 0.5}
     config.write_text(json.dumps({"model_type": "hrm_act_v1", **sizes}))
     told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--steps", 8]
     told += ["--model", config, "--tokenizer", "byte", "--checkpoint-every", 3, "--lr", 1e-2]
 
-    def curve(brain: str) -> list[tuple[float, ...]]:
-        found = records(tmp_path / brain / "runs" / "001" / "metrics.jsonl")
+    def curve(bundle: str) -> list[tuple[float, ...]]:
+        found = records(tmp_path / bundle / "runs" / "001" / "metrics.jsonl")
         names = ("step", "loss", "ce", "bce_halt", "bce_continue", "used_segments", "grad_norm")
         return [tuple(r[name] for name in names) for r in found if r["event"] == "train"]
 
@@ -307,7 +308,7 @@ def test_a_resumed_run_explores_as_if_never_stopped(
     assert any(used % 1 for *_, used, _ in curve("whole"))
 
 
-def test_a_stopped_run_leaves_a_brain_that_says_so(
+def test_a_stopped_run_writes_an_incomplete_bundle(
     call: Call, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop, write = tmp_path / "STOP", MetricsLog.write
@@ -322,12 +323,12 @@ def test_a_stopped_run_leaves_a_brain_that_says_so(
     told += [*TINY, "--stop-file", stop, "--bundle-dir", tmp_path / "brain"]
     result = call(*told)
     assert result.exit_code == 130, result.output
-    brain = json.loads((tmp_path / "brain" / "brain.json").read_text(encoding="utf-8"))
-    assert (brain["completed"], brain["step"]) == (False, 3)
+    bundle = json.loads((tmp_path / "brain" / "brain.json").read_text(encoding="utf-8"))
+    assert (bundle["completed"], bundle["step"]) == (False, 3)
     assert (tmp_path / "brain" / "model" / "model.safetensors").exists()
 
 
-def test_help_tells_the_two_chunks_apart_and_imports_no_torch() -> None:
+def test_help_distinguishes_the_two_chunk_options_and_imports_no_torch() -> None:
     code = (
         "import sys, aios\n"
         "try: aios.app(['hrm-hf', 'train-actv1', '--help'], prog_name='aios')\n"

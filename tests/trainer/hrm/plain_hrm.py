@@ -1,6 +1,6 @@
-"""HRM ACT v1 once more, in float64 and as the paper says it: dense attention, one position at a time, no shared code.
+"""A second HRM ACT v1, in float64, written from the paper: dense attention, one position at a time, no shared code.
 
-Weights are those of a model's state dict. N segments, tokens (S,) of one sequence.
+Weights come from a model's state dict. N segments, tokens (S,) of one sequence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Weights = dict[str, Tensor]
 
 
 def weights_of(network: Any) -> Weights:
-    """Leaves of a graph of their own, so that gradients can be compared."""
+    """The weights as new leaves, so that gradients can be compared."""
     return {
         name: tensor.detach().double().requires_grad_(name in dict(network.named_parameters()))
         for name, tensor in network.state_dict().items()
@@ -27,7 +27,7 @@ def norm(x: Tensor) -> Tensor:
 
 
 def turned(x: Tensor, position: int) -> Tensor:
-    """Rotary position of one head's vector: each pair of numbers half a width apart is a complex number."""
+    """Rotate one head's vector by its position: elements half a width apart form a complex number."""
     half = len(x) // 2
     angles = torch.tensor([position / 10000 ** (2 * i / len(x)) for i in range(half)], dtype=torch.float64)
     pairs = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones_like(angles), angles)
@@ -62,7 +62,7 @@ def module(w: Weights, name: str, config: Any, x: Tensor, window: int | None) ->
 def segment(
     w: Weights, config: Any, tokens: Tensor, z_h: Tensor, z_l: Tensor, window: int | None
 ) -> tuple[Tensor, Tensor]:
-    """States (S, D) before and after; nothing but the last run of each module has a gradient."""
+    """Run a segment on states (S, D); only the last run of each module has a gradient."""
     x = w["model.embed_tokens.weight"][tokens] * math.sqrt(config.hidden_size)
     for h in range(config.h_cycles):
         for low in range(config.l_cycles):
@@ -77,7 +77,7 @@ def segment(
 def segments(
     w: Weights, config: Any, tokens: Tensor, window: int | None = None
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Of each segment: logits (S, V), and the Q-values (S,) of halting and of going on."""
+    """For each segment: logits (S, V), and the Q-values (S,) of halting and of continuing."""
     z_h, z_l = (w[f"model.{name}"].expand(len(tokens), -1) for name in ("z_h", "z_l"))
     found = []
     for _ in range(config.halt_max_steps):

@@ -1,4 +1,4 @@
-"""HRM ACT v1 is a causal language model: no leak, by attention or by halting; it is what the paper says; its cache is exact."""
+"""HRM ACT v1 is causal in attention and halting, computes what the paper defines, and its cache is exact."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_changing_a_token_changes_no_earlier_logit_and_no_earlier_halting(
 
 @pytest.mark.parametrize("window", [None, 4])
 def test_it_is_the_paper_s_model_and_a_position_halts_by_itself(window: int | None) -> None:
-    """Each position alone, as the last of its own prefix: it knows of no position behind it."""
+    """Each position alone, as the last of its own prefix, so it cannot depend on later positions."""
     network, tokens = build(window=window), some(12)
     weights = weights_of(network)
     logits, used = outputs(network, tokens[None])
@@ -200,7 +200,7 @@ def test_the_configuration_counts_layers_slots_and_widths() -> None:
     assert config.cache_layers == (0, 0, 1, 2) * 4
     assert (
         HRMConfig(hidden_size=512, expansion=2.0).intermediate_size == 704
-    )  # 683, and up to a multiple of 64
+    )  # 683 rounded up to a multiple of 64
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_those_of_each_token_computed_alone(
     network = build(halt_max_steps=maximum, halt_exploration_prob=exploration).train()
     rows = batch(2, 6, ignored=1)
     torch.manual_seed(3)
-    at_least = halting.least_segments(rows.targets, maximum, exploration)
+    at_least = halting.minimum_segments(rows.targets, maximum, exploration)
     torch.manual_seed(3)  # the same random numbers again
     loss, measured, gradients = backpropagated(DeepSupervision(network, FULL).parts(rows), network)
     weights = weights_of(network)
@@ -113,10 +113,10 @@ def test_the_weights_of_a_position_add_up_to_one_however_it_halts() -> None:
 
 def test_exploration_keeps_some_positions_active() -> None:
     torch.manual_seed(0)
-    drawn = halting.least_segments(torch.empty(400, 100), 4, 0.3)
+    drawn = halting.minimum_segments(torch.empty(400, 100), 4, 0.3)
     assert [round((drawn == n).float().mean().item(), 2) for n in range(1, 6)] == [0.7, 0.1, 0.1, 0.1, 0.0]
-    assert set(halting.least_segments(torch.empty(50, 50), 1, 1.0).flatten().tolist()) == {1}
-    assert set(halting.least_segments(torch.empty(50, 50), 4, 0.0).flatten().tolist()) == {1}
+    assert set(halting.minimum_segments(torch.empty(50, 50), 1, 1.0).flatten().tolist()) == {1}
+    assert set(halting.minimum_segments(torch.empty(50, 50), 4, 0.0).flatten().tolist()) == {1}
 
 
 def test_the_target_of_continuing_comes_from_the_next_segment() -> None:

@@ -1,4 +1,4 @@
-"""Fused activations are the functions that they stand in for."""
+"""Fused activations compute the same functions as those that they replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""It is a language model, whatever its architecture, backend and window: no leak, no luck, one scale of the loss."""
+"""The trained model is a causal language model for every architecture, backend and window: no token sees later ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FLOOR = [
 
 
 class Leak(data.Stream):
-    """Rows whose targets are themselves: what a model with a leak would be given."""
+    """Rows whose targets are their own tokens, as if the model could see the next one."""
 
     def batch(self, indices: data.Indices) -> Batch:
         batch = super().batch(indices)
@@ -64,7 +64,7 @@ class Leak(data.Stream):
 
 
 def noise(blocks: int, seed: int, kind: type[data.Stream]) -> data.Stream:
-    """Bytes drawn at random, in rows of 32."""
+    """Random bytes in rows of 32."""
     drawn = np.random.default_rng(seed).integers(0, 256, 32 * blocks, dtype=np.uint8).tobytes()
     stream = data.stream(drawn, ByteTokenizer(), 32)
     return kind(*(getattr(stream, field.name) for field in fields(stream)))
@@ -73,7 +73,7 @@ def noise(blocks: int, seed: int, kind: type[data.Stream]) -> data.Stream:
 def trained_on_noise(
     kind: str, backend: str, window: int | None, rows: type[data.Stream] = data.Stream
 ) -> float:
-    """Nats per byte that the model takes for bytes drawn at random, after learning from others."""
+    """Loss on random bytes, in nats per byte, after training on other random bytes."""
     state = run(model(kind, backend, window), steps=90, batch_size=8, learning_rate=5e-3)
     learned, unseen = noise(720, 0, rows), noise(80, 1, rows)
     losses(replace(state, dataset=replace(state.dataset, training=learned)))
@@ -88,12 +88,12 @@ def test_random_bytes_are_not_learned(kind: str, backend: str, window: int | Non
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_that_sees_its_target_would_be_found_out(kind: str) -> None:
-    """The test above can fail: so much is learned in as many steps where there is a leak."""
+    """The test above can fail: with a leak, as many steps are enough to learn the targets."""
     assert trained_on_noise(kind, "sdpa", 5, rows=Leak) < math.log(256) - 1
 
 
 def gradients(kind: str, stream: data.Stream, batch_size: int, parts: int) -> tuple[float, Tensor]:
-    """Loss and gradient of a step."""
+    """Loss and gradients of one step."""
     state = run(model(kind), batch_size=batch_size, gradient_accumulation_steps=parts, max_grad_norm=1e9)
     state = replace(state, dataset=replace(state.dataset, training=stream))
     seen: list[Tensor] = []
@@ -106,7 +106,7 @@ def gradients(kind: str, stream: data.Stream, batch_size: int, parts: int) -> tu
 
 
 def alike(one: tuple[float, Tensor], other: tuple[float, Tensor]) -> bool:
-    """Loss and gradient, by the relative difference that float32 may make."""
+    """Compare loss and gradients, within float32 accuracy."""
     return abs(one[0] - other[0]) < 1e-6 * other[0] and bool(
         (one[1] - other[1]).norm() < 1e-5 * other[1].norm()
     )
@@ -126,7 +126,7 @@ def test_neither_batch_nor_accumulation_changes_the_scale_of_the_loss(kind: str,
 
 @pytest.mark.parametrize("kind", [kind for kind in SMALL if kind not in ("gpt2", "hrm_act_v1")])
 def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
-    """Documents of 7 bytes and their end, four in a row, or one with padding; positions count only relative to each other."""
+    """Documents of 7 bytes and end-of-text: four packed in a row, or one with padding. Positions are relative."""
     words = [f"{number * 7919 % 10**7:07d}\n<|endoftext|>\n" for number in range(32)]
     packed = data.stream("".join(words).encode(), ByteTokenizer(), 32)
     alone = make(packed.source, 0, len(packed.tokens), packed.text_bytes, 32, packed.pad_id, packing=False)

@@ -1,4 +1,4 @@
-"""LoRA: what is frozen stays as it was, what learns is saved as peft saves it, and goes on to the bit."""
+"""LoRA: frozen weights do not change, adapters are saved as peft saves them, and resumed runs are bit-equal."""
 
 from __future__ import annotations
 
@@ -193,20 +193,22 @@ def test_only_the_adapter_learns_and_at_first_it_changes_nothing(kind: str) -> N
     frozen = {name: parameter.clone() for name, parameter in model.named_parameters()}
     lora.add(model, ModelSection(name="some/model", use_peft=True))
     assert torch.equal(logits(model), before)
-    assert all("lora_" in name for name in lora.adapter(model))
+    assert all("lora_" in name for name in lora.adapter_parameters(model))
     assert model.peft_config["default"].base_model_name_or_path == "some/model"
     model.train()(input_ids=TOKENS, labels=TOKENS).loss.backward()
-    assert {n for n, p in model.named_parameters() if p.grad is not None} == set(lora.adapter(model))
-    torch.optim.SGD(lora.adapter(model).values(), lr=1.0).step()
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == set(
+        lora.adapter_parameters(model)
+    )
+    torch.optim.SGD(lora.adapter_parameters(model).values(), lr=1.0).step()
     assert not torch.equal(logits(model), before)
     for name, parameter in model.named_parameters():
-        if name not in lora.adapter(model):
+        if name not in lora.adapter_parameters(model):
             assert torch.equal(parameter, frozen[name.replace(".base_layer", "")])
 
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_activations_computed_again_give_the_same_gradient(kind: str) -> None:
-    """A frozen embedding has no gradient: without one at its output, no layer would get any."""
+    """A frozen embedding has no gradient, so its output must require one for the layers to get any."""
     gradients = []
     for again in (False, True):
         model = network(kind).train()
@@ -215,7 +217,7 @@ def test_activations_computed_again_give_the_same_gradient(kind: str) -> None:
         if again:
             checkpoint_activations(model)
         model(input_ids=TOKENS, labels=TOKENS, use_cache=False).loss.backward()
-        gradients.append({name: parameter.grad for name, parameter in lora.adapter(model).items()})
+        gradients.append({name: parameter.grad for name, parameter in lora.adapter_parameters(model).items()})
     assert any(gradient.abs().max() > 0 for gradient in gradients[0].values())
     for name, gradient in gradients[0].items():
         assert torch.equal(gradient, gradients[1][name]), name
@@ -225,14 +227,14 @@ def test_frozen_weights_are_as_coarse_as_they_are_computed_with_and_the_adapter_
     model = network("llama").to(torch.bfloat16)
     lora.add(model, ModelSection(name="some/model", use_peft=True))
     types = {name: parameter.dtype for name, parameter in model.named_parameters()}
-    assert {types[name] for name in lora.adapter(model)} == {torch.float32}
+    assert {types[name] for name in lora.adapter_parameters(model)} == {torch.float32}
     assert {kind for name, kind in types.items() if "lora_" not in name} == {torch.bfloat16}
 
 
 def test_layers_can_be_named() -> None:
     model = network("llama")
     lora.add(model, ModelSection(name="x/y", use_peft=True, lora_target_modules=("q_proj", "v_proj")))
-    assert {name.split(".")[-4] for name in lora.adapter(model)} == {"q_proj", "v_proj"}
+    assert {name.split(".")[-4] for name in lora.adapter_parameters(model)} == {"q_proj", "v_proj"}
 
 
 def test_layers_that_are_not_there_are_said_with_those_that_are() -> None:
@@ -304,6 +306,6 @@ def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:
     model = network("llama")
     inner = mfu.multiplied_weights(model)
     lora.add(model, ModelSection(name="x/y", use_peft=True, lora_r=4))
-    small = sum(parameter.numel() for parameter in lora.adapter(model).values())
+    small = sum(parameter.numel() for parameter in lora.adapter_parameters(model).values())
     cost = mfu.utilization(model, 0, (None, None), 8, mfu.Peak()).flops_per_token
     assert cost == 4 * inner + 6 * small

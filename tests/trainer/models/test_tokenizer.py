@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def streamed(tok: tokenizer.Tokenizer, tokens: list[int]) -> str:
     decoder = tok.decoder()
-    return "".join(decoder.decode(token) for token in tokens) + decoder.rest()
+    return "".join(decoder.decode(token) for token in tokens) + decoder.flush()
 
 
 def test_bytes_stand_for_themselves() -> None:
