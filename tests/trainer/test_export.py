@@ -31,7 +31,7 @@ GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64}
 
 
 def network(kind: str, **changes: Any) -> Any:
-    """Scale the weights so that every layer affects the output."""
+    """A model whose weights are large enough for every layer to affect the output."""
     torch.manual_seed(0)
     heads = {"head_dim": 8} if kind in ("gemma2", "qwen3") else {}
     config = AutoConfig.for_model(kind, **SIZES, **heads, **(GPT2 if kind == "gpt2" else {}), **changes)
