@@ -16,7 +16,7 @@ from trainer.attention.pattern import layer_windows
 
 CacheLayer: Any = CacheLayerMixin  # its types allow keys and values to be None
 GrowingLayer: Any = DynamicLayer
-EXTRA_SLOTS = 128  # at most, beside the window
+EXTRA_SLOTS = 128  # at most, in addition to the window
 
 
 def make_cache(config: Any) -> Cache:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """The options of a call beside q, k and v, the same for every backend.
+    """The options of a call in addition to q, k and v, the same for every backend.
 
     Attributes:
         window: keys that a query sees, including its own; less than the number of keys; None for all.

@@ -1,4 +1,4 @@
-"""LoRA adapters, by peft: two small trainable matrices beside each frozen one. Hu et al. 2021, arXiv:2106.09685.
+"""LoRA adapters, by peft: two small trainable matrices for each frozen one. Hu et al. 2021, arXiv:2106.09685.
 
 Layers are replaced inside the model, so the model keeps its class and works everywhere it did before.
 """
