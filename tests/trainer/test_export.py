@@ -254,7 +254,7 @@ def test_what_cannot_be_exported_is_refused(
     assert call("train", "--config", write_config(settings)).exit_code == 0
     ask = ("export", "--checkpoint", tmp_path / "out", "--output")
     for arguments, words in (
-        ((tmp_path / "x", "--merge"), "holds a whole model, not an adapter"),
+        ((tmp_path / "x", "--merge"), "contains a model, not an adapter"),
         ((tmp_path,), "already exists"),
     ):
         result = call(*ask, *arguments)

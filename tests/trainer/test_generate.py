@@ -206,7 +206,7 @@ def test_strict_sampling_lets_no_other_backend_stand_in(trained: Path, call: Cal
 def test_no_checkpoint_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
     result = call("generate", "--checkpoint", tmp_path / "none", "--prompt", "x")
     assert result.exit_code == 2
-    assert f"No checkpoint in {tmp_path / 'none'}" in result.stderr
+    assert f"There is no checkpoint in {tmp_path / 'none'}" in result.stderr
 
 
 def test_no_device_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
