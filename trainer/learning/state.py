@@ -43,7 +43,7 @@ class Progress:
 
     Attributes:
         memory: changed when a step runs out of memory; later steps keep it.
-        tokens_per_second: one figure per step taken by this process.
+        tokens_per_second: of all processes together, for each step since the start or resume.
     """
 
     position: Position = field(default_factory=Position)
