@@ -1,4 +1,4 @@
-"""The `aios` command: the front door. A command's module is imported when that command is called, not before."""
+"""The `aios` command line. The module of a command is imported only when that command is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True)
 class Mounted:
-    """A command that lives elsewhere: `attribute` of `module` is a typer app or a ready command."""
+    """A command of another module: `attribute` of `module` is a typer app or a click command."""
 
     module: str
     attribute: str
@@ -28,14 +28,16 @@ class Mounted:
 
 
 COMMANDS = {
-    "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
+    "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix problems, undo fixes."),
     "install": Mounted(
-        "doctor.commands.install", "app", "Install the torch, flash-attn, xformers and Triton that fit."
+        "doctor.commands.install",
+        "app",
+        "Install the torch, flash-attn, xformers and Triton that fit this machine.",
     ),
     "wheels": Mounted(
         "doctor.commands.wheels",
         "app",
-        "Which published wheel fits which machine; the catalogue of them.",
+        "Find the published wheel for a machine; list and refresh the catalogue of wheels.",
     ),
     "train": Mounted(
         "trainer.commands.training", "train", "Train a language model from a YAML configuration."
@@ -43,20 +45,20 @@ COMMANDS = {
     "hrm-hf": Mounted("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
     "generate": Mounted("trainer.commands.training", "generate", "Sample text from a checkpoint."),
     "export": Mounted("trainer.commands.export", "export", "Write a checkpoint for transformers or peft."),
-    "runs": Mounted("trainer.commands.records", "runs", "List training runs and where they stand."),
-    "plot": Mounted("trainer.commands.records", "plot", "Draw loss and tokens per second of runs."),
+    "runs": Mounted("trainer.commands.records", "runs", "List training runs and their state."),
+    "plot": Mounted("trainer.commands.records", "plot", "Plot loss and tokens per second of runs."),
 }
 
 
 # The packages that a command's package imports, with itself
 NEEDED = {"doctor": ("doctor", "wheels"), "trainer": ("trainer", "doctor", "wheels")}
-READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # what a closed pipe answers on Linux, on Windows
+READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # errors of writing to a closed pipe on Linux and Windows
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class FrontDoor(TyperGroup):
-    """Lists the commands from the table above; loads the one that is called."""
+    """Lists the commands of COMMANDS; imports the one that is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -144,7 +146,7 @@ def aios(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and stop."
     ),
 ) -> None:
-    """Train language models on the fastest attention that this machine really has."""
+    """Train language models on the fastest attention backend that works on this machine."""
 
 
 def _end(number: int, _frame: Any) -> None:
@@ -153,11 +155,11 @@ def _end(number: int, _frame: Any) -> None:
 
 def main() -> None:
     """Run `aios` with the arguments of this process."""
-    for number in ENDING_SIGNALS:  # Python's own way to end does what is left to do, such as ending children
+    for number in ENDING_SIGNALS:  # sys.exit runs cleanup, such as ending child processes
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started it
+        if getattr(sys, name) is None:  # the caller closed it
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -171,8 +173,10 @@ def main() -> None:
         if error.errno not in READER_IS_GONE | CANNOT_WRITE or error.filename is not None:
             raise
         if error.errno in CANNOT_WRITE:
-            sys.stderr.write(f"aios: the output cannot be written: {error.strerror}\n")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+            sys.stderr.write(f"aios: cannot write the output: {error.strerror}\n")
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # Python flushes stdout again when it exits
         sys.exit(1)
 
 

@@ -4,8 +4,8 @@
     python scripts/compare_segments.py --seeds 1 --steps 300
 
 The task: a sequence of moves, each a permutation of three things; after every move, say how they lie now. What a token sees
-is itself and the one before it, in every layer, so the order must be handed on from token to token. Nothing is to be looked
-up, and answers are not in the input. All models have the same weights at first, see the same moves in the same order, and
+is itself and the one before it, in every layer, so the order must be handed on from token to token. Nothing can be looked
+up, and the answers are not in the input. All models have the same weights at first, see the same moves in the same order, and
 take the same number of steps. "1, long" is a single segment with as many runs of both modules as all segments have together.
 """
 

@@ -1,4 +1,4 @@
-"""A Python environment with aios in it: made, filled with pinned packages, and left alone while nothing changed."""
+"""Create a Python environment with aios and the pinned packages; do nothing if it is up to date."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-REPOSITORY = Path(__file__).absolute().parent.parent  # not resolved: a mapped network drive keeps its letter
+# Not resolved, so that a mapped network drive keeps its letter
+REPOSITORY = Path(__file__).absolute().parent.parent
 CONSTRAINTS = REPOSITORY / "constraints.txt"
 PACKED = ("aios.py", "doctor", "trainer", "wheels")  # what pyproject.toml puts into the distribution
 OLDEST_PYTHON = (3, 10)
-NEW_PIP = "pip>=22.2"  # aios install tries out what it does; Ubuntu 22.04's own pip cannot
+NEW_PIP = "pip>=22.2"  # aios install needs `pip install --dry-run`, which Ubuntu 22.04's pip lacks
 SECONDS_FOR_DRIVER = 10.0
 
 
 class PreparationError(Exception):
-    """The environment cannot be had; the message says why and what to do."""
+    """The environment cannot be created or filled; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment. Inside the checkout it follows the source there (editable); elsewhere it holds a copy."""
+    """A virtual environment. Inside the checkout, aios is installed editable; elsewhere, as a copy."""
 
     folder: Path = REPOSITORY / ".venv"
 
@@ -37,47 +38,53 @@ class Environment:
 
     @property
     def command(self) -> Path:
-        """The command `aios`."""
+        """The path of the command `aios`, without .exe."""
         return self.python.with_name("aios")
 
     def prepare(self, extra: str = "") -> None:
-        """Have it, with aios from this checkout and what its `extra` needs. Raises PreparationError."""
+        """Create the environment if needed, and install aios with its `extra`. Raises PreparationError."""
         if sys.version_info < OLDEST_PYTHON:
             found = ".".join(map(str, sys.version_info[:3]))
             raise PreparationError(f"aios needs Python 3.10 or newer; this is {found} ({sys.executable})")
-        self._have()
+        self._create_if_needed()
         stamp = self.folder / f"installed-{extra or 'aios'}"
         wanted = self._fingerprint()
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
             return
         self._remove_former_aios()
         aios = f"{REPOSITORY}[{extra}]" if extra else str(REPOSITORY)
-        say(f"Installing {aios} into {self.folder} (once; some minutes on a slow line)")
+        say(f"Installing {aios} into {self.folder} (once; takes minutes on a slow connection)")
         with TemporaryDirectory(prefix="aios-") as folder:
             constraints = Path(folder, "constraints.txt")
             constraints.write_text(self._constraints(), encoding="utf-8", newline="\n")
-            wishes = ["--constraint", str(constraints), NEW_PIP, *["--editable"] * self._follows_source, aios]
-            status = self.run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *wishes)
+            options = [
+                "--constraint",
+                str(constraints),
+                NEW_PIP,
+                *["--editable"] * self._follows_source,
+                aios,
+            ]
+            status = self.run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *options)
         if status:
             raise PreparationError(
-                "pip could not install the packages; its own words stand above.\n"
-                "No connection to the package index, or a proxy that pip does not know of? Look at `pip config list`.\n"
-                f"No wheel for this Python ({sys.version.split()[0]})? Python 3.11 is the version that aios is tested with.\n"
-                "Then run this command again; what is already there is kept."
+                "pip could not install the packages; its output is above.\n"
+                "If the package index cannot be reached, or a proxy is not configured, see `pip config list`.\n"
+                f"If there is no wheel for this Python ({sys.version.split()[0]}), use Python 3.11, which aios is tested with.\n"
+                "Then run this command again. It keeps what is already installed."
             )
         stamp.write_text(wanted, encoding="utf-8", newline="\n")
 
     def run(self, *command: str | Path) -> int:
-        """Run its Python in the repository, on this process's streams. Gives its exit status."""
+        """Run the environment's Python in the repository, on the streams of this process. Return its exit status."""
         sys.stdout.flush()
         return subprocess.call(self._line(*command), cwd=REPOSITORY)
 
     def start(self, *command: str | Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start its Python in the repository; what it says goes into `output`."""
+        """Start the environment's Python in the repository, with its output redirected to `output`."""
         return subprocess.Popen(self._line(*command), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
 
     def aios(self, *arguments: str) -> int:
-        """Run the `aios` that is installed in it. Gives its exit status."""
+        """Run the `aios` that is installed in the environment. Return its exit status."""
         return self.run("-I", "-m", "aios", *arguments)
 
     def _line(self, *command: str | Path) -> list[str]:
@@ -85,48 +92,49 @@ class Environment:
 
     @property
     def torch(self) -> str | None:
-        """The version of the torch in it."""
-        return self._asked("import importlib.metadata as m; print(m.version('torch'))")
+        """The version of torch in the environment; None if it is not installed."""
+        return self._output_of("import importlib.metadata as m; print(m.version('torch'))")
 
     @property
     def _follows_source(self) -> bool:
         return self.folder.is_relative_to(REPOSITORY)
 
     @property
-    def _birthplace(self) -> Path:
-        """The file that tells an environment that was moved."""
+    def _location_file(self) -> Path:
+        """The file that holds the folder that the environment was created in: a moved environment does not work."""
         return self.folder / "made-in"
 
-    def _have(self) -> None:
-        if self._asked("print('starts')") is None or self._was_moved():
-            self._make()
-        elif self._asked("import pip; print('pip')") is None and self.run("-m", "ensurepip"):
+    def _create_if_needed(self) -> None:
+        if self._output_of("print('starts')") is None or self._was_moved():
+            self._create()
+        elif self._output_of("import pip; print('pip')") is None and self.run("-m", "ensurepip"):
             raise PreparationError(
-                f"The environment in {self.folder} has no pip, and cannot be given one; Python's words stand above.\n"
+                f"The environment in {self.folder} has no pip, and ensurepip failed; its output is above.\n"
                 "Delete that folder, then run this command again."
             )
 
     def _remove_former_aios(self) -> None:
         """Uninstall aios under the distribution name "aios", which it had before it was called aios-doctor."""
-        entry_points = self._asked(
+        entry_points = self._output_of(
             "import importlib.metadata as m; print(m.distribution('aios').read_text('entry_points.txt'))"
         )
         if entry_points and "aios:main" in entry_points:
             self.run("-m", "pip", "uninstall", "-qq", "--yes", "--disable-pip-version-check", "aios")
 
     def _was_moved(self) -> bool:
-        made_in = self._birthplace
+        made_in = self._location_file
         return made_in.is_file() and Path(made_in.read_text(encoding="utf-8")) != self.folder
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         there = self.folder.is_dir() and any(self.folder.iterdir())
         if there and not (self.folder / "pyvenv.cfg").is_file():
             raise PreparationError(
-                f"{self.folder} holds something else than a Python environment, and stays as it is.\n"
-                "Empty that folder, or name another one."
+                f"{self.folder} is not empty and not a Python environment.\nEmpty that folder, or choose another one."
             )
-        what = "The Python environment there does not start, or was moved: making it anew" if there else ""
-        say(f"{what or 'Making a Python environment'} in {self.folder}")
+        if there:
+            say(f"The Python environment in {self.folder} does not start or was moved. Recreating it")
+        else:
+            say(f"Creating a Python environment in {self.folder}")
         done = subprocess.run(
             [sys.executable, "-m", "venv", "--clear", self.folder],
             capture_output=True,
@@ -134,23 +142,25 @@ class Environment:
             errors="replace",
         )
         if done.returncode:
-            shutil.rmtree(self.folder, ignore_errors=True)  # half an environment would pass for a whole one
+            shutil.rmtree(
+                self.folder, ignore_errors=True
+            )  # a partial environment would be taken for a complete one
             advice = (
-                "On Debian and Ubuntu its package python3-venv is missing: sudo apt-get install python3-venv"
+                "On Debian and Ubuntu, install the package python3-venv: sudo apt-get install python3-venv"
             )
             if os.name == "nt":
-                advice = "Close every program that runs from that folder, then run this command again."
-            words = (done.stdout + done.stderr).strip()
+                advice = "Close all programs that run from that folder, then run this command again."
+            output = (done.stdout + done.stderr).strip()
             raise PreparationError(
-                f"{sys.executable} could not make a virtual environment in {self.folder}:\n{words}\n{advice}"
+                f"{sys.executable} could not create a virtual environment in {self.folder}:\n{output}\n{advice}"
             )
-        self._birthplace.write_text(str(self.folder), encoding="utf-8", newline="\n")
+        self._location_file.write_text(str(self.folder), encoding="utf-8", newline="\n")
 
     def _constraints(self) -> str:
-        """The pins; but pip does not get to replace a torch that was chosen for this machine.
+        """Return the pins, adapted so that pip does not replace a torch that was selected for this machine.
 
-        One with a build label comes from PyTorch's own index; others in the checkout's environment follow the pins. A
-        torch of another version has other needs than those pinned beside it.
+        A torch with a build label comes from PyTorch's own index; others in the checkout's environment follow the pins.
+        A torch of another version needs other versions than those pinned for the tested one.
         """
         pins = CONSTRAINTS.read_text(encoding="utf-8")
         torch = self.torch
@@ -161,7 +171,7 @@ class Environment:
         return "\n".join([*others * tested, f"torch=={torch}", ""])
 
     def _fingerprint(self) -> str:
-        """What an installation depends on: the interpreter, the files that name the packages, a copy's source."""
+        """Return a hash of what an installation depends on: interpreter, package lists and, for a copy, the source."""
         files = [REPOSITORY / "pyproject.toml", CONSTRAINTS]
         if not self._follows_source:
             roots = [REPOSITORY / name for name in PACKED]
@@ -169,11 +179,11 @@ class Environment:
         content = [bytes for file in files for bytes in (str(file).encode(), file.read_bytes())]
         return hashlib.sha256(b"\0".join([sys.version.encode(), *content])).hexdigest()
 
-    def _asked(self, question: str) -> str | None:
-        """What its Python prints; None where it fails or does not start."""
+    def _output_of(self, program: str) -> str | None:
+        """Return what the environment's Python prints for a program; None if it fails or does not start."""
         try:
             done = subprocess.run(
-                [self.python, "-I", "-c", question], capture_output=True, text=True, errors="replace"
+                [self.python, "-I", "-c", program], capture_output=True, text=True, errors="replace"
             )
         except OSError:
             return None
@@ -181,19 +191,19 @@ class Environment:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, whatever its encoding."""
+    """Print a line; letters that the terminal's encoding lacks are escaped."""
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     sys.stdout.flush()
 
 
 def headline(text: str) -> None:
-    """The beginning of a step."""
+    """Print the heading of a step."""
     say(f"\n=== {text}\n")
 
 
 def has_gpu() -> bool:
-    """Does the NVIDIA driver see a GPU?"""
+    """Return whether the NVIDIA driver sees a GPU."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return False

@@ -1,10 +1,10 @@
 @echo off
-rem aios for Windows: finds a Python or gets one, then scripts\install.py does the rest. Running it again is harmless.
+rem Install aios on Windows: find or install a Python, then run scripts\install.py. Running it again is safe.
 rem
 rem     Double-click it, or: scripts\install.cmd [FOLDER] [--yes]
 rem
-rem FOLDER: where the environment is made, in full; --yes: ask nothing.
-rem Paths stay in quotes, and are never handed to call, which reads them twice: they may hold any letter.
+rem FOLDER: absolute path of the environment; --yes: do not ask for confirmation.
+rem Paths may contain any letter, so they stay in quotes and are never passed to call, which expands them twice.
 setlocal EnableExtensions DisableDelayedExpansion
 set "STATUS=1"
 set "FOUND="
@@ -14,11 +14,11 @@ set "PYTHONPATH="
 rem On a network share pushd gives the folder a drive letter.
 pushd "%~dp0.."
 if errorlevel 1 (
-    echo This folder cannot be opened. Copy the whole of aios to a drive of this computer, and run this again there.
+    echo Cannot open this folder. Copy all of aios to a local drive and run this script there.
     goto :end
 )
 if not exist scripts\install.py (
-    echo scripts\install.py is missing. Unpack the whole of aios, not this file alone, and run this again there.
+    echo scripts\install.py is missing. Unpack all of aios, not only this file, and run this script there.
     goto :left
 )
 
@@ -35,13 +35,13 @@ set "STATUS=%ERRORLEVEL%"
 :left
 popd
 :end
-rem Explorer ends the command line of what is double-clicked with this, and closes the window on the last words.
+rem After a double click the command line ends like this, and Explorer would close the window at once.
 setlocal EnableDelayedExpansion
 if [!CMDCMDLINE:~-3!]==[" "] pause
 exit /b %STATUS%
 
 
-rem FOUND: the command of the first Python that aios can live on. The others are named, each with its reason.
+rem FOUND: the command of the first suitable Python. The reason against each of the others is printed.
 :find
 set "LAUNCHER="
 for %%P in (py.exe) do set "LAUNCHER=%%~$PATH:P"
@@ -76,7 +76,7 @@ exit /b
 if "%~1"=="--yes" set "YES=1"
 shift
 if not "%~1"=="" goto :get
-echo No Python that aios could live on was found: 64-bit, 3.10 to 3.14, not the Microsoft Store's, not conda's.
+echo No suitable Python was found. aios needs 64-bit Python 3.10 to 3.14, not from the Microsoft Store or conda.
 set "PROGRAM="
 for %%P in (winget.exe) do set "PROGRAM=%%~$PATH:P"
 if defined PROGRAM goto :winget
@@ -85,7 +85,7 @@ if defined PROGRAM goto :uv
 exit /b
 
 :winget
-echo Windows' own package manager can install one for you:
+echo The Windows package manager can install one:
 echo     winget install --id Python.Python.3.12 --exact --source winget
 call :ask
 if not defined AGREED exit /b
@@ -95,7 +95,7 @@ if defined YES set "TERMS=--accept-package-agreements --accept-source-agreements
 goto :find
 
 :uv
-echo uv, which is installed, can bring one for your user:
+echo uv can install one for your user:
 echo     uv python install 3.12
 call :ask
 if not defined AGREED exit /b

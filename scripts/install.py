@@ -1,7 +1,7 @@
-"""Sets aios up on this machine: an environment of its own, the doctor and its fixes, and the packages that fit the GPU.
+"""Set up aios on this machine: an environment of its own, the doctor and its fixes, and the packages that fit the GPU.
 
-For people: `scripts\\install.cmd` (Windows) and `scripts/install.sh` (Linux, WSL) find a Python and run this with it.
-A second run keeps what is there.
+Start it with `scripts\\install.cmd` (Windows) or `scripts/install.sh` (Linux, WSL), which find a Python for it.
+A second run keeps finished steps.
 """
 
 from __future__ import annotations
@@ -16,71 +16,66 @@ from tempfile import TemporaryDirectory
 
 from environment import REPOSITORY, Environment, PreparationError, headline, say
 
-GOES_ON = {
-    0,
-    1,
-    3,
-    4,
-    5,
-}  # the doctor's exit statuses: it has looked, and said what it found and could not fix
+# Exit statuses with which the doctor has finished and reported what it found and could not fix
+FINISHED = {0, 1, 3, 4, 5}
 WINDOWS_FILE_SYSTEMS = {"9p", "drvfs"}
 
 
 def main() -> int:
-    """Run the steps in order; the first that fails ends it with its exit status."""
+    """Run the steps in order. Return the exit status of the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "folder", metavar="FOLDER", nargs="?", type=Path, help="where the environment is made, in full"
+        "folder", metavar="FOLDER", nargs="?", type=Path, help="absolute path of the environment"
     )
-    parser.add_argument("--yes", action="store_true", help="ask nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     arguments = parser.parse_args()
     if arguments.folder and not arguments.folder.is_absolute():
-        parser.error(f"FOLDER is to be a full path, and {arguments.folder} is none")
+        parser.error(f"FOLDER must be an absolute path, got {arguments.folder}")
     try:
         environment = Environment(arguments.folder or default_folder())
         if os.name == "posix" and is_windows_drive_in_wsl(
             environment.folder, os.uname().release, Path("/proc/mounts").read_text(encoding="utf-8")
         ):
             raise PreparationError(
-                f"{environment.folder} is a folder of Windows: from Linux it is many times slower, and cannot hold\n"
-                "an environment's links. Name a folder inside of Linux, or none for the usual one."
+                f"{environment.folder} is on a Windows drive, which is many times slower from Linux and does not support\n"
+                "the links of an environment. Choose a folder in the Linux file system, or leave FOLDER out."
             )
         return install(environment, ["--yes"] * arguments.yes)
     except PreparationError as trouble:
         say(f"\n{trouble}")
         return 1
     except KeyboardInterrupt:
-        say("\nInterrupted. Run this again to go on; what is already there is kept.")
+        say("\nInterrupted. Run this again to continue; finished steps are kept.")
         return 130
 
 
 def install(environment: Environment, yes: list[str]) -> int:
-    """The steps. `yes`: `--yes` where nobody is to be asked. Raises PreparationError."""
+    """Run the steps. `yes`: ["--yes"] to ask for no confirmation. Raises PreparationError."""
     headline(f"aios from {REPOSITORY} in {environment.folder}")
     environment.prepare()
-    headline("What is wrong on this machine, and what can be put right? (aios doctor --fix)")
+    headline("Diagnosing and fixing this machine (aios doctor --fix)")
     status = environment.aios("doctor", "--fix", *yes)
-    if status not in GOES_ON:
-        say(f"The doctor ended with exit status {status}. Run this again; if that does not help, report it.")
+    if status not in FINISHED:
+        say(f"The doctor ended with exit status {status}. Run this again; if it fails again, report it.")
         return status
-    headline("The packages that fit this machine (aios install)")
+    headline("Installing the packages that fit this machine (aios install)")
     status = environment.aios("install", *yes)
     if status:
-        say("The doctor is installed; what training needs is not: the reason stands above.")
-        say("Run this again when that has changed; what is already there is kept.")
+        say("The doctor is installed. The packages for training are not; the reason is above.")
+        say("Resolve it, then run this again; finished steps are kept.")
         _say_how_to_start(environment, "doctor")
         return status
     environment.prepare("train")
-    headline("What can this machine do now? (aios doctor)")
+    headline("Diagnosing this machine again (aios doctor)")
     status = environment.aios("doctor")
-    if status not in GOES_ON:
+    if status not in FINISHED:
         return status
     _say_how_to_start(environment, "doctor", "train --config configs/quickstart.yaml")
     return 0
 
 
 def default_folder() -> Path:
-    """A short path of plain letters; where Windows lets nobody write there, one of the user's own.
+    """Return a short path of plain letters; on Windows, one in the user's folder if the drive is not writable.
 
     Raises PreparationError.
     """
@@ -93,16 +88,16 @@ def default_folder() -> Path:
             return folder
         say(f"{folder.parent} cannot be written to.")
     raise PreparationError(
-        "Name a folder that can: scripts\\install.cmd D:\\aios\\.venv - a short path of plain letters is best."
+        "Name a writable folder, best a short path of plain letters: scripts\\install.cmd D:\\aios\\.venv"
     )
 
 
 def is_windows_drive_in_wsl(folder: Path, kernel: str, mounts: str) -> bool:
-    """Does it lie on a drive of Windows? `kernel`: the release's name; `mounts`: /proc/mounts."""
+    """Return whether a folder is on a Windows drive. `kernel`: the kernel's release; `mounts`: /proc/mounts."""
     if "microsoft" not in kernel.lower():
         return False
     types = {Path(line.split()[1]): line.split()[2] for line in mounts.splitlines()}
-    nearest = next(place for place in (folder, *folder.parents) if place in types)
+    nearest = next(parent for parent in (folder, *folder.parents) if parent in types)
     return types[nearest] in WINDOWS_FILE_SYSTEMS
 
 
@@ -116,7 +111,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def _say_how_to_start(environment: Environment, *commands: str) -> None:
-    """What to type in a new terminal. Nothing has to be activated."""
+    """Print the commands for a new terminal; no environment has to be activated."""
     headline(f"How to start, in a new {'Command Prompt' if os.name == 'nt' else 'terminal'}")
     say(f"  {'cd /d' if os.name == 'nt' else 'cd'} {_quoted(REPOSITORY)}")
     for command in commands:

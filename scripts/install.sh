@@ -1,9 +1,9 @@
 #!/bin/sh
-# aios for Linux and WSL: finds a Python, then scripts/install.py does the rest. Running it again is harmless.
+# Install aios on Linux or WSL: find a Python, then run scripts/install.py. Running it again is safe.
 #
 #     sh scripts/install.sh [FOLDER] [--yes]
 #
-# FOLDER: where the environment is made, in full; --yes: ask nothing.
+# FOLDER: absolute path of the environment; --yes: do not ask for confirmation.
 set -u
 unset PYTHONHOME PYTHONPATH
 CDPATH='' cd -- "$(dirname -- "$0")/.." || exit 1
@@ -31,9 +31,9 @@ agreed() {
 }
 
 get_python() {
-    echo 'No Python that aios could live on was found: 64-bit, 3.10 to 3.14, with venv.'
+    echo 'No suitable Python was found. aios needs 64-bit Python 3.10 to 3.14 with venv.'
     if command -v uv >/dev/null 2>&1; then
-        echo 'uv, which is installed, can bring one for your user: uv python install 3.12'
+        echo 'uv can install one for your user: uv python install 3.12'
         agreed "$@" && uv python install 3.12 && python=$(uv python find --system 3.12) && suits "$python" && return 0
     fi
     echo 'Install one, then run this again:'

@@ -1,6 +1,6 @@
-"""Write `docs/checks/*.md` from the checks themselves and from the recorded machines on which they are tested.
+"""Write `docs/checks/*.md` from the checks and from the recorded machines that they are tested on.
 
-`python scripts/regenerate.py` runs it, after a change of a check or a case.
+`python scripts/regenerate.py` runs it after a change of a check or a case.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tests.doctor.checks.cases import Case, cases_of  # noqa: E402
 PAGES = ROOT / "docs" / "checks"
 NOTICE = "<!-- Written by scripts/regenerate.py: change the check, not this page. -->\n"
 UNDO = (
-    "Undo walks the same steps backwards and puts back what was there before: a value that was absent is absent\n"
-    "again, a type is kept. Where somebody changed a value in between, undo leaves it and says so."
+    "Undo reverses the steps and restores the previous state: a value that did not exist is removed, and types are\n"
+    "kept. A value that was changed in the meantime is left alone and reported."
 )
 
 
 def _cell(text: str) -> str:
-    """Text from a machine, as it stands, in a table."""
+    """Return text of a machine as a cell of a table."""
     return "`" + text.replace("`", "'").replace("|", "\\|").replace("\r", "").replace("\n", " ") + "`"
 
 
@@ -44,12 +44,12 @@ def _finding(case: Case) -> Finding:
 
 
 def _fix_section(fix: Fix) -> str:
-    kind = "Safe" if fix.applicability == "safe" else "May not be right everywhere, so it has to be named"
-    undone = "undone by `aios doctor undo`" if fix.reversible else "the doctor cannot undo it"
+    kind = "Safe" if fix.applicability == "safe" else "Not safe on every machine, so it has to be named"
+    undone = "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by the doctor"
     rights = " It asks for administrator rights." if fix.elevated else ""
     parts = [
         f"### `{fix.id}`\n",
-        f"{kind}; {undone}.{rights} It does, in this order:\n",
+        f"{kind}; {undone}.{rights} Steps:\n",
         *(f"* {action.describe()}" for action in fix.actions),
         "",
     ]
@@ -65,22 +65,22 @@ def _links(checks: Iterable[Check]) -> str:
 
 
 def _place(check: Check) -> str:
-    """Where it stands: on which systems, behind which checks, before which failures."""
+    """Return the systems, the checks that it depends on, and the failures that it predicts."""
     lines = [f"On {', '.join(name for key, name in SYSTEMS.items() if key in check.systems)}."]
     if check.online:
-        lines.append("It uses the network: `--offline` leaves it out.")
+        lines.append("It uses the network; `--offline` skips it.")
     if check.because_of:
-        lines.append(f"Where one of these fails, this one waits for it: {_links(check.because_of)}.")
+        lines.append(f"Skipped if one of these checks fails: {_links(check.because_of)}.")
     if check.at_times_because_of:
-        lines.append(f"Some of its failures wait for {_links(check.at_times_because_of)}.")
+        lines.append(f"Some of its findings are consequences of {_links(check.at_times_because_of)}.")
     if rows := [row for row in failures().failures if row.check == check.id]:
         ahead = "; ".join(f"{row.id} {row.title}" for row in rows)
-        lines.append(f"It sees these [known failures](../failures.md) before they happen: {ahead}.")
+        lines.append(f"It predicts these [known failures](../failures.md): {ahead}.")
     return "\n".join(lines) + "\n"
 
 
 def page(check: Check) -> str:
-    """The page of one check."""
+    """Return the page of one check."""
     judged = [(case, _finding(case)) for case in cases_of(check)]
     fixes = {f.fix.id: f.fix for _, f in judged if f.fix and f.fix.actions}
     parts = [
@@ -89,7 +89,7 @@ def page(check: Check) -> str:
         _place(check),
         f"## What it looks at\n\n{check.looks_at}\n",
         f"## Why it matters\n\n{check.why}\n",
-        "## What it reports\n\n| status | where | it says |\n|---|---|---|\n"
+        "## What it reports\n\n| status | machine | summary |\n|---|---|---|\n"
         + "\n".join(_row(case, finding) for case, finding in judged)
         + "\n",
         f"## By hand\n\n{check.by_hand}\n",
@@ -103,7 +103,7 @@ def page(check: Check) -> str:
 
 
 def index() -> str:
-    """The list of all checks."""
+    """Return the list of all checks."""
     rows = "\n".join(
         f"| [{check.id}]({check.id}.md) | {check.group} | {check.looks_at} |" for check in CHECKS
     )
@@ -111,7 +111,7 @@ def index() -> str:
 
 
 def pages() -> dict[str, str]:
-    """Every page, by file name."""
+    """Return every page by its file name."""
     return {"index.md": index(), **{f"{check.id}.md": page(check) for check in CHECKS}}
 
 

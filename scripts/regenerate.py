@@ -1,6 +1,6 @@
-"""Write everything that is made from the code: JSON Schemas, the pages of the checks, the page of known failures.
+"""Write everything that is generated from the code: JSON Schemas, check pages, the page of known failures.
 
-Tests fail where one of them is out of date.
+Tests fail if one of them is out of date.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Runs every check of the project: ruff, mypy, then the whole test suite. Arguments are handed on to pytest.
+"""Run all checks of the project: ruff, mypy, then the test suite. Arguments go to pytest.
 
-Tests that need an NVIDIA GPU are left out where there is none; what else cannot run here is skipped with its reason.
-The Windows under Wine serves one test at a time, so its tests run beside all others; whose words follow when both are
-done.
+Tests that need an NVIDIA GPU are deselected without one; tests that need something else are skipped with the reason.
+Tests marked `long` run only with `-m long`. The Windows under Wine runs one test at a time, so its tests run in parallel
+with all others, whose output follows at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHECKS = (
 
 
 def main() -> int:
-    """Run all checks, whichever fail. Gives the exit status of the last that failed."""
+    """Run all checks, even after one fails. Return the exit status of the last that failed."""
     environment = Environment()
     try:
         environment.prepare("test")
@@ -41,17 +41,17 @@ def main() -> int:
 
 
 def both_parts(environment: Environment, gpu: str) -> int:
-    """The tests under Wine, and beside them all others."""
+    """Run the tests under Wine and all others in parallel."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     under_wine, others = (" and ".join(filter(None, (part, gpu))) for part in ("wine", "not wine"))
-    with TemporaryFile() as words:
-        beside = environment.start("-m", "pytest", "-m", others, output=words)
-        say("=== pytest: the tests under Wine; all others run beside them")
+    with TemporaryFile() as output:
+        beside = environment.start("-m", "pytest", "-m", others, output=output)
+        say("=== pytest: the tests under Wine (all others run in parallel)")
         status = environment.run("-m", "pytest", "-m", under_wine)
         status = beside.wait() or status
         say("=== pytest: all others")
-        words.seek(0)
-        for line in words:
+        output.seek(0)
+        for line in output:
             say(line.decode(errors="replace").rstrip())
     return status
 

@@ -1,34 +1,34 @@
-"""Can aios live on the Python that runs this? Exit status 0: yes; 1: no, and why stands in a line on stdout.
+"""Exit with 0 if aios can run on this Python, else with 1 and the reason in a line on stdout.
 
-Any Python 3 can run it, however old: nothing here is newer than 3.6.
+The syntax is that of Python 3.6, so that old Pythons can run it and be named.
 """
 
 import os
 import sys
 import sysconfig
 
-OLDEST, NEWEST = (3, 10), (3, 14)  # the newest that the wheels are made for
+OLDEST, NEWEST = (3, 10), (3, 14)  # NEWEST: the newest that wheels exist for
 
 
 def why_not() -> str:
-    """Why it cannot; empty: it can."""
+    """Return why aios cannot run on this Python; "" if it can."""
     if sys.implementation.name != "cpython":
-        return f"it is {sys.implementation.name}, and the wheels are for CPython"
+        return f"it is {sys.implementation.name}; the wheels are for CPython"
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         return "aios needs {}.{} to {}.{}".format(*OLDEST, *NEWEST)
     if sys.maxsize < 2**32 or (os.name == "nt" and sysconfig.get_platform() != "win-amd64"):
-        return f"it is for {sysconfig.get_platform()}, and the wheels are not"
+        return f"it is for {sysconfig.get_platform()}, and there are no wheels for that"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return "it is the free-threaded build, which most of the wheels are not for"
+        return "it is a free-threaded build, and most packages have no wheels for that"
     if "\\WindowsApps\\" in sys.base_prefix:
-        return "it is the Microsoft Store's, which hides what it installs behind a long path"
+        return "it is from the Microsoft Store, which installs packages below a long path"
     if os.path.isdir(os.path.join(sys.base_prefix, "conda-meta")):  # noqa: PTH112, PTH118 - paths as they are
-        return "it is conda's, which pip must not change"
+        return "it is managed by conda, and pip must not change it"
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError as error:
-        return f"it cannot make environments ({error})"
+        return f"it cannot create virtual environments ({error})"
     return ""
 
 

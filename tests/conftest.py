@@ -1,4 +1,4 @@
-"""For all tests: nothing of this user's is touched."""
+"""Fixtures for all tests. The files of the user who runs them are not touched."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typer.testing import CliRunner, Result
 import aios
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a shell's background; what the tests start would inherit it
+    # Background jobs of a shell ignore SIGINT, and the child processes of the tests would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs and the capability file of whatever the tests start go into a folder of their own."""
+    """Put runs and capability files of the tests and their child processes into a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIOS_HOME", str(tmp_path_factory.mktemp("state")))
         yield

@@ -65,7 +65,7 @@ def test_a_full_device_left_a_traceback(arguments) -> None:
         command = [sys.executable, "-m", "aios", *arguments]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("aios: the output cannot be written: ")
+    assert done.stderr.startswith("aios: cannot write the output: ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' programs close none of them")

@@ -23,7 +23,7 @@ static void die(const char *what)
     ExitProcess(250);
 }
 
-/* The command line after its first argument, untouched: quoting it anew could change it. */
+/* The command line after its first argument, untouched: quoting it again could change it. */
 static wchar_t *after_argument(wchar_t *p)
 {
     for (int quoted = 0; *p && (quoted || (*p != L' ' && *p != L'\t')); p++)

@@ -56,7 +56,7 @@ def test_help_fits_80_columns_and_needs_no_more_than_ascii() -> None:
 
 
 def test_the_readmes_example_is_what_the_doctor_says() -> None:
-    (block,) = re.findall(r"nothing is prepared yet:\n\n((?:    .*\n|\n)+)", README)
+    (block,) = re.findall(r"with nothing set up:\n\n((?:    .*\n|\n)+)", README)
     told = [line.removeprefix("    ") for line in block.rstrip().splitlines() if line.strip() != "..."]
     files = machine_json("windows-rtx4090")["files"]
     (version,) = (name for name in files if name.endswith("torch\\version.py"))

@@ -1,4 +1,4 @@
-"""What the training step is measured against takes the same steps: otherwise times would compare nothing."""
+"""The programs that the benchmark compares take the same training steps, or their times would not be comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment is made once, kept while nothing changed, made anew where it is broken, and told clearly where it cannot be had."""
+"""An environment is created once, kept while nothing changes, and recreated if broken; failures have clear messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PINS = {
 
 
 class Machine:
-    """Programs that are started for show. The interpreter of an environment starts if it is there."""
+    """Fake programs. The interpreter of an environment starts if its file exists."""
 
     def __init__(self, home: Environment) -> None:
         self.home = home
@@ -59,7 +59,7 @@ class Machine:
 
     @property
     def modules(self) -> list[str]:
-        """What was run with `python -m`."""
+        """The modules that were run with `python -m`."""
         return [command[2] for command in self.started]
 
 
@@ -73,7 +73,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def checkout(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout that may be changed; the environment does not lie in it."""
+    """A checkout that tests may change; the environment is outside of it."""
     folder = tmp_path / "checkout"
     (folder / "doctor").mkdir(parents=True)
     for name in ("aios.py", "pyproject.toml", "constraints.txt", "doctor/check.py"):
@@ -83,7 +83,7 @@ def checkout(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return folder
 
 
-def test_a_second_time_installs_nothing(machine: Machine) -> None:
+def test_a_second_run_installs_nothing(machine: Machine) -> None:
     machine.home.prepare("train")
     assert machine.modules == ["venv", "pip"]
     machine.home.prepare("train")
@@ -135,7 +135,7 @@ def test_the_environment_in_the_checkout_follows_its_source(machine: Machine, ch
         ("2.15.0+cpu", False, "torch==2.15.0+cpu\n"),
     ],
 )
-def test_pip_does_not_get_to_replace_a_torch_that_was_chosen(
+def test_pip_does_not_replace_a_torch_that_was_selected(
     machine: Machine, checkout: Path, torch: str | None, inside: bool, constraints: str
 ) -> None:
     if inside:
@@ -158,7 +158,7 @@ def test_aios_under_its_former_name_is_uninstalled(
     assert uninstalled == ["aios"] * removed
 
 
-def test_a_failed_pip_is_told_and_tried_again_the_next_time(machine: Machine) -> None:
+def test_a_failure_of_pip_is_reported_and_retried_on_the_next_run(machine: Machine) -> None:
     machine.pip_status = 1
     for _ in range(2):
         with pytest.raises(PreparationError, match="pip could not install"):
@@ -166,7 +166,7 @@ def test_a_failed_pip_is_told_and_tried_again_the_next_time(machine: Machine) ->
     assert machine.modules == ["venv", "pip", "pip"]
 
 
-def test_a_python_without_venv_is_told_and_leaves_nothing_half_made(
+def test_a_python_without_venv_is_reported_and_leaves_no_partial_environment(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -181,14 +181,14 @@ def test_a_python_without_venv_is_told_and_leaves_nothing_half_made(
     assert not machine.home.folder.exists()
 
 
-def test_a_broken_environment_is_made_anew(machine: Machine) -> None:
+def test_a_broken_environment_is_recreated(machine: Machine) -> None:
     machine.home.prepare()
     machine.home.python.unlink()
     machine.home.prepare()
     assert machine.modules == ["venv", "pip", "venv", "pip"]
 
 
-def test_a_moved_environment_is_made_anew(machine: Machine) -> None:
+def test_a_moved_environment_is_recreated(machine: Machine) -> None:
     machine.home.prepare()
     elsewhere = machine.home.folder.with_name("moved")
     machine.home.folder.rename(elsewhere)
@@ -197,7 +197,7 @@ def test_a_moved_environment_is_made_anew(machine: Machine) -> None:
     assert machine.modules == ["venv", "pip", "venv", "pip"]
 
 
-def test_an_environment_without_pip_is_given_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_is_added_to_an_environment_without_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.home.prepare()
     run = machine.run
 
@@ -209,11 +209,11 @@ def test_an_environment_without_pip_is_given_one(machine: Machine, monkeypatch: 
     assert machine.modules == ["venv", "pip", "ensurepip"]
 
 
-def test_a_folder_with_something_else_in_it_stays_as_it_is(machine: Machine) -> None:
+def test_a_folder_with_other_content_is_left_alone(machine: Machine) -> None:
     machine.home.folder.mkdir(parents=True)
     letter = machine.home.folder / "letter.txt"
     letter.write_text("Dear Zoë", encoding="utf-8")
-    with pytest.raises(PreparationError, match="holds something else"):
+    with pytest.raises(PreparationError, match="not a Python environment"):
         machine.home.prepare()
     assert letter.read_text(encoding="utf-8") == "Dear Zoë"
     assert not machine.started

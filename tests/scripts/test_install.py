@@ -1,4 +1,4 @@
-"""The steps after a Python was found: their order, what ends them, and where the environment goes."""
+"""The steps after a Python was found: their order, which failures end them, and the folder of the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ D:\\134 /mnt/d drvfs rw,noatime 0 0
 
 
 class Machine:
-    """Which steps were made; `statuses` are the exit statuses of those that do not end with 0."""
+    """Records the steps; `statuses` are the exit statuses of those that do not end with 0."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -72,7 +72,7 @@ def test_packages_that_were_declined_or_failed_end_it_and_the_doctor_is_there(
     assert install.main() == status
     assert machine.steps == ALL[:3]
     said = capsys.readouterr().out
-    assert "Run this again" in said
+    assert "run this again" in said
     assert said.rstrip().endswith("doctor")
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_prepared_is_told(
     assert machine.steps == []
 
 
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_says_how_to_continue(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(_: Environment, *arguments: str) -> int:
@@ -105,7 +105,7 @@ def test_an_interruption_says_how_to_go_on(
 
     monkeypatch.setattr(Environment, "aios", interrupted)
     assert install.main() == 130
-    assert "Run this again to go on" in capsys.readouterr().out
+    assert "Run this again to continue" in capsys.readouterr().out
 
 
 def test_a_relative_folder_would_lie_in_the_checkout(
@@ -115,7 +115,7 @@ def test_a_relative_folder_would_lie_in_the_checkout(
     with pytest.raises(SystemExit) as ended:
         install.main()
     assert ended.value.code == 2
-    assert "full path" in capsys.readouterr().err
+    assert "absolute path" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

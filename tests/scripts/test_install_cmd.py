@@ -1,4 +1,4 @@
-"""`install.cmd` as a file. What it does is tested in a Windows: `tests/wine/test_wine_install_cmd.py`."""
+"""`install.cmd` as a file. Its behavior is tested on Windows: `tests/wine/test_wine_install_cmd.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_code_page_reads_it_the_same() -> None:
 
 
 def test_its_lines_end_as_cmd_wants_them_wherever_it_is_checked_out() -> None:
-    """cmd finds no labels in a file whose lines end in LF alone."""
+    """cmd does not find labels in a file with LF line endings."""
     content = SCRIPT.read_bytes()
     assert content.count(b"\n") == content.count(b"\r\n") > 100
     if not (ROOT / ".git").exists():

@@ -1,4 +1,4 @@
-"""`install.sh`: which Python it takes, what it says where there is none, and the whole way in a home of its own."""
+"""`install.sh`: the Python that it selects, its message without one, and a complete installation in a new home."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHIM = "echo 'command not found' >&2; exit 127"  # what pyenv leaves for version
 
 @dataclass
 class Machine:
-    """A checkout with `install.sh`, and a PATH that holds the pretended programs alone."""
+    """A checkout with `install.sh`, and a PATH with only the fake programs."""
 
     checkout: Path
     programs: Path
@@ -33,7 +33,7 @@ class Machine:
         program.chmod(0o755)
 
     def add_python(self, name: str, suits: str = SUITS) -> None:
-        """It says its name and the arguments when it is given install.py; those end with 7."""
+        """A fake Python that prints its name and arguments when it runs install.py, and exits with 7."""
         tells = f'echo "{name} runs $*"; exit 7'
         self.add(name, f"case $1 in *suitable_python.py) {suits} ;; *) {tells} ;; esac")
 
@@ -98,7 +98,7 @@ def test_without_a_python_it_says_what_to_type(machine: Machine, manager: str, l
 
 @pytest.fixture
 def uv(machine: Machine, tmp_path: Path) -> Machine:
-    """uv brings a Python whose folder has a space in its name."""
+    """uv installs a Python in a folder with a space in its name."""
     folder = tmp_path / "uv pythons"
     folder.mkdir()
     machine.add_python("brought")
@@ -132,7 +132,7 @@ def test_uv_that_fails_leaves_the_other_way(uv: Machine) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy, which nobody works on meanwhile."""
+    """A copy of the repository that does not change during the test."""
     folder = tmp_path / "100% Zoë's $HOME & (co)"
     folder.mkdir()
     for name in (*PACKED, "scripts", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
@@ -143,7 +143,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def whole_way(checkout: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """`install.sh --yes` for a user who has nothing, and no way to PyTorch's own index."""
+    """`install.sh --yes` in an empty home, without access to PyTorch's own index."""
     kept = {name: value for name, value in os.environ.items() if name.upper().startswith(("PIP_", "SSL_"))}
     variables = {
         "HOME": str(home),
@@ -162,7 +162,7 @@ def whole_way(checkout: Path, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Each file's size and time of change, and each folder's time."""
+    """Size and modification time of each file, and modification time of each folder."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in folder.rglob("*")
@@ -170,7 +170,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def add_stand_in_for_torch(site_packages: Path, version: str) -> None:
-    """What can be seen of an installed torch without importing it."""
+    """The parts of an installed torch that the doctor reads without importing it."""
     metadata = f"torch-{version}.dist-info"
     files = {
         f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n",

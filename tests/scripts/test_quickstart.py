@@ -1,4 +1,4 @@
-"""The quickstart's own decisions; what it runs is tested where it lives, and the whole of it by `.ci/run`."""
+"""The decisions of the quickstart. Its steps have tests of their own, and `.ci/run` runs it completely."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from environment import Environment
 
 
 class Machine:
-    """What was prepared, and which `aios` commands were run; `statuses` are their exit statuses where not 0."""
+    """Records the preparations and `aios` commands; `statuses` are the exit statuses that are not 0."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -30,7 +30,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine without a GPU, with a trained model in its repository."""
+    """A machine without a GPU, with a trained model in the repository."""
     pretended = Machine()
     monkeypatch.setattr(sys, "argv", ["quickstart.py"])
     monkeypatch.setattr(quickstart, "REPOSITORY", tmp_path)

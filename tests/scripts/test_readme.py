@@ -1,4 +1,4 @@
-"""What the documents tell people to type is what there is."""
+"""The commands, scripts and links in the documents exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Pythons aios can live on: each reason against one is seen on a Python that is otherwise suitable."""
+"""Which Pythons aios can run on: each reason is tested on a Python that is otherwise suitable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = Path(suitable_python.__file__)
 
 @pytest.fixture(autouse=True)
 def suitable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 64-bit CPython 3.12 from python.org, whatever runs this test."""
+    """Make this Python look like a 64-bit CPython 3.12 from python.org."""
     monkeypatch.setattr(sys, "version_info", (3, 12, 4))
     monkeypatch.setattr(sys, "base_prefix", "/opt/python3.12")
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: None)
