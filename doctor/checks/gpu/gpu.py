@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.shared import could_not_look, dotted, skipped
 from doctor.checks.system.variable_fixes import set_in_terminal
 from doctor.host import Absent, Found, Gpu, Identity
-from doctor.models import Evidence, Finding, Fix, JsonValue
+from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.system import IDENTITY
 
@@ -17,17 +17,8 @@ WSL = "https://docs.nvidia.com/cuda/wsl-user-guide/"
 
 
 def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
-    if not isinstance(nvidia.driver, Found):
-        if isinstance(nvidia.driver, Absent) and not nvidia.adapters:
-            return _none(identity)
-        if isinstance(nvidia.driver, Absent) or nvidia.complaint:
-            return skipped(CHECK.id, "the NVIDIA driver does not work (see nvidia-driver)")
-        return could_not_look(CHECK.id, "the GPUs", nvidia.driver.reason)
-    names: JsonValue = [gpu.name for gpu in nvidia.reported]
-    evidence = (
-        Evidence(source=nvidia.evidence_source, name="GPUs", value=names),
-        Evidence(source="environment", name="CUDA_VISIBLE_DEVICES", value=nvidia.visible_devices),
-    )
+    if isinstance(nvidia.driver, Absent):
+        return _no_gpu(identity)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -35,34 +26,23 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         measured=f"{len(nvidia.visible)} GPU(s) of {len(nvidia.reported)}",
         expected="at least one NVIDIA GPU",
         impact=CHECK.why,
-        evidence=evidence,
+        evidence=(
+            Evidence(source=nvidia.evidence_source, name="GPUs", value=[gpu.name for gpu in nvidia.reported]),
+            Evidence(source="environment", name="CUDA_VISIBLE_DEVICES", value=nvidia.visible_devices),
+        ),
     )
     if not nvidia.reported:
-        return _sees_none(finding, nvidia)
+        return _driver_sees_none(finding, nvidia)
     if not nvidia.visible:
-        return finding.but(
-            status="warning",
-            summary=f"CUDA_VISIBLE_DEVICES={nvidia.visible_devices} hides every GPU from PyTorch",
-            measured=f"CUDA_VISIBLE_DEVICES is {nvidia.visible_devices!r}",
-            expected=f"not set, or the numbers of GPUs: 0 to {len(nvidia.reported) - 1}",
-            hint="Remove the variable CUDA_VISIBLE_DEVICES and open a new terminal.",
-            fix=Fix(
-                id="show-gpus",
-                applicability="manual",  # somebody set it, and only they know where and what for
-                restart="shell",
-                commands=set_in_terminal("CUDA_VISIBLE_DEVICES")
-                if identity.os == "windows"
-                else ("unset CUDA_VISIBLE_DEVICES",),
-            ),
-        )
+        return _all_hidden(finding, nvidia, identity)
     capabilities = {gpu.compute_capability for gpu in nvidia.visible}
     if len(capabilities) > 1:
         text = " and ".join(map(dotted, sorted(capabilities)))
         return finding.but(
             status="info",
             summary=f"{finding.summary}: of different generations ({text})",
-            impact="Training takes the first; a build with code for it need not have code for the others.",
-            hint="To train on another, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
+            impact="Training uses the first GPU. A build with code for it may have none for the others.",
+            hint="To train on another GPU, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
         )
     return finding
 
@@ -72,13 +52,13 @@ def _describe(gpu: Gpu) -> str:
     return gpu.name + memory
 
 
-def _none(identity: Identity) -> Finding:
+def _no_gpu(identity: Identity) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="info",
-        summary="No NVIDIA GPU: training uses the processor",
+        summary="No NVIDIA GPU: training uses the CPU",
         measured="no NVIDIA driver, and no NVIDIA display adapter",
-        impact="Everything works, much more slowly than on a GPU.",
+        impact="Everything works, but much more slowly than on a GPU.",
     )
     if not identity.wsl:
         return finding
@@ -86,28 +66,49 @@ def _none(identity: Identity) -> Finding:
     return finding.but(hint=hint, links=(WSL,))
 
 
-def _sees_none(finding: Finding, nvidia: NvidiaFacts) -> Finding:
-    update = {
-        "status": "error",
-        "summary": "The NVIDIA driver is installed but sees no GPU",
-        "hint": "Look into Device Manager (Windows) or `lspci` (Linux): is the GPU there, switched on and free of errors? 'Code 43' there asks for a new installation of the driver; a laptop may have switched its GPU off to save power.",
-        "links": (DEVICE_MANAGER_CODES,),
-    }
+def _driver_sees_none(finding: Finding, nvidia: NvidiaFacts) -> Finding:
+    problem = finding.but(status="error", links=(DEVICE_MANAGER_CODES,))
     if nvidia.disabled:
-        update |= {
-            "summary": f"{nvidia.disabled[0]} is disabled in Device Manager",
-            "hint": "Enable it: Device Manager > Display adapters > right click > Enable device.",
-        }
-    return finding.model_copy(update=update)
+        return problem.but(
+            summary=f"{nvidia.disabled[0]} is disabled in Device Manager",
+            hint="Enable it: Device Manager > Display adapters > right click > Enable device.",
+        )
+    return problem.but(
+        summary="The NVIDIA driver is installed but sees no GPU",
+        hint="Check in Device Manager (Windows) or with `lspci` (Linux) that the GPU is listed, enabled and free of errors. 'Code 43' means that the driver must be reinstalled. A laptop may have switched its GPU off to save power.",
+    )
+
+
+def _all_hidden(finding: Finding, nvidia: NvidiaFacts, identity: Identity) -> Finding:
+    on_windows = identity.os == "windows"
+    commands = set_in_terminal("CUDA_VISIBLE_DEVICES") if on_windows else ("unset CUDA_VISIBLE_DEVICES",)
+    return finding.but(
+        status="warning",
+        summary=f"CUDA_VISIBLE_DEVICES={nvidia.visible_devices} hides every GPU from PyTorch",
+        measured=f"CUDA_VISIBLE_DEVICES is {nvidia.visible_devices!r}",
+        expected=f"not set, or the numbers of GPUs: 0 to {len(nvidia.reported) - 1}",
+        hint="Remove the variable CUDA_VISIBLE_DEVICES and open a new terminal.",
+        # Manual: only its owner knows where the variable is set, and why
+        fix=Fix(id="show-gpus", applicability="manual", restart="shell", commands=commands),
+    )
+
+
+def _broken_driver(check: str, nvidia: NvidiaFacts) -> Finding | None:
+    if isinstance(nvidia.driver, Found) or (isinstance(nvidia.driver, Absent) and not nvidia.adapters):
+        return None
+    if isinstance(nvidia.driver, Absent) or nvidia.complaint:
+        return skipped(check, "the NVIDIA driver does not work (see nvidia-driver)")
+    return could_not_look(check, "the GPUs", nvidia.driver.reason)
 
 
 CHECK = Check(
     id="gpu",
     group="gpu",
-    looks_at="The GPUs that the NVIDIA driver reports, and whether CUDA_VISIBLE_DEVICES hides them.",
-    why="Training runs on the GPU only if the driver shows one to PyTorch.",
-    by_hand="Seat the card, switch it on in the firmware or in Device Manager, and remove CUDA_VISIBLE_DEVICES.",
+    looks_at="The GPUs reported by the NVIDIA driver, and whether CUDA_VISIBLE_DEVICES hides them.",
+    why="Training runs on a GPU only if the driver makes one visible to PyTorch.",
+    by_hand="Check that the card is seated, enable it in the firmware or Device Manager, and remove CUDA_VISIBLE_DEVICES.",
     probes=(NVIDIA, IDENTITY),
     judge=judge,
+    requires=(Requirement((NVIDIA,), _broken_driver),),
     because_of=(nvidia_driver.CHECK,),
 )

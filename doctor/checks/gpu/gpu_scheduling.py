@@ -1,24 +1,20 @@
-"""Does Windows leave the scheduling of GPU work to the GPU?"""
+"""Is hardware-accelerated GPU scheduling on?"""
 
 from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
-from doctor.checks.shared import could_not_look, registry_evidence, skipped_without_nvidia
-from doctor.host import Found, Unreadable
+from doctor.checks.requires import NVIDIA_GPU, readable
+from doctor.checks.shared import registry_evidence
+from doctor.host import Found
 from doctor.models import Finding
-from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.windows_graphics import GRAPHICS, GRAPHICS_KEY, GraphicsFacts
 
 WORDS = {1: "off", 2: "on"}
 
 
-def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
-    if without := skipped_without_nvidia(CHECK.id, nvidia):
-        return without
+def judge(graphics: GraphicsFacts) -> Finding:
     mode = graphics.hardware_scheduling
-    if isinstance(mode, Unreadable):
-        return could_not_look(CHECK.id, "HwSchMode", mode.reason)
     value = mode.value.value if isinstance(mode, Found) else None
     state = WORDS.get(value, f"unknown ({value})") if isinstance(value, int) else "left to Windows"
     return Finding(
@@ -26,7 +22,7 @@ def judge(graphics: GraphicsFacts, nvidia: NvidiaFacts) -> Finding:
         status="ok",
         summary=f"Hardware-accelerated GPU scheduling is {state}",
         measured=f"HwSchMode is {'absent' if value is None else value}",
-        expected="either: 2 (on), 1 (off)",
+        expected="2 (on) or 1 (off)",
         evidence=(registry_evidence(GRAPHICS_KEY, "HwSchMode", mode),),
     )
 
@@ -35,10 +31,11 @@ CHECK = Check(
     id="gpu-scheduling",
     group="gpu",
     looks_at=f"HwSchMode below {GRAPHICS_KEY}.",
-    why="Hardware-accelerated GPU scheduling shifts timings and GPU memory a little; it is good to know when two machines are compared.",
-    by_hand="Nothing to repair. Settings > System > Display > Graphics switches it; Windows restarts.",
-    probes=(GRAPHICS, NVIDIA),
+    why="Hardware-accelerated GPU scheduling changes timings and GPU memory slightly, which matters when comparing machines.",
+    by_hand="Nothing to fix. To change it: Settings > System > Display > Graphics, then restart Windows.",
+    probes=(GRAPHICS,),
     judge=judge,
+    requires=(NVIDIA_GPU, readable(GRAPHICS, "HwSchMode", lambda graphics: graphics.hardware_scheduling)),
     systems=frozenset({"windows"}),
     because_of=(nvidia_driver.CHECK,),
 )

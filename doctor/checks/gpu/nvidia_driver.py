@@ -1,4 +1,4 @@
-"""Is an NVIDIA driver installed, does it answer, and is it new enough for CUDA 12?"""
+"""Is an NVIDIA driver installed and working, and is it new enough for CUDA 12?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from doctor.probes.system import IDENTITY
 from wheels.compatibility import driver_supports, minimum_driver
 
 OLDEST_CUDA, NEWEST_CUDA = 12, 13
-OLDEST_GPU = (5, 0)  # for cu126, the widest build of PyTorch; drivers for CUDA 12 serve none before it either
+OLDEST_GPU = (5, 0)  # for cu126, the PyTorch build with the widest support, and for CUDA 12 drivers
 
 
 def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
@@ -41,7 +41,7 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
             evidence=(*evidence, said),
         )
     reason = nvidia.driver.reason
-    hint = "Restart the machine; if the driver still does not answer, install it again."
+    hint = "Restart the machine. If the driver still does not answer, reinstall it."
     return could_not_look(CHECK.id, "the NVIDIA driver", reason, hint).but(evidence=evidence)
 
 
@@ -57,13 +57,13 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
         evidence=evidence,
     )
     if not version and not nvidia.reported:
-        summary = "The NVIDIA driver answers; it sees no GPU, and does not say its version"
+        summary = "The NVIDIA driver answers, but sees no GPU and reports no version"
         return finding.but(status="info", summary=summary)
     if not version[:1].isdigit():
-        return could_not_look(CHECK.id, "the driver version", f"the driver calls it {version!r}")
+        return could_not_look(CHECK.id, "the driver version", f"the driver reports {version!r}")
     if driver_supports(version, OLDEST_CUDA, system) is False:
         if nvidia.gpus and max(nvidia.capabilities) < OLDEST_GPU:
-            summary = f"NVIDIA driver {version}: newer ones do not serve this GPU (see compute-capability)"
+            summary = f"NVIDIA driver {version}: newer ones do not support this GPU (see compute-capability)"
             return finding.but(status="info", summary=summary)
         return finding.but(
             status="error",
@@ -73,9 +73,7 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
             links=(NVIDIA_DRIVERS,),
         )
     if driver_supports(version, NEWEST_CUDA, system) is False:
-        summary = (
-            f"NVIDIA driver {version}: serves CUDA {OLDEST_CUDA} builds, not those for CUDA {NEWEST_CUDA}"
-        )
+        summary = f"NVIDIA driver {version}: supports CUDA {OLDEST_CUDA} builds, but not those for CUDA {NEWEST_CUDA}"
         return finding.but(summary=summary)
     return finding
 
@@ -83,9 +81,9 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
 CHECK = Check(
     id="nvidia-driver",
     group="gpu",
-    looks_at="The NVIDIA driver: asked through NVML, then through nvidia-smi; else what the system lists on its PCI bus.",
-    why="Without a working driver PyTorch finds no GPU, and with an old one it fails with 'driver version is insufficient'.",
-    by_hand="Install the newest driver for your GPU from NVIDIA, and restart the machine.",
+    looks_at="The NVIDIA driver, through NVML or else nvidia-smi, and the adapters the system lists on its PCI bus.",
+    why="Without a working driver PyTorch finds no GPU. With an old one it fails with 'driver version is insufficient'.",
+    by_hand="Install the newest driver for your GPU from NVIDIA and restart the machine.",
     probes=(NVIDIA, IDENTITY),
     judge=judge,
 )
