@@ -9,6 +9,7 @@ from doctor.check import Probe, Requirement
 from doctor.checks.shared import could_not_look, skipped, torch_is, why_not
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Finding
+from doctor.probes.cuda import CUDA, CudaFacts
 from doctor.probes.msvc import MSVC, MsvcFacts
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
@@ -79,6 +80,17 @@ def _no_msvc(check: str, msvc: MsvcFacts) -> Finding | None:
     return None if msvc.chosen else skipped(check, "there is no Microsoft C++ compiler (see msvc)")
 
 
+def _no_cuda_toolkit(check: str, cuda: CudaFacts) -> Finding | None:
+    toolkit = cuda.chosen_toolkit
+    if toolkit is None and cuda.unreadable:
+        return could_not_look(check, "the CUDA toolkits", "; ".join(cuda.unreadable))
+    if toolkit is not None and isinstance(toolkit.nvcc, Unreadable):
+        return could_not_look(check, f"nvcc in {toolkit.path}", toolkit.nvcc.reason)
+    if toolkit is None or isinstance(toolkit.nvcc, Absent):
+        return skipped(check, "there is no CUDA toolkit")
+    return None
+
+
 # There is an NVIDIA GPU, or it is not known whether there is one
 NVIDIA_GPU = Requirement((NVIDIA,), _no_nvidia_gpu)
 # The NVIDIA driver answers: `nvidia.driver` is Found
@@ -89,3 +101,5 @@ TORCH_INSTALLED = Requirement((TORCH,), _no_torch)
 CUDA_TORCH = Requirement((TORCH,), _cpu_torch)
 # A Visual Studio with C++ tools is installed: `msvc.chosen` is not None
 MSVC_COMPILER = Requirement((MSVC,), _no_msvc)
+# A CUDA toolkit with an nvcc would be used by a build: `cuda.chosen_toolkit` is not None and its `nvcc` is Found
+CUDA_TOOLKIT = Requirement((CUDA,), _no_cuda_toolkit)

@@ -46,6 +46,13 @@ def value_of(reading: Reading[Value]) -> Value:
     raise LookupError(f"required, but not found: {reading}")
 
 
+def required(value: Value | None) -> Value:
+    """The value, which the check's requirements guarantee. Raises LookupError."""
+    if value is None:
+        raise LookupError("required, but missing")
+    return value
+
+
 def dotted(version: tuple[int, int]) -> str:
     """(12, 8) -> "12.8"."""
     return "{}.{}".format(*version)

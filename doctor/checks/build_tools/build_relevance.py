@@ -1,4 +1,4 @@
-"""Does anybody need to build flash-attn here? A tool that nobody needs is no reason for a warning."""
+"""Whether building flash-attn makes sense on this machine. If not, a missing build tool is no reason for a warning."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from doctor.host import Found
 from doctor.models import Finding
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import FlashAttnFacts, TorchFacts
-from wheels.compatibility import flash_attn_minimum_capability, minor, parse_flash_attn
+from wheels.compatibility import flash_attn_minimum_capability, parse_flash_attn
 
 
-def is_installed(flash_attn: FlashAttnFacts, torch: TorchFacts) -> bool:
-    """Is flash-attn there, compiled, and not for another torch?"""
+def has_flash_attn(flash_attn: FlashAttnFacts, torch: TorchFacts) -> bool:
+    """Whether flash-attn is installed, compiled, and built for the installed torch."""
     this = torch_is(torch)
     if not isinstance(flash_attn.distribution, Found) or this is None:
         return False
     installed = flash_attn.distribution.value
     built_for = parse_flash_attn(installed.version, installed.direct_url).torch
     compiled = isinstance(flash_attn.extensions, Found) and bool(flash_attn.extensions.value)
-    return compiled and built_for in (None, minor(this.version))
+    return compiled and built_for in (None, this.minor)
 
 
-def why_not(nvidia: NvidiaFacts, torch: TorchFacts) -> str | None:
-    """What keeps flash-attn from this machine, however it is built."""
+def why_flash_attn_cannot_run(nvidia: NvidiaFacts, torch: TorchFacts) -> str | None:
+    """Return why no build of flash-attn can run on this machine; None if one can."""
     if nvidia.has_gpu is False:
         return "there is no NVIDIA GPU"
     if not torch.installed:
@@ -35,9 +35,9 @@ def why_not(nvidia: NvidiaFacts, torch: TorchFacts) -> str | None:
     return None
 
 
-def as_needed(
+def with_build_severity(
     finding: Finding, nvidia: NvidiaFacts, torch: TorchFacts, flash_attn: FlashAttnFacts
 ) -> Finding:
-    """The finding as a warning for who may come to build flash-attn, and as information for everybody else."""
-    needed = why_not(nvidia, torch) is None and not is_installed(flash_attn, torch)
-    return finding.but(status="warning" if needed else "info")
+    """Return the finding as a warning if flash-attn may have to be built here, otherwise as information."""
+    may_be_built = why_flash_attn_cannot_run(nvidia, torch) is None and not has_flash_attn(flash_attn, torch)
+    return finding.but(status="warning" if may_be_built else "info")

@@ -1,4 +1,4 @@
-"""Is ninja there, which compiles several files at once?"""
+"""Is ninja installed, which compiles several files at once?"""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def judge(facts: BuildPackagesFacts, identity: Identity) -> Finding:
         return could_not_look(CHECK.id, "the package ninja", package.reason)
     return finding.but(
         status="info",
-        summary="No ninja: only building packages from source, and torch's own extensions, use it",
+        summary="No ninja, which is only needed to build packages from source and torch's own extensions",
         impact=CHECK.why,
         hint=CHECK.by_hand,
-        fix=build_tool_fixes.packages("install-ninja", identity, facts, {"ninja": ""}),
+        fix=build_tool_fixes.install_packages("install-ninja", identity, facts, {"ninja": ""}),
     )
 
 
@@ -43,7 +43,7 @@ CHECK = Check(
     id="ninja",
     group="build-tools",
     looks_at="The package ninja, and ninja on PATH.",
-    why="Without ninja one file is compiled after the other: flash-attn then takes many hours.",
+    why="Without ninja, files are compiled one after the other: building flash-attn then takes many hours.",
     by_hand="Run `pip install ninja` in the environment that builds, and activate that environment.",
     probes=(BUILD_PACKAGES, IDENTITY),
     judge=judge,

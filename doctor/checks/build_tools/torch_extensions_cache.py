@@ -1,4 +1,4 @@
-"""Has a build of one of torch's own extensions left a lock behind?"""
+"""Has a build of a torch extension left a lock behind?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary="No build of an extension is under way, or stuck",
+        summary="No extension build is running or stuck",
         measured=", ".join(locked) or "no locks",
         expected=f"no file named {LOCK}, unless a build is running",
         evidence=(Evidence(source="file", name=f"locks in {extensions.root}", value=list(locked)),),
@@ -32,7 +32,7 @@ def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
     remove = "del" if identity.os == "windows" else "rm"
     return finding.but(
         status="warning",
-        summary=f"A lock in {locked[0]}: who loads this extension waits, for ever if no build is running",
+        summary=f"A lock in {locked[0]}: programs that load this extension wait until the build ends, forever if none is running",
         impact=CHECK.why,
         hint=CHECK.by_hand,
         links=(LINK,),
@@ -46,7 +46,7 @@ def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
 
 
 def _aside(path: str, root: str) -> str:
-    """Beside the cache, where torch does not look: ".../Cache/py312_cu130/ext" -> ".../Cache-py312_cu130-ext"."""
+    """Return a path beside the cache, where torch does not look: ".../Cache/py312_cu130/ext" -> ".../Cache-py312_cu130-ext"."""
     below = path[len(root) :].strip("\\/").replace("\\", "-").replace("/", "-")
     return f"{root.rstrip(chr(92) + '/')}-{below}"
 
@@ -54,9 +54,9 @@ def _aside(path: str, root: str) -> str:
 CHECK = Check(
     id="torch-extensions-cache",
     group="build-tools",
-    looks_at="TORCH_EXTENSIONS_DIR, else torch's own cache of extensions: folders with a lock.",
-    why="A build that was killed leaves its lock, and every program that wants the extension waits for it without a word.",
-    by_hand="Make sure that no build is running, then delete the file named lock in that folder, or the folder.",
+    looks_at="Folders with a lock file in torch's cache of extensions (TORCH_EXTENSIONS_DIR, or its default).",
+    why="A build that was killed leaves its lock behind, and every program that needs the extension waits for it without any message.",
+    by_hand="Make sure that no build is running, then delete the file named lock in that folder.",
     probes=(TORCH_EXTENSIONS, IDENTITY),
     judge=judge,
 )

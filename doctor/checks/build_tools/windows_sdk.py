@@ -1,12 +1,13 @@
-"""Are the headers and libraries of Windows installed, which every C++ build takes?"""
+"""Is a Windows SDK installed, whose headers and libraries every C++ build needs?"""
 
 from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.build_tools import msvc as msvc_check
-from doctor.checks.build_tools.build_relevance import as_needed
-from doctor.checks.shared import could_not_look, skipped
+from doctor.checks.build_tools.build_relevance import with_build_severity
+from doctor.checks.requires import MSVC_COMPILER, readable
+from doctor.checks.shared import could_not_look, required
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.msvc import MSVC, MsvcFacts, version_key
@@ -20,13 +21,7 @@ LINK = "https://developer.microsoft.com/windows/downloads/windows-sdk/"
 def judge(
     sdk: WindowsSdkFacts, msvc: MsvcFacts, nvidia: NvidiaFacts, torch: TorchFacts, flash_attn: FlashAttnFacts
 ) -> Finding:
-    if isinstance(msvc.installations, Unreadable):
-        return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)
-    if msvc.chosen is None:
-        return skipped(CHECK.id, "there is no Microsoft C++ compiler (see msvc)")
-    for reading in (sdk.folder, sdk.sdks):
-        if isinstance(reading, Unreadable):
-            return could_not_look(CHECK.id, "the Windows SDKs", reading.reason)
+    studio = required(msvc.chosen)
     sdks = sdk.sdks.value if isinstance(sdk.sdks, Found) else ()
     newest = max(sdks, key=lambda one: version_key(one.version), default=None)
     folder = sdk.folder.value if isinstance(sdk.folder, Found) else None
@@ -41,37 +36,34 @@ def judge(
             Evidence(source="file", name="versions with headers", value=[one.version for one in sdks]),
         ),
     )
-    summary = finding.summary
     if newest is not None:
         if isinstance(newest.missing, Unreadable):
             return could_not_look(CHECK.id, f"Windows SDK {newest.version}", newest.missing.reason)
-        lacks = newest.missing.value if isinstance(newest.missing, Found) else ()
-        if not lacks:
+        missing = newest.missing.value if isinstance(newest.missing, Found) else ()
+        if not missing:
             return finding
-        summary = f"Windows SDK {newest.version} is incomplete: there is no {lacks[0]}"
-    trouble = finding.but(
-        summary=summary,
-        impact=CHECK.why,
-        hint=CHECK.by_hand,
-        links=(LINK,),
-        fix=build_tool_fixes.by_visual_studio(
-            "add-windows-sdk",
-            msvc.installer,
-            msvc.chosen.path,
-            f"--add {build_tool_fixes.windows_sdk(msvc.chosen.version)}",
-        ),
+        finding = finding.but(summary=f"Windows SDK {newest.version} is incomplete: {missing[0]} is missing")
+    component = build_tool_fixes.windows_sdk_component(studio.version)
+    fix = build_tool_fixes.add_to_visual_studio(
+        "add-windows-sdk", msvc.installer, studio.path, f"--add {component}"
     )
-    return as_needed(trouble, nvidia, torch, flash_attn)
+    problem = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,), fix=fix)
+    return with_build_severity(problem, nvidia, torch, flash_attn)
 
 
 CHECK = Check(
     id="windows-sdk",
     group="build-tools",
-    looks_at="The Windows SDKs below the folder that the registry names: the headers and x64 libraries of the C runtime in the newest.",
-    why="Without one no C++ compiles: 'Cannot open include file: corecrt.h', 'cannot open file kernel32.lib'.",
+    looks_at="The newest Windows SDK in the registered folder: the headers and x64 libraries of the C runtime.",
+    why="Without it C++ does not compile: 'Cannot open include file: corecrt.h', 'cannot open file kernel32.lib'.",
     by_hand="In the Visual Studio Installer: Modify > Individual components > Windows 11 SDK.",
     probes=(WINDOWS_SDK, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,
+    requires=(
+        MSVC_COMPILER,
+        readable(WINDOWS_SDK, "the Windows SDKs", lambda sdk: sdk.folder),
+        readable(WINDOWS_SDK, "the Windows SDKs", lambda sdk: sdk.sdks),
+    ),
     systems=frozenset({"windows"}),
     because_of=(msvc_check.CHECK,),
 )

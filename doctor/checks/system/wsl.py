@@ -26,13 +26,7 @@ REMOVE_LINUX_DRIVER = Fix(
 
 def judge(wsl: WslFacts) -> Finding:
     windows_driver = isinstance(wsl.windows_driver, Found) and "libcuda.so.1" in wsl.windows_driver.value
-    linux_drivers = [
-        f"{folder}/{name}"
-        for folder, names in wsl.linux_libraries.items()
-        if isinstance(names, Found)
-        for name in names.value
-        if LINUX_DRIVER.fullmatch(name)
-    ]
+    linux_drivers = _linux_drivers(wsl)
     prefix = wsl.identity.prefix
     ok = Finding(
         check=CHECK.id,
@@ -63,9 +57,20 @@ def judge(wsl: WslFacts) -> Finding:
             hint="Create the environment in your Linux home folder, and reinstall the packages there.",
         )
     if not windows_driver:
-        summary = "WSL without an NVIDIA driver from Windows: no GPU is visible here"
-        return ok.but(status="info", summary=summary)
+        return ok.but(
+            status="info", summary="WSL without an NVIDIA driver from Windows: no GPU is visible here"
+        )
     return ok
+
+
+def _linux_drivers(wsl: WslFacts) -> list[str]:
+    return [
+        f"{folder}/{name}"
+        for folder, names in wsl.linux_libraries.items()
+        if isinstance(names, Found)
+        for name in names.value
+        if LINUX_DRIVER.fullmatch(name)
+    ]
 
 
 def _outside_wsl_or_unreadable(check: str, wsl: WslFacts | None) -> Finding | None:
