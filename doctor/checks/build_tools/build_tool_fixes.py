@@ -63,9 +63,7 @@ def install_with_winget(
         elevated=True,
         restart="shell",
         reversible=False,
-        commands=(as_typed(command),)
-        if found
-        else (f"Download {product} from {link}, and run it",),
+        commands=(as_typed(command),) if found else (f"Download {product} from {link}, and run it",),
         actions=(RunInstaller(product=product, command=command),) if found else (),
     )
 
