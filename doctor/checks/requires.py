@@ -1,4 +1,4 @@
-"""Requirements that several checks share. Each is tested before a check judges, so that `judge` begins at its own question."""
+"""Requirements that several checks share. Each is tested before the check judges, so `judge` begins at its own question."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from doctor.check import Probe, Requirement
-from doctor.checks.shared import could_not_look, skipped, torch_is, why_not
+from doctor.checks.shared import cannot_tell, could_not_look, skipped, why_not, why_torch_is_unknown
 from doctor.host import Absent, Found, Reading, Unreadable
 from doctor.models import Finding
 from doctor.probes.cuda import CUDA, CudaFacts
@@ -19,7 +19,7 @@ from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 def readable(
     probe: Probe[Any], what: str, reading: Callable[[Any], Reading[Any]] = lambda facts: facts
 ) -> Requirement:
-    """`reading(facts)` is Found or Absent; otherwise the finding is `unknown`. `what` names the thing in the finding."""
+    """`reading(facts)` could be read: it is Found or Absent. `what` names it in the finding."""
 
     def unmet(check: str, facts: Any) -> Finding | None:
         seen = reading(facts)
@@ -31,7 +31,7 @@ def readable(
 def present(
     probe: Probe[Any], what: str, reading: Callable[[Any], Reading[Any]] = lambda facts: facts
 ) -> Requirement:
-    """`reading(facts)` is Found, so that `judge` may take its value by `shared.value_of`; otherwise `unknown`."""
+    """`reading(facts)` is Found, so `judge` can take its value with `shared.value_of`. `what` names it in the finding."""
 
     def unmet(check: str, facts: Any) -> Finding | None:
         seen = reading(facts)
@@ -41,7 +41,7 @@ def present(
 
 
 def complete(package: str) -> Requirement:
-    """No part of the package is missing: broken-distributions reports that."""
+    """No part of the package is missing; broken-distributions reports one that is."""
 
     def unmet(check: str, site: Reading[SitePackages]) -> Finding | None:
         if isinstance(site, Found) and any(each.package == package for each in site.value.damaged):
@@ -49,6 +49,17 @@ def complete(package: str) -> Requirement:
         return None
 
     return Requirement((SITE_PACKAGES,), unmet)
+
+
+def known_torch(question: str) -> Requirement:
+    """The build of torch is known: `torch.build` is Found. `question` is what cannot be told without it."""
+
+    def unmet(check: str, torch: TorchFacts) -> Finding | None:
+        if isinstance(torch.build, Found):
+            return None
+        return cannot_tell(check, question, why_torch_is_unknown(torch))
+
+    return Requirement((TORCH,), unmet)
 
 
 def _no_nvidia_gpu(check: str, nvidia: NvidiaFacts) -> Finding | None:
@@ -68,8 +79,7 @@ def _no_torch(check: str, torch: TorchFacts) -> Finding | None:
 
 
 def _cpu_torch(check: str, torch: TorchFacts) -> Finding | None:
-    this = torch_is(torch)
-    if this is not None and this.cuda_tag is None:
+    if isinstance(torch.build, Found) and torch.build.value.cuda_tag is None:
         return skipped(check, "torch is a CPU build (see torch-cuda-build)")
     return None
 
@@ -95,7 +105,9 @@ def _no_cuda_toolkit(check: str, cuda: CudaFacts) -> Finding | None:
 NVIDIA_GPU = Requirement((NVIDIA,), _no_nvidia_gpu)
 # The NVIDIA driver answers: `nvidia.driver` is Found
 NVIDIA_DRIVER = Requirement((NVIDIA,), _no_nvidia_driver)
-# The package torch is installed, or it is not known whether it is
+# The driver could be asked for its GPUs
+GPUS_READABLE = readable(NVIDIA, "the GPUs", lambda nvidia: nvidia.driver)
+# torch is installed, or it is not known whether it is
 TORCH_INSTALLED = Requirement((TORCH,), _no_torch)
 # torch is not a CPU build, or its build is not known
 CUDA_TORCH = Requirement((TORCH,), _cpu_torch)

@@ -64,8 +64,8 @@ def several(names: Sequence[str], most: int, what: str = "") -> str:
     return ", ".join(names[:most]) + more
 
 
-def nowhere(dlls: Sequence[str]) -> str:
-    """Where DLLs were looked for that a compiled module needs."""
+def places_searched(dlls: Sequence[str]) -> str:
+    """The DLLs that a compiled module needs, and where they are not."""
     return f"{', '.join(dlls)}: not in torch\\lib, not in System32, not beside python.exe"
 
 

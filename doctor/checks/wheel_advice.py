@@ -1,4 +1,4 @@
-"""What the catalogue of wheels has for this machine, as findings carry it: which build, and the commands for it."""
+"""Which build of a package fits this machine, and the commands that install it, as findings carry them."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from wheels.resolve import plan
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do about a package: `hint` says it, `fix` does it; None: nothing of it fits, and nothing stands in for it."""
+    """What to do about a package. `fix` is None if no build fits and there is no substitute."""
 
     hint: str
     fix: Fix | None = None
 
 
 def advice(
-    package: str, identity: Identity, nvidia: NvidiaFacts, this: TorchBuild | None, wheels: Catalogue
+    package: str, identity: Identity, nvidia: NvidiaFacts, torch: TorchBuild | None, catalogue: Catalogue
 ) -> Advice | None:
-    """How to get "flash-attn" beside this torch, or the torch itself. None: it is not known what this machine needs."""
-    machine = machine_of(identity, nvidia, this)
+    """Return how to install a package beside `torch`, or torch itself. None: there is nothing to advise.
+
+    Either it is not known what fits this machine, or the installed build fits.
+    """
+    machine = machine_of(identity, nvidia, torch)
     if machine is None:
         return None
     asked = (package, "xformers") if package == "flash-attn" else (package,)
-    decided = plan(machine, wheels, asked)
-    verdict = decided.verdicts[0]
+    planned = plan(machine, catalogue, asked)
+    verdict = planned.verdicts[0]
     if verdict.item:
-        reason = verdict.reasons[0]
         name = f"{verdict.item.package} {verdict.item.version}"
-        return Advice(f"Install {name}, {reason}", _install(package, verdict.item, identity))
+        return Advice(f"Install {name}, {verdict.reasons[0]}", _install(package, verdict.item, identity))
     if verdict.kept:
         return None
-    stands_in = decided.verdicts[-1].item if decided.fallback == "xformers" else None
     hint = f"No build of {package} fits this machine: {verdict.reasons[0]}."
-    if stands_in:
-        return Advice(f"{hint} xformers serves instead", _install("xformers", stands_in, identity))
-    return Advice(hint + " PyTorch's own attention serves instead." * (package == "flash-attn"))
+    if planned.fallback == "xformers" and (substitute := planned.verdicts[-1].item):
+        return Advice(f"{hint} Use xformers instead", _install("xformers", substitute, identity))
+    if package == "flash-attn":
+        hint += " Training uses PyTorch's own attention instead."
+    return Advice(hint)
 
 
-def again(package: str, this: TorchBuild, identity: Identity) -> Fix:
-    """How to get the same build of torch once more."""
-    item = Item(package, this.labelled, f"{package}=={this.labelled}", index_of(this.cuda_tag))
+def reinstall(package: str, torch: TorchBuild, identity: Identity) -> Fix:
+    """Return the command that reinstalls the same build of torch."""
+    item = Item(package, torch.labelled, f"{package}=={torch.labelled}", index_of(torch.cuda_tag))
     return Fix(
         id=f"install-{package}",
         applicability="manual",
@@ -57,7 +60,7 @@ def again(package: str, this: TorchBuild, identity: Identity) -> Fix:
 
 
 def _install(package: str, item: Item, identity: Identity) -> Fix:
-    """Torch brings what it depends on; the others must not choose a torch."""
+    """--no-deps, except for torch: a package that depends on torch would let pip replace torch."""
     options = "" if package == "torch" else "--force-reinstall --no-deps "
     return Fix(
         id=f"install-{package}",
@@ -68,6 +71,6 @@ def _install(package: str, item: Item, identity: Identity) -> Fix:
 
 
 def _by_pip(item: Item, identity: Identity, options: str) -> str:
-    what = item.wheel.url if item.wheel and item.wheel.url else item.requirement
+    source = item.wheel.url if item.wheel and item.wheel.url else item.requirement
     index = f" --index-url {item.index}" if item.index else ""
-    return for_this_python(identity, "pip", f'install {options}"{what}"{index}')
+    return for_this_python(identity, "pip", f'install {options}"{source}"{index}')

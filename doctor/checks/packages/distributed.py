@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.gpu import nvidia_driver
 from doctor.checks.packages import torch_cuda_build
-from doctor.checks.requires import NVIDIA_GPU, TORCH_INSTALLED, readable
+from doctor.checks.requires import GPUS_READABLE, NVIDIA_GPU, TORCH_INSTALLED
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 
@@ -43,5 +43,5 @@ CHECK = Check(
     judge=judge,
     systems=frozenset({"windows"}),
     because_of=(nvidia_driver.CHECK, torch_cuda_build.CHECK),
-    requires=(TORCH_INSTALLED, NVIDIA_GPU, readable(NVIDIA, "the GPUs", lambda nvidia: nvidia.driver)),
+    requires=(TORCH_INSTALLED, NVIDIA_GPU, GPUS_READABLE),
 )

@@ -7,24 +7,20 @@ import re
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build, wheel_tags
+from doctor.checks.requires import NVIDIA_GPU, TORCH_INSTALLED, complete, readable
 from doctor.checks.shared import (
-    NO_ADVICE,
     cannot_tell,
     could_not_look,
     dotted,
-    nowhere,
-    skipped_as_damaged,
-    skipped_without_nvidia,
-    skipped_without_torch,
+    places_searched,
     torch_is,
     why_torch_is_unknown,
 )
-from doctor.checks.wheel_advice import advice
-from doctor.host import Absent, Found, Identity, Reading, Unreadable
-from doctor.models import Evidence, Finding
+from doctor.checks.wheel_advice import Advice, advice
+from doctor.host import Found, Identity, Unreadable
+from doctor.models import Evidence, Finding, FindingChanges
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
@@ -34,7 +30,6 @@ from wheels.compatibility import (
     contains_code_for,
     flash_attn_architectures,
     flash_attn_minimum_capability,
-    minor,
     parse_flash_attn,
     parse_version,
 )
@@ -44,180 +39,173 @@ LINK = "https://github.com/Dao-AILab/flash-attention"
 
 
 def judge(
-    flash_attn: FlashAttnFacts,
-    torch: TorchFacts,
-    nvidia: NvidiaFacts,
-    identity: Identity,
-    site: Reading[SitePackages],
-    wheels: Catalogue,
+    flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
 ) -> Finding:
-    not_applicable = (
-        skipped_without_nvidia(CHECK.id, nvidia)
-        or skipped_without_torch(CHECK.id, torch)
-        or skipped_as_damaged(CHECK.id, site, "flash-attn")
-    )
-    if not_applicable:
-        return not_applicable
-    this = torch_is(torch)
-    if isinstance(flash_attn.distribution, Unreadable):
-        return could_not_look(CHECK.id, "the installed packages", flash_attn.distribution.reason)
-    if isinstance(flash_attn.distribution, Absent):
-        return _absent(this, nvidia, identity, wheels)
+    build = torch_is(torch)
+    advised = advice("flash-attn", identity, nvidia, build, wheels) or Advice(CHECK.by_hand)
+    if not isinstance(flash_attn.distribution, Found):
+        return _not_installed(build, nvidia, identity, advised)
+    if build is None:
+        return cannot_tell(CHECK.id, "whether flash-attn fits torch", why_torch_is_unknown(torch))
     installed = flash_attn.distribution.value
-    build = parse_flash_attn(installed.version, installed.direct_url)
-    finding = Finding(
+    wheel = parse_flash_attn(installed.version, installed.direct_url)
+    ok = Finding(
         check=CHECK.id,
         status="ok",
         summary=f"flash-attn {installed.version}",
-        measured=f"flash-attn {installed.version}, built for torch {build.torch or 'unknown'}",
-        expected=f"a build for {_wanted(this, identity)}",
-        impact=CHECK.why,
-        hint=CHECK.by_hand,
-        links=(LINK,),
+        measured=f"flash-attn {installed.version}, built for torch {wheel.torch or 'unknown'}",
+        expected=f"a build for {_target(build, identity)}",
         evidence=(
             Evidence(source="metadata", name="flash-attn version", value=installed.version),
             Evidence(source="metadata", name="flash-attn direct_url", value=installed.direct_url),
         ),
     )
-    if isinstance(flash_attn.extensions, Unreadable):
-        return could_not_look(CHECK.id, f"flash-attn in {installed.location}", flash_attn.extensions.reason)
-    names = flash_attn.extensions.value if isinstance(flash_attn.extensions, Found) else ()
-    if this is None:
-        return cannot_tell(CHECK.id, "whether flash-attn fits torch", why_torch_is_unknown(torch))
-    trouble = _trouble(build, names, this, nvidia, identity)
-    if trouble:
-        fix = _fix(this, nvidia, identity, wheels)
-        return finding.model_copy(update={"status": "error", "summary": trouble, **fix})
-    if isinstance(flash_attn.missing, Found) and flash_attn.missing.value:
-        fix = _fix(this, nvidia, identity, wheels)
-        return finding.model_copy(update={**_missing(build, flash_attn.missing.value, this), **fix})
+    advised_to_act = ok.but(impact=CHECK.why, hint=advised.hint, links=(LINK,), fix=advised.fix)
+    modules = flash_attn.extensions.value if isinstance(flash_attn.extensions, Found) else ()
+    if fault := _fault(wheel, modules, build, nvidia, identity):
+        return advised_to_act.but(status="error", summary=fault)
     if isinstance(flash_attn.missing, Unreadable):
         return could_not_look(CHECK.id, "the DLLs that flash-attn needs", flash_attn.missing.reason)
-    if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
-        summary = f"flash-attn {installed.version} is installed, but this GPU is too old for it"
-        return finding.model_copy(update={"status": "info", "summary": summary, "hint": ""})
-    if doubt := _doubt(build, this, identity):
-        summary, hint = doubt
-        return finding.model_copy(update={"status": "info", "summary": summary, "hint": hint})
-    return finding.model_copy(update=NO_ADVICE)
+    if isinstance(flash_attn.missing, Found) and flash_attn.missing.value:
+        return advised_to_act.but(**_missing_dlls(wheel, flash_attn.missing.value, build))
+    if note := _note(wheel, build, nvidia, identity):
+        summary, hint = note
+        return advised_to_act.but(status="info", summary=summary, hint=hint, fix=None)
+    return ok
 
 
-def _wanted(this: TorchBuild | None, identity: Identity) -> str:
+def _target(build: TorchBuild | None, identity: Identity) -> str:
     """The build to look for: "torch 2.8, CUDA 12, Python 3.12, win_amd64"."""
-    if this is None:
+    if build is None:
         return f"Python {identity.python_minor}, {identity.python_platform}"
-    cuda = f", CUDA {this.cuda_major}" if this.cuda_major else ""
-    return f"torch {minor(this.version)}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
+    cuda = f", CUDA {build.cuda_major}" if build.cuda_major else ""
+    return f"torch {build.minor}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
 
 
-def _absent(this: TorchBuild | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue) -> Finding:
+def _not_installed(
+    build: TorchBuild | None, nvidia: NvidiaFacts, identity: Identity, advised: Advice
+) -> Finding:
     finding = Finding(
         check=CHECK.id,
         status="info",
         summary="flash-attn is not installed",
         measured="no flash-attn in this Python",
-        expected=f"flash-attn for {_wanted(this, identity)}",
+        expected=f"flash-attn for {_target(build, identity)}",
         impact=CHECK.why,
         links=(LINK,),
     )
-    needed = dotted(flash_attn_minimum_capability())
-    if nvidia.gpus and max(nvidia.capabilities) < flash_attn_minimum_capability():
-        summary = f"flash-attn is not installed, and needs a GPU of compute capability {needed} or higher"
-        return finding.model_copy(update={"summary": summary})
-    if this is not None and this.cuda_tag is None:
-        hint = "First give torch a CUDA build (see torch-cuda-build)."
-        return finding.model_copy(update={"hint": hint})
+    if _is_too_old(nvidia):
+        oldest = dotted(flash_attn_minimum_capability())
+        return finding.but(
+            summary=f"flash-attn is not installed and needs a GPU of compute capability {oldest} or higher"
+        )
+    if build is not None and build.cuda_tag is None:
+        return finding.but(hint="First install a CUDA build of torch (see torch-cuda-build).")
     if not nvidia.gpus:
         return finding
-    return finding.model_copy(
-        update={
-            "status": "warning",
-            "summary": "flash-attn is not installed: training uses a slower attention",
-            **_fix(this, nvidia, identity, wheels),
-        }
-    )
+    summary = "flash-attn is not installed: training uses a slower attention"
+    return finding.but(status="warning", summary=summary, hint=advised.hint, fix=advised.fix)
 
 
-def _fix(
-    this: TorchBuild | None, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
-) -> dict[str, object]:
-    """What to do: the wheel for this machine, or why there is none."""
-    advised = advice("flash-attn", identity, nvidia, this, wheels)
-    return {"hint": advised.hint, "fix": advised.fix} if advised else {"hint": CHECK.by_hand}
+def _is_too_old(nvidia: NvidiaFacts) -> bool:
+    return bool(nvidia.gpus) and max(nvidia.capabilities) < flash_attn_minimum_capability()
 
 
-def _missing(build: FlashAttnBuild, names: tuple[str, ...], this: TorchBuild) -> dict[str, object]:
-    listed = ", ".join(names)
-    return {
-        "status": "error",
-        "summary": f"flash-attn {build.version} cannot load: {listed} is nowhere; this is {this}",
-        "measured": nowhere(names),
-        "evidence": (Evidence(source="file", name="DLLs that flash_attn_2_cuda lacks", value=list(names)),),
-    }
-
-
-def _python_of(extension: str) -> str | None:
-    """ "flash_attn_2_cuda.cp312-win_amd64.pyd" -> "3.12"; None for a stable-ABI module."""
-    match = re.search(r"\.(?:cp|cpython-)(\d)(\d{1,2})t?-", extension)
-    return f"{match.group(1)}.{match.group(2)}" if match else None
-
-
-def _trouble(
-    build: FlashAttnBuild,
-    extensions: tuple[str, ...],
-    this: TorchBuild,
+def _fault(
+    wheel: FlashAttnBuild,
+    modules: tuple[str, ...],
+    build: TorchBuild,
     nvidia: NvidiaFacts,
     identity: Identity,
 ) -> str | None:
-    """Why this build cannot load or run here."""
-    name = f"flash-attn {build.version}"
-    pythons = {_python_of(extension) for extension in extensions}
-    if not extensions:
-        return f"{name} has no compiled module (flash_attn_2_cuda): the installation is damaged"
+    """Why this wheel cannot be loaded or run here."""
+    name = f"flash-attn {wheel.version}"
+    if not modules:
+        return f"{name} has no compiled module (flash_attn_2_cuda): its installation is damaged"
+    pythons = {_python_of(module) for module in modules}
     if None not in pythons and identity.python_minor not in pythons:
         built_for = ", ".join(sorted(filter(None, pythons)))
         return f"{name} was built for Python {built_for}; this is Python {identity.python_minor}"
-    if this.cuda_tag is None:
-        return f"{name} needs a CUDA build of torch; this is {this}"
-    if build.torch is not None and build.torch != minor(this.version):
-        return f"{name} was built for torch {build.torch}; this is torch {minor(this.version)}"
-    if build.cuda_major is None:
+    if build.cuda_tag is None:
+        return f"{name} needs a CUDA build of torch; installed: {build}"
+    if wheel.torch not in (None, build.minor):
+        return f"{name} was built for torch {wheel.torch}; installed: torch {build.minor}"
+    if wheel.cuda_major not in (None, build.cuda_major):
+        return f"{name} was built for CUDA {wheel.cuda_major}; torch has CUDA {build.cuda_major}"
+    if gpu := _gpu_without_code(wheel, nvidia):
+        return f"{name} was built with CUDA {wheel.cuda_major}.{wheel.cuda_minor} and has no code for {gpu}"
+    return None
+
+
+def _gpu_without_code(wheel: FlashAttnBuild, nvidia: NvidiaFacts) -> str | None:
+    """The first GPU that flash-attn supports, but not this wheel. None if the wheel does not state its CUDA release."""
+    if wheel.cuda_major is None or wheel.cuda_minor is None:
         return None
-    if build.cuda_major != this.cuda_major:
-        return f"{name} was built for CUDA {build.cuda_major}; torch has CUDA {this.cuda_major}"
-    if build.cuda_minor is None:
-        return None
-    architectures = flash_attn_architectures((build.cuda_major, build.cuda_minor), build.version) or ()
+    architectures = flash_attn_architectures((wheel.cuda_major, wheel.cuda_minor), wheel.version) or ()
     for gpu in nvidia.gpus:
-        newer = gpu.compute_capability >= flash_attn_minimum_capability()
-        if newer and not contains_code_for(architectures, gpu.compute_capability):
-            return f"{name} was built with CUDA {build.cuda_major}.{build.cuda_minor}, which has no code for {gpu.name}"
+        supported = gpu.compute_capability >= flash_attn_minimum_capability()
+        if supported and not contains_code_for(architectures, gpu.compute_capability):
+            return gpu.name
     return None
 
 
-def _doubt(build: FlashAttnBuild, this: TorchBuild, identity: Identity) -> tuple[str, str] | None:
-    """Why only running it can tell whether this build fits, and what there is to know."""
-    if build.torch is None:
-        hint = "backend-flash-attn-2 tells whether it runs here."
-        version = parse_version(build.version)
-        on_linux = identity.os == "linux"  # elsewhere there is no wheel to fetch
-        if on_linux and version and fetches_cuda_12_wheel(version, this.cuda_major or 0):
-            hint = "Installing it fetches a wheel for CUDA 12, whatever CUDA torch has: take 2.8.3.post1 or newer."
-        return f"flash-attn {build.version} does not state which torch it was built for", hint
-    tag = f"cu{build.cuda_major}{build.cuda_minor}" if build.cuda_minor is not None else None
-    if tag and identity.os == "windows" and exists_for_windows(build.torch, tag) is False:
-        hint = "It may run all the same: torch's CUDA has the same major version. backend-flash-attn-2 tells."
-        return f"flash-attn {build.version} names a torch that never was: {build.torch} for {tag}", hint
+def _missing_dlls(wheel: FlashAttnBuild, names: tuple[str, ...], build: TorchBuild) -> FindingChanges:
+    listed = ", ".join(names)
+    verb = "was" if len(names) == 1 else "were"
+    return {
+        "status": "error",
+        "summary": f"flash-attn {wheel.version} cannot load: {listed} {verb} not found; installed: {build}",
+        "measured": places_searched(names),
+        "evidence": (
+            Evidence(source="file", name="DLLs that flash_attn_2_cuda needs and lacks", value=list(names)),
+        ),
+    }
+
+
+def _python_of(module: str) -> str | None:
+    """ "flash_attn_2_cuda.cp312-win_amd64.pyd" -> "3.12"; None for a stable-ABI module."""
+    match = re.search(r"\.(?:cp|cpython-)(\d)(\d{1,2})t?-", module)
+    return f"{match.group(1)}.{match.group(2)}" if match else None
+
+
+def _note(
+    wheel: FlashAttnBuild, build: TorchBuild, nvidia: NvidiaFacts, identity: Identity
+) -> tuple[str, str] | None:
+    """The summary and the hint where this wheel is unused, or only running it shows whether it fits."""
+    name = f"flash-attn {wheel.version}"
+    if _is_too_old(nvidia):
+        return f"{name} is installed, but this GPU is too old for it", ""
+    if wheel.torch is None:
+        return f"{name} does not state which torch it was built for", _how_to_know(wheel, build, identity)
+    tag = f"cu{wheel.cuda_major}{wheel.cuda_minor}" if wheel.cuda_minor is not None else None
+    if tag and identity.os == "windows" and exists_for_windows(wheel.torch, tag) is False:
+        hint = "It may still work, because torch's CUDA has the same major version: see backend-flash-attn-2."
+        return f"{name} was built for torch {wheel.torch} for {tag}, which was never released", hint
     return None
+
+
+def _how_to_know(wheel: FlashAttnBuild, build: TorchBuild, identity: Identity) -> str:
+    """For a wheel that does not state its torch. Only on Linux does an installation from source download a wheel."""
+    version = parse_version(wheel.version)
+    if identity.os == "linux" and version and fetches_cuda_12_wheel(version, build.cuda_major or 0):
+        return "Installing this release downloads a wheel for CUDA 12, whatever CUDA torch has: use 2.8.3.post1 or newer."
+    return "backend-flash-attn-2 tests whether it runs here."
 
 
 CHECK = Check(
     id="flash-attn",
     group="packages",
-    looks_at="The flash-attn package: its version, where it came from, its compiled module's name and, on Windows, the DLLs that this module needs. Nothing is imported.",
-    why="FlashAttention is the fastest attention with a window; a build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
+    looks_at="The flash-attn package: its version, its source, the name of its compiled module and, on Windows, the DLLs that this module needs. Nothing is imported.",
+    why="FlashAttention is the fastest attention with a window. A build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
     by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
-    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES, WHEELS),
+    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, WHEELS),
     judge=judge,
     because_of=(wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK),
+    requires=(
+        NVIDIA_GPU,
+        TORCH_INSTALLED,
+        complete("flash-attn"),
+        readable(FLASH_ATTN, "the installed packages", lambda flash_attn: flash_attn.distribution),
+        readable(FLASH_ATTN, "flash-attn's files", lambda flash_attn: flash_attn.extensions),
+    ),
 )

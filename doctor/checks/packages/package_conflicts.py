@@ -1,4 +1,4 @@
-"""Do the packages that matter get what they ask for, and would pip's next run take the CUDA build of torch away?"""
+"""Are the requirements of the packages that matter met, or could pip's next run replace the CUDA build of torch?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from packaging.version import Version
 from doctor.actions import InstallPackages
 from doctor.check import Check
 from doctor.checks.packages import torch as torch_check
-from doctor.checks.shared import could_not_look, for_this_python, pip_install, torch_is, why_not
+from doctor.checks.requires import present, readable
+from doctor.checks.shared import for_this_python, pip_install, torch_is, value_of
 from doctor.host import Found, Identity, Reading, Unreadable
-from doctor.models import Evidence, Finding, Fix
+from doctor.models import Evidence, Finding, FindingChanges, Fix
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import INSTALLED, SITE_PACKAGES, Installed, SitePackages
 from doctor.probes.system import IDENTITY
@@ -25,23 +26,19 @@ MATTERING = (
     "aios-doctor", "torch", "torchvision", "torchaudio", "xformers", "flash-attn", "flash-attn-4", "triton", "triton-windows",
     "transformers", "tokenizers", "safetensors", "huggingface-hub", "accelerate", "bitsandbytes", "numpy",
 )  # fmt: skip
-# Packages that are built for one torch. How they fit each other, and torch setuptools, is for other checks to say.
+# Packages that are built for one torch. Other checks judge how these fit each other, and which setuptools torch needs.
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio", "xformers", "flash-attn", "triton", "triton-windows")
 
 
 def judge(
     reading: Reading[Installed], torch: TorchFacts, identity: Identity, site: Reading[SitePackages]
 ) -> Finding:
-    if not isinstance(reading, Found):
-        return could_not_look(CHECK.id, "the installed packages", why_not(reading))
-    installed = reading.value
-    if isinstance(installed.flash_attn_files, Unreadable):
-        return could_not_look(CHECK.id, "the files of flash-attn", installed.flash_attn_files.reason)
+    installed = value_of(reading)
     unmet = _unmet(installed, torch, identity, site)
     finding = Finding(
         check=CHECK.id,
         status="ok",
-        summary="The packages that matter get what they ask for",
+        summary="The requirements of torch and related packages are met",
         measured="; ".join(map(str, unmet)) or "every requirement is met",
         expected="every requirement is met",
         evidence=tuple(
@@ -53,28 +50,30 @@ def judge(
             for each in unmet
         ),
     )
-    trouble = finding.model_copy(
-        update={"status": "warning", "impact": CHECK.why, "hint": CHECK.by_hand, "links": (LINK,)}
-    )
-    this = torch_is(torch)
-    if this and this.cuda_tag and identity.os == "windows":
-        for each in unmet:
-            if each.requirement == "torch":
-                return trouble.model_copy(update=_swapped(each, this, identity))
+    trouble = finding.but(status="warning", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
+    if pin := _torch_pin(unmet, torch, identity):
+        return trouble.but(**_replaces_torch(pin, value_of(torch.build), identity))
     if mixed := _mixed_flash_attention(installed, identity):
-        return trouble.model_copy(update={**mixed, "links": (FLASH_ATTENTION_4,)})
+        return trouble.but(**mixed).but(links=(FLASH_ATTENTION_4,))
     if not unmet:
         return finding
     more = f" (and {len(unmet) - 1} more)" if len(unmet) > 1 else ""
-    return trouble.model_copy(update={"summary": f"{unmet[0]}{more}", "fix": _fix(unmet, identity)})
+    return trouble.but(summary=f"{unmet[0]}{more}", fix=_fix(unmet, identity))
 
 
-def _swapped(pin: Unmet, this: TorchBuild, identity: Identity) -> dict[str, object]:
-    """What to say where pip would meet a requirement by another torch."""
+def _torch_pin(unmet: list[Unmet], torch: TorchFacts, identity: Identity) -> Unmet | None:
+    """The requirement for another torch that pip would meet with a CPU build: for Windows, PyPI has no other."""
+    build = torch_is(torch)
+    if build is None or build.cuda_tag is None or identity.os != "windows":
+        return None
+    return next((each for each in unmet if each.requirement == "torch"), None)
+
+
+def _replaces_torch(pin: Unmet, build: TorchBuild, identity: Identity) -> FindingChanges:
     return {
-        "summary": f"{pin.package} asks for torch{pin.specifier}: pip's next run may replace {this} by a CPU build",
-        "impact": "Where pip meets this requirement it takes torch from the package index, which has CPU builds alone for Windows.",
-        "hint": f"Take a release of {pin.package} that accepts torch {this.release}, or remove it; install beside torch with --no-deps.",
+        "summary": f"{pin.package} requires torch{pin.specifier}: pip's next run may replace {build} with a CPU build",
+        "impact": "To meet this requirement pip takes torch from PyPI, which has only CPU builds for Windows.",
+        "hint": f"Install a release of {pin.package} that accepts torch {build.release}, or uninstall it. Install packages that require torch with --no-deps.",
         "fix": Fix(
             id="remove-conflict",
             applicability="manual",
@@ -87,32 +86,33 @@ def _swapped(pin: Unmet, this: TorchBuild, identity: Identity) -> dict[str, obje
 def _unmet(
     installed: Installed, torch: TorchFacts, identity: Identity, site: Reading[SitePackages]
 ) -> list[Unmet]:
-    """Unmet requirements of what matters, and of anything that asks for torch; less what other checks judge.
+    """The unmet requirements of the packages that matter and of every package that requires torch.
 
-    What could not be seen is not missing.
+    Requirements that other checks judge are left out, and so are packages that could not be read: they may be there.
     """
-    versions = {name: found.version for name, found in installed.distributions.items()}
+    versions = {name: package.version for name, package in installed.distributions.items()}
     environment = _environment(identity)
-    unseen = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
+    unread = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
     if isinstance(torch.distribution, Unreadable):
-        unseen.add("torch")
+        unread.add("torch")
     return [
         each
-        for name, found in sorted(installed.distributions.items())
-        for each in unmet_requirements(name, found.requires, versions, environment)
+        for name, package in sorted(installed.distributions.items())
+        for each in unmet_requirements(name, package.requires, versions, environment)
         if (name in MATTERING or each.requirement == "torch")
-        and each.requirement not in unseen
+        and each.requirement not in unread
         and not (name in TORCH_FAMILY and each.requirement in (*TORCH_FAMILY, "setuptools"))
     ]
 
 
 def _environment(identity: Identity) -> dict[str, str]:
     """The values of environment markers on that machine."""
-    windows, linux = identity.os == "windows", identity.os == "linux"
+    systems = {"windows": ("nt", "win32", "Windows"), "linux": ("posix", "linux", "Linux")}
+    os_name, sys_platform, platform_system = systems.get(identity.os, ("posix", "darwin", "Darwin"))
     return {
-        "os_name": "nt" if windows else "posix",
-        "sys_platform": "win32" if windows else "linux" if linux else "darwin",
-        "platform_system": "Windows" if windows else "Linux" if linux else "Darwin",
+        "os_name": os_name,
+        "sys_platform": sys_platform,
+        "platform_system": platform_system,
         "platform_machine": identity.architecture,
         "python_version": identity.python_minor,
         "python_full_version": identity.python,
@@ -122,32 +122,32 @@ def _environment(identity: Identity) -> dict[str, str]:
     }
 
 
-def _mixed_flash_attention(installed: Installed, identity: Identity) -> dict[str, object] | None:
-    """Why FlashAttention-4 cannot be used beside what is there."""
+def _mixed_flash_attention(installed: Installed, identity: Identity) -> FindingChanges | None:
+    """Why FlashAttention-4 does not work with the installed packages."""
     new = installed.distributions.get("flash-attn-4")
     if new is None:
         return None
-    if (
-        isinstance(installed.flash_attn_files, Found)
-        and "flash_attn/cute/" in installed.flash_attn_files.value
-    ):
+    files = installed.flash_attn_files
+    if isinstance(files, Found) and "flash_attn/cute/" in files.value:
         old = installed.distributions["flash-attn"].version
         return {
-            "summary": f"flash-attn {old} and flash-attn-4 {new.version} both bring the folder flash_attn/cute",
+            "summary": f"flash-attn {old} and flash-attn-4 {new.version} both contain the folder flash_attn/cute",
             "measured": "flash_attn/cute/ is in flash-attn's RECORD",
-            "expected": "one package that brings it",
-            "impact": "Each overwrites files of the other: imports from flash_attn or flash_attn.cute fail.",
+            "expected": "one package that contains it",
+            "impact": "Each has overwritten files of the other: imports from flash_attn or flash_attn.cute fail.",
             "hint": "Uninstall both, then install the one that you use.",
         }
-    wanted = cute_on_windows_from()
+    if identity.os != "windows":
+        return None
+    oldest = cute_on_windows_from()
     for name in ("nvidia-cutlass-dsl-libs-base", "nvidia-cutlass-dsl"):
-        dsl = installed.distributions.get(name)
-        version = parse_version(dsl.version) if dsl else None
-        if identity.os == "windows" and version and version < Version(wanted):
+        package = installed.distributions.get(name)
+        version = parse_version(package.version) if package else None
+        if version and version < Version(oldest):
             return {
-                "summary": f"flash-attn-4 {new.version} needs {name} {wanted} or newer on Windows; there is {version}",
+                "summary": f"flash-attn-4 {new.version} needs {name} {oldest} or newer on Windows; installed: {version}",
                 "measured": f"{name} {version}",
-                "expected": f"{name}>={wanted}",
+                "expected": f"{name}>={oldest}",
                 "impact": "Older releases have no libraries for Windows: \"No module named 'cutlass'\".",
                 "hint": f"Upgrade {name}.",
             }
@@ -155,14 +155,16 @@ def _mixed_flash_attention(installed: Installed, identity: Identity) -> dict[str
 
 
 def _fix(unmet: list[Unmet], identity: Identity) -> Fix | None:
-    """Install what is missing; another version of what is there may be the wrong one for somebody else."""
+    """Safe only where packages are missing: another package may need the installed version of one that is there."""
     wanted: dict[str, list[str]] = {}
     for each in unmet:
         if each.requirement not in TORCH_FAMILY:
             wanted.setdefault(each.requirement, []).append(each.specifier)
     if not wanted:
         return None
-    specifiers = {name: str(SpecifierSet(",".join(filter(None, every)))) for name, every in wanted.items()}
+    specifiers = {
+        name: str(SpecifierSet(",".join(filter(None, required)))) for name, required in wanted.items()
+    }
     fix = Fix(
         id="install-requirements",
         applicability="manual",
@@ -172,18 +174,24 @@ def _fix(unmet: list[Unmet], identity: Identity) -> Fix | None:
         return fix
     missing_only = all(each.installed is None for each in unmet)
     install = InstallPackages(packages=tuple(specifiers), state=tuple(specifiers.values()))
-    return fix.model_copy(
-        update={"applicability": "safe" if missing_only else "unsafe", "actions": (install,)}
-    )
+    return fix.but(applicability="safe" if missing_only else "unsafe", actions=(install,))
+
+
+def _flash_attn_files(installed: Reading[Installed]) -> Reading[str]:
+    return value_of(installed).flash_attn_files
 
 
 CHECK = Check(
     id="package-conflicts",
     group="packages",
-    looks_at="What torch and its family, transformers, safetensors, numpy and whatever asks for torch say that they require, against what is installed; and FlashAttention-4 beside flash-attn.",
-    why="A package beside the wrong release of another fails when it is imported; and pip, asked for anything else, may repair that by replacing torch.",
-    by_hand="Install the missing packages; where two packages want different releases, upgrade the one that is behind. Keep torch with `--no-deps` or with a constraints file that names its exact version.",
+    looks_at="The requirements of torch and its family, of transformers, safetensors and numpy, and of every package that requires torch, against what is installed; and FlashAttention-4 beside flash-attn.",
+    why="A package beside the wrong release of another fails on import. When pip runs next, it may repair that by replacing torch.",
+    by_hand="Install the missing packages. If two packages require different releases, upgrade the older one. Protect torch with `--no-deps`, or with a constraints file that names its exact version.",
     probes=(INSTALLED, TORCH, IDENTITY, SITE_PACKAGES),
     judge=judge,
     because_of=(torch_check.CHECK,),
+    requires=(
+        present(INSTALLED, "the installed packages"),
+        readable(INSTALLED, "the files of flash-attn", _flash_attn_files),
+    ),
 )

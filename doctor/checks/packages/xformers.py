@@ -8,23 +8,19 @@ from packaging.version import Version
 from doctor.check import Check
 from doctor.checks.build_tools import vc_redist
 from doctor.checks.packages import torch_cuda_build
+from doctor.checks.requires import NVIDIA_GPU, TORCH_INSTALLED, complete, readable
 from doctor.checks.shared import (
-    NO_ADVICE,
     cannot_tell,
     could_not_look,
-    nowhere,
-    skipped_as_damaged,
-    skipped_without_nvidia,
-    skipped_without_torch,
+    places_searched,
     torch_is,
     why_torch_is_unknown,
 )
-from doctor.checks.wheel_advice import advice
-from doctor.host import Absent, Distribution, Found, Identity, Reading, Unreadable
+from doctor.checks.wheel_advice import Advice, advice
+from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
-from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
@@ -43,122 +39,124 @@ LINK = "https://github.com/facebookresearch/xformers"
 
 
 def judge(
-    xformers: XformersFacts,
-    torch: TorchFacts,
-    nvidia: NvidiaFacts,
-    identity: Identity,
-    site: Reading[SitePackages],
-    wheels: Catalogue,
+    xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
 ) -> Finding:
-    not_applicable = (
-        skipped_without_nvidia(CHECK.id, nvidia)
-        or skipped_without_torch(CHECK.id, torch)
-        or skipped_as_damaged(CHECK.id, site, "xformers")
-    )
-    if not_applicable:
-        return not_applicable
-    if isinstance(xformers.distribution, Unreadable):
-        return could_not_look(CHECK.id, "the installed packages", xformers.distribution.reason)
-    this = torch_is(torch)
-    fitting = xformers_for_torch(this.version) if this else None
-    expected = f"xformers {fitting}" if fitting else "the xformers release made for this torch"
-    if isinstance(xformers.distribution, Absent):
-        return _absent(expected)
+    build = torch_is(torch)
+    if not isinstance(xformers.distribution, Found):
+        return _not_installed(build)
     text = xformers.distribution.value.version
     version = parse_version(text)
     if version is None:
-        return could_not_look(CHECK.id, "xformers' version", f"it calls itself {text!r}")
-    if this is None:
+        return could_not_look(CHECK.id, "xformers' version", f"{text!r} is not a version number")
+    if build is None:
         return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
-    advised = advice("xformers", identity, nvidia, this, wheels)
-    finding = Finding(
+    advised = advice("xformers", identity, nvidia, build, wheels) or Advice(CHECK.by_hand)
+    ok = Finding(
         check=CHECK.id,
-        status="error",
-        summary="",
-        measured=f"xformers {text} with {this}",
-        expected=expected,
-        impact=CHECK.why,
-        hint=advised.hint if advised else CHECK.by_hand,
-        links=(LINK,),
+        status="ok",
+        summary=f"xformers {text} fits {build}",
+        measured=f"xformers {text} with {build}",
+        expected=_expected(build),
         evidence=(Evidence(source="metadata", name="xformers version", value=text),),
-        fix=advised.fix if advised else None,
     )
+    trouble = ok.but(status="error", impact=CHECK.why, hint=advised.hint, links=(LINK,), fix=advised.fix)
     if is_pure_python_xformers(version):
-        return _on_mslk(finding, text, xformers.mslk)
+        return _with_kernels_in_mslk(text, xformers, trouble)
     if fault := xformers_fault(version, identity.os, nvidia.capabilities):
         summary = f"xformers {text} does not work here: {fault.why}"
-        return finding.model_copy(update={"summary": summary, "expected": f"xformers {fault.use}"})
-    if isinstance(xformers.build, Unreadable):
-        return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
-    if isinstance(xformers.build, Absent):
-        return finding.model_copy(update={"summary": f"xformers {text} has no compiled kernels inside"})
-    built = xformers.build.value
-    evidence = (*finding.evidence, Evidence(source="file", name="xformers/cpp_lib.json", value=str(built)))
-    finding = finding.model_copy(update={"evidence": evidence})
-    if trouble := _mismatch(version, built, this):
-        return finding.model_copy(update={"summary": f"xformers {text} {trouble}"})
-    if isinstance(xformers.missing, Unreadable):
-        return could_not_look(CHECK.id, "the DLLs that xformers needs", xformers.missing.reason)
-    if isinstance(xformers.missing, Found) and xformers.missing.value:
-        lacking = ", ".join(xformers.missing.value)
-        summary = f"xformers {text} cannot load its kernels: {lacking} is nowhere; this is {this}"
-        return finding.model_copy(update={"summary": summary, "measured": nowhere(xformers.missing.value)})
-    return finding.model_copy(update={**NO_ADVICE, "status": "ok", "summary": f"xformers {text} fits {this}"})
+        return trouble.but(summary=summary, expected=f"xformers {fault.use}")
+    return _judge_kernels(text, version, xformers, build, ok, trouble)
 
 
-def _absent(expected: str) -> Finding:
+def _expected(build: TorchBuild | None) -> str:
+    release = xformers_for_torch(build.version) if build else None
+    return f"xformers {release}" if release else "the xformers release made for this torch"
+
+
+def _not_installed(build: TorchBuild | None) -> Finding:
     return Finding(
         check=CHECK.id,
         status="info",
-        summary="xformers is not installed: the other backends serve without it",
+        summary="xformers is not installed: the other backends work without it",
         measured="no xformers in this Python",
-        expected=expected,
+        expected=_expected(build),
         links=(LINK,),
     )
 
 
-def _on_mslk(finding: Finding, text: str, mslk: Reading[Distribution]) -> Finding:
+def _with_kernels_in_mslk(text: str, xformers: XformersFacts, trouble: Finding) -> Finding:
     """A development build without kernels of its own."""
+    mslk = xformers.mslk
     if isinstance(mslk, Unreadable):
         return could_not_look(CHECK.id, "the package mslk", mslk.reason)
     if isinstance(mslk, Found) and parse_version(mslk.value.version) != PLACEHOLDER:
-        summary = f"xformers {text} has its kernels in mslk {mslk.value.version}: backend-xformers tells whether they run"
-        update = {"status": "info", "summary": summary, "hint": "", "fix": None}
-        return finding.model_copy(update=update)
-    there = (
+        return trouble.but(
+            status="info",
+            summary=f"xformers {text} has its kernels in mslk {mslk.value.version}: backend-xformers tests whether they run",
+            hint="",
+            fix=None,
+        )
+    state = (
         f"mslk {mslk.value.version} is an empty placeholder"
         if isinstance(mslk, Found)
         else "mslk is not installed"
     )
-    summary = f"xformers {text} has no kernels of its own, and {there}"
-    return finding.model_copy(update={"summary": summary, "expected": "a release, not a development build"})
+    summary = f"xformers {text} has no kernels of its own, and {state}"
+    return trouble.but(summary=summary, expected="a release, not a development build")
 
 
-def _mismatch(xformers: Version, built: XformersBuild, this: TorchBuild) -> str | None:
+def _judge_kernels(
+    text: str, version: Version, xformers: XformersFacts, build: TorchBuild, ok: Finding, trouble: Finding
+) -> Finding:
+    """Judge the compiled kernels by what they were built with and by the DLLs that they need."""
+    if isinstance(xformers.build, Unreadable):
+        return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
+    if isinstance(xformers.build, Absent):
+        return trouble.but(summary=f"xformers {text} contains no compiled kernels")
+    kernels = xformers.build.value
+    evidence = (*ok.evidence, Evidence(source="file", name="xformers/cpp_lib.json", value=str(kernels)))
+    if mismatch := _mismatch(version, kernels, build):
+        return trouble.but(summary=f"xformers {text} {mismatch}", evidence=evidence)
+    if isinstance(xformers.missing, Unreadable):
+        return could_not_look(CHECK.id, "the DLLs that xformers needs", xformers.missing.reason)
+    if isinstance(xformers.missing, Found) and (missing := xformers.missing.value):
+        verb = "was" if len(missing) == 1 else "were"
+        summary = f"xformers {text} cannot load its kernels: {', '.join(missing)} {verb} not found; installed: {build}"
+        return trouble.but(summary=summary, measured=places_searched(missing), evidence=evidence)
+    return ok.but(evidence=evidence)
+
+
+def _mismatch(xformers: Version, kernels: XformersBuild, build: TorchBuild) -> str | None:
     """How the kernels and torch differ, as a clause."""
     requirement = xformers_torch_requirement(xformers)
-    built_for = parse_version(built.torch)
+    built_for = parse_version(kernels.torch)
     if requirement is not None:
-        if this.release not in SpecifierSet(requirement):
-            return f"was made for torch{requirement}; this is torch {this.release}"
-    elif built_for is None or minor(built_for) != minor(this.version):
-        return f"was built with torch {built.torch}; this is torch {this.release}"
-    if this.cuda_tag is None:
-        return "needs a CUDA build of torch; this one is for the CPU (see torch-cuda-build)"
-    if built.cuda is None:
+        if build.release not in SpecifierSet(requirement):
+            return f"requires torch{requirement}; installed: torch {build.release}"
+    elif built_for is None or minor(built_for) != build.minor:
+        return f"was built with torch {kernels.torch}; installed: torch {build.release}"
+    if build.cuda_tag is None:
+        return f"needs a CUDA build of torch; installed: {build} (see torch-cuda-build)"
+    if kernels.cuda is None:
         return "was built without CUDA"
-    if built.cuda[0] != this.cuda_major:
-        return f"was built with CUDA {built.cuda[0]}.{built.cuda[1]}; torch has CUDA {this.cuda_major}"
+    if kernels.cuda[0] != build.cuda_major:
+        return f"was built with CUDA {kernels.cuda[0]}.{kernels.cuda[1]}; torch has CUDA {build.cuda_major}"
     return None
 
 
 CHECK = Check(
     id="xformers",
     group="packages",
-    looks_at="The xformers package: its version, xformers/cpp_lib.json, where its build states torch and CUDA, and on Windows the DLLs that its kernels need. Nothing is imported.",
-    why="An xformers for another torch or CUDA imports with a warning and has no kernels; letting pip repair that may swap a CUDA torch for the CPU one.",
-    by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps, from PyTorch's own index.",
-    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, SITE_PACKAGES, WHEELS),
+    looks_at="The xformers package: its version, xformers/cpp_lib.json (which torch and CUDA it was built with) and, on Windows, the DLLs that its kernels need. Nothing is imported.",
+    why="An xformers for another torch or CUDA imports with a warning and has no kernels. If pip repairs that, it may replace a CUDA torch with the CPU build.",
+    by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps from PyTorch's own index.",
+    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, WHEELS),
     judge=judge,
     because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
+    requires=(
+        NVIDIA_GPU,
+        TORCH_INSTALLED,
+        complete("xformers"),
+        readable(XFORMERS, "the installed packages", lambda xformers: xformers.distribution),
+    ),
 )

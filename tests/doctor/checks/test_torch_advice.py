@@ -8,7 +8,7 @@ import pytest
 from packaging.version import Version
 
 from doctor.checks.shared import for_this_python
-from doctor.checks.wheel_advice import Advice, advice, again
+from doctor.checks.wheel_advice import Advice, advice, reinstall
 from doctor.host import Absent, Found, Gpu, Identity, NvidiaDriver, Unreadable
 from doctor.probes.nvidia import NvidiaFacts
 from wheels.catalogue import shipped_catalogue
@@ -110,7 +110,7 @@ def test_without_a_wheel_the_nearest_miss_is_named_and_what_serves_instead() -> 
     assert found.fix and found.fix.commands == ("aios install xformers",)
     found = advised("flash-attn", torch_for("cu132", "2.15.0"))
     assert found.fix is None
-    assert found.hint.endswith("PyTorch's own attention serves instead.")
+    assert found.hint.endswith("Training uses PyTorch's own attention instead.")
 
 
 def test_a_torch_that_has_to_go_goes_first() -> None:
@@ -128,7 +128,7 @@ def test_xformers_comes_from_the_index_of_torchs_cuda_and_triton_in_torchs_range
 
 
 def test_a_damaged_torch_comes_once_more_in_the_same_build() -> None:
-    (command,) = again("torch", torch_for("cu130"), Identity(**IDENTITY)).commands
+    (command,) = reinstall("torch", torch_for("cu130"), Identity(**IDENTITY)).commands
     assert "--force-reinstall --no-deps" in command
     assert command.endswith('"torch==2.13.0+cu130" --index-url https://download.pytorch.org/whl/cu130')
 
