@@ -105,7 +105,7 @@ def test_the_command_prints_the_shareable_report(name: str, monkeypatch: pytest.
     assert not torch or f"torch {torch['version']}" in text
     for check in CHECKS:
         assert f"| {check.id} |" in text
-    assert "it would use the network" in text
+    assert "it uses the network" in text
 
 
 def test_a_plugin_that_looks_past_the_host_tells_nothing_either() -> None:
