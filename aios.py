@@ -1,4 +1,4 @@
-"""The `aios` command line. The module of a command is imported only when that command is called."""
+"""The `aios` command. It lists its commands without importing them, and imports the one that is called."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from typer.core import TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True)
-class Mounted:
-    """A command of another module: `attribute` of `module` is a typer app or a click command."""
+class Source:
+    """Where a command is defined: a typer app, the `attribute` of `module`. `help` is its line in `aios --help`."""
 
     module: str
     attribute: str
@@ -28,70 +29,95 @@ class Mounted:
 
 
 COMMANDS = {
-    "doctor": Mounted("doctor.commands.app", "app", "Diagnose this machine, fix problems, undo fixes."),
-    "install": Mounted(
-        "doctor.commands.install",
-        "app",
-        "Install the torch, flash-attn, xformers and Triton that fit this machine.",
-    ),
-    "wheels": Mounted(
-        "doctor.commands.wheels",
-        "app",
-        "Find the published wheel for a machine; list and refresh the catalogue of wheels.",
-    ),
-    "train": Mounted(
-        "trainer.commands.training", "train", "Train a language model from a YAML configuration."
-    ),
-    "hrm-hf": Mounted("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
-    "generate": Mounted("trainer.commands.training", "generate", "Sample text from a checkpoint."),
-    "export": Mounted("trainer.commands.export", "export", "Write a checkpoint for transformers or peft."),
-    "runs": Mounted("trainer.commands.records", "runs", "List training runs and their state."),
-    "plot": Mounted("trainer.commands.records", "plot", "Plot loss and tokens per second of runs."),
+    "doctor": Source("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
+    "install": Source("doctor.commands.install", "app", "Install torch, flash-attn, xformers and Triton."),
+    "wheels": Source("doctor.commands.wheels", "app", "Find the wheel that fits a machine."),
+    "train": Source("trainer.commands.training", "train", "Train a language model."),
+    "hrm-hf": Source("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
+    "generate": Source("trainer.commands.training", "generate", "Sample text from a checkpoint."),
+    "export": Source("trainer.commands.export", "export", "Export a checkpoint for transformers or peft."),
+    "runs": Source("trainer.commands.records", "runs", "List training runs and their state."),
+    "plot": Source("trainer.commands.records", "plot", "Plot loss and tokens per second of training runs."),
 }
+EXIT_STATUSES = (
+    "Exit status: 0 success, 1 problems found or failed, 2 usage error, 3 could not check, "
+    "4 fix or installation failed, 5 restart needed, 130 interrupted."
+)
 
+TYPE = re.compile(r"(?P<space> ?)<(?P<type>[^>]+)>")
+METAVARS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "float": "NUMBER"}
 
 # The packages that a command's package imports, with itself
 NEEDED = {"doctor": ("doctor", "wheels"), "trainer": ("trainer", "doctor", "wheels")}
-READER_IS_GONE = {errno.EPIPE, errno.EINVAL}  # errors of writing to a closed pipe on Linux and Windows
+PIPE_CLOSED = {errno.EPIPE, errno.EINVAL}  # on Linux, on Windows
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
-ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+TERMINATION_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class FrontDoor(TyperGroup):
-    """Lists the commands of COMMANDS; imports the one that is called."""
+class PlainCommand(TyperCommand):
+    """A command whose help is plain text, with its options in sections (`rich_help_panel`)."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            section = getattr(parameter, "rich_help_panel", None) or usual
+            if record := parameter.get_help_record(ctx):
+                name, description = record
+                sections.setdefault(section, []).append((TYPE.sub(_metavar, name), description))
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+def _metavar(found: re.Match[str]) -> str:
+    """What help shows for typer's `<int range>`, `<list[str]>` or `<a|b>`: INTEGER, nothing, [a|b]."""
+    name = found["type"].removesuffix(" range")
+    if name.startswith("list["):
+        return ""
+    return f"{found['space']}{METAVARS.get(name, f'[{name}]')}"
+
+
+class LazyGroup(TyperGroup):
+    """Lists COMMANDS, and imports the one that is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        mounted = COMMANDS.get(cmd_name)
-        return mounted and TyperCommand(cmd_name, callback=None, help=mounted.help)
+        source = COMMANDS.get(cmd_name)
+        return source and TyperCommand(cmd_name, callback=None, help=source.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        mounted = COMMANDS[str(name)]
-        if problem := why_not_own(mounted, Path(__file__).absolute().parent):
+        source = COMMANDS[str(name)]
+        if problem := why_not_own(source, Path(__file__).absolute().parent):
             typer.echo(f"Error: {problem}", err=True)
             raise typer.Exit(2)
-        target = getattr(importlib.import_module(mounted.module), mounted.attribute)
-        command = typer.main.get_command(target) if isinstance(target, typer.Typer) else target
-        return name, command, rest
+        return name, load(source), rest
 
 
-def why_not_own(mounted: Mounted, root: Path) -> str | None:
+def load(source: Source) -> Any:
+    """Import a command, and give it the help of all others: plain text, which every pipe shows, at 80 columns."""
+    app: typer.Typer = getattr(importlib.import_module(source.module), source.attribute)
+    app.rich_markup_mode = None
+    for command in app.registered_commands:
+        command.cls = PlainCommand
+    return typer.main.get_command(app)
+
+
+def why_not_own(source: Source, root: Path) -> str | None:
     """Return why Python would not import aios' own packages, which are in `root`, for a command; None if it would.
 
     Other projects use the same import names: installed beside aios they overwrite its files, or hide them. Only the
     `__init__.py` of each package is compared here; the doctor's check own-files compares all files.
     """
-    for package in NEEDED[mounted.module.partition(".")[0]]:
+    for package in NEEDED[source.module.partition(".")[0]]:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             return f"The folder {root / package} is missing. Install aios again."
         if not _is_own(Path(spec.origin), package, root):
-            advice = (
-                "" if mounted.module.startswith("doctor") else " What to do: aios doctor --only own-files"
-            )
+            advice = "" if source.module.startswith("doctor") else " What to do: aios doctor --only own-files"
             owner = _owner(Path(spec.origin), package)
             return (
                 f"Python imports {package} from {Path(spec.origin).parent}, which belongs to {owner}, not to aios. "
@@ -129,7 +155,13 @@ def _hash(path: Path) -> str:
     return "sha256=" + digest.decode().rstrip("=")
 
 
-app = typer.Typer(cls=FrontDoor, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -140,43 +172,41 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_STATUSES)
 def aios(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Show the version and stop."
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    """Train language models on the fastest attention backend that works on this machine."""
+    """Train language models with the fastest attention that runs on this machine."""
 
 
-def _end(number: int, _frame: Any) -> None:
+def _exit_on_signal(number: int, _frame: Any) -> None:
     sys.exit(128 + number)
 
 
 def main() -> None:
     """Run `aios` with the arguments of this process."""
-    for number in ENDING_SIGNALS:  # sys.exit runs cleanup, such as ending child processes
+    for number in TERMINATION_SIGNALS:  # a normal exit runs the cleanup, such as ending child processes
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _end)
+            signal.signal(number, _exit_on_signal)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the caller closed it
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+        if getattr(sys, name) is None:  # closed by the parent process
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a cp1252 pipe must not end a run
+            stream.reconfigure(errors="backslashreplace")  # unencodable text must not end a run
     try:
         try:
             app(prog_name="aios")
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in READER_IS_GONE | CANNOT_WRITE or error.filename is not None:
+        if error.errno not in PIPE_CLOSED | CANNOT_WRITE or error.filename is not None:
             raise
         if error.errno in CANNOT_WRITE:
             sys.stderr.write(f"aios: cannot write the output: {error.strerror}\n")
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # Python flushes stdout again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at exit
         sys.exit(1)
 
 

@@ -1,6 +1,6 @@
-"""Write `docs/failures.md` from the table of known failures: which check sees each one, and which test holds that.
+"""Write `docs/failures.md` from the table of known failures, with the check that predicts each one and its test.
 
-`python scripts/regenerate.py` runs it, after a change of the table or a new recorded machine.
+`python scripts/regenerate.py` runs it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ INTRODUCTION = """\
 
 # Known failures
 
-What goes wrong when people install and use torch, flash-attn, xformers and Triton, above all on Windows: {count} failures.
-`aios doctor` sees {seen} of them before they happen, each by the check that its row names. {symptoms} leave a trace in what was printed:
+This page lists {count} ways in which installing and using torch, flash-attn, xformers and Triton fails, most of them on Windows.
+`aios doctor` predicts {seen} of them: the column *check* names the check. {symptoms} can be recognized in the output of the command that
+failed. To find out which one it was:
 
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
 
-The last column is the test: a recorded machine that has this very failure, else the machines on which its check is tested,
-else a sample of the log that it leaves. The machines are typed by hand, from what is known of each failure.
+The column *test* names the file that the row is tested with: a recorded machine with this failure, machines on which the check is
+tested, or a sample of a log. The machines are written by hand, from descriptions of the failure.
 """
 
 
@@ -36,7 +37,7 @@ def _cell(text: str) -> str:
 
 
 def _test(failure: Failure) -> str:
-    """The most telling one that there is."""
+    """The most specific test file that exists."""
     candidates = [Path(f"tests/machines/failures/{failure.id}.json")]
     if failure.check:
         candidates.append(Path(f"tests/machines/cases/{failure.check}.json"))
@@ -57,7 +58,7 @@ def _row(failure: Failure) -> str:
 
 
 def page(table: FailureTable) -> str:
-    """The whole page."""
+    """The content of the page."""
     parts = [
         INTRODUCTION.format(
             count=len(table.failures),

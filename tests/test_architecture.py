@@ -49,9 +49,9 @@ OS_WRITES = {
 DOORS = {
     "doctor/files": "the helpers that the others use",
     "doctor/lock": "the lock file",
-    "doctor/aios_home": "the folder of a new run",
     "doctor/capability": "the capability file",
-    "doctor/runs/history": "the reports and plans of runs; deletes old runs",
+    "doctor/runs/run_folders": "creates the folder of a new run; deletes old runs",
+    "doctor/runs/history": "the reports and plans of runs",
     "doctor/fixes/journal": "the journal of a run",
     "doctor/install/install_record": "the record and the journal of an installation",
     "doctor/install/backup": "copies of what an installation replaces, and the restored environment",

@@ -1,1 +1,1 @@
-"""The commands below `aios doctor`, one a file; `app` puts them together."""
+"""The commands `aios doctor` (one subcommand a file, put together by `app`), `aios install` and `aios wheels`."""

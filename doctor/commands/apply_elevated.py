@@ -1,4 +1,4 @@
-"""The elevated parts of a fix and of an undo: started by them, not by a person."""
+"""Hidden commands: the elevated child processes of `aios doctor fix` and `undo`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def apply(
     plan_hash: Annotated[str, PLAN_HASH],
     answer: Annotated[Path, ANSWER],
 ) -> None:
-    """The elevated part of a fix: started by it, not by a person."""
+    """Apply the steps of a fix that need administrator rights. Started by `aios doctor fix`."""
     apply_elevated(this_machine(), selected(check, None), fixes, plan_hash, answer)
 
 
 def undo(run_folder: Path, plan_hash: Annotated[str, PLAN_HASH], answer: Annotated[Path, ANSWER]) -> None:
-    """The elevated part of an undo: started by it, not by a person."""
+    """Undo the steps of a run that need administrator rights. Started by `aios doctor undo`."""
     undo_elevated(this_machine(), known_checks(), run_folder, plan_hash, answer)

@@ -1,4 +1,4 @@
-"""What the doctor's commands share: the machine, the chosen checks, the examination, how a call talks."""
+"""What the commands share: the machine, the selection of checks, output formats, progress, and the question."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from doctor.report.console import Printer
 from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
-from doctor.runs.doctor_run import Examination, Subject, examine, not_examined
+from doctor.runs.doctor_run import DoctorRun, Target, report_of_failure, run_doctor
 from doctor.runs.make_report import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
 
 Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 
 
 def this_machine() -> Host:
-    """The host of every command that is given no recorded machine."""
+    """The host of every command that is not given a recorded machine."""
     return live_host()
 
 
 def known_checks() -> tuple[Check, ...]:
-    """Every check that can be asked for."""
+    """The checks of aios and of all plugins."""
     return (*CHECKS, *(check for plugin in plugins() for check in plugin.checks))
 
 
 def plugins() -> tuple[Plugin, ...]:
-    """What other distributions bring. What they print while they are loaded is no report."""
+    """The plugins of other distributions. What they print while loading goes to stderr."""
     with redirect_stdout(sys.stderr):
         return load_plugins(CHECKS)
 
 
 @dataclass(frozen=True)
 class Output:
-    """How this call talks. stdout is for the report; at a console also for what leads to it."""
+    """The output of one call. stdout holds the report; in the console format also the plan and its outcomes."""
 
     format: Format = "console"
     ascii: bool = False
@@ -57,12 +57,12 @@ class Output:
 
     @property
     def printer(self) -> Printer:
-        """For all that is not the report."""
+        """Prints everything except the report."""
         return Printer(sys.stdout if self.format == "console" else sys.stderr, self.ascii)
 
     @cached_property
     def events(self) -> EventWriter | None:
-        """What is told while the run goes on, for programs that ask for it."""
+        """Writes events while the run goes on; None unless the format is jsonl."""
         return EventWriter(sys.stdout) if self.format == "jsonl" else None
 
     def show(self, report: Report) -> None:
@@ -78,8 +78,8 @@ class Output:
             print_report(report, groups, self.printer, self.verbose)
 
     @contextmanager
-    def with_a_report_at_the_end(self, subject: Subject) -> Iterator[None]:
-        """Who reads events gets a report whatever ends the run."""
+    def closing_events(self, target: Target) -> Iterator[None]:
+        """End the events with a report, even if the run fails or is interrupted."""
         reason = "interrupted"
         try:
             yield
@@ -88,10 +88,11 @@ class Output:
             raise
         finally:
             if self.events:
-                self.events.close(lambda: not_examined(subject, reason))
+                self.events.close(lambda: report_of_failure(target, reason))
 
 
 def recorded_host(file: Path) -> Host:
+    """The recorded machine in `file`; a damaged file is a usage error."""
     try:
         return RecordedHost(load_machine(file))
     except MachineFileError as error:
@@ -99,18 +100,19 @@ def recorded_host(file: Path) -> Host:
 
 
 def selected(only: Sequence[str] | None, skip: Sequence[str] | None) -> tuple[Check, ...]:
+    """The checks to run; an unknown id, or a selection without checks, is a usage error."""
     try:
-        selected = select(known_checks(), only or (), skip or ())
+        checks = select(known_checks(), only or (), skip or ())
     except UnknownCheckError as error:
         raise typer.BadParameter(str(error)) from error
-    if not selected:
-        raise typer.BadParameter("--only and --skip leave no check")
-    return selected
+    if not checks:
+        raise typer.BadParameter("--only and --skip leave no checks to run")
+    return checks
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """On stderr, and only where that is a terminal. Meanwhile nothing else reaches stdout: a plugin may print."""
+    """Show progress on stderr if it is a terminal. Until it ends, stdout goes to stderr, since a plugin may print."""
     with redirect_stdout(sys.stderr):
         if not sys.stderr.isatty():
             yield lambda result: None
@@ -119,14 +121,14 @@ def progress() -> Iterator[Progress]:
             yield lambda result: status.update(f"Looking: {result.finished} of {result.probes}")
 
 
-def examined(
-    subject: Subject, capability_file: Path | None = None, output: Output | None = None
-) -> Examination:
-    """Look, and tell of it. An interrupted look is reported as far as it came, and ends the command."""
+def run_with_progress(
+    target: Target, capability_file: Path | None = None, output: Output | None = None
+) -> DoctorRun:
+    """Run the doctor, with progress, events, and errors on stderr. After Ctrl-C, print the report and exit."""
     output = output or Output()
     events = output.events
     if events:
-        events.started([check.id for check in subject.checks])
+        events.started([check.id for check in target.checks])
     with progress() as show_progress:
 
         def on_progress(result: ProbeResult) -> None:
@@ -134,17 +136,27 @@ def examined(
             if events:
                 events.answered(result)
 
-        examination = examine(subject, capability_file, on_progress)
-    for trouble in filter(None, (examination.trouble, examination.forgotten)):
-        Printer(sys.stderr).line(trouble)
+        run = run_doctor(target, capability_file, on_progress)
+    for error in filter(None, (run.capability_error, run.save_error)):
+        Printer(sys.stderr).line(error)
     if events:
-        events.judged(examination.report)
-    if examination.interrupted:
-        output.show(examination.report)
+        events.judged(run.report)
+    if run.interrupted:
+        output.show(run.report)
         raise typer.Exit(INTERRUPTED)
-    return examination
+    return run
 
 
-def with_trouble(status: int, examination: Examination) -> int:
-    """A capability file that could not be written is a finding, too."""
-    return FINDINGS if examination.trouble and status in (HEALTHY, UNKNOWN) else status
+def with_capability_error(status: int, run: DoctorRun) -> int:
+    """The exit status, where a capability file that could not be written counts as a finding."""
+    return FINDINGS if run.capability_error and status in (HEALTHY, UNKNOWN) else status
+
+
+def confirmed(question: str, printer: Printer) -> bool:
+    """Ask on stderr. Anything but yes means no; so does a stdin that is not a terminal, which is explained."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        printer.line("Cannot ask for confirmation, because stdin is not a terminal. To go ahead: --yes")
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""`aios doctor`: look at the machine, report, and end with the contract's exit status."""
+"""`aios doctor`: diagnose the machine, print the report, and exit with a status for scripts."""
 
 from __future__ import annotations
 
@@ -10,74 +10,77 @@ import typer
 from doctor.commands.common import (
     Format,
     Output,
-    examined,
     recorded_host,
+    run_with_progress,
     selected,
     this_machine,
-    with_trouble,
+    with_capability_error,
 )
 from doctor.commands.fix import fix_findings
-from doctor.runs.doctor_run import Subject
+from doctor.runs.doctor_run import Target
 from doctor.runs.make_report import exit_status
 
 
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events while it runs, one a line.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one event a line while it runs.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="Only this check. Repeatable.")
+        list[str] | None, typer.Option(metavar="CHECK", help="Run only this check. Repeatable.")
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="Not this check. Repeatable.")
+        list[str] | None, typer.Option(metavar="CHECK", help="Skip this check. Repeatable.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Leave out what uses the network.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
     ascii: Annotated[bool, typer.Option("--ascii", help="Print ASCII only.")] = False,
     timeout: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="For each probe, in place of its own.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Time limit for each probe.")
     ] = None,
     capability_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write what backends can do.")
+        Path | None, typer.Option(metavar="FILE", help="Write the capability file here.")
     ] = None,
     machine: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Look at a recorded machine, not at this one.")
+        Path | None, typer.Option(metavar="FILE", help="Diagnose a recorded machine, not this one.")
     ] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Then fix all that can safely be fixed.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Then apply all safe fixes.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: show what it would do.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: only show the plan.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidence.")] = False,
 ) -> None:
+    """Diagnose this machine. Changes nothing, except aios' own records and the capability file."""
     if context.invoked_subcommand:
         _refuse_options(context)
         return
     if json + jsonl + markdown > 1:
         raise typer.BadParameter("choose one of --json, --jsonl and --markdown")
     if (yes or dry_run) and not fix:
-        raise typer.BadParameter("--yes and --dry-run go with --fix")
+        raise typer.BadParameter("--yes and --dry-run require --fix")
     if machine and capability_file:
-        raise typer.BadParameter("a recorded machine gives no capability file for this one")
+        raise typer.BadParameter(
+            "--capability-file cannot be used with --machine: the file is for this machine"
+        )
     if machine and fix and not dry_run:
-        raise typer.BadParameter("a recorded machine can only be fixed with --dry-run")
+        raise typer.BadParameter("a recorded machine cannot be fixed; add --dry-run to see the plan")
     host = recorded_host(machine) if machine else this_machine()
-    subject = Subject(host, selected(only, skip), timeout, recorded=machine is not None, offline=offline)
+    target = Target(host, selected(only, skip), timeout, recorded=machine is not None, offline=offline)
     form: Format = "json" if json else "jsonl" if jsonl else "markdown" if markdown else "console"
     output = Output(form, ascii, verbose)
-    with output.with_a_report_at_the_end(subject):
-        examination = examined(subject, capability_file, output)
+    with output.closing_events(target):
+        run = run_with_progress(target, capability_file, output)
         if fix:
-            status = fix_findings(subject, examination, output, yes=yes, dry_run=dry_run, strict=strict)
+            status = fix_findings(target, run, output, yes=yes, dry_run=dry_run, strict=strict)
         else:
-            output.show(examination.report)
-            status = exit_status(examination.report, strict=strict)
-    raise typer.Exit(with_trouble(status, examination))
+            output.show(run.report)
+            status = exit_status(run.report, strict=strict)
+    raise typer.Exit(with_capability_error(status, run))
 
 
 def _refuse_options(context: typer.Context) -> None:
-    """An option before a subcommand would be lost in silence."""
+    """Refuse options before a subcommand, which would be ignored."""
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
-            raise typer.BadParameter(f"{option} does not go with '{context.invoked_subcommand}'")
+            raise typer.BadParameter(f"{option} cannot be used with '{context.invoked_subcommand}'")

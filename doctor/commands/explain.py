@@ -1,4 +1,4 @@
-"""`aios doctor explain`: what a check looks at, why, how to fix it; and what it says here."""
+"""`aios doctor explain`: what a check looks at, why it matters, how to fix it, and what it finds here."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ from doctor.runs.make_report import INTERRUPTED
 
 
 def explain(
-    check: Annotated[str, typer.Argument(metavar="CHECK", help="Its name; `aios doctor list` has them.")],
+    check: Annotated[str, typer.Argument(metavar="CHECK", help="Its id. To list them: aios doctor list")],
 ) -> None:
-    """Say what a check looks at, why it matters, how to fix it, and what it finds here."""
+    """Explain what a check looks at, why it matters, how to fix it, and what it finds here."""
     printer = Printer(sys.stdout)
-    of_plugin = {known.id: plugin.distribution for plugin in plugins() for known in plugin.checks}
+    plugin_of = {known.id: plugin.distribution for plugin in plugins() for known in plugin.checks}
     for chosen in selected([check], None):
         rows = [row for row in failures().failures if row.check == chosen.id]
-        source = of_plugin.get(chosen.id)
-        print_explanation(
-            printer,
-            chosen,
-            failures=[f"{row.id} {row.title}" for row in rows],
-            source=f"the plugin {source}" if source else f"docs/checks/{chosen.id}.md",
-        )
+        predicted = [f"{row.id} {row.title}" for row in rows]
+        print_explanation(printer, chosen, predicted, plugin_of.get(chosen.id))
         with progress() as on_progress:
             diagnosis = diagnose(this_machine(), [chosen], on_progress=on_progress)
         print_judgement(printer, diagnosis.findings[-1])

@@ -1,4 +1,4 @@
-"""`aios doctor explain-log`: name the cause of a failed install, build or run from what it printed."""
+"""`aios doctor explain-log`: name the cause of a failed install, build or training run from its log."""
 
 from __future__ import annotations
 
@@ -23,37 +23,38 @@ from doctor.runs.make_report import INTERRUPTED
 
 
 def explain_log(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What was printed; - reads it from a pipe.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The log; - reads it from a pipe.")],
     json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
 ) -> None:
-    """Name the cause of a failed install, build or training run: give it what was printed."""
+    """Name the cause of a failed install, build or training run from its log."""
     log, table = read(_content(file)), failures()
     sightings = find(log, table)
     findings = _findings(sightings)
     explained = explain(sightings, table, findings)
     if json:
-        sys.stdout.write(to_json(LogExplanation(matches=tuple(this.match for this in explained))))
+        sys.stdout.write(to_json(LogExplanation(matches=tuple(each.match for each in explained))))
         return
     print_explained(Printer(sys.stdout), explained, findings)
     if not explained:
         printer = Printer(sys.stderr)
-        printer.line("This log shows none of the failures that the doctor knows.")
-        printer.line("Next, to look at this machine itself: aios doctor")
+        printer.line("No known failure was found in this log.")
+        printer.line("Next, to diagnose this machine: aios doctor")
 
 
 def _content(file: Path) -> bytes:
     if str(file) == "-" and not sys.stdin:
-        raise typer.BadParameter("there is nothing to read from: this program was started without an input")
+        raise typer.BadParameter("cannot read from a pipe: this program was started without stdin")
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise typer.BadParameter(
-            f"cannot read {file}: {error.strerror or error}. Give the file that holds what was printed, or - and a pipe."
+            f"cannot read {file}: {error.strerror or error}. Give the file with the output of the failed command, "
+            "or - to read from a pipe."
         ) from error
 
 
 def _findings(sightings: Sequence[Sighting]) -> dict[str, Finding]:
-    """What the checks of these failures find here, but those that go to the network."""
+    """What the checks of these failures find here, without those that use the network."""
     named = {seen.failure.check for seen in sightings}
     with progress() as on_progress:
         checks = [check for check in CHECKS if check.id in named and not check.online]

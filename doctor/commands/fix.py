@@ -1,4 +1,4 @@
-"""`aios doctor fix` and `undo`: plan, show, ask, change, verify; and put back."""
+"""`aios doctor fix` and `undo`: show the plan, ask, apply, verify; and undo a fix."""
 
 from __future__ import annotations
 
@@ -8,78 +8,85 @@ from typing import Annotated
 
 import typer
 
-from doctor.aios_home import changing_alone, runs_folder
-from doctor.commands.common import Output, examined, selected, this_machine, with_trouble
+from doctor.aios_home import changing_alone
+from doctor.commands.common import (
+    Output,
+    confirmed,
+    run_with_progress,
+    selected,
+    this_machine,
+    with_capability_error,
+)
 from doctor.commands.history import named_run
 from doctor.fixes.executor import undo as undo_run
 from doctor.fixes.plan import Plan, make_plan
 from doctor.lock import HeldError
 from doctor.report.changes import print_outcomes, print_plan
 from doctor.report.console import Printer
-from doctor.runs.doctor_run import Examination, Subject, reminded
-from doctor.runs.fix_run import carry_out
-from doctor.runs.history import keep_report, newest_standing_run, read_run
-from doctor.runs.make_report import FINDINGS, FIX_FAILED, RESTART, after_fix, exit_status
-from doctor.runs.reminders import is_in_force_since_a_restart
+from doctor.runs.doctor_run import DoctorRun, Target, with_reminders
+from doctor.runs.fix_run import run_fix
+from doctor.runs.history import newest_undoable_run, read_run, save_report
+from doctor.runs.make_report import FINDINGS, FIX_FAILED, RESTART, exit_status, report_after_fix
+from doctor.runs.reminders import took_effect_by_restart
+from doctor.runs.run_folders import runs_folder
 
-OCCUPIED = "another aios doctor ({}) is changing this machine; wait for its end, then run this again"
+LOCKED = "another aios doctor ({}) is changing this machine. Wait until it ends, then retry."
 
 
 def fix(
     checks: Annotated[
-        list[str] | None, typer.Argument(metavar="CHECK...", help="All if none is named.")
+        list[str] | None, typer.Argument(metavar="CHECK", help="What to fix. Default: all.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and stop.")] = False,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Also what may not be right everywhere.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Also apply fixes that may not suit every machine.")
+    ] = False,
 ) -> None:
-    """Show what would be changed, ask, change it, and check again."""
-    subject = Subject(this_machine(), selected(checks, None))
-    examination = examined(subject)
-    named = [check.id for check in subject.checks] if checks else []
-    status = fix_findings(
-        subject, examination, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run
-    )
-    raise typer.Exit(with_trouble(status, examination))
+    """Show the plan, ask, apply it, and check again."""
+    target = Target(this_machine(), selected(checks, None))
+    run = run_with_progress(target)
+    named = [check.id for check in target.checks] if checks else []
+    status = fix_findings(target, run, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
+    raise typer.Exit(with_capability_error(status, run))
 
 
 def undo(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="Its folder's name. Default: the newest with changes."),
+        typer.Argument(metavar="RUN", help="Its name, or the start of it. Default: the newest."),
     ] = None,
 ) -> None:
-    """Put back what a fix changed."""
+    """Undo what a fix changed."""
     host, printer = this_machine(), Printer(sys.stdout)
-    runs = runs_folder(host)
     try:
-        folder = newest_standing_run(host) if run is None else named_run(host, run)
+        folder = newest_undoable_run(host) if run is None else named_run(host, run)
         if folder is None:
             printer.line("There is nothing to undo.")
             return
         printer.line(f"Undoing {folder.name}:")
-        in_force = is_in_force_since_a_restart(read_run(folder), host.boot_time())
+        restart = took_effect_by_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
             outcomes = undo_run(folder, host)
     except HeldError as error:
-        printer.line(f"Nothing was undone: {OCCUPIED.format(error)}")
+        printer.line(f"Nothing was undone: {LOCKED.format(error)}")
         raise typer.Exit(FIX_FAILED) from error
     except OSError as error:
-        printer.line(f"Cannot read in {runs} what was changed: {error}")
+        printer.line(f"Cannot read what was changed from {runs_folder(host)}: {error}")
         raise typer.Exit(FIX_FAILED) from error
     print_outcomes(printer, outcomes)
     if not outcomes:
-        printer.line("There is nothing left to undo in it.")
+        printer.line("There is nothing left to undo in this run.")
     if not all(outcome.succeeded for outcome in outcomes):
         raise typer.Exit(FIX_FAILED)
-    if in_force and outcomes:
+    if restart and outcomes:
         printer.line("Next: restart this computer to finish")
         raise typer.Exit(RESTART)
 
 
 def fix_findings(
-    subject: Subject,
-    examination: Examination,
+    target: Target,
+    run: DoctorRun,
     output: Output,
     *,
     yes: bool,
@@ -88,48 +95,38 @@ def fix_findings(
     unsafe: bool = False,
     strict: bool = False,
 ) -> int:
-    """Plan, show, ask, apply, verify, report. Gives the exit status."""
-    report, printer = examination.report, output.printer
+    """Plan the fixes of a run's findings, show the plan, ask, apply, verify and report. Gives the exit status."""
+    report, printer = run.report, output.printer
     for reminder in report.reminders:
         printer.line(reminder)
     plan = make_plan(report.findings, named=named, unsafe=unsafe)
-    print_plan(printer, plan, elevated=subject.host.identity.elevated)
-    wanted = plan.fixes and not dry_run
-    if wanted and (yes or _confirmed(printer)):
-        return _apply(plan, subject, examination, output, strict)
+    print_plan(printer, plan, elevated=target.host.identity.elevated)
+    pending = plan.fixes and not dry_run
+    if pending and (yes or confirmed("Apply?", printer)):
+        return _apply(plan, target, run, output, strict)
+    if pending:
+        printer.line("Nothing was changed.")
     if output.format != "console":
         output.show(report)
-    return FINDINGS if wanted else exit_status(report, strict=strict)
+    return FINDINGS if pending else exit_status(report, strict=strict)
 
 
-def _apply(plan: Plan, subject: Subject, examination: Examination, output: Output, strict: bool) -> int:
-    host, report, printer = subject.host, examination.report, output.printer
+def _apply(plan: Plan, target: Target, run: DoctorRun, output: Output, strict: bool) -> int:
+    host, report, printer = target.host, run.report, output.printer
     try:
-        run = carry_out(plan, report.findings, subject, examination.folder)
+        fixed = run_fix(plan, report.findings, target, run.folder)
     except (HeldError, OSError) as error:
-        cannot_record = f"no run can be recorded in {runs_folder(host)} ({error})"
-        reason = OCCUPIED.format(error) if isinstance(error, HeldError) else cannot_record
+        cannot_record = f"cannot record the run in {runs_folder(host)} ({error})"
+        reason = LOCKED.format(error) if isinstance(error, HeldError) else cannot_record
         printer.line(f"Nothing was changed: {reason}")
         if output.format != "console":
             output.show(report)
         return FIX_FAILED
-    print_outcomes(printer, run.outcomes)
-    after = reminded(after_fix(report, run.findings, run.pending_restart), host)
+    print_outcomes(printer, fixed.outcomes)
+    after = with_reminders(report_after_fix(report, fixed.findings, fixed.pending_restart), host)
     try:
-        keep_report(after, run.folder)
+        save_report(after, fixed.folder)
     except OSError as error:
-        printer.line(f"The report could not be kept in {run.folder} ({error})")
+        printer.line(f"Cannot save the report in {fixed.folder}: {error}")
     output.show(after)
-    return exit_status(after, strict=strict, fix_failed=run.failed)
-
-
-def _confirmed(printer: Printer) -> bool:
-    if not (sys.stdin and sys.stdin.isatty()):
-        printer.line("Nothing was changed: there is no terminal to ask on. --yes answers for scripts.")
-        return False
-    sys.stderr.write("Apply? [y/N] ")
-    sys.stderr.flush()
-    agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
-    if not agreed:
-        printer.line("Nothing was changed.")
-    return agreed
+    return exit_status(after, strict=strict, fix_failed=fixed.failed)

@@ -78,7 +78,7 @@ def install(
     packages: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PACKAGE...",
+            metavar="PACKAGE",
             help=f"{', '.join(PACKAGES)}. All that this machine can use if none is named.",
         ),
     ] = None,

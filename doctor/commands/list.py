@@ -28,4 +28,4 @@ def list_checks() -> None:
             where = systems(check)
             printer.cut_line((f"  {check.id:<{width}}  ", (where and f"{where}: ", "dim")), check.looks_at)
     printer.line()
-    printer.line("More about one of them: aios doctor explain CHECK")
+    printer.line("More about a check: aios doctor explain CHECK")

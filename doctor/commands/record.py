@@ -1,4 +1,4 @@
-"""`aios doctor record`: save what the doctor sees, for another machine to look at."""
+"""`aios doctor record`: save what the doctor sees, to diagnose it on another machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from doctor.report.console import Printer
 from doctor.runs.make_report import INTERRUPTED
 
 
-def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")]) -> None:
-    """Save what the doctor sees on this machine, without personal data, for `aios doctor --machine FILE`."""
+def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")]) -> None:
+    """Save what the doctor sees here, without personal data, for `aios doctor --machine FILE`."""
     recorder = Recorder(this_machine())
     with progress() as on_progress:
         diagnosis = diagnose(recorder, known_checks(), on_progress=on_progress)

@@ -1,4 +1,4 @@
-"""`aios doctor report`: what is wrong here, as a text that may be shown to everybody."""
+"""`aios doctor report`: a report that can be shared, without personal data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typer
 from doctor.commands.common import known_checks, progress, this_machine
 from doctor.report.markdown import to_markdown
 from doctor.runs.make_report import INTERRUPTED
-from doctor.runs.redacted_report import shareable
+from doctor.runs.redacted_report import redacted_report
 
 
 def report() -> None:
-    """Print what is found here as Markdown to paste into an issue, without names, paths of yours or secrets."""
+    """Print a Markdown report for an issue, without user names, host names, personal paths and secrets."""
     with progress() as on_progress:
-        shared = shareable(this_machine(), known_checks(), on_progress)
+        shared = redacted_report(this_machine(), known_checks(), on_progress)
     if shared.interrupted:
         raise typer.Exit(INTERRUPTED)
     sys.stdout.write(to_markdown(shared.report, shared.versions))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from doctor.files import append_line, write_atomically
 from doctor.fixes.journal import records
 from doctor.host import Frozen, Host
-from doctor.runs.history import run_folders
+from doctor.runs.run_folders import run_folders
 
 RECORD, JOURNAL = "install.json", "install.jsonl"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from doctor.aios_home import new_run_folder, state_folder
+from doctor.aios_home import state_folder
 from doctor.failures.log import read
 from doctor.failures.match import find
 from doctor.failures.order import arrange
@@ -24,6 +24,7 @@ from doctor.install.pip import Pip, Resolved, Sources
 from doctor.install.preconditions import why_too_long
 from doctor.install.verification import verify
 from doctor.install.wheel_file import WheelFile, read_wheel
+from doctor.runs.run_folders import new_run_folder
 from doctor.wheel_search.install_error import InstallError
 
 GIBIBYTE = 2**30

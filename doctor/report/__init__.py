@@ -1,1 +1,1 @@
-"""What a run found, as a person or a program reads it: console, JSON, Markdown."""
+"""The output of the doctor: reports, plans, history and explanations, on a console, as Markdown, or as events."""

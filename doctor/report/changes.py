@@ -1,4 +1,4 @@
-"""What a fix would change, and what it or an undo changed, for a person at a console."""
+"""The plan of a fix, and the outcomes of a fix or an undo, on a console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from doctor.report.wording import by_hand
 
 
 def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
-    """Each fix with its actions and the commands in their place; then what stays open. `elevated`: nobody is asked."""
+    """Print each fix with its actions and the equivalent commands, then the findings that stay open.
+
+    `elevated`: this process already has administrator rights.
+    """
     for planned in plan.fixes:
         asks = any(step.needs_elevation for step in planned.fix.actions) and not elevated
         printer.line(
@@ -25,15 +28,15 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
         for command in planned.fix.commands:
             printer.line((f"  by hand: {command}", "dim"))
     for left in plan.left:
-        printer.paragraph(((left.check, "bold"), " "), f"stays open, {left.reason}")
+        printer.paragraph(((left.check, "bold"), " "), f"stays open: {left.reason}")
         todo = by_hand(left.hint, left.commands)
         printer.todo("  ", todo.sentence, todo.commands)
     if not plan.fixes:
-        printer.line("There is nothing that the doctor would fix.")
+        printer.line("Nothing to fix automatically.")
 
 
 def print_outcomes(printer: Printer, outcomes: Sequence[StepOutcome]) -> None:
-    """One line for each step."""
+    """Print a line for each step."""
     for outcome in outcomes:
         status: Status = "ok" if outcome.succeeded else "error"
         note = outcome.reason or ("already so" if outcome.result == "already so" else "")

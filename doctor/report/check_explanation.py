@@ -1,4 +1,4 @@
-"""What a check is about, and what it says here, for a person at a console."""
+"""The explanation of a check, and its finding on this machine, on a console."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ AFTERWARDS: dict[Restart, str] = {
 }
 
 
-def print_explanation(printer: Printer, check: Check, failures: Sequence[str], source: str) -> None:
-    """What holds everywhere. `failures` are those that it sees before they happen; `source`: where to read more."""
-    where = systems(check)
-    printer.line((check.id, "bold"), f"  {GROUPS[check.group]}{where and f', on {where} only'}")
+def print_explanation(printer: Printer, check: Check, predicted: Sequence[str], plugin: str | None) -> None:
+    """Print what is true on every machine.
+
+    Args:
+        printer: the console.
+        check: the check.
+        predicted: the known failures that it predicts.
+        plugin: the distribution that it comes from; None: aios itself.
+    """
+    applies_to = systems(check)
+    printer.line((check.id, "bold"), f"  {GROUPS[check.group]}{applies_to and f', on {applies_to} only'}")
     _print_row(printer, "looks at", check.looks_at)
     _print_row(printer, "matters", check.why)
     _print_row(printer, "by hand", check.by_hand)
     if check.because_of:
         causes = [cause.id for cause in check.because_of]
-        _print_row(printer, "waits for", ", ".join(causes))
-    label = "sees ahead"
-    for failure in failures:
-        _print_row(printer, label, failure)
-        label = ""
-    _print_row(printer, "more", source)
+        _print_row(printer, "depends on", ", ".join(causes))
+    for number, failure in enumerate(predicted):
+        _print_row(printer, "" if number else "predicts", failure)
+    if plugin:
+        _print_row(printer, "plugin", plugin)
 
 
 def print_judgement(printer: Printer, finding: Finding) -> None:
-    """What the check says here, and what its fix would do."""
+    """Print what the check finds here, and what its fix would do."""
     sign = printer.glyphs.status[finding.status]
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding)
@@ -53,10 +59,10 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
 
 def _promise(fix: Fix) -> str:
     said = (
-        "asks for administrator rights" if fix.elevated else "needs no administrator",
-        "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by the doctor",
+        "asks for administrator rights" if fix.elevated else "needs no administrator rights",
+        "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by aios",
         AFTERWARDS[fix.restart],
-        "may not be right everywhere" if fix.applicability == "unsafe" else "",
+        "may not suit every machine" if fix.applicability == "unsafe" else "",
     )
     return f"({'; '.join(filter(None, said))})"
 

@@ -1,4 +1,4 @@
-"""Lines for a person at a console: coloured and wrapped on a terminal, in ASCII where the stream knows no more."""
+"""Console output: coloured and wrapped on a terminal, in ASCII if the stream cannot encode more."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.text import Text
 from doctor.models import Status
 from doctor.report.wrapping import pieces, wrapped
 
-Part: TypeAlias = str | tuple[str, str]  # plain, or with a style
-FURTHER_LEFT = 6  # cells
+Part: TypeAlias = str | tuple[str, str]  # plain text, or text and its style
+NARROW_INDENT = 6  # cells
 COMMAND = "cyan"
 
 COLOURS: dict[Status, str] = {
@@ -29,7 +29,7 @@ COLOURS: dict[Status, str] = {
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The signs of the statuses, the arrow before what to do, and what stands for the rest of a line."""
+    """The sign of each status, the arrow before what to do, and the ellipsis of a cut line."""
 
     status: Mapping[Status, str]
     arrow: str
@@ -45,17 +45,17 @@ ASCII = Glyphs(
 
 
 class Printer:
-    """Prints text as it is: no markup, and nothing that the stream's encoding lacks."""
+    """Prints text without interpreting markup; characters that the stream cannot encode are escaped."""
 
     def __init__(self, file: TextIO, ascii_only: bool = False, width: int | None = None) -> None:
-        """`width` in cells is that of the terminal, if `file` is one; else lines are as long as they are."""
+        """`width`: cells per line; None: the width of the terminal, or no limit if `file` is not a terminal."""
         self.console = Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self.encoding = "ascii" if ascii_only else (getattr(file, "encoding", None) or "utf-8")
         self.glyphs = UNICODE if self._can_show(UNICODE) else ASCII
         self._width = width or (self.console.width if file.isatty() else None)
 
     def line(self, *parts: Part, commands: Sequence[str] = ()) -> None:
-        """Print one line, however long it is, with what is to be typed set off."""
+        """Print one line without wrapping it, with `commands` highlighted."""
         text = Text()
         for part in parts:
             plain, style = part if isinstance(part, tuple) else (part, "")
@@ -65,34 +65,34 @@ class Printer:
         self.console.print(text)
 
     def paragraph(self, lead: Sequence[Part], part: Part, *commands: str) -> None:
-        """Print `part` behind `lead`; on a terminal on as many lines as it takes, below where it began.
+        """Print `part` after `lead`; on a terminal, wrap it, with the following lines indented below its start.
 
-        Where a path or a command is too long for that, they begin further to the left.
+        If a path or a command is too long for that, the indent is narrower.
         """
         plain, style = part if isinstance(part, tuple) else (part, "")
         lines, indent = [self._safe(plain)], self._cells(lead)
         if self._width:
-            width = self._width - 1  # an old console breaks a line that is full
+            width = self._width - 1  # older consoles wrap a full line
             unbroken = pieces(lines[0], [self._safe(command) for command in commands])
             first, longest = width - indent, max(map(cell_len, unbroken), default=0)
-            indent = indent if longest <= first else min(indent, FURTHER_LEFT)
+            indent = indent if longest <= first else min(indent, NARROW_INDENT)
             lines = wrapped(unbroken, first, width - indent)
         self.line(*lead, (lines[0], style), commands=commands)
         for following in lines[1:]:
             self.line(" " * indent, (following, style), commands=commands)
 
     def todo(self, indent: str, sentence: str, commands: Sequence[str]) -> None:
-        """Print what to do. One command ends the sentence; several have a line each, as they are to be typed."""
+        """Print what to do: a single command at the end of the sentence, several on a line each."""
         arrow = (indent, f"{self.glyphs.arrow} ")
         if len(commands) == 1:
             self.paragraph(arrow, ": ".join(filter(None, (sentence, *commands))), *commands)
         elif sentence or commands:
-            self.paragraph(arrow, f"{sentence or 'Type'}:" if commands else sentence)
+            self.paragraph(arrow, f"{sentence or 'Run'}:" if commands else sentence)
             for command in commands:
                 self.line(indent, "  ", command, commands=[command])
 
     def cut_line(self, lead: Sequence[Part], text: str) -> None:
-        """Print `text` behind `lead`; on a terminal as much of it as fits on one line."""
+        """Print `text` after `lead`; on a terminal, cut it to one line."""
         text = self._safe(text)
         room = (self._width or 0) - self._cells(lead) - 1
         if self._width and cell_len(text) > room > len(self.glyphs.rest):
@@ -110,6 +110,6 @@ class Printer:
         return True
 
     def _safe(self, text: str) -> str:
-        """Control characters (a machine's text may hold escape sequences) and unknown letters become `\\x..`."""
+        """Escape control characters (text from a machine may contain terminal sequences) and unencodable ones."""
         visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
         return visible.encode(self.encoding, "backslashreplace").decode(self.encoding)

@@ -1,4 +1,4 @@
-"""A run as `aios doctor --jsonl` tells it: one event a line, as things happen; the last one is the report."""
+"""The output of `aios doctor --jsonl`: one event a line while the doctor runs; the last one is the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from doctor.version import aios_version
 
 
 class Started(Frozen):
-    """The first event: what is going to be looked at."""
+    """The first event: the checks that will run."""
 
     event: Literal["started"] = "started"
     schema_version: Literal[1] = 1
@@ -27,7 +27,7 @@ class Started(Frozen):
 
 
 class ProbeEnded(Frozen):
-    """A probe came to its end: with facts (`answered`), or not, and then why."""
+    """A probe finished, with facts (`answered`) or with a failure."""
 
     event: Literal["probe"] = "probe"
     probe: str
@@ -37,14 +37,14 @@ class ProbeEnded(Frozen):
 
 
 class Judged(Frozen):
-    """What a check found. They come in the order of the checks, when all probes have ended."""
+    """What a check found. Findings come in the order of the checks, after all probes have finished."""
 
     event: Literal["finding"] = "finding"
     finding: Finding
 
 
 class Ended(Frozen):
-    """The last event, whatever ended the run. After fixes its findings are those of the checks made again."""
+    """The last event, however the run ended. After fixes, its findings are those of the repeated checks."""
 
     event: Literal["report"] = "report"
     report: Report
@@ -55,7 +55,7 @@ class Event(RootModel[Started | ProbeEnded | Judged | Ended]):
 
 
 class EventWriter:
-    """Writes each event as it comes, in ASCII, so that no stream's encoding can spoil it."""
+    """Writes each event at once, in ASCII, which every stream can encode."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -77,7 +77,7 @@ class EventWriter:
         )
 
     def judged(self, report: Report) -> None:
-        """Its findings; the report itself comes when all is done."""
+        """Write the findings; the report itself is the last event."""
         self._report = report
         for finding in report.findings:
             self._write(Judged(finding=finding))
@@ -87,7 +87,7 @@ class EventWriter:
         self._write(Ended(report=report))
 
     def close(self, without_findings: Callable[[], Report]) -> None:
-        """The report that is still owed: that of the diagnosis, if it came so far."""
+        """Write the final report if it is missing: that of the diagnosis, or `without_findings`."""
         if not self._ended:
             self.ended(self._report or without_findings())
 

@@ -1,4 +1,4 @@
-"""The report on a console: first what is to be done, then group by group what is in order."""
+"""The report on a console: first the open findings, then the healthy checks by group."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from doctor.report.wording import (
     waiting_for,
 )
 
-MANY = 12  # checks; where there are more, the names of healthy ones must do, and others' reasons are for -v
-ALWAYS_IN_FULL: Group = "backends"  # what runs here is what everybody came to know
+MANY = 12  # with more checks than this, healthy ones are listed by name, and skipped ones only with -v
+ALWAYS_IN_FULL: Group = "backends"  # the question that most users have
 HEADING_WIDTH = max(map(len, GROUPS.values())) + 2
 INDENT = "    "
 
@@ -27,7 +27,7 @@ INDENT = "    "
 def print_report(
     report: Report, groups: Mapping[str, Group], printer: Printer, verbose: bool = False
 ) -> None:
-    """Print the findings. `groups` tells each check's group; `verbose` shows a line for each, with its evidence."""
+    """Print the report. `groups`: the group of each check; `verbose`: a line for each finding, with its evidence."""
     printer.line(machine_line(report))
     for reminder in report.reminders:
         printer.paragraph((("!", COLOURS["warning"]), " "), reminder)
@@ -54,8 +54,8 @@ def print_report(
                 skipped = [f for f in findings if f.status == "skipped" and f.because_of is None]
                 _print_each(printer, skipped, report)
     printer.line()
-    told_why = verbose or few or not report.summary.skipped
-    printer.line(counts(report), "" if told_why else " (-v tells why)")
+    reasons_shown = verbose or few or not report.summary.skipped
+    printer.line(counts(report), "" if reasons_shown else " (reasons: -v)")
     if report.capability_file:
         printer.line(f"What each attention backend can do here: {report.capability_file}")
     next_one = next_step(report)
@@ -63,12 +63,12 @@ def print_report(
 
 
 def _worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """The checks stand in the order of causes; that order is kept among the equally bad."""
+    """Sort by status; findings of equal status stay in the order of the checks, causes first."""
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.status))
 
 
 def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, verbose: bool = False) -> None:
-    """A line for each finding; below it what to do, what waits for it, and what it rests on."""
+    """Print each finding, and below it what to do, the checks that depend on it, and the evidence."""
     width = _width(findings)
     for finding in findings:
         colour = COLOURS[finding.status]
@@ -78,23 +78,24 @@ def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, v
         todo = advice(finding)
         printer.todo(INDENT, todo.sentence, todo.commands)
         if waiting := waiting_for(report, finding.check):
-            wait = "check waits" if len(waiting) == 1 else "checks wait"
-            printer.paragraph((INDENT,), (f"and {len(waiting)} {wait} for it: {', '.join(waiting)}", "dim"))
+            skipped = "check was skipped" if len(waiting) == 1 else "checks were skipped"
+            line = f"{len(waiting)} {skipped} because of it: {', '.join(waiting)}"
+            printer.paragraph((INDENT,), (line, "dim"))
         if verbose:
             _print_details(printer, finding)
 
 
 def _print_healthy(printer: Printer, heading: str, findings: Sequence[Finding], in_full: bool) -> None:
-    """What is in order: by name, or each on a line; and what is worth knowing."""
+    """Print the healthy checks of a group, by name or with a line each, and its notes (`info`)."""
     healthy = [finding for finding in findings if finding.status == "ok"]
-    told = [*(healthy if in_full else ()), *(f for f in findings if f.status == "info")]
-    width = _width(told)
+    listed = [*(healthy if in_full else ()), *(f for f in findings if f.status == "info")]
+    width = _width(listed)
     title: Part = (f"{heading:<{HEADING_WIDTH}}", "bold")
     if healthy and not in_full:
         names = [finding.check for finding in healthy]
         printer.paragraph((title, *_sign(printer, healthy[0])), ", ".join(names))
         title = " " * HEADING_WIDTH
-    for finding in told:
+    for finding in listed:
         printer.paragraph((title, *_sign(printer, finding), f"{finding.check:<{width}}  "), finding.summary)
         title = " " * HEADING_WIDTH
 
@@ -108,10 +109,10 @@ def _width(findings: Sequence[Finding]) -> int:
 
 
 def _print_details(printer: Printer, finding: Finding) -> None:
-    told = [
+    details = [
         f"{name}: {value}" for name in ("measured", "expected", "impact") if (value := getattr(finding, name))
     ]
-    for detail in (*told, *map(evidence_line, finding.evidence), *finding.links):
+    for detail in (*details, *map(evidence_line, finding.evidence), *finding.links):
         printer.paragraph((INDENT, "  "), (detail, "dim"))
     if finding.fix:
         for command in finding.fix.commands if finding.is_automatic else finding.fix.by_hand:

@@ -10,9 +10,9 @@ from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_l
 
 
 def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> str:
-    """What was looked at, the details of the open findings, then a table of all. The machine's text is escaped.
+    """The machine, the details of the open findings, then a table of all findings. Text from the machine is escaped.
 
-    `packages` are names with their versions.
+    `packages`: versions of packages by name.
     """
     lines = [
         f"# aios doctor: {counts(report)}",
@@ -33,12 +33,12 @@ def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> st
         if todo := str(advice(finding)):
             lines.append(f"- to do: {_escape(todo)}")
         if waiting := waiting_for(report, finding.check):
-            lines.append(f"- waiting for it: {', '.join(waiting)}")
+            lines.append(f"- skipped because of it: {', '.join(waiting)}")
     lines += ["", "| check | status | summary |", "|---|---|---|"]
     lines += [f"| {f.check} | {f.status} | {_escape(f.summary)} |" for f in report.findings]
     return "\n".join([*lines, "", _escape(str(next_step(report))), ""])
 
 
 def _escape(text: str) -> str:
-    """Text as Markdown shows it unchanged, on one line."""
+    """Escape text so that Markdown shows it unchanged, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The words that all human-readable reports share."""
+"""Texts that the console and the Markdown report share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPEN: tuple[Status, ...] = ("error", "unknown", "warning")
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do about a finding: a sentence without its full stop, and the commands for it, in order."""
+    """What to do about a finding: a sentence without its full stop, and the commands, in order."""
 
     sentence: str = ""
     commands: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class Advice:
 
 
 def advice(finding: Finding) -> Advice:
-    """Empty where there is nothing to do."""
+    """What to do about a finding; empty if there is nothing to do."""
     if finding.status not in OPEN:
         return Advice()
     if finding.is_automatic:
@@ -34,7 +34,7 @@ def advice(finding: Finding) -> Advice:
 
 
 def by_hand(hint: str, commands: tuple[str, ...]) -> Advice:
-    """A hint with its commands, which it may name itself."""
+    """A hint and its commands. Commands that the hint contains are taken out of it."""
     if not commands:
         return Advice(hint)
     before, _, behind = hint.partition(commands[0])
@@ -43,18 +43,18 @@ def by_hand(hint: str, commands: tuple[str, ...]) -> Advice:
 
 
 def waiting_for(report: Report, check: str) -> tuple[str, ...]:
-    """The checks that fail because of this one."""
+    """The checks that were skipped because `check` fails."""
     return tuple(finding.check for finding in report.findings if finding.because_of == check)
 
 
 def systems(check: Check) -> str:
-    """Where a check applies: "Windows", "Windows, Linux"; empty for everywhere."""
+    """The systems that a check applies to: "Windows", "Windows, Linux"; empty if it applies to all."""
     names = [name for system, name in SYSTEMS.items() if system in check.systems]
     return "" if len(names) == len(SYSTEMS) else ", ".join(names)
 
 
 def evidence_line(evidence: Evidence) -> str:
-    """Where it was read, what it is called there, and what it was."""
+    """The source, the name and the value of a piece of evidence."""
     value = evidence.value
     if isinstance(value, list):
         value = ", ".join(value) or "none"
@@ -63,7 +63,7 @@ def evidence_line(evidence: Evidence) -> str:
 
 
 def machine_line(report: Report) -> str:
-    """Which machine was looked at."""
+    """The diagnosed machine: system, architecture, Python."""
     machine = report.machine
     system = SYSTEMS[machine.os]
     rights = ", administrator" if machine.elevated else ""
@@ -72,7 +72,7 @@ def machine_line(report: Report) -> str:
 
 
 def counts(report: Report) -> str:
-    """ "1 error, 2 warnings, 12 ok": what there is of each status, worst first."""
+    """The number of findings of each status, worst first: `1 error, 2 warnings, 12 ok`."""
     number_of = report.summary.model_dump()
     plural = {"error": "errors", "warning": "warnings"}
     named = [f"{n} {plural[s] if n > 1 and s in plural else s}" for s in WORST_FIRST if (n := number_of[s])]
@@ -80,7 +80,7 @@ def counts(report: Report) -> str:
 
 
 def next_step(report: Report) -> Advice:
-    """The last line of a report."""
+    """The last line of a report: what to do next."""
     if report.pending_restart:
         return Advice("Next: restart this computer to finish, then run", ("aios doctor",))
     next_is = "Next, on that machine" if report.machine.recorded else "Next"
@@ -90,7 +90,7 @@ def next_step(report: Report) -> Advice:
     if automatic:
         return Advice(next_is, (" ".join(["aios doctor fix", *(finding.check for finding in automatic)]),))
     if any(str(advice(finding)) for finding in report.findings):
-        return Advice(f"{next_is}: do what is said above, then run", ("aios doctor",))
+        return Advice(f"{next_is}: follow the steps above, then run", ("aios doctor",))
     if any(finding.status in OPEN for finding in report.findings):
-        return Advice(f"{next_is}: see what that rests on", ("aios doctor -v",))
+        return Advice(f"{next_is}: see the evidence", ("aios doctor -v",))
     return Advice("Nothing to fix. Next", ("aios train --config FILE",))

@@ -1,4 +1,4 @@
-"""Where a line may be broken: between words, and not inside of a path, a quotation or a command."""
+"""Wrap text between words, but not inside a path, a quotation or a command."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-# A Windows path may hold spaces: it goes on to its last backslash, unless four words or punctuation lie before that.
+# A Windows path may contain spaces: match up to its last backslash, with at most four words between two backslashes.
 PATH = r"[A-Za-z]:\\(?:[^\\\s:;,\"]+(?: [^\\\s:;,\"]+){0,3}\\)*\S*"
 PIECE = rf"[(\[]?(?:\"[^\"]*\"|`[^`]*`|{PATH})[^\s\"]*|\S+"
 
 
 def pieces(text: str, whole: Sequence[str] = ()) -> list[str]:
-    """What is not broken, in order; each of `whole` is one of them."""
+    """The unbreakable parts of `text`, in order. Each text in `whole` is one part."""
     pattern = "|".join([*(rf"{re.escape(piece)}\S*" for piece in whole), PIECE])
     found: list[str] = re.findall(pattern, text)
     return found
 
 
 def wrapped(pieces: Sequence[str], first: int, following: int) -> list[str]:
-    """Lines of at most `first` cells, then of `following`. A longer piece has a line to itself."""
+    """Lines of at most `first` cells, then `following` cells. A longer piece gets a line of its own."""
     lines = [""]
     for piece in pieces:
         room = following if len(lines) > 1 else first

@@ -1,1 +1,1 @@
-"""Runs of the doctor: what one does, what it leaves on record, and what the records say about the next one."""
+"""Runs of the doctor: a diagnosis or a fix from start to end, its record on disk, and what earlier records say."""

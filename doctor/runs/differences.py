@@ -1,4 +1,4 @@
-"""What differs between the reports of two runs. Pure."""
+"""The differences between the reports of two runs. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from doctor.models import Finding, Report
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A fact about the machine, or about the doctor, that was another one before."""
+class ChangedFact:
+    """A fact about the machine, or the version of aios, that differs."""
 
     name: str
     before: str
@@ -17,8 +17,8 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a check found before and after; None where it was not made."""
+class ChangedFinding:
+    """A check's findings before and after; None where the check did not run."""
 
     check: str
     before: Finding | None
@@ -29,22 +29,22 @@ class Change:
 class Difference:
     """Facts in the order of the report, findings in the order of the checks."""
 
-    facts: tuple[Fact, ...]
-    changes: tuple[Change, ...]
+    facts: tuple[ChangedFact, ...]
+    findings: tuple[ChangedFinding, ...]
 
 
 def difference(before: Report, after: Report) -> Difference:
-    """Compare two reports: the machine, and each check's status and words."""
+    """Compare two reports: the machine's facts, and each check's status, summary and measured value."""
     then, now = _facts(before), _facts(after)
     found_then = {finding.check: finding for finding in before.findings}
     found_now = {finding.check: finding for finding in after.findings}
-    changes = (
-        Change(check, found_then.get(check), found_now.get(check))
+    findings = (
+        ChangedFinding(check, found_then.get(check), found_now.get(check))
         for check in dict.fromkeys((*found_now, *found_then))
     )
     return Difference(
-        tuple(Fact(name, then[name], now[name]) for name in now if then[name] != now[name]),
-        tuple(change for change in changes if _said(change.before) != _said(change.after)),
+        tuple(ChangedFact(name, then[name], now[name]) for name in now if then[name] != now[name]),
+        tuple(each for each in findings if _compared(each.before) != _compared(each.after)),
     )
 
 
@@ -53,5 +53,5 @@ def _facts(report: Report) -> dict[str, str]:
     return {name: str(value) for name, value in {**machine, "aios": report.aios_version}.items()}
 
 
-def _said(finding: Finding | None) -> tuple[str, ...] | None:
+def _compared(finding: Finding | None) -> tuple[str, ...] | None:
     return (finding.status, finding.summary, finding.measured) if finding else None

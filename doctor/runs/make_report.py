@@ -1,4 +1,4 @@
-"""Make the report of a run, say it in JSON, and derive the exit status from it. Pure."""
+"""The report of a run, its JSON, and its exit status. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_report(
     recorded: bool,
     capability_file: str | None = None,
 ) -> Report:
-    """The report of one run. `started_at` is in UTC."""
+    """Make the report of one run. `started_at` is in UTC."""
     return Report(
         aios_version=aios_version(),
         started_at=rfc_3339(started_at),
@@ -43,8 +43,8 @@ def make_report(
     )
 
 
-def after_fix(report: Report, findings: Sequence[Finding], pending_restart: bool) -> Report:
-    """The report of the same run with the findings as they are after its fixes."""
+def report_after_fix(report: Report, findings: Sequence[Finding], pending_restart: bool) -> Report:
+    """The report of the same run, with the findings after its fixes."""
     update = {"findings": tuple(findings), "summary": _count(findings), "pending_restart": pending_restart}
     return report.model_copy(update=update)
 
@@ -59,12 +59,12 @@ def rfc_3339(moment: datetime) -> str:
 
 
 def to_json(report: Report) -> str:
-    """The report in ASCII, so that no stream's encoding can spoil it."""
+    """The report as JSON in ASCII, which every stream can encode."""
     return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
 
 
 def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> int:
-    """The contract's exit status. What is certainly wrong goes before what could not be seen."""
+    """The exit status of a run. Errors take precedence over what could not be checked."""
     if fix_failed:
         return FIX_FAILED
     if report.pending_restart:

@@ -1,4 +1,4 @@
-"""Put together what the backends' proofs showed: the capability of this machine. Pure."""
+"""The capability of this machine, from what the proofs of its attention backends showed. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from doctor.runs.make_report import rfc_3339
 from doctor.version import aios_version
 
 
-def has_proofs(facts: Mapping[str, Any]) -> bool:
-    """Were the proofs of all four backends tried in the diagnosis that gave `facts`?"""
+def has_all_proofs(facts: Mapping[str, Any]) -> bool:
+    """Whether the diagnosis that gave `facts` tried all four backends."""
     return all(probe.name in facts for probe in BACKEND_PROBES.values())
 
 
-def assemble(facts: Mapping[str, Any], fingerprint: Fingerprint, now: datetime) -> Capability:
-    """The capability that a diagnosis' facts prove. A proof that came to no end leaves its backend `unknown`.
+def proven_capability(facts: Mapping[str, Any], fingerprint: Fingerprint, now: datetime) -> Capability:
+    """Assemble the capability from the facts of a diagnosis. A backend whose proof failed to finish is `unknown`.
 
     `now` is in UTC.
     """
@@ -33,7 +33,7 @@ def assemble(facts: Mapping[str, Any], fingerprint: Fingerprint, now: datetime) 
         fingerprint=fingerprint,
         devices=devices,
         backends=backends,
-        recommended=_recommend(devices, backends),
+        recommended=_recommended(devices, backends),
     )
 
 
@@ -43,10 +43,10 @@ def _proven(proof: BackendFacts | ProbeFailure) -> BackendFacts:
     return BackendFacts(BackendCapability(status="unknown", reasons=(proof.reason,)))
 
 
-def _recommend(
+def _recommended(
     devices: tuple[Device, ...], backends: Mapping[BackendName, BackendCapability]
 ) -> dict[str, BackendName]:
-    """For each device the first backend of the chain that ran on it."""
+    """For each device, the first backend, in the order of BACKENDS, that ran on it."""
     recommended: dict[str, BackendName] = {}
     for device in devices:
         name = "cpu" if device.type == "cpu" else f"{device.type}:{device.index}"

@@ -1,4 +1,4 @@
-"""A report that may be shown to everybody: what is judged and told is a redacted recording of the machine."""
+"""A report without personal data: the diagnosis of a redacted recording of the machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
 from doctor.host.redaction import Redactor
 from doctor.models import Report
-from doctor.runs.doctor_run import Subject, examine
+from doctor.runs.doctor_run import Target, run_doctor
 
-# What an issue is likely to be about; what else is installed is nobody's business.
+# Packages that an issue is likely to be about. Other installed packages are private.
 PACKAGES = (
     "torch",
     "flash-attn",
@@ -32,30 +32,32 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Shareable:
-    """The report, and the versions of the packages that it is likely to be about."""
+class RedactedReport:
+    """The report, and the versions of the installed PACKAGES by name."""
 
     report: Report
     versions: dict[str, str]
     interrupted: bool
 
 
-def shareable(host: Host, checks: Sequence[Check], on_progress: Progress | None = None) -> Shareable:
-    """Look at `host`, without the network; tell what the recording of it shows."""
+def redacted_report(
+    host: Host, checks: Sequence[Check], on_progress: Progress | None = None
+) -> RedactedReport:
+    """Record `host` without using the network, and diagnose the redacted recording."""
     recorder = Recorder(host)
-    looked = diagnose(recorder, checks, on_progress=on_progress, offline=True)
+    recording = diagnose(recorder, checks, on_progress=on_progress, offline=True)
     versions = {name: recorder.distribution(name) for name in PACKAGES}
-    subject = Subject(RecordedHost(recorder.machine()), tuple(checks), recorded=True, offline=True)
-    told = _redacted(examine(subject).report.model_dump(mode="json"), Redactor.of(host))
-    return Shareable(
-        Report.model_validate(told),
+    target = Target(RecordedHost(recorder.machine()), tuple(checks), recorded=True, offline=True)
+    content = _redacted(run_doctor(target).report.model_dump(mode="json"), Redactor.of(host))
+    return RedactedReport(
+        Report.model_validate(content),
         {name: reading.value.version for name, reading in versions.items() if isinstance(reading, Found)},
-        looked.interrupted,
+        recording.interrupted,
     )
 
 
 def _redacted(part: Any, redactor: Redactor) -> Any:
-    """Once more, every text: a plugin may look past the host."""
+    """Redact every text again: a plugin may read the machine past the recorded host."""
     if isinstance(part, str):
         return redactor.path(part)
     if isinstance(part, list):

@@ -18,7 +18,7 @@ from doctor.commands.app import app
 from doctor.host.recorded import RecordedHost
 from doctor.report.console import Printer
 from doctor.report.findings import print_report
-from doctor.runs.doctor_run import Subject, examine
+from doctor.runs.doctor_run import Target, run_doctor
 from tests.doctor.checks.cases import machine_json, patched
 
 ROOT = Path(__file__).parents[2]
@@ -70,10 +70,10 @@ def test_the_readmes_example_is_what_the_doctor_says() -> None:
             "git_settings": {"core.longpaths": None},
         },
     )
-    subject = Subject(RecordedHost(unprepared), CHECKS, recorded=True)
+    target = Target(RecordedHost(unprepared), CHECKS, recorded=True)
     stream = io.StringIO()
     groups = {check.id: check.group for check in CHECKS}
-    report = examine(subject).report
+    report = run_doctor(target).report
     live = report.machine.model_copy(update={"recorded": False, "elevated": False})
     here = report.model_copy(update={"machine": live})
     print_report(here, groups, Printer(stream, width=100))

@@ -24,7 +24,7 @@ from doctor.capability import (
 from doctor.checks import CHECKS, select
 from doctor.diagnosis import ProbeFailure, diagnose
 from doctor.probes.backends import BackendFacts
-from doctor.runs.proven_backends import assemble, has_proofs
+from doctor.runs.proven_backends import has_all_proofs, proven_capability
 from tests.doctor.fake_machine import identity
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
@@ -55,7 +55,9 @@ def runs_on(*devices: Device) -> BackendFacts:
 
 
 def capability() -> Capability:
-    return assemble(facts(sdpa=runs_on(CPU, GPU), manual=runs_on(CPU), xformers=runs_on(GPU)), PRINT, NOW)
+    return proven_capability(
+        facts(sdpa=runs_on(CPU, GPU), manual=runs_on(CPU), xformers=runs_on(GPU)), PRINT, NOW
+    )
 
 
 def test_each_device_gets_the_first_backend_that_ran_on_it() -> None:
@@ -65,22 +67,22 @@ def test_each_device_gets_the_first_backend_that_ran_on_it() -> None:
 
 def test_a_proof_that_came_to_no_end_is_unknown_with_its_reason() -> None:
     hung = ProbeFailure("the probe 'backend:sdpa' did not answer within 130 seconds")
-    made = assemble(facts(sdpa=hung, manual=runs_on(CPU)), PRINT, NOW)
+    made = proven_capability(facts(sdpa=hung, manual=runs_on(CPU)), PRINT, NOW)
     assert (made.backends["sdpa"].status, made.backends["sdpa"].reasons) == ("unknown", (hung.reason,))
     assert made.recommended == {"cpu": "manual"}
 
 
 def test_without_torch_every_backend_is_unavailable_with_the_reason(machine) -> None:
     host = machine(distributions={"torch": None, "flash-attn": None, "xformers": None})
-    made = assemble(diagnose(host, select(CHECKS, ["backend-*"])).facts, fingerprint(host), NOW)
+    made = proven_capability(diagnose(host, select(CHECKS, ["backend-*"])).facts, fingerprint(host), NOW)
     assert {one.status for one in made.backends.values()} == {"unavailable"}
     assert all("torch package not installed" in one.reasons[0] for one in made.backends.values())
     assert (made.devices, made.recommended, made.fingerprint.torch) == ((), {}, None)
 
 
 def test_all_four_proofs_are_needed() -> None:
-    assert has_proofs(facts())
-    assert not has_proofs({name: fact for name, fact in facts().items() if name != "backend:manual"})
+    assert has_all_proofs(facts())
+    assert not has_all_proofs({name: fact for name, fact in facts().items() if name != "backend:manual"})
 
 
 def test_what_is_written_validates_and_is_read_back(tmp_path) -> None:

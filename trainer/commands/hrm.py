@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.commands.explanation import report_errors
-from trainer.commands.options import canonical_spelling, with_config_options
+from trainer.commands.options import canonical_spelling, with_config_options, with_default
 from trainer.commands.training import (
     CapabilityFile,
     Force,
@@ -58,7 +58,7 @@ def hrm_hf() -> None:
 
 
 def _size(help_text: str, default: object) -> Any:
-    return typer.Option(help=help_text, show_default=str(default), rich_help_panel=SIZES)
+    return typer.Option(help=with_default(help_text, default), rich_help_panel=SIZES)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def train_actv1(
     chunk_size: Annotated[
         int | None,
         typer.Option(
-            help="Tokens in such a chunk. Not --dataset-chunk-size, which is samples in memory at a time.",
-            show_default="2048",
+            help="Tokens in such a chunk. Not --dataset-chunk-size, which is samples in memory at a time. "
+            "[default: 2048]",
         ),
     ] = None,
     cpu_offload: Annotated[

@@ -63,14 +63,19 @@ def canonical_spelling(name: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
+def with_default(description: str | None, default: object) -> str:
+    """An option's help with a default that typer does not know; typer itself would put it in parentheses."""
+    return " ".join(filter(None, [description, "" if default is None else f" [default: {default}]"]))
+
+
 def _annotation(section: str, field: FieldInfo, names: list[str], default: Any) -> Any:
     dashed = [name.replace("_", "-") for name in names]
     flag = bool in (field.annotation, *get_args(field.annotation))
+    shown = f"{'' if default else 'no-'}{dashed[-1]}" if flag else default
     option = typer.Option(
         *(f"--{name}/--no-{name}" if flag else f"--{name}" for name in dashed),
-        help=field.description,
+        help=with_default(field.description, None if default is None else shown),
         rich_help_panel=section,
-        show_default=False if default is None else str(default),
         metavar=None if flag else _metavar(field),
     )
     return Annotated[bool | None if flag else str | None, option]

@@ -50,7 +50,7 @@ def run_runs(
 @plot.command()
 def run_plot(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folder with one or more runs; or a log file.")
+        list[Path], typer.Argument(metavar="RUN", help="Folder with one or more runs; or a log file.")
     ],
     output: Annotated[
         Path | None,

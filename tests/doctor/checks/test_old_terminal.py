@@ -9,8 +9,8 @@ from doctor.checks.system.temp_dir import CHECK
 from doctor.diagnosis import diagnose
 from doctor.fixes.plan import make_plan
 from doctor.host.recorded import RecordedHost
-from doctor.runs.doctor_run import Subject
-from doctor.runs.fix_run import carry_out
+from doctor.runs.doctor_run import Target
+from doctor.runs.fix_run import run_fix
 from tests.doctor.checks.cases import patched
 
 OLD = r"C:\Users\Zoë B\AppData\Local\Temp"
@@ -36,7 +36,7 @@ def test_a_fix_is_verified_though_this_terminal_keeps_an_old_value(tmp_path: Pat
     """TEMP is mended already, so that nothing touches this process's; TMP is not."""
     host = old_terminal(tmp_path, TEMP=r"C:\Temp", TMP=OLD)
     findings = diagnose(host, [CHECK]).findings
-    run = carry_out(make_plan(findings), findings, Subject(host, (CHECK,)), None)
+    run = run_fix(make_plan(findings), findings, Target(host, (CHECK,)), None)
     assert [outcome.result for outcome in run.outcomes] == ["already so", "already so", "applied"]
     assert not run.failed
     assert "this terminal still has the old value" in run.findings[0].summary

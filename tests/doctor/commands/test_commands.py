@@ -74,7 +74,7 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(doctor.commands.common, "examine", interrupt)
+    monkeypatch.setattr(doctor.commands.common, "run_doctor", interrupt)
     assert run().exit_code == 130
 
 
@@ -85,12 +85,12 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
         (["--skip", "nonsense"], "`aios doctor list` shows all of them"),
         (["fix", "nonsense"], "`aios doctor list` shows all of them"),
         (["--machine", "no such file.json"], "cannot be read"),
-        (["--only", "temp-dir", "--skip", "temp-dir"], "leave no check"),
+        (["--only", "temp-dir", "--skip", "temp-dir"], "leave no checks to run"),
         (["--json", "--markdown"], "choose one"),
-        (["--yes"], "go with --fix"),
-        (["--dry-run"], "go with --fix"),
+        (["--yes"], "require --fix"),
+        (["--dry-run"], "require --fix"),
         (["--timeout", "0"], "0.1"),
-        (["--json", "fix"], "--json does not go with 'fix'"),
+        (["--json", "fix"], "--json cannot be used with 'fix'"),
         (["undo", "no-such-run"], "there is no run 'no-such-run'"),
         (["record"], "FILE"),
         (["nonsense"], "nonsense"),
@@ -144,7 +144,7 @@ def test_fix_verify_repeat_and_undo(doctor_with) -> None:
     after = host.machine
     again = run("--fix", "--yes")
     assert (again.exit_code, host.machine, len(fixes(host))) == (0, after, 1)
-    assert "nothing that the doctor would fix" in again.stdout
+    assert "Nothing to fix automatically" in again.stdout
 
     undone = run("undo")
     assert undone.exit_code == 0
@@ -196,7 +196,7 @@ def test_what_stays_open_is_listed_with_what_to_do(doctor_with) -> None:
     doctor_with(state_check("by-hand", enable_long_paths(), applicability="manual"))
     result = run("fix", "--yes")
     assert result.exit_code == 1
-    assert "by-hand stays open, by hand" in result.stdout
+    assert "by-hand stays open: by hand" in result.stdout
     assert "Do it: type this" in result.stdout
 
 
@@ -205,7 +205,8 @@ def test_without_a_terminal_to_ask_on_nothing_is_changed(doctor_with) -> None:
     before = host.machine
     result = run("fix")
     assert result.exit_code == 1
-    assert "no terminal to ask on" in result.stdout
+    assert "stdin is not a terminal" in result.stdout
+    assert "Nothing was changed." in result.stdout
     assert (host.machine, fixes(host)) == (before, [])
 
 
@@ -218,7 +219,7 @@ def test_the_question_is_answered_by_yes_alone(monkeypatch, answer, agreed) -> N
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    assert doctor.commands.fix._confirmed(Printer(io.StringIO())) is agreed
+    assert doctor.commands.common.confirmed("Apply?", Printer(io.StringIO())) is agreed
 
 
 def test_only_the_named_check_is_fixed(doctor_with) -> None:
@@ -317,7 +318,7 @@ def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) 
     (folder / "actions.jsonl").mkdir()
     result = run("undo")
     assert result.exit_code == 4
-    assert f"Cannot read in {folder.parent} what was changed" in result.stdout
+    assert f"Cannot read what was changed from {folder.parent}" in result.stdout
 
 
 def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:

@@ -1,4 +1,4 @@
-"""`aios doctor list` and `explain`: what there is, what it is for, and what it says here."""
+"""`aios doctor list` and `explain`: the checks, what they are for, and what they find here."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_check_is_listed_on_one_line_below_its_group() -> None:
     headings = [line for line in lines if line in GROUPS.values()]
     assert headings == list(GROUPS.values())
     assert "  long-paths " in result.stdout and "Windows: The registry value" in result.stdout
-    assert lines[-1] == "More about one of them: aios doctor explain CHECK"
+    assert lines[-1] == "More about a check: aios doctor explain CHECK"
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
@@ -58,7 +58,7 @@ def test_every_check_is_explained(doctor_with, check) -> None:
     result = run("explain", check.id)
     assert result.exit_code == 0, result.output
     told = result.stdout
-    for text in (check.looks_at, check.why, check.by_hand, f"docs/checks/{check.id}.md"):
+    for text in (check.looks_at, check.why, check.by_hand):
         assert text in told
     for row in failures().failures:
         assert (f"{row.id} {row.title}" in told) == (row.check == check.id)
@@ -76,7 +76,7 @@ def test_what_it_finds_here_and_what_its_fix_would_do(doctor_with) -> None:
     assert "temp-dir" not in told
 
 
-def test_what_is_in_order_here_has_no_fix_to_tell_of(doctor_with) -> None:
+def test_a_healthy_check_shows_no_fix(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     enable_long_paths().apply(host)
     told = run("explain", "long-paths").stdout
@@ -86,7 +86,7 @@ def test_what_is_in_order_here_has_no_fix_to_tell_of(doctor_with) -> None:
 def test_an_unsafe_fix_is_told_as_such_with_when_it_takes_effect(doctor_with) -> None:
     doctor_with(state_check("risky", short_temp(), applicability="unsafe", restart="session"))
     told = run("explain", "risky").stdout
-    assert "takes effect when you sign in again; may not be right everywhere" in told
+    assert "takes effect when you sign in again; may not suit every machine" in told
 
 
 def test_explaining_changes_nothing(doctor_with) -> None:
@@ -99,10 +99,10 @@ def test_explaining_changes_nothing(doctor_with) -> None:
 def test_several_are_explained_by_a_pattern(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     told = run("explain", "*").stdout
-    assert "docs/checks/long-paths.md" in told and "docs/checks/temp-dir.md" in told
+    assert told.count("looks at  ") == 2
 
 
-def test_an_unknown_name_is_answered_with_a_like_one(doctor_with) -> None:
+def test_an_unknown_check_gets_a_suggestion(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     result = run("explain", "long_path")
     assert (result.exit_code, result.stdout) == (2, "")

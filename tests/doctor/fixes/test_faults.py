@@ -156,7 +156,7 @@ def assert_read_only(host: FakeHost) -> None:
     assert looked.stderr.count("\n") == 1 and "Permission denied" in looked.stderr
     fixed = run("fix", "--yes")
     assert fixed.exit_code == 4
-    assert "Nothing was changed: no run can be recorded" in fixed.stdout
+    assert "Nothing was changed: cannot record the run" in fixed.stdout
     assert host.machine == untouched
 
 
@@ -180,10 +180,10 @@ def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_
 
 def test_two_doctors_look_at_once(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
-    from doctor.runs.doctor_run import Subject, examine
+    from doctor.runs.doctor_run import Target, run_doctor
 
     def look() -> None:
-        assert examine(Subject(host, (LONG_PATHS, TEMP_DIR))).forgotten is None
+        assert run_doctor(Target(host, (LONG_PATHS, TEMP_DIR))).save_error is None
 
     threads = [threading.Thread(target=look) for _ in range(8)]
     for thread in threads:

@@ -38,7 +38,7 @@ def test_the_plan_of_a_consequence_names_the_cause_and_fixes_it(doctor_with, hos
     doctor_with(of, consequence(of), host=host)
     planned = run("fix", "long-paths", "--dry-run")
     assert "fix-cause for cause" in planned.stdout
-    assert "long-paths stays open, because of cause" in planned.stdout
+    assert "long-paths stays open: because of cause" in planned.stdout
     fixed = run("fix", "long-paths", "--yes")
     assert values(host) == {"Cause": ONE, "LongPathsEnabled": None}
     assert fixed.exit_code == 1
@@ -62,7 +62,7 @@ def test_an_unsafe_fix_of_the_cause_wants_the_causes_own_name(doctor_with, host)
 def test_what_waited_for_the_cause_is_judged_again_when_that_is_fixed(doctor_with, host) -> None:
     of = cause()
     doctor_with(of, consequence(of), host=host)
-    assert "check waits for it: long-paths" in run().stdout
+    assert "check was skipped because of it: long-paths" in run().stdout
     seen = run("--fix", "--yes")
     assert "1 error, 1 ok" in seen.stdout
     assert "Because of" not in seen.stdout

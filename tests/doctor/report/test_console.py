@@ -19,7 +19,7 @@ from doctor.report.console import Printer
 from doctor.report.findings import MANY, print_report
 from doctor.report.wording import advice, next_step
 from doctor.report.wrapping import pieces, wrapped
-from doctor.runs.make_report import after_fix, make_report
+from doctor.runs.make_report import make_report, report_after_fix
 from tests.doctor.fake_machine import enable_long_paths, identity
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -138,8 +138,8 @@ def test_a_healthy_check_is_visible_by_name_where_there_are_many_and_in_full_whe
 def test_what_waits_is_told_behind_its_cause_and_counted() -> None:
     lines = printed(report(*OPEN.values()), None).splitlines()
     (cause,) = (number for number, line in enumerate(lines) if line.startswith("✗ torch "))
-    waiting = next(line for line in lines[cause:] if "wait" in line)
-    assert waiting.strip() == "and 2 checks wait for it: flash-attn, xformers"
+    waiting = next(line for line in lines[cause:] if "because of it" in line)
+    assert waiting.strip() == "2 checks were skipped because of it: flash-attn, xformers"
     assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, "few checks: no reason is kept back"
 
 
@@ -164,8 +164,8 @@ UNSAFE = ENABLE.model_copy(update={"applicability": "unsafe"})
     [
         ([OPEN["long-paths"], OPEN["torch"]], "Next: aios doctor fix"),
         ([OPEN["long-paths"].model_copy(update={"fix": UNSAFE})], "Next: aios doctor fix long-paths"),
-        ([OPEN["torch"]], "Next: do what is said above, then run: aios doctor"),
-        ([finding("x", "unknown")], "Next: see what that rests on: aios doctor -v"),
+        ([OPEN["torch"]], "Next: follow the steps above, then run: aios doctor"),
+        ([finding("x", "unknown")], "Next: see the evidence: aios doctor -v"),
         ([finding("x", "info"), finding("y", "ok")], "Nothing to fix. Next: aios train --config FILE"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_recorded_machine_is_mended_where_it_stands() -> None:
 
 
 def test_a_restart_goes_before_everything() -> None:
-    waiting = after_fix(report(finding("x", "ok")), [OPEN["long-paths"]], pending_restart=True)
+    waiting = report_after_fix(report(finding("x", "ok")), [OPEN["long-paths"]], pending_restart=True)
     assert printed(waiting, None).splitlines()[-1].startswith("Next: restart this computer")
 
 

@@ -104,7 +104,7 @@ def test_a_doctor_that_fails_itself_leaves_a_report(doctor_with, monkeypatch) ->
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(doctor.commands.common, "examine", fail)
+    monkeypatch.setattr(doctor.commands.common, "run_doctor", fail)
     result = run()
     assert isinstance(result.exception, RuntimeError), "and the traceback goes to stderr"
     report = report_in(result.stdout)

@@ -15,7 +15,7 @@ from doctor.fixes.journal import ACTIONS, Journal, child_report
 from doctor.fixes.plan import make_plan
 from doctor.host import Absent
 from doctor.host.machine import RecordedMachine
-from doctor.runs.history import RecordedPlan, keep_plan, keep_report, read_report, read_run
+from doctor.runs.history import RecordedPlan, read_report, read_run, save_plan, save_report
 from doctor.runs.make_report import make_report
 from doctor.runs.reminders import remind
 from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, FakeHost, identity, install_runtime, state_check
@@ -46,8 +46,8 @@ def written() -> dict[str, bytes]:
     report = make_report(fixed.identity, findings, started_at=NOON, duration_seconds=1.0, recorded=False)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        keep_report(report, run)
-        keep_plan(RecordedPlan(fixes=plan.fixes, left=plan.left, boot_time=1.0), run)
+        save_report(report, run)
+        save_plan(RecordedPlan(fixes=plan.fixes, left=plan.left, boot_time=1.0), run)
         outcomes = execute(plan, fixed, run)
         Journal(run / ACTIONS).report(None, outcomes)
         Journal(run / ACTIONS).ended()

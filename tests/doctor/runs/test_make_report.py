@@ -15,7 +15,7 @@ from doctor.report.console import Printer
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.report.wording import next_step
-from doctor.runs.make_report import after_fix, exit_status, make_report, to_json
+from doctor.runs.make_report import exit_status, make_report, report_after_fix, to_json
 from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, identity
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +35,7 @@ def report(*findings: Finding, **more: object) -> Report:
 
 
 def waiting_for_restart() -> Report:
-    return after_fix(report(finding("ok")), [finding("error")], pending_restart=True)
+    return report_after_fix(report(finding("ok")), [finding("error")], pending_restart=True)
 
 
 def printed(shown: Report, encoding: str = "utf-8", ascii_only: bool = False, verbose: bool = False) -> str:
@@ -156,8 +156,8 @@ def test_what_a_fix_can_do_is_said_with_its_command(machine) -> None:
     ("shown", "says"),
     [
         (report(finding("ok")), "aios train"),
-        (report(finding("error", hint="install it")), "do what is said above"),
-        (report(finding("unknown")), "see what that rests on: aios doctor -v"),
+        (report(finding("error", hint="install it")), "follow the steps above"),
+        (report(finding("unknown")), "see the evidence: aios doctor -v"),
         (waiting_for_restart(), "restart"),
     ],
 )

@@ -19,7 +19,7 @@ from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
 from doctor.host.redaction import Redactor
 from doctor.report.markdown import to_markdown
-from doctor.runs.redacted_report import shareable
+from doctor.runs.redacted_report import redacted_report
 from tests.doctor.checks.cases import all_cases, machine_json, patched
 
 MACHINES = ("windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu")
@@ -88,7 +88,7 @@ def test_a_whole_recording_is_judged_as_its_machine_was(name: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_canary_is_in_any_report(case: Any) -> None:
-    shared = shareable(inhabited(case.machine), [case.check])
+    shared = redacted_report(inhabited(case.machine), [case.check])
     told = to_markdown(shared.report, shared.versions) + shared.report.model_dump_json()
     assert [canary for canary in CANARIES if canary in told.casefold()] == []
 
@@ -115,6 +115,6 @@ def test_a_plugin_that_looks_past_the_host_tells_nothing_either() -> None:
         raise OSError(2, "No such file or directory", place)
 
     check = replace(CHECKS[0], id="nosy", probes=(Probe("nosy", look),), systems=frozenset({"windows"}))
-    (finding,) = shareable(inhabited(patched("windows-cpu", {})), [check]).report.findings
+    (finding,) = redacted_report(inhabited(patched("windows-cpu", {})), [check]).report.findings
     assert "No such file" in finding.summary
     assert "secret place" in finding.summary and "Kanarienvogel" not in finding.summary

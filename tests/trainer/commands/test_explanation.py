@@ -40,9 +40,9 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
 @pytest.mark.parametrize(
     ("error", "title"),
     [
-        (RuntimeError(CUDA), "This torch has no code for a GPU as old as this one"),
-        (OSError(DLL), "The Visual C++ runtime is missing or old"),
-        (AssertionError("Torch not compiled with CUDA enabled"), "torch is a build for the CPU"),
+        (RuntimeError(CUDA), "This torch does not support a GPU this old"),
+        (OSError(DLL), "The Visual C++ runtime is missing or out of date"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "torch is a CPU build"),
     ],
 )
 def test_a_known_error_is_explained_and_raised(train, error: Exception, title: str) -> None:
@@ -75,7 +75,7 @@ def test_errors_in_sampling_are_explained_too(monkeypatch) -> None:
     monkeypatch.setattr("trainer.capability.load", lambda *_, **__: None)
     result = CliRunner().invoke(aios.app, ["generate", "--checkpoint", "x"], prog_name="aios")
     assert isinstance(result.exception, RuntimeError)
-    assert "This torch has no code" in result.stderr
+    assert "This torch does not support" in result.stderr
 
 
 @pytest.mark.parametrize(

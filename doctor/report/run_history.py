@@ -1,0 +1,81 @@
+"""The history of runs, and the differences between two of them, on a console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctor.models import Finding, Report
+from doctor.report.console import COLOURS, Printer
+from doctor.report.wording import counts
+from doctor.runs.differences import ChangedFinding, Difference
+from doctor.runs.history import Run
+
+INDENT = "    "
+
+
+def print_run(
+    printer: Printer, run: Run, report: Report | None, *, undoable: bool, running: bool, restart_due: bool
+) -> None:
+    """Print the run's name, kind and counts, then a line for each change and its current state."""
+    kind = _kind(run, undoable, running)
+    printer.line((run.folder.name, "bold"), f"  {kind:<11}  ", counts(report) if report else "no report")
+    for change in changes_of(run):
+        printer.line(f"{INDENT}{printer.glyphs.arrow} {change}")
+    if restart_due:
+        printer.line(f"{INDENT}a restart of this computer is due")
+    if undoable and not running:
+        printer.line(f"{INDENT}to undo it: aios doctor undo {run.folder.name}")
+
+
+def changes_of(run: Run) -> list[str]:
+    """A line for each change of the run."""
+    return [f"{entry.step.action.describe()} ({entry.progress})" for entry in run.entries]
+
+
+def _kind(run: Run, undoable: bool, running: bool) -> str:
+    if not run.entries:
+        return "diagnosed"
+    if not run.ended:
+        return "running" if running else "interrupted"
+    if undoable:
+        return "fixed"
+    return "undone" if any(entry.progress in ("undone", "left") for entry in run.entries) else "failed"
+
+
+def print_difference(
+    printer: Printer, difference: Difference, changes: Sequence[tuple[str, Sequence[str]]]
+) -> None:
+    """Print the facts and the findings that differ, then what aios changed between the two runs.
+
+    Args:
+        printer: the console.
+        difference: between the reports of the two runs.
+        changes: the name of each run that changed something in between, and a line for each change.
+    """
+    for fact in difference.facts:
+        printer.line((fact.name, "bold"), f": {fact.before} {printer.glyphs.arrow} {fact.after}")
+    for each in difference.findings:
+        if each.before and each.after:
+            printer.line((each.check, "bold"))
+            _print_finding(printer, "before", each.before)
+            _print_finding(printer, "after ", each.after)
+    _print_names(printer, "only before", [each for each in difference.findings if not each.after])
+    _print_names(printer, "only after", [each for each in difference.findings if not each.before])
+    for run, lines in changes:
+        printer.line((f"changed by {run}:", "bold"))
+        for line in lines:
+            printer.line(f"{INDENT}{printer.glyphs.arrow} {line}")
+    if not (difference.facts or difference.findings or changes):
+        printer.line("No differences.")
+
+
+def _print_finding(printer: Printer, when: str, finding: Finding) -> None:
+    sign = (printer.glyphs.status[finding.status], COLOURS[finding.status])
+    measured = f" ({finding.measured})" if finding.measured else ""
+    printer.line(f"{INDENT}{when}  ", sign, f" {finding.summary}{measured}")
+
+
+def _print_names(printer: Printer, heading: str, findings: Sequence[ChangedFinding]) -> None:
+    if findings:
+        names = [each.check for each in findings]
+        printer.paragraph(((f"{heading}: ", "bold"),), ", ".join(names))
