@@ -88,7 +88,7 @@ def test_file_that_is_no_use_costs_one_line_and_a_new_proof(how, path, doctor):
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "foreign", "stale"])
-def test_doctor_that_writes_nothing_is_said_and_the_old_file_is_not_trusted(how, path, doctor):
+def test_if_the_doctor_writes_nothing_that_is_reported_and_the_old_file_is_not_used(how, path, doctor):
     spoil(path, how)
     doctor.writes, doctor.says = False, b"log\ncannot write \xff it\n"
     lines: list[str] = []
@@ -96,7 +96,7 @@ def test_doctor_that_writes_nothing_is_said_and_the_old_file_is_not_trusted(how,
     assert len(lines) == 2 and "cannot write \\xff it" in lines[1]
 
 
-def test_doctor_that_cannot_be_started_is_said(path, monkeypatch):
+def test_a_doctor_that_cannot_be_started_is_reported(path, monkeypatch):
     def refuse(command, **options):
         raise subprocess.TimeoutExpired(command, 600)
 
@@ -113,7 +113,7 @@ def test_good_file_is_used_as_it_is(path, doctor):
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "foreign", "stale"])
-def test_strict_stops_and_tries_nothing(how, path, doctor):
+def test_strict_raises_without_starting_the_doctor(how, path, doctor):
     says = spoil(path, how)
     with pytest.raises(CapabilityError) as error:
         load(path, strict=True, say=pytest.fail)

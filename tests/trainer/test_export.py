@@ -248,7 +248,7 @@ def test_an_adapter_alone_is_what_transformers_loads_with_its_base(
     assert len(texts) == 1
 
 
-def test_what_cannot_be_exported_is_refused(
+def test_invalid_exports_are_rejected(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     assert call("train", "--config", write_config(settings)).exit_code == 0

@@ -203,13 +203,13 @@ def test_strict_sampling_lets_no_other_backend_stand_in(trained: Path, call: Cal
     assert "WARNING: xformers requested but" in lenient.stderr
 
 
-def test_no_checkpoint_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
+def test_a_missing_checkpoint_ends_with_status_2(call: Call, tmp_path: Path) -> None:
     result = call("generate", "--checkpoint", tmp_path / "none", "--prompt", "x")
     assert result.exit_code == 2
     assert f"There is no checkpoint in {tmp_path / 'none'}" in result.stderr
 
 
-def test_no_device_is_told_with_status_2(call: Call, tmp_path: Path) -> None:
+def test_an_unknown_device_ends_with_status_2(call: Call, tmp_path: Path) -> None:
     model("gpt2").save_pretrained(tmp_path)
     ByteTokenizer().save(tmp_path)
     result = call("generate", "--checkpoint", tmp_path, "--device", "gpu")

@@ -92,35 +92,16 @@ def summarize(trials: list[Trial], version: str | None, max_head_dim: int | None
     A device counts if "plain" and "window" agreed in some dtype, a dtype if they agreed on each such device, and a
     feature if it agreed on all of these devices in all of these dtypes. Other failures are listed in `reasons`.
     """
-
-    def agreed(case: str, device: str, dtype: str) -> bool:
-        problems = [
-            trial.problem
-            for trial in trials
-            if (trial.case, trial.device, trial.dtype) == (case, device, dtype)
-        ]
-        return bool(problems) and not any(problems)
-
-    def basic(device: str, dtype: str) -> bool:
-        return agreed("plain", device, dtype) and agreed("window", device, dtype)
-
-    tried = tuple(dict.fromkeys(trial.dtype for trial in trials))
-    devices = tuple(
-        device
-        for device in dict.fromkeys(trial.device for trial in trials)
-        if any(basic(device, dtype) for dtype in tried)
-    )
-    dtypes = tuple(dtype for dtype in tried if devices and all(basic(device, dtype) for device in devices))
+    devices, dtypes = _proven(trials)
     problems = tuple(trial.problem for trial in trials if trial.problem)
     if not dtypes:
         reasons = problems[:3] or ("supports no device of this machine",)
         return BackendCapability(status="unavailable", version=version, reasons=reasons)
-
     good = [
         trial for trial in trials if trial.device in devices and trial.dtype in dtypes and not trial.problem
     ]
     features = {
-        name: all(agreed(name, device, dtype) for device in devices for dtype in dtypes)
+        name: all(_agreed(trials, name, device, dtype) for device, dtype in product(devices, dtypes))
         for name in Features.model_fields
     }
     return BackendCapability(
@@ -139,6 +120,31 @@ def summarize(trials: list[Trial], version: str | None, max_head_dim: int | None
         ),
         implementations=tuple(dict.fromkeys(trial.implementation for trial in good if trial.implementation)),
     )
+
+
+def _proven(trials: list[Trial]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The devices and dtypes for which "plain" and "window" agreed."""
+
+    def basic(device: str, dtype: str) -> bool:
+        return all(_agreed(trials, case, device, dtype) for case in ("plain", "window"))
+
+    dtypes = tuple(dict.fromkeys(trial.dtype for trial in trials))
+    devices = tuple(
+        device
+        for device in dict.fromkeys(trial.device for trial in trials)
+        if any(basic(device, dtype) for dtype in dtypes)
+    )
+    if not devices:
+        return (), ()
+    return devices, tuple(dtype for dtype in dtypes if all(basic(device, dtype) for device in devices))
+
+
+def _agreed(trials: list[Trial], case: str, device: str, dtype: str) -> bool:
+    """Whether a case ran on this device in this dtype, and every implementation agreed with the reference."""
+    problems = [
+        trial.problem for trial in trials if (trial.case, trial.device, trial.dtype) == (case, device, dtype)
+    ]
+    return bool(problems) and not any(problems)
 
 
 def prove(name: str) -> tuple[BackendCapability, tuple[Device, ...]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 from doctor import capability as capability_file
 from doctor.capability import BackendCapability, Capability, Features, Fingerprint
+from trainer import config
 from trainer.attention import attention, choice, manual
 from trainer.attention.backend import Backend
 from trainer.attention.choice import decide
@@ -126,7 +128,7 @@ def test_feature_that_failed_its_proof_is_not_used(feature, needing):
     assert decide("auto", without, lame).backend == "flash_attn_2"
 
 
-def test_unknown_name_is_refused_with_the_names_there_are():
+def test_unknown_name_is_rejected_with_the_list_of_names():
     with pytest.raises(ValueError, match="'flash'; one of auto, flash_attn_2, xformers, sdpa, manual"):
         decide("flash", GPU, None)
 
@@ -145,7 +147,7 @@ def test_log_has_the_wording_of_the_seeds():
     ]
 
 
-def test_log_of_auto_says_what_is_not_used_and_warns_of_nothing():
+def test_log_of_auto_lists_unused_backends_without_a_warning():
     lines = decide("auto", CPU, capability(BARE)).log_lines()
     assert [line.split(":")[0] for line in lines] == ["INFO"] * 3
     assert lines[0] == "INFO: flash_attn_2 not used: flash-attn package not installed"
@@ -164,8 +166,10 @@ def test_decision_is_plain_json():
     }
 
 
-def test_the_backends_are_those_of_the_capability_file_in_its_order():
+def test_the_backends_are_those_of_the_capability_file_and_of_the_configuration_in_order():
     assert tuple(backend.name for backend in choice.BACKENDS) == capability_file.BACKENDS
+    assert get_args(capability_file.BackendName) == capability_file.BACKENDS
+    assert get_args(config.Backend) == ("auto", *capability_file.BACKENDS)
 
 
 def test_a_new_backend_is_one_value_and_one_entry(monkeypatch):

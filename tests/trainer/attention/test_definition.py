@@ -62,7 +62,7 @@ def tensors(queries=4, keys=4, heads=2, key_heads=2, dim=8, batch=1):
         ({"document_ids": torch.zeros(1, 4)}, "got torch.float32"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(change, says):
+def test_invalid_options_are_rejected(change, says):
     with pytest.raises(ValueError, match=says):
         attention(*tensors(), **change)
 
@@ -82,7 +82,7 @@ def test_options_that_make_no_sense_are_refused(change, says):
         (lambda q, k, v: (q, k.to("meta"), v.to("meta")), "on one device, got cpu, meta"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(change, says):
+def test_invalid_tensors_are_rejected(change, says):
     with pytest.raises(ValueError, match=says):
         attention(*change(*tensors()))
 
@@ -106,7 +106,7 @@ def test_autocast_leaves_float64_alone_as_torch_does():
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_scale_is_what_scores_are_multiplied_with(backend):
+def test_scores_are_multiplied_by_the_scale(backend):
     q, k, v = tensors(9, 9)
     for window in (None, 4):
         scaled = attention(q, k, v, backend=backend, window=window, scale=0.7)

@@ -182,7 +182,7 @@ PADDING = {
 @pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_padding_is_what_it_is_in_eager_attention(name, backend, padding):
+def test_padding_gives_the_same_results_as_eager_attention(name, backend, padding):
     inputs, kept = tokens(2, 40), torch.tensor(padding)
     # In float32: of rows in which all is masked, eager attention makes NaN in float64.
     counts = kept.clone()  # what follows padding is no target: padding sees other padding in the two ways
@@ -212,7 +212,7 @@ def test_padded_batches_generate_what_eager_attention_does(name):
     [[*range(20), *range(30)], [*range(3), *range(1), *range(46)], [*range(1, 30), *range(90, 111)]],
 )
 @pytest.mark.parametrize("name", CONFIGS)
-def test_packed_sequences_are_told_apart_by_position_ids(name, positions):
+def test_packed_sequences_are_separated_by_position_ids(name, positions):
     options = {"position_ids": torch.tensor([positions, range(50)])}
     model, eager = build(CONFIGS[name](), backend="sdpa"), build(CONFIGS[name]())
     assert_same(
@@ -234,7 +234,7 @@ def test_packed_sequences_are_told_apart_by_position_ids(name, positions):
         ),
     ],
 )
-def test_other_masks_are_refused_and_not_dropped(options, says):
+def test_other_masks_are_rejected_and_not_ignored(options, says):
     with pytest.raises(ValueError, match=says):
         build(gpt2(), backend="sdpa")(tokens(1, 8), **options)
 
@@ -252,18 +252,18 @@ def test_static_cache_is_refused():
         (lambda: Gemma3TextConfig(**SMALL, use_bidirectional_attention=True), "attends in both directions"),
     ],
 )
-def test_models_that_attend_otherwise_are_refused(config, says):
+def test_models_with_unsupported_attention_are_rejected(config, says):
     with pytest.raises(ValueError, match=f"{says}, which no backend supports"):
         attach(config())
 
 
 @pytest.mark.parametrize("kind", ["bloom", "codegen", "falcon", "gptj", "gpt_neo", "mpt"])
-def test_models_that_would_not_ask_a_backend_are_refused(kind):
+def test_models_that_do_not_call_a_backend_are_rejected(kind):
     with pytest.raises(ValueError, match=f"a {kind} model computes attention itself"):
         attach(AutoConfig.for_model(kind), window=3)
 
 
-def test_models_that_pass_more_than_attention_knows_are_refused():
+def test_models_that_pass_unsupported_arguments_are_rejected():
     config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
     model = build(config, backend="sdpa")
     with pytest.raises(ValueError, match="GptOssAttention passes s_aux, which no backend supports"):
@@ -275,7 +275,7 @@ def test_copied_model_attends_as_the_first_one_does():
     torch.testing.assert_close(copy.deepcopy(model)(tokens()).logits, model(tokens()).logits)
 
 
-def test_wrong_settings_are_refused():
+def test_invalid_settings_are_rejected():
     with pytest.raises(ValueError, match="window must not be negative"):
         attach(gpt2(), window=-2)
     with pytest.raises(ValueError, match="unknown attention backend 'eager'"):

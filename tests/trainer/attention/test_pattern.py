@@ -60,7 +60,7 @@ def test_a_pattern_is_repeated_over_the_layers(arguments, expected):
         ((4, 8, "S", [-5]), "there is no layer -5"),
     ],
 )
-def test_a_pattern_that_makes_no_sense_is_refused(arguments, says):
+def test_an_invalid_pattern_is_rejected(arguments, says):
     with pytest.raises(ValueError, match=says):
         repeat(*arguments)
 

@@ -57,7 +57,7 @@ def test_child_process_prints_one_json_line():
     assert devices[0].type == "cpu" and devices[0].total_memory_bytes > 2**28
 
 
-def test_without_torch_it_still_answers():
+def test_without_torch_it_reports_that_torch_is_missing():
     script = (
         "import sys; sys.modules['torch'] = None\n"
         "from trainer.attention.prove import main; sys.exit(main(['manual']))"
@@ -208,7 +208,7 @@ def test_wrong_dropout_is_found(problem):
     assert capability.reasons[0].startswith(f"cpu float32 dropout: {problem[:30]}")
 
 
-def test_numbers_that_are_not_numbers_do_not_pass():
+def test_nan_does_not_pass():
     capability = judged(lambda q, k, v, options: manual.run(q, k, v, options) * float("nan"))
     assert capability.status == "unavailable"
 

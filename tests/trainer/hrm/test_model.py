@@ -215,6 +215,6 @@ def test_the_configuration_counts_layers_slots_and_widths() -> None:
         ({"halt_steps": 2}, "halt_max_steps"),
     ],
 )
-def test_a_configuration_that_makes_no_model_is_refused(changes: dict[str, Any], word: str) -> None:
+def test_an_invalid_configuration_is_rejected(changes: dict[str, Any], word: str) -> None:
     with pytest.raises(UserError, match=word):
         models.make_config({"model_type": "hrm_act_v1", **changes}, ByteTokenizer())

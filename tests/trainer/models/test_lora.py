@@ -267,7 +267,7 @@ def test_an_adapter_of_another_model_is_refused(
         ({"lora_dropout": 1.0}, "model.lora_dropout = 1.0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_settings_are_rejected(
     llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, change: Any, words: str
 ) -> None:
     settings = adapted(llama)
