@@ -11,7 +11,7 @@ from typing import Any
 
 from doctor.check import SYSTEMS, Check, Probe
 from doctor.host import Reader
-from doctor.host.deadline import end_programs_after
+from doctor.host.deadline import set_deadline
 from doctor.models import Finding, Status
 
 POLL_SECONDS = 0.1  # on Windows, Ctrl-C cannot interrupt a wait without a timeout
@@ -203,7 +203,7 @@ def _start(
     """Run each probe in a thread of its own, which puts the probe's name and facts into `results`."""
 
     def collect(probe: Probe[Any]) -> None:
-        end_programs_after(limits[probe.name])
+        set_deadline(limits[probe.name])
         try:
             facts = probe.collect(host)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a probe may be a plugin: its crash is a finding

@@ -1,7 +1,7 @@
-"""Windows programs and libraries (PE files) by their own tables: the few parts that are asked for, nothing is run.
+"""Reads the headers of Windows programs and libraries (PE files) without executing them.
 
-The format is Microsoft's "PE Format"; its names are used here. A library of torch has hundreds of megabytes: only tables
-are read, and each is bounded, since the file may be damaged.
+The names are those of Microsoft's "PE Format". The libraries of torch have hundreds of megabytes, so only the tables are
+read; each has a size limit, since the file may be damaged.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ Machine = Literal["x64", "x86", "arm64", "other"]
 
 MACHINES: dict[int, Machine] = {0x8664: "x64", 0x14C: "x86", 0xAA64: "arm64"}
 DIRECTORIES_AT = {0x10B: 96, 0x20B: 112}  # in the optional header, by its magic: PE32, PE32+
-IMPORTS, RESOURCES = 1, 2  # places in the list of data directories
+IMPORTS, RESOURCES = 1, 2  # indices in the list of data directories
 RT_VERSION = 16
 SUBDIRECTORY = 0x80000000
 FIXED_FILE_INFO = struct.pack("<I", 0xFEEF04BD)
 MOST_SECTIONS, MOST_IMPORTS, MOST_RESOURCES = 96, 1024, 4096
 LONGEST_NAME = 256  # bytes
-VERSION_RESOURCE = 4096  # bytes; VS_FIXEDFILEINFO stands at its beginning
+VERSION_RESOURCE = 4096  # bytes; VS_FIXEDFILEINFO is at its start
 
 
 class DamagedError(ValueError):
-    """The file is no PE file, or its tables lead nowhere; the message is a clause."""
+    """The file is not a PE file, or its tables are damaged; the message is a clause."""
 
 
 @dataclass(frozen=True)
 class _Section:
-    address: int  # where it lies in memory
+    address: int  # in memory
     size: int
-    offset: int  # where it lies in the file
+    offset: int  # in the file
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class _Image:
     directories: tuple[int, ...]
 
     def at(self, address: int, size: int) -> bytes:
-        """What the loader would put at an address: `size` bytes, fewer at the end of the file."""
+        """Return `size` bytes at a memory address of the loaded image; fewer at the end of the file."""
         for section in self.sections:
             if section.address <= address < section.address + section.size:
                 return _read(self.file, section.offset + address - section.address, size)
-        raise DamagedError(f"its tables point to {address:#x}, where there is nothing")
+        raise DamagedError(f"its tables point to {address:#x}, outside of all sections")
 
     def unpack(self, layout: str, address: int) -> tuple[int, ...]:
         return _unpack(layout, self.at(address, struct.calcsize(layout)))
 
 
 def read_binary(path: str) -> Reading[Binary]:
-    """What a PE file says of itself. Absent: there is no such file."""
+    """Return the headers of a PE file. Absent: there is no such file."""
     try:
         with Path(path).open("rb") as file:
             image = _open(file)
@@ -84,16 +84,16 @@ def _read(file: BinaryIO, offset: int, size: int) -> bytes:
 
 def _unpack(layout: str, data: bytes) -> tuple[int, ...]:
     if len(data) < struct.calcsize(layout):
-        raise DamagedError("it ends in the middle of a table")
+        raise DamagedError("it ends within a table")
     return struct.unpack_from(layout, data)
 
 
 def _open(file: BinaryIO) -> _Image:
     if _read(file, 0, 2) != b"MZ":
-        raise DamagedError("it is no Windows program or library")
+        raise DamagedError("not a Windows program or library")
     (start,) = _unpack("<I", _read(file, 0x3C, 4))
     if _read(file, start, 4) != b"PE\0\0":
-        raise DamagedError("it is no Windows program or library")
+        raise DamagedError("not a Windows program or library")
     machine, count, _, _, _, header_size = _unpack("<HHIIIH", _read(file, start + 4, 18))
     header = _read(file, start + 24, header_size)
     (magic,) = _unpack("<H", header)
@@ -115,7 +115,7 @@ def _section(entry: bytes) -> _Section:
 
 
 def _imports(image: _Image) -> Iterator[str]:
-    """The names in the import directory table, in its order. What is loaded later, on demand, stands elsewhere."""
+    """The names in the import directory table, in its order, without delay-loaded libraries."""
     start = image.directories[IMPORTS]
     for index in range(MOST_IMPORTS if start else 0):
         *_, name, _ = image.unpack("<IIIII", start + 20 * index)
@@ -132,17 +132,17 @@ def _name(data: bytes) -> str:
 
 
 def _version(image: _Image) -> str | None:
-    """The file version of its version resource; None where it has none."""
+    """The file version in the version resource; None if there is none."""
     start = image.directories[RESOURCES]
     if not start:
         return None
-    place = 0
-    for wanted in (RT_VERSION, None, None):  # its type, its name, its language
-        entry = _resource(image, start + place, wanted)
+    offset = 0
+    for key in (RT_VERSION, None, None):  # type, name, language
+        entry = _resource(image, start + offset, key)
         if entry is None:
             return None
-        place = entry & ~SUBDIRECTORY
-    address, size = image.unpack("<II", start + place)
+        offset = entry & ~SUBDIRECTORY
+    address, size = image.unpack("<II", start + offset)
     resource = image.at(address, min(size, VERSION_RESOURCE))
     found = resource.find(FIXED_FILE_INFO)
     if found < 0:
@@ -151,11 +151,11 @@ def _version(image: _Image) -> str | None:
     return f"{high >> 16}.{high & 0xFFFF}.{low >> 16}.{low & 0xFFFF}"
 
 
-def _resource(image: _Image, directory: int, wanted: int | None) -> int | None:
-    """Where an entry of a resource directory leads; None there: any will do, the first."""
+def _resource(image: _Image, directory: int, key: int | None) -> int | None:
+    """The offset in the entry for `key` (None: in the first entry) of a resource directory; None if there is none."""
     *_, named, numbered = image.unpack("<IIHHHH", directory)
     for index in range(min(named + numbered, MOST_RESOURCES)):
-        name, place = image.unpack("<II", directory + 16 + 8 * index)
-        if wanted in (None, name):
-            return place
+        name, offset = image.unpack("<II", directory + 16 + 8 * index)
+        if key in (None, name):
+            return offset
     return None

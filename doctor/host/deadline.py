@@ -1,4 +1,4 @@
-"""Until when a probe's programs may run, so that it can say in time which of them did not answer."""
+"""The deadline of the programs that a probe runs, so that it can still report which of them did not answer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 import time
 from contextvars import ContextVar
 
-_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)  # by time.monotonic()
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)  # on the clock of time.monotonic()
 
 
-def end_programs_after(seconds: float) -> None:
-    """Whatever this thread starts from now on ends within so many seconds altogether."""
+def set_deadline(seconds: float) -> None:
+    """Limit all programs that this thread starts from now on to `seconds` in total."""
     _ends_at.set(time.monotonic() + seconds)
 
 
-def in_time(seconds: float) -> float:
-    """`seconds`, or what is left of them before the deadline; at least 0."""
+def limited(seconds: float) -> float:
+    """Return `seconds`, or the time until the deadline if that is less; at least 0."""
     return max(0.0, min(seconds, _ends_at.get() - time.monotonic()))

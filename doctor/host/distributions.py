@@ -1,4 +1,4 @@
-"""Installed Python distributions, from their metadata alone: nothing is imported."""
+"""Installed Python distributions, from their metadata; nothing is imported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from packaging.utils import canonicalize_name
 from doctor.host.base import Distribution
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
-METADATA_FILES = ("METADATA", "PKG-INFO", "")  # of a wheel, of an egg-info folder, of an egg-info file
+# Of a wheel, an egg-info folder, an egg-info file
+METADATA_FILES = ("METADATA", "PKG-INFO", "")
 METADATA_FOLDERS = (".dist-info", ".egg-info")
-# what reading metadata raises that is no metadata; the last for JSON nested a thousand deep
+# Raised for damaged metadata; RecursionError for deeply nested JSON
 DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
 
 
 def read_distribution(name: str) -> Reading[Distribution]:
-    """What this interpreter would import as `name`."""
+    """Return the distribution `name` that this interpreter would use."""
     try:
         found = next(iter(importlib.metadata.distributions(name=name, path=_search_path())), None)
         return Absent() if found is None else _read(found)
@@ -31,23 +32,23 @@ def read_distribution(name: str) -> Reading[Distribution]:
 
 
 def read_distributions() -> Reading[tuple[Distribution, ...]]:
-    """All that this interpreter would import, in the order of their names; those with damaged metadata are left out."""
+    """Return all distributions that this interpreter would use, sorted by name, without those with damaged metadata."""
     found: dict[str, Distribution] = {}
     for folder in metadata_folders():
         try:
             reading = _read(importlib.metadata.Distribution.at(folder))
         except DAMAGED:
             continue
-        if isinstance(reading, Found):  # the first on the path is the one that is imported
+        if isinstance(reading, Found):  # the first on the path is the one in use
             found.setdefault(canonicalize_name(reading.value.name), reading.value)
     return Found(tuple(distribution for _, distribution in sorted(found.items())))
 
 
 def _search_path() -> list[str]:
-    """Where Python looks, less the current folder: inside flash-attn's sources, flash-attn is not thereby installed."""
+    """sys.path without the current folder: the sources of flash-attn do not count as installed."""
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # removed under our feet
+    except FileNotFoundError:  # deleted meanwhile
         here = None
     return [entry for entry in sys.path if entry and Path(entry) != here]
 
@@ -57,9 +58,9 @@ def metadata_folders() -> Iterator[Path]:
     for entry in _search_path():
         try:
             names = sorted(Path(entry).iterdir())
-        except OSError:  # an archive, a folder that is gone or locked
+        except OSError:  # an archive, or a folder that is missing or locked
             continue
-        # pip renames what it is about to remove: ~orch-2.5.dist-info is no torch
+        # pip renames what it is about to remove, torch-2.5.dist-info to ~orch-2.5.dist-info
         yield from (p for p in names if p.suffix in METADATA_FOLDERS and not p.name.startswith("~"))
 
 
@@ -67,7 +68,7 @@ def _read(found: importlib.metadata.Distribution) -> Reading[Distribution]:
     location = as_unicode(str(found.locate_file("")))
     metadata = _headers(next(filter(None, map(found.read_text, METADATA_FILES)), ""))
     if metadata["Name"] is None or metadata["Version"] is None:
-        return Unreadable(f"its metadata in {location} has no name or version: a broken installation")
+        return Unreadable(f"its metadata in {location} has no name or version: the installation is damaged")
     return Found(
         Distribution(
             name=metadata["Name"],

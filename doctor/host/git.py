@@ -1,4 +1,4 @@
-"""Git's configuration, read and written by git itself."""
+"""The configuration of git, read and written with `git config`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from doctor.host.readings import Absent, Found, Reading, Unreadable
 
 Run = Callable[[Sequence[str]], Reading[Completed]]
 
-NO_SUCH_SETTING = 1  # exit codes, from git-config(1)
+# Exit codes of git-config(1)
+NO_SUCH_SETTING = 1
 NOTHING_TO_UNSET = 5
 
 
 def read_setting(run: Run, name: str, scope: GitScope) -> Reading[str]:
-    """A setting as it is written. `run` runs a command line."""
+    """Return a setting as text. `run` runs a command."""
     own = _get(run, "--global", name)
     return _get(run, "--system", name) if scope == "effective" and isinstance(own, Absent) else own
 
 
 def write_setting(run: Run, name: str, value: str | None) -> None:
-    """Set this user's setting; None removes it. Raises OSError."""
+    """Set a setting of this user; None removes it. Raises OSError."""
     if value is not None:
         _change(run, "--global", name, value)
         return
@@ -33,7 +34,7 @@ def write_setting(run: Run, name: str, value: str | None) -> None:
 
 
 def _remove_if_empty(file: Path) -> None:
-    """Git made the file for the setting that is gone; an empty one says no more than none."""
+    """Git creates the file for the first setting and leaves it empty when the last one is removed."""
     if file.is_file() and file.stat().st_size == 0:
         file.unlink()
 
@@ -64,4 +65,4 @@ def _change(run: Run, *arguments: str) -> None:
 
 def _complaint(completed: Completed) -> str:
     first_line = completed.stderr.strip().partition("\n")[0]
-    return f"git config ended with status {completed.exit_code}: {first_line or 'it gave no reason'}"
+    return f"git config ended with exit status {completed.exit_code}: {first_line or 'no reason given'}"

@@ -1,4 +1,4 @@
-"""The machine that this process runs on."""
+"""The host of the machine that this process runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from doctor.host.base import Host
 
 
 def live_host() -> Host:
-    """This machine, by its system."""
+    """Return the host of this machine."""
     if sys.platform == "win32":
         from doctor.host.windows import WindowsHost
 

@@ -1,4 +1,4 @@
-"""This machine: what all systems share. `windows.py` and `posix.py` add what each has of its own."""
+"""The parts of the live host that all systems share; `windows.py` and `posix.py` have the others."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from doctor.host.base import (
 from doctor.host.git import read_setting, write_setting
 from doctor.host.programs import find_on_path, run_bounded
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
-from doctor.host.time_limit import within
+from doctor.host.time_limit import with_time_limit
 
 GIT_TIMEOUT = 10.0  # seconds
-DRIVE_TIMEOUT = 3.0  # seconds; a network drive whose server is gone does not answer for a minute
-LARGEST_FILE = 64 * 1024 * 1024  # bytes; what probes read as text has a few at most
+DRIVE_TIMEOUT = 3.0  # seconds; a network drive without its server blocks for a minute
+LARGEST_FILE = 64 * 1024 * 1024  # bytes; the files that probes read have a few megabytes at most
 
 
 class LiveHost(ABC):
@@ -47,7 +47,7 @@ class LiveHost(ABC):
     @property
     @abstractmethod
     def _program_extensions(self) -> tuple[str, ...]:
-        """What the system puts behind the bare name of a program, in its order."""
+        """The file extensions that the system tries for the name of a program, in its order."""
 
     # -- environment
     def variable(self, name: str) -> str | None:
@@ -55,7 +55,7 @@ class LiveHost(ABC):
         return None if value is None else as_unicode(value)
 
     def variable_names(self, prefix: str) -> tuple[str, ...]:
-        start = prefix.upper() if os.name == "nt" else prefix  # os.environ holds upper case there
+        start = prefix.upper() if os.name == "nt" else prefix  # os.environ has upper-case names there
         return tuple(sorted(as_unicode(name) for name in os.environ if name.startswith(start)))
 
     def set_variable(self, name: str, value: str | None) -> None:
@@ -70,10 +70,10 @@ class LiveHost(ABC):
             return Unreadable(f"{path} is not an absolute path")
         try:
             status = Path(path).stat()
-            if stat.S_ISFIFO(status.st_mode):  # whoever opens one waits for its writer
+            if stat.S_ISFIFO(status.st_mode):  # opening it would wait for a writer
                 return Unreadable("it is a pipe, not a file")
             if status.st_size > LARGEST_FILE:
-                return Unreadable(f"it has {status.st_size / 1e6:.0f} MB, more than such a file ever has")
+                return Unreadable(f"it is too large to read: {status.st_size / 1e6:.0f} MB")
             return Found(Path(path).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return Absent()
@@ -106,7 +106,7 @@ class LiveHost(ABC):
 
     def move_folder(self, path: str, destination: str) -> None:
         if os.path.lexists(_absolute(destination)):
-            raise FileExistsError(f"{destination}: there is something already")
+            raise FileExistsError(f"{destination} already exists")
         _absolute(path).rename(destination)
 
     def volume(self, path: str) -> Reading[Volume]:
@@ -114,7 +114,7 @@ class LiveHost(ABC):
             return Unreadable(f"{path} is not an absolute path")
         from doctor.host.volumes import read_volume
 
-        return within(DRIVE_TIMEOUT, lambda: read_volume(path))
+        return with_time_limit(DRIVE_TIMEOUT, lambda: read_volume(path))
 
     def binary(self, path: str) -> Reading[Binary]:
         if not Path(path).is_absolute():
@@ -143,10 +143,10 @@ class LiveHost(ABC):
     def run_installer(self, command: Sequence[str]) -> int:
         program = self._program(command[0])
         if not isinstance(program, Found):
-            raise FileNotFoundError(f"{command[0]}: there is no such program")
-        from doctor.host.run_installer import run_in_sight
+            raise FileNotFoundError(f"{command[0]}: no such program")
+        from doctor.host.run_installer import run_in_console
 
-        return run_in_sight([program.value, *command[1:]])
+        return run_in_console([program.value, *command[1:]])
 
     def _program(self, name: str) -> Reading[str]:
         return Found(name) if Path(name).is_absolute() else self.find_program(name)
@@ -196,7 +196,7 @@ class LiveHost(ABC):
 
     @cached_property
     def _driver(self) -> Reading[NvidiaDriver]:
-        """Asked once: one that does not answer takes its time to say so."""
+        """Queried once, because a driver that hangs costs the whole timeout."""
         from doctor.host.nvml import read_driver
 
         return read_driver(self.run)
@@ -218,7 +218,7 @@ def _absolute(path: str) -> Path:
 
 
 def python_identity() -> dict[str, Any]:
-    """The part of an identity that describes this Python, which every system says in the same way."""
+    """The part of an identity that describes this Python, the same on all systems."""
     version = ".".join(map(str, sys.version_info[:3]))
     return {
         "python": version if sys.version_info.releaselevel == "final" else sys.version.split()[0],
@@ -233,12 +233,12 @@ def python_identity() -> dict[str, Any]:
         "base_prefix": sys.base_prefix,
         "site_packages": sysconfig.get_path("purelib"),
         "processor_count": _processor_count(),
-        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises where there is none
+        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises if there is none
     }
 
 
 def _processor_count() -> int | None:
-    """As many as this process may use, where the system tells."""
+    """The number of processors that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

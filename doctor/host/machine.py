@@ -1,7 +1,7 @@
-"""A recorded machine: what a recorder saw, or what a test pretends, as one JSON file.
+"""A recorded machine as one JSON file, written by the recorder or by hand for a test.
 
-Everywhere in it ``null`` means "looked, and it is not there" and ``{"unreadable": "reason"}`` means "could not look".
-What is not in the file at all was never looked at.
+Everywhere in it, `null` means that something does not exist, and `{"unreadable": "reason"}` that it could not be read.
+What is missing from the file was not recorded.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ T = TypeVar("T")
 
 
 class NotSeen(Frozen):
-    """The recorder could not look."""
+    """Something that could not be read."""
 
     unreadable: str
 
 
 class FileContent(Frozen):
-    """A file's bytes: as text where they are UTF-8, else in base64. Exactly one of the two."""
+    """The content of a file: as text if it is UTF-8, else in base64. Exactly one of the two."""
 
     text: str | None = None
     base64: str | None = None
@@ -47,7 +47,7 @@ class FileContent(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _one_form_for_each_content(cls, data: Any) -> Any:
-        """Text written in base64 becomes text, so that equal files are equal recordings."""
+        """Convert base64 of UTF-8 to text, so that equal files have equal recordings."""
         if isinstance(data, Mapping) and isinstance(encoded := data.get("base64"), str):
             try:
                 return {
@@ -74,7 +74,7 @@ class FileContent(Frozen):
 
 
 def _without_null(variables: Any) -> Any:
-    """An absent variable is simply not there; null is allowed for the sake of whoever patches a machine."""
+    """Drop variables that are null, which is how a patch removes a variable."""
     if not isinstance(variables, Mapping):
         return variables
     return {name: value for name, value in variables.items() if value is not None}
@@ -85,7 +85,7 @@ NOT_RECORDED = NotSeen(unreadable="not in the recording")
 
 
 class RecordedMachine(Frozen):
-    """The file. `runs` is keyed by the command line, its words joined by spaces; see `RecordedHost.run`."""
+    """The content of the file. The keys of `runs` are command lines; see `command_line` in doctor/host/recorded.py."""
 
     schema_version: Literal[1] = 1
     identity: Identity
@@ -98,19 +98,21 @@ class RecordedMachine(Frozen):
     runs: dict[str, Entry[Completed]] = Field(default_factory=dict)
     distributions: dict[str, Entry[Distribution]] = Field(default_factory=dict)
     distributions_complete: bool = Field(
-        default=False, description="are these all distributions? Then one that is not here is not installed"
+        default=False, description="whether these are all distributions, so that any other is not installed"
     )
     own_files: Entry[OwnFiles] = NOT_RECORDED
-    volumes: dict[str, Entry[Volume]] = Field(default_factory=dict)  # by a path on it
+    volumes: dict[str, Entry[Volume]] = Field(default_factory=dict)  # path on the volume -> volume
     memory: Entry[Memory] = NOT_RECORDED
-    binaries: dict[str, Entry[Binary]] = Field(default_factory=dict)  # by path
-    programs_using: dict[str, Entry[tuple[RunningProgram, ...]]] = Field(default_factory=dict)  # by folder
-    servers: dict[str, Entry[Reached]] = Field(default_factory=dict)  # by address
+    binaries: dict[str, Entry[Binary]] = Field(default_factory=dict)  # path -> headers
+    programs_using: dict[str, Entry[tuple[RunningProgram, ...]]] = Field(
+        default_factory=dict
+    )  # folder -> programs
+    servers: dict[str, Entry[Reached]] = Field(default_factory=dict)  # URL -> server
     boot_time: Entry[float] = NOT_RECORDED  # seconds since 1970
     nvml: Entry[NvidiaDriver] = NOT_RECORDED
     git_settings: dict[str, Entry[str]] = Field(default_factory=dict)  # this user's
     git_system_settings: dict[str, Entry[str]] = Field(
-        default_factory=dict, description="every user's; a name that is not here is not set"
+        default_factory=dict, description="of all users; a name that is missing is not set"
     )
 
     def to_json(self) -> str:
@@ -132,7 +134,7 @@ def to_entry(reading: Reading[T]) -> Entry[T]:
 
 
 class MachineFileError(Exception):
-    """A machine file that cannot be used; the message says what was looked for, what was found and what to do."""
+    """A machine file cannot be used; the message says why and what to do."""
 
 
 def load_machine(path: Path) -> RecordedMachine:
@@ -141,7 +143,7 @@ def load_machine(path: Path) -> RecordedMachine:
         content = path.read_bytes()
     except OSError as error:
         raise MachineFileError(
-            f"Looked for a recorded machine in {path}, but the file cannot be read: {error.strerror or error}. "
+            f"Cannot read the recorded machine {path}: {error.strerror or error}. "
             "Check the path; `aios doctor record FILE` writes such a file."
         ) from error
     try:
@@ -149,6 +151,6 @@ def load_machine(path: Path) -> RecordedMachine:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5]]
         raise MachineFileError(
-            f"{path} is not a machine that this version understands: {'; '.join(faults)}. "
-            "Record it again with `aios doctor record FILE`, or correct these places."
+            f"{path} is not a recorded machine of this version: {'; '.join(faults)}. "
+            "Record it again with `aios doctor record FILE`, or correct these entries."
         ) from error

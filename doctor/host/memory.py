@@ -1,4 +1,4 @@
-"""How much memory this machine has, and how much of it programs may ask for."""
+"""The memory of this machine, and how much of it programs can allocate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if sys.platform == "win32":
             ("dwMemoryLoad", wintypes.DWORD),
             ("ullTotalPhys", ctypes.c_uint64),
             ("ullAvailPhys", ctypes.c_uint64),
-            ("ullTotalPageFile", ctypes.c_uint64),  # the commit limit, in spite of its name
+            ("ullTotalPageFile", ctypes.c_uint64),  # despite its name, the commit limit
             ("ullAvailPageFile", ctypes.c_uint64),
             ("ullTotalVirtual", ctypes.c_uint64),
             ("ullAvailVirtual", ctypes.c_uint64),
@@ -28,7 +28,7 @@ if sys.platform == "win32":
         )
 
     def read_memory() -> Reading[Memory]:
-        """This machine's memory. Raises OSError."""
+        """Return the memory of this machine. Raises OSError."""
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         status = MemoryStatus(dwLength=ctypes.sizeof(MemoryStatus))
         if not kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
@@ -45,15 +45,15 @@ if sys.platform == "win32":
 elif sys.platform == "linux":
     from pathlib import Path, PurePosixPath
 
-    STRICT_OVERCOMMIT = "2"  # sysctl vm.overcommit_memory: the kernel promises no more than CommitLimit
+    STRICT_OVERCOMMIT = "2"  # sysctl vm.overcommit_memory: the kernel does not allocate beyond CommitLimit
 
     def read_memory(root: Path = Path("/")) -> Reading[Memory]:
-        """This machine's memory, or what its control group leaves of it. `root` holds proc and sys. Raises OSError."""
+        """Return the memory of this machine, limited by its control groups. `root` contains proc and sys. Raises OSError."""
         lines = (line.split() for line in (root / "proc/meminfo").read_text("utf-8").splitlines())
         kilobytes = {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) > 1}
         info = {name: 1024 * number for name, number in kilobytes.items()}
         if "MemTotal" not in info:
-            raise ValueError("/proc/meminfo names no MemTotal")
+            raise ValueError("/proc/meminfo has no MemTotal")
         total, available = info["MemTotal"], info.get("MemAvailable", info.get("MemFree", 0))
         swap, swap_free = info.get("SwapTotal", 0), info.get("SwapFree", 0)
         for group in _control_groups(root):
@@ -67,8 +67,8 @@ elif sys.platform == "linux":
         overcommit = root / "proc/sys/vm/overcommit_memory"
         if "CommitLimit" in info and _text(overcommit) == STRICT_OVERCOMMIT:
             commit = min(commit, info["CommitLimit"])
-            promised = info.get("Committed_AS", 0)
-            commit_available = min(commit_available, max(0, info["CommitLimit"] - promised))
+            committed = info.get("Committed_AS", 0)
+            commit_available = min(commit_available, max(0, info["CommitLimit"] - committed))
         return Found(
             Memory(
                 total_bytes=total,
@@ -79,17 +79,17 @@ elif sys.platform == "linux":
         )
 
     def _control_groups(root: Path) -> Iterator[Path]:
-        """The folders of this process's memory control group and of those above it: each limits it."""
+        """The folders of this process's memory control group and of its parents, which limit it, too."""
         for line in (_text(root / "proc/self/cgroup") or "").splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers and "memory" not in controllers.split(","):
                 continue
-            top = root / "sys/fs/cgroup" / ("memory" if controllers else "")  # version 1, version 2
+            top = root / "sys/fs/cgroup" / ("memory" if controllers else "")  # cgroup version 1, version 2
             inner = PurePosixPath(path.lstrip("/"))
             yield from (top / folder for folder in (inner, *inner.parents))
 
     def _used(group: Path) -> int:
-        """What the group holds and cannot give back at once."""
+        """The memory that the group uses, without the file cache that can be reclaimed."""
         used = _number(group, "memory.current", "memory.usage_in_bytes") or 0
         for line in (_text(group / "memory.stat") or "").splitlines():
             name, _, number = line.partition(" ")
@@ -98,7 +98,7 @@ elif sys.platform == "linux":
         return used
 
     def _number(group: Path, *names: str) -> int | None:
-        """The first of these files that holds a number; "max" is none."""
+        """The number in the first of these files that has one; "max" is not a number."""
         texts = (_text(group / name) for name in names)
         return next((int(text) for text in texts if text and text.isdigit()), None)
 
@@ -112,7 +112,7 @@ else:
     import psutil
 
     def read_memory() -> Reading[Memory]:
-        """This machine's memory."""
+        """Return the memory of this machine."""
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         return Found(
             Memory(

@@ -1,6 +1,6 @@
-"""Asks NVML, the driver's management library, and prints the answer as an entry of a recorded machine.
+"""Queries NVML, the driver's management library, and prints the answer as an entry of a recorded machine.
 
-A program of its own that imports nothing of aios: it starts at once, and is ended where the library does not answer.
+A separate program, killed if the library does not answer. It imports nothing from aios, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DRIVER_MODELS = ("WDDM", "TCC", "MCDM")  # nvmlDriverModel_t
 
 
 def ask(nvml: Any, windows: bool) -> dict[str, Any] | None:
-    """The driver and its GPUs, through the module pynvml; None where there is no NVML, so no NVIDIA driver."""
+    """Return the driver and its GPUs, read with the module pynvml; None if there is no NVML, so no NVIDIA driver."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError_LibraryNotFound:
@@ -55,7 +55,7 @@ def _driver_model(nvml: Any, handle: Any) -> str | None:
     for get in (nvml.nvmlDeviceGetDriverModel_v2, nvml.nvmlDeviceGetDriverModel_v1):
         try:
             current, _pending = get(handle)
-        except nvml.NVMLError:  # drivers before 2024 know version 1 alone
+        except nvml.NVMLError:  # drivers before 2024 only have version 1
             continue
         return DRIVER_MODELS[current] if current < len(DRIVER_MODELS) else None
     return None
@@ -69,7 +69,7 @@ def _unreadable(nvml: Any, error: Any) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the answer: one line of JSON in ASCII."""
+    """Print the answer as one line of JSON in ASCII."""
     answer: dict[str, Any] | None
     try:
         import pynvml

@@ -1,4 +1,4 @@
-"""Linux and macOS: identity, and the absence of a registry."""
+"""Linux and macOS: the identity; there is no registry."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ class PosixHost(LiveHost):
         raise OSError(f"{key}: this system has no registry")
 
     def broadcast_environment_change(self) -> None:
-        """No program here listens for it."""
+        """Nothing to do: only Windows has this message."""
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> ElevationRefused:
-        return ElevationRefused("only Windows can ask for administrator rights; run this command with sudo")
+        return ElevationRefused(
+            "administrator rights can only be requested on Windows; run this command with sudo"
+        )
 
 
 def _glibc() -> tuple[int, int] | None:
@@ -75,5 +77,5 @@ def _glibc() -> tuple[int, int] | None:
 def _user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container's user that has a number alone
+    except KeyError:  # a user without a name, in a container
         return str(os.geteuid())

@@ -1,7 +1,7 @@
-"""A program and everything that it starts: begun together, so that they can be ended together.
+"""A program and all processes that it starts, which can be killed together.
 
-No program outlives the doctor: it is ended at the latest when this process is. On Windows that holds even where this
-process is ended by force; elsewhere the front door turns the signals that end it into an ordinary end.
+No program outlives the doctor: all are killed when this process ends. On Windows that holds even if this process is
+killed; elsewhere the front door turns terminating signals into a normal exit.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from contextlib import contextmanager
 
 import psutil
 
-SECONDS_TO_START = 2.0  # for what is being started as this process ends; on a dead drive that takes longer
+# How long to wait at exit for programs that are being started; on a drive that is gone a start takes longer
+SECONDS_TO_START = 2.0
 
 _starting: set[ProcessTree] = set()
 _running: set[ProcessTree] = set()
-_at_the_end = False
+_exiting = False
 
 
 @contextmanager
-def _counted(tree: ProcessTree) -> Iterator[None]:
-    """Around the start of a program. At the end of this process nothing more may be started: raises OSError."""
+def _registered(tree: ProcessTree) -> Iterator[None]:
+    """Register a program while it is started. Raises OSError if this process is exiting."""
     _starting.add(tree)
     try:
-        if _at_the_end:
-            raise OSError("the doctor was ended")
+        if _exiting:
+            raise OSError("the doctor is exiting")
         yield
         _running.add(tree)
     finally:
@@ -102,14 +103,14 @@ if sys.platform == "win32":
         )
 
     class ProcessTree:
-        """A program in a job object, without a console window. Raises OSError where it cannot start.
+        """A program in a job object, without a console window. Raises OSError if it cannot start.
 
-        A job, since a process that ended no longer tells whom it had started.
+        Without a job, the children of a process that has ended could not be found.
         """
 
         def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-            with _counted(self):
-                # Suspended, so that it starts nothing before it is in the job.
+            with _registered(self):
+                # Suspended, so that it cannot start a process before it is in the job
                 flags = subprocess.CREATE_NO_WINDOW | CREATE_SUSPENDED
                 self.process = _start(command, environment, flags=flags)
                 self._job: int | None = kernel32.CreateJobObjectW(None, None)
@@ -140,11 +141,11 @@ if sys.platform == "win32":
                 raise error
 
         def kill(self) -> None:
-            """End the program and all that it started."""
+            """Kill the program and all processes that it started."""
             kernel32.TerminateJobObject(self._job, 1)
 
         def close(self) -> None:
-            """Let go of it. What still runs goes on."""
+            """Release the program without killing it."""
             _running.discard(self)
             self._limit(0)
             job, self._job = self._job, None
@@ -156,14 +157,14 @@ else:
     from contextlib import suppress
 
     class ProcessTree:
-        """A program in a session of its own. Raises OSError where it cannot start."""
+        """A program in a session of its own. Raises OSError if it cannot start."""
 
         def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-            with _counted(self):
+            with _registered(self):
                 self.process = _start(command, environment, session=True)
 
         def kill(self) -> None:
-            """End the program and all that it started: its session, and descendants that left the session."""
+            """Kill the program and all processes that it started: its session, and descendants that left the session."""
             descendants: list[psutil.Process] = []
             with suppress(psutil.NoSuchProcess):
                 descendants = psutil.Process(self.process.pid).children(recursive=True)
@@ -174,15 +175,15 @@ else:
                     descendant.kill()
 
         def close(self) -> None:
-            """Let go of it. What still runs goes on."""
+            """Release the program without killing it."""
             _running.discard(self)
 
 
 @atexit.register
-def _kill_what_runs() -> None:
-    """An interrupted doctor takes its probes' programs with it, and lets the probes start no more."""
-    global _at_the_end
-    _at_the_end = True
+def _kill_all() -> None:
+    """Kill the programs of the probes when the doctor is interrupted, and let the probes start no more."""
+    global _exiting
+    _exiting = True
     deadline = time.monotonic() + SECONDS_TO_START
     while _starting and time.monotonic() < deadline:
         time.sleep(0.01)

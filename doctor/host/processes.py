@@ -1,4 +1,4 @@
-"""Which other Python programs hold files of a folder: what is loaded there cannot be replaced."""
+"""The other Python programs that have files of a folder loaded, which therefore cannot be replaced."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 import psutil
 
 from doctor.host.base import RunningProgram
-from doctor.host.deadline import in_time
+from doctor.host.deadline import limited
 from doctor.host.readings import Found, Reading, Unreadable, as_unicode
 
-PATIENCE = 5.0  # seconds for all of them
+TIMEOUT = 5.0  # seconds for all processes
 
 
 def read_programs_using(folder: str) -> Reading[tuple[RunningProgram, ...]]:
-    """The Python programs that have files below the folder loaded, but for this one, its parents and its children.
+    """Return the Python programs that have files below the folder loaded, except this one, its parents and its children.
 
-    What other users run can be seen by an administrator alone, and is left out.
+    The programs of other users are missing, because only an administrator can inspect them.
     """
-    deadline = time.monotonic() + in_time(PATIENCE)
+    deadline = time.monotonic() + limited(TIMEOUT)
     family = _family()
     found = []
     for process in psutil.process_iter():
         if time.monotonic() > deadline:
-            return Unreadable("there was no time to look at every program")
+            return Unreadable("not all programs could be inspected in time")
         try:
             if process.pid not in family and _is_python_with(process, folder):
                 found.append(RunningProgram(pid=process.pid, name=as_unicode(process.name())))
-        except (psutil.Error, OSError):  # it ended, or is another user's
+        except (psutil.Error, OSError):  # it has ended, or belongs to another user
             continue
     return Found(tuple(found))
 
@@ -44,7 +44,7 @@ def _family() -> set[int]:
 
 
 def _is_python_with(process: psutil.Process, folder: str) -> bool:
-    # Its file's name: torchrun calls itself so, but is a Python.
+    # By the file name: the process of torchrun is called torchrun.
     return "python" in Path(process.exe()).name.casefold() and any(
         Path(path).is_relative_to(folder) for path in _loaded(process.pid)
     )

@@ -1,4 +1,4 @@
-"""Finding programs on PATH and running them: bounded in time, output and processes."""
+"""Find programs on PATH, and run them with limits on time, output and processes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import IO
 
 from doctor.host.base import Completed
-from doctor.host.deadline import in_time
+from doctor.host.deadline import limited
 from doctor.host.process_tree import ProcessTree
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
-OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes of each stream
-SECONDS_FOR_LAST_WORDS = 1.0  # to read what a program that ended left in its pipes
+OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes per stream
+DRAIN_SECONDS = 1.0  # to read the rest of the output after a program has ended
 
 
 def find_on_path(name: str, path: str, extensions: Sequence[str] = ()) -> Reading[str]:
-    """The absolute path of a program. Looks in PATH's absolute folders alone, so never in the current directory.
+    """Return the absolute path of a program. Relative folders on PATH are skipped, so the current one is never searched.
 
-    `extensions` are what the system puts behind a name that has none of them: PATHEXT on Windows, else nothing.
+    `extensions` are tried for a name without one of them: PATHEXT on Windows, else none.
     """
     if Path(name).name != name:
-        return Unreadable(f"{name} is not the bare name of a program")
+        return Unreadable(f"{name} is not the name of a program")
     has_one = Path(name).suffix.casefold() in map(str.casefold, extensions)
     endings = extensions if extensions and not has_one else ("",)
     for entry in path.split(os.pathsep):
@@ -43,14 +43,14 @@ def find_on_path(name: str, path: str, extensions: Sequence[str] = ()) -> Readin
 def _is_program(path: Path) -> bool:
     try:
         return path.is_file() and os.access(path, os.X_OK)
-    except OSError:  # a folder on a drive that is gone, an alias into the Store
+    except OSError:  # a drive that is gone, or an alias of the Microsoft Store
         return False
 
 
 def decode(output: bytes, code_page: int | None) -> str:
-    """Text that a program printed: UTF-8 where it is that, else in the OEM code page; line ends become newlines.
+    """Decode the output of a program: UTF-8 if it is valid, else the OEM code page. Line ends become newlines.
 
-    git and `vswhere -utf8` print UTF-8 whatever the code page is; text of another code page is hardly ever valid UTF-8.
+    git and `vswhere -utf8` print UTF-8 regardless of the code page, and text in another code page is rarely valid UTF-8.
     """
     try:
         text = output.decode("utf-8")
@@ -58,13 +58,13 @@ def decode(output: bytes, code_page: int | None) -> str:
         encoding = f"cp{code_page}" if code_page else "utf-8"
         try:
             text = output.decode(encoding, errors="backslashreplace")
-        except LookupError:  # a code page that Python has no table for
+        except LookupError:  # a code page that Python does not know
             text = output.decode("ascii", errors="backslashreplace")
     return text.replace("\r\n", "\n")
 
 
 class _Collector(threading.Thread):
-    """Reads a pipe to its end, in the background. A program that prints too much is ended."""
+    """A thread that reads a pipe to its end, and kills a program that prints too much."""
 
     def __init__(self, pipe: IO[bytes] | None, tree: ProcessTree) -> None:
         super().__init__(daemon=True)
@@ -88,14 +88,14 @@ class _Collector(threading.Thread):
 def run_bounded(
     command: Sequence[str], timeout: float, environment: Mapping[str, str], code_page: int | None
 ) -> Reading[Completed]:
-    """Run an absolute path with arguments. `environment` is all of the child's; standard input is closed.
+    """Run a program, given by its absolute path. `environment` is complete; standard input is closed.
 
-    A crash is a Completed with its exit code. What does not start, answer in time or come to an end is Unreadable.
+    A crash is a Completed with its exit code. Unreadable: the program did not start or did not end in time.
     """
     name = Path(command[0]).name
-    timeout = in_time(timeout)
+    timeout = limited(timeout)
     if not timeout:
-        return Unreadable(f"no time was left to ask {name}")
+        return Unreadable(f"no time left to run {name}")
     try:
         tree = ProcessTree(command, environment)
     except OSError as error:
@@ -107,9 +107,9 @@ def run_bounded(
         outcome = _outcome(tree, name, timeout, code_page)
         return outcome
     finally:
-        if outcome is None:  # Ctrl-C: an installer must not go on behind the back of whoever tidies up
+        if outcome is None:  # Ctrl-C: an installer must not continue while its changes are undone
             tree.kill()
-            tree.process.wait(SECONDS_FOR_LAST_WORDS)
+            tree.process.wait(DRAIN_SECONDS)
         tree.close()
 
 
@@ -119,10 +119,10 @@ def _outcome(tree: ProcessTree, name: str, timeout: float, code_page: int | None
         exit_code = tree.process.wait(timeout)
     except subprocess.TimeoutExpired:
         tree.kill()
-        with suppress(subprocess.TimeoutExpired):  # one that waits for a wedged driver cannot even be killed
-            tree.process.wait(SECONDS_FOR_LAST_WORDS)
+        with suppress(subprocess.TimeoutExpired):  # a program that waits for a hung driver cannot be killed
+            tree.process.wait(DRAIN_SECONDS)
         return Unreadable(f"{name} did not answer within {round(timeout, 1):g} s")
-    if not _finish(outputs):  # a child of it lives on and holds a pipe
+    if not _finish(outputs):  # a child process is still running and has the pipe open
         tree.kill()
         _finish(outputs)
     if any(output.overflowed for output in outputs):
@@ -132,8 +132,8 @@ def _outcome(tree: ProcessTree, name: str, timeout: float, code_page: int | None
 
 
 def _finish(outputs: Sequence[_Collector]) -> bool:
-    """Give the pipes a moment to come to their end; did they?"""
-    deadline = time.monotonic() + SECONDS_FOR_LAST_WORDS
+    """Wait a moment for the pipes to end. Return whether they did."""
+    deadline = time.monotonic() + DRAIN_SECONDS
     for output in outputs:
         output.join(max(0.0, deadline - time.monotonic()))
     return not any(output.is_alive() for output in outputs)

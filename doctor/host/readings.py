@@ -1,4 +1,4 @@
-"""What comes back when the doctor looks at something: it is there, it is not there, or it could not be seen."""
+"""The result of reading something on the machine: found, absent or unreadable."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Found(Generic[T]):
-    """It is there, and this is its value."""
+    """It exists and has this value."""
 
     value: T
 
 
 @dataclass(frozen=True)
 class Absent:
-    """Looked, and it is not there."""
+    """It does not exist."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Could not look: access denied, timed out, garbage. `reason` is a clause that a person understands."""
+    """It could not be read: access denied, timed out, damaged. `reason` is a clause for the user."""
 
     reason: str
 
     @classmethod
     def because(cls, error: OSError | ValueError) -> Unreadable:
-        """What the system answered, in its words; refusals in ours, since they are the common case."""
+        """With the error message of the system; a denied access, the common case, has a text of our own."""
         if isinstance(error, PermissionError):
             return cls("access denied")
         return cls((error.strerror if isinstance(error, OSError) else None) or str(error))
@@ -38,5 +38,5 @@ Reading: TypeAlias = Found[T] | Absent | Unreadable
 
 
 def as_unicode(text: str) -> str:
-    """Text that any file and stream can hold: what the system could not decode is shown as an escape."""
+    """Return the text with surrogates, which the system could not decode, as escapes: any file can store it."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The host of a recorded machine: reads answer from the record, writes change a copy of it in memory."""
+"""The host of a recorded machine: it reads the recording, and changes a copy of it in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ V = TypeVar("V")
 
 
 def command_line(command: Sequence[str], executable: str, programs: Mapping[str, Entry[str]]) -> str:
-    """How a recording names a command: this Python is `python`, a program found by name is that name."""
+    """The name of a command in a recording: this Python is `python`, a program found on PATH has its name."""
     program, *arguments = command
     if program == executable:
         program = "python"
@@ -52,10 +52,10 @@ def command_line(command: Sequence[str], executable: str, programs: Mapping[str,
 
 
 class RecordedHost:
-    """Answers from a recorded machine; `machine` gives its present state.
+    """Reads and changes a recorded machine; `machine` is its present state.
 
-    Names of keys, files and variables are compared as that machine's system compares them: without regard to case on
-    Windows. What a removal leaves behind is ``null``: exactly what was there before the value was.
+    The names of keys, files and variables are case-insensitive if the recorded system is Windows. A removed value becomes
+    `null`, as if it had never existed.
     """
 
     def __init__(self, machine: RecordedMachine) -> None:
@@ -99,7 +99,7 @@ class RecordedHost:
     def run(
         self, command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
     ) -> Reading[Completed]:
-        """The recorded outcome of the command line, named as by `command_line`."""
+        """The recorded result of the command; `command_line` gives its key."""
         if isinstance(self.find_program(command[0]), Absent):
             return Absent()
         line = command_line(command, self.identity.executable, self._machine.programs)
@@ -155,7 +155,7 @@ class RecordedHost:
         values = registry.get(known_key, {})
         spelling = self._spelling(values, name)
         if key.upper().startswith("HKLM\\") and not self.identity.elevated:
-            raise PermissionError(f"{key}: access denied; only an administrator may write there")
+            raise PermissionError(f"{key}: access denied; only an administrator can write there")
         if isinstance(entry := values.get(spelling), NotSeen):
             raise PermissionError(f"{key}\\{name}: {entry.unreadable}")
         registry[known_key] = {**values, spelling: value}
@@ -169,7 +169,7 @@ class RecordedHost:
             environment[spelling] = value
 
     def broadcast_environment_change(self) -> None:
-        """Nobody listens on a recorded machine."""
+        """Nothing to do: a recorded machine has no running programs."""
 
     def make_directory(self, path: str) -> None:
         directories = self._machine.directories
@@ -185,7 +185,7 @@ class RecordedHost:
     def remove_directory(self, path: str) -> None:
         reading = self.list_directory(path)
         if not isinstance(reading, Found):
-            raise FileNotFoundError(f"{path}: there is no such folder")
+            raise FileNotFoundError(f"{path}: no such folder")
         if reading.value:
             raise OSError(f"{path}: the folder is not empty")
         self._machine.directories[self._spelling(self._machine.directories, path)] = None
@@ -201,9 +201,9 @@ class RecordedHost:
 
     def move_folder(self, path: str, destination: str) -> None:
         if not isinstance(self.list_directory(path), Found):
-            raise FileNotFoundError(f"{path}: there is no such folder")
+            raise FileNotFoundError(f"{path}: no such folder")
         if isinstance(self.list_directory(destination), Found):
-            raise FileExistsError(f"{destination}: there is such a folder already")
+            raise FileExistsError(f"{destination} already exists")
         directories = self._machine.directories
         directories[self._spelling(directories, destination)] = directories[self._spelling(directories, path)]
         directories[self._spelling(directories, path)] = None
@@ -211,7 +211,7 @@ class RecordedHost:
         self._enter_in_parent(self._path(destination))
 
     def set_packages(self, wanted: Mapping[str, str | None]) -> None:
-        """What pip would do with an index that has every version asked for."""
+        """Do what pip does with an index that has every version."""
         distributions = self._machine.distributions
         for name, specifier in wanted.items():
             known = next((n for n in distributions if canonicalize_name(n) == canonicalize_name(name)), name)
@@ -225,7 +225,7 @@ class RecordedHost:
             )
 
     def run_installer(self, command: Sequence[str]) -> int:
-        raise OSError(f"{command[0]}: a recorded machine runs no installer")
+        raise OSError(f"{command[0]}: a recorded machine cannot run an installer")
 
     def set_git_setting(self, name: str, value: str | None) -> None:
         if isinstance(reading := self.git_setting(name), Unreadable):
@@ -233,7 +233,7 @@ class RecordedHost:
         self._machine.git_settings[name] = value
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
-        return ElevationRefused("a recorded machine has nobody to ask")
+        return ElevationRefused("a recorded machine cannot ask for administrator rights")
 
     # -- names
     def _path(self, path: str) -> PurePath:
@@ -243,7 +243,7 @@ class RecordedHost:
         return name.replace("/", "\\").rstrip("\\").casefold() if self._windows else name
 
     def _spelling(self, mapping: Mapping[str, V], name: str) -> str:
-        """The name as the record spells it, or as given where the record lacks it."""
+        """The name as the recording spells it, or as given if the recording does not have it."""
         folded = self._fold(name)
         return next((known for known in mapping if self._fold(known) == folded), name)
 
@@ -256,7 +256,7 @@ class RecordedHost:
         return self._reading(mapping, path)
 
     def _enter_in_parent(self, path: PurePath, *, present: bool = True) -> None:
-        """Add the name to the listing of the folder that holds it, or take it out, where that listing is recorded."""
+        """Add the name to the list of its folder, or remove it, if that list is recorded."""
         spelling = self._spelling(self._machine.directories, str(path.parent))
         names = self._machine.directories.get(spelling)
         if isinstance(names, tuple):

@@ -1,4 +1,4 @@
-"""A host that remembers what it was told, and so makes a recorded machine out of any other host."""
+"""Records everything that is read through it, as a recorded machine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """Passes everything on to `host` and keeps the answers; `machine()` is the recording.
+    """A Reader that reads another one and records the answers; `machine()` returns the recording.
 
-    Probes ask it in parallel, and one that had no time left may do so even while the recording is taken.
+    It is thread-safe, since probes run in parallel. A probe that has timed out may read while the recording is made.
     """
 
     def __init__(self, host: Reader) -> None:
@@ -42,7 +42,7 @@ class Recorder:
         self._machine = RecordedMachine(identity=host.identity)
 
     def machine(self) -> RecordedMachine:
-        """All answers so far, redacted."""
+        """Return all answers so far, redacted."""
         with self._lock:
             machine = self._machine.model_copy(deep=True)
         return redacted(machine, Redactor.of(self._host))

@@ -1,4 +1,4 @@
-"""A recorded machine without what is nobody else's business."""
+"""A recorded machine without personal data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
-    """The same machine, redacted: what is looked up by a path is found by the redacted path."""
+    """Return the machine, redacted. Paths that are keys are redacted, too, so that entries are found by redacted paths."""
     hide = _Hide(redactor)
     path = redactor.path
     return RecordedMachine(
@@ -33,8 +33,8 @@ def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
         own_files=hide.own_files(machine.own_files),
         volumes=hide.each(machine.volumes, hide.volume, path),
         memory=hide.one(machine.memory),
-        binaries=hide.each(machine.binaries, _as_it_is, path),
-        programs_using=hide.each(machine.programs_using, _as_it_is, path),
+        binaries=hide.each(machine.binaries, _unchanged, path),
+        programs_using=hide.each(machine.programs_using, _unchanged, path),
         servers=hide.each(machine.servers, hide.server, redactor.url),
         boot_time=hide.one(machine.boot_time),
         nvml=hide.one(machine.nvml),
@@ -43,13 +43,13 @@ def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
     )
 
 
-def _as_it_is(name: str, entry: T) -> T:
+def _unchanged(name: str, entry: T) -> T:
     return entry
 
 
 @dataclass(frozen=True)
 class _Hide:
-    """How each kind of entry is redacted; `name` is what the entry is recorded under."""
+    """The redaction of each kind of entry; `name` is its key in the recording."""
 
     redactor: Redactor
 
@@ -59,7 +59,7 @@ class _Hide:
         hide: Callable[[str, T], T],
         rename: Callable[[str], str] = str,
     ) -> dict[str, Entry[T]]:
-        """Every entry, redacted by `hide` where something was found; `rename` redacts the names."""
+        """Redact all entries: their values with `hide`, their names with `rename`, and the reasons of unreadable ones."""
         hidden: dict[str, Entry[T]] = {}
         for name, entry in entries.items():
             if isinstance(entry, NotSeen):
@@ -69,8 +69,8 @@ class _Hide:
         return hidden
 
     def one(self, entry: Entry[T]) -> Entry[T]:
-        """What says nothing of anybody, unless it could not be seen."""
-        return self.each({"": entry}, _as_it_is)[""]
+        """An entry without personal data, except in the reason of an unreadable one."""
+        return self.each({"": entry}, _unchanged)[""]
 
     def identity(self, identity: Identity) -> Identity:
         paths = ("executable", "prefix", "base_prefix", "site_packages", "home")

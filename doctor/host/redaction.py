@@ -1,8 +1,8 @@
-"""Takes out of a recording or a report what is nobody else's business, by the type of each value.
+"""Removes personal data from a recording or a report, depending on the type of each value.
 
-Names of users and hosts give way to words of the same length and shape, everywhere in the same way: a path stays as long
-as it was and keeps its spaces and its non-ASCII letters, so a recording is judged as the machine was. A masked secret
-shows nothing of itself, not even its length.
+Names of users and hosts are replaced consistently with words of the same length and shape. A path keeps its length, spaces
+and non-ASCII letters, so that the checks judge a recording as they judge the machine. A secret is masked completely,
+including its length.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from doctor.host import Reader
 from doctor.host.readings import as_unicode
 
 SECRET = "<secret>"
-SHORTEST_SECRET = 6  # characters; a shorter value is masked in its own variable alone
+SHORTEST_SECRET = 6  # characters; a shorter value is masked only in its own variable
 
 SECRET_WORDS = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.IGNORECASE)
 USER_VARIABLES = {"USER", "USERNAME", "LOGNAME", "LNAME"}
 DOMAIN_VARIABLES = {"USERDOMAIN", "USERDOMAIN_ROAMINGPROFILE", "USERDNSDOMAIN"}
 HOST_VARIABLES = {"COMPUTERNAME", "HOSTNAME", "LOGONSERVER"} | DOMAIN_VARIABLES
 
-# Names that tell nothing of anybody; what stands for a server in paths of Windows' own; and folders that checks look for by name: /dev/nvidia0 is no user's.
-NOBODYS_NAMES = {"public", "default", "default user", "all users", "shared", "root", "user", "admin"}
+# Names that are kept: of accounts on every machine, of folders that checks look for, and of the servers in special paths
+GENERIC_NAMES = {"public", "default", "default user", "all users", "shared", "root", "user", "admin"}
 FIXED_FOLDERS = {"dev", "proc", "usr", "opt", "lib", "bin", "etc", "var", "mnt", "tmp", "temp"}
 PRODUCT_FOLDERS = {"windows", "system32", "programdata", "python", "git", "cuda", "nvidia", "torch", "aios"}
-NO_SERVERS = {"?", ".", "wsl$", "wsl.localhost"}
-NOT_REDACTED = NOBODYS_NAMES | NO_SERVERS | FIXED_FOLDERS | PRODUCT_FOLDERS
+NOT_SERVERS = {"?", ".", "wsl$", "wsl.localhost"}
+NOT_REDACTED = GENERIC_NAMES | NOT_SERVERS | FIXED_FOLDERS | PRODUCT_FOLDERS
 
 CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>|]*@")
-CREDENTIALS_OF_A_PROXY = re.compile(r"[^\s/;=]*@")  # which may stand without a scheme
+# The address of a proxy may have no scheme
+CREDENTIALS_OF_A_PROXY = re.compile(r"[^\s/;=]*@")
 SECRET_IN_QUERY = re.compile(
     rf"([?&][^=&\s]{{0,60}}(?:{SECRET_WORDS.pattern}|SIG)[^=&\s]{{0,60}}=)[^&\s\"'#]+", re.IGNORECASE
 )
-SETTING = re.compile(
-    r"^([ \t]*[\"']?([\w.-]+)[\"']?[ \t]*[=:][ \t]*)(\S.*)$", re.MULTILINE
-)  # in a file of settings
+# A line of a settings file
+SETTING = re.compile(r"^([ \t]*[\"']?([\w.-]+)[\"']?[ \t]*[=:][ \t]*)(\S.*)$", re.MULTILINE)
 
-# A name's place: below the folder of all users, of an organization's OneDrive, at the beginning of a network path.
+# Where the name of a user or server is: after the folder of all users, after "OneDrive - ", at the start of a network path
 NAMED = r"([\\/]users[\\/]+|[\\/]home/|[\\/]onedrive - |(?:^|(?<=[\s;=\"']))\\\\(?:\\\\)?)"
 NAME = r"[^\\/:;\"'<>|\r\n]+"
 NAMED_IN_PATH = re.compile(rf"{NAMED}({NAME})", re.IGNORECASE)
@@ -49,19 +49,19 @@ NAMED_IN_TEXT = re.compile(rf"{NAMED}({NAME}(?=[\\/])|[^\\/:;\"'<>|\s]+)", re.IG
 
 
 def is_secret(name: str) -> bool:
-    """Does the name of a variable or setting say that its value is a secret?"""
+    """Whether the value of a variable or setting with this name is a secret."""
     return SECRET_WORDS.search(name) is not None
 
 
 def disguise(name: str, word: str) -> str:
-    """`word` over and over, in the shape of `name`: for "user", "Zoë B" becomes "usü e"."""
+    """Return `word`, repeated in the shape of `name`: "Zoë B" becomes "usü e" for "user"."""
     letters = cycle(word)
     shape = as_unicode(name)
     return "".join("ü" if not c.isascii() else next(letters) if c.isalnum() else c for c in shape)
 
 
 def _spellings(name: str, word: str) -> Iterator[tuple[str, str]]:
-    """How a name occurs in paths, each with its disguise: as it is, in a URL, as the short name that Windows makes."""
+    """The spellings of a name in paths, each with its replacement: plain, in a URL, as a short name of Windows."""
     hidden = disguise(name, word)
     yield name, hidden
     yield quote(name), quote(hidden)
@@ -75,7 +75,7 @@ def _short(name: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Redactor:
-    """Redacts one machine's values. `users` and `hosts` are names; `secrets` are values that must appear nowhere."""
+    """Redacts the values of one machine. `users` and `hosts` are names; `secrets` are values to mask everywhere."""
 
     users: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -83,7 +83,7 @@ class Redactor:
 
     @classmethod
     def of(cls, host: Reader) -> Redactor:
-        """Knows this machine's user, home folder, host name and the values of variables that are secrets."""
+        """A redactor for this machine's user, home folder, host name and secret variables."""
         identity = host.identity
         values = [host.variable(name) or "" for name in host.variable_names("") if is_secret(name)]
         return cls(
@@ -99,7 +99,7 @@ class Redactor:
         return disguise(name, "host")
 
     def text(self, value: str) -> str:
-        """Any text with paths in it: this machine's names are found as a part of a path, or as the end of one."""
+        """Redact text that may contain paths. A name is recognised as a part of a path, or as its end."""
         value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)
@@ -109,26 +109,26 @@ class Redactor:
         return NAMED_IN_TEXT.sub(self._other_name, value)
 
     def path(self, value: str) -> str:
-        """A path, or several in a row, where a name at the end may have spaces."""
+        """Redact a path, or several in a row, where the last name may contain spaces."""
         return NAMED_IN_PATH.sub(self._other_name, self.text(value))
 
     def settings(self, value: str) -> str:
-        """The text of a file. Lines of it may be settings, whose names tell their types."""
+        """Redact the text of a file. Its lines may be settings, redacted by their names."""
         return self.text(SETTING.sub(lambda match: match[1] + self.variable(match[2], match[3]), value))
 
     def issuer(self, value: str) -> str:
-        """Who signed a certificate: one that somebody made for himself may have his name anywhere in it."""
+        """Redact the issuer of a certificate. A self-made certificate may contain the user's name anywhere."""
         for name, word in self._names:
             value = re.sub(rf"\b{re.escape(name)}\b", disguise(name, word), value, flags=re.IGNORECASE)
         return self.text(value)
 
     def url(self, value: str) -> str:
-        """An address without credentials, query and fragment."""
+        """Redact a URL: without credentials, query and fragment."""
         scheme, place, path, _, _ = urlsplit(value)
         return self.path(urlunsplit((scheme, place, path, "", "")))
 
     def variable(self, name: str, value: str) -> str:
-        """The value of an environment variable or registry value, whose type its name tells."""
+        """Redact the value of an environment variable or registry value, depending on its name."""
         if is_secret(name):
             return SECRET
         if name.upper() in USER_VARIABLES:
@@ -141,7 +141,7 @@ class Redactor:
 
     @cached_property
     def _names(self) -> list[tuple[str, str]]:
-        """This machine's names that tell something, each with the word that stands for it."""
+        """The names to redact, each with the word to replace it with."""
         names = [(name, "host") for name in self.hosts] + [(name, "user") for name in self.users]
         return [(as_unicode(n), word) for n, word in names if n and n.casefold() not in NOT_REDACTED]
 

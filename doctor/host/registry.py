@@ -1,4 +1,4 @@
-"""The Windows registry: values with their exact type, seen as a 64-bit program sees them."""
+"""The Windows registry: values with their exact type, in the 64-bit view."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _parts(key: str) -> tuple[int, str]:
 
 
 def read_value(key: str, name: str) -> Reading[RegistryValue]:
-    """A value below ``HKLM\\`` or ``HKCU\\``, which is opened for reading only."""
+    """Return a value below `HKLM\\` or `HKCU\\`."""
     root, path = _parts(key)
     try:
         with winreg.OpenKeyEx(root, path, 0, READ) as handle:
@@ -48,10 +48,10 @@ def read_value(key: str, name: str) -> Reading[RegistryValue]:
     except (OSError, ValueError) as error:
         return Unreadable.because(error)
     if number not in NAMES:
-        return Unreadable(f"its registry type {number} is none that a setting has")
+        return Unreadable(f"unsupported registry type {number}")
     kind = NAMES[number]
     if size != BYTES.get(kind, size) or (kind in TEXTS and size % 2):
-        return Unreadable(f"{size} bytes are no {kind}")  # of which winreg makes some value all the same
+        return Unreadable(f"{size} bytes are not a {kind}")  # winreg would return a value nevertheless
     try:
         return Found(RegistryValue(type=kind, value=_from_windows(data)))
     except ValueError:
@@ -59,7 +59,7 @@ def read_value(key: str, name: str) -> Reading[RegistryValue]:
 
 
 def read_subkeys(key: str) -> Reading[tuple[str, ...]]:
-    """The names of the keys directly below a key."""
+    """Return the names of the keys directly below a key."""
     root, path = _parts(key)
     try:
         with winreg.OpenKeyEx(root, path, 0, READ) as handle:
@@ -72,7 +72,7 @@ def read_subkeys(key: str) -> Reading[tuple[str, ...]]:
 
 
 def write_value(key: str, name: str, value: RegistryValue | None) -> None:
-    """Set a value, and make its key where there is none; None removes the value. Raises OSError."""
+    """Set a value, creating its key if necessary; None removes the value. Raises OSError."""
     root, path = _parts(key)
     if value is None:
         with winreg.OpenKeyEx(root, path, 0, WRITE) as handle:
@@ -83,7 +83,7 @@ def write_value(key: str, name: str, value: RegistryValue | None) -> None:
 
 
 def _size(handle: winreg.HKEYType, name: str) -> int:
-    """How many bytes a value has, which `winreg` does not tell."""
+    """The size of a value in bytes, which winreg does not return."""
     size = wintypes.DWORD()
     query = ctypes.WinDLL("advapi32").RegQueryValueExW
     query(wintypes.HKEY(int(handle)), wintypes.LPCWSTR(name), None, None, None, ctypes.byref(size))

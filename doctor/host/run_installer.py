@@ -1,4 +1,4 @@
-"""Running an installer in sight of the person who agreed to it."""
+"""Running an installer that shares the console."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 STDERR = 2
-ELEVATION_REQUIRED = 740  # as Windows and installers call it
-POLL_SECONDS = 0.5  # a wait without end cannot be interrupted by Ctrl-C on Windows
-SECONDS_TO_TIDY_UP = 30.0
+ELEVATION_REQUIRED = 740  # an error of Windows and an exit code of installers
+POLL_SECONDS = 0.5  # on Windows, Ctrl-C does not interrupt a wait without a timeout
+CLEANUP_SECONDS = 30.0
 
 
-def run_in_sight(command: Sequence[str]) -> int:
-    """Run an absolute path to its end, however long that takes; gives its exit code. Raises OSError.
+def run_in_console(command: Sequence[str]) -> int:
+    """Run a program, given by its absolute path, without a time limit, and return its exit code. Raises OSError.
 
-    It shares the console, where Ctrl-C reaches it, too. stdout is for the report: what it prints goes to stderr.
+    It shares the console, so that Ctrl-C reaches it, too. Its output goes to stderr, because stdout is for the report.
     """
     try:
         process = subprocess.Popen(command, stdout=STDERR)
@@ -29,5 +29,5 @@ def run_in_sight(command: Sequence[str]) -> int:
                 return process.wait(POLL_SECONDS)
     except KeyboardInterrupt:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(SECONDS_TO_TIDY_UP)
+            process.wait(CLEANUP_SECONDS)
         raise

@@ -1,4 +1,4 @@
-"""Installing and removing packages of this Python, by its pip, or by uv where it has none."""
+"""Install and remove packages of this Python with its pip, or with uv if it has no pip."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from packaging.utils import canonicalize_name
 
 from doctor.host.base import Completed
-from doctor.host.completed import last_words
+from doctor.host.completed import last_error_line
 from doctor.host.readings import Absent, Found, Reading
 
 TIMEOUT = 600.0  # seconds
-NEVER_TOUCHED = {"torch"}  # what the index gives in its place may be another build
+PROTECTED = {"torch"}  # the package index may replace it with another build
 
 Run = Callable[[Sequence[str], float, Mapping[str, str]], Reading[Completed]]
 
 
 def set_packages(run: Run, wanted: Mapping[str, str | None]) -> None:
-    """Install (name → version specifier) and remove (None) these packages and no other. Raises OSError.
+    """Install (name -> version specifier) or remove (name -> None) exactly these packages. Raises OSError.
 
-    `run` is `Host.run`. What the installer prints goes to stderr.
+    `run` is `Reader.run`. The output of pip goes to stderr.
     """
-    if refused := NEVER_TOUCHED.intersection(map(canonicalize_name, wanted)):
+    if refused := PROTECTED.intersection(map(canonicalize_name, wanted)):
         raise OSError(f"{', '.join(refused)}: the doctor does not replace it")
     installed = [name + specifier for name, specifier in wanted.items() if specifier is not None]
     removed = [name for name, specifier in wanted.items() if specifier is None]
@@ -36,17 +36,17 @@ def set_packages(run: Run, wanted: Mapping[str, str | None]) -> None:
 
 
 def _call(run: Run, command: str, *arguments: str) -> None:
-    environment = {"PYTHONSAFEPATH": "1"}  # a pip.py in the current folder is no pip
+    environment = {"PYTHONSAFEPATH": "1"}  # ignore a pip.py in the current folder
     ran = run(_command_line(command, arguments), TIMEOUT, environment)
     if isinstance(ran, Absent):
-        raise OSError("this Python has no pip, and there is no uv either; `python -m ensurepip` installs pip")
+        raise OSError("this Python has no pip, and uv is not installed; `python -m ensurepip` installs pip")
     if not isinstance(ran, Found):
         raise OSError(ran.reason)
     if sys.stderr:
         sys.stderr.write(ran.value.stdout + ran.value.stderr)
     if ran.value.exit_code != 0:
-        said = last_words(ran.value) or f"exit status {ran.value.exit_code}"
-        raise OSError(f"{command} {' '.join(arguments)}: {said}")
+        message = last_error_line(ran.value) or f"exit status {ran.value.exit_code}"
+        raise OSError(f"{command} {' '.join(arguments)}: {message}")
 
 
 def _command_line(command: str, arguments: Sequence[str]) -> list[str]:

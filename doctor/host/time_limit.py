@@ -1,4 +1,4 @@
-"""A question to the system that may never be answered: a drive whose server is gone, a name server that is silent."""
+"""A time limit for system calls that may never return, such as a network drive without a server."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from doctor.host.deadline import in_time
+from doctor.host.deadline import limited
 from doctor.host.readings import Reading, Unreadable
 
 T = TypeVar("T")
 
 
-def within(seconds: float, look: Callable[[], Reading[T]]) -> Reading[T]:
-    """The answer of `look`, which may raise OSError and ValueError; Unreadable where it takes longer than that, or
-    than its probe has left.
+def with_time_limit(seconds: float, read: Callable[[], Reading[T]]) -> Reading[T]:
+    """Return what `read` returns, or Unreadable if it takes longer than `seconds` or than the deadline of its probe.
 
-    It asks in a thread that is left behind where there is no answer: nothing can end a call into the system.
+    `read` may raise OSError and ValueError. It runs in a thread that is abandoned after a timeout, because a blocked system
+    call cannot be cancelled.
     """
-    answers: queue.SimpleQueue[Reading[T]] = queue.SimpleQueue()
+    readings: queue.SimpleQueue[Reading[T]] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            answers.put(look())
+            readings.put(read())
         except (OSError, ValueError) as error:
-            answers.put(Unreadable.because(error))
+            readings.put(Unreadable.because(error))
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=run, daemon=True).start()
     try:
-        return answers.get(timeout=in_time(seconds))
+        return readings.get(timeout=limited(seconds))
     except queue.Empty:
         return Unreadable(f"no answer within {seconds:g} s")

@@ -1,4 +1,4 @@
-"""What an environment variable will be for programs that are yet to start: Windows keeps it in the registry."""
+"""The environment variables of programs started later, which Windows keeps in the registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from doctor.host.readings import Found
 
 
 def expanded(host: Reader, value: RegistryValue) -> str:
-    """A variable's value as programs get it: %NAME% stands for another one in REG_EXPAND_SZ alone."""
+    """The value as programs get it. %NAME% is replaced by a variable only in a REG_EXPAND_SZ."""
     text = str(value.value)
     if value.type != "REG_EXPAND_SZ":
         return text
@@ -17,7 +17,7 @@ def expanded(host: Reader, value: RegistryValue) -> str:
 
 
 def inherited(host: Reader, name: str) -> str | None:
-    """What a program started from the desktop gets as a variable: the user's value before the system's, expanded."""
+    """The variable that a program started from the desktop gets: the user's value, else the system's, expanded."""
     for key in (USER_ENVIRONMENT, SYSTEM_ENVIRONMENT):
         if isinstance(found := host.registry_value(key, name), Found):
             return expanded(host, found.value)

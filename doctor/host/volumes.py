@@ -1,4 +1,4 @@
-"""Which file system holds a path, of what kind it is, and how much is free on it."""
+"""The file system of a path: its kind, size and free space."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Kind = Literal["fixed", "removable", "network", "memory", "unknown"]
 
 
 def read_volume(path: str) -> Reading[Volume]:
-    """The volume of a path, or of its nearest parent that exists. Absent: there is no such drive. Raises OSError."""
+    """Return the volume of a path, or of its nearest existing parent. Absent: no such drive. Raises OSError."""
     folders = (Path(path), *Path(path).parents)
-    there = next((folder for folder in folders if _is_there(folder)), None)
-    return Absent() if there is None else Found(_volume(there))
+    existing = next((folder for folder in folders if _exists(folder)), None)
+    return Absent() if existing is None else Found(_volume(existing))
 
 
-def _is_there(folder: Path) -> bool:
+def _exists(folder: Path) -> bool:
     try:
         return folder.exists()
-    except PermissionError:  # what holds it may be seen
+    except PermissionError:  # try the folder above it
         return False
 
 
@@ -35,14 +35,14 @@ if sys.platform == "win32":
 
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 
-    def _volume(there: Path) -> Volume:
+    def _volume(folder: Path) -> Volume:
         root = ctypes.create_unicode_buffer(LONGEST_PATH)
-        _want(kernel32.GetVolumePathNameW(str(there), root, LONGEST_PATH))
+        _check(kernel32.GetVolumePathNameW(str(folder), root, LONGEST_PATH))
         file_system = ctypes.create_unicode_buffer(261)
         nothing = (None, 0, None, None, None)
-        _want(kernel32.GetVolumeInformationW(root, *nothing, file_system, len(file_system)))
+        _check(kernel32.GetVolumeInformationW(root, *nothing, file_system, len(file_system)))
         free, total = wintypes.ULARGE_INTEGER(), wintypes.ULARGE_INTEGER()
-        _want(kernel32.GetDiskFreeSpaceExW(root, ctypes.byref(free), ctypes.byref(total), None))
+        _check(kernel32.GetDiskFreeSpaceExW(root, ctypes.byref(free), ctypes.byref(total), None))
         return Volume(
             root=root.value,
             kind=DRIVE_KINDS.get(kernel32.GetDriveTypeW(root), "unknown"),
@@ -51,7 +51,7 @@ if sys.platform == "win32":
             free_bytes=free.value,
         )
 
-    def _want(succeeded: int) -> None:
+    def _check(succeeded: int) -> None:
         if not succeeded:
             raise ctypes.WinError(ctypes.get_last_error())
 
@@ -63,13 +63,13 @@ else:
     NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "beegfs", "gpfs"}
     NETWORK_BY_FUSE = {"sshfs", "glusterfs", "rclone", "s3fs", "gcsfuse", "davfs", "ceph"}
     MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
-    WINDOWS_DRIVE = "drvfs"  # as WSL calls it; WSL 2 mounts it by 9p
+    WINDOWS_DRIVE = "drvfs"  # WSL 2 mounts it as 9p
 
-    def _volume(there: Path) -> Volume:
-        real = there.resolve()
+    def _volume(folder: Path) -> Volume:
+        real = folder.resolve()
         mounts = psutil.disk_partitions(all=True)
         holding = [mount for mount in mounts if real.is_relative_to(mount.mountpoint)]
-        # Of those mounted over each other the last one counts.
+        # If several are mounted at one place, the last one counts
         mount = max(reversed(holding), key=lambda mount: len(mount.mountpoint), default=None)
         size = os.statvfs(real)
         file_system = "" if mount is None else _file_system(mount.fstype, mount.opts)
@@ -96,10 +96,8 @@ else:
 
     def _is_removable(device: int) -> bool:
         block = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
-        for flag in (
-            block / "removable",
-            block.resolve().parent / "removable",
-        ):  # a partition's disk knows it
+        # The flag of a partition is in the folder of its disk
+        for flag in (block / "removable", block.resolve().parent / "removable"):
             if flag.is_file():
                 return flag.read_bytes().strip() == b"1"
         return False

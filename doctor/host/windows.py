@@ -1,4 +1,4 @@
-"""Windows: identity without WMI, the registry, the change broadcast, the elevation prompt."""
+"""Windows: the identity without WMI, the registry, the broadcast of changes, the elevation prompt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HWND_BROADCAST = 0xFFFF
 WM_SETTINGCHANGE = 0x1A
 SMTO_ABORTIFHUNG = 0x2
 BROADCAST_MILLISECONDS = 1000  # for each window
-# Keep the process handle, be synchronous, show no error of its own, open no console (which hangs without a desktop).
+# Keep the process handle, wait for the start, show no error dialog, open no console (it hangs without a desktop)
 SEE_MASK = 0x40 | 0x100 | 0x400 | 0x8000
 SW_HIDE = 0
 REFUSALS = {1223, 1260, 5}  # cancelled by the user, blocked by group policy, access denied
@@ -66,7 +66,7 @@ class ShellExecuteInfo(ctypes.Structure):
 
 
 def _is_administrator() -> bool:
-    """Is the Administrators group enabled for this process? (`IsUserAnAdmin` asks the same, and is deprecated.)"""
+    """Whether the Administrators group is enabled for this process. (`IsUserAnAdmin` does the same, but is deprecated.)"""
     group = ctypes.create_string_buffer(SECURITY_MAX_SID_SIZE)
     size = wintypes.DWORD(len(group))
     member = wintypes.BOOL()
@@ -79,7 +79,7 @@ class WindowsHost(LiveHost):
     """A live Windows machine."""
 
     def __init__(self) -> None:
-        # Children inherit it: a program whose DLL is missing must end, not wait for somebody to close a dialog.
+        # Child processes inherit it: a program with a missing DLL must end instead of showing a dialog
         kernel32.SetErrorMode(kernel32.GetErrorMode() | SEM_NO_DIALOGS)
 
     @cached_property
@@ -98,7 +98,7 @@ class WindowsHost(LiveHost):
         )
 
     def _os_build(self) -> str:
-        """As the registry says, which no compatibility mode of this process changes; Windows 10 and newer."""
+        """From the registry (Windows 10 and newer), because the system calls depend on the compatibility mode."""
         names = ("CurrentMajorVersionNumber", "CurrentMinorVersionNumber", "CurrentBuildNumber")
         readings = [self.registry_value(CURRENT_VERSION, name) for name in names]
         parts = [str(reading.value.value) for reading in readings if isinstance(reading, Found)]
@@ -108,7 +108,7 @@ class WindowsHost(LiveHost):
         return f"{version.major}.{version.minor}.{version.build}"
 
     def _architecture(self) -> str:
-        """The machine's. This process's own variables tell an emulated program what it was built for."""
+        """Of the machine. The variables of an emulated process have the architecture it was built for."""
         own = os.environ.get("PROCESSOR_ARCHITEW6432") or os.environ.get("PROCESSOR_ARCHITECTURE", "")
         reading = self.registry_value(SYSTEM_ENVIRONMENT, "PROCESSOR_ARCHITECTURE")
         return str(reading.value.value) if isinstance(reading, Found) else own
@@ -130,7 +130,7 @@ class WindowsHost(LiveHost):
         registry.write_value(key, name, value)
 
     def broadcast_environment_change(self) -> None:
-        """Tell running programs, the taskbar first of all, that what they start gets other variables."""
+        """Tell running programs, above all the taskbar, to start programs with the new variables."""
         user32.SendMessageTimeoutW(
             wintypes.HWND(HWND_BROADCAST),
             WM_SETTINGCHANGE,
@@ -142,7 +142,7 @@ class WindowsHost(LiveHost):
         )
 
     def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
-        """Run an absolute path as administrator, after Windows has asked the user. Raises OSError."""
+        """Run a program, given by its absolute path, as administrator, after Windows has asked the user. Raises OSError."""
         info = ShellExecuteInfo(
             cbSize=ctypes.sizeof(ShellExecuteInfo),
             fMask=SEE_MASK,
@@ -155,7 +155,7 @@ class WindowsHost(LiveHost):
             code = ctypes.get_last_error()
             error = ctypes.WinError(code)
             if code in REFUSALS:
-                return ElevationRefused(f"Windows gave no administrator rights: {error.strerror}")
+                return ElevationRefused(f"administrator rights were not granted: {error.strerror}")
             raise error
         process = wintypes.HANDLE(info.hProcess)
         try:

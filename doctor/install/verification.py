@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from doctor.host import Absent, Completed, Host, Unreadable
-from doctor.host.completed import crashed, exit_code, last_words
+from doctor.host.completed import crashed, exit_code, last_error_line
 
 CHILD = Path(__file__).with_name("verification_child.py")
 TIMEOUT = 600.0  # seconds: the first import reads gigabytes, and Triton compiles
@@ -30,4 +30,4 @@ def _failure(completed: Completed) -> tuple[str, str] | None:
         return None
     code = exit_code(completed)
     ended = f"it crashed ({code})" if crashed(completed) else f"exit code {code}"
-    return last_words(completed) or ended, completed.stdout + completed.stderr
+    return last_error_line(completed) or ended, completed.stdout + completed.stderr

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Frozen, Reader, Unreadable
-from doctor.host.completed import exit_code, last_words
+from doctor.host.completed import exit_code, last_error_line
 from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device
 
 TIMEOUT = 120.0
@@ -47,7 +47,7 @@ def parse_proof(completed: Completed) -> BackendFacts:
     """The facts in the output of a finished child process, or why it produced none."""
     if completed.exit_code != 0:
         ended = f"the trial run ended with exit code {exit_code(completed)}"
-        return _without_proof("unavailable", ": ".join(filter(None, (ended, last_words(completed)))))
+        return _without_proof("unavailable", ": ".join(filter(None, (ended, last_error_line(completed)))))
     *_, last = completed.stdout.strip().splitlines() or [""]
     try:
         answer = _Answer.model_validate_json(last)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Found, Reader, Reading, Unreadable
-from doctor.host.completed import exit_code, first_words
+from doctor.host.completed import exit_code, first_line
 from doctor.probes.paths import join, parent, program_files
 from doctor.probes.text_files import read_text
 
@@ -79,7 +79,7 @@ def _nvcc_version(host: Reader, toolkit: str) -> Reading[tuple[int, int]]:
         return ran
     version = parse_nvcc(ran.value.stdout)
     if version is None:
-        said = first_words(ran.value)
+        said = first_line(ran.value)
         return Unreadable(f"nvcc --version ended with exit code {exit_code(ran.value)} and printed {said!r}")
     return Found(version)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Reader, Reading, Unreadable
-from doctor.host.completed import exit_code, first_words
+from doctor.host.completed import exit_code, first_line
 from doctor.probes.paths import join, program_files_x86
 from doctor.probes.text_files import read_text
 
@@ -123,7 +123,7 @@ def _msvc(host: Reader) -> MsvcFacts:
         return MsvcFacts(ran, installer)
     installed = parse_vswhere(ran.value.stdout)
     if ran.value.exit_code != 0 or (ran.value.stdout.strip() and not installed):
-        said = f"ended with exit code {exit_code(ran.value)} and printed {first_words(ran.value)!r}"
+        said = f"ended with exit code {exit_code(ran.value)} and printed {first_line(ran.value)!r}"
         return MsvcFacts(Unreadable(f"vswhere {said}"), installer)
     studios = tuple(
         _studio(host, table["installationPath"], table.get("installationVersion", "")) for table in installed

@@ -9,7 +9,7 @@ from typing import Literal
 
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Gpu, NvidiaDriver, Reader, Reading, Unreadable
-from doctor.host.completed import crashed, exit_code, first_words
+from doctor.host.completed import crashed, exit_code, first_line
 from doctor.probes.paths import join, program_files, system32
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"
@@ -192,7 +192,7 @@ def _driver_version(host: Reader) -> str:
 
 def _complaint(failed: Completed) -> str | None:
     """Return nvidia-smi's message about a broken driver; None if it crashed or rejected the query."""
-    words = first_words(failed)
+    words = first_line(failed)
     return None if crashed(failed) or "not a valid field" in words else words or None
 
 

@@ -158,7 +158,7 @@ def test_the_programs_of_a_hanging_probe_are_killed_in_time_to_name_them(machine
     diagnosis = diagnose(machine(), [check("x", Probe("patient", ask, timeout=60))], timeout=1)
     name = Path(sys.executable).name
     first, second = (reading.reason for reading in asked)
-    assert first.startswith(f"{name} did not answer within") and second == f"no time was left to ask {name}"
+    assert first.startswith(f"{name} did not answer within") and second == f"no time left to run {name}"
     assert diagnosis.findings[0].status == "ok", "the probe finished by itself"
 
 

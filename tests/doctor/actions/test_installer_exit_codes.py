@@ -66,7 +66,7 @@ def test_an_installer_that_is_not_there_failed(machine, run_folder, monkeypatch)
     host = machine()
 
     def missing(command) -> int:
-        raise FileNotFoundError("winget: there is no such program")
+        raise FileNotFoundError("winget: no such program")
 
     monkeypatch.setattr(host, "run_installer", missing)
     (outcome,) = execute(plan_for(host), host, run_folder)

@@ -113,7 +113,7 @@ def test_a_machine_of_which_nothing_was_recorded_is_unknown_not_healthy() -> Non
 
 
 def test_a_driver_that_did_not_answer_made_every_check_unknown() -> None:
-    reason = "the driver is not answering NVML: python did not answer within 10 s"
+    reason = "the driver does not answer NVML: python did not answer within 10 s"
     machine = patched("linux-cpu", {"nvml": {"unreadable": reason}})
     findings = {f.check: f for f in diagnose(RecordedHost(machine), CHECKS).findings}
     judged = ("python-version", "python-architecture", "torch", "backend-sdpa", "backend-manual")

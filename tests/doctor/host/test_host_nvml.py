@@ -121,7 +121,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_library_that_crashed_took_the_doctor_with_it(library: Any) -> None:
     library("crashes")
-    assert live_host().nvml() == Unreadable("the process that asked NVML ended with exit code -11")
+    assert live_host().nvml() == Unreadable("the NVML process ended with exit code -11")
 
 
 def test_a_library_that_hung_was_waited_for_without_end(
@@ -131,7 +131,7 @@ def test_a_library_that_hung_was_waited_for_without_end(
     library("hangs")
     host, start = live_host(), time.monotonic()
     reading = host.nvml()
-    assert isinstance(reading, Unreadable) and reading.reason.startswith("the driver is not answering NVML")
+    assert isinstance(reading, Unreadable) and reading.reason.startswith("the driver does not answer NVML")
     assert host.nvml() == reading, "asked once"
     assert time.monotonic() - start < 20
 
@@ -148,5 +148,5 @@ def test_an_answer_that_is_none_is_unreadable(output: str) -> None:
 
 def test_a_python_that_cannot_be_started_is_told() -> None:
     assert read_driver(lambda *_: Absent()) == Unreadable(
-        "the driver is not answering NVML: this Python cannot be started"
+        "the driver does not answer NVML: this Python cannot be started"
     )

@@ -105,5 +105,5 @@ def test_a_program_that_cannot_be_looked_at_is_passed_over(
 
 
 def test_it_stops_when_its_time_is_over(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PATIENCE", -1.0)
+    monkeypatch.setattr(processes, "TIMEOUT", -1.0)
     assert isinstance(host.programs_using(str(tmp_path)), Unreadable)

@@ -162,7 +162,7 @@ def test_data_of_a_wrong_length_is_unreadable(
     winreg.keys[1, "software"]["Damaged"] = (data, number)
     winreg.sizes["Damaged"] = size
     reading = registry.read_value(r"HKCU\Software", "Damaged")
-    assert isinstance(reading, Unreadable) and reading.reason.startswith(f"{size} bytes are no REG_")
+    assert isinstance(reading, Unreadable) and reading.reason.startswith(f"{size} bytes are not a REG_")
 
 
 def test_a_subkey_s_name_may_be_no_unicode(registry: Any, winreg: FakeWinreg) -> None:

@@ -76,7 +76,7 @@ def test_a_certificate_that_nobody_trusts_is_told_from_other_failures(host: Host
 def test_a_server_that_refuses(host: Host) -> None:
     with listen() as server:
         url = address(server)
-    assert host.reach(url, 10) == Unreadable("it refused the connection")
+    assert host.reach(url, 10) == Unreadable("the connection was refused")
 
 
 def test_a_server_that_says_nothing_costs_its_time_limit(host: Host) -> None:
@@ -101,7 +101,7 @@ def test_a_server_that_speaks_no_tls(host: Host) -> None:
         reading = host.reach(address(server), 10)
         thread.join()
     assert isinstance(reading, Unreadable)
-    assert reading.reason.startswith(("no TLS connection", "the connection was cut off"))
+    assert reading.reason.startswith(("no TLS connection", "the connection was reset"))
 
 
 def test_a_name_that_nobody_knows_is_absent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_name_that_nobody_knows_is_absent(host: Host, monkeypatch: pytest.Monk
     assert host.reach("https://server.invalid/", 5) == Absent()
     number = socket.EAI_AGAIN
     reading = host.reach("https://server.invalid/", 5)
-    assert reading == Unreadable("its name cannot be looked up: in the system's words")
+    assert reading == Unreadable("its name cannot be resolved: in the system's words")
 
 
 def test_what_names_no_server_is_unreadable(host: Host) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from doctor.host import Absent, Found, Host, Unreadable, Volume, live_base
-from doctor.host.time_limit import within
+from doctor.host.time_limit import with_time_limit
 
 WINDOWS = sys.platform == "win32"
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="how Linux lists its mounts")
@@ -112,5 +112,5 @@ def test_what_a_question_raises_is_unreadable() -> None:
     def refuse() -> Found[int]:
         raise PermissionError(13, "Permission denied")
 
-    assert within(5, lambda: Found(1)) == Found(1)
-    assert within(5, refuse) == Unreadable("access denied")
+    assert with_time_limit(5, lambda: Found(1)) == Found(1)
+    assert with_time_limit(5, refuse) == Unreadable("access denied")

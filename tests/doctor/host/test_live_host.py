@@ -96,7 +96,7 @@ def test_a_file_of_200_megabytes_is_not_read_into_memory(host: Host, tmp_path: P
     with (tmp_path / "pip.conf").open("wb") as file:
         file.truncate(200_000_000)
     assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable(
-        "it has 200 MB, more than such a file ever has"
+        "it is too large to read: 200 MB"
     )
 
 

@@ -196,4 +196,4 @@ def test_nothing_is_started_once_the_doctor_was_ended(monkeypatch: pytest.Monkey
     """A probe whose program was killed may go on to the next one."""
     monkeypatch.setattr(process_tree, "_at_the_end", True)
     ran = python("print('started')")
-    assert isinstance(ran, Unreadable) and ran.reason.endswith("the doctor was ended")
+    assert isinstance(ran, Unreadable) and ran.reason.endswith("the doctor is exiting")
