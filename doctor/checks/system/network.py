@@ -18,7 +18,8 @@ PROXIES = "https://pip.pypa.io/en/stable/user_guide/#using-a-proxy-server"
 NEEDED = (PACKAGE_INDEX, "PyTorch")  # packages and models can be had without the others
 # Reasons that mean: no network, or a closed one
 NO_ANSWER = re.compile(
-    r"no answer|refused|cut off|looked up|unreachable|no route|timed out|TLS connection", re.IGNORECASE
+    r"no answer|refused|reset|cut off|resolved|looked up|unreachable|no route|timed out|TLS connection",
+    re.IGNORECASE,
 )
 
 

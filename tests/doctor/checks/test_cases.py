@@ -118,7 +118,7 @@ def test_a_driver_that_did_not_answer_made_every_check_unknown() -> None:
     findings = {f.check: f for f in diagnose(RecordedHost(machine), CHECKS).findings}
     judged = ("python-version", "python-architecture", "torch", "backend-sdpa", "backend-manual")
     assert {findings[check].status for check in judged} == {"ok"}
-    assert "the driver is not answering" in findings["nvidia-driver"].summary
+    assert "the driver does not answer" in findings["nvidia-driver"].summary
     assert findings["nvidia-driver"].status == "unknown"
     consequences = [findings[check.id] for check in CHECKS if check.group == "gpu"][1:]
     assert {finding.status for finding in consequences} == {"skipped"}, "one cause, one finding"

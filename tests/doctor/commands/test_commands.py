@@ -84,7 +84,7 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
         (["--only", "nonsense"], "`aios doctor list` shows all of them"),
         (["--skip", "nonsense"], "`aios doctor list` shows all of them"),
         (["fix", "nonsense"], "`aios doctor list` shows all of them"),
-        (["--machine", "no such file.json"], "cannot be read"),
+        (["--machine", "no such file.json"], "Cannot read the recorded machine"),
         (["--only", "temp-dir", "--skip", "temp-dir"], "leave no checks to run"),
         (["--json", "--markdown"], "choose one"),
         (["--yes"], "require --fix"),

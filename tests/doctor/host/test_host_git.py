@@ -54,7 +54,7 @@ def test_a_damaged_git_configuration_is_unreadable(host: Host, git_home: Path) -
     (git_home / ".gitconfig").write_text("[core\n", encoding="utf-8", newline="\n")
     reading = host.git_setting("core.longpaths")
     assert isinstance(reading, Unreadable) and "status 128" in reading.reason
-    with pytest.raises(OSError, match="git config ended with status"):
+    with pytest.raises(OSError, match="git config ended with exit status"):
         host.set_git_setting("core.longpaths", "true")
 
 

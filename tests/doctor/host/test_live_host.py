@@ -95,9 +95,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(host: Host, tmp_path: P
 def test_a_file_of_200_megabytes_is_not_read_into_memory(host: Host, tmp_path: Path) -> None:
     with (tmp_path / "pip.conf").open("wb") as file:
         file.truncate(200_000_000)
-    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable(
-        "it is too large to read: 200 MB"
-    )
+    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is too large to read: 200 MB")
 
 
 def test_paths_that_no_system_allows_are_unreadable(host: Host, tmp_path: Path) -> None:

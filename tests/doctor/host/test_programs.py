@@ -192,8 +192,8 @@ def test_output_is_read_in_the_code_page_that_wrote_it(output: bytes, code_page:
     assert decode(output, code_page) == text
 
 
-def test_nothing_is_started_once_the_doctor_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe whose program was killed may go on to the next one."""
-    monkeypatch.setattr(process_tree, "_at_the_end", True)
+def test_no_program_is_started_while_the_doctor_exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe whose program was killed may continue with the next one."""
+    monkeypatch.setattr(process_tree, "_exiting", True)
     ran = python("print('started')")
     assert isinstance(ran, Unreadable) and ran.reason.endswith("the doctor is exiting")

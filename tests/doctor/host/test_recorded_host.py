@@ -144,7 +144,7 @@ def test_a_machine_survives_its_file(windows: RecordedMachine, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (None, "cannot be read"),
+        (None, "Cannot read the recorded machine"),
         ("", "file: Invalid JSON"),
         ("[]", "object"),
         ("{}", "identity: Field required"),
