@@ -6,13 +6,26 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from enum import IntEnum
 
 from doctor.host import Identity
 from doctor.models import Finding, Machine, Report, Summary
 from doctor.version import aios_version
 
-HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART = range(6)  # exit statuses
-INTERRUPTED = 130
+
+class ExitStatus(IntEnum):
+    """The exit statuses of the doctor's commands."""
+
+    HEALTHY = 0
+    FINDINGS = 1
+    USAGE = 2
+    UNKNOWN = 3
+    FIX_FAILED = 4
+    RESTART = 5
+    INTERRUPTED = 130
+
+
+HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART, INTERRUPTED = ExitStatus
 
 
 def make_report(
@@ -63,7 +76,7 @@ def to_json(report: Report) -> str:
     return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
 
 
-def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> int:
+def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> ExitStatus:
     """The exit status of a run. Errors take precedence over what could not be checked."""
     if fix_failed:
         return FIX_FAILED

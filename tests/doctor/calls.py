@@ -1,4 +1,4 @@
-"""Calls of the command, in this process, and what they leave behind."""
+"""Runs the command in this process, and finds the files that it leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(*arguments: str) -> Result:
 
 
 def fixes(host: FakeHost) -> list[Path]:
-    """The folders of the runs that set out to change something."""
+    """The folders of the runs with a plan."""
     return sorted(plan.parent for plan in Path(str(host.variable("AIOS_HOME"))).glob("runs/*/plan.json"))
 
 

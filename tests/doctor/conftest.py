@@ -73,7 +73,7 @@ def linux_identity() -> Identity:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Callable[..., FakeHost]:
-    """Make a machine: long paths off, no C:\\Temp, nothing set for the user; a state folder of its own."""
+    """Make a machine with long paths off, no C:\\Temp, no user settings, and a state folder of its own."""
 
     def make(elevated: bool = True, **changes: Any) -> FakeHost:
         plain: dict[str, Any] = {
@@ -96,7 +96,7 @@ def run_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def doctor_with(monkeypatch, machine) -> Callable[..., FakeHost]:
-    """Let the command see this machine and these checks alone."""
+    """Make the command use this machine and only these checks."""
 
     def install(*checks: Check, host: FakeHost | None = None) -> FakeHost:
         chosen = host or machine()

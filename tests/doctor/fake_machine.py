@@ -1,4 +1,4 @@
-"""A small Windows machine to diagnose and to fix, and checks that are simple enough to reason about."""
+"""A small fake Windows machine to diagnose and fix, with simple checks."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def identity(**changes: Any) -> Identity:
 
 
 class FakeHost(RecordedHost):
-    """A recorded machine on which somebody, or nobody, answers the question for administrator rights.
+    """A recorded machine with a configurable answer to the prompt for administrator rights.
 
-    Its installers install nothing, and end with `exit_code`.
+    Its installers install nothing, and exit with `exit_code`.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class FakeHost(RecordedHost):
         return self.exit_code
 
     def boot(self, time: float | str) -> None:
-        """It was started at `time`, in seconds since 1970; a text says why nobody can tell."""
+        """Set the boot time in seconds since 1970; a text is the reason why it is unreadable."""
         entry = NotSeen(unreadable=time) if isinstance(time, str) else time
         self._machine = self._machine.model_copy(update={"boot_time": entry})
 
     def as_administrator(self) -> RecordedHost:
-        """The same machine, seen by an elevated process."""
+        """The same machine for an elevated process."""
         administrator = RecordedHost(self._machine)
         administrator._machine = self._machine.model_copy(update={"identity": identity(elevated=True)})
         return administrator
@@ -100,7 +100,7 @@ def make_temp() -> MakeDirectory:
 
 
 def state_check(check_id: str, *actions: Action, applicability: Any = "safe", restart: Any = "none") -> Check:
-    """Is every action's state there? Its fix brings them about."""
+    """A check that every action is applied; its fix applies them."""
 
     def look(host: Reader) -> Any:
         states = []

@@ -27,7 +27,7 @@ def test_aios_home_decides(host: Host, home: Path, monkeypatch: pytest.MonkeyPat
 def test_a_system_that_does_not_say_where_data_goes_does_not_make_it_go_anywhere(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen under Wine as an ordinary user: Windows names no folder, and platformdirs makes that `.\\aios`."""
+    """Under Wine, as an ordinary user, Windows names no folder, and platformdirs returns `.\\aios`."""
     monkeypatch.delenv("AIOS_HOME", raising=False)
     monkeypatch.setattr("doctor.aios_home.platformdirs.user_data_dir", lambda *_, **__: "./aios")
     assert state_folder(host) == Path(host.identity.home, ".aios")

@@ -1,4 +1,4 @@
-"""One process at a time, and no lock outlives its holder."""
+"""A lock is held by one process at a time, and released when that process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever an action changes on whatever machine: it is so, it is so only once, and it comes back to the last value."""
+"""On any machine, an action makes its change, makes it only once, and undo restores every value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SPECIFIERS = st.sampled_from(["==1.0", ">=61", "==2.13.0", "~=1.5"])
 
 @dataclass(frozen=True)
 class Case:
-    """A machine, an action on it, and a state of the same target that somebody else may bring about."""
+    """A machine, an action on it, and a state of the same target that another program may set."""
 
     machine: dict[str, Any]
     action: Action
@@ -119,7 +119,7 @@ CASES = st.one_of(
 
 @contextmanager
 def applied(case: Case) -> Iterator[tuple[RecordedHost, RecordedMachine, Path]]:
-    """The machine after the action, what it was before, and the run."""
+    """The machine after the action, the machine before it, and the run."""
     host = RecordedHost(RecordedMachine.model_validate({"identity": identity(), **case.machine}))
     before = host.machine
     if case.action.is_applied(host):
@@ -212,7 +212,7 @@ def test_a_file_is_not_written_where_its_folder_would_have_to_be_made_and_stay()
 
 
 def test_undo_took_back_an_upgrade_that_came_after_the_fix() -> None:
-    """Both versions are what was asked for; only one is what the run left."""
+    """Both versions satisfy the specifier, but only one was installed by the run."""
     case = Case(
         {"distributions": {"setuptools": {"name": "setuptools", "version": "60", "location": "C:\\s"}}},
         InstallPackages(packages=("setuptools",), state=(">=61",)),

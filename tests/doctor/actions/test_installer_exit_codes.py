@@ -1,4 +1,4 @@
-"""Installers: what their exit codes mean, for the run and for its undo."""
+"""The meaning of an installer's exit code for the run and its undo."""
 
 from __future__ import annotations
 

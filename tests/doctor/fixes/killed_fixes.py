@@ -1,6 +1,6 @@
-"""Runs as a program: a fix for each folder below its argument, killed while it writes its journal.
+"""A program that runs one fix for each folder below its argument, and is killed while it writes the journal.
 
-The folder's name says where: "3 torn" is in the middle of the third record, "3 before" and "3 after" on either side.
+The name of the folder says when: "3 torn" is in the middle of the third record, "3 before" and "3 after" next to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECORDS = 9  # an intent and an end for each of the four actions, and the end of
 
 
 def prepare(folder: Path) -> None:
-    """What is there before the fix."""
+    """Create the files that exist before the fix."""
     (folder / "work" / "old").mkdir(parents=True)
     (folder / "work" / "old" / "f").write_bytes(b"old")
     (folder / "work" / "there.txt").write_bytes(b"before\r\n")

@@ -1,4 +1,4 @@
-"""The elevated child works the plan out for itself: for every fault it must come to what its parent showed."""
+"""The elevated child makes its own plan, which must equal the parent's for every fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Administrator rights: one child, which works out for itself what is to be done. Here it runs in this process."""
+"""Administrator rights: one elevated child, which makes its own plan. Here it runs in this process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def option(command: Sequence[str], name: str) -> str:
 def child(
     host: FakeHost, process: Callable[[], Host] | None = None, plan_hash: str | None = None
 ) -> Callable[[Sequence[str]], int]:
-    """What the child process would do with its command line."""
+    """Do what the child process does with its command line."""
 
     def run(command: Sequence[str]) -> int:
         its_host = (process or host.as_administrator)()
@@ -178,7 +178,7 @@ def test_a_journal_that_was_tampered_with_during_the_prompt_is_refused(machine, 
 
 
 def test_a_forged_journal_made_the_elevated_undo_write_anywhere(machine, run_folder) -> None:
-    """Whoever may not change the machine may write the journal: the administrator must not act on it."""
+    """A program without administrator rights can forge the journal, so an elevated process must not trust it."""
     host = machine(elevated=False)
     anywhere = SetRegistryValue(key=r"HKLM\SOFTWARE\Anything", name="Run", state=ONE)
     host._machine.registry[anywhere.key] = {"Run": ONE}
@@ -209,7 +209,7 @@ def test_the_answer_is_the_childs_journal(machine, run_folder) -> None:
 
 
 def answering(text: str) -> Callable[[Sequence[str]], int]:
-    """A child that does nothing but answer so."""
+    """A child that only writes this answer."""
 
     def run(command: Sequence[str]) -> int:
         Path(option(command, "--answer")).write_text(text, encoding="utf-8")
@@ -261,7 +261,7 @@ def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(mach
 
 
 def test_the_child_plans_the_same_where_a_cause_explains_what_was_named(machine, run_folder) -> None:
-    """It looks at the causes, too, and those may have fixes of their own."""
+    """The check's causes are checked, too, and may have fixes of their own."""
     cause = state_check("cause", SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE))
     consequence = replace(LONG_PATHS, because_of=(cause,))
     registry = {FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}}

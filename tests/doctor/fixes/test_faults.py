@@ -1,4 +1,4 @@
-"""Kills, full disks, folders that nobody may write to, and two doctors at once: nothing is lost."""
+"""Nothing is lost after a kill, on a full disk, in a read-only folder, or with two doctors at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Fixes that were killed at each record of their journals, each in a folder of its own."""
+    """Fixes that were killed at each record of the journal, each in a folder of its own."""
     if os.name == "nt":
         pytest.skip("these processes are forked; the Windows tests end theirs in the same places")
 
@@ -90,7 +90,7 @@ def test_a_fix_killed_at_any_record_is_finished_and_then_undone_to_the_last_byte
 
 
 class FullDisk:
-    """A disk that is full from the n-th write on, and leaves half of that one behind."""
+    """A disk that is full from the n-th write on, which is left incomplete."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room_for: int) -> None:
         self.room_for, self.writes = room_for, 0

@@ -1,4 +1,4 @@
-"""A check that fails because of another one: the fix takes the cause, says so, and judges both again."""
+"""If a check fails because of another one, the fix is for the cause, says so, and both are checked again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fix that has to be named heals, too: it changes nothing twice, and is undone to the last value."""
+"""A fix that must be named works, too: it changes nothing twice, and undo restores every value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's part of PATH: exchanged and put back to the byte, whatever it was; this process follows."""
+"""The user's part of PATH is replaced and restored exactly, whatever it was; the PATH of this process follows."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from doctor.host.machine import RecordedMachine
 
 @pytest.fixture
 def windows(windows_identity: Identity) -> RecordedMachine:
-    """A Windows machine with a little of everything: there, absent (null), and unreadable."""
+    """A Windows machine with entries of each kind: found, absent (null) and unreadable."""
     return RecordedMachine.model_validate(
         {
             "identity": windows_identity,

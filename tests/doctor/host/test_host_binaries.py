@@ -1,4 +1,4 @@
-"""Windows programs by their tables; damaged ones are unreadable at once, whatever is damaged."""
+"""Headers of Windows programs; a damaged file is unreadable, quickly, wherever the damage is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pe_file(
     machine: int = 0x8664,
     delayed: str | None = None,
 ) -> bytes:
-    """A PE file of one section, put together after Microsoft's "PE Format"."""
+    """A PE file with one section, built after Microsoft's "PE Format"."""
     body = bytearray()
     directories = [(0, 0)] * 16
 
@@ -79,7 +79,7 @@ Read = Callable[[bytes], Reading[Binary]]
 
 
 def test_machine_imports_and_version(read: Read) -> None:
-    """What is imported on demand is not needed to load it."""
+    """A delay-loaded library is not needed to load the program."""
     expected = Binary(machine="x64", imports=("kernel32.dll", "cudart64_12.dll"), version="14.44.35112.1")
     assert read(WHOLE) == Found(expected)
 
@@ -90,7 +90,7 @@ def test_other_machines(read: Read, number: int, name: str) -> None:
 
 
 def test_the_launchers_that_setuptools_brings(host: Host) -> None:
-    """Real files, from Microsoft's compiler, also 32-bit ones (PE32)."""
+    """Real files from Microsoft's compiler, including 32-bit ones (PE32)."""
     setuptools = pytest.importorskip("setuptools")
     machines = {"cli-32.exe": "x86", "cli-64.exe": "x64", "cli-arm64.exe": "arm64"}
     for name, machine in machines.items():
@@ -128,7 +128,7 @@ def test_only_tables_are_read_of_a_large_file(host: Host, tmp_path: Path) -> Non
 
 
 def real_one() -> bytes:
-    """A launcher that setuptools brings, where it is installed."""
+    """A launcher from setuptools, if it is installed."""
     files = importlib.metadata.files("setuptools") if importlib.util.find_spec("setuptools") else None
     launcher = next((file for file in files or () if file.name == "cli-64.exe"), None)
     return launcher.read_binary() if launcher else WHOLE

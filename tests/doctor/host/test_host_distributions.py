@@ -1,4 +1,4 @@
-"""Installed packages are read from their metadata; damaged metadata is neither an installed package nor none."""
+"""Installed packages are read from their metadata; damaged metadata is unreadable."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_half_removed_distribution_is_unreadable(host: Host, site: Path, files
 def test_a_source_checkout_is_no_installation(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`python -m aios` inside flash-attn's sources puts its .egg-info on the path."""
+    """`python -m aios` in the sources of flash-attn puts their .egg-info on the path."""
     install(tmp_path, "aios_probe-1", {"METADATA": "Name: aios-probe\nVersion: 1\n"})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])

@@ -1,4 +1,4 @@
-"""Git's settings, through the git that is installed here."""
+"""Settings of git, with the git that is installed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An installer is in sight: it prints to stderr, its exit code comes back, and Ctrl-C leaves it time to tidy up."""
+"""An installer prints to stderr, its exit code is returned, and Ctrl-C leaves it time to clean up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_program_that_is_not_there(host: Host) -> None:
 def test_one_that_may_not_even_start_ends_as_those_do_that_find_out_themselves(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows refuses to start a program whose manifest asks for an administrator."""
+    """Windows does not start a program whose manifest requires an administrator."""
     refusal = OSError("The requested operation requires elevation")
     refusal.winerror = 740
 

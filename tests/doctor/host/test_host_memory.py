@@ -1,4 +1,4 @@
-"""Memory as programs get it: what a container's control group leaves of it, what the kernel promises at most."""
+"""Memory that programs can use, within the limits of a container's control group and of the kernel."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if sys.platform == "linux":
     from doctor.host.memory import read_memory
 
     def machine(root: Path, **files: str) -> Memory:
-        """What a Linux says that has these files; their names are spelled with __ for / and _dot_ for a dot."""
+        """The memory of a Linux with these files; in their names, __ stands for / and _dot_ for a dot."""
         for name, content in {"proc__meminfo": MEMINFO, **files}.items():
             path = root / name.replace("_dot_", ".").replace("__", "/")
             path.parent.mkdir(parents=True, exist_ok=True)

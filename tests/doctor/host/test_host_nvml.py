@@ -1,4 +1,4 @@
-"""What the NVIDIA management library tells, and how its failures are told."""
+"""Answers and failures of the NVIDIA management library."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ LIBRARIES = {
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make a libnvidia-ml of the given kind, which every process that starts from here on finds first."""
+    """Build a libnvidia-ml of the given kind, which every process started later finds first."""
     if sys.platform != "linux" or not shutil.which("gcc"):
         pytest.skip("needs Linux and a C compiler")
 

@@ -1,4 +1,4 @@
-"""Packages are installed by this Python's own pip, those that were asked for and no other."""
+"""Exactly the requested packages are installed, with the pip of this Python."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_wheel(folder: Path, name: str, version: str, requires: str) -> None:
 
 @pytest.fixture
 def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Those of an environment of its own, which has the pip of this one and an index of two versions of one package."""
+    """The site-packages of a separate environment, with the pip of this one and an index of two versions of one package."""
     pytest.importorskip("pip")
     for version in ("1.0", "2.0"):
         make_wheel(tmp_path, "aios_probe", version, "aios-not-there")
@@ -70,7 +70,7 @@ def test_a_version_that_nobody_has_fails_in_pip_s_words(host: Host, site_package
 
 
 class Installer:
-    """Stands for the programs of a machine: keeps the command lines."""
+    """Stands in for the programs of a machine, and records the command lines."""
 
     def __init__(self, answer: Reading[Completed]) -> None:
         self.answer = answer

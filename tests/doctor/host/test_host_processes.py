@@ -1,4 +1,4 @@
-"""Other programs that hold a folder's files are found; this one, which started them, is not among them."""
+"""Other programs that have a folder's files loaded are found, without this one, which started them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from doctor.host import Found, Host, RunningProgram, Unreadable, processes
 
 
 def nobody_tells() -> bool:
-    """macOS names no loaded files, Wine not even the programs."""
+    """macOS does not list loaded files, and Wine does not list programs."""
     try:
         return sys.platform == "darwin" or not psutil.Process().exe()
     except OSError:
@@ -33,7 +33,7 @@ DETACHED = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[Callable[[bool], int]]:
-    """Has a Python hold lib/library.bin; gives its number."""
+    """Start a Python that has lib/library.bin loaded, and return its process id."""
     folder, note = tmp_path / "lib ż", tmp_path / "pid"
     folder.mkdir()
     (folder / "library.bin").write_bytes(bytes(4096))
@@ -82,7 +82,7 @@ def of_nobody() -> set[int]:
 
 
 def test_this_python_is_seen_as_anybody_else_s(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is loaded into this very program, looked at as another's."""
+    """The files that this program has loaded, inspected like those of another one."""
     monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
     monkeypatch.setattr(processes, "_family", of_nobody)
     expected = RunningProgram(pid=os.getpid(), name=psutil.Process().name())
@@ -93,7 +93,7 @@ def test_this_python_is_seen_as_anybody_else_s(host: Host, monkeypatch: pytest.M
 def test_a_program_that_cannot_be_looked_at_is_passed_over(
     host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """It ended meanwhile, or it is another user's."""
+    """It has ended meanwhile, or belongs to another user."""
 
     def refuse(pid: int) -> list[str]:
         raise error

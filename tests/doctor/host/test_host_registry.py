@@ -28,7 +28,7 @@ class FakeKey(dict[str, tuple[Any, int]]):
 
 
 class FakeWinreg(types.ModuleType):
-    """winreg over a dictionary. Nobody may open HKLM for writing, and some keys not at all."""
+    """winreg on a dictionary. HKLM cannot be opened for writing, and some keys cannot be opened at all."""
 
     HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE = 1, 2
     KEY_SET_VALUE, KEY_READ, KEY_WOW64_64KEY = 0x2, 0x20019, 0x100
@@ -70,7 +70,7 @@ class FakeWinreg(types.ModuleType):
         key[name] = (data, number)
 
     def size(self, key: FakeKey, name: str) -> int:
-        """RegQueryValueExW's, not winreg's."""
+        """The size from RegQueryValueExW, which winreg does not return."""
         return self.sizes.get(name, {4: 4, 11: 8}.get(key[name][1], 0))
 
     def DeleteValue(self, key: FakeKey, name: str) -> None:  # noqa: N802
@@ -96,7 +96,7 @@ def winreg() -> FakeWinreg:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, winreg: FakeWinreg) -> Iterator[types.ModuleType]:
-    """The module under test, over the fake."""
+    """The module under test, on the fake."""
     monkeypatch.setitem(sys.modules, "winreg", winreg)
     monkeypatch.delitem(sys.modules, "doctor.host.registry", raising=False)
     with monkeypatch.context() as pretended:
@@ -157,7 +157,7 @@ def test_text_that_is_no_unicode_is_unreadable(registry: Any, winreg: FakeWinreg
 def test_data_of_a_wrong_length_is_unreadable(
     registry: Any, winreg: FakeWinreg, number: int, size: int
 ) -> None:
-    """winreg makes a number of three bytes and whatever lies behind them in memory."""
+    """winreg makes a number from three bytes and whatever follows them in memory."""
     data = {4: 1, 11: 1, 7: ["a"]}.get(number, "a")
     winreg.keys[1, "software"]["Damaged"] = (data, number)
     winreg.sizes["Damaged"] = size

@@ -1,4 +1,4 @@
-"""Reaching a server over TLS: who signed its certificate, and which of the many ways it failed."""
+"""Reaching a server over TLS: the issuer of its certificate, and the different failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def address(server: socket.socket) -> str:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for localhost that signs itself, with its key behind it."""
+    """A self-signed certificate for localhost, followed by its key."""
     if not shutil.which("openssl"):
         pytest.skip("there is no openssl here to make a certificate with")
     key, signed = tmp_path / "key", tmp_path / "certificate"

@@ -1,4 +1,4 @@
-"""The file system of a path, also of one that is still to be made; a drive that does not answer costs its time limit."""
+"""The file system of a path, which need not exist yet; a drive that does not answer costs its time limit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_root_and_file_system_agree_with_df(host: Host, path: str) -> None:
 
 @pytest.fixture
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folders below it are pretended to be mount points."""
+    """A folder whose subfolders are fake mount points."""
     options = {"wsl": "rw,aname=drvfs;path=C:\\;uid=1000,trans=fd", "share": "rw,trans=virtio"}
     kinds = {"server": "nfs4", "wsl": "9p", "share": "9p", "key": "fuse.sshfs", "app": "fuse.AppImage"}
     kinds |= {"server/inner": "ext4", "twice": "tmpfs"}

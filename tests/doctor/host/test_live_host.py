@@ -32,7 +32,7 @@ def test_identity_agrees_with_what_python_says(host: Host) -> None:
 
 
 def test_nothing_asks_the_platform_module() -> None:
-    """It queries WMI on Windows, which hangs or ends the process."""
+    """On Windows, `platform` queries WMI, which can hang or crash the process."""
     for file in Path(__file__).parents[3].joinpath("doctor").rglob("*.py"):
         source = file.read_text(encoding="utf-8")
         assert "import platform\n" not in source and "from platform " not in source, file

@@ -1,4 +1,4 @@
-"""Programs that hang, crash, print garbage or leave children behind never take the doctor with them."""
+"""The doctor survives programs that hang, crash, print garbage or leave child processes behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def completed(code: str) -> Completed:
 
 
 def is_gone(pid: int) -> bool:
-    """Has the process ended, or does it within two seconds?"""
+    """Whether the process has ended or does so within two seconds."""
     for _ in range(40):
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -46,7 +46,7 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes an empty program of that name in a folder with a space and a letter from elsewhere."""
+    """Create an empty program of that name in a folder with a space and a non-ASCII letter."""
 
     def make(name: str) -> Path:
         path = tmp_path / "bin ż" / name

@@ -1,4 +1,4 @@
-"""A recorded machine answers as the machine did, and takes changes in memory that can be taken back exactly."""
+"""A recorded machine answers as the real one did, and can be changed in memory and restored exactly."""
 
 from __future__ import annotations
 

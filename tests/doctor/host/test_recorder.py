@@ -1,4 +1,4 @@
-"""A recording answers like the machine that it was made of, and tells nothing that is nobody else's business."""
+"""A recording answers like the recorded machine, and contains no personal data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ paths = names.map(lambda name: f"C:\\data\\{name}")
 
 
 def entries(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What a record may hold: a value, absent, or unreadable."""
+    """The possible entries: a value, absent or unreadable."""
     return st.one_of(values, st.none(), st.builds(NotSeen, unreadable=text))
 
 
@@ -38,7 +38,7 @@ registry_values = st.one_of(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_recording_answers_like_its_machine(windows_identity: Identity, data: st.DataObject) -> None:
-    """Nothing in it is private here: no redaction, so that answers can be compared as they are."""
+    """The machine has no personal data, so nothing is redacted and the answers can be compared."""
     places = ("executable", "prefix", "base_prefix", "site_packages", "home")
     nobody = dict.fromkeys(places, "C:\\") | {"user": "", "host_name": ""}
     identity = windows_identity.model_copy(update=nobody)
@@ -207,7 +207,7 @@ def test_what_is_no_unicode_can_be_recorded(windows: RecordedMachine, value: str
 
 
 def test_probes_that_ask_at_once_lost_each_other_s_answers(windows: RecordedMachine) -> None:
-    """And a recording that was taken meanwhile, after a probe's time was over, found it changing under its hands."""
+    """A recording made while a probe was still running after its time limit failed, because the entries changed."""
     memory = {
         "total_bytes": 4,
         "available_bytes": 3,

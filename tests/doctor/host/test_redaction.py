@@ -1,4 +1,4 @@
-"""Names give way to words of the same shape, the same everywhere; secrets leave no trace."""
+"""Names are replaced consistently with words of the same shape; secrets are masked completely."""
 
 from __future__ import annotations
 
