@@ -323,7 +323,7 @@ RULES = (
         "def late():\n    import torch",
     ),
     Rule(
-        "wheels know nobody",
+        "wheels imports neither doctor nor trainer",
         files("wheels"),
         importing("doctor", "trainer", "aios", *OPTIONAL),
         "from doctor.host import Found",
@@ -347,7 +347,7 @@ RULES = (
         "path.write_text('')",
     ),
     Rule(
-        "nobody asks platform, which hangs on Windows",
+        "the doctor does not import platform, which can hang on Windows",
         files("doctor"),
         importing("platform"),
         "import platform",
@@ -372,7 +372,7 @@ RULES = (
         "print('a report')",
     ),
     Rule(
-        "below the commands nobody knows the command line",
+        "only commands import the command-line library",
         files("doctor", but=COMMANDS),
         knowing_the_command_line,
         "import typer",
@@ -410,7 +410,7 @@ RULES = (
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_everybody_keeps_the_rule(rule: Rule) -> None:
+def test_every_file_follows_the_rule(rule: Rule) -> None:
     broken = {
         path: offences
         for path in rule.files
@@ -420,7 +420,7 @@ def test_everybody_keeps_the_rule(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_the_rule_notices_what_breaks_it(rule: Rule) -> None:
+def test_the_rule_notices_a_violation(rule: Rule) -> None:
     assert [*rule.offences(rule.files[0], ast.parse(rule.broken_by))]
 
 

@@ -132,7 +132,7 @@ def applied(case: Case) -> Iterator[tuple[RecordedHost, RecordedMachine, Path]]:
 
 
 @given(CASES)
-def test_it_is_so_it_is_so_only_once_and_it_comes_back(case: Case) -> None:
+def test_an_action_is_applied_once_and_undone(case: Case) -> None:
     with applied(case) as (host, before, run):
         assert case.action.is_applied(host)
         after = host.machine
@@ -146,7 +146,7 @@ def test_it_is_so_it_is_so_only_once_and_it_comes_back(case: Case) -> None:
 
 
 @given(CASES)
-def test_what_someone_else_changed_since_is_refused_and_left_alone(case: Case) -> None:
+def test_undo_refuses_a_target_that_was_changed_later(case: Case) -> None:
     with applied(case) as (host, before, run):
         left = case.action.read(host)
         case.action.inverse(case.foreign).apply(host)
@@ -168,7 +168,7 @@ def test_what_someone_else_changed_since_is_refused_and_left_alone(case: Case) -
     ],
 )
 @pytest.mark.parametrize("used", ["C:\\a", "C:\\a\\b"])
-def test_folders_come_and_go_together_or_not_at_all(directories: Any, made: Any, used: str) -> None:
+def test_folders_are_created_and_removed_all_or_none(directories: Any, made: Any, used: str) -> None:
     case = Case({"directories": directories}, MakeDirectory(path="C:\\a\\b"), None)
     with applied(case) as (host, before, run):
         host.make_directory(f"{used}\\theirs")
@@ -201,7 +201,7 @@ def test_a_folder_is_moved_aside_and_back_and_never_over_another() -> None:
         assert host.machine == before
 
 
-def test_a_file_is_not_written_where_its_folder_would_have_to_be_made_and_stay() -> None:
+def test_a_file_is_not_written_into_a_missing_folder() -> None:
     action = WriteFile(path="C:\\new\\f.txt", state=FileContent.of(b"x"))
     machine = {"identity": identity(), "files": {action.path: None}, "directories": {"C:\\new": None}}
     host = RecordedHost(RecordedMachine.model_validate(machine))
@@ -211,7 +211,7 @@ def test_a_file_is_not_written_where_its_folder_would_have_to_be_made_and_stay()
     assert host.machine == before
 
 
-def test_undo_took_back_an_upgrade_that_came_after_the_fix() -> None:
+def test_undo_reverted_an_upgrade_that_came_after_the_fix() -> None:
     """Both versions satisfy the specifier, but only one was installed by the run."""
     case = Case(
         {"distributions": {"setuptools": {"name": "setuptools", "version": "60", "location": "C:\\s"}}},

@@ -42,7 +42,7 @@ def test_applying_and_then_applying_the_inverse_restores_the_machine(machine, ac
 @pytest.mark.parametrize(
     "present", [RegistryValue(type="REG_DWORD", value=0), RegistryValue(type="REG_SZ", value="1")]
 )
-def test_a_value_of_another_type_is_another_state_and_comes_back_with_its_type(machine, present) -> None:
+def test_a_value_of_another_type_is_another_state_and_restored_with_its_type(machine, present) -> None:
     host = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": present}})
     action = enable_long_paths()
     assert not action.is_applied(host)
@@ -65,14 +65,14 @@ def test_a_user_variable_also_reaches_this_process_expanded(machine) -> None:
     assert host.variable("TEMP") == "C:\\Users\\Zoë B\\T"
 
 
-def test_without_the_users_variable_the_systems_counts_again(machine) -> None:
+def test_without_the_users_variable_the_systems_is_used(machine) -> None:
     system = {"TEMP": RegistryValue(type="REG_EXPAND_SZ", value="%USERPROFILE%\\system")}
     host = machine(registry={r"HKCU\Environment": {"TEMP": EXPAND}, SYSTEM_ENVIRONMENT: system})
     SetUserEnvironmentVariable(name="TEMP", state=None).apply(host)
     assert host.variable("TEMP") == "C:\\Users\\Zoë B\\system"
 
 
-def test_a_folder_is_made_with_its_parents_and_removed_with_those_that_it_brought(machine) -> None:
+def test_a_folder_is_created_with_its_parents_and_removed_with_them(machine) -> None:
     host = machine()
     action = MakeDirectory(path="C:\\Temp\\deep")
     assert action.read(host) == ("C:\\Temp", "C:\\Temp\\deep")

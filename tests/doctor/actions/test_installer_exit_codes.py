@@ -40,7 +40,7 @@ def plan_for(host, *checks):
     ],
 )
 @pytest.mark.parametrize("signed", [False, True])
-def test_an_exit_code_says_what_came_of_it(
+def test_an_exit_code_gives_the_outcome(
     machine, run_folder, exit_code, result, restart, words, signed
 ) -> None:
     host = machine()
@@ -56,7 +56,7 @@ def test_an_exit_code_says_what_came_of_it(
     )
 
 
-def test_every_refusal_and_failure_tells_a_person_why() -> None:
+def test_every_refusal_and_failure_has_a_reason() -> None:
     assert all(one.reason for one in OUTCOMES.values() if one.result != "applied")
     assert all(one.result == "applied" for one in OUTCOMES.values() if one.restart)
     assert outcome_of(-1978334964) is outcome_of(0x8A15010C)
@@ -74,7 +74,7 @@ def test_an_installer_that_is_not_there_failed(machine, run_folder, monkeypatch)
     assert changes_in_effect(run_folder, host) == ()
 
 
-def test_undo_tells_once_how_a_person_takes_an_installation_back(machine, run_folder) -> None:
+def test_undo_says_once_how_to_uninstall_by_hand(machine, run_folder) -> None:
     host = machine()
     execute(plan_for(host, LONG_PATHS, RUNTIME), host, run_folder)
     installer, long_paths = undo(run_folder, host)
@@ -102,7 +102,7 @@ def test_an_installer_that_was_interrupted_may_have_installed_something(
     assert changes_in_effect(run_folder, host) == ()
 
 
-def test_an_installation_that_is_cancelled_ends_its_fix_and_not_the_others(machine, run_folder) -> None:
+def test_a_cancelled_installation_ends_its_fix_and_not_the_others(machine, run_folder) -> None:
     host = machine()
     host.exit_code = 1602
     both = state_check("both", install_runtime(), enable_long_paths())

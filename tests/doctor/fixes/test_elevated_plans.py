@@ -25,7 +25,7 @@ def elevated_steps(steps: tuple[Step, ...]) -> list[Step]:
 
 
 @pytest.mark.parametrize("case", ELEVATED, ids=str)
-def test_the_child_comes_to_the_same_steps(case: Case) -> None:
+def test_the_child_plans_the_same_steps(case: Case) -> None:
     parents = make_plan(diagnose(seen_by(False, case.machine), CHECKS).findings, named=[case.check.id])
     steps = elevated_steps(parents.steps)
     fixes = {step.fix for step in steps}

@@ -94,7 +94,7 @@ def test_a_refused_prompt_leaves_that_finding_open_and_the_rest_proceeds(machine
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 0xC0000005])
-def test_a_child_that_dies_without_an_answer_failed_and_the_rest_proceeds(
+def test_a_child_that_dies_without_a_report_failed_and_the_rest_proceeds(
     machine, run_folder, exit_code
 ) -> None:
     host = machine(elevated=False)
@@ -150,7 +150,7 @@ def test_a_tampered_plan_hash_is_refused(machine, run_folder) -> None:
     assert not enable_long_paths().is_applied(host)
 
 
-def test_a_machine_that_changed_in_between_is_another_plan(machine, run_folder) -> None:
+def test_a_machine_that_changed_meanwhile_gives_another_plan(machine, run_folder) -> None:
     host = machine(elevated=False)
     plan = plan_for(host)
     host.elevate = child(host)
@@ -192,7 +192,7 @@ def test_a_forged_journal_made_the_elevated_undo_write_anywhere(machine, run_fol
     assert host.machine.registry[anywhere.key] == {"Run": ONE}
 
 
-def test_the_child_writes_over_nobodys_file(machine, tmp_path) -> None:
+def test_the_child_does_not_overwrite_a_file(machine, tmp_path) -> None:
     answer = tmp_path / "answer"
     answer.write_bytes(b"precious")
     with pytest.raises(FileExistsError):
@@ -200,7 +200,7 @@ def test_the_child_writes_over_nobodys_file(machine, tmp_path) -> None:
     assert answer.read_bytes() == b"precious"
 
 
-def test_the_answer_is_the_childs_journal(machine, run_folder) -> None:
+def test_the_report_is_in_the_childs_journal(machine, run_folder) -> None:
     host = machine(elevated=False)
     host.elevate = child(host)
     execute(plan_for(host), host, run_folder)
@@ -231,7 +231,7 @@ def answering(text: str) -> Callable[[Sequence[str]], int]:
         '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "applied", "x": 1}]}',
     ],
 )
-def test_an_answer_that_is_garbage_crashed_the_parent(machine, run_folder, answer) -> None:
+def test_a_garbage_report_crashed_the_parent(machine, run_folder, answer) -> None:
     host = machine(elevated=False)
     host.elevate = answering(answer)
     long_paths, *rest = execute(plan_for(host), host, run_folder)
@@ -240,7 +240,7 @@ def test_an_answer_that_is_garbage_crashed_the_parent(machine, run_folder, answe
     assert all(outcome.succeeded for outcome in rest)
 
 
-def test_an_answer_for_other_steps_leaves_ours_unanswered(machine, run_folder) -> None:
+def test_a_report_on_other_steps_leaves_ours_unreported(machine, run_folder) -> None:
     host = machine(elevated=False)
     outcomes = [{"step": "fix-other/0", "result": "applied", "reason": "", "restart": False}]
     host.elevate = answering(json.dumps({"event": "answer", "refusal": None, "outcomes": outcomes}))
@@ -260,7 +260,7 @@ def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(mach
     assert undo(run_folder, host) == ()
 
 
-def test_the_child_plans_the_same_where_a_cause_explains_what_was_named(machine, run_folder) -> None:
+def test_the_child_plans_the_same_if_the_named_check_has_a_cause(machine, run_folder) -> None:
     """The check's causes are checked, too, and may have fixes of their own."""
     cause = state_check("cause", SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE))
     consequence = replace(LONG_PATHS, because_of=(cause,))

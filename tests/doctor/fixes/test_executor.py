@@ -70,7 +70,7 @@ def test_a_failure_ends_its_fix_and_not_the_others(machine, run_folder, monkeypa
     assert host.variable("TEMP") is None
 
 
-def test_a_change_that_does_not_read_back_is_a_failure(machine, run_folder, monkeypatch) -> None:
+def test_a_change_that_did_not_take_effect_is_a_failure(machine, run_folder, monkeypatch) -> None:
     host = machine()
     monkeypatch.setattr(host, "set_registry_value", lambda key, name, value: None)
     (outcome,) = execute(plan_for(host, LONG_PATHS), host, run_folder)
@@ -101,7 +101,7 @@ def test_undo_restores_the_machine_and_has_nothing_to_do_twice(machine, run_fold
     assert undo(run_folder, host) == ()
 
 
-def test_undo_refuses_where_someone_else_changed_the_value_since(machine, run_folder) -> None:
+def test_undo_refuses_to_overwrite_a_later_change(machine, run_folder) -> None:
     host = machine()
     execute(plan_for(host), host, run_folder)
     theirs = RegistryValue(type="REG_SZ", value="D:\\Mine")
@@ -155,7 +155,7 @@ def test_a_run_that_was_killed_in_the_middle_is_judged_by_the_real_state(
     assert enable_long_paths().is_applied(host)
 
 
-def test_what_someone_else_put_back_needs_no_undo_any_more(machine, run_folder) -> None:
+def test_a_change_that_was_already_reverted_needs_no_undo(machine, run_folder) -> None:
     host = machine()
     execute(plan_for(host, LONG_PATHS), host, run_folder)
     host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", None)

@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing(doctor_with, monkeypatch
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
-def test_a_read_only_state_folder_leaves_the_diagnosis_as_it_is(doctor_with) -> None:
+def test_a_read_only_state_folder_does_not_change_the_diagnosis(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     state(host).mkdir()
     state(host).chmod(0o500)
@@ -136,7 +136,7 @@ def test_a_read_only_state_folder_leaves_the_diagnosis_as_it_is(doctor_with) -> 
         state(host).chmod(0o700)
 
 
-def test_a_state_folder_that_nobody_may_write_to_leaves_the_diagnosis_as_it_is(
+def test_a_state_folder_without_write_permission_does_not_change_the_diagnosis(
     doctor_with, monkeypatch
 ) -> None:
     host = doctor_with(LONG_PATHS)
@@ -160,7 +160,7 @@ def assert_read_only(host: FakeHost) -> None:
     assert host.machine == untouched
 
 
-def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_with, monkeypatch) -> None:
+def test_a_second_fix_or_undo_names_the_running_one_and_changes_nothing(doctor_with, monkeypatch) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "temp-dir", "--yes")
     untouched = host.machine
@@ -178,7 +178,7 @@ def test_a_second_fix_or_undo_is_told_who_is_at_work_and_changes_nothing(doctor_
     assert len(fixes(host)) == 2, "those that came too late left no plan"
 
 
-def test_two_doctors_look_at_once(doctor_with) -> None:
+def test_two_doctors_can_diagnose_at_once(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     from doctor.runs.doctor_run import Target, run_doctor
 
@@ -210,9 +210,7 @@ def test_an_interrupt_at_the_keyboard_is_an_interrupted_fix(doctor_with, monkeyp
     assert host.machine == untouched
 
 
-def test_a_journal_of_anothers_making_is_undone_only_where_it_says_what_was_there(
-    machine, run_folder
-) -> None:
+def test_a_foreign_journal_is_undone_only_where_it_has_the_earlier_state(machine, run_folder) -> None:
     host = machine()
     journal = Journal(run_folder / "actions.jsonl")
     with journal.path.open("ab") as file:

@@ -49,7 +49,7 @@ def test_the_plan_of_a_consequence_names_the_cause_and_fixes_it(doctor_with, hos
     assert values(host) == {"Cause": None, "LongPathsEnabled": None}
 
 
-def test_an_unsafe_fix_of_the_cause_wants_the_causes_own_name(doctor_with, host) -> None:
+def test_an_unsafe_fix_of_the_cause_requires_the_name_of_the_cause(doctor_with, host) -> None:
     of = cause("unsafe")
     doctor_with(of, consequence(of), host=host)
     told = run("fix", "long-paths", "--yes")
@@ -59,7 +59,7 @@ def test_an_unsafe_fix_of_the_cause_wants_the_causes_own_name(doctor_with, host)
     assert values(host)["Cause"] == ONE
 
 
-def test_what_waited_for_the_cause_is_judged_again_when_that_is_fixed(doctor_with, host) -> None:
+def test_consequences_are_checked_again_once_the_cause_is_fixed(doctor_with, host) -> None:
     of = cause()
     doctor_with(of, consequence(of), host=host)
     assert "check was skipped because of it: long-paths" in run().stdout
@@ -77,7 +77,7 @@ def test_what_waited_for_the_cause_is_judged_again_when_that_is_fixed(doctor_wit
         (["fix", "long-paths", "temp-dir", "--yes"], {"long-paths", "temp-dir"}),
     ],
 )
-def test_a_fix_is_of_what_was_chosen(doctor_with, arguments, fixed) -> None:
+def test_only_chosen_checks_are_fixed(doctor_with, arguments, fixed) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     assert run(*arguments).exit_code == 0
     of = {"long-paths": FILE_SYSTEM, "temp-dir": r"HKCU\Environment"}

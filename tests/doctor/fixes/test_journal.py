@@ -14,7 +14,7 @@ ABSENT = enable_long_paths().inverse(None)
 NO_FOLDER = make_temp().inverse(("C:\\Temp",))
 
 
-def test_a_journal_tells_what_was_before_with_its_type(run_folder) -> None:
+def test_a_journal_has_the_earlier_state_with_its_type(run_folder) -> None:
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
     journal.done(STEP, STEP.action)
@@ -32,7 +32,7 @@ def test_every_line_is_one_json_object(run_folder) -> None:
     assert [json.loads(line)["event"] for line in lines] == ["intended", "failed"]
 
 
-def test_a_torn_last_line_is_passed_over_wherever_it_is_torn(run_folder) -> None:
+def test_an_incomplete_last_line_is_skipped(run_folder) -> None:
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
     complete = journal.path.stat().st_size
@@ -58,7 +58,7 @@ def test_an_inverse_that_changes_something_else_was_believed(run_folder) -> None
     assert entries(run_folder) == ()
 
 
-def test_writing_goes_on_after_a_torn_line(run_folder) -> None:
+def test_records_can_be_appended_after_an_incomplete_line(run_folder) -> None:
     journal = Journal(run_folder / ACTIONS)
     journal.intend(STEP, ABSENT)
     journal.path.write_bytes(journal.path.read_bytes() + b'{"event": "do')
@@ -70,7 +70,7 @@ def test_writing_goes_on_after_a_torn_line(run_folder) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"\x00" * 64, b"[]\n1\n", b'{"event": "intended"}\n', b'{"event": "done"}\n']
 )
-def test_garbage_is_no_entry(run_folder, garbage) -> None:
+def test_garbage_is_not_an_entry(run_folder, garbage) -> None:
     (run_folder / ACTIONS).write_bytes(garbage)
     assert entries(run_folder) == ()
 
@@ -89,5 +89,5 @@ def test_an_elevated_childs_journal_belongs_to_the_run(run_folder) -> None:
     ]
 
 
-def test_no_journal_is_no_records(run_folder) -> None:
+def test_a_missing_journal_has_no_records(run_folder) -> None:
     assert list(records(run_folder / ACTIONS)) == []

@@ -21,7 +21,7 @@ def test_safe_fixes_are_planned_and_the_rest_is_listed_with_its_commands(machine
     assert plan.left[1].commands == ("type this",)
 
 
-def test_an_unsafe_fix_is_taken_when_asked_for_or_when_its_check_is_named(machine) -> None:
+def test_an_unsafe_fix_is_planned_with_unsafe_or_when_its_check_is_named(machine) -> None:
     findings = diagnose(machine(), [UNSAFE, MANUAL]).findings
     assert planned(make_plan(findings)) == []
     assert planned(make_plan(findings, unsafe=True)) == ["fix-unsafe-one"]
@@ -29,7 +29,7 @@ def test_an_unsafe_fix_is_taken_when_asked_for_or_when_its_check_is_named(machin
     assert planned(make_plan(findings, named=["manual-one"])) == []
 
 
-def test_an_unsafe_fix_that_nobody_needs_is_taken_only_by_name(machine) -> None:
+def test_an_unsafe_fix_of_mere_information_is_planned_only_by_name(machine) -> None:
     (finding,) = diagnose(machine(), [UNSAFE]).findings
     told = [finding.model_copy(update={"status": "info"})]
     assert make_plan(told, unsafe=True) == make_plan(told) == make_plan([])
@@ -50,7 +50,7 @@ def test_a_fix_that_two_checks_ask_for_is_planned_once(machine) -> None:
     assert [one.checks for one in plan.fixes] == [("long-paths", "another")]
 
 
-def test_the_hash_tells_plans_apart_and_equal_ones_not(machine) -> None:
+def test_plans_have_the_same_hash_only_if_they_are_equal(machine) -> None:
     findings = diagnose(machine(), CHECKS).findings
     plan = make_plan(findings)
     again = make_plan(diagnose(machine(), CHECKS).findings)

@@ -21,7 +21,7 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("case", UNSAFE, ids=str)
-def test_an_unsafe_fix_heals_and_is_undone(case: Case, tmp_path: Path) -> None:
+def test_an_unsafe_fix_works_and_is_undone(case: Case, tmp_path: Path) -> None:
     host = RecordedHost(case.machine)
     before = host.machine
     findings = diagnose(host, [case.check]).findings

@@ -36,7 +36,7 @@ def host_with(name: str, value: RegistryValue | None, **environment: str) -> Fak
 
 
 @given(before=STATES | OTHER_TYPES, after=STATES)
-def test_the_path_comes_back_with_its_value_and_type(
+def test_the_path_is_restored_with_its_value_and_type(
     before: RegistryValue | None, after: RegistryValue | None
 ) -> None:
     host = host_with("Path", before)
@@ -50,7 +50,7 @@ def test_the_path_comes_back_with_its_value_and_type(
 
 
 @given(before=STATES | OTHER_TYPES, after=STATES)
-def test_a_variable_comes_back_with_its_value_and_type(
+def test_a_variable_is_restored_with_its_value_and_type(
     before: RegistryValue | None, after: RegistryValue | None
 ) -> None:
     host = host_with("HF_HOME", before)
@@ -75,7 +75,7 @@ SHORTER = RegistryValue(type="REG_EXPAND_SZ", value=r"%USERPROFILE%\bin;C:\tools
         (r"D:\C:\Users\Zoë B\bin;C:\tools;C:\tools", r"D:\C:\Users\Zoë B\bin;C:\tools;C:\tools"),
     ],
 )
-def test_this_process_follows_where_its_path_ends_in_the_users(present: str, then: str) -> None:
+def test_this_process_follows_if_its_path_ends_with_the_users(present: str, then: str) -> None:
     host = host_with("Path", EXPAND, PATH=present)
     before = host.machine
     action = EditUserPath(state=SHORTER)
@@ -87,7 +87,7 @@ def test_this_process_follows_where_its_path_ends_in_the_users(present: str, the
 
 
 @pytest.mark.parametrize(("before", "after"), [(EXPAND, None), (None, EXPAND)])
-def test_a_part_that_goes_or_comes_takes_or_brings_its_entries(
+def test_an_added_or_removed_user_path_changes_the_path_of_this_process(
     before: RegistryValue | None, after: RegistryValue | None
 ) -> None:
     with_it, without = r"C:\Windows;C:\Users\Zoë B\bin;C:\tools;C:\tools", r"C:\Windows"
@@ -101,7 +101,7 @@ def test_a_part_that_goes_or_comes_takes_or_brings_its_entries(
 
 
 @given(st.lists(st.sampled_from(["a", "b", "ü"]), min_size=1, max_size=4), st.integers(0, 3))
-def test_folders_that_came_go_again_and_no_others(names: list[str], already: int) -> None:
+def test_undo_removes_the_created_folders_and_no_others(names: list[str], already: int) -> None:
     path = "C:\\" + "\\".join(names)
     folders: dict[str, Any] = {"C:\\": []}
     for depth in range(1, len(names) + 1):

@@ -1,4 +1,4 @@
-"""What is nobody else's business is planted in every field of a machine; nothing of it is in the recording."""
+"""Canaries, as personal data, are in every field of a machine, and none of them is in the recording."""
 
 from __future__ import annotations
 
@@ -134,20 +134,20 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(entry)
 
 
-def test_every_section_is_planted(machine: RecordedMachine) -> None:
+def test_every_section_has_a_canary(machine: RecordedMachine) -> None:
     """A section that is added to the model has to be planted here, too."""
     untouched = {"schema_version", "identity", "distributions_complete"}
     assert set(MACHINE) == set(RecordedMachine.model_fields) - untouched
 
 
-def test_nothing_planted_is_in_the_recording(machine: RecordedMachine) -> None:
+def test_no_canary_is_in_the_recording(machine: RecordedMachine) -> None:
     told = json.loads(redacted(machine, Redactor.of(RecordedHost(machine))).to_json())
     for text in strings(told):
         for kind, canary in CANARIES.items():
             assert canary.casefold() not in text.casefold(), f"{kind}: {text}"
 
 
-def test_a_recording_is_as_safe_as_what_it_was_made_of(machine: RecordedMachine) -> None:
+def test_a_recording_has_no_canary_either(machine: RecordedMachine) -> None:
     """Through the recorder, as `aios doctor record` does."""
     host = Recorder(RecordedHost(machine))
     for path in machine.volumes:
@@ -165,7 +165,7 @@ def test_a_recording_is_as_safe_as_what_it_was_made_of(machine: RecordedMachine)
         assert not any(canary.casefold() in text.casefold() for canary in CANARIES.values()), text
 
 
-def test_what_is_looked_up_by_a_hidden_path_is_found(machine: RecordedMachine) -> None:
+def test_entries_are_found_by_their_redacted_paths(machine: RecordedMachine) -> None:
     told = RecordedHost(redacted(machine, Redactor.of(RecordedHost(machine))))
     home = told.identity.home
     assert isinstance(told.volume(rf"{home}\.cache"), Found)

@@ -99,7 +99,7 @@ def test_the_launchers_that_setuptools_brings(host: Host) -> None:
         assert reading.value.machine == machine and "kernel32.dll" in reading.value.imports
 
 
-def test_what_is_no_library(host: Host, read: Read, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_library_is_unreadable(host: Host, read: Read, tmp_path: Path) -> None:
     assert host.binary(str(tmp_path / "none.dll")) == Absent()
     assert isinstance(host.binary("relative.dll"), Unreadable)
     assert isinstance(host.binary(str(tmp_path)), Unreadable)

@@ -56,7 +56,7 @@ def test_a_half_removed_distribution_is_unreadable(host: Host, site: Path, files
     assert isinstance(host.distribution("aios-probe"), Unreadable)
 
 
-def test_a_source_checkout_is_no_installation(
+def test_a_source_checkout_is_not_an_installation(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`python -m aios` in the sources of flash-attn puts their .egg-info on the path."""
@@ -86,7 +86,7 @@ def found_names(host: Host) -> list[str]:
     return [distribution.name for distribution in reading.value]
 
 
-def test_all_that_is_installed_is_what_python_knows(host: Host) -> None:
+def test_all_installed_distributions_are_found(host: Host) -> None:
     known = {canonicalize_name(found.name) for found in importlib.metadata.distributions()}
     assert {canonicalize_name(name) for name in found_names(host)} == known
 
@@ -111,7 +111,7 @@ Requires-Dist: not-in-the-header
     assert isinstance(all_of_them, Found) and reading.value in all_of_them.value
 
 
-def test_a_damaged_distribution_hides_no_other(host: Host, site: Path) -> None:
+def test_a_damaged_distribution_does_not_hide_others(host: Host, site: Path) -> None:
     good = {"METADATA": "Metadata-Version: 2.1\nName: aios-good\nVersion: 1\n"}
     install(site, "aios_empty-1", {})
     install(site, "aios_none-1", {"METADATA": ""})
@@ -137,7 +137,7 @@ def test_what_pip_was_about_to_remove_is_not_installed(host: Host, site: Path) -
     assert "aios-probe" not in found_names(host)
 
 
-def test_the_first_on_the_path_is_the_one_that_counts(
+def test_the_first_distribution_on_the_path_is_used(
     host: Host, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(site, "aios_probe-2", {"METADATA": "Metadata-Version: 2.1\nName: aios.Probe\nVersion: 2\n"})
@@ -150,7 +150,7 @@ def test_the_first_on_the_path_is_the_one_that_counts(
     assert versions.count("2") == 1 and "1" not in versions
 
 
-def test_hundreds_are_read_in_a_moment(host: Host, site: Path) -> None:
+def test_hundreds_of_distributions_are_read_quickly(host: Host, site: Path) -> None:
     text = (
         "Metadata-Version: 2.1\nName: aios-p{0}\nVersion: 1\nRequires-Dist: torch\n\n" + "Much text.\n" * 1000
     )

@@ -23,7 +23,7 @@ def git_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_git_is_set_and_put_back_to_the_byte(host: Host, git_home: Path) -> None:
+def test_a_git_setting_is_set_and_restored_to_the_byte(host: Host, git_home: Path) -> None:
     assert host.git_setting("core.longpaths") == Absent()
     host.set_git_setting("core.longpaths", "true")
     assert host.git_setting("core.longpaths") == host.git_setting("core.longpaths", "user") == Found("true")
@@ -58,7 +58,7 @@ def test_a_damaged_git_configuration_is_unreadable(host: Host, git_home: Path) -
         host.set_git_setting("core.longpaths", "true")
 
 
-def test_without_git_nothing_is_known_of_its_settings(
+def test_without_git_its_settings_are_unreadable(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

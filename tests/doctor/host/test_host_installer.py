@@ -28,7 +28,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_its_words_go_to_stderr_and_its_exit_code_comes_back() -> None:
+def test_output_goes_to_stderr_and_the_exit_code_is_returned() -> None:
     installer = [sys.executable, "-c", "print('installing'); raise SystemExit(41)"]
     done = subprocess.run([sys.executable, "-c", INSTALL, *installer], cwd=ROOT, capture_output=True)
     assert (done.stdout, done.stderr.split(), done.returncode) == (b"", [b"installing"], 41)
@@ -40,7 +40,7 @@ def test_a_program_that_is_not_there(host: Host) -> None:
             host.run_installer([name])
 
 
-def test_one_that_may_not_even_start_ends_as_those_do_that_find_out_themselves(
+def test_a_program_that_needs_elevation_has_the_exit_code_740(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows does not start a program whose manifest requires an administrator."""
@@ -55,7 +55,7 @@ def test_one_that_may_not_even_start_ends_as_those_do_that_find_out_themselves(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent without a console")
-def test_ctrl_c_reaches_it_and_is_waited_for(tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_installer_and_waits_for_its_cleanup(tmp_path: Path) -> None:
     installer = [sys.executable, "-c", TIDY_UP, str(tmp_path)]
     command = [sys.executable, "-c", INSTALL, *installer]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:

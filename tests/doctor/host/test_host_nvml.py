@@ -66,7 +66,7 @@ def read_from_fake(failing: dict[str, int], windows: bool = True) -> tuple[Any, 
     return parse_answer(json.dumps(ask(fake, windows))), fake
 
 
-def test_the_driver_is_described_and_nvml_closed() -> None:
+def test_the_driver_is_read_and_nvml_shut_down() -> None:
     reading, fake = read_from_fake({})
     assert isinstance(reading, Found) and isinstance(reading.value, NvidiaDriver) and fake.open == 0
     assert (reading.value.driver_version, reading.value.cuda_version) == ("581.80", (13, 1))
@@ -75,7 +75,7 @@ def test_the_driver_is_described_and_nvml_closed() -> None:
     assert (gpu.compute_capability, gpu.total_memory_bytes, gpu.driver_model) == ((8, 9), 24 * 2**30, "WDDM")
 
 
-def test_the_driver_model_is_asked_as_each_driver_understands() -> None:
+def test_the_driver_model_is_read_from_old_and_new_drivers() -> None:
     old, _ = read_from_fake({"nvmlDeviceGetDriverModel_v2": 13})
     assert old.value.gpus[0].driver_model == "TCC"
     linux, _ = read_from_fake({}, windows=False)
@@ -136,17 +136,17 @@ def test_a_library_that_hung_was_waited_for_without_end(
     assert time.monotonic() - start < 20
 
 
-def test_what_the_library_itself_prints_is_no_answer(library: Any) -> None:
+def test_output_of_the_library_is_ignored(library: Any) -> None:
     library("chatters")
     assert live_host().nvml() == Unreadable("NVML answered NVML_ERROR_DRIVER_NOT_LOADED (Driver Not Loaded)")
 
 
 @pytest.mark.parametrize("output", ["", "garbage", "[]", '{"driver_version": 1}', "nul"])
-def test_an_answer_that_is_none_is_unreadable(output: str) -> None:
+def test_an_invalid_answer_is_unreadable(output: str) -> None:
     assert isinstance(parse_answer(output), Unreadable)
 
 
-def test_a_python_that_cannot_be_started_is_told() -> None:
+def test_a_python_that_cannot_be_started_is_reported() -> None:
     assert read_driver(lambda *_: Absent()) == Unreadable(
         "the driver does not answer NVML: this Python cannot be started"
     )

@@ -63,7 +63,7 @@ def test_install_replace_and_remove(
     assert printed.out == "" and "aios-probe" in printed.err.replace("_", "-")
 
 
-def test_a_version_that_nobody_has_fails_in_pip_s_words(host: Host, site_packages: Path) -> None:
+def test_a_version_that_does_not_exist_fails_with_the_error_of_pip(host: Host, site_packages: Path) -> None:
     with pytest.raises(OSError, match=r"install.*No matching distribution found for aios-probe"):
         host.set_packages({"aios-probe": "==3"})
     assert installed(site_packages) == []
@@ -98,7 +98,7 @@ def _without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_without_pip")
-def test_uv_serves_where_there_is_no_pip() -> None:
+def test_without_pip_uv_is_used() -> None:
     installer = Installer(Found(Completed(exit_code=0)))
     set_packages(installer.run, {"ninja": ">=1.11", "old": None})
     assert installer.lines == [
@@ -108,6 +108,6 @@ def test_uv_serves_where_there_is_no_pip() -> None:
 
 
 @pytest.mark.usefixtures("_without_pip")
-def test_where_there_is_neither_it_says_how_to_get_pip() -> None:
+def test_without_pip_and_uv_the_error_says_how_to_install_pip() -> None:
     with pytest.raises(OSError, match="ensurepip"):
         set_packages(Installer(Absent()).run, {"ninja": ""})

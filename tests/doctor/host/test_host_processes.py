@@ -15,7 +15,7 @@ import pytest
 from doctor.host import Found, Host, RunningProgram, Unreadable, processes
 
 
-def nobody_tells() -> bool:
+def loaded_files_are_hidden() -> bool:
     """macOS does not list loaded files, and Wine does not list programs."""
     try:
         return sys.platform == "darwin" or not psutil.Process().exe()
@@ -23,11 +23,13 @@ def nobody_tells() -> bool:
         return True
 
 
-pytestmark = pytest.mark.skipif(nobody_tells(), reason="this system does not tell what programs have loaded")
+pytestmark = pytest.mark.skipif(
+    loaded_files_are_hidden(), reason="this system does not list the files that programs have loaded"
+)
 
 HOLD = "import mmap, os, sys, time; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, access=1); "
 WAIT = "open(sys.argv[2], 'w').write(str(os.getpid())); time.sleep(60)"
-# Started by a program that has ended, it is nobody's child that the doctor would call its own.
+# Started by a program that has ended, so it is not a child process of the doctor
 DETACHED = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]])"
 
 
@@ -60,7 +62,7 @@ def held(tmp_path: Path) -> Iterator[Callable[[bool], int]]:
         process.wait()
 
 
-def test_another_python_is_found_by_the_file_that_it_holds(
+def test_another_python_is_found_by_a_file_that_it_has_loaded(
     host: Host, tmp_path: Path, held: Callable[[bool], int]
 ) -> None:
     pid = held(True)
@@ -77,20 +79,20 @@ def test_its_own_children_do_not_count(host: Host, tmp_path: Path, held: Callabl
     assert host.programs_using(str(tmp_path / "lib ż")) == Found(())
 
 
-def of_nobody() -> set[int]:
+def no_family() -> set[int]:
     return set()
 
 
-def test_this_python_is_seen_as_anybody_else_s(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_python_is_inspected_like_another_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that this program has loaded, inspected like those of another one."""
     monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
-    monkeypatch.setattr(processes, "_family", of_nobody)
+    monkeypatch.setattr(processes, "_family", no_family)
     expected = RunningProgram(pid=os.getpid(), name=psutil.Process().name())
     assert host.programs_using(sys.base_prefix) == Found((expected,))
 
 
 @pytest.mark.parametrize("error", [psutil.NoSuchProcess(1), psutil.AccessDenied(1), OSError(87, "no")])
-def test_a_program_that_cannot_be_looked_at_is_passed_over(
+def test_a_program_that_cannot_be_inspected_is_skipped(
     host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """It has ended meanwhile, or belongs to another user."""
@@ -99,11 +101,13 @@ def test_a_program_that_cannot_be_looked_at_is_passed_over(
         raise error
 
     monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process()]))
-    monkeypatch.setattr(processes, "_family", of_nobody)
+    monkeypatch.setattr(processes, "_family", no_family)
     monkeypatch.setattr(processes, "_loaded", refuse)
     assert host.programs_using(sys.base_prefix) == Found(())
 
 
-def test_it_stops_when_its_time_is_over(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_stops_at_its_time_limit(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "TIMEOUT", -1.0)
     assert isinstance(host.programs_using(str(tmp_path)), Unreadable)

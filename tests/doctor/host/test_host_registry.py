@@ -146,7 +146,7 @@ def test_absent_is_not_unreadable(registry: Any, winreg: FakeWinreg) -> None:
     assert isinstance(registry.read_value(r"HKLM\SYSTEM", "Odd"), Unreadable)
 
 
-def test_text_that_is_no_unicode_is_unreadable(registry: Any, winreg: FakeWinreg) -> None:
+def test_text_that_is_not_unicode_is_unreadable(registry: Any, winreg: FakeWinreg) -> None:
     winreg.keys[1, "software"].update(Text=("a\ud800", 1), Texts=(["a", "\udfff"], 7))
     for name in ("Text", "Texts"):
         reading = registry.read_value(r"HKCU\Software", name)
@@ -165,7 +165,7 @@ def test_data_of_a_wrong_length_is_unreadable(
     assert isinstance(reading, Unreadable) and reading.reason.startswith(f"{size} bytes are not a REG_")
 
 
-def test_a_subkey_s_name_may_be_no_unicode(registry: Any, winreg: FakeWinreg) -> None:
+def test_the_name_of_a_subkey_need_not_be_unicode(registry: Any, winreg: FakeWinreg) -> None:
     winreg.keys[1, "software\\odd \ud800"] = FakeKey()
     assert registry.read_subkeys(r"HKCU\Software") == Found(("odd \\ud800",))
 

@@ -67,7 +67,7 @@ def test_a_trusted_server_is_reached(
     assert host.reach(server, 10) == Found(Reached(issuer="Ćma Proxy Ltd"))
 
 
-def test_a_certificate_that_nobody_trusts_is_told_from_other_failures(host: Host, server: str) -> None:
+def test_an_untrusted_certificate_is_distinguished_from_other_failures(host: Host, server: str) -> None:
     reading = host.reach(server, 10)
     assert isinstance(reading, Unreadable) and reading.reason.startswith(NOT_TRUSTED)
     assert "self" in reading.reason
@@ -104,7 +104,7 @@ def test_a_server_that_speaks_no_tls(host: Host) -> None:
     assert reading.reason.startswith(("no TLS connection", "the connection was reset"))
 
 
-def test_a_name_that_nobody_knows_is_absent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_does_not_resolve_is_absent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(*_: object) -> None:
         raise socket.gaierror(number, "in the system's words")
 
@@ -116,6 +116,6 @@ def test_a_name_that_nobody_knows_is_absent(host: Host, monkeypatch: pytest.Monk
     assert reading == Unreadable("its name cannot be resolved: in the system's words")
 
 
-def test_what_names_no_server_is_unreadable(host: Host) -> None:
+def test_a_url_without_a_server_is_unreadable(host: Host) -> None:
     for url in ("https://", "C:/wheels", "https://a:port/"):
         assert isinstance(host.reach(url, 5), Unreadable)

@@ -33,11 +33,11 @@ def test_sizes_agree_with_what_python_says(host: Host, tmp_path: Path) -> None:
     assert volume.file_system
 
 
-def test_a_path_that_is_still_to_be_made_lies_where_it_will(host: Host, tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_on_the_volume_of_its_parent(host: Host, tmp_path: Path) -> None:
     assert found(host, tmp_path / "not" / "there").root == found(host, tmp_path).root
 
 
-def test_a_relative_path_lies_nowhere(host: Host) -> None:
+def test_a_relative_path_has_no_volume(host: Host) -> None:
     assert isinstance(host.volume("relative"), Unreadable)
 
 
@@ -108,7 +108,7 @@ def test_a_drive_that_does_not_answer_costs_its_time_limit(
     assert time.monotonic() - begin < 3
 
 
-def test_what_a_question_raises_is_unreadable() -> None:
+def test_an_error_is_unreadable() -> None:
     def refuse() -> Found[int]:
         raise PermissionError(13, "Permission denied")
 

@@ -56,7 +56,7 @@ def test_variables_change_for_this_process_and_its_children(
 
 
 @pytest.mark.skipif(WINDOWS, reason="variables are Unicode there")
-def test_a_variable_that_is_no_text_is_shown_escaped(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_not_text_is_escaped(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOS_TEST", os.fsdecode(b"a\xff"))
     assert host.variable("AIOS_TEST") == "a\\udcff"
 
@@ -79,7 +79,7 @@ def test_files_are_written_read_and_removed(host: Host, tmp_path: Path) -> None:
     assert host.read_file(str(folder / "f")) == Absent()
 
 
-def test_what_is_no_folder_is_not_absent(host: Host, tmp_path: Path) -> None:
+def test_a_file_is_not_an_absent_folder(host: Host, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
     assert isinstance(host.list_directory(str(file)), Unreadable)
@@ -87,7 +87,7 @@ def test_what_is_no_folder_is_not_absent(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="pipes have no place in folders there")
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(host: Host, tmp_path: Path) -> None:
+def test_a_pipe_is_unreadable_and_does_not_block(host: Host, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pip.conf")
     assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is a pipe, not a file")
 

@@ -61,7 +61,7 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
 # -- running
 
 
-def test_both_streams_and_the_status_come_back() -> None:
+def test_both_streams_and_the_exit_code_are_returned() -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
     assert completed(code) == Completed(exit_code=3, stdout="out\n", stderr="err\n")
 
@@ -81,7 +81,7 @@ def test_a_crash_is_an_exit_code() -> None:
     assert completed(crash).exit_code == CRASH
 
 
-def test_a_hung_program_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_hung_program_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = f"{BEGIN_CHILD} open({str(note)!r}, 'w').write(str(child.pid)); child.wait()"
     begin = time.monotonic()
@@ -90,7 +90,7 @@ def test_a_hung_program_is_ended_with_its_children(tmp_path: Path) -> None:
     assert is_gone(int(note.read_text()))
 
 
-def test_a_child_that_outlives_its_parent_does_not_hold_the_doctor() -> None:
+def test_a_child_that_outlives_its_parent_does_not_block_the_doctor() -> None:
     begin = time.monotonic()
     ran = completed(f"{BEGIN_CHILD} print(child.pid)")
     assert time.monotonic() - begin < 15
@@ -98,21 +98,21 @@ def test_a_child_that_outlives_its_parent_does_not_hold_the_doctor() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="Windows has no sessions to leave")
-def test_a_child_that_left_the_session_is_ended_too(tmp_path: Path) -> None:
+def test_a_child_that_left_the_session_is_killed_too(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     detached = BEGIN_CHILD.replace("])", "], start_new_session=True)")
     python(f"{detached} open({str(note)!r}, 'w').write(str(child.pid)); child.wait()", timeout=3)
     assert is_gone(int(note.read_text()))
 
 
-def test_an_endless_printer_is_cut_off() -> None:
+def test_a_program_that_prints_without_end_is_killed() -> None:
     begin = time.monotonic()
     ran = python("while True: print('x' * 65536)", timeout=60)
     assert ran == Unreadable(f"{Path(sys.executable).name} printed more than 4 MiB")
     assert time.monotonic() - begin < 30
 
 
-def test_garbage_is_text_all_the_same() -> None:
+def test_undecodable_output_becomes_text() -> None:
     ran = completed(r"import sys; sys.stdout.buffer.write(bytes(range(128, 256)) + b'\r\nend')")
     assert ran.stdout.endswith("\nend")
 
@@ -124,7 +124,7 @@ def test_variables_are_added_for_the_child_alone() -> None:
     assert "AIOS_TEST" not in os.environ
 
 
-def test_what_is_no_program_is_unreadable(program: Callable[[str], Path]) -> None:
+def test_a_file_that_is_not_a_program_is_unreadable(program: Callable[[str], Path]) -> None:
     no_program = program("broken.exe")
     no_program.write_bytes(b"\x7fELF but not really")
     ran = live_host().run([str(no_program)], 5)
@@ -167,7 +167,7 @@ def test_extensions_complete_a_name_that_has_none(program: Callable[[str], Path]
 
 
 @pytest.mark.skipif(WINDOWS, reason="Windows has no such permission")
-def test_a_file_that_may_not_be_run_is_no_program(program: Callable[[str], Path]) -> None:
+def test_a_file_without_execute_permission_is_not_a_program(program: Callable[[str], Path]) -> None:
     tool = program("tool")
     tool.chmod(0o644)
     assert find_on_path("tool", str(tool.parent)) == Absent()

@@ -21,7 +21,7 @@ def host(windows: RecordedMachine) -> RecordedHost:
     return RecordedHost(windows)
 
 
-def test_absent_unreadable_and_never_looked_at_are_three_answers(host: RecordedHost) -> None:
+def test_absent_unreadable_and_not_recorded_are_distinct(host: RecordedHost) -> None:
     assert host.registry_value(FILE_SYSTEM, "LongPathsEnabled") == Absent()
     assert host.registry_value(FILE_SYSTEM, "Locked") == Unreadable("access denied")
     assert host.registry_value(FILE_SYSTEM, "Other") == NOT_RECORDED
@@ -62,11 +62,13 @@ def test_commands_are_named_portably(host: RecordedHost) -> None:
     assert host.run(["git", "fsck"], 1) == Unreadable("git.exe did not answer within 10 s")
 
 
-def test_an_absent_program_runs_nothing_whatever_is_recorded(host: RecordedHost) -> None:
+def test_an_absent_program_does_not_run_even_if_a_result_is_recorded(host: RecordedHost) -> None:
     assert host.run(["nvcc", "--version"], 1) == Absent()
 
 
-def test_changes_are_seen_and_taken_back_exactly(host: RecordedHost, windows: RecordedMachine) -> None:
+def test_changes_are_visible_and_can_be_restored_exactly(
+    host: RecordedHost, windows: RecordedMachine
+) -> None:
     long_temp = windows.environment["TEMP"]
     host.set_registry_value(FILE_SYSTEM.lower(), "longpathsenabled", ONE)
     host.set_variable("temp", r"C:\Temp")
@@ -119,7 +121,7 @@ def test_folders_go_only_when_empty(host: RecordedHost) -> None:
         host.remove_directory(r"C:\Temp")
 
 
-def test_git_tells_the_users_setting_from_the_systems(windows: RecordedMachine) -> None:
+def test_the_users_git_setting_is_distinct_from_the_systems(windows: RecordedMachine) -> None:
     host = RecordedHost(windows.model_copy(update={"git_system_settings": {"core.longpaths": "true"}}))
     assert host.git_setting("core.longpaths") == Found("true")
     assert host.git_setting("core.longpaths", "user") == Absent()

@@ -40,8 +40,8 @@ registry_values = st.one_of(
 def test_a_recording_answers_like_its_machine(windows_identity: Identity, data: st.DataObject) -> None:
     """The machine has no personal data, so nothing is redacted and the answers can be compared."""
     places = ("executable", "prefix", "base_prefix", "site_packages", "home")
-    nobody = dict.fromkeys(places, "C:\\") | {"user": "", "host_name": ""}
-    identity = windows_identity.model_copy(update=nobody)
+    impersonal = dict.fromkeys(places, "C:\\") | {"user": "", "host_name": ""}
+    identity = windows_identity.model_copy(update=impersonal)
     key, name, path = "HKCU\\Key", data.draw(names), data.draw(paths)
     machine = RecordedMachine(
         identity=identity,
@@ -128,7 +128,7 @@ CANARIES = {
 }
 
 
-def test_no_canary_gets_out(linux_identity: Identity) -> None:
+def test_no_canary_is_in_a_recording(linux_identity: Identity) -> None:
     home = linux_identity.home
     machine = RecordedMachine.model_validate(
         {
@@ -198,7 +198,7 @@ def test_no_canary_gets_out(linux_identity: Identity) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udcff/b"])
-def test_what_is_no_unicode_can_be_recorded(windows: RecordedMachine, value: str) -> None:
+def test_text_that_is_not_unicode_can_be_recorded(windows: RecordedMachine, value: str) -> None:
     host = RecordedHost(windows)
     host.set_variable("ODD", value)
     recorder = Recorder(host)

@@ -62,7 +62,7 @@ def test_a_path_stays_as_long_as_it_was(redactor: Redactor) -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_disguise_keeps_length_spaces_and_foreignness(name: str) -> None:
+def test_a_disguise_keeps_length_spaces_and_non_ascii_letters(name: str) -> None:
     hidden = disguise(name, "user")
     assert len(hidden) == len(name) and hidden.isascii() == name.isascii()
     assert [c == " " for c in hidden] == [c == " " for c in name]
@@ -80,7 +80,7 @@ def test_secrets_are_known_by_name(name: str, redactor: Redactor) -> None:
 @pytest.mark.parametrize(
     "name", ["PATH", "TEMP", "CUDA_PATH", "PWD", "VIRTUAL_ENV", "PROCESSOR_ARCHITECTURE"]
 )
-def test_what_the_checks_need_is_no_secret(name: str) -> None:
+def test_variables_that_the_checks_need_are_not_secrets(name: str) -> None:
     assert not is_secret(name)
 
 
@@ -98,7 +98,7 @@ def test_addresses_keep_neither_credentials_nor_signatures(redactor: Redactor) -
     )
 
 
-def test_a_redactor_knows_its_machine(linux_identity: Identity) -> None:
+def test_a_redactor_has_the_names_and_secrets_of_its_machine(linux_identity: Identity) -> None:
     environment = {"HF_TOKEN": "hf_abcdefgh", "API_KEY": "abc", "PATH": "/usr/bin"}
     redactor = Redactor.of(RecordedHost(RecordedMachine(identity=linux_identity, environment=environment)))
     told = redactor.text("/home/canary/x on //canary-box/y: hf_abcdefgh, abc")
