@@ -11,9 +11,8 @@ from doctor.models import Evidence, Finding, Fix
 from doctor.probes.wsl import WINDOWS_DRIVER_FOLDER, WSL, WslFacts
 
 GUIDE = "https://docs.nvidia.com/cuda/wsl-user-guide/index.html"
-LINUX_DRIVER = re.compile(
-    r"libcuda\.so\.\d{3}[.\d]*"
-)  # the one from Windows ends in 1 or 1.1, also in containers
+# The one from Windows ends in 1 or 1.1, also in containers
+LINUX_DRIVER = re.compile(r"libcuda\.so\.\d{3}[.\d]*")
 WINDOWS_DISK = re.compile(r"/mnt/[a-z]/")
 CUDA_LIBRARY = f"{WINDOWS_DRIVER_FOLDER}/libcuda.so.1"
 REMOVE_LINUX_DRIVER = Fix(

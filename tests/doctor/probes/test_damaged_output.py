@@ -1,4 +1,4 @@
-"""Whatever a program prints or a file holds, the doctor judges it and does not fall over it."""
+"""The doctor judges any output of a program and any content of a file without crashing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Place = tuple[str, str, str]  # "runs" or "files", the command line or path, the
 
 @cache
 def recorded() -> dict[tuple[Place, bytes], RecordedMachine]:
-    """Every program output and file of the recorded machines, each content once, with a machine that has it."""
+    """Every program output and file of the recorded machines, each content once, with a machine that contains it."""
     machines = [patched(path.stem, {}) for path in sorted(MACHINES.glob("*.json"))]
     machines += [case.machine for case in all_cases()] + [failure.machine for failure in FAILURES]
     found: dict[tuple[Place, bytes], RecordedMachine] = {}
@@ -59,7 +59,7 @@ def changed(machine: RecordedMachine, place: Place, content: bytes, exit_code: i
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Nothing of it, a part of it, some of its bytes changed, or something else entirely."""
+    """Empty, truncated, with some bytes changed, or replaced."""
     kind = draw(st.sampled_from(["cut", "changed", "other", "other text"]))
     if kind == "cut":
         return whole[: draw(st.integers(0, len(whole)))]
@@ -82,7 +82,7 @@ def assert_judged(machine: RecordedMachine) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_what_is_damaged_is_judged(data: st.DataObject) -> None:
+def test_damaged_output_is_judged(data: st.DataObject) -> None:
     (place, content), machine = data.draw(st.sampled_from(list(recorded().items())))
     exit_code = data.draw(st.sampled_from([None, None, 1, 0xC0000005]))
     assert_judged(changed(machine, place, data.draw(damaged(content)), exit_code))
@@ -113,7 +113,7 @@ def test_parsers_take_any_text(parse: Any, text: str) -> None:
     st.binary()
     | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
 )
-def test_cpp_lib_may_be_anything(content: bytes) -> None:
+def test_cpp_lib_can_be_any_content(content: bytes) -> None:
     assert repr(parse_cpp_lib(content))
 
 

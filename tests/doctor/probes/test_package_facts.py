@@ -1,4 +1,4 @@
-"""What the probes of the packages make of real-looking files, of foreign ones, and of none."""
+"""Package probes: realistic, malformed and missing files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_companions_version(text: str, version: str) -> None:
 
 
 @given(st.text())
-def test_a_companions_version_may_be_anything(text: str) -> None:
+def test_a_companions_version_can_be_any_text(text: str) -> None:
     assert isinstance(parse_companion_version(text), Found | Unreadable)
 
 
@@ -80,7 +80,7 @@ def test_imports_are_looked_for_in_torch_beside_python_and_in_windows() -> None:
     assert missing_imports(host, PYD, Found(("C10.dll",))) == Found(("cudart64_12.dll",))
 
 
-def test_what_cannot_be_seen_is_not_missing() -> None:
+def test_an_unreadable_dll_is_not_missing() -> None:
     table = {PYD: module("a.dll", "b.dll"), f"{SYSTEM}\\a.dll": {"unreadable": "access denied"}}
     unseen = missing_imports(machine(binaries={**table, f"{SYSTEM}\\b.dll": module()}), PYD, Found(()))
     assert unseen == Unreadable(f"a.dll in {SYSTEM} could not be read")
@@ -92,7 +92,7 @@ def test_what_cannot_be_seen_is_not_missing() -> None:
     )
 
 
-def test_the_folders_of_path_are_looked_at_once_and_those_of_windows_never() -> None:
+def test_the_folders_of_path_are_listed_once_and_windows_own_never() -> None:
     path = f'{SYSTEM};C:\\cuda\\bin;"C:\\CUDA\\bin\\";;relative;D:\\x'
     host = machine(
         environment={"PATH": path},
@@ -124,7 +124,7 @@ def test_metadata_that_cannot_be_read_is_not_missing() -> None:
     assert damaged(directories=listing, distributions={"torch": {"unreadable": "access denied"}}) == []
 
 
-def test_a_package_is_told_of_once() -> None:
+def test_a_package_is_reported_once() -> None:
     files = {f"{SITE}\\xformers-0.0.35.dist-info\\METADATA": None}
     listing = {SITE: ["xformers", "xformers-0.0.35.dist-info"]}
     assert damaged(directories=listing, files=files) == [
@@ -133,13 +133,13 @@ def test_a_package_is_told_of_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["triton", "triton-windows", "pytorch-triton", "PyTorch_Triton_ROCm"])
-def test_a_triton_of_any_name_brings_its_folder(name: str) -> None:
+def test_a_triton_of_any_name_owns_its_folder(name: str) -> None:
     listing = {SITE: ["triton"], f"{SITE}\\triton": ["__init__.py"]}
     assert damaged(directories=listing, distributions={name: dist(name)}) == []
 
 
 @pytest.mark.parametrize("name", ["torch-geometric", "tritonclient", "flash-attn-3", "torchvision"])
-def test_a_name_that_only_resembles_brings_no_such_folder(name: str) -> None:
+def test_a_similar_name_does_not_own_the_folder(name: str) -> None:
     assert damaged(directories={SITE: [name]}, distributions={name: dist(name)}) == []
 
 

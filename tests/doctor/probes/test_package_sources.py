@@ -1,4 +1,4 @@
-"""Where packages come from: pip's and uv's files are read as they read them, and no password gets out."""
+"""Package sources: the files of pip and uv are parsed as they parse them, and passwords are not reported."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_pip_files_are_read_as_pip_reads_them() -> None:
 
 
 @given(st.binary())
-def test_what_pip_would_refuse_is_refused(content: bytes) -> None:
+def test_what_pip_rejects_is_rejected(content: bytes) -> None:
     with suppress(configparser.Error):
         assert isinstance(parse_pip_file(content), dict)
 

@@ -1,4 +1,4 @@
-"""PATH without what is repeated finds the same programs; other settings are read whatever they hold."""
+"""PATH without duplicates finds the same programs; other settings can be read with any content."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def machine(system: str, user: str, kind: str = "REG_EXPAND_SZ") -> RecordedHost
 
 
 def looked_through(system: str, user: str) -> list[str]:
-    """The folders in which Windows looks for a program, in its order, each where it comes first."""
+    """The folders Windows searches for a program, in order, without duplicates."""
     folders = [
         ntpath.normcase(ntpath.normpath(folder.replace('"', "").replace("%Where%", "C:")))
         for part in (system, user)
@@ -54,7 +54,7 @@ def looked_through(system: str, user: str) -> list[str]:
 
 
 @given(PARTS, PARTS)
-def test_programs_are_found_where_they_were(system: str, user: str) -> None:
+def test_removing_duplicates_finds_the_same_programs(system: str, user: str) -> None:
     host = machine(system, user)
     facts = SEARCH_PATH.collect(host)
     finding = path_variable.CHECK.judge(facts)
@@ -74,7 +74,7 @@ def test_programs_are_found_where_they_were(system: str, user: str) -> None:
 
 
 @given(st.text('ab;" %', max_size=60))
-def test_what_is_split_is_joined_again(text: str) -> None:
+def test_joining_the_split_parts_restores_the_text(text: str) -> None:
     parts = split_path(text)
     assert ";".join(parts) == text
     assert all(part.count('"') % 2 == 0 for part in parts[:-1]), "nothing is cut between quotes"

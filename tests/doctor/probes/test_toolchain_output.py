@@ -1,4 +1,4 @@
-"""What nvcc, vswhere, nvidia-smi and NVIDIA's header say, in the forms in which they have said it."""
+"""Output of nvcc, vswhere and nvidia-smi, and NVIDIA's header, in all known forms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_nvcc_banners(version: tuple[int, int]) -> None:
     assert parse_nvcc(f"nvcc: NVIDIA (R) Cuda compiler driver\n{BANNERS[version]}") == version
 
 
-def test_what_is_no_nvcc_banner() -> None:
+def test_output_without_an_nvcc_version() -> None:
     assert parse_nvcc("'nvcc' is not recognized as an internal or external command") is None
 
 
@@ -73,8 +73,8 @@ def test_forms_of_host_config(form: str) -> None:
 
 
 @given(st.integers(1800, 2100), st.integers(1800, 2100), st.integers(1700, 2200))
-def test_host_config_means_what_the_preprocessor_makes_of_it(low: int, high: int, compiler: int) -> None:
-    """The condition itself, evaluated by Python, says which compilers are refused."""
+def test_host_config_is_read_as_the_preprocessor_reads_it(low: int, high: int, compiler: int) -> None:
+    """The header's condition, evaluated by Python, gives the rejected compilers."""
     condition = f"_MSC_VER < {low} || _MSC_VER >= {high}"
     accepted = parse_host_config(f"#if {condition}\n{ERROR}\n#endif\n")
     if low < high:
@@ -164,7 +164,7 @@ def test_the_cuda_of_a_driver(banner: str, cuda: tuple[int, int] | None) -> None
     ],
 )
 def test_visible_devices_as_torch_reads_them(text: str, chosen: tuple[int, ...]) -> None:
-    """Compare torch.cuda._parse_visible_devices, which knows no count of GPUs: here there are four."""
+    """Compare with torch.cuda._parse_visible_devices, which ignores the number of GPUs: here there are four."""
     assert parse_visible_devices(text, 4) == chosen
 
 
@@ -184,7 +184,7 @@ def test_parsers_take_any_text(parse, text: str) -> None:
 
 
 @given(st.text(), st.integers(0, 8))
-def test_visible_devices_may_be_anything(text: str, count: int) -> None:
+def test_visible_devices_can_be_any_text(text: str, count: int) -> None:
     chosen = parse_visible_devices(text, count)
     assert len(set(chosen)) == len(chosen)
     assert all(0 <= number < count for number in chosen)
