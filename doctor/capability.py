@@ -1,6 +1,6 @@
-"""The capability file: what each attention backend can do on this machine, proven by running it there.
+"""The capability file: what each attention backend can do on this machine, as shown by running it.
 
-The doctor writes it, the trainer reads it. It is the only part of the doctor that the trainer imports.
+The doctor writes the file and the trainer reads it. The trainer imports no other module of the doctor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Fingerprint(Frozen):
-    """What the proofs depend on. Where it differs from what is installed now, the file is stale."""
+    """The versions that the results depend on. If any of them has changed, the file is stale."""
 
     python: str
     platform: str
@@ -53,7 +53,7 @@ class Fingerprint(Frozen):
 
 
 class Capability(Frozen):
-    """The whole file."""
+    """The content of the file."""
 
     schema_version: Literal[1] = 1
     written_at: str = Field(description="RFC 3339, UTC")
@@ -66,43 +66,43 @@ class Capability(Frozen):
 
 @dataclass(frozen=True)
 class CapabilityProblem:
-    """Why there is no capability to be had from a file: a clause that follows the file's name."""
+    """Why a capability file cannot be used. `reason` is a clause that follows the file's name."""
 
     reason: str
 
 
 def default_path(explicit: Path | None = None, host: Reader | None = None) -> Path:
-    """Where the file lies: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder."""
+    """Return the path of the file: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder."""
     host = host or live_host()
     named = explicit or host.variable("AIOS_CAPABILITY_FILE")
     return Path(named) if named else state_folder(host) / "capability.json"
 
 
 def write(path: Path, capability: Capability) -> None:
-    """Put the file in place, whole or not at all. Raises OSError."""
+    """Write the file atomically. Raises OSError."""
     write_atomically(path, (capability.model_dump_json(indent=2) + "\n").encode())
 
 
 def read(path: Path) -> Capability | CapabilityProblem:
-    """The file, if it can be trusted. Never raises."""
+    """Return the content of the file, or why it cannot be used. Never raises."""
     try:
         capability = Capability.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return CapabilityProblem("is not there: `aios doctor` writes it")
+        return CapabilityProblem("does not exist: run `aios doctor` to write it")
     except OSError as error:
         return CapabilityProblem(f"cannot be read ({error.strerror or error})")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         if where == "schema_version":
-            return CapabilityProblem(f"has schema version {first['input']}, and this aios reads version 1")
+            return CapabilityProblem(f"has schema version {first['input']}, but this aios reads version 1")
         return CapabilityProblem(f"is damaged ({where + ': ' if where else ''}{first['msg']})")
     missing = [backend for backend in BACKENDS if backend not in capability.backends]
-    return CapabilityProblem(f"says nothing about {', '.join(missing)}") if missing else capability
+    return CapabilityProblem(f"has no entry for {', '.join(missing)}") if missing else capability
 
 
 def fingerprint(host: Reader) -> Fingerprint:
-    """What is installed on `host` now, from metadata and the driver: nothing is imported."""
+    """Return what is installed on `host` now, from metadata and the driver. Nothing is imported."""
     torch = TORCH.collect(host)
     build = torch.build.value if isinstance(torch.build, Found) else None
     nvidia = host.nvml()
@@ -121,12 +121,12 @@ def fingerprint(host: Reader) -> Fingerprint:
 
 
 def current_fingerprint() -> Fingerprint:
-    """What is installed on this machine now."""
+    """Return what is installed on this machine now."""
     return fingerprint(live_host())
 
 
 def stale(capability: Capability, now: Fingerprint) -> str | None:
-    """What changed since the file was written, as a clause; None if nothing did."""
+    """Return what has changed since the file was written, as a clause; None if nothing has."""
     return "; ".join(_changes(capability.fingerprint, now)) or None
 
 
@@ -134,7 +134,7 @@ def _changes(then: Fingerprint, now: Fingerprint) -> Iterator[str]:
     for name in Fingerprint.model_fields:
         before, after = getattr(then, name), getattr(now, name)
         if before != after:
-            yield f"{name} was {_shown(before)} and is {_shown(after)} now"
+            yield f"{name} was {_shown(before)} and is now {_shown(after)}"
 
 
 def _shown(value: str | tuple[str, ...] | None) -> str:

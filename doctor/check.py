@@ -1,4 +1,4 @@
-"""A check: which facts it needs and how it judges them. One file below `doctor/checks` each."""
+"""A check: the facts that it needs and how it judges them. Each check has its own file in `doctor/checks`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GROUPS: dict[Group, str] = {
 
 @dataclass(frozen=True)
 class Probe(Generic[Facts]):
-    """Collects facts from a host. Runs in parallel with the others, at most `timeout` seconds."""
+    """Collects facts from a host, in parallel with other probes and within `timeout` seconds."""
 
     name: str
     collect: Callable[[Reader], Facts]
@@ -55,11 +55,11 @@ class Check:
     probes: tuple[Probe[Any], ...]
     judge: Callable[..., Finding]
     systems: frozenset[str] = frozenset(SYSTEMS)
-    because_of: tuple[Check, ...] = ()  # whose failure explains every failure of this one
-    # Whose failure explains those findings that name it (Finding.because_of)
+    because_of: tuple[Check, ...] = ()  # their failure explains every failure of this check
+    # Their failure explains only the findings that name them (Finding.because_of)
     at_times_because_of: tuple[Check, ...] = ()
     online: bool = False  # does it use the network?
-    # What its fix does as administrator: an elevated undo touches nothing else
+    # Everything that its fixes do as administrator: an elevated undo touches nothing else
     elevated: tuple[Action, ...] = ()
     requires: tuple[Requirement, ...] = ()  # tested in this order
 

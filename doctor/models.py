@@ -1,4 +1,4 @@
-"""What the doctor says: findings, their fixes, and the report. The JSON Schema is made from these models."""
+"""Findings, their fixes, and the report. The JSON Schemas are generated from these models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JsonValue = str | int | float | bool | None | list[str]
 
 
 class Evidence(Frozen):
-    """One fact that the judgement rests on: where it was read, its name there, its value (null: absent)."""
+    """One fact behind a finding: where it was read, its name there, and its value (null: absent)."""
 
     source: Literal[
         "registry", "environment", "file", "program", "nvml", "metadata", "process", "identity", "system"
@@ -40,7 +40,7 @@ class FixChanges(TypedDict, total=False):
 
 
 class Fix(Frozen):
-    """How to put a finding right: actions for the doctor (none: by hand) and the commands a person would type."""
+    """How to fix a finding: the doctor's actions (none: fix it by hand) and the commands that do the same."""
 
     id: str
     applicability: Applicability
@@ -48,7 +48,7 @@ class Fix(Frozen):
     restart: Restart = "none"
     reversible: bool = True
     commands: tuple[str, ...]
-    by_hand: tuple[str, ...] = ()  # the same without aios, where `commands` call it
+    by_hand: tuple[str, ...] = ()  # without aios, if `commands` call it
     actions: tuple[Action, ...] = ()
 
     def but(self, **changes: Unpack[FixChanges]) -> Self:
@@ -72,9 +72,9 @@ class FindingChanges(TypedDict, total=False):
 
 
 class Finding(Frozen):
-    """One judgement of one check. `unknown` means that the doctor could not look.
+    """The result of one check. `unknown`: the doctor could not read what the check needs.
 
-    `because_of` is the check whose failure explains this one's, which is `skipped` for it.
+    `because_of` names the check whose failure explains this one. Such a finding is `skipped`.
     """
 
     check: str
@@ -95,12 +95,12 @@ class Finding(Frozen):
 
     @property
     def is_automatic(self) -> bool:
-        """Can the doctor fix it?"""
+        """Whether the doctor can fix it."""
         return bool(self.fix and self.fix.actions and self.fix.applicability != "manual")
 
 
 class Machine(Frozen):
-    """The machine that was looked at."""
+    """The machine that was diagnosed."""
 
     os: str
     os_build: str
@@ -111,7 +111,7 @@ class Machine(Frozen):
 
 
 class Summary(Frozen):
-    """How many findings have which status."""
+    """The number of findings with each status."""
 
     ok: int = 0
     info: int = 0
@@ -134,5 +134,5 @@ class Report(Frozen):
     capability_file: str | None
     pending_restart: bool = False
     reminders: tuple[str, ...] = Field(
-        default=(), description="what earlier runs left to say: a restart that is due, an interrupted fix"
+        default=(), description="from earlier runs: a restart that is due, an interrupted fix"
     )

@@ -1,4 +1,4 @@
-"""Checks that other distributions bring along: found by their entry points, and looked over before they are let in."""
+"""Checks from other distributions, found by their entry points and validated before use."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Plugin:
-    """An entry point and its checks. In place of what cannot be used there is one check that says so."""
+    """An entry point and its checks. An unusable entry point gets one check that reports why."""
 
     distribution: str  # name and version
     checks: tuple[Check, ...]
 
 
 class UnusablePluginError(Exception):
-    """What an entry point gives cannot be taken for checks; the message is a clause that says why."""
+    """An entry point does not provide usable checks. The message is a clause."""
 
 
 def load_plugins(builtin: Sequence[Check]) -> tuple[Plugin, ...]:
-    """All plugins, in the order of their names. `builtin` are the checks whose ids and probes are taken."""
+    """Return all plugins, sorted by name. Their ids and probe names must differ from those of the `builtin` checks."""
     known = list(builtin)
     plugins = []
     for entry_point in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)):
@@ -38,46 +38,52 @@ def load_plugins(builtin: Sequence[Check]) -> tuple[Plugin, ...]:
 
 
 def _load(entry_point: EntryPoint, known: Sequence[Check]) -> Plugin:
-    distribution = f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "nobody"
+    distribution = (
+        f"{entry_point.dist.name} {entry_point.dist.version}"
+        if entry_point.dist
+        else "an unknown distribution"
+    )
     try:
         checks = tuple(_checks_in(entry_point.load(), known))
     except UnusablePluginError as error:
         checks = (_unusable(entry_point, distribution, str(error), known),)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is a plugin: what it raises is a finding
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything: that is a finding
         reason = f"loading {entry_point.value} raised {type(error).__name__}: {error}"
         checks = (_unusable(entry_point, distribution, reason, known),)
     return Plugin(distribution, checks)
 
 
 def _checks_in(loaded: object, known: Sequence[Check]) -> Iterator[Check]:
-    """The checks of one entry point, each fit to stand beside the known ones. Raises UnusablePluginError."""
+    """Yield the checks of one entry point, validated. Raises UnusablePluginError."""
     checks = loaded if isinstance(loaded, list | tuple) else (loaded,)
     taken = {check.id for check in known}
     probes: dict[str, Probe[object]] = {probe.name: probe for check in known for probe in check.all_probes}
     for check in checks:
         if not isinstance(check, Check):
-            raise UnusablePluginError(f"it gives {check!r:.60}, which is no Check")
-        _look_over(check)
+            raise UnusablePluginError(f"it provides {check!r:.60}, which is not a Check")
+        _validate(check)
         if check.id in taken:
-            raise UnusablePluginError(f"there is a check '{check.id}' already")
+            raise UnusablePluginError(f"the id '{check.id}' is already in use")
         for probe in check.all_probes:
             if probes.setdefault(probe.name, probe) != probe:
-                raise UnusablePluginError(f"another probe has the name '{probe.name}' already")
+                raise UnusablePluginError(f"the probe name '{probe.name}' is already in use")
         taken.add(check.id)
         yield check
 
 
-def _look_over(check: Check) -> None:
-    """Types are promises that no plugin need have been held to. Raises UnusablePluginError."""
+def _validate(check: Check) -> None:
+    """Test the types, too: a plugin need not have been type-checked. Raises UnusablePluginError."""
     texts = (check.id, check.looks_at, check.why, check.by_hand)
     if not all(isinstance(text, str) for text in texts) or not ID.fullmatch(check.id):
         raise UnusablePluginError(
-            f"its id {check.id!r} is not of the form 'lower-case-words', or a text is none"
+            f"id must be lower-case-words, got {check.id!r}; looks_at, why and by_hand must be text"
         )
     if check.group not in GROUPS:
-        raise UnusablePluginError(f"'{check.group}' is none of the groups {', '.join(GROUPS)}")
+        raise UnusablePluginError(f"group must be one of {', '.join(GROUPS)}, got '{check.group}'")
     if not set(check.systems) <= set(SYSTEMS):
-        raise UnusablePluginError(f"its systems are not among {', '.join(SYSTEMS)}")
+        raise UnusablePluginError(
+            f"systems must be among {', '.join(SYSTEMS)}, got {', '.join(map(str, check.systems))}"
+        )
     parts = (
         *((requirement, Requirement) for requirement in check.requires),
         *((probe, Probe) for probe in check.probes),
@@ -85,15 +91,19 @@ def _look_over(check: Check) -> None:
     )
     for part, kind in parts:
         if not isinstance(part, kind):
-            raise UnusablePluginError(f"'{check.id}' has {part!r:.60} where a {kind.__name__} belongs")
+            raise UnusablePluginError(f"'{check.id}' has {part!r:.60} where a {kind.__name__} is required")
+
+
+def _name(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else "the plugin"
 
 
 def _unusable(entry_point: EntryPoint, distribution: str, reason: str, known: Sequence[Check]) -> Check:
     name = "plugin-" + (re.sub(r"[^a-z0-9]+", "-", entry_point.name.lower()).strip("-") or "unnamed")
     while any(check.id == name for check in known):
         name += "-too"
-    why = f"What the plugin '{entry_point.name}' of {distribution} would look at is not looked at."
-    by_hand = f"Install a version of {distribution.split()[0]} that fits this aios, or uninstall it."
+    why = f"The checks of the plugin '{entry_point.name}' of {distribution} do not run."
+    by_hand = f"Install a version of {_name(entry_point)} that works with this aios, or uninstall it."
 
     def judge() -> Finding:
         return Finding(
@@ -101,7 +111,7 @@ def _unusable(entry_point: EntryPoint, distribution: str, reason: str, known: Se
             status="unknown",
             summary=f"The plugin '{entry_point.name}' of {distribution} cannot be used: {reason}",
             measured=reason,
-            expected="an entry point that gives a Check, or a list of them",
+            expected="an entry point that provides a Check, or a list of them",
             impact=why,
             hint=by_hand,
         )

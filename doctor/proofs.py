@@ -1,4 +1,4 @@
-"""What running an attention backend proved about it, and on which devices."""
+"""What a trial run of an attention backend showed, and on which devices."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 from doctor.host import Frozen
 
 BackendName = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
-# The fallback chain, fastest first.
+# The order in which training falls back, fastest first
 BACKENDS: tuple[BackendName, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
 
 
 class Device(Frozen):
-    """A device that torch could compute on. `compute_capability` is None for the CPU."""
+    """A device that torch can use. `compute_capability` is None for the CPU."""
 
     type: Literal["cuda", "cpu"]
     index: int
@@ -29,7 +29,7 @@ class Features(Frozen):
 
 
 class ProofEvidence(Frozen):
-    """Largest errors against a float64 reference, over all devices and dtypes; the time of one forward and backward."""
+    """The largest errors against a float64 reference over all devices and dtypes, and the time of one forward and backward."""
 
     forward_error: float
     backward_error: float
@@ -38,7 +38,7 @@ class ProofEvidence(Frozen):
 
 
 class BackendCapability(Frozen):
-    """What one backend can do here. `available` means: it ran here and agreed with the reference."""
+    """What one backend can do here. `available`: it ran here and matched the reference."""
 
     status: Literal["available", "unavailable", "unknown"]
     version: str | None = None

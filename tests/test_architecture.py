@@ -64,6 +64,7 @@ CHANGES = {
     "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
     "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "run_elevated",
 }  # fmt: skip
+LONGEST_JUDGE = 40  # lines
 # What a pure function on text, numbers and facts may use
 PURE = {
     "__future__", "collections", "configparser", "csv", "dataclasses", "difflib", "fnmatch", "functools",
@@ -290,6 +291,15 @@ def _kind(node: ast.stmt) -> int:
     return 5 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHECK" else 2
 
 
+def long_judgements(path: str, tree: ast.Module) -> Iterator[str]:
+    """Functions of a check that are longer than a judge may be: a long one is split, not moved to a helper."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno:
+            lines = node.end_lineno - node.lineno + 1
+            if lines > LONGEST_JUDGE:
+                yield f"{node.name}: {lines} lines"
+
+
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
     """`doctor.files` and `doctor.lock` are one atomic write, one SHA-256 and one lock for the whole project;
     `doctor.extras` is the one place that says how to install an optional package."""
@@ -405,6 +415,12 @@ RULES = (
         files("doctor/checks"),
         out_of_order,
         "def judge(): ...\nLIMIT = 1\nCHECK = Check()",
+    ),
+    Rule(
+        f"no function of a check has more than {LONGEST_JUDGE} lines",
+        files("doctor/checks"),
+        long_judgements,
+        "def judge():\n" + "    pass\n" * LONGEST_JUDGE,
     ),
 )
 

@@ -98,7 +98,7 @@ def test_what_is_written_validates_and_is_read_back(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "is not there"),
+        (None, "does not exist"),
         (b"", "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b"[]", "is damaged"),
@@ -134,7 +134,7 @@ def test_a_backend_that_is_not_mentioned_makes_the_file_useless(tmp_path) -> Non
     partial = capability()
     del partial.backends["manual"]
     write(tmp_path / "c.json", partial)
-    assert read(tmp_path / "c.json") == CapabilityProblem("says nothing about manual")
+    assert read(tmp_path / "c.json") == CapabilityProblem("has no entry for manual")
 
 
 def test_stale_names_what_changed() -> None:
@@ -142,8 +142,8 @@ def test_stale_names_what_changed() -> None:
     assert stale(made, PRINT) is None
     now = PRINT.model_copy(update={"torch": "2.12.0", "xformers": None, "gpus": ()})
     assert stale(made, now) == (
-        "torch was 2.13.0+cu130 and is 2.12.0 now; xformers was 0.0.35 and is absent now; "
-        "gpus was NVIDIA GeForce RTX 4090 and is absent now"
+        "torch was 2.13.0+cu130 and is now 2.12.0; xformers was 0.0.35 and is now absent; "
+        "gpus was NVIDIA GeForce RTX 4090 and is now absent"
     )
 
 

@@ -1,4 +1,4 @@
-"""What fails because of something else names its root, and waits for it."""
+"""A failure that another check explains names the root cause and is skipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def failing(check_id: str, status: str, *because_of: Check) -> Check:
 
 
 def told(machine, *checks: Check) -> dict[str, str]:
-    """What is said of each check: its status, or the cause for which it waits."""
+    """The status of each check, or the cause that explains its failure."""
     findings = diagnose(machine(), checks).findings
     return {f.check: f"because of {f.because_of}" if f.because_of else f.status for f in findings}
 
@@ -34,7 +34,7 @@ def test_the_root_is_named_through_several_steps(machine) -> None:
 
 
 def test_a_step_that_is_fine_does_not_hide_the_root(machine) -> None:
-    """A build of torch that is right helps nobody whose driver is too old."""
+    """With a driver that is too old, the right build of torch does not help."""
     root = failing("driver", "error")
     build = failing("build", "ok", root)
     assert told(machine, failing("backend", "error", build)) == {
@@ -60,7 +60,7 @@ def test_a_cause_that_is_not_to_blame_stays_out_of_a_report_that_did_not_ask_for
 
 
 def test_no_check_is_its_own_cause() -> None:
-    """A circle would have no end, and imports allow one through `replace`."""
+    """A circle would never end. Imports prevent one, but `replace` does not."""
 
     def above(check: Check, path: tuple[str, ...] = ()) -> None:
         assert check.id not in path, (*path, check.id)

@@ -1,4 +1,4 @@
-"""Plugins, as the guide shows them and as they go wrong. They are real distributions, in a folder on Python's path."""
+"""Plugins: the guide's example, and plugins that fail. They are real distributions in a folder on Python's path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check(name, probes=(), judge=None, **more):
 
 
 def distribute(folder: Path, name: str, source: str, entry_points: dict[str, str]) -> None:
-    """What pip would install, by hand: a module, its metadata and its entry points."""
+    """Write what pip would install: a module, its metadata and its entry points."""
     (folder / f"{name}.py").write_text(source, encoding="utf-8")
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
@@ -42,7 +42,7 @@ def distribute(folder: Path, name: str, source: str, entry_points: dict[str, str
 
 
 def block(name: str) -> str:
-    """The code that the guide shows under the name of a file."""
+    """The code block that the guide shows under a file name."""
     found = re.search(rf"^`{re.escape(name)}`.*?^```\w+\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     assert found, name
     return found[1]
@@ -50,7 +50,7 @@ def block(name: str) -> str:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """The guide's plugin, installed in a folder of its own."""
+    """The guide's plugin, installed in its own folder."""
     entry = re.search(r'^team-data = "(.*)"$', block("pyproject.toml"), re.MULTILINE)
     assert entry and 'entry-points."aios.doctor.checks"' in block("pyproject.toml")
     folder = tmp_path / "site"
@@ -76,7 +76,7 @@ def doctor(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     return run(folder, str(ROOT / "aios.py"), "doctor", *arguments, **variables)
 
 
-def test_the_guides_sample_looks_judges_fixes_and_undoes(sample: Path, tmp_path: Path) -> None:
+def test_the_guides_example_diagnoses_fixes_and_undoes(sample: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     ask = ("--only", "team-data", "--json")
 
@@ -107,7 +107,7 @@ def test_the_guides_test_passes(sample: Path) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Install plugins, and load them all. Each call's modules have names of their own: Python keeps what it imported."""
+    """Install plugins and load them all. Module names differ from call to call, because Python caches imports."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(*sources: str, entry: str = "extra", attribute: str = "CHECK") -> list[Any]:
@@ -120,7 +120,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return install
 
 
-def test_an_entry_point_gives_one_check_or_several(installed) -> None:
+def test_an_entry_point_provides_one_check_or_several(installed) -> None:
     checks = installed('CHECK = check("one")', 'CHECK = [check("two"), check("three")]')
     assert [check.id for check in checks] == ["one", "two", "three"]
 
@@ -133,18 +133,21 @@ def test_an_entry_point_gives_one_check_or_several(installed) -> None:
         ("import sys; sys.exit(3)", "raised SystemExit"),
         ("", "raised AttributeError"),
         ("def CHECK(:", "raised SyntaxError"),
-        ("CHECK = 'a check'", "it gives 'a check', which is no Check"),
-        ("CHECK = [check('fine'), None]", "it gives None, which is no Check"),
-        ("CHECK = check('long-paths')", "there is a check 'long-paths' already"),
-        ("CHECK = [check('twice'), check('twice')]", "there is a check 'twice' already"),
-        ("CHECK = check('Not An Id')", "is not of the form"),
-        ("CHECK = check('odd', group='others')", "none of the groups system, gpu"),
-        ("CHECK = check('odd', systems={'win'})", "its systems are not among windows, linux"),
-        ("CHECK = check('odd', why=None)", "or a text is none"),
-        ("CHECK = check('odd', probes=(len,))", "where a Probe belongs"),
-        ("CHECK = check('odd', requires=(len,))", "where a Requirement belongs"),
-        ("CHECK = check('odd', because_of=('torch',))", "'odd' has 'torch' where a Check belongs"),
-        ("CHECK = check('odd', probes=(Probe('temp-dir', len),))", "another probe has the name 'temp-dir'"),
+        ("CHECK = 'a check'", "it provides 'a check', which is not a Check"),
+        ("CHECK = [check('fine'), None]", "it provides None, which is not a Check"),
+        ("CHECK = check('long-paths')", "the id 'long-paths' is already in use"),
+        ("CHECK = [check('twice'), check('twice')]", "the id 'twice' is already in use"),
+        ("CHECK = check('Not An Id')", "id must be lower-case-words, got 'Not An Id'"),
+        ("CHECK = check('odd', group='others')", "group must be one of system, gpu"),
+        ("CHECK = check('odd', systems={'win'})", "systems must be among windows, linux, macos, got win"),
+        ("CHECK = check('odd', why=None)", "looks_at, why and by_hand must be text"),
+        ("CHECK = check('odd', probes=(len,))", "where a Probe is required"),
+        ("CHECK = check('odd', requires=(len,))", "where a Requirement is required"),
+        ("CHECK = check('odd', because_of=('torch',))", "'odd' has 'torch' where a Check is required"),
+        (
+            "CHECK = check('odd', probes=(Probe('temp-dir', len),))",
+            "the probe name 'temp-dir' is already in use",
+        ),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_a_finding(installed, source, says) -> None:
@@ -161,7 +164,7 @@ def test_two_broken_plugins_of_one_name_are_two_findings(installed) -> None:
     assert [check.id for check in checks] == ["plugin-extra-checks", "plugin-extra-checks-too"]
 
 
-def test_what_a_plugin_prints_or_breaks_spoils_no_report(tmp_path: Path) -> None:
+def test_output_and_crashes_of_a_plugin_do_not_damage_the_report(tmp_path: Path) -> None:
     source = (
         CHECK
         + """

@@ -56,7 +56,7 @@ def spoil(path, how):
     path.parent.mkdir(exist_ok=True)
     stale = file_for(current_fingerprint().model_copy(update={"torch": "1.0"}), "stale")
     if how == "missing":
-        return "is not there"
+        return "does not exist"
     if how == "damaged":
         path.write_bytes(b'{"schema_version": 1, \xff')
         return "is damaged"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look, for_this_python, several, why_not
-from doctor.host import Found, Identity, OwnFiles, Reading
+from doctor.checks.requires import present
+from doctor.checks.shared import for_this_python, several, value_of
+from doctor.host import Identity, OwnFiles, Reading
 from doctor.models import Evidence, Finding
 from doctor.probes.own_files import OWN_FILES
 from doctor.probes.system import IDENTITY
@@ -15,9 +16,7 @@ EVIDENCE = 20  # file names in a row of evidence
 
 
 def judge(reading: Reading[OwnFiles], identity: Identity) -> Finding:
-    if not isinstance(reading, Found):
-        return could_not_look(CHECK.id, "the files of aios", why_not(reading))
-    own = reading.value
+    own = value_of(reading)
     problem = _problem(own)
     finding = Finding(
         check=CHECK.id,
@@ -63,11 +62,11 @@ def _hint(own: OwnFiles, identity: Identity) -> str:
     reinstall = for_this_python(identity, "pip", again)
     if not own.claims:
         if own.changed:
-            return f"Install aios again: {reinstall}"
+            return f"Reinstall aios: {reinstall}"
         return "Rename that file or folder, or run aios from another folder."
     names = " ".join(claim.partition(" ")[0] for claim in own.claims)
     uninstall = for_this_python(identity, "pip", f"uninstall {names}")
-    then = f". Then install aios again: {reinstall}" if own.recorded else ""
+    then = f". Then reinstall aios: {reinstall}" if own.recorded else ""
     return f"Keep aios in an environment of its own. Here, uninstall {names}: {uninstall}{then}"
 
 
@@ -89,7 +88,8 @@ CHECK = Check(
     group="packages",
     looks_at="The files of aios itself: their hashes against its RECORD, the folders that Python would import them from, and other distributions that install into the same import packages.",
     why="Other projects on PyPI also use the import names trainer and doctor. Installed beside aios they overwrite its files, and uninstalling them deletes those files.",
-    by_hand="Give aios an environment of its own. To repair this one, uninstall the other distribution, then install aios again with --force-reinstall.",
+    by_hand="Give aios an environment of its own. To repair this one, uninstall the other distribution, then reinstall aios with --force-reinstall.",
     probes=(OWN_FILES, IDENTITY),
     judge=judge,
+    requires=(present(OWN_FILES, "the files of aios"),),
 )

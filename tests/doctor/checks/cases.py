@@ -1,4 +1,4 @@
-"""The cases of `tests/machines/cases`: a machine that differs from a whole one in a few places, and what is to be said."""
+"""The cases of `tests/machines/cases`: a healthy machine with a few changes, and the finding that is expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPTH = {"nvml": 0, "registry": 2}  # how deep the names of a section go; 1 for 
 
 @dataclass(frozen=True)
 class Case:
-    """One machine for one check. `applicability` and `actions` are those of the fix that is to be offered."""
+    """One machine for one check. `applicability` and `actions` are those of the expected fix."""
 
     check: Check
     name: str
@@ -40,7 +40,7 @@ def machine_json(name: str) -> dict[str, Any]:
 
 
 def _replaced(value: Any, patch: Any, depth: int) -> Any:
-    """`value` with the entries of `patch` in place of its own, by name down to `depth`."""
+    """`value` with its entries replaced by those of `patch`, by name down to `depth`."""
     if depth == 0 or not isinstance(patch, dict) or set(patch) == {"unreadable"}:
         return patch
     merged = dict(value or {})
@@ -50,7 +50,7 @@ def _replaced(value: Any, patch: Any, depth: int) -> Any:
 
 
 def patched(name: str, patch: dict[str, Any], renamed: dict[str, str] | None = None) -> RecordedMachine:
-    """The machine `name`, folders of it renamed, with the patch laid over it: section by section, entry by entry."""
+    """The machine `name` with folders renamed and the patch applied, section by section and entry by entry."""
     text = json.dumps(machine_json(name), ensure_ascii=False)
     for old, new in (renamed or {}).items():
         text = text.replace(json.dumps(old)[1:-1], json.dumps(new, ensure_ascii=False)[1:-1])

@@ -1,4 +1,4 @@
-"""One driver for every case of every check: diagnose, and where a fix is offered plan, apply, verify, repeat, undo."""
+"""One driver for every case of every check: diagnose and, if there is a fix, plan, apply, verify, repeat and undo it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIXABLE = [case for case in CASES if case.applicability == "safe"]
 
 
 def look(host: Reader, check: Check) -> Finding:
-    """What is said about this check; its causes may be among the findings."""
+    """The finding of this check; the findings may include its causes."""
     findings = diagnose(host, [check]).findings
     return next(finding for finding in findings if finding.check == check.id)
 
@@ -34,10 +34,10 @@ def test_a_machine_is_judged_as_it_should_be(case: Case) -> None:
     assert (finding.status, case.summary in finding.summary) == (case.status, True), finding
     assert "\n" not in finding.summary
     if finding.status in ("error", "warning"):
-        assert finding.measured, "says what was found"
-        assert finding.expected, "says what should be there"
-        assert finding.impact, "says why it matters"
-        assert finding.hint, "says what to do"
+        assert finding.measured, "what was found"
+        assert finding.expected, "what is required"
+        assert finding.impact, "why it matters"
+        assert finding.hint, "what to do"
     offered = finding.fix
     assert (offered and offered.applicability) == case.applicability
     assert tuple(action.kind for action in (offered.actions if offered else ())) == case.actions
@@ -100,7 +100,7 @@ def test_whole_machines_are_healthy(name: str) -> None:
         )
 
 
-def test_a_machine_of_which_nothing_was_recorded_is_unknown_not_healthy() -> None:
+def test_a_machine_without_any_recorded_facts_is_unknown_not_healthy() -> None:
     blank = RecordedMachine(identity=patched("windows-rtx4090", {}).identity)
     diagnosed = diagnose(RecordedHost(blank), CHECKS).findings
     findings = {finding.check: finding.status for finding in diagnosed}

@@ -1,4 +1,4 @@
-"""What a person is told to type on Windows does the same in cmd and in PowerShell, and never calls setx."""
+"""The commands that findings print for Windows do the same in cmd and in PowerShell, and never call setx."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SET = re.compile(r"set (\w+)=")
 
 
 def fixes() -> list[Fix]:
-    """Those of all recorded Windows machines, once each."""
+    """The fixes of all recorded Windows machines, once each."""
     looked = [(failure.machine, CHECKS) for failure in FAILURES]
     looked += [(case.machine, (case.check,)) for case in all_cases()]
     found = {
@@ -39,7 +39,7 @@ def test_no_command_calls_setx(fix: Fix) -> None:
 
 
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
-def test_no_program_stands_in_quotes_which_powershell_prints_and_does_not_run(fix: Fix) -> None:
+def test_no_program_is_in_quotes_because_powershell_would_print_it(fix: Fix) -> None:
     assert not [command for command in (*fix.commands, *fix.by_hand) if command.startswith('"')]
 
 
@@ -53,11 +53,11 @@ def test_a_variable_of_this_terminal_is_set_for_powershell_too(fix: Fix) -> None
 
 
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
-def test_no_variable_stands_in_a_command_that_only_one_of_the_two_expands(fix: Fix) -> None:
+def test_no_command_has_a_variable_that_only_cmd_expands(fix: Fix) -> None:
     assert not [command for command in fix.commands if re.search(r"%\w+%", command)]
 
 
-def test_where_no_torch_runs_on_the_gpu_nobody_is_sent_to_one_for_the_processor() -> None:
+def test_where_no_torch_runs_on_the_gpu_no_cpu_build_is_suggested() -> None:
     (failure,) = (one for one in FAILURES if one.row == "B02")
     known = failure.machine.identity.model_copy(update={"python": "3.13.9"})
     old = failure.machine.nvml.model_copy(update={"driver_version": "446.14"})

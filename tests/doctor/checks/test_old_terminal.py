@@ -1,4 +1,4 @@
-"""A terminal keeps the TEMP that it was opened with, whatever the user's environment says by now."""
+"""A terminal keeps the TEMP that it was opened with, even after the user's environment has changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_old_terminal_was_offered_the_same_fix_again(tmp_path: Path) -> None:
 
 
 def test_a_fix_is_verified_though_this_terminal_keeps_an_old_value(tmp_path: Path) -> None:
-    """TEMP is mended already, so that nothing touches this process's; TMP is not."""
+    """TEMP is fixed already, so this process's TEMP stays as it is; TMP is not fixed."""
     host = old_terminal(tmp_path, TEMP=r"C:\Temp", TMP=OLD)
     findings = diagnose(host, [CHECK]).findings
     run = run_fix(make_plan(findings), findings, Target(host, (CHECK,)), None)

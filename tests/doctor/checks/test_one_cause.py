@@ -1,4 +1,4 @@
-"""One fault of a machine is one finding: what follows from it is skipped, and nothing healthy is called ill."""
+"""One fault gives one finding: its consequences are skipped, and healthy parts get no warning."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"runs": nvcc("12.4"), "files": accepts(1910, 1950), "distributions": WITHOUT_FLASH_ATTN},
         {"cuda-matches-torch": "warning"},
     ),
-    "the same, but nobody builds anything": ({"runs": nvcc("12.4"), "files": accepts(1910, 1950)}, {}),
+    "the same, but nothing needs building": ({"runs": nvcc("12.4"), "files": accepts(1910, 1950)}, {}),
     "MSVC 14.50 against CUDA 13.0": (
         {
             "files": {
@@ -118,7 +118,7 @@ def test_one_cause_gives_one_finding(fault: str) -> None:
     assert {check: status for check, status in bad.items() if check in JUDGED} == complaints
 
 
-# Two causes in one machine: what else is open there, and why that is another matter
+# Machines with two faults: the checks that report the second one
 ALSO = {
     "triton: such a bitsandbytes outside of any virtual environment": {"python-distribution"},
     "package-conflicts: the same outside of any virtual environment": {"python-distribution"},
@@ -141,8 +141,8 @@ def test_a_fault_opens_one_finding(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in FAULTY if case.check.group == "build-tools"], ids=str)
-def test_a_fault_of_one_build_tool_is_told_once(case: Case) -> None:
-    """Among tools and drivers: most of these machines lack flash-attn, so that somebody needs the tools."""
+def test_a_fault_of_one_build_tool_is_reported_once(case: Case) -> None:
+    """Among tools and drivers. Most of these machines lack flash-attn, so the tools are needed."""
     findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
     bad = {name for name, f in findings.items() if f.status in ("error", "warning")} & JUDGED
     told = findings[case.check.id].because_of or case.check.id
@@ -150,7 +150,7 @@ def test_a_fault_of_one_build_tool_is_told_once(case: Case) -> None:
 
 
 def on_windows(**changes: object) -> dict[str, Finding]:
-    """What the doctor says of the whole Windows machine with changes, by check."""
+    """The findings of the healthy Windows machine with changes, by check."""
     findings = diagnose(RecordedHost(patched("windows-rtx4090", changes)), CHECKS).findings
     return {finding.check: finding for finding in findings}
 
@@ -166,7 +166,7 @@ def waiting_for(findings: dict[str, Finding], cause: str) -> set[str]:
     return {finding.check for finding in findings.values() if finding.because_of == cause}
 
 
-def test_a_torch_for_the_processor_is_one_finding_and_not_ten() -> None:
+def test_a_cpu_build_of_torch_is_one_finding_and_not_ten() -> None:
     version = {"text": "__version__ = '2.13.0+cpu'\ndebug = False\ncuda = None\n"}
     findings = on_windows(files={f"{SITE}\\torch\\version.py": version}, runs=failed_proofs())
     assert findings["torch-cuda-build"].status == "error"

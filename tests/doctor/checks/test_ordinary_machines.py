@@ -1,4 +1,4 @@
-"""Machines as people have them, on which nothing is wrong: nothing is said against them."""
+"""Ordinary machines without a fault get no warning."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize("machine", ORDINARY)
-def test_nothing_is_said_against_an_ordinary_machine(machine: str) -> None:
+def test_an_ordinary_machine_gets_no_warning(machine: str) -> None:
     name, patch = ORDINARY[machine]
     findings = diagnose(RecordedHost(patched(name, patch)), CHECKS).findings
     packages = {check.id for check in CHECKS if check.group in ("gpu", "packages", "backends")}

@@ -1,4 +1,4 @@
-"""What venv, virtualenv and uv write about an environment is understood; what nobody wrote is not mistaken for it."""
+"""The pyvenv.cfg files of venv, virtualenv and uv are understood, and damaged ones are not mistaken for them."""
 
 from __future__ import annotations
 

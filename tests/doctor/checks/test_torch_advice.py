@@ -1,4 +1,4 @@
-"""What a person is told to type brings packages that this machine can run: the resolver's answer, and the line by hand."""
+"""The suggested commands install packages that run on this machine: the resolver's choice and the pip command."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_the_build_fits(
 
 
 @pytest.mark.parametrize(("system", "program"), [("windows", "python"), ("linux", r'"C:\Zoë B\python.exe"')])
-def test_the_commands_reached_whatever_python_the_terminal_found(system: str, program: str) -> None:
-    """cmd and PowerShell agree on no way to call a program whose path holds a space: it has to be an argument."""
+def test_the_commands_reach_this_python_whichever_one_the_terminal_finds(system: str, program: str) -> None:
+    """cmd and PowerShell call a program whose path has a space in different ways, so the path is an argument."""
     identity = Identity(**{**IDENTITY, "os": system, "executable": r"C:\Zoë B\python.exe"})
     found = advice("torch", identity, machine("581.80", (8, 9)), None, shipped_catalogue())
     assert found and found.fix
@@ -92,7 +92,7 @@ def test_the_commands_reached_whatever_python_the_terminal_found(system: str, pr
     assert by_pip == f'{program} -m pip --python "C:\\Zoë B\\python.exe" install x'
 
 
-def test_flash_attn_by_hand_is_one_file_without_what_it_depends_on() -> None:
+def test_flash_attn_by_hand_is_one_file_without_dependencies() -> None:
     found = advised("flash-attn", torch_for("cu130"))
     assert found.fix and found.fix.commands == ("aios install flash-attn",)
     (by_hand,) = found.fix.by_hand
@@ -103,7 +103,7 @@ def test_flash_attn_by_hand_is_one_file_without_what_it_depends_on() -> None:
     assert found.hint.startswith("Install flash-attn 2.8.3, built for torch 2.13 and CUDA 13.0")
 
 
-def test_without_a_wheel_the_nearest_miss_is_named_and_what_serves_instead() -> None:
+def test_without_a_wheel_the_nearest_miss_and_the_substitute_are_named() -> None:
     found = advised("flash-attn", torch_for("cu130", "2.14.0"))
     assert "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl" in found.hint
     assert "was built for torch 2.13, not for 2.14" in found.hint
@@ -113,7 +113,7 @@ def test_without_a_wheel_the_nearest_miss_is_named_and_what_serves_instead() -> 
     assert found.hint.endswith("Training uses PyTorch's own attention instead.")
 
 
-def test_a_torch_that_has_to_go_goes_first() -> None:
+def test_a_torch_that_does_not_fit_is_replaced_first() -> None:
     found = advised("flash-attn", torch_for("cu126"), gpu=(12, 0))
     assert found.fix is None
     assert "has to be replaced first: it has no code for compute capability 12.0" in found.hint
@@ -127,7 +127,7 @@ def test_xformers_comes_from_the_index_of_torchs_cuda_and_triton_in_torchs_range
     assert '"triton-windows==3.7.1.post27"' in triton.by_hand[0]
 
 
-def test_a_damaged_torch_comes_once_more_in_the_same_build() -> None:
+def test_a_damaged_torch_is_reinstalled_in_the_same_build() -> None:
     (command,) = reinstall("torch", torch_for("cu130"), Identity(**IDENTITY)).commands
     assert "--force-reinstall --no-deps" in command
     assert command.endswith('"torch==2.13.0+cu130" --index-url https://download.pytorch.org/whl/cu130')
