@@ -120,8 +120,8 @@ def test_one_cause_gives_one_finding(fault: str) -> None:
 
 # Machines with two faults: the checks that report the second one
 ALSO = {
-    "triton: such a bitsandbytes outside of any virtual environment": {"python-distribution"},
-    "package-conflicts: the same outside of any virtual environment": {"python-distribution"},
+    "triton: the same bitsandbytes outside a virtual environment": {"python-distribution"},
+    "package-conflicts: the same outside a virtual environment": {"python-distribution"},
     "package-conflicts: FlashAttention-4 on a cutlass-dsl without Windows libraries": {"flash-attn"},
     "wheel-tags: an ordinary wheel in a free-threaded Python": {"python-version", "python-headers"},
 }
