@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+import aios
+from aios import COMMANDS, load
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,3 +90,37 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"]])
 def test_there_are_no_completion_options(arguments) -> None:
     assert "completion" not in python("aios.py", *arguments).stdout
+
+
+def every_command() -> list[list[str]]:
+    """`aios` itself, every command and every subcommand, each as its arguments."""
+    named: list[list[str]] = [[]]
+    for name in COMMANDS:
+        subcommands = getattr(load(COMMANDS[name]), "commands", {})
+        named += [[name], *([name, sub] for sub, command in subcommands.items() if not command.hidden)]
+    return named
+
+
+@pytest.mark.parametrize("arguments", every_command(), ids=" ".join)
+def test_the_help_of_all_commands_looks_the_same_and_fits_80_columns_in_ascii(arguments: list[str]) -> None:
+    result = CliRunner().invoke(aios.app, [*arguments, "--help"], prog_name="aios", terminal_width=80)
+    assert result.exit_code == 0
+    text = result.stdout
+    assert text.startswith(f"Usage: {' '.join(['aios', *arguments])} [OPTIONS]")
+    assert text.isascii()
+    # The names of an option are on one line
+    assert all(
+        len(line) <= 80 or re.fullmatch(r"  --[^ ].* / --[^ ].*", line) for line in text.splitlines()
+    ), text
+    assert "\nOptions:\n" in text
+    assert not re.search(r"<\w|list\[|default: \(", text), "types and defaults are in one form"
+    assert "..." not in text.partition("Commands:")[2], "each command is described on one line"
+
+
+def test_help_lists_the_options_of_training_by_section() -> None:
+    text = CliRunner().invoke(aios.app, ["train", "--help"], terminal_width=80).stdout
+    assert [line for line in text.splitlines() if re.fullmatch(r"\w+:", line)][:3] == [
+        "Options:",
+        "model:",
+        "data:",
+    ]

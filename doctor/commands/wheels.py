@@ -86,7 +86,7 @@ def match_wheel(
     raise typer.Exit(HEALTHY if found.match or found.kept else FINDINGS)
 
 
-@app.command("list")
+@app.command("list", short_help="List the wheels of the catalogue.")
 def list_wheels(
     package: Annotated[str | None, typer.Option(help="Only this package, and its wheels one by one.")] = None,
 ) -> None:

@@ -275,6 +275,8 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-app.command("train-actv1", context_settings={"token_normalize_func": canonical_spelling})(
-    with_config_options(train_actv1, without=("name", "architecture"), defaults=DEFAULTS, names=NAMES)
-)
+app.command(
+    "train-actv1",
+    short_help="Train HRM ACT v1 as a language model.",
+    context_settings={"token_normalize_func": canonical_spelling},
+)(with_config_options(train_actv1, without=("name", "architecture"), defaults=DEFAULTS, names=NAMES))

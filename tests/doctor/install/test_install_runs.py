@@ -73,7 +73,7 @@ def test_success(environment: Environment, server: Server) -> None:
     first, _, last = sorted(folder.name for folder in (environment.state / "runs").iterdir())
     changed = environment.aios("doctor", "diff", first, last).stdout
     assert f"changed by {answer['run']}:" in changed
-    assert "torch none → 2.13.0+cu130" in changed
+    assert "install torch 2.13.0+cu130" in changed
     assert environment.install("--undo")["status"] == "undone"
     assert environment.tree() == before
     assert environment.install("--undo")["status"] == "unchanged"
