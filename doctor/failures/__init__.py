@@ -1,1 +1,1 @@
-"""The known failures: a table of them, and what names the right ones from the log of a failed install, build or run."""
+"""The table of known failures, and the search for them in the log of a failed install, build or training run."""

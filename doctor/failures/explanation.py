@@ -1,4 +1,4 @@
-"""What the doctor says of a log: the failures seen in it, with what this machine's checks find. Printed as JSON, too."""
+"""The explanation of a log: the failures found in it, and what the checks find on this machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from doctor.host import Frozen
 from doctor.models import Finding, Status
 
 
-class Here(Frozen):
-    """What the check of a failure finds on this machine."""
+class LocalFinding(Frozen):
+    """The result of a failure's check on this machine."""
 
     status: Status
     summary: str
 
 
 class LogMatch(Frozen):
-    """One known failure, and the line of the log that tells it. `check` sees it before it happens; null: none can."""
+    """A known failure, and the line of the log that shows it. `check` predicts it; null: no check can."""
 
     id: str
     title: str
@@ -30,18 +30,25 @@ class LogMatch(Frozen):
     cause: str
     fix: str
     check: str | None
-    finding: Here | None
+    finding: LocalFinding | None
 
 
 class LogExplanation(Frozen):
-    """`aios doctor explain-log --json` prints exactly this: root cause first."""
+    """The output of `aios doctor explain-log --json`: root cause first."""
 
     schema_version: Literal[1] = 1
     matches: tuple[LogMatch, ...]
 
 
 class Explained(Frozen):
-    """A match for a person: `depth` is how many causes stand above it; not `certain`: others leave this line, too."""
+    """A match, as the console shows it.
+
+    Attributes:
+        certain: its line of the log shows no other failure.
+        harmless: its line is a warning that breaks nothing.
+        depth: the number of its causes in the log.
+        link: where to read more.
+    """
 
     match: LogMatch
     certain: bool
@@ -53,7 +60,7 @@ class Explained(Frozen):
 def explain(
     sightings: Sequence[Sighting], table: FailureTable, findings: Mapping[str, Finding]
 ) -> tuple[Explained, ...]:
-    """Everything there is to say of what was seen. `findings` of this machine, by check."""
+    """Arrange the failures found in a log, root cause first. `findings`: of this machine, by check."""
     failing = {name for name, finding in findings.items() if _fails(finding)}
     explained = []
     for place in arrange(sightings, table, failing):
@@ -67,7 +74,7 @@ def explain(
             cause=failure.cause,
             fix=failure.fix,
             check=failure.check,
-            finding=Here(status=finding.status, summary=finding.summary) if finding else None,
+            finding=LocalFinding(status=finding.status, summary=finding.summary) if finding else None,
         )
         explained.append(
             Explained(
@@ -82,7 +89,7 @@ def explain(
 
 
 def to_json(explanation: LogExplanation) -> str:
-    """ASCII, so that a pipe of any encoding can carry it."""
+    """The explanation as JSON in ASCII, which every stream can encode."""
     return json.dumps(explanation.model_dump(mode="json"), indent=2) + "\n"
 
 

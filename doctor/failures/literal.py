@@ -1,4 +1,4 @@
-"""What must stand in a text for a pattern to match: looking for that first makes a long log quick to read."""
+"""The fixed text of a regular expression. Searching for that first makes the search of a long log fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PART = re.compile(
 
 
 def literal(pattern: str) -> str:
-    """The longest run of characters that every match of `pattern` contains, outside of its groups.
+    """The longest run of fixed characters in `pattern`, outside groups: every match contains it.
 
     Raises:
         ValueError: `pattern` has alternatives that are not in a group.
@@ -22,9 +22,9 @@ def literal(pattern: str) -> str:
         escaped, other = part["escaped"], part["other"]
         depth += bool(part["open"]) - bool(part["close"])
         if depth == 0 and other == "|":
-            raise ValueError(f"{pattern!r} has alternatives outside of a group")
+            raise ValueError(f"{pattern!r} has alternatives outside a group")
         if depth == 0 and part["repeat"]:
-            runs[-1] = runs[-1][:-1]  # may not be there at all
+            runs[-1] = runs[-1][:-1]  # is optional
         if depth == 0 and escaped and not escaped.isalnum():
             runs[-1] += escaped
         elif depth == 0 and other and other not in ".^$+":

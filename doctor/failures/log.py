@@ -1,4 +1,4 @@
-"""Text of a log, whatever wrote it: any encoding, with colours, progress bars and lines without end."""
+"""The text of a log, in any encoding, with colours, progress bars and very long lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 
-WIDTH = 4_000  # characters of a line that are looked at, on each side of a place
+WIDTH = 4_000  # characters of a line that are searched, on each side of a place
 UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Colours, cursor movements, and titles and links (which end with a bell or ESC \)
 ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
@@ -16,7 +16,7 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x0
 
 @dataclass(frozen=True)
 class Log:
-    """A log as text. Places in it are indices into `text`; lines are numbered from 1, as editors do."""
+    """A log as text. A place is an index into `text`; lines are numbered from 1, as in editors."""
 
     text: str
 
@@ -25,13 +25,13 @@ class Log:
         return [match.start() for match in re.finditer("\n", self.text)]
 
     def line_number(self, place: int) -> int:
-        """The number of the line that holds `place`."""
+        """The number of the line that contains `place`."""
         return bisect_left(self._line_ends, place) + 1
 
     def line(self, place: int) -> tuple[int, int]:
-        """Where the line around `place` begins and ends: WIDTH characters to each side at most.
+        """The start and the end of the line around `place`, at most WIDTH characters to each side.
 
-        What a progress bar overwrites with the next is a line of its own.
+        A carriage return ends a line, too: each state of a progress bar is a line.
         """
         low, high = max(place - WIDTH, 0), min(place + WIDTH, len(self.text))
         start = max(self.text.rfind("\n", low, place), self.text.rfind("\r", low, place)) + 1
@@ -39,7 +39,7 @@ class Log:
         return start or low, min(ends, default=high)
 
     def around(self, place: int, before: int, after: int) -> tuple[int, int]:
-        """Where `before` lines before the line of `place` begin, and `after` lines after it end; bounded like `line`."""
+        """The start and the end of the line of `place` with `before` lines before and `after` lines after it; bounded, too."""
         ends, index = self._line_ends, self.line_number(place) - 1
         start = ends[index - before - 1] + 1 if index > before else 0
         end = ends[index + after] if index + after < len(ends) else len(self.text)
@@ -47,10 +47,10 @@ class Log:
 
 
 def read(data: bytes) -> Log:
-    """The text of `data`.
+    """Decode a log.
 
-    UTF-8 and UTF-16 are told by their marks or their zeros (PowerShell writes UTF-16). What is neither is in some old
-    code page: all that is ASCII in it stays readable, and that is what failures are told by.
+    UTF-8 and UTF-16 are recognized by their byte order marks or zero bytes (PowerShell writes UTF-16). Anything else is in
+    a legacy code page. Its ASCII characters stay readable, and the patterns of failures are ASCII.
     """
     encoding = UTF_16.get(data[:2])
     if encoding:
@@ -61,7 +61,7 @@ def read(data: bytes) -> Log:
 
 
 def shown(text: str, place: int, width: int = 240) -> str:
-    """`text` on one line: control characters made visible, and of a long one what stands around `place`."""
+    """`text` with control characters escaped, cut to `width` characters around `place`."""
     start = max(0, min(place - width // 3, len(text) - width))
     part = text[start : start + width]
     part = f"{'...' if start else ''}{part}{'...' if start + width < len(text) else ''}".strip()

@@ -1,4 +1,4 @@
-"""Which known failures a log shows, and where: symptoms against lines, nothing else."""
+"""The search for known failures in a log: their symptoms are matched against its lines."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from doctor.failures.literal import literal
 from doctor.failures.log import Log, shown
 from doctor.failures.table import Failure, FailureTable, Symptom
 
-LINES_BEFORE, LINES_AFTER = 60, 20  # what is near: an error ends a traceback, a list follows its heading
-MOST_LINES = 500  # of one symptom: a log that repeats itself says nothing new
-MOST_TRIES = 50  # lines from the end that may say that all ended well
-GAP = ".{0,400}"  # what `.*` passes over at most: two long paths, and time does not grow with a line's square
+LINES_BEFORE, LINES_AFTER = 60, 20  # `near`: an error ends a traceback, a list follows its heading
+MAX_LINES = 500  # lines per symptom; more repetitions add nothing
+MAX_TRIES = 50  # lines, from the end, that are searched for `unless`
+GAP = ".{0,400}"  # `.*` matches at most two long paths, so that time is not quadratic in the length of a line
 TORCH_FOR_LINUX = r"\btorch-\S{3,60}linux_"
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """A failure whose symptoms stand in a log.
+    """A failure whose symptoms are in a log.
 
-    `certain`: one of them is of this failure alone. `harmless`: all of them are.
+    Attributes:
+        certain: one of the symptoms is specific to this failure.
+        harmless: all of the symptoms are harmless.
+        line: the number of the line with the best symptom, and `text`, its content.
+        lines: the numbers of all lines with symptoms.
     """
 
     failure: Failure
     certain: bool
     harmless: bool
-    line: int  # the first that tells it, and its text
+    line: int
     text: str
-    lines: frozenset[int]  # all of them
+    lines: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class _Hit:
 
 
 def find(log: Log, table: FailureTable) -> tuple[Sighting, ...]:
-    """All failures of the table that the log shows, in the table's order."""
+    """The failures whose symptoms are in the log, in the order of the table."""
     of_linux = next(_places(log, TORCH_FOR_LINUX), None) is not None
     sightings = []
     for failure in table.failures:
@@ -66,20 +70,20 @@ def _hits(log: Log, symptom: Symptom) -> Iterator[_Hit]:
     places = list(_places(log, symptom.pattern))
     if not places:
         return
-    made_good = max((_last_place(log, pattern) for pattern in symptom.unless), default=-1)
+    resolved_at = max((_last_place(log, pattern) for pattern in symptom.unless), default=-1)
     near = symptom.near and re.compile(symptom.near)
     for place in places:
-        if place > made_good and (
+        if place > resolved_at and (
             not near or near.search(log.text, *log.around(place, LINES_BEFORE, LINES_AFTER))
         ):
             yield _Hit(place, symptom)
 
 
 def _places(log: Log, pattern: str) -> Iterator[int]:
-    """Where `pattern` matches, once for each line at most."""
+    """Where `pattern` matches, at most once per line."""
     expression, needed = re.compile(pattern.replace(".*", GAP)), literal(pattern)
     found, place = 0, 0
-    while found < MOST_LINES and (place := log.text.find(needed, place)) >= 0:
+    while found < MAX_LINES and (place := log.text.find(needed, place)) >= 0:
         start, end = log.line(place)
         if match := expression.search(log.text, start, end):
             found += 1
@@ -88,10 +92,10 @@ def _places(log: Log, pattern: str) -> Iterator[int]:
 
 
 def _last_place(log: Log, pattern: str) -> int:
-    """Where the last match of `pattern` is, in a line of any length; -1 if there is none."""
+    """The place of the last match of `pattern`; -1 if there is none."""
     expression, needed = re.compile(pattern), literal(pattern)
     place = len(log.text)
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         place = log.text.rfind(needed, 0, place)
         if place < 0:
             return -1

@@ -1,4 +1,4 @@
-"""Root cause first: which of the failures seen explain the others, and which may be left out."""
+"""Order the failures found in a log: root cause first, without those that others explain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from doctor.failures.table import FailureTable
 
 @dataclass(frozen=True)
 class Placed:
-    """A failure in its place: `depth` is how many causes stand above it."""
+    """A failure in its place; `depth`: the number of its causes above it."""
 
     sighting: Sighting
     certain: bool
@@ -21,10 +21,10 @@ class Placed:
 def arrange(
     sightings: Sequence[Sighting], table: FailureTable, failing: Collection[str] = ()
 ) -> tuple[Placed, ...]:
-    """Causes before their consequences, what is certain before what may be, what is harmless last.
+    """Put causes before consequences, certain failures before possible ones, and harmless ones last.
 
-    A failure is certain if the log shows a symptom of it alone, or if its check is among `failing`, the checks that
-    find a fault on this machine. One that is not is left out where certain ones explain every line that it was seen on.
+    A failure is certain if one of its symptoms is specific to it, or if its check is among `failing`, the checks that fail
+    on this machine. A possible failure is left out if certain ones explain all of its lines.
     """
     certain = [seen for seen in sightings if seen.certain or seen.failure.check in failing]
     explained = frozenset[int]().union(*(seen.lines for seen in certain))

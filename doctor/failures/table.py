@@ -1,4 +1,4 @@
-"""The table of known failures: what each looks like in a log, why it happens, what to do, which check sees it beforehand."""
+"""The table of known failures: symptoms in a log, cause, fix, and the check that predicts each one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from pydantic import model_validator
 from doctor.failures.literal import literal
 from doctor.host import Frozen
 
-SHORTEST_LITERAL = 4  # characters; fewer would be found everywhere
+SHORTEST_LITERAL = 4  # characters; shorter texts are in every log
 
 
 class Symptom(Frozen):
-    """One line that a failure leaves in a log. All expressions are of one line's text."""
+    """A line that a failure leaves in a log. All patterns are matched within one line.
+
+    Attributes:
+        generic: other failures leave this line, too.
+        near: counts only if this matches a line nearby.
+        unless: does not count if one of these matches a later line.
+        windows: does not count in a log that installs torch for Linux.
+        harmless: a warning that breaks nothing by itself.
+    """
 
     pattern: str
-    generic: bool = False  # other failures leave this line, too
-    near: str | None = None  # counts only if this stands some lines before it or after
-    unless: tuple[str, ...] = ()  # does not count if one of these comes later in the log
-    windows: bool = False  # says nothing in a log that installs torch on Linux
-    harmless: bool = False  # nothing fails by what this line alone says
+    generic: bool = False
+    near: str | None = None
+    unless: tuple[str, ...] = ()
+    windows: bool = False
+    harmless: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -37,52 +45,65 @@ class Symptom(Frozen):
             try:
                 re.compile(expression)
             except re.error as error:
-                raise ValueError(f"{expression!r} is no regular expression: {error}") from error
+                raise ValueError(f"{expression!r} is not a regular expression: {error}") from error
         for expression in (self.pattern, *self.unless):
             if len(literal(expression)) < SHORTEST_LITERAL:
-                raise ValueError(f"{expression!r} has no {SHORTEST_LITERAL} characters that are always there")
+                raise ValueError(
+                    f"{expression!r} must contain a fixed text of at least {SHORTEST_LITERAL} characters"
+                )
         return self
 
 
 class Failure(Frozen):
-    """One known failure. A row without symptoms leaves none in a log: only a check sees it."""
+    """A known failure. Without symptoms, it leaves no trace in a log.
+
+    Attributes:
+        check: the check that predicts it.
+        because_of: failures that may cause it, the likeliest first.
+    """
 
     id: str
     title: str
     cause: str
     fix: str
     symptoms: tuple[Symptom, ...] = ()
-    check: str | None = None  # sees it before it happens
-    because_of: tuple[str, ...] = ()  # failures of which it may be a consequence, the likeliest first
+    check: str | None = None
+    because_of: tuple[str, ...] = ()
     link: str | None = None
 
 
 class FailureTable(Frozen):
-    """All known failures, by group: paths, Python, torch and the GPU, binary packages, building, Triton."""
+    """All known failures.
+
+    Attributes:
+        groups: the topic of the failures whose ids start with a letter.
+    """
 
     schema_version: Literal[1] = 1
-    groups: dict[str, str]  # the first letter of an id: what the group is about
+    groups: dict[str, str]
     failures: tuple[Failure, ...]
 
     @model_validator(mode="after")
     def _holds_together(self) -> FailureTable:
         ids = [failure.id for failure in self.failures]
         if ids != sorted(set(ids)):
-            raise ValueError("the ids are not each there once, in their order")
+            raise ValueError("the ids are not unique and sorted")
         for failure in self.failures:
             if failure.id[0] not in self.groups:
-                raise ValueError(f"{failure.id}: there is no such group")
+                raise ValueError(f"{failure.id}: no group starts with this letter")
             if unknown := set(failure.because_of) - set(ids):
-                raise ValueError(f"{failure.id}: no failure is named {', '.join(sorted(unknown))}")
+                raise ValueError(
+                    f"{failure.id}: unknown failures in because_of: {', '.join(sorted(unknown))}"
+                )
             if not failure.symptoms and failure.check is None:
-                raise ValueError(f"{failure.id}: neither a symptom nor a check sees it")
+                raise ValueError(f"{failure.id}: has neither symptoms nor a check")
         for failure in self.failures:
             if failure.id in self.causes(failure):
-                raise ValueError(f"{failure.id}: it is a cause of itself")
+                raise ValueError(f"{failure.id}: is its own cause")
         return self
 
     def causes(self, failure: Failure) -> tuple[str, ...]:
-        """The ids of all that may have caused `failure`, through others too, the nearest first."""
+        """The ids of all direct and indirect causes of `failure`, the nearest first."""
         by_id = {row.id: row for row in self.failures}
         found = list(failure.because_of)
         for name in found:  # grows while it is walked
@@ -92,6 +113,6 @@ class FailureTable(Frozen):
 
 @cache
 def failures() -> FailureTable:
-    """The table that comes with the doctor."""
+    """The table of the doctor."""
     text = files("doctor.failures").joinpath("failures.json").read_text(encoding="utf-8")
     return FailureTable.model_validate(json.loads(text))

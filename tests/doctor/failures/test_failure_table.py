@@ -58,12 +58,12 @@ def test_what_is_said_is_short_and_complete(failure: Failure) -> None:
     [
         ({"id": "A01", "colour": "red"}, "Extra inputs"),
         ({"symptoms": ["a|b"]}, "alternatives"),
-        ({"symptoms": ["(abcd)?xyz"]}, "characters that are always there"),
-        ({"symptoms": [{"pattern": "error [unclosed"}]}, "no regular expression"),
+        ({"symptoms": ["(abcd)?xyz"]}, "fixed text of at least"),
+        ({"symptoms": [{"pattern": "error [unclosed"}]}, "not a regular expression"),
         ({"because_of": ["Z99"]}, "Z99"),
-        ({"because_of": ["A01"]}, "cause of itself"),
-        ({"symptoms": []}, "neither a symptom nor a check"),
-        ({"id": "Q01"}, "no such group"),
+        ({"because_of": ["A01"]}, "its own cause"),
+        ({"symptoms": []}, "neither symptoms nor a check"),
+        ({"id": "Q01"}, "no group starts"),
     ],
 )
 def test_a_row_with_a_mistake_is_refused(change: dict[str, object], message: str) -> None:
