@@ -8,7 +8,8 @@ from doctor.report.console import Printer
 
 def print_installation(printer: Printer, run: Installed) -> None:
     """An installation in the history of runs: a line for each package."""
-    kind = {"installed": "installed", "put back": "undone"}.get(run.event, "interrupted")
+    restored = "rolled back" if run.reason else "undone"
+    kind = {"installed": "installed", "put back": restored}.get(run.event, "interrupted")
     printer.line((run.folder.name, "bold"), f"  {kind:<11}  in {run.record.prefix}")
     for change in version_changes(run):
         printer.line(f"    {printer.glyphs.arrow} {change}")

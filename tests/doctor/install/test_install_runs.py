@@ -220,7 +220,7 @@ def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
     assert "DLL load failed" in answer["message"]
     assert "built for another torch" in answer["message"] or "torch" in answer["message"]
     assert environment.tree() == before
-    assert "put back" in environment.aios("doctor", "runs").stdout
+    assert "rolled back" in environment.aios("doctor", "runs").stdout
 
 
 def test_a_package_that_computes_something_else_goes(environment: Environment, server: Server) -> None:
