@@ -85,7 +85,7 @@ def test_a_look_at_something_else_verifies_nothing(fixed) -> None:
 
 
 @pytest.mark.parametrize("then_unreadable", [True, False])
-def test_where_nobody_can_tell_it_says_so(doctor_with, then_unreadable) -> None:
+def test_an_unknown_boot_time_is_reported(doctor_with, then_unreadable) -> None:
     host = doctor_with(WAITS)
     host.boot("no clock" if then_unreadable else BOOT)
     assert run("fix", "--yes").exit_code == 5, "that one is needed is known all the same"
@@ -165,7 +165,7 @@ def interrupted(doctor_with, monkeypatch) -> FakeHost:
     return host
 
 
-def test_a_plain_look_says_that_a_fix_was_interrupted_and_how_to_go_on(interrupted) -> None:
+def test_a_diagnosis_reports_an_interrupted_fix_and_how_to_finish_it(interrupted) -> None:
     (folder,) = fixes(interrupted)
     for _ in range(2):
         (line,) = report()[0]["reminders"]
@@ -197,7 +197,7 @@ def test_a_fix_of_something_else_does_not_finish_it(interrupted) -> None:
     assert report()[0]["reminders"] == []
 
 
-def test_one_that_is_at_work_is_not_called_interrupted(interrupted, monkeypatch) -> None:
+def test_a_running_fix_is_not_called_interrupted(interrupted, monkeypatch) -> None:
     import doctor.commands.history
     import doctor.runs.doctor_run
 
