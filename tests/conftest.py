@@ -31,3 +31,12 @@ def call() -> Callable[..., Result]:
         return CliRunner().invoke(aios.app, [str(argument) for argument in arguments], prog_name="aios")
 
     return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests marked `long` unless -m names that marker."""
+    if "long" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
