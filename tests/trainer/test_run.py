@@ -432,7 +432,7 @@ def test_the_prototype_without_its_model_names_both_places_and_what_to_do(
     assert "nvidia/nemotron-3-8b-base-4k" in shown
     assert str(tmp_path / "nvidia" / "nemotron-3-8b-base-4k") in shown
     assert "Hugging Face cache" in shown
-    assert "configs/quickstart.yaml" in shown
+    assert "from scratch" in shown
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,6 @@ def local_copy(name: str, key: str) -> Path:
             f"{key} = {name!r} was not found. Looked in:\n"
             f"  local folder:            {folder.absolute()}\n"
             f"  the Hugging Face cache:  {HF_HUB_CACHE}\n"
-            f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train a "
-            f"small model from scratch: configs/quickstart.yaml needs no download."
+            f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train "
+            "a small model from scratch (model.architecture), which needs no download."
         ) from None
