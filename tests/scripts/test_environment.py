@@ -66,8 +66,8 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     pretended = Machine(Environment(tmp_path / "Zoë's folder" / ".venv"))
-    monkeypatch.setattr(environment.subprocess, "call", pretended.call)
-    monkeypatch.setattr(environment.subprocess, "run", pretended.run)
+    monkeypatch.setattr(subprocess, "call", pretended.call)
+    monkeypatch.setattr(subprocess, "run", pretended.run)
     return pretended
 
 
@@ -175,7 +175,7 @@ def test_a_python_without_venv_is_reported_and_leaves_no_partial_environment(
         machine.home.python.parent.mkdir(parents=True)
         return subprocess.CompletedProcess(command, 1, "", "ensurepip is not available")
 
-    monkeypatch.setattr(environment.subprocess, "run", fails)
+    monkeypatch.setattr(subprocess, "run", fails)
     with pytest.raises(PreparationError, match=r"(?s)ensurepip is not available.*"):
         machine.home.prepare("train")
     assert not machine.home.folder.exists()
@@ -204,7 +204,7 @@ def test_pip_is_added_to_an_environment_without_it(machine: Machine, monkeypatch
     def has_no_pip(command: list[Any], **options: Any) -> subprocess.CompletedProcess[str]:
         return run(command, **options) if "pip" not in command[-1] else subprocess.CompletedProcess("", 1)
 
-    monkeypatch.setattr(environment.subprocess, "run", has_no_pip)
+    monkeypatch.setattr(subprocess, "run", has_no_pip)
     machine.home.prepare()
     assert machine.modules == ["venv", "pip", "ensurepip"]
 

@@ -199,7 +199,7 @@ def test_the_whole_way(checkout: Path, tmp_path: Path) -> None:
     assert whole_way(checkout, home).returncode == 1
     assert (tree(environment.folder), tree(checkout)) == before, "a second time changes nothing"
 
-    command = [environment.command, "doctor", "--only", "python-version"]
+    command = [str(environment.command), "doctor", "--only", "python-version"]
     started = subprocess.run(command, cwd="/", env={"HOME": str(home)}, capture_output=True, text=True)
     assert started.returncode == 0, started.stderr
 

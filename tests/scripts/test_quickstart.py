@@ -14,7 +14,8 @@ from environment import Environment
 class Machine:
     """Records the preparations and `aios` commands; `statuses` are the exit statuses that are not 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, repository: Path) -> None:
+        self.repository = repository
         self.calls: list[str] = []
         self.statuses = {"doctor": 1}
 
@@ -31,7 +32,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without a GPU, with a trained model in the repository."""
-    pretended = Machine()
+    pretended = Machine(tmp_path)
     monkeypatch.setattr(sys, "argv", ["quickstart.py"])
     monkeypatch.setattr(quickstart, "REPOSITORY", tmp_path)
     monkeypatch.setattr(quickstart, "has_gpu", lambda: False)
@@ -44,9 +45,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_what_the_doctor_finds_does_not_stop_it(machine: Machine) -> None:
     assert quickstart.main() == 0
     assert machine.calls == ["prepare train", "doctor", "train", "generate"]
-    assert (quickstart.REPOSITORY / quickstart.RESULT / "checkpoints").exists(), (
-        "a second run keeps the model"
-    )
+    assert (machine.repository / quickstart.RESULT / "checkpoints").exists(), "a second run keeps the model"
 
 
 def test_again_was_refused_because_the_old_checkpoints_were_still_there(
@@ -55,7 +54,7 @@ def test_again_was_refused_because_the_old_checkpoints_were_still_there(
     monkeypatch.setattr(sys, "argv", ["quickstart.py", "--again"])
     assert quickstart.main() == 0
     assert machine.calls == ["prepare train", "doctor", "train", "generate"]
-    assert not (quickstart.REPOSITORY / quickstart.RESULT).exists()
+    assert not (machine.repository / quickstart.RESULT).exists()
 
 
 def test_a_training_that_fails_ends_it(machine: Machine) -> None:

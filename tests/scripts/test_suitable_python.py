@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import sysconfig
@@ -44,7 +45,7 @@ def test_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("platform", ["win-arm64", "mingw_x86_64_ucrt"])
 def test_64_bit_and_not_for_the_wheels(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suitable_python, "os", SimpleNamespace(name="nt", path=suitable_python.os.path))
+    monkeypatch.setattr(suitable_python, "os", SimpleNamespace(name="nt", path=os.path))
     monkeypatch.setattr(sysconfig, "get_platform", lambda: platform)
     assert platform in suitable_python.why_not()
     monkeypatch.setattr(sysconfig, "get_platform", lambda: "win-amd64")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from pathlib import Path
 
@@ -25,10 +24,8 @@ def test_the_distribution_holds_the_catalogue_the_facts_and_the_markers_of_types
     assert packed.compress_size < 80_000, "few bytes in the download: most of each row repeats the one before"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib")
 def test_the_distribution_takes_the_whole_package() -> None:
-    import tomllib
-
+    tomllib = pytest.importorskip("tomllib")
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     assert "wheels" in build["targets"]["wheel"]["only-include"]
     assert "wheels" not in build["targets"]["sdist"]["exclude"]

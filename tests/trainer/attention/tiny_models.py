@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -16,7 +18,7 @@ from transformers import (
 
 from trainer.attention.huggingface import attach
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 32,
     "num_attention_heads": 4,
