@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from wheels import flash_attn
 from wheels.catalogue import SHIPPED, read_catalogue
 from wheels.machine import Machine, TorchBuild
-from wheels.resolve import plan
+from wheels.resolve import resolve
 
 LIMIT = 0.020  # seconds
 TORCH = TorchBuild(Version("2.8.0"), "cu128")
@@ -36,7 +36,7 @@ def a_miss(machine: Machine) -> None:
 
 
 def a_plan(machine: Machine) -> None:
-    plan(machine, read_catalogue(SHIPPED))
+    resolve(machine, read_catalogue(SHIPPED))
 
 
 def main() -> int:

@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from wheels.catalogue import SHIPPED, Catalogue, to_json  # noqa: E402
-from wheels.publisher_lists import Listed, make_catalogue, merge  # noqa: E402
+from wheels.publisher_lists import ListedWheel, make_catalogue, merge  # noqa: E402
 
 
-def listed(content: Any) -> Iterator[Listed]:
+def listed(content: Any) -> Iterator[ListedWheel]:
     """Every wheel that a list names, in whatever depth."""
     if isinstance(content, list):
         for part in content:
@@ -38,7 +38,7 @@ def listed(content: Any) -> Iterator[Listed]:
             yield from listed(list(content.values()))
         elif "ghproxy" not in (url or ""):  # a proxy's addresses are not the publisher's
             confirmed = not content.get("url_reconstructed", False)
-            yield Listed(name, url, content.get("size"), content.get("sha256"), confirmed)
+            yield ListedWheel(name, url, content.get("size"), content.get("sha256"), confirmed)
 
 
 def main() -> None:

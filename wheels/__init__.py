@@ -1,1 +1,1 @@
-"""Which builds of torch, flash-attn, xformers and Triton fit which machine: published facts, and functions over them."""
+"""Which builds of torch, flash-attn, xformers and Triton fit which machine: published facts and pure functions."""

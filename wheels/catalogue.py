@@ -1,6 +1,6 @@
-"""The catalogue: every wheel that its publishers list, from `catalogue.json` and from what `aios wheels refresh` added.
+"""The catalogue: every wheel in the publishers' lists, from `catalogue.json` and `aios wheels refresh`.
 
-A row holds no more than cannot be told from the wheel's file name: publisher, release tag, size, hash.
+A row holds what the wheel's file name does not state: publisher, release tag, size, hash.
 """
 
 from __future__ import annotations
@@ -20,35 +20,37 @@ SHIPPED = Path(__file__).with_name("catalogue.json")
 
 
 class CatalogueError(ValueError):
-    """A catalogue that cannot be used; the message says where it is and what is wrong with it."""
+    """A catalogue cannot be used; the message names the file and the problem."""
 
 
 class Publisher(BaseModel):
-    """Who publishes wheels, and where they lie: below `download`, which ends in a slash; None: on the package index."""
+    """A publisher of wheels. `download`: the URL of its files, with a trailing slash; None: the package index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     download: str | None
-    releases: str | None = Field(default=None, description="where GitHub lists its releases")
-    files: str | None = Field(default=None, description="where Hugging Face lists its files")
-    confirmed: bool = Field(default=True, description="false: addresses rebuilt from a pattern that was seen")
+    releases: str | None = Field(default=None, description="URL of its list of releases on GitHub")
+    files: str | None = Field(default=None, description="URL of its list of files on Hugging Face")
+    confirmed: bool = Field(
+        default=True, description="false: URLs are derived from a known pattern, and were not seen in a list"
+    )
 
 
-# file name, the publisher's place in the list, folder below `download` (a release tag), size in bytes, SHA-256
+# file name, index of the publisher, folder below `download` (a release tag), size in bytes, SHA-256
 Row = tuple[str, int, str | None, int | None, Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None]
 
 
 class Catalogue(BaseModel):
-    """The file. Publishers come in the order of preference."""
+    """The catalogue file. Publishers are in order of preference."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    as_of: str = Field(description="the day on which the lists were read")
+    as_of: str = Field(description="the date on which the lists were read")
     publishers: tuple[Publisher, ...]
     wheels: tuple[Row, ...]
-    _taken_apart: dict[tuple[str, str], tuple[Wheel, ...]] = PrivateAttr(default_factory=dict)
+    _wheels: dict[tuple[str, str], tuple[Wheel, ...]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_its_publishers(self) -> Catalogue:
@@ -57,14 +59,14 @@ class Catalogue(BaseModel):
         return self
 
     def of(self, package: str, platform: str = "") -> tuple[Wheel, ...]:
-        """The wheels of a package, in the catalogue's order; with `platform` ("win_amd64") those for it alone."""
-        if (package, platform) not in self._taken_apart:
-            self._taken_apart[package, platform] = tuple(self._of(package, platform))
-        return self._taken_apart[package, platform]
+        """Return the wheels of a package in the catalogue's order; with `platform` ("win_amd64") only those for it."""
+        if (package, platform) not in self._wheels:
+            self._wheels[package, platform] = tuple(self._of(package, platform))
+        return self._wheels[package, platform]
 
     def _of(self, package: str, platform: str) -> Iterator[Wheel]:
         start = package.replace("-", "_") + "-"
-        end = f"_{platform.partition('_')[2]}.whl"  # manylinux_2_28_x86_64 is for linux_x86_64, too
+        end = f"_{platform.partition('_')[2]}.whl"  # manylinux_2_28_x86_64 is for linux_x86_64
         for filename, rank, folder, size, sha256 in self.wheels:
             if not filename.startswith(start) or (platform and not filename.endswith(end)):
                 continue
@@ -85,12 +87,12 @@ class Wheel(NamedTuple):
 
     @property
     def cuda(self) -> str:
-        """As people write it: "13.0"; "12": any CUDA 12; empty where the label does not say."""
+        """The CUDA version: "13.0"; "12": any CUDA 12; "": not stated."""
         return ".".join(str(part) for part in self.name.cuda or () if part is not None)
 
     @property
     def url(self) -> str | None:
-        """The address, percent-encoded: a literal plus sign does not survive every tool."""
+        """The URL, percent-encoded: some tools turn a plus sign into a space."""
         if self.publisher.download is None:
             return None
         return self.publisher.download + quote("/".join(filter(None, (self.folder, self.filename))))
@@ -105,11 +107,11 @@ def read_catalogue(path: Path) -> Catalogue:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "file"
-        raise CatalogueError(f"{path} is no catalogue of wheels: {place}: {first['msg']}") from error
+        raise CatalogueError(f"{path} is not a valid catalogue of wheels: {place}: {first['msg']}") from error
 
 
 def to_json(catalogue: Catalogue) -> str:
-    """As it is shipped: one wheel a line, so that a change of the catalogue reads as a change of wheels."""
+    """Return the JSON as it is shipped: one wheel a line, so that diffs show changed wheels."""
     content = catalogue.model_dump(mode="json", exclude_defaults=True) | {"schema_version": 1}
     rows = ",\n".join(json.dumps(row) for row in content.pop("wheels"))
     head = json.dumps({"schema_version": 1, **content}, indent=1)
@@ -118,5 +120,5 @@ def to_json(catalogue: Catalogue) -> str:
 
 @cache
 def shipped_catalogue() -> Catalogue:
-    """The one that comes with aios."""
+    """Return the catalogue that is part of aios."""
     return read_catalogue(SHIPPED)

@@ -1,4 +1,4 @@
-"""What is to be installed of one package, or why nothing is."""
+"""The build of one package to install, or the reason why none fits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PYTORCH_INDEX = "https://download.pytorch.org/whl/"
 
 @dataclass(frozen=True)
 class Item:
-    """One package to install: a known file, or the best that an index has for a requirement.
+    """One package to install: a known file, or the best match on an index.
 
     Attributes:
-        requirement: what pip is asked for where `wheel` has no address: "torch==2.13.0+cu130".
-        index: where from; None: the package index that pip is set up to use.
-        wheel: the file, where it is known: its address, size and hash.
+        requirement: the pip requirement to use if `wheel` has no URL: "torch==2.13.0+cu130".
+        index: the package index to use; None: the one that pip is configured with.
+        wheel: the file, if the catalogue lists it, with its URL, size and hash.
     """
 
     package: str
@@ -28,24 +28,27 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`item` None and `kept` False: nothing of this package fits. `reasons` are clauses, the most important one first."""
+class Choice:
+    """What was chosen of one package. `reasons` are clauses, the most important first.
+
+    `item` None and not `kept`: no build fits.
+    """
 
     package: str
     item: Item | None
     reasons: tuple[str, ...]
-    kept: bool = False  # what is installed fits
+    kept: bool = False  # the installed build fits
     match: Match | None = None
 
 
-def kept(package: str, *reasons: str) -> Verdict:
-    return Verdict(package, None, reasons, kept=True)
+def keep_installed(package: str, *reasons: str) -> Choice:
+    return Choice(package, None, reasons, kept=True)
 
 
-def nothing(package: str, *reasons: str, match: Match | None = None) -> Verdict:
-    return Verdict(package, None, reasons, match=match)
+def none_fits(package: str, *reasons: str, match: Match | None = None) -> Choice:
+    return Choice(package, None, reasons, match=match)
 
 
 def index_of(cuda_tag: str | None) -> str:
-    """PyTorch's own index for a CUDA tag; None: for the processor."""
+    """Return the URL of PyTorch's index for a CUDA tag; None: for CPU builds."""
     return PYTORCH_INDEX + (cuda_tag or "cpu")

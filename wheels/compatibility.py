@@ -1,7 +1,7 @@
 """Which builds fit together and fit a machine. Pure functions over `compatibility.json`, which names its sources.
 
 Spelling: `platform` is "windows" or "linux"; a CUDA tag is "cu130"; a compute capability is (8, 9); "2.13" is a torch
-minor. A question that the data cannot answer is answered with None, never with a guess.
+minor. Where the data has no answer, functions return None and never guess.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ComputeCapability = tuple[int, int]
 
 
 def parse_version(text: str) -> Version | None:
-    """A Python version, or None where the text is none."""
+    """Parse a version (PEP 440); None if the text is not one."""
     try:
         return Version(text)
     except InvalidVersion:
@@ -35,7 +35,7 @@ def minor(version: Version) -> str:
 
 
 def cuda_tag(version: Version) -> str | None:
-    """The CUDA tag in a local version: "2.13.0+cu130" -> "cu130"; "2.13.0+cpu" -> None."""
+    """Return the CUDA tag in a local version: "2.13.0+cu130" -> "cu130"; "2.13.0+cpu" -> None."""
     match = re.search(r"\bcu\d{3}\b", version.local or "")
     return match.group() if match else None
 
@@ -51,26 +51,26 @@ def cuda_of_tag(tag: str) -> tuple[int, int]:
 
 
 def minimum_driver(cuda_major: int, platform: str) -> str | None:
-    """The oldest driver on which programs built with this CUDA major run, for example "528.33"."""
+    """Return the oldest driver that runs programs built with this CUDA major, for example "528.33"."""
     found: str | None = table()["drivers"].get(platform, {}).get(str(cuda_major))
     return found
 
 
 def driver_supports(driver: str, cuda_major: int, platform: str) -> bool | None:
-    """Does this driver run programs built with this CUDA major?"""
+    """Does this driver run programs built with this CUDA major? None: not known."""
     minimum = minimum_driver(cuda_major, platform)
     return None if minimum is None else numbers(driver) >= numbers(minimum)
 
 
 def falls_back_to_system_memory(driver: str) -> bool:
-    """Does this Windows driver go on in the computer's memory where the GPU's runs out, unless told not to?"""
+    """Does this Windows driver fall back to system memory by default when GPU memory is exhausted?"""
     return bool(numbers(driver) >= numbers(table()["drivers"]["lends_system_memory_from"]))
 
 
 def contains_code_for(architectures: Iterable[str], capability: ComputeCapability) -> bool:
-    """Does a build with these architectures ("8.6", "12.0+PTX") run on such a GPU?
+    """Does a build with these architectures ("8.6", "12.0+PTX") run on this GPU?
 
-    Machine code runs on the same major version and the same or a higher minor; PTX on everything newer.
+    Machine code runs on the same major version with the same or a higher minor; PTX runs on every newer GPU.
     """
     for architecture in architectures:
         built_for = numbers(architecture)
@@ -82,7 +82,7 @@ def contains_code_for(architectures: Iterable[str], capability: ComputeCapabilit
 
 
 def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, ...] | None:
-    """The GPU architectures inside PyTorch's own build for a CUDA tag."""
+    """Return the GPU architectures in PyTorch's own build for a CUDA tag; None: not known."""
     for build in table()["architectures"]["builds"]:
         if (build["platform"], build["cuda"]) == (platform, tag) and torch.base_version in SpecifierSet(
             build["torch"]
@@ -92,7 +92,7 @@ def torch_architectures(torch: Version, tag: str, platform: str) -> tuple[str, .
 
 
 def architectures_were_read(torch: Version) -> bool:
-    """Did somebody look up what this release was built for? Of later ones the table says what went before."""
+    """Is the list of architectures verified for this release? For later releases the table extrapolates."""
     return torch.release[:2] <= numbers(table()["architectures"]["read_up_to"])
 
 
@@ -100,13 +100,13 @@ def architectures_were_read(torch: Version) -> bool:
 
 
 def torch_pythons(torch: Version) -> tuple[str, ...] | None:
-    """The Python minors with a Windows wheel of this torch release: ("3.10", ..., "3.14")."""
+    """Return the Python minors with a Windows wheel of this torch release: ("3.10", ..., "3.14")."""
     release = table()["torch"]["releases"].get(torch.base_version)
     return tuple(release["windows_pythons"].split()) if release else None
 
 
 def pythons_with_torch() -> tuple[str, ...]:
-    """The Python minors for which a Windows CUDA build of torch is known, oldest first."""
+    """Return the Python minors with a Windows CUDA build of torch, oldest first."""
     known = {
         python
         for release in table()["torch"]["releases"].values()
@@ -117,7 +117,7 @@ def pythons_with_torch() -> tuple[str, ...]:
 
 
 def newest_torch(tag: str, python: str) -> str | None:
-    """The newest torch release known to have a Windows build for this CUDA tag and Python minor."""
+    """Return the newest torch release with a Windows build for this CUDA tag and Python minor."""
     fitting = [
         version
         for version, release in table()["torch"]["releases"].items()
@@ -127,40 +127,40 @@ def newest_torch(tag: str, python: str) -> str | None:
 
 
 def torch_platforms() -> tuple[str, ...]:
-    """The platforms with CUDA builds: "win_amd64"."""
+    """Return the platforms with CUDA builds: "win_amd64"."""
     return tuple(table()["torch"]["platforms"])
 
 
 def torch_releases() -> tuple[str, ...]:
-    """Every known release, newest first."""
+    """Return every known release, newest first."""
     return tuple(sorted(table()["torch"]["releases"], key=Version, reverse=True))
 
 
 def torch_cuda_tags(torch: Version, platform: str) -> tuple[str, ...]:
-    """The CUDA tags for which this release is known to be built on a platform: ("cu126", "cu130")."""
+    """Return the CUDA tags of this release's builds for a platform: ("cu126", "cu130")."""
     release = table()["torch"]["releases"].get(torch.base_version)
     return tuple(release[f"{platform}_cuda"].split()) if release else ()
 
 
 def torch_default_cuda_tag(torch: Version, platform: str) -> str | None:
-    """The CUDA tag of what a plain `pip install torch` takes; None: a build for the processor, or an unknown release."""
+    """Return the CUDA tag of the build on PyPI; None: a CPU build, or an unknown release."""
     release = table()["torch"]["releases"].get(torch.base_version)
     return release["linux_default"] if release and platform == "linux" else None
 
 
 def linux_cxx11_abi(torch: Version, cuda: tuple[int, int]) -> bool:
-    """Were the Linux wheels of this release for this CUDA built with the new C++ ABI?"""
+    """Were the Linux wheels of this release for this CUDA built with the C++11 ABI?"""
     return torch.release >= (2, 7) or (torch.release >= (2, 6) and cuda == (12, 6))
 
 
 def torch_longest_path(torch: Version) -> int | None:
-    """Characters of the longest path inside the Windows wheel of this torch release: what site-packages must leave."""
+    """Return the number of characters of the longest path in the Windows wheel of this torch release."""
     release = table()["torch"]["releases"].get(torch.base_version)
     return release["longest_path"] if release else None
 
 
 def best_covered_first(tags: Iterable[str]) -> tuple[str, ...]:
-    """CUDA tags in the order in which other packages cover them; those of which nothing is said, newest first."""
+    """Sort CUDA tags by how well other packages support them; tags without a preference come last, newest first."""
     preferred = table()["torch"]["preferred_cuda"]
     unknown = len(preferred)
 
@@ -174,7 +174,7 @@ def best_covered_first(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def triton_minor(torch: Version) -> str | None:
-    """The Triton minor that this torch was made for: "3.7"."""
+    """Return the Triton minor that this torch requires: "3.7"."""
     for known, release in table()["torch"]["releases"].items():
         if minor(Version(known)) == minor(torch):
             return str(release["triton"])
@@ -182,13 +182,13 @@ def triton_minor(torch: Version) -> str | None:
 
 
 def triton_windows_minor(torch: Version) -> str | None:
-    """The Triton minor of the triton-windows that serves this torch: "3.7"."""
+    """Return the minor of the triton-windows that works with this torch: "3.7"."""
     row = table()["triton_windows"]["for_torch"].get(minor(torch))
     return str(row["triton"]) if row else None
 
 
 def triton_windows_requirement(torch: Version) -> str | None:
-    """What to ask pip for on Windows: "triton-windows>=3.7,<3.8"; None where nothing fitting is published."""
+    """Return the pip requirement on Windows: "triton-windows>=3.7,<3.8"; None: no matching release is published."""
     row = table()["triton_windows"]["for_torch"].get(minor(torch))
     return row["requirement"] if row else None
 
@@ -198,20 +198,20 @@ def triton_windows_requirement(torch: Version) -> str | None:
 
 @dataclass(frozen=True)
 class KnownFault:
-    """A release that is known not to work, why, and which one to take instead."""
+    """Why a release is known not to work, and the release to use instead."""
 
     why: str
     use: str
 
 
 def xformers_torch_requirement(xformers: Version) -> str | None:
-    """The torch that a release asks for: "==2.10.0" or ">=2.10"."""
+    """Return the torch that a release requires: "==2.10.0" or ">=2.10"."""
     row = table()["xformers"]["releases"].get(xformers.public)
     return row["torch"] if row else None
 
 
 def xformers_for_torch(torch: Version) -> str | None:
-    """The newest release that accepts this torch."""
+    """Return the newest release that accepts this torch."""
     fitting = [
         version
         for version, row in table()["xformers"]["releases"].items()
@@ -227,7 +227,7 @@ def xformers_windows_cuda(xformers: Version) -> str | None:
 
 
 def xformers_accepting(torch: Version) -> tuple[str, ...]:
-    """The releases that accept this torch, newest first."""
+    """Return the releases that accept this torch, newest first."""
     fitting = (
         version
         for version, row in table()["xformers"]["releases"].items()
@@ -237,13 +237,13 @@ def xformers_accepting(torch: Version) -> tuple[str, ...]:
 
 
 def xformers_index_tags(xformers: Version, platform: str) -> tuple[str, ...]:
-    """The CUDA tags below which PyTorch's own index has this release: ("cu126", "cu128")."""
+    """Return the CUDA tags for which PyTorch's own index has this release: ("cu126", "cu128")."""
     return tuple(_for_release(xformers, "index_builds")[platform].split())
 
 
 @dataclass(frozen=True)
 class IndexWheels:
-    """What PyTorch's own index has of an xformers release, below each CUDA tag."""
+    """The wheels of an xformers release on PyTorch's own index, the same for each CUDA tag."""
 
     tags: tuple[str, ...]  # "cp39-abi3-win_amd64"
     oldest_gpu: ComputeCapability
@@ -267,7 +267,7 @@ def _for_release(xformers: Version, part: str) -> dict[str, str]:
 def xformers_fault(
     xformers: Version, platform: str, capabilities: Iterable[ComputeCapability]
 ) -> KnownFault | None:
-    """Is this release known not to work on this platform and these GPUs?"""
+    """Return the known fault of this release on this platform and these GPUs, if any."""
     strongest = max(capabilities, default=(0, 0))
     for row in table()["xformers"]["known_bad"]:
         if (
@@ -284,7 +284,7 @@ def xformers_fault(
 
 @dataclass(frozen=True)
 class FlashAttnBuild:
-    """What a flash-attn wheel says that it was built for. None: it does not say."""
+    """What a flash-attn wheel was built for. None: not stated."""
 
     version: str
     torch: str | None  # minor: "2.8"
@@ -293,7 +293,7 @@ class FlashAttnBuild:
 
 
 def parse_flash_attn(version: str, url: str | None = None) -> FlashAttnBuild:
-    """From the version ("2.8.3+cu128torch2.8"), else from the address that it was installed from."""
+    """Parse the version ("2.8.3+cu128torch2.8"), or the URL that it was installed from."""
     public, _, local = version.partition("+")
     label = local or (url or "").rpartition("/")[2].replace("%2B", "+").replace("%2b", "+").partition("+")[2]
     torch = re.search(r"torch(\d+\.\d+)", label)
@@ -308,13 +308,13 @@ def parse_flash_attn(version: str, url: str | None = None) -> FlashAttnBuild:
 
 
 def flash_attn_minimum_capability() -> ComputeCapability:
-    """The oldest GPUs with FlashAttention-2 kernels: (8, 0)."""
+    """Return the lowest compute capability with FlashAttention-2 kernels: (8, 0)."""
     major, minor_ = numbers(table()["flash_attn"]["compute_capability_from"])
     return major, minor_
 
 
 def flash_attn_architectures(cuda: tuple[int, int], flash_attn: str) -> tuple[str, ...] | None:
-    """The GPU architectures inside a wheel of flash-attn "2.8.3" that was built with this CUDA."""
+    """Return the GPU architectures in a wheel of flash-attn "2.8.3" built with this CUDA; None: not known."""
     for row in table()["flash_attn"]["architectures"]:
         known = SpecifierSet(row.get("versions", ""), prereleases=True)
         if cuda >= numbers(row["cuda_from"]) and flash_attn in known:
@@ -326,7 +326,7 @@ def flash_attn_architectures(cuda: tuple[int, int], flash_attn: str) -> tuple[st
 
 
 def msvc_accepted_by_nvcc(nvcc: tuple[int, int]) -> range | None:
-    """The _MSC_VER values (1941 is MSVC 14.41) that this nvcc accepts."""
+    """Return the _MSC_VER values (1941 is MSVC 14.41) that this nvcc accepts; None: not known."""
     for row in table()["msvc"]["accepted_by_nvcc"]:
         if numbers(row["nvcc_from"]) <= nvcc < numbers(row["nvcc_below"]):
             return range(row["msc_ver_from"], row["msc_ver_below"])

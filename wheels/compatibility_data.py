@@ -1,4 +1,4 @@
-"""The facts in `compatibility.json`, which names the sources of each of its tables."""
+"""The contents of `compatibility.json`, which names the source of each of its tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @cache
 def table() -> dict[str, Any]:
-    """All of them, as they stand."""
+    """Return the parsed file."""
     facts: dict[str, Any] = json.loads(
         Path(__file__).with_name("compatibility.json").read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""What a wheel's file name says: PEP 427's fields, and the labels that publishers of CUDA extensions put into the version."""
+"""Parse a wheel's file name: the fields of PEP 427, and the labels that publishers of CUDA extensions add to the version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CXX11_ABI = re.compile(r"cxx11abi(true|false|1|0)", re.IGNORECASE)
 
 
 class WheelName(NamedTuple):
-    """A wheel's name, taken apart. What the version's label does not say is None."""
+    """The parsed name of a wheel. None: the version's label does not state it."""
 
     package: str  # "flash-attn"
     version: str  # "2.8.3"
@@ -25,7 +25,7 @@ class WheelName(NamedTuple):
 
 
 def parse_wheel_name(filename: str) -> WheelName | None:
-    """None where it is no wheel's name."""
+    """Parse a file name; None if it is not the name of a wheel."""
     package, _, rest = filename.partition("-")
     version, _, rest = rest.partition("-")
     tags = _tags(rest)
@@ -40,7 +40,7 @@ def parse_wheel_name(filename: str) -> WheelName | None:
 
 @lru_cache(4096)
 def _version(text: str) -> tuple[str, str | None, tuple[int, int | None] | None, bool | None]:
-    """The public version, and what its label says: torch, CUDA, C++ ABI."""
+    """Return the public version, and torch, CUDA and C++ ABI from its label."""
     public, _, label = text.partition("+")
     cuda, torch, abi = CUDA.search(label), TORCH.search(label), CXX11_ABI.search(label)
     return (
@@ -53,7 +53,7 @@ def _version(text: str) -> tuple[str, str | None, tuple[int, int | None] | None,
 
 @lru_cache(4096)
 def _tags(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
-    """ "cp312-cp312-win_amd64.whl", perhaps behind a build number."""
+    """Parse "cp312-cp312-win_amd64.whl", with or without a build number in front."""
     parts = text.removesuffix(".whl").split("-")
     if len(parts) == 4 and parts[0][:1].isdigit():
         parts = parts[1:]

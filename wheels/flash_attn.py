@@ -1,4 +1,4 @@
-"""Which flash-attn wheel fits a machine."""
+"""Choose the flash-attn wheel for a machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Item, Verdict, nothing
+from wheels.choice import Choice, Item, none_fits
 from wheels.compatibility import (
     ComputeCapability,
     contains_code_for,
@@ -28,7 +28,7 @@ PACKAGE = "flash-attn"
 
 
 def code_for_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    """Its wheels hold machine code and no PTX: nothing newer runs them."""
+    """Its wheels contain machine code without PTX, so newer GPUs cannot run them."""
     lacking = _lacking(wheel.name.cuda, wheel.name.version, machine.capabilities)
     return "has no code for compute capability {}.{}".format(*lacking) if lacking else None
 
@@ -54,40 +54,40 @@ RULES = (
 
 
 def exists(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> bool:
-    """Would `choose` find one?"""
+    """Does `choose` find a wheel for this torch?"""
     for_torch = (w for w in catalogue.of(PACKAGE, machine.platform) if w.name.torch == torch.minor)
     return any(all(rule(wheel, machine, torch) is None for rule in RULES) for wheel in for_torch)
 
 
-def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
-    """The flash-attn wheel for this machine with this torch."""
+def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
+    """Choose the flash-attn wheel for this machine and this torch."""
     oldest = flash_attn_minimum_capability()
     too_old = [capability for capability in machine.capabilities if capability < oldest]
     if too_old:
         reason = "it needs compute capability {}.{}; this GPU has {}.{}".format(*oldest, *min(too_old))
-        return nothing(PACKAGE, reason)
+        return none_fits(PACKAGE, reason)
 
     def preference(wheel: Wheel) -> tuple[object, ...]:
         return _preference(wheel, torch)
 
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, preference)
     if found.best is None:
-        return nothing(
-            PACKAGE, found.nearest or f"nobody publishes wheels for {machine.platform}", match=found
-        )
+        return none_fits(PACKAGE, found.nearest or f"there are no wheels for {machine.platform}", match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     built_for = f"built for torch {torch.minor} and CUDA {found.best.cuda}, for Python {machine.python}"
     others = (
-        f"preferred to {len(found.wheels) - 1} others that fit" if len(found.wheels) > 1 else "the only one"
+        f"preferred to {len(found.wheels) - 1} others that fit"
+        if len(found.wheels) > 1
+        else "the only one that fits"
     )
-    return Verdict(PACKAGE, item, (built_for, others), match=found)
+    return Choice(PACKAGE, item, (built_for, others), match=found)
 
 
 def _preference(wheel: Wheel, torch: TorchBuild) -> tuple[object, ...]:
-    """An address that was seen; the same CUDA as torch's, then a label that names the major version alone, then the nearest
-    older, then the nearest newer; the newest version; a hash to check against; the preferred publisher; a file that states
-    which C library it needs; the publisher's newest release.
+    """Sort key, in this order: a URL seen in a publisher's list; the same CUDA as torch's, then a label with the major
+    version only, then the nearest older CUDA, then the nearest newer; the newest version; a known hash; the preferred
+    publisher; a platform tag that names the C library; the publisher's newest release.
     """
     assert wheel.name.cuda is not None and torch.cuda is not None
     return (

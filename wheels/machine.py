@@ -1,4 +1,4 @@
-"""The machine that a wheel is looked for: its Python, its torch, its GPUs and their driver."""
+"""The machine that wheels are chosen for: its Python, torch, GPUs and driver."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wheels.compatibility_data import numbers
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """A torch that is installed or may be. `cuda_tag` is None in a build for the CPU, or for another make of GPU.
+    """A build of torch, installed or available. `cuda_tag` is None for a CPU build and for AMD and Intel GPUs.
 
-    The tag comes from what torch states of its CUDA: the version of a conda or self-built torch carries none.
+    The tag comes from the CUDA version that torch states; conda and source builds have no CUDA label in their version.
     """
 
-    version: Version  # with its label, where it has one
+    version: Version  # with its label, if it has one
     cuda_tag: str | None  # "cu130"
 
     @property
@@ -28,7 +28,7 @@ class TorchBuild:
 
     @property
     def labelled(self) -> str:
-        """The version by which PyTorch's own indexes list this build: "2.13.0+cu130", "2.13.0+cpu"."""
+        """The version of this build on PyTorch's own indexes: "2.13.0+cu130", "2.13.0+cpu"."""
         return f"{self.version.public}+{self.cuda_tag or 'cpu'}"
 
     @cached_property
@@ -59,9 +59,9 @@ class TorchBuild:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides which wheels fit. None: nobody knows; then it excludes nothing.
+    """What decides which wheels fit. None: not known, so it excludes nothing.
 
-    WSL is a Linux. A Linux with another C library than glibc is spelled as its wheels are: "musllinux_1_2_x86_64".
+    WSL counts as Linux. A Linux with musl instead of glibc has the platform "musllinux_1_2_x86_64".
     """
 
     python: str  # "3.12"
@@ -74,7 +74,7 @@ class Machine:
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:
-        """Those that are known: a build must hold code for each of them."""
+        """The known compute capabilities. A build must contain code for each of them."""
         return self.compute_capabilities or ()
 
     @property

@@ -1,6 +1,6 @@
-"""Does a requirement's environment marker (PEP 508) hold on a machine that need not be this one?
+"""Evaluate environment markers (PEP 508) for any machine, not only this one.
 
-packaging's own answer begins with the machine that asks, by way of `platform`, which can hang on Windows.
+The evaluation in `packaging` starts from the current machine and calls `platform`, which can hang on Windows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OPERATORS: dict[type[ast.cmpop], str] = {
 
 
 def marker_holds(marker: str, environment: Mapping[str, str]) -> bool | None:
-    """Evaluate `python_version < "3.11" and sys_platform == "win32"`. None: it asks what `environment` does not say."""
+    """Evaluate `python_version < "3.11" and sys_platform == "win32"`. None: it uses a variable that `environment` does not contain."""
     try:
         return _holds(ast.parse(marker.strip(), mode="eval").body, environment)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

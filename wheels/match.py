@@ -1,4 +1,4 @@
-"""The wheels that fit, best first, and every candidate that was rejected, with its reason."""
+"""Match candidate wheels against rules: those that fit, best first, and the rejected ones with the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wheels.rules import Rule
 
 
 class Rejected(NamedTuple):
-    """A wheel that does not fit, and why: a clause, "was built for torch 2.9, not for 2.8"."""
+    """A wheel that does not fit. `reason` is a clause: "was built for torch 2.9, not for 2.8"."""
 
     wheel: Wheel
     reason: str
@@ -24,7 +24,7 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True)
 class Match:
-    """`wheels` are all that fit, the best one first; `rejected` the others: where none fits, the nearest misses first."""
+    """`wheels`: all that fit, best first. `rejected`: the others; if none fits, the nearest misses first."""
 
     wheels: tuple[Wheel, ...]
     rejected: tuple[Rejected, ...]
@@ -35,11 +35,11 @@ class Match:
 
     @property
     def nearest(self) -> str | None:
-        """The nearest miss where none fits, as a clause."""
+        """The nearest miss if none fits, as a clause."""
         if self.wheels or not self.rejected:
             return None
         miss = self.rejected[0]
-        return f"the nearest one, {miss.wheel.filename}, {miss.reason}"
+        return f"the nearest match, {miss.wheel.filename}, {miss.reason}"
 
 
 def match(
@@ -49,7 +49,7 @@ def match(
     torch: TorchBuild,
     preference: Callable[[Wheel], Any],
 ) -> Match:
-    """Hold every candidate to the rules, in their order; `preference` sorts what fits, the best one first."""
+    """Apply the rules to every candidate, in order. `preference` is the sort key of those that fit."""
     fitting, rejected = [], []
     for wheel in candidates:
         for rule in rules:
@@ -64,7 +64,7 @@ def match(
     minor = torch.version.minor
 
     def distance(miss: Rejected) -> tuple[object, ...]:
-        """Few broken rules, a near torch and Python, a new version."""
+        """Sort key: few broken rules, a near torch and Python, a new version."""
         wheel = miss.wheel
         broken = sum(rule(wheel, machine, torch) is not None for rule in rules)
         torch_away = abs(_minor(wheel.name.torch or "0.0") - minor)
@@ -75,13 +75,13 @@ def match(
 
 
 def newest_first(*parts: int) -> tuple[int, ...]:
-    """A sort key."""
+    """Sort key: larger numbers first."""
     return tuple(-part for part in parts)
 
 
 @lru_cache(1024)
 def release_first(version: str) -> tuple[int, ...]:
-    """A sort key: the newest release first, of it the newest post-release."""
+    """Sort key: the newest release first, then its newest post-release."""
     parsed = Version(version)
     return newest_first(*parsed.release, parsed.post or 0)
 

@@ -1,4 +1,4 @@
-"""From what publishers list (releases on GitHub, files on Hugging Face) to a catalogue, and two catalogues made one. Pure."""
+"""Make a catalogue from publishers' lists (releases on GitHub, files on Hugging Face), and merge catalogues. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from wheels.filename import parse_wheel_name
 from wheels.packages import CATALOGUED
 
 PACKAGE_INDEX = "package index"
-# Those who build for every release come first, then those who did, then lists of others' wheels
+# Publishers that build for every release come first, then past ones, then lists of others' wheels
 PREFERRED = ("Dao-AILab/flash-attention", "mjun0812/flash-attention-prebuild-wheels", PACKAGE_INDEX)
 GITHUB, HUGGING_FACE = "https://api.github.com/", "https://huggingface.co/"
 
 
 class ListError(ValueError):
-    """An answer that is no list of releases or files; the message says what it is instead."""
+    """A response is not a list of releases or files; the message quotes it."""
 
 
-class Listed(NamedTuple):
-    """A wheel as somebody lists it. `url` None: it lies on the package index. `confirmed`: was the address seen?"""
+class ListedWheel(NamedTuple):
+    """A wheel in a list. `url` None: it is on the package index. `confirmed`: the URL was seen, not derived."""
 
     filename: str
     url: str | None
@@ -30,28 +30,28 @@ class Listed(NamedTuple):
     confirmed: bool = True
 
 
-def github_releases(content: Any) -> Iterator[Listed]:
-    """The files of GitHub's list of releases. Raises ListError."""
+def github_releases(content: Any) -> Iterator[ListedWheel]:
+    """Yield the files in GitHub's list of releases. Raises ListError."""
     for release in _list(content, "releases"):
         for asset in _list(release.get("assets"), "files of a release"):
             name, url = asset.get("name"), asset.get("browser_download_url")
             kind, _, digest = str(asset.get("digest") or "").partition(":")
             if isinstance(name, str) and isinstance(url, str):
-                yield Listed(name, url, _size(asset), _hash(digest if kind == "sha256" else ""))
+                yield ListedWheel(name, url, _size(asset), _hash(digest if kind == "sha256" else ""))
 
 
-def hugging_face_files(content: Any, download: str) -> Iterator[Listed]:
-    """The files of a repository on Hugging Face; large ones are known by their SHA-256. Raises ListError."""
+def hugging_face_files(content: Any, download: str) -> Iterator[ListedWheel]:
+    """Yield the files of a Hugging Face repository; large ones (LFS) have a SHA-256. Raises ListError."""
     for file in _list(content, "files"):
         path, large = file.get("path"), file.get("lfs")
         if isinstance(path, str):
             digest = str(large.get("oid")) if isinstance(large, dict) else ""
-            yield Listed(path.rpartition("/")[2], download + quote(path), _size(file), _hash(digest))
+            yield ListedWheel(path.rpartition("/")[2], download + quote(path), _size(file), _hash(digest))
 
 
 def _list(content: Any, what: str) -> list[dict[str, Any]]:
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        raise ListError(f"it is no list of {what}, but {str(content)[:60]!r}")
+        raise ListError(f"expected a list of {what}, got {str(content)[:60]!r}")
     return content
 
 
@@ -64,8 +64,8 @@ def _hash(digest: str) -> str | None:
     return digest if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else None
 
 
-def make_catalogue(listed: Iterable[Listed], as_of: str) -> Catalogue:
-    """One catalogue of all wheels in the lists that are of packages we serve, each address once."""
+def make_catalogue(listed: Iterable[ListedWheel], as_of: str) -> Catalogue:
+    """Make a catalogue of the listed wheels of catalogued packages, each URL once."""
     found: dict[tuple[Publisher, str | None, str], tuple[int | None, str | None]] = {}
     for wheel in listed:
         download, folder, name = _place(wheel.url) if wheel.url else (None, None, wheel.filename)
@@ -92,7 +92,7 @@ def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _place(url: str) -> tuple[str, str | None, str]:
-    """Where a publisher's files lie, the folder below it, and the file's name."""
+    """Split a URL into the base of the publisher's files, the folder below it, and the file name."""
     address = unquote(url)
     for mark in ("/releases/download/", "/resolve/main/"):
         start, found, rest = address.partition(mark)
@@ -104,7 +104,7 @@ def _place(url: str) -> tuple[str, str | None, str]:
 
 
 def _publisher(download: str | None, confirmed: bool) -> Publisher:
-    """From where the files lie: "https://github.com/owner/repository/releases/download/" is owner/repository's."""
+    """Derive the publisher from its base URL: "https://github.com/owner/repository/releases/download/"."""
     if download is None:
         return Publisher(id=PACKAGE_INDEX, download=None)
     host, path = urlsplit(download).netloc, urlsplit(download).path.strip("/")
@@ -115,11 +115,11 @@ def _publisher(download: str | None, confirmed: bool) -> Publisher:
     return Publisher(id=name, download=download, releases=releases, files=files, confirmed=confirmed)
 
 
-# -- two catalogues made one
+# -- merging
 
 
 class Changed(NamedTuple):
-    """A file that was replaced under its address, by the hashes that the catalogues give."""
+    """A file whose hash differs between two catalogues: it was replaced at the same URL."""
 
     url: str
     before: str
@@ -127,7 +127,7 @@ class Changed(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """`new`: addresses that `base` lacks; `hashed`: addresses of which only the addition gives a hash."""
+    """`new`: number of URLs missing in `base`; `hashed`: number of URLs with a hash only in the addition."""
 
     catalogue: Catalogue
     new: int
@@ -136,7 +136,7 @@ class Merged(NamedTuple):
 
 
 def merge(base: Catalogue, addition: Catalogue) -> Merged:
-    """Everything of both. A missing hash or size is filled in; a hash that is known is never replaced."""
+    """Merge two catalogues. A missing hash or size is filled in; a known hash is never replaced."""
     publishers = list(dict.fromkeys((*base.publishers, *addition.publishers)))
     publishers.sort(key=lambda publisher: not publisher.confirmed)
     ranks = {publisher: rank for rank, publisher in enumerate(publishers)}
@@ -167,5 +167,5 @@ def merge(base: Catalogue, addition: Catalogue) -> Merged:
 
 
 def address(catalogue: Catalogue, row: Row) -> str:
-    """The wheel's address, unquoted; of one on the package index its name."""
+    """Return the wheel's URL, unquoted; for one on the package index its file name."""
     return "/".join(filter(None, ((catalogue.publishers[row[1]].download or "").rstrip("/"), row[2], row[0])))

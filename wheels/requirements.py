@@ -1,4 +1,4 @@
-"""Which requirements of installed distributions (PEP 508, Requires-Dist) the installed ones do not meet."""
+"""Find unmet requirements (PEP 508, Requires-Dist) among installed distributions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wheels.markers import marker_holds
 
 @dataclass(frozen=True)
 class Unmet:
-    """`package` asks for `requirement` ("numpy" "<2"); `installed` is the version that is there, None: there is none."""
+    """`package` requires `requirement` with `specifier` ("numpy", "<2"). `installed`: its version; None: not installed."""
 
     package: str
     requirement: str
@@ -29,13 +29,13 @@ class Unmet:
 def unmet_requirements(
     package: str, requires: Iterable[str], versions: Mapping[str, str], environment: Mapping[str, str]
 ) -> list[Unmet]:
-    """What a distribution asks for without any extra, and does not get.
+    """Return the unmet requirements of a distribution, extras excluded.
 
     Args:
-        package: its name.
+        package: the name of the distribution.
         requires: its requirements, as in Requires-Dist.
-        versions: of the installed distributions, by normalised name.
-        environment: the values of environment markers; what depends on one that is not here is left out.
+        versions: versions of the installed distributions, by normalised name.
+        environment: values of environment markers; requirements that depend on a missing one are skipped.
     """
     found = []
     for text in requires:

@@ -1,4 +1,4 @@
-"""What to install on a machine: a verdict for each package, all for the same torch."""
+"""Choose a build of each package for a machine, all for the same torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from wheels import flash_attn, torch, triton, xformers
 from wheels.catalogue import Catalogue
-from wheels.choice import Verdict, nothing
+from wheels.choice import Choice, none_fits
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
 
@@ -17,16 +17,16 @@ COMPANIONS = {"flash-attn": flash_attn, "xformers": xformers, "triton": triton}
 
 
 @dataclass(frozen=True)
-class InstallPlan:
-    """Verdicts in the order of installation, and the torch that they are all for."""
+class Resolution:
+    """The choices in order of installation, and the torch that they are for."""
 
     torch: TorchBuild | None
-    verdicts: tuple[Verdict, ...]
+    choices: tuple[Choice, ...]
 
     @property
     def fallback(self) -> str | None:
-        """Where no flash-attn fits: the next best attention on this machine."""
-        items = {verdict.package: verdict for verdict in self.verdicts}
+        """The next best attention, "xformers" or "sdpa", if no flash-attn fits."""
+        items = {choice.package: choice for choice in self.choices}
         wanted = items.get("flash-attn")
         if wanted is None or wanted.item or wanted.kept:
             return None
@@ -34,37 +34,37 @@ class InstallPlan:
         return "xformers" if other and (other.item or other.kept) else "sdpa"
 
 
-def plan(machine: Machine, catalogue: Catalogue, packages: Collection[str] = PACKAGES) -> InstallPlan:
-    """What this machine can use of `packages`.
+def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = PACKAGES) -> Resolution:
+    """Choose builds of `packages` for a machine.
 
-    Where torch is asked for, the others are for the torch that is chosen; else for the installed one, which must fit.
+    If torch is among them, the others are for the chosen torch; otherwise for the installed one, which must fit.
     """
     if "torch" in packages:
         chosen = torch.choose(machine, catalogue)
-        verdicts, build = [chosen], _build(machine, chosen)
-        missing = "there is no torch that it could be for"
+        choices, build = [chosen], _build(machine, chosen)
+        missing = "no torch fits this machine"
     else:
-        verdicts, build, missing = [], *_installed(machine)
+        choices, build, missing = [], *_installed(machine)
     for package in COMPANIONS:
         if package in packages:
             if machine.has_no_gpu:
-                verdicts.append(nothing(package, "there is no NVIDIA GPU"))
+                choices.append(none_fits(package, "there is no NVIDIA GPU"))
             elif build is None:
-                verdicts.append(nothing(package, missing))
+                choices.append(none_fits(package, missing))
             else:
-                verdicts.append(COMPANIONS[package].choose(machine, build, catalogue))
-    return InstallPlan(build, tuple(verdicts))
+                choices.append(COMPANIONS[package].choose(machine, build, catalogue))
+    return Resolution(build, tuple(choices))
 
 
 def _installed(machine: Machine) -> tuple[TorchBuild | None, str]:
-    """The installed torch if it can stay, else what keeps it from serving."""
+    """Return the installed torch if it works here, else the reason why there is none to build on."""
     if machine.torch is None:
-        return None, "torch is not installed, and nobody asked to install it"
-    trouble = None if machine.has_no_gpu else torch.why_not(machine.torch, machine)
-    return (None, f"{machine.torch} has to be replaced first: {trouble}") if trouble else (machine.torch, "")
+        return None, "torch is not installed, and is not among the packages to install"
+    trouble = None if machine.has_no_gpu else torch.why_unfit(machine.torch, machine)
+    return (None, f"{machine.torch} must be replaced first: {trouble}") if trouble else (machine.torch, "")
 
 
-def _build(machine: Machine, chosen: Verdict) -> TorchBuild | None:
+def _build(machine: Machine, chosen: Choice) -> TorchBuild | None:
     if chosen.item is None:
         return machine.torch if chosen.kept else None
     version, _, tag = chosen.item.version.partition("+")

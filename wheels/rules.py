@@ -1,4 +1,4 @@
-"""What makes a wheel unfit for a machine and a torch: one rule each, with the words for it. None: the rule is kept."""
+"""The rules that a wheel must meet. Each returns the reason why a wheel does not fit, as a clause, or None."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def says_what_it_was_built_for(wheel: Wheel, machine: Machine, torch: TorchBuild
     silent = [
         what for what, label in (("torch", wheel.name.torch), ("CUDA", wheel.name.cuda)) if label is None
     ]
-    return f"does not say for which {' and '.join(silent)} it was built" if silent else None
+    return f"does not state which {' and '.join(silent)} it was built for" if silent else None
 
 
 def same_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
@@ -59,7 +59,7 @@ def same_cuda_major(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | 
 
 
 def same_cxx11_abi(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    """Windows has but one: there the label means nothing. Without a label it is that of the torch that it was built for."""
+    """Windows has a single C++ ABI, so the label is ignored. Without a label the ABI is that of torch's own wheels."""
     if machine.system == "windows" or torch.cuda is None:
         return None
     new = wheel.name.cxx11_abi
@@ -67,4 +67,4 @@ def same_cxx11_abi(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | N
         new = linux_cxx11_abi(torch.version, (wheel.name.cuda[0], wheel.name.cuda[1]))
     if new is None or new == linux_cxx11_abi(torch.version, torch.cuda):
         return None
-    return f"was built for the {'new' if new else 'old'} C++ ABI, torch for the other"
+    return f"was built for the {'new' if new else 'old'} C++ ABI; torch uses the other one"

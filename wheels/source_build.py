@@ -1,4 +1,4 @@
-"""What it takes to build flash-attn from source. Pure functions over `compatibility.json`, which names its sources.
+"""Requirements for building flash-attn from source. Pure functions over `compatibility.json`.
 
 A toolset is a version of Microsoft's C++ tools, (14, 41); an nvcc is a version of NVIDIA's compiler, (12, 8).
 """
@@ -21,12 +21,12 @@ def toolset_number(toolset: str) -> tuple[int, int] | None:
 
 
 def msc_ver(toolset: tuple[int, int]) -> int:
-    """The _MSC_VER of a toolset's compiler: (14, 41) -> 1941."""
+    """Return the _MSC_VER of a toolset's compiler: (14, 41) -> 1941."""
     return (toolset[0] + 5) * 100 + toolset[1]
 
 
 def nvcc_for_toolset(toolset: tuple[int, int]) -> tuple[int, int] | None:
-    """The oldest nvcc that this toolset's own C++ headers let in (error STL1002); None: any."""
+    """Return the oldest nvcc that this toolset's C++ headers accept (error STL1002); None: any."""
     for row in table()["msvc"]["standard_library_accepts"]:
         if toolset >= numbers(row["toolset_from"]):
             oldest = numbers(row["nvcc_from"])
@@ -36,19 +36,19 @@ def nvcc_for_toolset(toolset: tuple[int, int]) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class SourceArchive:
-    """Lengths of the longest member of flash-attn's source archive: of all, and without the part for AMD GPUs."""
+    """Length of the longest path in flash-attn's source archive, with and without the AMD part."""
 
     longest: int
     longest_without_rocm: int
 
 
 def winget_cuda_version(cuda: str) -> str | None:
-    """The version by which winget knows the CUDA toolkit "13.0"; None: it does not."""
+    """Return winget's version number of the CUDA toolkit "13.0"; None: winget does not have it."""
     return cuda if cuda in table()["cuda_toolkit"]["winget_versions"].split() else None
 
 
 def vc_runtime_for_torch(torch: Version) -> str | None:
-    """The oldest msvcp140.dll with which this torch loads on Windows: "14.42"; None: no such limit is known."""
+    """Return the oldest msvcp140.dll with which this torch loads on Windows: "14.42"; None: no limit is known."""
     for row in table()["vc_runtime"]["msvcp140"]:
         if torch.base_version in SpecifierSet(row["torch"]):
             return str(row["from"])
@@ -56,7 +56,7 @@ def vc_runtime_for_torch(torch: Version) -> str | None:
 
 
 def setuptools_requirement(torch: Version | None, python: str) -> str:
-    """The setuptools with which extensions of this torch build on this Python minor: ">=66.1,<82"; "" for any."""
+    """Return the setuptools that builds extensions of this torch on this Python minor: ">=66.1,<82"; "": any."""
     building = table()["building"]
     bounds = [
         row["requirement"]
@@ -69,7 +69,7 @@ def setuptools_requirement(torch: Version | None, python: str) -> str:
 
 
 def compiler_jobs(free_gibibytes: float, processors: int | None) -> int:
-    """How many compilers at once flash-attn's setup.py starts: it counts processors and free memory. At least 1."""
+    """Return how many compilers flash-attn's setup.py runs in parallel, from processors and free memory. At least 1."""
     building = table()["building"]
     by_memory = int(free_gibibytes // building["gibibytes_per_job"])
     by_processor = by_memory if processors is None else processors // building["processors_per_job"]
@@ -77,7 +77,7 @@ def compiler_jobs(free_gibibytes: float, processors: int | None) -> int:
 
 
 def gibibytes_per_job() -> int:
-    """The memory that flash-attn's setup.py allows for one compiler."""
+    """Return the memory that flash-attn's setup.py reserves for one compiler."""
     return int(table()["building"]["gibibytes_per_job"])
 
 
@@ -89,7 +89,7 @@ def flash_attn_source() -> SourceArchive:
 def flash_attn_build_faults(
     torch: Version | None, cuda: tuple[int, int] | None, platform: str
 ) -> tuple[str, ...]:
-    """Why flash-attn is known not to compile with this torch and this nvcc."""
+    """Return the known reasons why flash-attn does not compile with this torch and this nvcc."""
     return tuple(
         row["why"]
         for row in table()["building"]["known_faults"]

@@ -1,4 +1,4 @@
-"""Which tags of wheels (PEP 425, PEP 600) a Python accepts, computed from what it is and not from the one that asks."""
+"""Which wheel tags (PEP 425, PEP 600) a Python accepts, for any Python, not only the running one."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from wheels.filename import WheelName
 from wheels.machine import Machine
 
 Glibc = tuple[int, int]
-NEWEST_GLIBC = (2, 99)  # where nobody knows: it excludes nothing
-# PEP 600: what the old names of manylinux stand for
+NEWEST_GLIBC = (2, 99)  # if the version is not known: excludes nothing
+# PEP 600: the glibc that the legacy manylinux names stand for
 LEGACY = {(2, 5): "manylinux1", (2, 12): "manylinux2010", (2, 17): "manylinux2014"}
 LIBC = re.compile(r"(?:many|musl)linux(?:\d+|_\d+_\d+)_")
 
 
 def fits_python(name: WheelName, machine: Machine) -> bool:
-    """Does the wheel run on the machine's Python?"""
+    """Does the wheel fit the machine's Python?"""
     return _fits(name.pythons, name.abi, machine.python_release, machine.free_threaded)
 
 
 def fits_platform(name: WheelName, machine: Machine) -> bool:
-    """Is it for the machine's system and processor, and for a C library that is there?"""
+    """Does the wheel fit the machine's system, processor and C library?"""
     return not _platforms(machine.platform, machine.glibc or NEWEST_GLIBC).isdisjoint(name.platforms)
 
 
 def fits_but_for_glibc(name: WheelName, machine: Machine) -> bool:
-    """Would it fit with a newer C library?"""
+    """Would the wheel fit if the C library were newer?"""
     return not _platforms(machine.platform, NEWEST_GLIBC).isdisjoint(name.platforms)
 
 
 def accepts(python: tuple[int, int], free_threaded: bool, platform: str, tags: Iterable[str]) -> bool | None:
     """Does a CPython (3, 12) on "win_amd64" or "linux_x86_64" accept a wheel with any of these tags?
 
-    A package that is installed found its C library. None: nobody can tell, since there is no tag or one that is none.
+    The version of the C library is ignored: an installed package has found its own. None: there is no tag, or an
+    invalid one.
     """
     try:
         parsed = [tag for text in tags for tag in parse_tag(text)]
@@ -54,7 +55,7 @@ def accepts(python: tuple[int, int], free_threaded: bool, platform: str, tags: I
 
 
 def is_native(tags: Iterable[str]) -> bool:
-    """Is it a wheel with compiled code?"""
+    """Do the tags say that the wheel contains compiled code?"""
     return any(not tag.endswith("-any") for tag in tags)
 
 
@@ -65,7 +66,7 @@ def _fits(pythons: tuple[str, ...], abi: str, python: tuple[int, int], free_thre
 
 @cache
 def _pythons(python: tuple[int, int], free_threaded: bool) -> frozenset[tuple[str, str]]:
-    """Pairs of interpreter and ABI: ("cp312", "cp312"), ("cp39", "abi3"), ("py3", "none")."""
+    """Return pairs of interpreter and ABI: ("cp312", "cp312"), ("cp39", "abi3"), ("py3", "none")."""
     interpreter = f"cp{python[0]}{python[1]}"
     tags = (
         *cpython_tags(python, abis=[interpreter + "t" * free_threaded], platforms=["any"]),

@@ -1,4 +1,4 @@
-"""Which torch to keep or to install: a build for the GPU, for which the other packages exist, too."""
+"""Choose the torch to keep or to install: a build for the GPU that the other packages support."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from wheels import flash_attn, triton
 from wheels.catalogue import Catalogue
-from wheels.choice import Item, Verdict, index_of, kept, nothing
+from wheels.choice import Choice, Item, index_of, keep_installed, none_fits
 from wheels.compatibility import (
     architectures_were_read,
     best_covered_first,
@@ -26,17 +26,17 @@ from wheels.machine import Machine, TorchBuild
 from wheels.packages import OLDEST_TORCH
 
 PACKAGE = "torch"
-NEWEST_GPU = (99, 0)  # where nobody knows: it excludes nothing
+NEWEST_GPU = (99, 0)  # if the GPU is not known: excludes nothing
 
 
-def why_not(torch: TorchBuild, machine: Machine) -> str | None:
-    """Why this build does not run on the machine's GPUs: a clause; None: it does."""
+def why_unfit(torch: TorchBuild, machine: Machine) -> str | None:
+    """Return why this build does not run on the machine's GPUs, as a clause; None: it does."""
     if torch.cuda is None or torch.cuda_tag is None:
-        return "it is a build for the CPU"
+        return "it is a CPU build"
     major = torch.cuda[0]
     if machine.driver and driver_supports(machine.driver, major, machine.system) is False:
         needed = minimum_driver(major, machine.system)
-        return f"CUDA {major} needs a driver from {needed} on; this one is {machine.driver}"
+        return f"CUDA {major} needs driver {needed} or newer; this one is {machine.driver}"
     architectures = torch_architectures(torch.version, torch.cuda_tag, machine.system)
     for capability in machine.capabilities if architectures else ():
         if not contains_code_for(architectures or (), capability):
@@ -44,48 +44,48 @@ def why_not(torch: TorchBuild, machine: Machine) -> str | None:
     return None
 
 
-def choose(machine: Machine, catalogue: Catalogue) -> Verdict:
-    """Keep what fits; else the newest build that fits and for which flash-attn and Triton exist."""
+def choose(machine: Machine, catalogue: Catalogue) -> Choice:
+    """Keep the installed build if it fits; else choose the newest that fits and that flash-attn and Triton support."""
     if machine.has_no_gpu:
         return _for_the_processor(machine)
-    trouble = machine.torch and (why_not(machine.torch, machine) or _too_old(machine.torch))
+    trouble = machine.torch and (why_unfit(machine.torch, machine) or _too_old(machine.torch))
     if machine.torch and not trouble:
-        return kept(PACKAGE, f"{machine.torch} fits {_known(machine)}")
+        return keep_installed(PACKAGE, f"{machine.torch} fits {_known(machine)}")
     replaced = (f"instead of {machine.torch}: {trouble}",) if machine.torch else ()
     builds = tuple(_builds(machine))
     if not builds:
-        return nothing(PACKAGE, _why_none(machine), *replaced)
+        return none_fits(PACKAGE, _why_none(machine), *replaced)
     build, companions = _best_accompanied(builds, machine, catalogue)
     version = build.labelled
     item = Item(PACKAGE, version, f"torch=={version}", index_of(build.cuda_tag))
-    reason = f"the newest that fits {_known(machine)}"
+    reason = f"the newest build for {_known(machine)}"
     if companions:
-        reason += f", and that {' and '.join(companions)} exist{'s' * (len(companions) == 1)} for"
-    return Verdict(PACKAGE, item, (reason, *replaced))
+        reason += f" that {' and '.join(companions)} support{'' if len(companions) > 1 else 's'}"
+    return Choice(PACKAGE, item, (reason, *replaced))
 
 
 def _too_old(torch: TorchBuild) -> str | None:
     return f"aios needs {OLDEST_TORCH} or newer" if torch.version < OLDEST_TORCH else None
 
 
-def _for_the_processor(machine: Machine) -> Verdict:
+def _for_the_processor(machine: Machine) -> Choice:
     too_old = machine.torch and _too_old(machine.torch)
     if machine.torch and not too_old:
-        return kept(PACKAGE, f"{machine.torch} runs here: there is no NVIDIA GPU")
+        return keep_installed(PACKAGE, f"{machine.torch} works here: there is no NVIDIA GPU")
     replaced = (f"instead of {machine.torch}: {too_old}",) if machine.torch else ()
     if machine.platform not in torch_platforms():
-        return nothing(PACKAGE, f"no build is known for {machine.platform}")
+        return none_fits(PACKAGE, f"no build is known for {machine.platform}")
     for release in torch_releases():
         if machine.python in (torch_pythons(Version(release)) or ()):
-            # The plain one for Linux is a CUDA build
+            # On PyPI the build for Linux is a CUDA build
             index = None if machine.system == "windows" else index_of(None)
             item = Item(PACKAGE, release, f"torch=={release}", index)
-            return Verdict(PACKAGE, item, ("a build for the CPU, as there is no NVIDIA GPU", *replaced))
-    return nothing(PACKAGE, f"no release is known for Python {machine.python}")
+            return Choice(PACKAGE, item, ("a CPU build, as there is no NVIDIA GPU", *replaced))
+    return none_fits(PACKAGE, f"no release is known for Python {machine.python}")
 
 
 def _builds(machine: Machine) -> Iterator[TorchBuild]:
-    """Every build that would run here, the newest release first and in it the CUDA that other packages cover best."""
+    """Yield every build that runs here: newest release first, in a release the best supported CUDA first."""
     if machine.platform not in torch_platforms():
         return
     for release in map(Version, torch_releases()):
@@ -95,14 +95,17 @@ def _builds(machine: Machine) -> Iterator[TorchBuild]:
         for tag in best_covered_first(torch_cuda_tags(release, machine.system)):
             build = TorchBuild(release, tag)
             known = torch_architectures(release, tag, machine.system) is not None
-            if known and why_not(build, machine) is None:
+            if known and why_unfit(build, machine) is None:
                 yield build
 
 
 def _best_accompanied(
     builds: tuple[TorchBuild, ...], machine: Machine, catalogue: Catalogue
 ) -> tuple[TorchBuild, tuple[str, ...]]:
-    """The first build that all companions exist for, else the first with flash-attn, else the first; and which they are."""
+    """Return the first build that flash-attn and Triton support, else that flash-attn supports, else the first build.
+
+    With it the names of those that support it.
+    """
     with_flash_attn = None
     for build in builds:
         flash_attn_serves = min(machine.capabilities, default=NEWEST_GPU) >= flash_attn_minimum_capability()
@@ -125,7 +128,7 @@ def _known(machine: Machine) -> str:
 
 
 def _why_none(machine: Machine) -> str:
-    """The one fact that alone rules out every build, where there is one."""
+    """Return the reason why no build fits; if a single fact rules out every build, that one."""
     if machine.platform not in torch_platforms():
         return f"PyTorch publishes no CUDA build for {machine.platform}"
     anywhere = Machine(machine.python, machine.platform, compute_capabilities=None)

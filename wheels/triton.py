@@ -1,4 +1,4 @@
-"""Which Triton fits a torch on a machine."""
+"""Choose the Triton for a torch on a machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Item, Verdict, kept, nothing
+from wheels.choice import Choice, Item, keep_installed, none_fits
 from wheels.companions import triton_windows_serves
 from wheels.compatibility import triton_windows_minor, triton_windows_requirement
 from wheels.compatibility_data import numbers
@@ -17,18 +17,18 @@ from wheels.rules import same_platform, same_python
 PACKAGE = "triton-windows"
 
 
-def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
-    """On Windows triton-windows in torch's range; on Linux torch brings its own."""
+def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
+    """On Windows choose triton-windows in torch's range; on Linux torch depends on its own."""
     if machine.system != "windows":
-        return kept("triton", "torch for Linux brings its own")
+        return keep_installed("triton", "torch for Linux installs it as a dependency")
     requirement = triton_windows_requirement(torch.version)
     minor = triton_windows_minor(torch.version)
     if requirement is None or minor is None:
-        return nothing(PACKAGE, f"nobody has published one for torch {torch.minor}")
+        return none_fits(PACKAGE, f"no release for torch {torch.minor} is published")
     if not serves(machine, torch):
         capability = min(machine.capabilities)
-        return nothing(
-            PACKAGE, "Triton {} does not serve compute capability {}.{}".format(minor, *capability)
+        return none_fits(
+            PACKAGE, "Triton {} does not support compute capability {}.{}".format(minor, *capability)
         )
     wanted = Requirement(requirement).specifier
 
@@ -44,14 +44,14 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict
     rules = (same_platform, same_python, the_triton_of_this_torch)
     found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, newest)
     if found.best is None:
-        return nothing(PACKAGE, found.nearest or "there are no wheels", match=found)
+        return none_fits(PACKAGE, found.nearest or "there are no wheels", match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
-    return Verdict(PACKAGE, item, (f"for torch {torch.minor}, which needs Triton {minor}",), match=found)
+    return Choice(PACKAGE, item, (f"for torch {torch.minor}, which needs Triton {minor}",), match=found)
 
 
 def serves(machine: Machine, torch: TorchBuild) -> bool:
-    """Could the Triton that this torch needs make code for these GPUs at all?"""
+    """Does the Triton that this torch needs support these GPUs?"""
     minor = triton_windows_minor(torch.version)
     return minor is None or all(
         triton_windows_serves(Version(minor), capability) for capability in machine.capabilities

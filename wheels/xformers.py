@@ -1,11 +1,11 @@
-"""Which xformers fits a torch on a machine: PyTorch's own index first, then other builders' wheels with a label."""
+"""Choose the xformers for a torch on a machine: PyTorch's own index first, then labelled wheels of other publishers."""
 
 from __future__ import annotations
 
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Item, Verdict, index_of, nothing
+from wheels.choice import Choice, Item, index_of, none_fits
 from wheels.compatibility import (
     xformers_accepting,
     xformers_fault,
@@ -41,29 +41,29 @@ RULES = (
 )
 
 
-def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Verdict:
-    """The newest xformers that accepts this torch and has kernels for its CUDA and for these GPUs."""
+def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
+    """Choose the newest xformers that accepts this torch and has kernels for its CUDA and these GPUs."""
     if torch.cuda_tag is None:
-        return nothing(PACKAGE, f"needs a CUDA build of torch; this is {torch}")
+        return none_fits(PACKAGE, f"needs a CUDA build of torch; this is {torch}")
     reasons = []
     for version in xformers_accepting(torch.version):
         reason = _why_not_from_the_index(Version(version), machine, torch.cuda_tag)
         if reason is None:
             item = Item(PACKAGE, version, f"{PACKAGE}=={version}", index=index_of(torch.cuda_tag))
             fits = f"for torch {torch.version.base_version} and {torch.cuda_tag}"
-            return Verdict(PACKAGE, item, (fits, "from PyTorch's own index"))
+            return Choice(PACKAGE, item, (fits, "from PyTorch's own index"))
         reasons.append(f"{version} {reason}")
     found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, _preference)
     if found.best is None:
         no_release = f"no release accepts torch {torch.version.base_version}"
-        return nothing(PACKAGE, *(reasons or [no_release]), match=found)
+        return none_fits(PACKAGE, *(reasons or [no_release]), match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
-    return Verdict(PACKAGE, item, (f"built for torch {torch.minor} and {torch.cuda_tag}",), match=found)
+    return Choice(PACKAGE, item, (f"built for torch {torch.minor} and {torch.cuda_tag}",), match=found)
 
 
 def _why_not_from_the_index(version: Version, machine: Machine, tag: str) -> str | None:
-    """What keeps a release on PyTorch's own index from this machine, as a clause."""
+    """Return why a release on PyTorch's own index does not fit this machine, as a clause; None: it fits."""
     tags = xformers_index_tags(version, machine.system)
     if tag not in tags:
         return f"is on PyTorch's index for {', '.join(tags)}, not for {tag}"

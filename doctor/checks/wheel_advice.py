@@ -12,7 +12,7 @@ from doctor.probes.wheel_machine import machine_of
 from wheels.catalogue import Catalogue
 from wheels.choice import Item, index_of
 from wheels.machine import TorchBuild
-from wheels.resolve import plan
+from wheels.resolve import resolve
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ def advice(
     if machine is None:
         return None
     asked = (package, "xformers") if package == "flash-attn" else (package,)
-    planned = plan(machine, catalogue, asked)
-    verdict = planned.verdicts[0]
-    if verdict.item:
-        name = f"{verdict.item.package} {verdict.item.version}"
-        return Advice(f"Install {name}, {verdict.reasons[0]}", _install(package, verdict.item, identity))
-    if verdict.kept:
+    resolution = resolve(machine, catalogue, asked)
+    choice = resolution.choices[0]
+    if choice.item:
+        name = f"{choice.item.package} {choice.item.version}"
+        return Advice(f"Install {name}, {choice.reasons[0]}", _install(package, choice.item, identity))
+    if choice.kept:
         return None
-    hint = f"No build of {package} fits this machine: {verdict.reasons[0]}."
-    if planned.fallback == "xformers" and (substitute := planned.verdicts[-1].item):
+    hint = f"No build of {package} fits this machine: {choice.reasons[0]}."
+    if resolution.fallback == "xformers" and (substitute := resolution.choices[-1].item):
         return Advice(f"{hint} Use xformers instead", _install("xformers", substitute, identity))
     if package == "flash-attn":
         hint += " Training uses PyTorch's own attention instead."

@@ -12,7 +12,7 @@ from doctor.aios_home import is_being_changed
 from doctor.commands.common import this_machine
 from doctor.fixes.executor import changes_in_effect
 from doctor.host import Host
-from doctor.install.install_record import read_installed
+from doctor.install.install_record import read_install_run
 from doctor.install.print_installation import print_installation, version_changes
 from doctor.models import Report
 from doctor.report.console import Printer
@@ -31,7 +31,7 @@ def runs() -> None:
     boot_time, locked = host.boot_time(), is_being_changed(host)
     for folder in _folders(host):
         try:
-            if installed := read_installed(folder):
+            if installed := read_install_run(folder):
                 print_installation(printer, installed)
                 continue
             run = read_run(folder)
@@ -64,10 +64,10 @@ def _changes_between(host: Host, first: str, last: str) -> list[tuple[str, list[
     changes = []
     for run in reversed(runs_with_changes(host)):
         if first < run.folder.name <= last:
-            installed = read_installed(run.folder)
+            installed = read_install_run(run.folder)
             if installed is None:
                 changes.append((run.folder.name, changes_of(run)))
-            elif installed.stands:
+            elif installed.is_installed:
                 changes.append((run.folder.name, version_changes(installed)))
     return changes
 

@@ -1,4 +1,4 @@
-"""`aios install`: plan, show, ask, install, verify; and back to the versions before."""
+"""`aios install`: plan, show, ask, install, verify; and undo."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
 from doctor.host import Host
 from doctor.host.live import live_host
-from doctor.install.backup import bytes_kept
-from doctor.install.environment_facts import Facts, look
+from doctor.install.backup import backup_size
+from doctor.install.environment_facts import EnvironmentFacts, read_facts
 from doctor.install.install_answer import InstallAnswer, Status, to_json
-from doctor.install.install_plan import Installation, Wishes, prepare
-from doctor.install.install_record import Installed
+from doctor.install.install_plan import Installation, InstallRequest, plan_installation
+from doctor.install.install_record import InstallRun
 from doctor.install.pip import Pip, find_pip
-from doctor.install.preconditions import why_not
+from doctor.install.preconditions import why_unsuitable
 from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
-from doctor.install.transaction import carry_out, cause_of, repair
+from doctor.install.transaction import cause_of, install_packages, roll_back_interrupted
 from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.report.console import Printer
@@ -45,7 +45,7 @@ STATUS: dict[Status, int] = {
 
 @dataclass(frozen=True)
 class Call:
-    """How this call talks: with --json stdout is for the answer alone."""
+    """The options of this call. With --json, stdout contains only the answer."""
 
     host: Host
     json: bool
@@ -57,7 +57,7 @@ class Call:
         return Printer(sys.stderr if self.json else sys.stdout)
 
     def end(self, answer: InstallAnswer) -> typer.Exit:
-        """Print the answer, or its last words for a person."""
+        """Print the answer as JSON, or its message; return the exit to raise."""
         if self.json:
             sys.stdout.write(to_json(answer))
         elif answer.message:
@@ -79,70 +79,70 @@ def install(
         list[str] | None,
         typer.Argument(
             metavar="PACKAGE",
-            help=f"{', '.join(PACKAGES)}. All that this machine can use if none is named.",
+            help=f"{', '.join(PACKAGES)}. Default: all that this machine can use.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan without installing anything.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: only what lies in --wheel-dir.")
+        bool, typer.Option("--offline", help="Use no network, only the wheels in --wheel-dir.")
     ] = False,
     wheel_dir: Annotated[
         Path | None,
-        typer.Option("--wheel-dir", metavar="DIR", help="A folder with wheels to choose from, too."),
+        typer.Option("--wheel-dir", metavar="DIR", help="A folder with additional wheels."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     undo: Annotated[
-        bool, typer.Option("--undo", help="Put back the versions before the newest installation.")
+        bool, typer.Option("--undo", help="Restore the versions from before the newest installation.")
     ] = False,
 ) -> None:
-    """Install the torch, flash-attn, xformers and Triton that fit this machine, and see that they work."""
+    """Install the torch, flash-attn, xformers and Triton that fit this machine, and verify that they work."""
     if unknown := [name for name in packages or () if name not in PACKAGES]:
-        raise typer.BadParameter(
-            f"{', '.join(unknown)}: it installs {', '.join(PACKAGES)}, and what they need"
-        )
+        raise typer.BadParameter(f"unknown package {', '.join(unknown)}; choose from {', '.join(PACKAGES)}")
     if wheel_dir is not None and not wheel_dir.is_dir():
-        raise typer.BadParameter(f"--wheel-dir: there is no folder {wheel_dir}")
+        raise typer.BadParameter(f"--wheel-dir: folder not found: {wheel_dir}")
     if undo and (packages or dry_run or offline or wheel_dir):
         raise typer.BadParameter(
-            "--undo puts back the newest installation as a whole: it takes no packages and no sources"
+            "--undo undoes the newest installation as a whole; it cannot be combined with packages or other options"
         )
     call = Call(live_host(), json, yes, dry_run)
     chosen = tuple(name for name in PACKAGES if not packages or name in packages)
     try:
         if dry_run:
-            raise call.end(_show(call, *_prepared(call, Wishes(chosen, wheel_dir, offline))[1:]))
+            raise call.end(_show(call, *_prepared(call, InstallRequest(chosen, wheel_dir, offline))[1:]))
         with changing_alone(call.host):
             _repair(call)
             if undo:
                 raise call.end(_undo(call))
-            raise call.end(_install(call, Wishes(chosen, wheel_dir, offline)))
+            raise call.end(_install(call, InstallRequest(chosen, wheel_dir, offline)))
     except HeldError as error:
-        message = f"Nothing was changed: another aios ({error}) is changing this machine; wait for its end."
+        message = f"Nothing was changed: another aios ({error}) is changing this machine. Wait until it has finished."
         raise call.end(call.answer("refused", message)) from error
     except InstallError as error:
         raise call.end(call.answer("refused", f"{error}{cause_of(error.log)}")) from error
     except OSError as error:
-        message = f"Something could not be read or written: {error}. The next aios install puts back what is half done."
+        message = f"A file could not be read or written: {error}. The next aios install restores what is incomplete."
         raise call.end(call.answer("rolled back", message)) from error
     except KeyboardInterrupt as error:
-        call.printer.line("Interrupted. What was replaced was put back; what was downloaded is kept.")
+        call.printer.line("Interrupted. The previous versions are restored; downloads are kept.")
         raise typer.Exit(INTERRUPTED) from error
 
 
-def _prepared(call: Call, wishes: Wishes) -> tuple[Pip, Facts, Installation]:
-    """Look, and decide. Raises InstallError."""
-    facts = look(call.host)
-    if refusal := why_not(facts.python):
-        raise InstallError(f"Nothing is installed into {facts.python.identity.executable}. {refusal}")
-    pip = find_pip(call.host, wishes.folder, offline=wishes.offline)
-    catalogue = with_folder(candidates(call.host), wishes.folder, alone=wishes.offline)
-    return pip, facts, prepare(call.host, facts, catalogue, wishes)
+def _prepared(call: Call, request: InstallRequest) -> tuple[Pip, EnvironmentFacts, Installation]:
+    """Read the facts and plan. Raises InstallError."""
+    facts = read_facts(call.host)
+    if refusal := why_unsuitable(facts.python):
+        raise InstallError(f"Cannot install into {facts.python.identity.executable}. {refusal}")
+    pip = find_pip(call.host, request.folder, offline=request.offline)
+    catalogue = with_folder(candidates(call.host), request.folder, alone=request.offline)
+    return pip, facts, plan_installation(call.host, facts, catalogue, request)
 
 
-def _show(call: Call, facts: Facts, installation: Installation) -> InstallAnswer:
-    """Print the plan; gives the answer of a dry run."""
-    plan = installation.plan
+def _show(call: Call, facts: EnvironmentFacts, installation: Installation) -> InstallAnswer:
+    """Print the plan and return the answer of a dry run."""
+    plan = installation.resolution
     status: Status = "planned" if installation.targets else "unchanged"
     if installation.nothing_fits:
         status = "nothing fits"
@@ -151,15 +151,15 @@ def _show(call: Call, facts: Facts, installation: Installation) -> InstallAnswer
     )
     print_plan(call.printer, answer, bool(plan.fallback) and _can_build(call.host))
     message = {
-        "planned": "This is what it would do. Without --dry-run it asks, and does it.",
+        "planned": "Nothing was changed. Run it without --dry-run to install.",
         "unchanged": "There is nothing to install.",
-        "nothing fits": "Nothing fits this machine. What is in its way: aios doctor",
+        "nothing fits": "Nothing fits this machine. To see why: aios doctor",
     }
     return answer.model_copy(update={"message": message[status]})
 
 
-def _install(call: Call, wishes: Wishes) -> InstallAnswer:
-    pip, facts, installation = _prepared(call, wishes)
+def _install(call: Call, request: InstallRequest) -> InstallAnswer:
+    pip, facts, installation = _prepared(call, request)
     answer = _show(call, facts, installation)
     if not installation.targets:
         return answer
@@ -167,28 +167,28 @@ def _install(call: Call, wishes: Wishes) -> InstallAnswer:
         return answer.model_copy(update={"status": "declined", "message": "Nothing was changed."})
     printer = Printer(sys.stderr)
     try:
-        done = carry_out(call.host, facts, installation, wishes, pip, printer.line, ProgressLine())
+        done = install_packages(call.host, facts, installation, request, pip, printer.line, ProgressLine())
     except InstallError as error:
         message = f"{error}{cause_of(error.log)}"
         return answer.model_copy(update={"status": "refused", "message": message})
     also = tuple(f"{each.name} {each.version}" for each in done.also)
     answer = answer.model_copy(update={"also": also, "run": done.run.folder.name})
     if done.trouble:
-        message = f"{done.trouble} The versions before are back."
+        message = f"{done.trouble} The previous versions are restored."
         return answer.model_copy(update={"status": "rolled back", "message": message})
-    return answer.model_copy(update={"status": "installed", "message": _stands(done.run)})
+    return answer.model_copy(update={"status": "installed", "message": _installed_message(done.run)})
 
 
-def _stands(run: Installed) -> str:
-    kept = bytes_kept(run)
-    room = f" What was replaced is kept for that ({kept / MEBIBYTE:.0f} MiB)." if kept else ""
-    return f"Installed, and seen to work. To go back: aios install --undo.{room} Next: aios doctor"
+def _installed_message(run: InstallRun) -> str:
+    kept = backup_size(run)
+    room = f" The backup takes {kept / MEBIBYTE:.0f} MiB." if kept else ""
+    return f"Installed and verified. To undo: aios install --undo.{room} Next: aios doctor"
 
 
 def _repair(call: Call) -> None:
-    for run in repair(call.host):
+    for run in roll_back_interrupted(call.host):
         call.printer.line(
-            f"An installation was ended in the middle ({run.folder.name}): the versions before are back."
+            f"An earlier installation was interrupted ({run.folder.name}): the previous versions are restored."
         )
 
 
@@ -200,13 +200,13 @@ def _undo(call: Call) -> InstallAnswer:
         f"{change.name} {change.before}" if change.before else f"no {change.name}"
         for change in run.record.changes
     ]
-    return call.answer("undone", f"As before: {', '.join(changes)}.").model_copy(
+    return call.answer("undone", f"Undone. Restored: {', '.join(changes)}.").model_copy(
         update={"run": run.folder.name}
     )
 
 
 def _can_build(host: Host) -> bool:
-    """Is every check green that a build from source depends on?"""
+    """Do all checks pass that a build from source depends on?"""
     findings = diagnose(host, [check for check in CHECKS if check.group == "build-tools"]).findings
     return all(finding.status in ("ok", "info") for finding in findings)
 

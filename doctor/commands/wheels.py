@@ -1,4 +1,4 @@
-"""`aios wheels`: which wheel fits a described machine, the catalogue, and the publishers' lists read again."""
+"""`aios wheels`: match a wheel to a described machine, list the catalogue, refresh it from the publishers' lists."""
 
 from __future__ import annotations
 
@@ -21,60 +21,67 @@ from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, HEALTHY, UNKNOWN
 from doctor.wheel_search.candidates import candidates
-from doctor.wheel_search.described_machine import described
+from doctor.wheel_search.described_machine import parse_machine
 from doctor.wheel_search.install_error import InstallError
-from doctor.wheel_search.match_answer import MatchAnswer, answer, to_json
+from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer, to_json
 from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
 from wheels.catalogue import Catalogue, Wheel, shipped_catalogue
 from wheels.catalogue import to_json as catalogue_to_json
 from wheels.machine import Machine
 from wheels.packages import PACKAGES
 from wheels.publisher_lists import GITHUB, HUGGING_FACE
-from wheels.resolve import plan
+from wheels.resolve import resolve
 
-NEAREST = 8  # misses that are told of at a console
+NEAREST = 8  # misses shown on the console
 MEBIBYTE = 2**20
-MIRRORS = {"AIOS_GITHUB_API": GITHUB, "HF_ENDPOINT": HUGGING_FACE}  # the second is Hugging Face's own name
+MIRRORS = {
+    "AIOS_GITHUB_API": GITHUB,
+    "HF_ENDPOINT": HUGGING_FACE,
+}  # HF_ENDPOINT is Hugging Face's own variable
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Which published wheel fits which machine.",
+    help="Find out which published wheel fits a machine.",
 )
 
 
 @app.command("match")
 def match_wheel(
-    python: Annotated[str, typer.Option(help="The Python: 3.12, or 3.13t for a free-threaded one.")],
-    platform: Annotated[str, typer.Option(help="win_amd64, linux_x86_64, manylinux_2_28_x86_64 and so on.")],
-    torch: Annotated[str | None, typer.Option(help="The torch that is there: 2.8.0+cu128.")] = None,
+    python: Annotated[str, typer.Option(help="Python version: 3.12, or 3.13t for free-threaded.")],
+    platform: Annotated[
+        str, typer.Option(help="Platform tag: win_amd64, linux_x86_64, manylinux_2_28_x86_64, ...")
+    ],
+    torch: Annotated[str | None, typer.Option(help="Installed torch: 2.8.0+cu128.")] = None,
     capabilities: Annotated[
         list[str] | None,
         typer.Option(
-            "--compute-capability", help="Of the GPU: 12.0. Once for each GPU.", metavar="CAPABILITY"
+            "--compute-capability",
+            help="Compute capability of the GPU: 12.0. Repeat it for each GPU.",
+            metavar="CAPABILITY",
         ),
     ] = None,
     package: Annotated[str, typer.Option(help=f"{', '.join(PACKAGES)}.")] = "flash-attn",
-    driver: Annotated[str | None, typer.Option(help="The NVIDIA driver: 581.80.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    driver: Annotated[str | None, typer.Option(help="NVIDIA driver: 581.80.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Name the wheel for a described machine, or say why there is none."""
+    """Show the wheel for a described machine, or why there is none."""
     if package not in PACKAGES:
-        raise typer.BadParameter(f"--package: {package!r} is none of {', '.join(PACKAGES)}")
+        raise typer.BadParameter(f"--package: {package!r} is not one of {', '.join(PACKAGES)}")
     if torch is None and package != "torch":
         raise typer.BadParameter(
-            f"--torch is missing: a {package} is built for one torch. Say it as 2.8.0+cu128"
+            f"--torch is required, for example 2.8.0+cu128: each {package} is built for one torch"
         )
     try:
-        machine = described(python, platform, torch, tuple(capabilities or ()), driver)
+        machine = parse_machine(python, platform, torch, tuple(capabilities or ()), driver)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     asked = ("flash-attn", "xformers") if package == "flash-attn" else (package,)
-    found = answer(
+    found = make_match_answer(
         package,
-        plan(machine, _catalogue(live_host()), asked),
+        resolve(machine, _catalogue(live_host()), asked),
         machine.python,
         machine.platform,
         _unknown(machine),
@@ -88,9 +95,9 @@ def match_wheel(
 
 @app.command("list", short_help="List the wheels of the catalogue.")
 def list_wheels(
-    package: Annotated[str | None, typer.Option(help="Only this package, and its wheels one by one.")] = None,
+    package: Annotated[str | None, typer.Option(help="List every wheel of this package.")] = None,
 ) -> None:
-    """Show the catalogue: whose wheels it knows, or every wheel of a package."""
+    """List the catalogue by publisher, or every wheel of a package."""
     catalogue = _catalogue(live_host())
     printer = Printer(sys.stdout)
     names = sorted({row[0].partition("-")[0].replace("_", "-") for row in catalogue.wheels})
@@ -106,7 +113,7 @@ def list_wheels(
         return
     if package not in names:
         raise typer.BadParameter(
-            f"--package: there is no {package!r} in the catalogue; there are {', '.join(names)}"
+            f"--package: {package!r} is not in the catalogue; use one of {', '.join(names)}"
         )
     for wheel in catalogue.of(package):
         printer.line(_shown(wheel))
@@ -114,14 +121,14 @@ def list_wheels(
 
 @app.command("refresh")
 def refresh_catalogue() -> None:
-    """Read the publishers' lists again. What they have that was not known is kept with your own data."""
+    """Update the catalogue from the publishers' lists. New wheels are added to your own copy."""
     host, printer = live_host(), Printer(sys.stderr)
     path = refreshed_catalogue(host)
     pages = path.with_name("catalogue-pages.json")
     try:
         known, read_before = candidates(host), _read_pages(pages) if path.exists() else {}
     except InstallError as error:
-        printer.line(f"{error} It is made anew now.")
+        printer.line(f"{error} Recreating it.")
         known, read_before = shipped_catalogue(), {}
     mirrors = {name: (host.variable(name) or own).rstrip("/") + "/" for name, own in MIRRORS.items()}
     reading = Reading(
@@ -130,7 +137,7 @@ def refresh_catalogue() -> None:
     done = refresh(known, reading, printer.line)
     if done.read_any:
         content = {url: [page.etag, page.next] for url, page in done.pages.items()}
-        try:  # the catalogue first: pages that are not remembered are only read once more
+        try:  # the catalogue first: without the pages file, all pages are read again next time
             write_atomically(path, catalogue_to_json(done.merged.catalogue).encode())
             write_atomically(pages, json_module.dumps(content, indent=1).encode())
         except OSError as error:
@@ -138,35 +145,35 @@ def refresh_catalogue() -> None:
                 f"{path} cannot be written: {error.strerror or error}. AIOS_HOME names another folder."
             )
             raise typer.Exit(UNKNOWN) from error
-    raise typer.Exit(_told(done, printer, path))
+    raise typer.Exit(_print_summary(done, printer, path))
 
 
-def _told(done: Refreshed, printer: Printer, path: Path) -> int:
-    """Say what came of it; gives the exit status."""
+def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
+    """Print the result and return the exit status."""
     merged = done.merged
     for changed in merged.changed:
         printer.line(
-            f"WARNING: {changed.url} is another file than it was: its SHA-256 was {changed.before}, and is {changed.now}. "
-            "The first is kept: installing it will be refused. Ask its publisher."
+            f"WARNING: The file at {changed.url} has changed: SHA-256 was {changed.before}, now {changed.now}. "
+            "The old hash is kept, so installing the file will be refused. Ask its publisher."
         )
-    for complaint in done.complaints:
+    for complaint in done.problems:
         printer.line(f"Not read: {complaint}")
     if done.without_hash:
-        printer.line(f"Of {done.without_hash} files their publishers give no hash.")
+        printer.line(f"{done.without_hash} files have no published hash.")
     if done.read_any:
         new = "1 new wheel" if merged.new == 1 else f"{merged.new} new wheels"
         sys.stdout.write(
             f"{new}, {merged.hashed} hashes filled in; {len(merged.catalogue.wheels)} wheels in {path}\n"
         )
     else:
-        sys.stdout.write("Nothing was read: the catalogue stays as it is.\n")
+        sys.stdout.write("No list could be read: the catalogue is unchanged.\n")
     if merged.changed:
         return FINDINGS
-    return UNKNOWN if done.complaints else HEALTHY
+    return UNKNOWN if done.problems else HEALTHY
 
 
 def _read_pages(path: Path) -> dict[str, Page]:
-    """What the pages were when they were read last; damaged, it is forgotten, and all is read again."""
+    """Read the ETags of the pages; if the file is damaged, return none, so that all pages are read again."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         content: dict[str, Any] = json_module.loads(path.read_text(encoding="utf-8"))
         return {url: Page(str(etag), following) for url, (etag, following) in content.items()}
@@ -182,18 +189,14 @@ def _catalogue(host: Host) -> Catalogue:
 
 
 def _unknown(machine: Machine) -> tuple[str, ...]:
-    """What was left out of the description, and so of the judgement."""
+    """Return what the description leaves out, and so was not considered."""
     missing = []
     if machine.compute_capabilities is None:
-        missing.append(
-            "the GPU is not known (--compute-capability): whether there is code for it was not considered"
-        )
+        missing.append("no GPU given (--compute-capability): not checked whether the wheel has code for it")
     if machine.driver is None:
-        missing.append("the driver is not known (--driver): whether it runs this CUDA was not considered")
+        missing.append("no driver given (--driver): not checked whether it supports this CUDA")
     if machine.platform.startswith("linux_") and machine.glibc is None:
-        missing.append(
-            "the C library is not known (--platform manylinux_2_28_x86_64 says which): it was not considered"
-        )
+        missing.append("no C library given (such as --platform manylinux_2_28_x86_64): not checked")
     return tuple(missing)
 
 
@@ -209,13 +212,13 @@ def _print_match(printer: Printer, found: MatchAnswer, machine: Machine) -> None
             ("size", this.size and f"{this.size / MEBIBYTE:.1f} MiB"),
             (
                 "SHA-256",
-                this.sha256 or (this.url and "not known yet: aios wheels refresh asks its publisher"),
+                this.sha256 or (this.url and "not known; update the catalogue with aios wheels refresh"),
             ),
         ):
             if value:
                 printer.line(f"  {label:8}{value}")
     else:
-        kept = "stays as it is" if found.kept else "fits"
+        kept = "is kept" if found.kept else "fits"
         printer.line(("" if found.kept else "No ") + f"{found.package} {kept}: {where}")
     for reason in found.reasons:
         printer.paragraph(("  - ",), reason)

@@ -1,1 +1,1 @@
-"""`aios install`: the right torch, flash-attn, xformers and Triton for this machine, verified, undoable."""
+"""`aios install`: install the torch, flash-attn, xformers and Triton that fit this machine; verify; undo."""

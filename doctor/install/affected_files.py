@@ -1,4 +1,4 @@
-"""Which files an installation may write or take away: those of the wheels, and of the distributions that they replace."""
+"""The files that an installation may write or delete: those of the wheels and of the distributions that they replace."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from doctor.host import Distribution
 from doctor.install.wheel_file import WheelFile
 
 SCRIPT_ENDINGS = ("", ".exe", "-script.py", "-script.pyw")
-ASIDE = "~"  # how pip begins the names of folders that it is about to remove
+ASIDE = "~"  # prefix of folders that pip renames before it deletes them
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """Where the parts of wheels go in the environment of this process."""
+    """Where the parts of a wheel are installed in an environment."""
 
     prefix: Path
     packages: Path
@@ -32,8 +32,8 @@ class Scheme:
         return cls(Path(prefix), Path(site_packages), headers, Path(paths["scripts"]))
 
 
-def written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:
-    """Where pip puts the files of a wheel, but for the metadata that it adds and the compiled code."""
+def files_written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:
+    """Return where pip installs the files of a wheel, without the metadata that it adds and the bytecode."""
     found = set()
     for member in map(PurePosixPath, wheel.members):
         if len(member.parts) > 2 and member.parts[0].endswith(".data"):
@@ -52,8 +52,8 @@ def written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:
     return frozenset(found)
 
 
-def written_for(distribution: Distribution) -> frozenset[Path]:
-    """The files of an installed distribution, by its RECORD. Raises OSError."""
+def files_of(distribution: Distribution) -> frozenset[Path]:
+    """Return the files of an installed distribution from its RECORD. Raises OSError."""
     folder = metadata_folder(distribution)
     location = Path(distribution.location)
     if folder is None:
@@ -63,13 +63,13 @@ def written_for(distribution: Distribution) -> frozenset[Path]:
             names = [row[0] for row in csv.reader(file) if row]
     except FileNotFoundError:
         names = []
-    files = {_tidied(location / name) for name in names}
+    files = {_without_dots(location / name) for name in names}
     files |= {path for path in folder.rglob("*") if path.is_file()}
     return frozenset(files)
 
 
 def metadata_folder(distribution: Distribution) -> Path | None:
-    """Its .dist-info; None: it is not one that a wheel left."""
+    """Return the .dist-info folder; None: it was not installed from a wheel."""
     stem = distribution.name.replace("-", "_").replace(".", "_").casefold()
     for folder in sorted(Path(distribution.location).glob("*.dist-info")):
         name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
@@ -79,21 +79,21 @@ def metadata_folder(distribution: Distribution) -> Path | None:
     return None
 
 
-def with_compiled(files: Iterable[Path]) -> Iterator[Path]:
-    """The files, and what Python compiled of them and is there."""
+def with_bytecode(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files, and their bytecode files that exist."""
     for path in files:
         yield path
         if path.suffix == ".py":
             yield from (path.parent / "__pycache__").glob(f"{_escaped(path.stem)}.*")
 
 
-def put_aside(folders: Iterable[Path]) -> frozenset[Path]:
-    """What pip renamed in these folders to remove it, and did not come to remove."""
+def left_by_pip(folders: Iterable[Path]) -> frozenset[Path]:
+    """Return what pip renamed in these folders in order to delete it, and did not delete."""
     return frozenset(path for folder in folders if folder.is_dir() for path in folder.glob(f"{ASIDE}*"))
 
 
 def folders_of(files: Iterable[Path], roots: Collection[Path]) -> frozenset[Path]:
-    """The folders that hold them and what Python compiles of them, below the roots, and these."""
+    """Return the folders of these files and of their bytecode, below the roots, and the roots."""
     found = set(roots)
     for path in files:
         for folder in path.parents:
@@ -103,8 +103,8 @@ def folders_of(files: Iterable[Path], roots: Collection[Path]) -> frozenset[Path
     return frozenset({*found, *(folder / "__pycache__" for folder in found)})
 
 
-def _tidied(path: Path) -> Path:
-    """Without the `..` by which a RECORD names programs."""
+def _without_dots(path: Path) -> Path:
+    """Resolve the `..` in a RECORD's paths of scripts, without following links."""
     parts: list[str] = []
     for part in path.parts:
         if part == ".." and parts:

@@ -1,4 +1,4 @@
-"""Keeping what an installation replaces, and putting it back byte by byte, without a network, however far it came."""
+"""Back up what an installation replaces, and restore it byte for byte, offline, after an interruption at any point."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from doctor.files import move
 from doctor.host import Distribution, Host, Identity
 from doctor.install.affected_files import (
     Scheme,
+    files_of,
+    files_written_by,
     folders_of,
-    put_aside,
-    with_compiled,
-    written_by,
-    written_for,
+    left_by_pip,
+    with_bytecode,
 )
-from doctor.install.install_record import Change, Installed, Record, keep_record, tell
+from doctor.install.install_record import Change, InstallRun, Record, append_event, write_record
 from doctor.install.wheel_file import WheelFile
 
-STORE = ".aios-kept"  # in the environment's folder: on the same volume, a copy is a link
+STORE = ".aios-kept"  # in the environment's folder, so on the same volume: hard links instead of copies
 
 
-def keep(
+def back_up(
     host: Host,
     folder: Path,
     wheels: Collection[WheelFile],
     installed: Mapping[str, Distribution],
-    superseded: Collection[str] = (),
-) -> Installed:
-    """Record what these wheels will write over, and what is going to be uninstalled, and keep it.
+    to_uninstall: Collection[str] = (),
+) -> InstallRun:
+    """Back up the files that these wheels overwrite and those of the distributions `to_uninstall`, and record both.
 
-    Raises OSError; then nothing was changed.
+    Raises OSError; nothing was changed then.
     """
     identity = host.identity
     scheme = Scheme.of_this_environment(identity.prefix, identity.site_packages)
-    names = (*(wheel.name for wheel in wheels), *superseded)
-    replaced = {name: found for name in names if (found := _own(installed.get(name), identity))}
+    names = (*(wheel.name for wheel in wheels), *to_uninstall)
+    replaced = {name: found for name in names if (found := _replaced_by_pip(installed.get(name), identity))}
     roots = {scheme.prefix, *(Path(each.location) for each in replaced.values())}
-    written = frozenset[Path]().union(*(written_by(wheel, scheme) for wheel in wheels))
-    theirs = frozenset[Path]().union(*map(written_for, replaced.values()))
-    kept = sorted(path for path in set(with_compiled(written | theirs)) if os.path.lexists(path))
+    written = frozenset[Path]().union(*(files_written_by(wheel, scheme) for wheel in wheels))
+    theirs = frozenset[Path]().union(*map(files_of, replaced.values()))
+    kept = sorted(path for path in set(with_bytecode(written | theirs)) if os.path.lexists(path))
     folders = folders_of(written | theirs, roots)
     record = Record(
         prefix=identity.prefix,
@@ -51,51 +51,51 @@ def keep(
         store=str(scheme.prefix / STORE / folder.name),
         changes=(
             *(_change(wheel.name, wheel.version, replaced) for wheel in wheels),
-            *(_change(name, None, replaced) for name in superseded),
+            *(_change(name, None, replaced) for name in to_uninstall),
         ),
         kept=tuple((str(path), str(number)) for number, path in enumerate(kept)),
         written=tuple(sorted(map(str, written | theirs))),
         folders=tuple(sorted(str(path) for path in folders if path.is_dir())),
-        aside=tuple(sorted(map(str, put_aside(folders)))),
+        aside=tuple(sorted(map(str, left_by_pip(folders)))),
     )
-    keep_record(folder, record)
+    write_record(folder, record)
     store = Path(record.store)
     store.mkdir(parents=True)
     for path, name in record.kept:
         _link(Path(path), store / name)
-    tell(folder, "installing")
-    return Installed(folder=folder, record=record, event="installing")
+    append_event(folder, "installing")
+    return InstallRun(folder=folder, record=record, event="installing")
 
 
-def put_back(run: Installed) -> None:
-    """Have the environment be as it was before the run. Raises OSError; may be called again then."""
+def restore(run: InstallRun) -> None:
+    """Restore the environment to its state before the run. Raises OSError; may be retried."""
     record, store = run.record, Path(run.record.store)
-    if run.event == "keeping":  # nothing was touched yet
-        _forget(store)
-        tell(run.folder, "put back")
+    if run.event == "keeping":  # nothing was changed yet
+        _delete_store(store)
+        append_event(run.folder, "put back")
         return
-    tell(run.folder, "putting back", run.reason)
+    append_event(run.folder, "putting back", run.reason)
     kept = {Path(path): store / name for path, name in record.kept}
     written = [Path(path) for path in record.written]
     folders = folders_of(written, [Path(root) for root in record.roots])
     metadata = {path for folder in folders if folder.name.endswith(".dist-info") for path in folder.glob("*")}
-    for path in {*with_compiled(written), *metadata} - kept.keys():
+    for path in {*with_bytecode(written), *metadata} - kept.keys():
         if not path.is_dir():
             path.unlink(missing_ok=True)
     for path, copy in kept.items():
         _restore(copy, path)
-    for path in put_aside(folders) - set(map(Path, record.aside)):
+    for path in left_by_pip(folders) - set(map(Path, record.aside)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = set(map(Path, record.folders))
     for folder in sorted(folders - before, key=lambda path: len(path.parts), reverse=True):
-        with suppress(OSError):  # somebody put something there, or it is not there
+        with suppress(OSError):  # not empty, or it does not exist
             folder.rmdir()
-    tell(run.folder, "put back", run.reason)
-    _forget(store)
+    append_event(run.folder, "put back", run.reason)
+    _delete_store(store)
 
 
-def supersede(run: Installed) -> None:
-    """Let go of what earlier runs kept of this environment: `run` stands in their place."""
+def discard_older_backups(run: InstallRun) -> None:
+    """Delete the backups of earlier runs in this environment: only the newest installation can be undone."""
     own = Path(run.record.store)
     with suppress(OSError):
         for store in own.parent.iterdir():
@@ -103,8 +103,8 @@ def supersede(run: Installed) -> None:
                 shutil.rmtree(store, ignore_errors=True)
 
 
-def bytes_kept(run: Installed) -> int:
-    """The room that the copies take now that the files themselves were replaced."""
+def backup_size(run: InstallRun) -> int:
+    """Return the disk space of the backup in bytes, without files that are still linked in the environment."""
     total = 0
     for _, name in run.record.kept:
         with suppress(OSError):
@@ -113,8 +113,8 @@ def bytes_kept(run: Installed) -> int:
     return total
 
 
-def _own(distribution: Distribution | None, identity: Identity) -> Distribution | None:
-    """One that pip takes away for a new one: in a virtual environment what lies in it, elsewhere whatever Python finds."""
+def _replaced_by_pip(distribution: Distribution | None, identity: Identity) -> Distribution | None:
+    """Return the distribution if pip uninstalls it for a new one: in a virtual environment only one inside it."""
     in_virtual_environment = identity.prefix != identity.base_prefix
     if distribution is None or (
         in_virtual_environment and not Path(distribution.location).is_relative_to(identity.prefix)
@@ -131,12 +131,12 @@ def _change(name: str, after: str | None, replaced: Mapping[str, Distribution]) 
 def _link(path: Path, copy: Path) -> None:
     try:
         os.link(path, copy, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system without links
+    except (OSError, NotImplementedError):  # the file system has no hard links
         shutil.copy2(path, copy, follow_symlinks=False)
 
 
 def _restore(copy: Path, path: Path) -> None:
-    """By way of a new name, so that a kill leaves the old file or the whole new one."""
+    """Write under a temporary name and rename, so that a kill leaves either the old or the complete new file."""
     with suppress(OSError):
         if path.samefile(copy):
             return
@@ -147,7 +147,7 @@ def _restore(copy: Path, path: Path) -> None:
     move(temporary, path)
 
 
-def _forget(store: Path) -> None:
+def _delete_store(store: Path) -> None:
     shutil.rmtree(store, ignore_errors=True)
     with suppress(OSError):
         store.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Downloading a file: resumed where it broke off, and only there for others once its size and hash are right."""
+"""Download a file, resuming an interrupted download; the target exists only after its size and hash were checked."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from doctor.host.web import HTTPStatusError, open_stream
 from doctor.wheel_search.install_error import InstallError
 
 TRIES = 5
-Progress = Callable[[int, int | None], None]  # bytes so far, of how many
+Progress = Callable[[int, int | None], None]  # bytes so far, total
 
 
 def download(url: str, target: Path, size: int | None, sha256: str, progress: Progress) -> None:
-    """Have `target` be the file with this hash. What is there in part is gone on with. Raises InstallError, OSError."""
+    """Download `url` to `target` and check its hash. A partial download is resumed. Raises InstallError, OSError."""
     if target.is_file() and sha256_of(target) == sha256:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     resumed = part.is_file()
     found = _complete(url, part, size, progress)
-    if found != sha256 and resumed:  # the beginning was of another file
+    if found != sha256 and resumed:  # the first part was of another file
         part.unlink()
         found = _complete(url, part, size, progress)
     if found != sha256:
         part.unlink()
         raise InstallError(
-            f"{url} is not the file that was published: its SHA-256 should be {sha256}, and is {found}. "
-            "Nothing was installed; try again later, or give the right file with --wheel-dir."
+            f"{url} is not the published file: expected SHA-256 {sha256}, got {found}. "
+            "Nothing was installed. Retry later, or pass the folder of the right file with --wheel-dir."
         )
     move(part, target)
 
@@ -45,8 +45,8 @@ def discard(path: Path) -> None:
 
 
 def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str:
-    """Fetch what `part` lacks; gives its hash."""
-    trouble = "the server sends nothing"
+    """Download the rest of `part`; return its SHA-256."""
+    trouble = "the server sent nothing"
     for _ in range(TRIES):
         before = part.stat().st_size if part.is_file() else 0
         if size is not None and before > size:
@@ -58,7 +58,7 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
             except OSError as error:
                 trouble = str(error)
                 out_of_range = isinstance(error, HTTPStatusError) and error.status == 416
-                if part.is_file() and before and out_of_range:  # longer than the file itself
+                if part.is_file() and before and out_of_range:  # longer than the file on the server
                     part.unlink()
                 continue
         wanted = size if size is not None else announced
@@ -67,15 +67,15 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
             return sha256_of(part)
         if have > wanted:
             part.unlink()
-        trouble = f"{url}: {have} bytes came, {wanted} were announced"
+        trouble = f"{url}: received {have} of {wanted} bytes"
     raise InstallError(
-        f"The download did not come to its end ({trouble}). Nothing was installed. "
-        "Is there a connection, or a proxy that programs are not told of? Run this again: what has come is kept."
+        f"The download failed after {TRIES} tries ({trouble}). Nothing was installed. Check the network connection "
+        "and the proxy (HTTPS_PROXY), then run this again: the download resumes."
     )
 
 
 def _fetch(url: str, part: Path, start: int, progress: Progress) -> int | None:
-    """Append, or begin anew where the server does; gives the size of the whole file, as announced."""
+    """Append to `part`, or restart if the server cannot resume; return the announced size of the whole file."""
     with open_stream(url, start) as answer, part.open("ab" if answer.start else "wb") as file:
         done = answer.start
         for chunk in answer.chunks:

@@ -1,4 +1,4 @@
-"""Would pip, left to itself, do what the plan says and no more? Pure, over what `pip install --dry-run` reports."""
+"""Does `pip install --dry-run` report only what was planned? Pure, over pip's report."""
 
 from __future__ import annotations
 
@@ -18,40 +18,44 @@ from wheels.packages import DISTRIBUTIONS
 DECIDED = frozenset(chain.from_iterable(DISTRIBUTIONS.values()))
 
 
-def also_needed(
+def additional_packages(
     reported: Collection[Resolved], targets: Collection[Target], torch: TorchBuild | None, brings_triton: bool
 ) -> tuple[Resolved, ...]:
-    """What pip would install besides the targets. Raises InstallError where that is one of the packages that were decided on.
+    """Return what pip would install in addition to the targets.
 
-    `torch` is the installed one. `brings_triton`: torch for Linux asks for a Triton of its own.
+    Raises InstallError if that includes another build of a package that aios chooses (torch, flash-attn, ...).
+
+    Args:
+        torch: the installed torch.
+        brings_triton: torch depends on Triton, as it does on Linux.
     """
     wanted = {target.name: target for target in targets}
     others = tuple(each for each in reported if each.name not in wanted)
     for other in others:
         if other.name in DECIDED and not (other.name == "triton" and brings_triton):
-            raise InstallError(_refusal(other, reported, torch))
+            raise InstallError(_unplanned(other, reported, torch))
     return others
 
 
-def _refusal(other: Resolved, reported: Collection[Resolved], torch: TorchBuild | None) -> str:
-    askers = ", ".join(_askers(other.name, reported)) or "one of these packages"
+def _unplanned(other: Resolved, reported: Collection[Resolved], torch: TorchBuild | None) -> str:
+    requirers = ", ".join(_requirers(other.name, reported)) or "one of these packages"
     if other.name != "torch":
         return (
-            f"{askers}: with that, pip would install {other.name} {other.version}, which is not in the plan. "
+            f"{requirers}: installing it would make pip install {other.name} {other.version}, which is not planned. "
             "Nothing was changed."
         )
     now = str(torch) if torch else "no torch"
     version = parse_version(other.version)
     lost = torch and torch.cuda_tag and not (version and cuda_tag(version))
-    build = "a build for the CPU, or for another CUDA" if lost else "which is not in the plan"
+    build = "a build for the CPU, or for another CUDA" if lost else "which is not planned"
     return (
-        f"{askers}: with that, pip would put torch {other.version} ({build}) in the place of {now}. "
-        "Nothing was changed. Leave that package out, or let torch be chosen with it: aios install"
+        f"{requirers}: installing it would make pip replace {now} with torch {other.version} ({build}). "
+        "Nothing was changed. Leave that package out, or install it together with torch: aios install"
     )
 
 
-def _askers(name: str, reported: Collection[Resolved]) -> Iterator[str]:
-    """ "xformers 0.0.35 asks for torch==2.10.0"."""
+def _requirers(name: str, reported: Collection[Resolved]) -> Iterator[str]:
+    """Yield "xformers 0.0.35 requires torch==2.10.0"."""
     for each in reported:
         for text in each.requires:
             try:
@@ -61,4 +65,4 @@ def _askers(name: str, reported: Collection[Resolved]) -> Iterator[str]:
             if canonicalize_name(requirement.name) == name and not (
                 requirement.marker and "extra" in str(requirement.marker)
             ):
-                yield f"{each.name} {each.version} asks for {requirement.name}{requirement.specifier}"
+                yield f"{each.name} {each.version} requires {requirement.name}{requirement.specifier}"

@@ -1,4 +1,4 @@
-"""What decides an installation: this Python, its torch, the GPUs and their driver, and the packages that are there."""
+"""The facts that an installation depends on: this Python, its torch, the GPUs, the driver and installed packages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from wheels.machine import Machine
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All of this machine that a plan depends on. `installed` by normalised name; `broken`: what its own check calls so."""
+class EnvironmentFacts:
+    """What a plan depends on. `installed`: by normalised name. `broken`: packages whose check reports an error."""
 
     machine: Machine
     python: PythonFacts
@@ -30,28 +30,28 @@ class Facts:
     broken: frozenset[str] = frozenset()
 
 
-def look(host: Host) -> Facts:
-    """Read this machine. Raises InstallError where something cannot be seen on which the choice depends."""
+def read_facts(host: Host) -> EnvironmentFacts:
+    """Read the facts of this machine. Raises InstallError if one that the choice depends on cannot be read."""
     nvidia, torch = NVIDIA.collect(host), TORCH.collect(host)
     if isinstance(nvidia.driver, Unreadable) and nvidia.has_gpu is not False:
         raise InstallError(
-            f"The NVIDIA GPU cannot be asked what it is: {nvidia.driver.reason}. See: aios doctor explain nvidia-driver"
+            f"The NVIDIA GPU cannot be identified: {nvidia.driver.reason}. See: aios doctor explain nvidia-driver"
         )
     if nvidia.has_gpu and not nvidia.gpus:
         raise InstallError(
-            "There is an NVIDIA GPU without a driver that works: which CUDA it allows is not known. "
+            "There is an NVIDIA GPU without a working driver, so the right CUDA version is not known. "
             "See: aios doctor explain nvidia-driver"
         )
     build = torch.build.value if isinstance(torch.build, Found) else None
     machine = machine_of(host.identity, nvidia, build)
     if machine is None:
-        raise InstallError(f"This Python does not state its version: {host.identity.python!r}.")
+        raise InstallError(f"This Python reports no valid version: {host.identity.python!r}.")
     distributions = host.distributions()
     if not isinstance(distributions, Found):
         raise InstallError("The installed packages cannot be listed. See: aios doctor")
     installed = {str(canonicalize_name(each.name)): each for each in distributions.value}
     judged = diagnose(host, (flash_attn.CHECK, xformers.CHECK, triton.CHECK)).findings
-    return Facts(
+    return EnvironmentFacts(
         machine,
         PYTHON.collect(host),
         XFORMERS.collect(host),

@@ -1,4 +1,4 @@
-"""What `aios install` says: what it would do, or did, with each package. `--json` prints it; the schema is made from it."""
+"""The result of `aios install`: what it would do or did with each package. Printed by `--json`; has a schema."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Status = Literal[
 
 
 class PackageAnswer(Frozen):
-    """One package. `install`: a file of this name, from there, with this hash; `keep`: what is there fits."""
+    """One package. `install`: the file to install; `keep`: the installed build fits; `none`: no build fits."""
 
     package: str
     action: Literal["install", "keep", "none"]
-    version: str | None = Field(description="to be installed, or kept; null: none fits")
-    installed: str | None = Field(description="what is there before; null: nothing")
+    version: str | None = Field(description="the version to install or keep; null: none fits")
+    installed: str | None = Field(description="the version installed before; null: not installed")
     filename: str | None = None
-    source: str | None = Field(default=None, description="an address, a file, or a package index")
-    size: int | None = Field(default=None, description="bytes; null: not said beforehand")
+    source: str | None = Field(default=None, description="a URL, a file, or a package index")
+    size: int | None = Field(default=None, description="bytes; null: not known in advance")
     sha256: str | None = None
     reasons: tuple[str, ...] = ()
 
@@ -33,17 +33,13 @@ class InstallAnswer(Frozen):
 
     schema_version: Literal[1] = 1
     status: Status
-    python: str = Field(description="the interpreter that is installed into")
-    torch: str | None = Field(description="the torch that all of it is for")
+    python: str = Field(description="the Python interpreter to install into")
+    torch: str | None = Field(description="the torch that the packages are for")
     packages: tuple[PackageAnswer, ...] = ()
-    also: tuple[str, ...] = Field(
-        default=(), description="what these packages need besides: name and version"
-    )
-    fallback: str | None = Field(
-        default=None, description="the next best attention, where no flash-attn fits"
-    )
-    message: str = Field(default="", description="why it did not go on")
-    run: str | None = Field(default=None, description="the record of what was changed, in the folder of runs")
+    also: tuple[str, ...] = Field(default=(), description="their other dependencies: name and version")
+    fallback: str | None = Field(default=None, description="the next best attention if no flash-attn fits")
+    message: str = Field(default="", description="what happened and what to do next")
+    run: str | None = Field(default=None, description="the name of the run that recorded the changes")
 
 
 def to_json(answer: InstallAnswer) -> str:

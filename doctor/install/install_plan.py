@@ -1,4 +1,4 @@
-"""What is installed, from which file, and what it replaces: the resolver's verdicts made exact."""
+"""Plan an installation: the exact file of each chosen package, and what it replaces."""
 
 from __future__ import annotations
 
@@ -15,35 +15,40 @@ from packaging.version import Version
 from doctor.files import sha256_of
 from doctor.host import Found, Host
 from doctor.host.web import content_length
-from doctor.install.environment_facts import Facts
+from doctor.install.environment_facts import EnvironmentFacts
 from doctor.install.install_answer import PackageAnswer
 from doctor.install.preconditions import why_too_long
-from doctor.wheel_search.candidates import torches_in, with_known_hash
+from doctor.wheel_search.candidates import torch_wheels_in, with_known_hash
 from doctor.wheel_search.install_error import InstallError
-from doctor.wheel_search.package_index import Listed, NotFoundError, best, files_in, listed_by
+from doctor.wheel_search.package_index import (
+    IndexFile,
+    NotFoundError,
+    files_in,
+    files_on_index,
+    newest_fitting,
+)
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import PYTORCH_INDEX, Item, Verdict, index_of, kept, nothing
+from wheels.choice import PYTORCH_INDEX, Choice, Item, index_of, keep_installed, none_fits
 from wheels.companions import companion_requirement
 from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
-from wheels.resolve import InstallPlan, plan
-from wheels.torch import why_not
+from wheels.resolve import Resolution, resolve
+from wheels.torch import why_unfit
 
-SAME_FILES = {
-    "triton-windows": "triton"
-}  # two distributions of one package: the second goes before the first comes
+# A distribution to install -> the one that contains the same files, and is uninstalled first
+SAME_FILES = {"triton-windows": "triton"}
 MIRROR = "AIOS_PYTORCH_INDEX"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A file to install. `sha256` None: pip checks it against what the user's own index says, if anything.
+    """A file to install. `sha256` None: pip checks the file against the hash on the user's index, if there is one.
 
     Attributes:
-        labelled: is its version said in full by its file name alone? Then pip must be given the file itself.
-        index: PyTorch's own index that it comes from; None: a known address, or the user's index.
-        url: of the file; None: only pip can fetch it, as it knows the way into the user's index.
+        labelled: only the file name states the full version, so pip must be given the file itself.
+        index: PyTorch's index that it comes from; None: a known URL, or the user's index.
+        url: the URL of the file; None: pip downloads it from the user's index, with its configuration.
     """
 
     package: str
@@ -58,7 +63,7 @@ class Target:
 
     @property
     def file(self) -> Path | None:
-        """Where it lies on this machine already."""
+        """The file, if it is on this machine."""
         if self.url is None or not self.url.startswith("file:"):
             return None
         return Path(url2pathname(urlsplit(self.url).path))
@@ -66,15 +71,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Installation:
-    """Everything to install, and what was decided for every package that was asked for.
+    """Everything to install, and the decision for each requested package.
 
-    `superseded`: what is uninstalled first, by normalised name, since a target has files of the same names.
+    `to_uninstall`: distributions (normalised names) to uninstall first, as a target contains the same files.
     """
 
-    plan: InstallPlan
+    resolution: Resolution
     targets: tuple[Target, ...]
     packages: tuple[PackageAnswer, ...]
-    superseded: tuple[str, ...] = ()
+    to_uninstall: tuple[str, ...] = ()
 
     @property
     def nothing_fits(self) -> bool:
@@ -82,77 +87,81 @@ class Installation:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the caller asked for."""
+class InstallRequest:
+    """What to install. `folder`: a folder of wheels (--wheel-dir)."""
 
     packages: tuple[str, ...] = PACKAGES
     folder: Path | None = None
     offline: bool = False
 
 
-def prepare(host: Host, facts: Facts, catalogue: Catalogue, wishes: Wishes) -> Installation:
-    """Decide, and find each file's address, size and hash. Raises InstallError."""
-    decided = _decide(facts.machine, catalogue, wishes)
-    verdicts = tuple(_unless_there(verdict, decided.torch, facts) for verdict in decided.verdicts)
-    _check_length(verdicts, facts)
+def plan_installation(
+    host: Host, facts: EnvironmentFacts, catalogue: Catalogue, request: InstallRequest
+) -> Installation:
+    """Choose the builds, and look up the URL, size and hash of each file. Raises InstallError."""
+    resolution = _resolve(facts.machine, catalogue, request)
+    choices = tuple(_keep_if_it_fits(choice, resolution.torch, facts) for choice in resolution.choices)
+    _check_length(choices, facts)
     answers, targets, final = [], [], []
-    for verdict in (*verdicts, *_companions(decided, facts)):
+    for choice in (*choices, *_companions(resolution, facts)):
         target: Target | None = None
-        if verdict.item:
+        if choice.item:
             try:
-                target = _target(verdict, host, facts.machine, wishes)
-                why = () if target else _without_hash(verdict)
+                target = _target(choice, host, facts.machine, request)
+                why = () if target else _without_hash(choice)
             except NotFoundError as error:
-                if verdict.package == "torch":
+                if choice.package == "torch":
                     raise
                 why = (str(error),)
-            verdict = verdict if target else nothing(verdict.package, *why)
+            choice = choice if target else none_fits(choice.package, *why)
         targets += [target] if target else []
-        answers.append(_answer(verdict, target, facts))
-        final.append(verdict)
-    superseded = tuple(name for target in targets if (name := _superseded(target, facts)))
-    return Installation(replace(decided, verdicts=tuple(final)), tuple(targets), tuple(answers), superseded)
+        answers.append(_answer(choice, target, facts))
+        final.append(choice)
+    to_uninstall = tuple(name for target in targets if (name := _to_uninstall(target, facts)))
+    return Installation(
+        replace(resolution, choices=tuple(final)), tuple(targets), tuple(answers), to_uninstall
+    )
 
 
-def _superseded(target: Target, facts: Facts) -> str | None:
+def _to_uninstall(target: Target, facts: EnvironmentFacts) -> str | None:
     name = SAME_FILES.get(target.name)
     return name if name in facts.installed else None
 
 
-def _decide(machine: Machine, catalogue: Catalogue, wishes: Wishes) -> InstallPlan:
-    """What the resolver says. Without a network the best torch is the best of those in the folder."""
-    decided = plan(machine, catalogue, wishes.packages)
-    chosen = next((verdict for verdict in decided.verdicts if verdict.package == "torch"), None)
-    if not wishes.offline or chosen is None or chosen.item is None:
-        return decided
-    others = [package for package in wishes.packages if package != "torch"]
-    for version, build in torches_in(wishes.folder, machine):
-        if machine.has_no_gpu or why_not(build, machine) is None:
-            reasons = (f"the newest in {wishes.folder} that fits", *chosen.reasons[1:])
-            torch = Verdict("torch", Item("torch", version, f"torch=={version}"), reasons)
-            rest = plan(replace(machine, torch=build), catalogue, others)
-            return InstallPlan(build, (torch, *rest.verdicts))
-    return decided
+def _resolve(machine: Machine, catalogue: Catalogue, request: InstallRequest) -> Resolution:
+    """Resolve the request. Offline, the newest torch in the folder that fits replaces the newest published one."""
+    resolution = resolve(machine, catalogue, request.packages)
+    chosen = next((choice for choice in resolution.choices if choice.package == "torch"), None)
+    if not request.offline or chosen is None or chosen.item is None:
+        return resolution
+    others = [package for package in request.packages if package != "torch"]
+    for version, build in torch_wheels_in(request.folder, machine):
+        if machine.has_no_gpu or why_unfit(build, machine) is None:
+            reasons = (f"the newest in {request.folder} that fits", *chosen.reasons[1:])
+            torch = Choice("torch", Item("torch", version, f"torch=={version}"), reasons)
+            rest = resolve(replace(machine, torch=build), catalogue, others)
+            return Resolution(build, (torch, *rest.choices))
+    return resolution
 
 
 def pytorch_index(host: Host, index: str | None) -> str | None:
-    """The address of PyTorch's own index, or of the mirror that AIOS_PYTORCH_INDEX names in its place."""
+    """Return the URL of PyTorch's index, or of the mirror that AIOS_PYTORCH_INDEX names."""
     mirror = host.variable(MIRROR)
     if not index or not mirror:
         return index
     return mirror.rstrip("/") + "/" + index.removeprefix(PYTORCH_INDEX)
 
 
-def _unless_there(verdict: Verdict, torch: TorchBuild | None, facts: Facts) -> Verdict:
-    """A package that is there already, for this torch, is kept; not one that its own check finds broken."""
-    item = verdict.item
+def _keep_if_it_fits(choice: Choice, torch: TorchBuild | None, facts: EnvironmentFacts) -> Choice:
+    """Keep an installed package that is built for this torch, unless its check reports an error."""
+    item = choice.item
     there = facts.installed.get(_distribution(item)) if item else None
-    package = verdict.package.removesuffix("-windows")  # as its check is called
+    package = choice.package.removesuffix("-windows")  # as its check is called
     if item is None or there is None or torch is None or package in facts.broken:
-        return verdict
+        return choice
     version, wanted = parse_version(there.version), Version(item.version)
     if version is None or Version(version.public) < Version(wanted.public):
-        return verdict
+        return choice
     if package == "flash-attn":
         build = parse_flash_attn(there.version, there.direct_url)
         cuda = torch.cuda[0] if torch.cuda else None
@@ -165,56 +174,56 @@ def _unless_there(verdict: Verdict, torch: TorchBuild | None, facts: Facts) -> V
         )
     else:
         fits = package == "triton" and version == wanted
-    return kept(verdict.package, f"{there.version} is there, for {torch}") if fits else verdict
+    return keep_installed(choice.package, f"{there.version} is installed, for {torch}") if fits else choice
 
 
 def _distribution(item: Item) -> str:
-    """The normalised name of what pip installs: triton-windows for Triton."""
+    """Return the normalised name of the distribution: triton-windows for Triton."""
     return str(canonicalize_name(Requirement(item.requirement).name))
 
 
-def _check_length(verdicts: Collection[Verdict], facts: Facts) -> None:
-    for verdict in verdicts:
-        if verdict.package == "torch" and verdict.item:
-            longest = torch_longest_path(Version(verdict.item.version))
-            too_long = why_too_long(facts, f"torch {verdict.item.version}", longest or 0)
+def _check_length(choices: Collection[Choice], facts: EnvironmentFacts) -> None:
+    for choice in choices:
+        if choice.package == "torch" and choice.item:
+            longest = torch_longest_path(Version(choice.item.version))
+            too_long = why_too_long(facts, f"torch {choice.item.version}", longest or 0)
             if too_long:
                 raise InstallError(too_long)
 
 
-def _companions(decided: InstallPlan, facts: Facts) -> tuple[Verdict, ...]:
-    """torchvision and torchaudio are made for one torch: where they are there, they go with a new one."""
-    torch = decided.torch
-    if torch is None or not any(verdict.package == "torch" and verdict.item for verdict in decided.verdicts):
+def _companions(resolution: Resolution, facts: EnvironmentFacts) -> tuple[Choice, ...]:
+    """Choose the torchvision and torchaudio for a new torch, if they are installed."""
+    torch = resolution.torch
+    if torch is None or not any(choice.package == "torch" and choice.item for choice in resolution.choices):
         return ()
     found = []
     for package in TORCH_COMPANIONS:
         wanted = companion_requirement(package, torch.version)
         if wanted and package in facts.installed:
             item = Item(package, wanted, f"{package}{wanted}", index_of(torch.cuda_tag))
-            found.append(Verdict(package, item, (f"is made for torch {torch.minor}",)))
+            found.append(Choice(package, item, (f"the release for torch {torch.minor}",)))
     return tuple(found)
 
 
-def _target(verdict: Verdict, host: Host, machine: Machine, wishes: Wishes) -> Target | None:
-    """The exact file; None: its publisher gives no hash that it could be checked against."""
-    assert verdict.item is not None
-    package, item, wheel = verdict.package, verdict.item, verdict.item.wheel
+def _target(choice: Choice, host: Host, machine: Machine, request: InstallRequest) -> Target | None:
+    """Return the exact file; None: its publisher gives no hash to check it against."""
+    assert choice.item is not None
+    package, item, wheel = choice.package, choice.item, choice.item.wheel
     if wheel is not None and wheel.url is not None:
         if not wheel.url.startswith("file:"):
-            wheel = with_known_hash(verdict.match.wheels if verdict.match else (wheel,))
+            wheel = with_known_hash(choice.match.wheels if choice.match else (wheel,))
         return _published(package, _distribution(item), wheel) if wheel else None
-    if wishes.folder and (found := best(files_in(wishes.folder), item.requirement, machine)):
+    if request.folder and (found := newest_fitting(files_in(request.folder), item.requirement, machine)):
         return _listed(package, item, *found)
-    if wishes.offline:
+    if request.offline:
         raise NotFoundError(
-            f"{wishes.folder or 'Without a network, and without --wheel-dir, there'} has no {item.requirement} "
-            f"for Python {machine.python}. Download it where there is a network, from "
-            f"{item.index or 'your package index'}, and give its folder with --wheel-dir."
+            f"No {item.requirement} for Python {machine.python} in {request.folder or 'a folder of wheels'}. "
+            f"Download it on a computer with network access from {item.index or 'your package index'}, "
+            "and pass its folder with --wheel-dir."
         )
     index = pytorch_index(host, item.index)
     if index:
-        found = best(listed_by(index, _distribution(item)), item.requirement, machine)
+        found = newest_fitting(files_on_index(index, _distribution(item)), item.requirement, machine)
         if found is None:
             raise NotFoundError(f"{index} has no {item.requirement} for Python {machine.python}")
         return _listed(package, item, *found, index=index) if found[0].sha256 else None
@@ -229,7 +238,7 @@ def _target(verdict: Verdict, host: Host, machine: Machine, wishes: Wishes) -> T
     )
 
 
-def _listed(package: str, item: Item, file: Listed, version: Version, index: str | None = None) -> Target:
+def _listed(package: str, item: Item, file: IndexFile, version: Version, index: str | None = None) -> Target:
     target = Target(
         package, _distribution(item), str(version), file.filename, file.url, file.sha256, None, index
     )
@@ -245,43 +254,43 @@ def _published(package: str, name: str, wheel: Wheel) -> Target | None:
     return Target(package, name, version, wheel.filename, wheel.url, wheel.sha256, size, labelled=True)
 
 
-def _without_hash(verdict: Verdict) -> tuple[str, ...]:
-    wheel = verdict.item.wheel if verdict.item else None
+def _without_hash(choice: Choice) -> tuple[str, ...]:
+    wheel = choice.item.wheel if choice.item else None
     if wheel is None or wheel.url is None:
-        return (f"the index gives no hash that {verdict.package} could be checked against",)
+        return (f"the index gives no hash to check {choice.package} against",)
     return (
-        f"{wheel.publisher.id} gives no hash that {wheel.filename} could be checked against",
-        f"who trusts it downloads {wheel.url} into a folder, and gives that: "
-        f"aios install {verdict.package.removesuffix('-windows')} --wheel-dir FOLDER",
+        f"{wheel.publisher.id} gives no hash to check {wheel.filename} against",
+        f"to use it anyway, download {wheel.url} yourself into a folder and pass it: "
+        f"aios install {choice.package.removesuffix('-windows')} --wheel-dir FOLDER",
     )
 
 
-def _answer(verdict: Verdict, target: Target | None, facts: Facts) -> PackageAnswer:
-    name = target.name if target else distribution_of(verdict.package, facts.machine.system)
+def _answer(choice: Choice, target: Target | None, facts: EnvironmentFacts) -> PackageAnswer:
+    name = target.name if target else distribution_of(choice.package, facts.machine.system)
     there = facts.installed.get(name)
-    shown = there.version if there else None
+    version_before = there.version if there else None
     if name == "torch" and facts.machine.torch:
-        shown = facts.machine.torch.labelled
+        version_before = facts.machine.torch.labelled
     if target is None:
-        version = shown if verdict.kept else None
+        version = version_before if choice.kept else None
         return PackageAnswer(
-            package=verdict.package,
-            action="keep" if verdict.kept else "none",
+            package=choice.package,
+            action="keep" if choice.kept else "none",
             version=version,
-            installed=shown,
-            reasons=verdict.reasons,
+            installed=version_before,
+            reasons=choice.reasons,
         )
-    reasons = verdict.reasons
-    if superseded := _superseded(target, facts):
-        before = f"{superseded} {facts.installed[superseded].version}"
-        reasons = (*reasons, f"in the place of {before}, which has files of the same names, and is removed")
+    reasons = choice.reasons
+    if to_uninstall := _to_uninstall(target, facts):
+        before = f"{to_uninstall} {facts.installed[to_uninstall].version}"
+        reasons = (*reasons, f"replaces {before}, which contains the same files and is uninstalled first")
     return PackageAnswer(
-        package=verdict.package,
+        package=choice.package,
         action="install",
         version=target.version,
-        installed=shown,
+        installed=version_before,
         filename=target.filename or None,
-        source=target.url or "the package index that pip is set up with",
+        source=target.url or "the package index that pip is configured with",
         size=target.size,
         sha256=target.sha256,
         reasons=reasons,

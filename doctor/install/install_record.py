@@ -1,4 +1,4 @@
-"""The record of an installation in its run folder: what it was about to change, and how far it came. Survives a kill."""
+"""The record of an installation in its run folder: what it may change, and its progress. Survives a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Event = Literal["keeping", "installing", "installed", "putting back", "put back"
 
 
 class Change(Frozen):
-    """A distribution before and after. None: it is not there."""
+    """The version of a distribution before and after. None: not installed."""
 
     name: str
     before: str | None
@@ -27,12 +27,14 @@ class Change(Frozen):
 
 
 class Record(Frozen):
-    """What an installation may write, and where a copy of what was there is kept.
+    """What an installation may write, and where the backup is.
 
     Attributes:
-        roots: the folders below which anything changes: the environment, and where else a replaced distribution lay.
-        kept: paths that were there, each with the name of its copy in `store`.
-        written: paths that the wheels have; `aside`: what pip had left lying before.
+        roots: the folders below which files change: the environment, and the locations of replaced distributions.
+        kept: paths that existed, each with the name of its copy in `store`.
+        written: paths of files in the wheels and in the replaced distributions.
+        folders: those of their folders that existed.
+        aside: folders that pip had renamed and not deleted before.
     """
 
     schema_version: Literal[1] = 1
@@ -47,8 +49,8 @@ class Record(Frozen):
     aside: tuple[str, ...]
 
 
-class Installed(Frozen):
-    """A run that installed something: its record, and the last thing that it did."""
+class InstallRun(Frozen):
+    """An installation in a run folder: its record and its last event."""
 
     folder: Path
     record: Record
@@ -56,42 +58,42 @@ class Installed(Frozen):
     reason: str = ""
 
     @property
-    def stands(self) -> bool:
-        """Did it come to its end, and was not undone?"""
+    def is_installed(self) -> bool:
+        """Did the installation complete, without being undone since?"""
         return self.event == "installed"
 
     @property
-    def is_whole(self) -> bool:
-        """Is the environment as this run, or the one before it, wanted it?"""
+    def is_consistent(self) -> bool:
+        """Is the environment complete: either installed or restored?"""
         return self.event in ("installed", "put back")
 
 
-def keep_record(folder: Path, record: Record) -> None:
-    """Write what is about to be changed. Raises OSError."""
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record before anything is changed. Raises OSError."""
     write_atomically(folder / RECORD, json.dumps(record.model_dump(mode="json")).encode())
-    tell(folder, "keeping")
+    append_event(folder, "keeping")
 
 
-def tell(folder: Path, event: Event, reason: str = "") -> None:
-    """Append to the run's journal, on the disk before anything else happens. Raises OSError."""
+def append_event(folder: Path, event: Event, reason: str = "") -> None:
+    """Append an event to the run's journal and flush it to the disk. Raises OSError."""
     append_line(folder / JOURNAL, json.dumps({"event": event, "reason": reason}).encode())
 
 
-def read_installed(folder: Path) -> Installed | None:
-    """What the run installed; None: it is no such run, or its record is damaged. Raises OSError."""
-    told = list(records(folder / JOURNAL))
-    if not told:
+def read_install_run(folder: Path) -> InstallRun | None:
+    """Read the installation in a run folder; None: there is none, or its record is damaged. Raises OSError."""
+    events = list(records(folder / JOURNAL))
+    if not events:
         return None
     try:
         record = Record.model_validate_json((folder / RECORD).read_bytes())
-        return Installed(
-            folder=folder, record=record, event=told[-1]["event"], reason=str(told[-1].get("reason", ""))
+        return InstallRun(
+            folder=folder, record=record, event=events[-1]["event"], reason=str(events[-1].get("reason", ""))
         )
     except (FileNotFoundError, ValidationError, KeyError):
         return None
 
 
-def installations(host: Host) -> tuple[Installed, ...]:
-    """Those of this Python's environment, the newest first. Raises OSError."""
-    found = (read_installed(folder) for folder in run_folders(host))
+def installations(host: Host) -> tuple[InstallRun, ...]:
+    """Return the installations into this Python's environment, newest first. Raises OSError."""
+    found = (read_install_run(folder) for folder in run_folders(host))
     return tuple(each for each in found if each and each.record.prefix == host.identity.prefix)

@@ -1,4 +1,4 @@
-"""pip, or pip as uv brings it where this Python has none: trying out, fetching and installing."""
+"""Run pip (dry run, download, install, uninstall), or the pip that uv provides if this Python has none."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from doctor.host import Absent, Found, Host
 from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import parse_version
 
-TIMEOUT = 3600.0  # seconds; a slow line, an old disk
+TIMEOUT = 3600.0  # seconds: slow connections and disks
 LAST_LINES = 12
 CRASH = "Exception:"
 OLDEST = Version("22.2")  # the first with `install --dry-run --report`
-# Linux: it ends with whoever started it, however that ends. On Windows a job object sees to that.
+# Linux: pip is killed when its parent dies (PR_SET_PDEATHSIG). On Windows a job object does that.
 BOUND = "import ctypes, runpy, sys; ctypes.CDLL(None).prctl(1, 9); sys.path[:] = filter(None, sys.path); "
 OWN_PIP = BOUND + "sys.argv[0] = 'pip'; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 PIP_ELSEWHERE = BOUND + "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
-RUNNER = "__pip-runner__.py"  # pip's own way of being run by a Python that has none
-SAFELY = {"PYTHONSAFEPATH": "1"}  # a pip.py in the current folder is no pip
+RUNNER = "__pip-runner__.py"  # the script in pip by which a Python without pip runs it
+SAFELY = {"PYTHONSAFEPATH": "1"}  # ignore a pip.py in the current folder
 QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What pip would install of one distribution. `requires`: its Requires-Dist."""
+    """A distribution that pip would install. `requires`: its Requires-Dist."""
 
     name: str  # normalised
     version: str
@@ -47,7 +47,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pip may look besides the package index that it is set up to use; `offline`: in the folders alone."""
+    """Where pip looks in addition to its configured index. `extra`: an index; `offline`: only in the folders."""
 
     extra: str | None = None
     folders: tuple[str, ...] = ()
@@ -63,30 +63,30 @@ class Sources:
 
 @dataclass(frozen=True)
 class Pip:
-    """Calls pip for the Python that runs this."""
+    """pip for the running Python. `program`: the command line that starts it."""
 
     host: Host
     program: tuple[str, ...]
 
-    def try_out(self, requirements: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
-        """All that pip would install for these, here and now. Raises InstallError."""
+    def dry_run(self, requirements: Sequence[str], sources: Sources) -> tuple[Resolved, ...]:
+        """Return everything that pip would install for these requirements. Raises InstallError."""
         return self._report(["--upgrade-strategy", "only-if-needed", *sources.options, *requirements])
 
     def fetch(self, wanted: Sequence[str], folder: Path, sources: Sources) -> None:
-        """Download wheels of exact versions. Raises InstallError."""
+        """Download wheels of exact versions, without dependencies. Raises InstallError."""
         if wanted:
             plain = ["--only-binary", ":all:", "--no-deps", "--dest", str(folder)]
             self._call("download", [*plain, *sources.options, *wanted])
 
     def fetch_one(self, wanted: str, folder: Path) -> Path:
-        """Download the wheel of an exact version; gives the file. Raises InstallError, OSError."""
-        with TemporaryDirectory(prefix="fetched-", dir=_made(folder)) as own:
+        """Download the wheel of an exact version and return the file. Raises InstallError, OSError."""
+        with TemporaryDirectory(prefix="fetched-", dir=_existing(folder)) as own:
             self.fetch([wanted], Path(own), Sources())
             file = next(Path(own).iterdir())
             return file.replace(folder / file.name)
 
     def install(self, lines: Sequence[str], folders: Sequence[Path]) -> None:
-        """Install exactly the files of these lines, each with its hash. Raises InstallError."""
+        """Install exactly these requirement lines, each with its hash, from local folders. Raises InstallError."""
         with TemporaryDirectory(prefix="aios-") as folder:
             wanted = Path(folder, "requirements.txt")
             wanted.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
@@ -95,7 +95,7 @@ class Pip:
             self._call("install", [*alone, *links, "--requirement", str(wanted)])
 
     def uninstall(self, names: Sequence[str]) -> None:
-        """Remove what these distributions have. Raises InstallError."""
+        """Uninstall these distributions. Raises InstallError."""
         if names:
             self._call("uninstall", ["--yes", *names])
 
@@ -110,62 +110,65 @@ class Pip:
         line = [*self.program, command, *QUIET, *arguments]
         ran = self.host.run(line, TIMEOUT, SAFELY)
         if not isinstance(ran, Found):
-            reason = "it is gone" if isinstance(ran, Absent) else ran.reason
-            raise InstallError(f"pip cannot be run: {reason}")
+            reason = "it was not found" if isinstance(ran, Absent) else ran.reason
+            raise InstallError(f"pip cannot be started: {reason}")
         if ran.value.exit_code:
             printed = ran.value.stdout + ran.value.stderr
-            raise InstallError(f"pip {command} failed: {_said(printed)}", printed)
+            raise InstallError(f"pip {command} failed: {_errors_in(printed)}", printed)
 
 
 def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -> Pip:
-    """This Python's own pip, else the one that uv brings, run by this Python. Raises InstallError."""
+    """Return this Python's own pip, else the pip that uv provides, run by this Python. Raises InstallError."""
     python, on_linux = host.identity.executable, host.identity.os == "linux"
     own = host.distribution("pip")
     version = parse_version(own.value.version) if isinstance(own, Found) else None
     if version and version >= OLDEST:
         return Pip(host, (python, *(("-c", OWN_PIP) if on_linux else ("-m", "pip"))))
     if isinstance(uv := host.find_program("uv"), Found):
-        runner = str(Path(_brought_by(uv.value, host, folder, offline), RUNNER))
+        runner = str(Path(_pip_of_uv(uv.value, host, folder, offline), RUNNER))
         return Pip(host, (python, *(("-c", PIP_ELSEWHERE) if on_linux else ()), runner))
     if version:
         raise InstallError(
-            f"This Python's pip is {version}; {OLDEST} or newer is needed. "
+            f"This Python's pip is version {version}; {OLDEST} or newer is required. "
             f'Run: "{python}" -m pip install --upgrade pip'
         )
     raise InstallError(
-        f'This Python has no pip, and there is no uv either. Run: "{python}" -m ensurepip - or, where it has '
-        "no ensurepip, get pip as https://pip.pypa.io/en/stable/installation/ says."
+        f'This Python has no pip, and uv was not found. Run: "{python}" -m ensurepip - or, if it has no '
+        "ensurepip, install pip as described at https://pip.pypa.io/en/stable/installation/"
     )
 
 
-def _brought_by(uv: str, host: Host, folder: Path | None, offline: bool) -> str:
-    """The folder of the pip that uv keeps, or gets now, be it from the folder of wheels. Raises InstallError."""
+def _pip_of_uv(uv: str, host: Host, folder: Path | None, offline: bool) -> str:
+    """Return the folder of uv's pip, which uv downloads if needed or takes from `folder`. Raises InstallError."""
     links = ["--find-links", str(folder)] if folder else []
     ran = host.run([uv, "tool", "run", *["--offline"] * offline, *links, "pip", "--version"], TIMEOUT)
     if not isinstance(ran, Found):
-        raise InstallError(f"uv cannot be run: {'it is gone' if isinstance(ran, Absent) else ran.reason}")
+        raise InstallError(
+            f"uv cannot be started: {'it was not found' if isinstance(ran, Absent) else ran.reason}"
+        )
     found = re.search(r"^pip \S+ from (.+) \(python [\d.]+\)$", ran.value.stdout.strip(), re.MULTILINE)
     if ran.value.exit_code or not found:
         printed = ran.value.stdout + ran.value.stderr
-        raise InstallError(
-            f"This Python has no pip of version {OLDEST} or newer, and uv could not bring one: {_said(printed)}"
-            + " Without a network its wheel may lie in --wheel-dir." * offline,
-            printed,
+        message = (
+            f"This Python has no pip {OLDEST} or newer, and uv could not provide one: {_errors_in(printed)}"
         )
+        if offline:
+            message += " For an installation without a network, add pip's wheel to the folder of --wheel-dir."
+        raise InstallError(message, printed)
     return found.group(1)
 
 
-def _made(folder: Path) -> Path:
+def _existing(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def parse_report(content: bytes) -> tuple[Resolved, ...]:
-    """What `pip install --report` wrote (version 1 of its format). Raises InstallError."""
+    """Parse what `pip install --report` wrote (version 1 of the format). Raises InstallError."""
     try:
         return tuple(_resolved(entry) for entry in json.loads(content)["install"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InstallError(f"pip's report cannot be understood: {error!r}") from error
+        raise InstallError(f"pip's report cannot be parsed: {error!r}") from error
 
 
 def _resolved(entry: Mapping[str, Any]) -> Resolved:
@@ -180,10 +183,10 @@ def _resolved(entry: Mapping[str, Any]) -> Resolved:
     )
 
 
-def _said(printed: str) -> str:
-    """pip's own errors; where it crashed, the last line of its traceback."""
+def _errors_in(printed: str) -> str:
+    """Return pip's error lines; if it crashed, the last line of the traceback."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if CRASH in errors:
         errors = lines[-1:]
-    return " ".join(errors or lines[-LAST_LINES:])[:1500] or "it says nothing"
+    return " ".join(errors or lines[-LAST_LINES:])[:1500] or "it printed nothing"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from doctor.install.install_record import Installed
+from doctor.install.install_record import InstallRun
 from doctor.report.console import Printer
 
 
-def print_installation(printer: Printer, run: Installed) -> None:
+def print_installation(printer: Printer, run: InstallRun) -> None:
     """An installation in the history of runs: a line for each package."""
     restored = "rolled back" if run.reason else "undone"
     kind = {"installed": "installed", "put back": restored}.get(run.event, "interrupted")
@@ -17,7 +17,7 @@ def print_installation(printer: Printer, run: Installed) -> None:
         printer.paragraph(("    ",), run.reason)
 
 
-def version_changes(run: Installed) -> list[str]:
+def version_changes(run: InstallRun) -> list[str]:
     """A line for each package that the installation changed."""
     return [_version_change(each.name, each.before, each.after) for each in run.record.changes]
 

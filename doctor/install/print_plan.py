@@ -1,4 +1,4 @@
-"""The plan of an installation and what became of it, for a person at a console."""
+"""Print the plan of an installation and the progress of downloads on the console."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SECONDS_BETWEEN = 0.2
 SIGNS: dict[str, Status] = {"install": "info", "keep": "ok", "none": "warning"}
 LADDER = {
     "xformers": "No flash-attn fits: xformers is the next best attention here.",
-    "sdpa": "No flash-attn and no xformers fit: training uses PyTorch's own attention (sdpa), with kernels of aios for windows.",
+    "sdpa": "Neither flash-attn nor xformers fits: training uses PyTorch's own attention (sdpa), with aios' kernels for sliding windows.",
 }
 
 
 def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None:
-    """A line for each package, and below it where it comes from, how it is checked, and why this one."""
+    """Print a line for each package, and below it its file, source, hash and the reasons."""
     printer.line("Into ", (answer.python, "bold"), f", for {answer.torch}" if answer.torch else "")
     for package in answer.packages:
         sign = SIGNS[package.action]
@@ -29,7 +29,11 @@ def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None
         )
         if package.action == "install":
             size = f"{package.size / MEBIBYTE:.1f} MiB" if package.size is not None else "size not known"
-            checked = f"SHA-256 {package.sha256}" if package.sha256 else "hash: what the package index says"
+            checked = (
+                f"SHA-256 {package.sha256}"
+                if package.sha256
+                else "hash: checked by pip against the package index"
+            )
             printer.line(f"    {package.filename or 'the file that pip finds'} ({size})")
             printer.line(f"    from {package.source}")
             printer.line(f"    {checked}")
@@ -44,15 +48,15 @@ def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None
         if can_build:
             printer.paragraph(
                 (),
-                "This machine could build flash-attn from source: hours, and tens of GiB; aios never starts that.",
+                "This machine has everything to build flash-attn from source. That takes hours and tens of GiB; aios does not start it.",
             )
 
 
 def _what(package: PackageAnswer) -> str:
     if package.action == "keep":
-        return f"{package.version} stays" if package.version else "comes with torch"
+        return f"{package.version} is kept" if package.version else "is installed with torch"
     if package.action == "none":
-        return f"none fits; {package.installed} is left as it is" if package.installed else "none fits"
+        return f"none fits; {package.installed} is not changed" if package.installed else "none fits"
     return (
         f"{package.version} instead of {package.installed}"
         if package.installed
@@ -61,7 +65,7 @@ def _what(package: PackageAnswer) -> str:
 
 
 class ProgressLine:
-    """How far downloads have come: one line on stderr, and only where that is a terminal."""
+    """Show the progress of downloads in one line on stderr, if that is a terminal."""
 
     def __init__(self) -> None:
         self._next = 0.0

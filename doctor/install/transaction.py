@@ -1,4 +1,4 @@
-"""An installation from the files to the end: fetched, held to its hashes, tried out, kept, installed, verified, or put back."""
+"""Run an installation: download, check hashes, dry run, back up, install, verify; roll back if that fails."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from doctor.failures.order import arrange
 from doctor.failures.table import failures
 from doctor.files import sha256_of
 from doctor.host import Found, Host
-from doctor.install.backup import keep, put_back, supersede
+from doctor.install.backup import back_up, discard_older_backups, restore
 from doctor.install.download import discard, download
-from doctor.install.dry_run_check import also_needed
-from doctor.install.environment_facts import Facts
-from doctor.install.install_plan import Installation, Target, Wishes
-from doctor.install.install_record import Installed, installations, tell
+from doctor.install.dry_run_check import additional_packages
+from doctor.install.environment_facts import EnvironmentFacts
+from doctor.install.install_plan import Installation, InstallRequest, Target
+from doctor.install.install_record import InstallRun, append_event, installations
 from doctor.install.pip import Pip, Resolved, Sources
 from doctor.install.preconditions import why_too_long
 from doctor.install.verification import verify
@@ -29,160 +29,164 @@ from doctor.wheel_search.install_error import InstallError
 
 GIBIBYTE = 2**30
 Say = Callable[[str], None]
-Progress = Callable[[str, int, int | None], None]  # a file's name, bytes so far, of how many
+Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, total
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that was checked, and the line by which pip installs it."""
+    """A checked wheel, and the requirement line by which pip installs it."""
 
     wheel: WheelFile
     line: str
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of an installation. `trouble` None: it stands, and every package was seen to work."""
+class Outcome:
+    """The result of an installation. `trouble` None: every package was installed and works."""
 
-    run: Installed
+    run: InstallRun
     also: tuple[Resolved, ...]
     trouble: str | None = None
 
 
-def repair(host: Host) -> tuple[Installed, ...]:
-    """Put back what runs left that were ended in the middle; gives them. Raises OSError."""
-    broken = tuple(run for run in installations(host) if not run.is_whole)
+def roll_back_interrupted(host: Host) -> tuple[InstallRun, ...]:
+    """Restore the environment after interrupted installations, and return those. Raises OSError."""
+    broken = tuple(run for run in installations(host) if not run.is_consistent)
     for run in broken:
-        put_back(run)
+        restore(run)
     return broken
 
 
-def undo(host: Host) -> Installed | None:
-    """Put back what the newest standing installation replaced; None: there is none. Raises InstallError, OSError."""
+def undo(host: Host) -> InstallRun | None:
+    """Undo the newest installation; None: there is none. Raises InstallError, OSError."""
     run = next(iter(installations(host)), None)
-    if run is None or not run.stands:
+    if run is None or not run.is_installed:
         return None
     if not Path(run.record.store).is_dir():
-        raise InstallError(f"What was there before is gone: {run.record.store}")
+        raise InstallError(
+            f"The backup of the previous versions was deleted: {run.record.store}. Nothing was undone."
+        )
     for change in run.record.changes:
         now = host.distribution(change.name)
         version = now.value.version if isinstance(now, Found) else None
         if version != change.after:
             raise InstallError(
-                f"Somebody changed {change.name} since: the installation left {change.after}, now it is "
-                f"{version or 'not there'}. Nothing was undone."
+                f"{change.name} has changed since the installation: it was {change.after or 'not installed'}, now it is "
+                f"{version or 'not installed'}. Nothing was undone."
             )
-    _nobody_uses(host)
-    put_back(run)
+    _refuse_if_in_use(host)
+    restore(run)
     return run
 
 
-def carry_out(
+def install_packages(
     host: Host,
-    facts: Facts,
+    facts: EnvironmentFacts,
     installation: Installation,
-    wishes: Wishes,
+    request: InstallRequest,
     pip: Pip,
     say: Say,
     progress: Progress,
-) -> Done:
-    """Install what was planned. Raises InstallError and OSError where nothing was changed."""
+) -> Outcome:
+    """Carry out a plan. Raises InstallError and OSError only if nothing was changed."""
     store = state_folder(host) / "downloads"
-    _nobody_uses(host)
+    _refuse_if_in_use(host)
     _enough_room(host, str(store), sum(t.size or 0 for t in installation.targets if not t.file))
-    sources = _sources(installation, wishes)
-    fetched = [_fetch(target, store, host, pip, wishes, progress) for target in installation.targets]
-    say("Asking pip what else that would change")
+    sources = _sources(installation, request)
+    fetched = [_fetch(target, store, host, pip, request, progress) for target in installation.targets]
+    say("Asking pip what else this would change")
     torch = facts.machine.torch if "torch" in facts.installed else None
-    reported = pip.try_out([f"{each.wheel.name} @ {each.wheel.path.as_uri()}" for each in fetched], sources)
+    reported = pip.dry_run([f"{each.wheel.name} @ {each.wheel.path.as_uri()}" for each in fetched], sources)
     brings_triton = facts.machine.system == "linux"
-    also = also_needed(reported, installation.targets, torch, brings_triton)
+    also = additional_packages(reported, installation.targets, torch, brings_triton)
     if also:
-        say(f"They need besides: {', '.join(f'{each.name} {each.version}' for each in also)}")
+        say(f"Other dependencies: {', '.join(f'{each.name} {each.version}' for each in also)}")
         pip.fetch([f"{each.name}=={each.version}" for each in also], store, sources)
-    others = [_fetched(each, store, host) for each in also]
+    others = [_check_dependency(each, store, host) for each in also]
     wheels = [each.wheel for each in (*fetched, *others)]
     for wheel in wheels:
         if too_long := why_too_long(facts, wheel.path.name, len(wheel.longest)):
             raise InstallError(too_long)
     _enough_room(host, host.identity.site_packages, sum(wheel.unpacked_bytes for wheel in wheels))
     folder = new_run_folder(host, datetime.now(timezone.utc))
-    came_to_an_end = False
+    completed = False
     try:
-        run = keep(host, folder, wheels, facts.installed, installation.superseded)
+        run = back_up(host, folder, wheels, facts.installed, installation.to_uninstall)
         done = _install(host, facts, installation, [*fetched, *others], run, pip, say)
-        came_to_an_end = True
-    finally:  # Ctrl-C, a full disk: nothing is left half done
-        if not came_to_an_end:
-            repair(host)
+        completed = True
+    finally:  # Ctrl-C, a full disk: restore the environment
+        if not completed:
+            roll_back_interrupted(host)
     if done is None:
-        tell(folder, "installed")
-        run = Installed(folder=folder, record=run.record, event="installed")
-        supersede(run)
+        append_event(folder, "installed")
+        run = InstallRun(folder=folder, record=run.record, event="installed")
+        discard_older_backups(run)
         discard(store)
-    return Done(run, also, done)
+    return Outcome(run, also, done)
 
 
 def _install(
     host: Host,
-    facts: Facts,
+    facts: EnvironmentFacts,
     installation: Installation,
     fetched: Sequence[Fetched],
-    run: Installed,
+    run: InstallRun,
     pip: Pip,
     say: Say,
 ) -> str | None:
-    """Install and verify; what does not stand is put back. Gives why, None: it stands. Raises OSError."""
+    """Install and verify; roll back on failure. Return the reason of a failure, or None. Raises OSError."""
     try:
         say("Installing")
-        pip.uninstall(installation.superseded)
+        pip.uninstall(installation.to_uninstall)
         folders = sorted({each.wheel.path.parent for each in fetched})
         pip.install([each.line for each in fetched], folders)
         versions = {each.wheel.name: each.wheel.version for each in fetched}
         for target in installation.targets:
-            say(f"Trying {target.name}")
-            build = installation.plan.torch
+            say(f"Verifying {target.name}")
+            build = installation.resolution.torch
             gpu = bool(facts.machine.compute_capabilities) and bool(build and build.cuda_tag)
             if found := verify(host, target.name, versions[target.name], gpu=gpu):
                 raise InstallError(
                     f"{target.name} {versions[target.name]} does not work here: {found[0]}", found[1]
                 )
     except InstallError as error:
-        put_back(run.model_copy(update={"reason": str(error)}))
+        restore(run.model_copy(update={"reason": str(error)}))
         return f"{error}{cause_of(error.log)}"
     return None
 
 
 def cause_of(log: str) -> str:
-    """What the table of known failures says of a log, as sentences behind others."""
+    """Return what the table of known failures says about a log, as sentences to append; "" if nothing."""
     table = failures()
     found = arrange(find(read(log.encode("utf-8", "backslashreplace")), table), table)
     certain = [placed.sighting.failure for placed in found if placed.certain and not placed.sighting.harmless]
     return f" {certain[0].title}: {certain[0].cause} {certain[0].fix}" if certain else ""
 
 
-def _sources(installation: Installation, wishes: Wishes) -> Sources:
-    """Where what the targets need may come from: the user's index, and PyTorch's own where torch comes from there."""
+def _sources(installation: Installation, request: InstallRequest) -> Sources:
+    """Return where dependencies may come from: the user's index, the folder, and PyTorch's index if torch does."""
     indexes = [target.index for target in installation.targets if target.index]
-    folders = (str(wishes.folder.absolute()),) if wishes.folder else ()
-    return Sources(next(iter(indexes), None), folders, wishes.offline)
+    folders = (str(request.folder.absolute()),) if request.folder else ()
+    return Sources(next(iter(indexes), None), folders, request.offline)
 
 
-def _fetch(target: Target, store: Path, host: Host, pip: Pip, wishes: Wishes, progress: Progress) -> Fetched:
+def _fetch(
+    target: Target, store: Path, host: Host, pip: Pip, request: InstallRequest, progress: Progress
+) -> Fetched:
     path = target.file or store / target.filename
     if target.url is None:
         path = pip.fetch_one(f"{target.name}=={target.version}", store)
     elif not target.file:
         if target.sha256 is None:
-            raise InstallError(f"{target.url}: no hash is known that it could be checked against")
+            raise InstallError(f"{target.url}: there is no hash to check it against")
         download(
             target.url, path, target.size, target.sha256, lambda done, of: progress(target.filename, done, of)
         )
     return _checked(path, target.sha256, host, labelled=target.labelled)
 
 
-def _fetched(resolved: Resolved, store: Path, host: Host) -> Fetched:
-    """What pip fetched of the rest, or found in the folder of wheels."""
+def _check_dependency(resolved: Resolved, store: Path, host: Host) -> Fetched:
+    """Check a dependency that pip downloaded, or found in the folder of wheels."""
     path = store / resolved.filename
     return _checked(path, resolved.sha256, host, labelled=False)
 
@@ -192,8 +196,7 @@ def _checked(path: Path, sha256: str | None, host: Host, *, labelled: bool) -> F
     if sha256 not in (None, found):
         discard(path)
         raise InstallError(
-            f"{path.name} is not the file that was published: its SHA-256 should be {sha256}, and is {found}. "
-            "Nothing was installed."
+            f"{path.name} is not the published file: expected SHA-256 {sha256}, got {found}. Nothing was installed."
         )
     wheel = read_wheel(path, host.identity)
     pinned = f"{wheel.name} @ {path.as_uri()}" if labelled else f"{wheel.name}=={wheel.version}"
@@ -205,13 +208,13 @@ def _enough_room(host: Host, folder: str, needed: int) -> None:
     if isinstance(volume, Found) and volume.value.free_bytes < needed:
         raise InstallError(
             f"{volume.value.root} has {volume.value.free_bytes / GIBIBYTE:.1f} GiB free; "
-            f"{needed / GIBIBYTE:.1f} GiB are needed for {folder}. Make room, or move it (AIOS_HOME)."
+            f"{needed / GIBIBYTE:.1f} GiB are needed in {folder}. Free disk space, or set AIOS_HOME to a folder elsewhere."
         )
 
 
-def _nobody_uses(host: Host) -> None:
-    """What another program has loaded cannot be replaced on Windows, and changes under its feet elsewhere."""
+def _refuse_if_in_use(host: Host) -> None:
+    """Raise InstallError if programs use this environment: Windows cannot replace files that they have loaded."""
     using = host.programs_using(host.identity.site_packages)
     if isinstance(using, Found) and using.value:
         named = ", ".join(f"{program.name} (process {program.pid})" for program in using.value)
-        raise InstallError(f"Programs use this environment: {named}. End them, then run this again.")
+        raise InstallError(f"Programs are using this environment: {named}. Close them, then run this again.")

@@ -1,4 +1,4 @@
-"""What a wheel file holds: is it whole, is it what its name says, how much room does it take, what does it write."""
+"""Read a wheel file: check it against its name and this Python; list its files and unpacked size."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from wheels.tags import accepts
 
 @dataclass(frozen=True)
 class WheelFile:
-    """A wheel that may be installed. `entry_points` are the names of the programs that pip makes for it."""
+    """A valid wheel. `entry_points`: the names of the scripts that pip creates for it."""
 
     path: Path
     name: str  # normalised
-    version: str  # of its metadata: a publisher's label may stand in the file name alone
+    version: str  # in its metadata; the file name may have a label in addition
     members: tuple[str, ...]
     unpacked_bytes: int
     entry_points: tuple[str, ...]
@@ -36,12 +36,12 @@ class WheelFile:
 
 
 def read_wheel(path: Path, identity: Identity) -> WheelFile:
-    """Look into a wheel, and hold its tags to its name and to this Python. Raises InstallError."""
+    """Read a wheel; check its tags against its name and this Python. Raises InstallError."""
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
         with path.open("rb") as file:
             if file.read(2) != b"PK":
-                raise InstallError(_broken(path, "it does not begin as an archive does"))
+                raise InstallError(_broken(path, "it is not a zip archive"))
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             folder = _metadata_folder(path, [info.filename for info in infos])
@@ -54,16 +54,14 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
         raise InstallError(_broken(path, str(error))) from error
     inside = frozenset(tag for text in wheel for tag in parse_tag(text))
     if not set(map(_kind, inside)) & set(map(_kind, tags)):
-        raise InstallError(
-            _broken(path, f"its name says {_listed(tags)}, and inside stands {_listed(inside)}")
-        )
+        raise InstallError(_broken(path, f"its name says {_listed(tags)}, its metadata {_listed(inside)}"))
     major, minor = map(int, identity.python.split(".")[:2])
     platform = identity.python_platform
     if not accepts((major, minor), identity.python_free_threaded, platform, map(str, inside)):
         this = f"this is Python {identity.python} on {platform}"
         raise InstallError(_broken(path, f"it is for {_listed(inside)}; {this}"))
     if canonicalize_name(metadata["Name"] or "") != name:
-        raise InstallError(_broken(path, f"inside is {metadata['Name'] or 'no name'}"))
+        raise InstallError(_broken(path, f"its metadata names {metadata['Name'] or 'no package'}"))
     return WheelFile(
         path,
         str(name),
@@ -79,7 +77,7 @@ def _broken(path: Path, why: str) -> str:
 
 
 def _kind(tag: Tag) -> tuple[str, str, str]:
-    """Without the C library, of which repairers of wheels know more than builders: "manylinux_2_28", "linux"."""
+    """Drop the C library ("manylinux_2_28" -> "linux"): auditwheel renames a wheel without changing its metadata."""
     system, _, processor = tag.platform.partition("_")
     if "linux" in system:
         system, processor = "linux", re.sub(r"^\d+_\d+_", "", processor)
@@ -91,10 +89,12 @@ def _listed(tags: Iterable[Tag]) -> str:
 
 
 def _metadata_folder(path: Path, members: list[str]) -> str:
-    top = [name for name in members if name.count("/") == 1]  # setuptools holds other wheels' below
+    top = [
+        name for name in members if name.count("/") == 1
+    ]  # setuptools vendors the metadata of other wheels in subfolders
     found = [name.partition("/")[0] for name in top if name.endswith(".dist-info/WHEEL")]
     if len(found) != 1:
-        raise InstallError(_broken(path, "it has no .dist-info/WHEEL of its own"))
+        raise InstallError(_broken(path, "it has no .dist-info/WHEEL"))
     return found[0]
 
 
@@ -103,7 +103,7 @@ def _headers(archive: zipfile.ZipFile, member: str) -> Message:
 
 
 def _programs(archive: zipfile.ZipFile, folder: str) -> tuple[str, ...]:
-    """The names in [console_scripts] and [gui_scripts]."""
+    """Return the names in [console_scripts] and [gui_scripts]."""
     try:
         text = archive.read(f"{folder}/entry_points.txt").decode("utf-8")
     except KeyError:

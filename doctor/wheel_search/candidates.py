@@ -1,4 +1,4 @@
-"""The wheels to choose from: the catalogue, what `aios wheels refresh` added to it, and the files of a folder."""
+"""The wheels to choose from: the catalogue with what `aios wheels refresh` added, and the files in a folder."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from wheels.machine import Machine, TorchBuild
 from wheels.packages import CATALOGUED
 from wheels.tags import fits_platform, fits_python
 
-MOST_ASKED = 3  # publishers who are asked for a hash
+MOST_ASKED = 3  # wheels whose publisher is asked for a hash
 
 
 def candidates(host: Host) -> Catalogue:
-    """All wheels that are known. Raises InstallError."""
+    """Return the catalogue. Raises InstallError."""
     try:
         return known_wheels(host)
     except CatalogueError as error:
-        raise InstallError(f"{error}. Make it anew: aios wheels refresh - or remove it.") from error
+        raise InstallError(f"{error}. Recreate it with aios wheels refresh, or delete it.") from error
 
 
 def with_folder(catalogue: Catalogue, folder: Path | None, *, alone: bool) -> Catalogue:
-    """The wheels in `folder` before those of the catalogue; `alone`: without those. Raises InstallError."""
+    """Return a catalogue with the wheels in `folder` first; `alone`: with those only. Raises InstallError."""
     files = tuple(_rows(folder)) if folder else ()
     if alone:
         catalogue = Catalogue(as_of=catalogue.as_of, publishers=(), wheels=())
@@ -54,13 +54,11 @@ def _rows(folder: Path) -> Iterator[Row]:
             if name and name.package in CATALOGUED:
                 yield file.name, 0, None, file.stat().st_size, sha256_of(file)
     except OSError as error:
-        raise InstallError(
-            f"--wheel-dir: {folder} cannot be looked into: {error.strerror or error}"
-        ) from error
+        raise InstallError(f"--wheel-dir: {folder} cannot be read: {error.strerror or error}") from error
 
 
-def torches_in(folder: Path | None, machine: Machine) -> tuple[tuple[str, TorchBuild], ...]:
-    """The torch wheels of a folder that this Python takes, newest first: version and build."""
+def torch_wheels_in(folder: Path | None, machine: Machine) -> tuple[tuple[str, TorchBuild], ...]:
+    """Return version and build of the torch wheels in a folder that fit this Python, newest first."""
     found = []
     for file in folder.glob("torch-*.whl") if folder else ():
         name = parse_wheel_name(file.name)
@@ -73,9 +71,9 @@ def torches_in(folder: Path | None, machine: Machine) -> tuple[tuple[str, TorchB
 
 
 def published_hash(wheel: Wheel) -> str | None:
-    """The wheel's SHA-256: from the catalogue, else from the release list of its publisher; None: nobody says.
+    """Return the wheel's SHA-256 from the catalogue, else from its publisher's release list; None: not published.
 
-    Raises NotFoundError where the publisher cannot be asked.
+    Raises NotFoundError if the release list cannot be read.
     """
     if wheel.sha256 or not (wheel.publisher.releases and wheel.folder):
         return wheel.sha256
@@ -84,7 +82,7 @@ def published_hash(wheel: Wheel) -> str | None:
         digests = {asset["name"]: asset.get("digest") or "" for asset in release["assets"]}
     except OSError as error:
         raise NotFoundError(
-            f"the hash of {wheel.filename} is not in the catalogue, and cannot be asked for: {error}"
+            f"the hash of {wheel.filename} is not in the catalogue, and its publisher's release list cannot be read: {error}"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -93,7 +91,7 @@ def published_hash(wheel: Wheel) -> str | None:
 
 
 def with_known_hash(wheels: tuple[Wheel, ...]) -> Wheel | None:
-    """The best wheel of which a hash is known, and with it; None: none of the best has one."""
+    """Return the best wheel that has a hash, with the hash filled in; None: none of the best has one."""
     for wheel in wheels[:MOST_ASKED]:
         if found := published_hash(wheel):
             return wheel._replace(sha256=found)

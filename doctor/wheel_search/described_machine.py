@@ -1,6 +1,6 @@
-"""A machine as somebody describes it in words: `--python 3.12 --torch 2.8.0+cu128 --platform win_amd64`. Pure.
+"""Parse the description of a machine: `--python 3.12 --torch 2.8.0+cu128 --platform win_amd64`. Pure.
 
-What cannot be understood is a ValueError that names what was given and what is possible.
+An invalid value is a ValueError that names the value and the valid ones.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from wheels.machine import Machine, TorchBuild
 PLATFORMS = "win_amd64, win_arm64, linux_x86_64, linux_aarch64, manylinux_2_28_x86_64, musllinux_1_2_x86_64"
 
 
-def described(
+def parse_machine(
     python: str, platform: str, torch: str | None, capabilities: tuple[str, ...], driver: str | None
 ) -> Machine:
-    """Raises ValueError."""
+    """Parse the options of `aios wheels match`. Raises ValueError."""
     release, free_threaded = parse_python(python)
     system, glibc = parse_platform(platform)
     return Machine(
@@ -39,7 +39,9 @@ def parse_python(text: str) -> tuple[str, bool]:
     """ "3.13.1" -> "3.13"; "3.13t" is the free-threaded one."""
     match = re.fullmatch(r"(?:cp)?(3)\.?(\d{1,2})(?:\.\d+)?(t?)", text)
     if match is None:
-        raise ValueError(f"--python: {text!r} is no Python; say it as 3.12, or 3.13t for a free-threaded one")
+        raise ValueError(
+            f"--python: {text!r} is not a Python version; use for example 3.12, or 3.13t for free-threaded"
+        )
     return f"{match[1]}.{match[2]}", bool(match[3])
 
 
@@ -48,21 +50,23 @@ def parse_platform(text: str) -> tuple[str, tuple[int, int] | None]:
     if match := re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", text):
         return f"linux_{match[3]}", (int(match[1]), int(match[2]))
     if not re.fullmatch(r"(?:win_|linux_|musllinux_\d+_\d+_)(?:amd64|arm64|x86_64|aarch64)", text):
-        raise ValueError(f"--platform: {text!r} is none that wheels are known for; possible are {PLATFORMS}")
+        raise ValueError(f"--platform: {text!r} is not supported; use one of {PLATFORMS}")
     return text, None
 
 
 def parse_torch(text: str, system: str) -> TorchBuild:
-    """ "2.8.0+cu128"; "2.8" without a label is what `pip install torch` brings on that system."""
+    """ "2.8.0+cu128"; "2.8" without a label is the build on PyPI for that system."""
     version = parse_version(text)
     if version is None or len(version.release) < 2:
-        raise ValueError(f"--torch: {text!r} is no version of torch; say it as 2.8.0+cu128, or 2.8.0+cpu")
+        raise ValueError(
+            f"--torch: {text!r} is not a torch version; use for example 2.8.0+cu128 or 2.8.0+cpu"
+        )
     tag = cuda_tag(version)
     if version.local is None:
         tag = torch_default_cuda_tag(version, system)
     elif tag is None and version.local != "cpu":
         raise ValueError(
-            f"--torch: {version.local!r} is no build that wheels are known for; possible are cu128 and the like, and cpu"
+            f"--torch: {version.local!r} is not a supported build; use a CUDA tag such as cu128, or cpu"
         )
     return TorchBuild(version, tag)
 
@@ -72,7 +76,7 @@ def parse_capability(text: str) -> ComputeCapability:
     match = re.fullmatch(r"(?:sm_)?(\d{1,2})\.?(\d)", text)
     if match is None:
         raise ValueError(
-            f"--compute-capability: {text!r} is none; say it as 8.9 (GeForce RTX 40) or 12.0 (RTX 50)"
+            f"--compute-capability: {text!r} is not a compute capability; use for example 8.9 (GeForce RTX 40) or 12.0 (RTX 50)"
         )
     return int(match[1]), int(match[2])
 
@@ -81,6 +85,6 @@ def parse_driver(text: str) -> str:
     """ "581.80"."""
     if not re.fullmatch(r"\d{3}(?:\.\d+){0,2}", text):
         raise ValueError(
-            f"--driver: {text!r} is no version of NVIDIA's driver; say it as nvidia-smi does: 581.80"
+            f"--driver: {text!r} is not an NVIDIA driver version; use the one that nvidia-smi prints, such as 581.80"
         )
     return text

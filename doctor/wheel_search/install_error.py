@@ -1,12 +1,12 @@
-"""Why an installation does not go on."""
+"""The error of an installation that was refused or failed."""
 
 from __future__ import annotations
 
 
 class InstallError(Exception):
-    """Nothing was changed. The message says what was looked for, what was found and what to do next.
+    """An installation stopped before it changed anything. The message says what was found and what to do.
 
-    `log` is what a program printed, for the table of known failures.
+    `log`: the output of a program, to look up in the table of known failures.
     """
 
     def __init__(self, message: str, log: str = "") -> None:

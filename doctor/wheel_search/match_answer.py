@@ -1,4 +1,4 @@
-"""What `aios wheels match` says. `--json` prints it; the schema is made from it."""
+"""The result of `aios wheels match`. Printed by `--json`; has a schema."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from pydantic import Field
 
 from doctor.host import Frozen
 from wheels.choice import Item
-from wheels.resolve import InstallPlan
+from wheels.resolve import Resolution
 
 
 class MatchedWheel(Frozen):
-    """The wheel, or the best that an index has for a requirement: then `filename` and the rest of the file are null."""
+    """The wheel; or a requirement on an index, in which case `filename`, `url`, `sha256` and `size` are null."""
 
     filename: str | None
-    url: str | None = Field(
-        description="null: pip finds it on `index`, or on the index that it is set up with"
-    )
-    sha256: str | None = Field(description="null: its publisher gave none when the catalogue was made")
+    url: str | None = Field(description="null: pip finds it on `index`, or on its configured index")
+    sha256: str | None = Field(description="null: not published when the catalogue was made")
     size: int | None = Field(description="bytes")
     publisher: str
     version: str
-    torch: str | None = Field(description="the torch that it was built for; null: it does not say")
+    torch: str | None = Field(description="the torch that it was built for; null: not stated")
     cuda: str | None
     python: str
     platform: str
-    requirement: str = Field(description="what to ask pip for where there is no url")
+    requirement: str = Field(description="the pip requirement to use if there is no url")
     index: str | None = None
 
 
@@ -37,40 +35,38 @@ class RejectedWheel(Frozen):
 
 
 class MatchAnswer(Frozen):
-    """`aios wheels match --json` prints exactly this. `rejected`: where none fits, the nearest misses first."""
+    """`aios wheels match --json` prints exactly this. `rejected`: if none fits, the nearest misses first."""
 
     schema_version: Literal[1] = 1
     package: str
     match: MatchedWheel | None
-    reasons: tuple[str, ...] = Field(
-        description="why this one, or why none; then what could not be considered"
-    )
+    reasons: tuple[str, ...] = Field(description="why this wheel or why none; then what was not considered")
     rejected: tuple[RejectedWheel, ...]
-    kept: bool = Field(default=False, description="what is there serves: nothing is to be installed")
+    kept: bool = Field(default=False, description="the installed build fits: nothing to install")
     fallback: Literal["xformers", "sdpa"] | None = Field(
-        description="the next best attention where no flash-attn fits"
+        description="the next best attention if no flash-attn fits"
     )
 
 
-def answer(
-    package: str, plan: InstallPlan, python: str, platform: str, unknown: tuple[str, ...]
+def make_match_answer(
+    package: str, resolution: Resolution, python: str, platform: str, unknown: tuple[str, ...]
 ) -> MatchAnswer:
-    """From a plan for `package`, or for flash-attn and what may stand in for it."""
-    verdict = next(v for v in plan.verdicts if v.package in (package, f"{package}-windows"))
-    rejected = verdict.match.rejected if verdict.match else ()
+    """Make the answer for `package` from a resolution of it; for flash-attn, of it and xformers."""
+    choice = next(v for v in resolution.choices if v.package in (package, f"{package}-windows"))
+    rejected = choice.match.rejected if choice.match else ()
     return MatchAnswer(
         package=package,
-        match=_matched(verdict.item, plan, python, platform) if verdict.item else None,
-        reasons=(*verdict.reasons, *unknown),
-        kept=verdict.kept,
+        match=_matched(choice.item, resolution, python, platform) if choice.item else None,
+        reasons=(*choice.reasons, *unknown),
+        kept=choice.kept,
         rejected=tuple(RejectedWheel(filename=r.wheel.filename, reason=r.reason) for r in rejected),
-        fallback="xformers" if plan.fallback == "xformers" else "sdpa" if plan.fallback else None,
+        fallback="xformers" if resolution.fallback == "xformers" else "sdpa" if resolution.fallback else None,
     )
 
 
-def _matched(item: Item, plan: InstallPlan, python: str, platform: str) -> MatchedWheel:
+def _matched(item: Item, resolution: Resolution, python: str, platform: str) -> MatchedWheel:
     wheel = item.wheel
-    build = plan.torch
+    build = resolution.torch
     return MatchedWheel(
         filename=wheel.filename if wheel else None,
         url=wheel.url if wheel else None,

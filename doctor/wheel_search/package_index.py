@@ -1,4 +1,4 @@
-"""The files that a package index or a folder has of one package, with their hashes: its listing alone is read."""
+"""The files of one package on a package index (PEP 503) or in a folder, with their hashes."""
 
 from __future__ import annotations
 
@@ -20,50 +20,54 @@ from wheels.tags import fits_platform, fits_python
 
 
 class NotFoundError(InstallError):
-    """No index that was asked has it, or none could be asked."""
+    """A package was not found on the index, or the index cannot be read."""
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One file. `sha256` None: the index does not say."""
+class IndexFile:
+    """One file. `sha256` None: the index does not state it."""
 
     filename: str
     url: str
     sha256: str | None
 
 
-def listed_by(index: str, package: str) -> tuple[Listed, ...]:
-    """What an index (PEP 503) has of a package. Raises NotFoundError."""
+def files_on_index(index: str, package: str) -> tuple[IndexFile, ...]:
+    """Read the files of a package from an index. Raises NotFoundError."""
     address = f"{index.rstrip('/')}/{canonicalize_name(package)}/"
     try:
         page = get_bytes(address).decode("utf-8", "replace")
     except OSError as error:
         raise NotFoundError(
-            f"{package} cannot be looked up: {error}. Is there a connection, or a proxy that programs are not told of? "
-            "A mirror of PyTorch's index can be named by AIOS_PYTORCH_INDEX."
+            f"{package} cannot be looked up: {error}. Check the network connection and the proxy (HTTPS_PROXY), or "
+            "set AIOS_PYTORCH_INDEX to a mirror of PyTorch's index."
         ) from error
     return parse_listing(page, address)
 
 
-def parse_listing(page: str, address: str) -> tuple[Listed, ...]:
-    """The links of a page that lies at this address."""
+def parse_listing(page: str, address: str) -> tuple[IndexFile, ...]:
+    """Parse the links of an index page at this address."""
     links = _Links()
     links.feed(page)
     found = []
     for link in links.found:
         url, fragment = urldefrag(urljoin(address, link))
         kind, _, digest = fragment.partition("=")
-        found.append(Listed(unquote(url.rpartition("/")[2]), url, digest if kind == "sha256" else None))
+        found.append(IndexFile(unquote(url.rpartition("/")[2]), url, digest if kind == "sha256" else None))
     return tuple(found)
 
 
-def files_in(folder: Path) -> tuple[Listed, ...]:
-    """The wheels in a folder. Raises OSError."""
-    return tuple(Listed(file.name, file.absolute().as_uri(), None) for file in sorted(folder.glob("*.whl")))
+def files_in(folder: Path) -> tuple[IndexFile, ...]:
+    """Return the wheels in a folder. Raises OSError."""
+    return tuple(
+        IndexFile(file.name, file.absolute().as_uri(), None) for file in sorted(folder.glob("*.whl"))
+    )
 
 
-def best(files: Iterable[Listed], requirement: str, machine: Machine) -> tuple[Listed, Version] | None:
-    """The newest of the files that meet the requirement and that this Python takes; None: there is none."""
+def newest_fitting(
+    files: Iterable[IndexFile], requirement: str, machine: Machine
+) -> tuple[IndexFile, Version] | None:
+    """Return the newest file that meets the requirement and fits this Python; None: there is none."""
     wanted = Requirement(requirement)
     fitting = []
     for file in files:

@@ -1,4 +1,4 @@
-"""Reading the publishers' lists again, as far as they let us, into a catalogue of this user's."""
+"""Read the publishers' lists into a new catalogue; lists that cannot be read are reported and skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wheels.catalogue import Catalogue, Publisher
 from wheels.publisher_lists import (
     GITHUB,
     HUGGING_FACE,
-    Listed,
+    ListedWheel,
     ListError,
     Merged,
     github_releases,
@@ -24,15 +24,15 @@ from wheels.publisher_lists import (
 )
 
 Ask: TypeAlias = Callable[[str, Mapping[str, str]], Response]
-Tell: TypeAlias = Callable[[str], None]
+Say: TypeAlias = Callable[[str], None]
 MOST_PAGES = 100
 OK, UNCHANGED, FORBIDDEN, TOO_MANY = 200, 304, 403, 429
-JSON_TYPE = {"Accept": "application/vnd.github+json"}  # Hugging Face sends JSON anyway
+JSON_TYPE = {"Accept": "application/vnd.github+json"}  # Hugging Face ignores it
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page was when it was read: the server says by the tag whether it still is."""
+    """A page of a list that was read. `etag`: lets the server say that it has not changed."""
 
     etag: str
     next: str | None
@@ -40,22 +40,22 @@ class Page:
 
 @dataclass(frozen=True)
 class Refreshed:
-    """`complaints`: the lists, or the parts of them, that could not be read, and why."""
+    """The result. `problems`: the lists that could not be read completely, and why."""
 
     merged: Merged
     pages: Mapping[str, Page]
-    complaints: tuple[str, ...]
+    problems: tuple[str, ...]
     without_hash: int
-    read_any: bool  # at least one page, or a server's word that it is unchanged
+    read_any: bool  # at least one page was read, or has not changed
 
 
 class UnreadableListError(Exception):
-    """A list that cannot be read on; the message is for people."""
+    """A list cannot be read any further; the message says why."""
 
 
 @dataclass
 class Reading:
-    """Lists as they are read. `github` and `hugging_face` are the services, or mirrors of them."""
+    """Reads lists. `github` and `hugging_face`: the services, or mirrors of them. `known`: pages read before."""
 
     ask: Ask
     now: datetime
@@ -64,8 +64,8 @@ class Reading:
     known: Mapping[str, Page] = field(default_factory=dict)
     seen: dict[str, Page] = field(default_factory=dict)
 
-    def wheels(self, publisher: Publisher) -> Iterator[Listed]:
-        """Everything on the pages that changed since they were read last. Raises UnreadableListError, OSError."""
+    def wheels(self, publisher: Publisher) -> Iterator[ListedWheel]:
+        """Yield the wheels on the pages that changed since they were last read. Raises UnreadableListError, OSError."""
         for content in self._pages(self._address(publisher)):
             try:
                 if publisher.releases:
@@ -96,17 +96,17 @@ class Reading:
             try:
                 yield json.loads(reply.body)
             except (ValueError, RecursionError) as error:
-                raise UnreadableListError("it is no JSON") from error
+                raise UnreadableListError("the response is not JSON") from error
             following = _next(reply, start)
             if etag := reply.headers.get("etag"):
                 self.seen[url] = Page(etag, following)
             url = following
 
 
-def refresh(known: Catalogue, reading: Reading, tell: Tell) -> Refreshed:
-    """Ask every publisher in `known`. What was read before something went wrong counts."""
-    found: list[Listed] = []
-    complaints = []
+def refresh(known: Catalogue, reading: Reading, say: Say) -> Refreshed:
+    """Read the lists of every publisher in `known`. What was read before an error counts."""
+    found: list[ListedWheel] = []
+    problems = []
     publishers = {p.releases or p.files: p for p in known.publishers if p.releases or p.files}
     for publisher in publishers.values():
         before = len(found)
@@ -115,21 +115,21 @@ def refresh(known: Catalogue, reading: Reading, tell: Tell) -> Refreshed:
                 if publisher.download and wheel.url and wheel.url.startswith(publisher.download):
                     found.append(wheel)
         except (UnreadableListError, OSError) as error:
-            complaints.append(f"{publisher.id}: {error}")
-        tell(f"{publisher.id}: {len(found) - before} files")
+            problems.append(f"{publisher.id}: {error}")
+        say(f"{publisher.id}: {len(found) - before} files")
     addition = make_catalogue(found, reading.now.strftime("%Y-%m-%d"))
     without_hash = sum(row[4] is None for row in addition.wheels)
     return Refreshed(
         merge(known, addition),
         {**reading.known, **reading.seen},
-        tuple(complaints),
+        tuple(problems),
         without_hash,
         read_any=bool(found or reading.seen),
     )
 
 
 def _next(reply: Response, start: str) -> str | None:
-    """The page after this one, by the header Link; only where this list lies."""
+    """Return the next page from the Link header; only on the same server."""
     for address, relation in re.findall(r'<([^<>]+)>\s*;[^,]*rel="?(\w+)', reply.headers.get("link", "")):
         if relation == "next" and _server(address) == _server(start):
             return str(address)
@@ -141,13 +141,13 @@ def _server(url: str) -> str:
 
 
 def _why(reply: Response, now: datetime) -> str:
-    """Why an answer is none, and when to ask again."""
+    """Return why a response is an error, and when to retry."""
     exhausted = reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers
     if reply.status != TOO_MANY and not (reply.status == FORBIDDEN and exhausted):
-        return f"the server answers {reply.status}"
+        return f"the server answered {reply.status}"
     when = _reset(reply.headers, now)
     again = f"try again after {when:%Y-%m-%d %H:%M} UTC" if when else "try again in an hour"
-    return f"it was asked too often from this address: {again}"
+    return f"rate limit exceeded: {again}"
 
 
 def _reset(headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -192,18 +192,18 @@ torches = st.builds(
 def test_what_is_chosen_and_what_is_rejected_agree_with_the_reference(
     machine: Machine, torch: TorchBuild
 ) -> None:
-    verdict = flash_attn.choose(machine, torch, CATALOGUE)
+    choice = flash_attn.choose(machine, torch, CATALOGUE)
     candidates = CATALOGUE.of("flash-attn", machine.platform)
     fitting = [wheel for wheel in candidates if fits(wheel.filename, machine, torch)]
     if not fitting:
-        assert verdict.item is None
-        assert verdict.reasons, "says why there is none"
+        assert choice.item is None
+        assert choice.reasons, "says why there is none"
         return
-    assert verdict.match is not None and verdict.item is not None
-    assert set(verdict.match.wheels) == set(fitting)
-    assert {rejected.wheel for rejected in verdict.match.rejected} == set(candidates) - set(fitting)
-    assert verdict.item.wheel == verdict.match.wheels[0]
-    assert not [wheel for wheel in fitting if is_better(wheel, verdict.match.wheels[0], torch)]
+    assert choice.match is not None and choice.item is not None
+    assert set(choice.match.wheels) == set(fitting)
+    assert {rejected.wheel for rejected in choice.match.rejected} == set(candidates) - set(fitting)
+    assert choice.item.wheel == choice.match.wheels[0]
+    assert not [wheel for wheel in fitting if is_better(wheel, choice.match.wheels[0], torch)]
 
 
 @pytest.mark.parametrize("wrong", ["cuda", "torch", "python", "platform", "gpu"])

@@ -11,10 +11,10 @@ import pytest
 from packaging.version import Version
 
 from wheels.catalogue import shipped_catalogue
-from wheels.choice import Verdict
+from wheels.choice import Choice
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
-from wheels.resolve import plan
+from wheels.resolve import resolve
 
 KEPT = "kept"
 NOT_ASKED = "not asked for"  # older than what aios runs on: asked for, it would be replaced
@@ -156,64 +156,64 @@ CASES = (
 )  # fmt: skip
 
 
-def got(verdict: Verdict) -> str | None:
-    if verdict.kept:
+def got(choice: Choice) -> str | None:
+    if choice.kept:
         return KEPT
-    if verdict.item is None:
+    if choice.item is None:
         return None
-    wheel, index = verdict.item.wheel, verdict.item.index
-    if verdict.package == "xformers" and index:
-        return f"{verdict.item.version} {index.rpartition('/')[2]}"
-    if wheel is None or verdict.package == "triton-windows":
-        return verdict.item.version
+    wheel, index = choice.item.wheel, choice.item.index
+    if choice.package == "xformers" and index:
+        return f"{choice.item.version} {index.rpartition('/')[2]}"
+    if wheel is None or choice.package == "triton-windows":
+        return choice.item.version
     return wheel.filename.split("-")[1]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{c.machine.system}: {c.name}" for c in CASES])
 def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
     packages = PACKAGES[1:] if case.torch == NOT_ASKED else PACKAGES
-    verdicts = plan(case.machine, shipped_catalogue(), packages).verdicts
+    choices = resolve(case.machine, shipped_catalogue(), packages).choices
     expected = dict(zip(PACKAGES, (case.torch, case.flash_attn, case.xformers, case.triton), strict=True))
-    assert [got(verdict) for verdict in verdicts] == [expected[package] for package in packages]
-    for verdict in verdicts:
-        assert verdict.reasons
-        if verdict.item and verdict.item.wheel and verdict.package == "flash-attn":
-            tags = verdict.item.wheel.filename.removesuffix(".whl").split("-")[2:]
+    assert [got(choice) for choice in choices] == [expected[package] for package in packages]
+    for choice in choices:
+        assert choice.reasons
+        if choice.item and choice.item.wheel and choice.package == "flash-attn":
+            tags = choice.item.wheel.filename.removesuffix(".whl").split("-")[2:]
             assert tags[:2] == [case.machine.python_tag, case.machine.abi_tag]
             assert tags[2].endswith(case.machine.platform.partition("_")[2])
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.torch == NOT_ASKED], ids=lambda case: case.name)
 def test_a_torch_that_aios_does_not_run_on_is_replaced_where_torch_is_asked_for(case: Case) -> None:
-    (verdict,) = plan(case.machine, shipped_catalogue(), ["torch"]).verdicts
-    assert verdict.item is not None
-    assert verdict.item.version == "2.13.0+cu126"
-    assert "aios needs 2.6 or newer" in verdict.reasons[-1]
+    (choice,) = resolve(case.machine, shipped_catalogue(), ["torch"]).choices
+    assert choice.item is not None
+    assert choice.item.version == "2.13.0+cu126"
+    assert "aios needs 2.6 or newer" in choice.reasons[-1]
 
 
 def test_companions_of_a_torch_that_does_not_run_here_wait_for_another_one() -> None:
     old_driver = windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130")
-    for verdict in plan(old_driver, shipped_catalogue(), ["flash-attn", "xformers", "triton"]).verdicts:
-        assert verdict.item is None
-        assert "has to be replaced first: CUDA 13 needs a driver from 580 on" in verdict.reasons[0]
+    for choice in resolve(old_driver, shipped_catalogue(), ["flash-attn", "xformers", "triton"]).choices:
+        assert choice.item is None
+        assert "has to be replaced first: CUDA 13 needs a driver from 580 on" in choice.reasons[0]
 
 
 def test_without_torch_there_is_nothing_to_be_for() -> None:
-    (verdict,) = plan(windows("3.12", "581.80", RTX_40), shipped_catalogue(), ["flash-attn"]).verdicts
-    assert verdict.reasons == ("torch is not installed, and nobody asked to install it",)
+    (choice,) = resolve(windows("3.12", "581.80", RTX_40), shipped_catalogue(), ["flash-attn"]).choices
+    assert choice.reasons == ("torch is not installed, and nobody asked to install it",)
 
 
 def test_a_musl_linux_and_a_windows_on_arm_have_no_cuda_builds() -> None:
     for platform in ("musllinux_1_2_x86_64", "win_arm64"):
         machine = Machine("3.12", platform, compute_capabilities=(RTX_40,), driver="581.80")
-        verdicts = plan(machine, shipped_catalogue()).verdicts
-        assert verdicts[0].reasons == (f"PyTorch publishes no CUDA build for {platform}",)
-        assert not any(verdict.item for verdict in verdicts)
+        choices = resolve(machine, shipped_catalogue()).choices
+        assert choices[0].reasons == (f"PyTorch publishes no CUDA build for {platform}",)
+        assert not any(choice.item for choice in choices)
 
 
 def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
     machine = Machine("3.12", "linux_x86_64", compute_capabilities=None)
-    torch, flash_attn, xformers, _ = plan(machine, shipped_catalogue()).verdicts
+    torch, flash_attn, xformers, _ = resolve(machine, shipped_catalogue()).choices
     assert torch.item and torch.item.version == "2.13.0+cu130"
     assert torch.reasons == ("the newest that fits Python 3.12, and that flash-attn exists for",)
     assert flash_attn.item and xformers.item
@@ -221,6 +221,6 @@ def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
 
 def test_a_machine_without_a_gpu_gets_no_kernels_for_one() -> None:
     machine = windows("3.12", None)
-    verdicts = plan(machine, shipped_catalogue()).verdicts
-    assert [verdict.reasons[0] for verdict in verdicts[1:]] == ["there is no NVIDIA GPU"] * 3
-    assert verdicts[0].item and verdicts[0].item.index is None, "from the package index: it has the CPU build"
+    choices = resolve(machine, shipped_catalogue()).choices
+    assert [choice.reasons[0] for choice in choices[1:]] == ["there is no NVIDIA GPU"] * 3
+    assert choices[0].item and choices[0].item.index is None, "from the package index: it has the CPU build"

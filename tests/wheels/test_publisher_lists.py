@@ -18,7 +18,7 @@ from wheels.catalogue import (
     shipped_catalogue,
     to_json,
 )
-from wheels.publisher_lists import Listed, address, make_catalogue, merge
+from wheels.publisher_lists import ListedWheel, address, make_catalogue, merge
 
 ROOT = Path(__file__).parents[2]
 NAME = "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl"
@@ -29,10 +29,10 @@ URL = f"{DOWNLOAD}v1/{NAME.replace('+', '%2B')}"
 def test_where_it_lies_says_who_publishes_it_and_where_the_list_is() -> None:
     face = f"https://huggingface.co/somebody/wheels/resolve/main/new/{NAME}"
     listed = [
-        Listed(NAME, URL),
-        Listed(NAME, face),
-        Listed(NAME, f"https://other.example/whl/{NAME}"),
-        Listed(NAME, None),
+        ListedWheel(NAME, URL),
+        ListedWheel(NAME, face),
+        ListedWheel(NAME, f"https://other.example/whl/{NAME}"),
+        ListedWheel(NAME, None),
     ]
     catalogue = make_catalogue(listed, "2026-11-21")
     told = {p.id: (p.download, p.releases, p.files) for p in catalogue.publishers}
@@ -53,7 +53,8 @@ def test_where_it_lies_says_who_publishes_it_and_where_the_list_is() -> None:
 def test_other_packages_and_other_files_are_left_out() -> None:
     other = ["numpy-2.0-cp312-cp312-win_amd64.whl", "flash_attn-2.8.3.tar.gz", "notes.txt", "flash_attn.whl"]
     assert (
-        make_catalogue([Listed(name, DOWNLOAD + "v1/" + name) for name in other], "2026-11-21").wheels == ()
+        make_catalogue([ListedWheel(name, DOWNLOAD + "v1/" + name) for name in other], "2026-11-21").wheels
+        == ()
     )
 
 
@@ -79,7 +80,9 @@ def test_a_catalogue_merged_with_itself_or_in_parts_is_itself() -> None:
     ],
 )
 def test_the_first_known_hash_stays(before: str | None, now: str | None, kept: str, changed: bool) -> None:
-    old, new = (make_catalogue([Listed(NAME, URL, None, digest)], "2026-11-21") for digest in (before, now))
+    old, new = (
+        make_catalogue([ListedWheel(NAME, URL, None, digest)], "2026-11-21") for digest in (before, now)
+    )
     merged = merge(old, new)
     assert merged.catalogue.wheels[0][4] == kept
     assert bool(merged.changed) is changed
@@ -114,7 +117,7 @@ def test_a_file_that_is_no_catalogue_says_where(tmp_path: Path, content: str, to
 
 def test_the_script_reads_lists_tables_and_catalogues(tmp_path: Path) -> None:
     made = make_catalogue(
-        [Listed(NAME.replace("cp312", "cp313"), URL.replace("cp312", "cp313"))], "2026-11-20"
+        [ListedWheel(NAME.replace("cp312", "cp313"), URL.replace("cp312", "cp313"))], "2026-11-20"
     )
     lists = {
         "list.json": {"deep": [{"inside": {"filename": NAME, "url": URL, "sha256": "a" * 64, "url_reconstructed": True}}]},

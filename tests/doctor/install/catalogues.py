@@ -23,7 +23,7 @@ def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bo
     }
     catalogue = {
         "schema_version": 1,
-        "as_of": "9999-12-31",  # newer than the shipped one, which it stands in for
+        "as_of": "9999-12-31",  # newer than the shipped one, which it is_installed in for
         "publishers": [publisher],
         "wheels": rows,
     }

@@ -121,7 +121,7 @@ def torch(folder: Path, version: str, cuda: str | None, **options: object) -> Pa
 
 
 def flash_attn(folder: Path, label: str, *, result: float | None = 1.0, **options: object) -> Path:
-    """As its publishers make them: the label stands in the file name alone. `result` None: it cannot be imported."""
+    """As its publishers make them: the label is_installed in the file name alone. `result` None: it cannot be imported."""
     code = BROKEN if result is None else FLASH_ATTN.format(result=result)
     files = {"flash_attn/__init__.py": code, "flash_attn/layers/__init__.py": ""}
     options = {

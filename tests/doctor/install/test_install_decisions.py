@@ -15,14 +15,14 @@ from doctor.diagnosis import diagnose
 from doctor.host import Absent, Found, Host, Unreadable
 from doctor.host.machine import RecordedMachine, load_machine
 from doctor.host.recorded import RecordedHost
-from doctor.install.dry_run_check import also_needed
-from doctor.install.environment_facts import Facts, look
-from doctor.install.install_plan import Target, Wishes, prepare
+from doctor.install.dry_run_check import additional_packages
+from doctor.install.environment_facts import EnvironmentFacts, read_facts
+from doctor.install.install_plan import InstallRequest, Target, plan_installation
 from doctor.install.pip import Resolved, find_pip, parse_report
-from doctor.install.preconditions import why_not, why_too_long
+from doctor.install.preconditions import why_too_long, why_unsuitable
 from doctor.probes.python import PythonFacts
 from doctor.wheel_search.install_error import InstallError
-from doctor.wheel_search.package_index import Listed, best, parse_listing
+from doctor.wheel_search.package_index import IndexFile, newest_fitting, parse_listing
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
@@ -48,7 +48,7 @@ def python(name: str, *names: str, managed: bool = False, **identity: object) ->
 
 @pytest.mark.parametrize("name", ["windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu"])
 def test_the_healthy_machines_take_packages(name: str) -> None:
-    assert why_not(look(recorded(name)).python) is None
+    assert why_unsuitable(read_facts(recorded(name)).python) is None
 
 
 @pytest.mark.parametrize(
@@ -72,27 +72,27 @@ def test_the_healthy_machines_take_packages(name: str) -> None:
     ids=["conda base", "externally managed", "system", "system on Windows", "32-bit", "PyPy", "Store"],
 )
 def test_a_python_that_takes_no_packages_is_named_with_what_to_type(facts: PythonFacts, said: str) -> None:
-    assert said in (why_not(facts) or "")
+    assert said in (why_unsuitable(facts) or "")
 
 
 @pytest.mark.parametrize("names", [("python.exe", "conda-meta"), ("python.exe", "python311._pth")])
 def test_a_conda_environment_and_an_embeddable_python_take_packages(names: tuple[str, ...]) -> None:
-    assert why_not(python("windows-cpu", *names)) is None
+    assert why_unsuitable(python("windows-cpu", *names)) is None
 
 
 def test_facts_of_the_machine() -> None:
-    facts = look(recorded("windows-rtx4090"))
+    facts = read_facts(recorded("windows-rtx4090"))
     assert facts.machine.platform == "win_amd64"
     assert facts.machine.compute_capabilities == ((8, 9),)
     assert facts.machine.torch and facts.machine.torch.cuda_tag
-    assert look(recorded("linux-cpu")).machine.has_no_gpu
+    assert read_facts(recorded("linux-cpu")).machine.has_no_gpu
 
 
 def kept_of(host: Host) -> dict[str, bool]:
     """Which packages an installation of everything would leave as they are."""
-    facts, wishes = look(host), Wishes(PACKAGES, None, offline=True)
-    installation = prepare(host, facts, shipped_catalogue(), wishes)
-    return {verdict.package: verdict.kept for verdict in installation.plan.verdicts}
+    facts, request = read_facts(host), InstallRequest(PACKAGES, None, offline=True)
+    installation = plan_installation(host, facts, shipped_catalogue(), request)
+    return {choice.package: choice.kept for choice in installation.resolution.choices}
 
 
 def test_what_is_there_and_fits_is_kept() -> None:
@@ -106,7 +106,7 @@ def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
     names = content["directories"][packages]
     content["directories"][packages] = [name for name in names if not name.startswith("flash_attn_2_cuda")]
     host = RecordedHost(RecordedMachine.model_validate(content))
-    assert look(host).broken == {"flash-attn"}
+    assert read_facts(host).broken == {"flash-attn"}
     assert [package for package, kept in kept_of(host).items() if not kept] == ["flash-attn"]
 
 
@@ -116,12 +116,12 @@ def test_a_driver_that_does_not_answer_stops_it() -> None:
     machine["programs"] |= {"nvidia-smi": None}
     machine["runs"] = dict.fromkeys(machine["runs"])
     with pytest.raises(InstallError, match="nvidia-driver"):
-        look(RecordedHost(RecordedMachine.model_validate(machine)))
+        read_facts(RecordedHost(RecordedMachine.model_validate(machine)))
 
 
-def with_long_paths_off(site_packages: str) -> Facts:
-    facts = look(recorded("windows-rtx4090", site_packages=site_packages))
-    return Facts(facts.machine, facts.python, facts.xformers, facts.installed, Absent())
+def with_long_paths_off(site_packages: str) -> EnvironmentFacts:
+    facts = read_facts(recorded("windows-rtx4090", site_packages=site_packages))
+    return EnvironmentFacts(facts.machine, facts.python, facts.xformers, facts.installed, Absent())
 
 
 @pytest.mark.parametrize(("letters", "fits"), [(91, True), (92, False)])
@@ -131,7 +131,9 @@ def test_the_longest_path_of_torch_must_fit(letters: int, fits: bool) -> None:
     trouble = why_too_long(facts, "torch 2.13.0", 167)
     assert (trouble is None) is fits
     assert fits or ("aios doctor fix long-paths" in str(trouble) and "= 260 characters" in str(trouble))
-    unreadable = Facts(facts.machine, facts.python, facts.xformers, {}, Unreadable("access denied"))
+    unreadable = EnvironmentFacts(
+        facts.machine, facts.python, facts.xformers, {}, Unreadable("access denied")
+    )
     assert (why_too_long(unreadable, "torch 2.13.0", 167) is None) is fits
 
 
@@ -150,10 +152,10 @@ def test_a_listing() -> None:
         "https://index.example/whl/cu130/torch-2.13.0%2Bcu130-cp312-cp312-manylinux_2_28_x86_64.whl"
     )
     assert files[1].url.startswith("https://index.example/whl/cu130/torch/torch-2.13.0")
-    found = best(files, "torch==2.13.0+cu130", LINUX)
+    found = newest_fitting(files, "torch==2.13.0+cu130", LINUX)
     assert found == (files[0], Version("2.13.0+cu130"))
-    assert best(files, "torch==2.14.0+cu130", LINUX) is None
-    assert best(files, "torch", LINUX) == found
+    assert newest_fitting(files, "torch==2.14.0+cu130", LINUX) is None
+    assert newest_fitting(files, "torch", LINUX) == found
 
 
 @given(st.text(), st.text())
@@ -162,7 +164,7 @@ def test_any_text_is_a_listing_of_what_can_be_understood(page: str, address: str
         files = parse_listing(page, f"https://index.example/{address}")
     except ValueError:  # an address that is none
         return
-    best((*files, Listed(page, address, None)), "torch", LINUX)
+    newest_fitting((*files, IndexFile(page, address, None)), "torch", LINUX)
 
 
 def entry(name: str, version: str, requires: tuple[str, ...] = ()) -> dict[str, object]:
@@ -182,14 +184,14 @@ CUDA_TORCH = TorchBuild(Version("2.13.0"), "cu130")
 
 def test_the_gate_lets_small_dependencies_through() -> None:
     report = reported(entry("flash_attn", "2.8.3", ("einops",)), entry("einops", "0.8"))
-    assert [each.name for each in also_needed(report, [TARGET], CUDA_TORCH, True)] == ["einops"]
+    assert [each.name for each in additional_packages(report, [TARGET], CUDA_TORCH, True)] == ["einops"]
 
 
 def test_the_gate_names_who_asks_for_another_torch() -> None:
     asks = ("torch==2.12.0 ; python_version > '3'", "torch<1 ; extra == 'old'", "not a requirement!")
     report = reported(entry("flash_attn", "2.8.3", asks), entry("torch", "2.12.0"))
     with pytest.raises(InstallError) as refused:
-        also_needed(report, [TARGET], CUDA_TORCH, True)
+        additional_packages(report, [TARGET], CUDA_TORCH, True)
     said = str(refused.value)
     assert "flash-attn 2.8.3 asks for torch==2.12.0" in said
     assert "a build for the CPU, or for another CUDA" in said
@@ -198,9 +200,9 @@ def test_the_gate_names_who_asks_for_another_torch() -> None:
 
 def test_the_gate_lets_torch_for_linux_bring_its_triton_and_nobody_else() -> None:
     report = reported(entry("flash_attn", "2.8.3"), entry("triton", "3.7.0"))
-    assert also_needed(report, [TARGET], CUDA_TORCH, True)
+    assert additional_packages(report, [TARGET], CUDA_TORCH, True)
     with pytest.raises(InstallError, match=r"triton 3\.7\.0"):
-        also_needed(report, [TARGET], CUDA_TORCH, False)
+        additional_packages(report, [TARGET], CUDA_TORCH, False)
 
 
 @given(st.binary())

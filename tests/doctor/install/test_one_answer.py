@@ -13,16 +13,16 @@ from doctor.diagnosis import diagnose
 from doctor.host import Host
 from doctor.host.machine import RecordedMachine, load_machine
 from doctor.host.recorded import RecordedHost
-from doctor.install.environment_facts import look
+from doctor.install.environment_facts import read_facts
 from doctor.models import Finding
 from doctor.wheel_search.candidates import candidates
 from doctor.wheel_search.install_error import InstallError
 from tests.doctor.checks.cases import MACHINES, all_cases, patched
 from wheels.catalogue import Catalogue
-from wheels.choice import Verdict
+from wheels.choice import Choice
 from wheels.machine import Machine
 from wheels.packages import PACKAGES
-from wheels.resolve import plan
+from wheels.resolve import resolve
 
 CHECKS = (torch, torch_cuda_build, driver_supports_cuda, flash_attn, xformers, triton)
 CHECKS_OF_TORCH = ("torch", "torch-cuda-build", "driver-supports-cuda")
@@ -56,9 +56,9 @@ def advised(findings: dict[str, Finding]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def is_named_in(verdict: Verdict, lines: tuple[str, ...]) -> bool:
+def is_named_in(choice: Choice, lines: tuple[str, ...]) -> bool:
     """Is what the installer would install the file, or the requirement and the index, of these pip commands?"""
-    item = verdict.item
+    item = choice.item
     if item is None:
         return False
     source = item.wheel.url if item.wheel and item.wheel.url else item.requirement
@@ -80,7 +80,7 @@ class Comparison:
         findings = {each.check: each for each in diagnose(host, [module.CHECK for module in CHECKS]).findings}
         machine = None
         with suppress(InstallError):
-            machine = look(host).machine
+            machine = read_facts(host).machine
         return cls(findings, advised(findings), machine, candidates(host))
 
     @property
@@ -94,10 +94,10 @@ class Comparison:
             yield from (f"advised {package}, and the installer refuses" for package in self.advice)
             return
         for package, lines in self.advice.items():
-            (verdict,) = plan(self.machine, self.catalogue, [package]).verdicts
-            if not is_named_in(verdict, lines):
-                yield f"advised {lines}; the installer takes {verdict.item}"
-        (torch,) = plan(self.machine, self.catalogue, ["torch"]).verdicts
+            (choice,) = resolve(self.machine, self.catalogue, [package]).choices
+            if not is_named_in(choice, lines):
+                yield f"advised {lines}; the installer takes {choice.item}"
+        (torch,) = resolve(self.machine, self.catalogue, ["torch"]).choices
         statuses = {self.findings[check].status for check in CHECKS_OF_TORCH if check in self.findings}
         if "error" in statuses and torch.kept and not self.is_damaged:
             yield f"torch is found not to fit, and the installer keeps it: {torch.reasons}"
@@ -130,7 +130,7 @@ def test_a_musl_linux_is_not_advised_a_wheel_for_glibc() -> None:
     finding = torch_advice(machine)
     assert "PyTorch publishes no CUDA build for musllinux_1_2_x86_64" in finding.hint
     assert finding.fix is None
-    assert look(RecordedHost(machine)).machine.platform == "musllinux_1_2_x86_64"
+    assert read_facts(RecordedHost(machine)).machine.platform == "musllinux_1_2_x86_64"
 
 
 def test_a_torch_for_the_cpu_that_is_too_old_is_replaced() -> None:
@@ -141,7 +141,5 @@ def test_a_torch_for_the_cpu_that_is_too_old_is_replaced() -> None:
     machine = patched("linux-cpu", {"files": {f"{site}/torch/version.py": {"text": text}}})
     assert torch_advice(machine).status == "error"
     host = RecordedHost(machine)
-    (verdict,) = plan(look(host).machine, candidates(host), ["torch"]).verdicts
-    assert (
-        verdict.item and verdict.reasons[-1] == "instead of torch 2.5.0 for the CPU: aios needs 2.6 or newer"
-    )
+    (choice,) = resolve(read_facts(host).machine, candidates(host), ["torch"]).choices
+    assert choice.item and choice.reasons[-1] == "instead of torch 2.5.0 for the CPU: aios needs 2.6 or newer"

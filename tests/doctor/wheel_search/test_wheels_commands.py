@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from doctor.wheel_search.described_machine import described, parse_torch
+from doctor.wheel_search.described_machine import parse_machine, parse_torch
 from wheels.catalogue import shipped_catalogue
 
 ROOT = Path(__file__).parents[3]
@@ -176,7 +176,7 @@ def test_a_torch_without_a_label_is_what_a_plain_install_brings(
 
 
 def test_a_described_machine() -> None:
-    machine = described("3.13t", "manylinux_2_28_aarch64", "2.13.0+cu130", ("sm_120", "9.0"), "580.95.05")
+    machine = parse_machine("3.13t", "manylinux_2_28_aarch64", "2.13.0+cu130", ("sm_120", "9.0"), "580.95.05")
     assert (machine.python, machine.free_threaded, machine.platform) == ("3.13", True, "linux_aarch64")
     assert (machine.glibc, machine.capabilities) == ((2, 28), ((12, 0), (9, 0)))
-    assert described("3.12.7", "win_amd64", None, (), None).compute_capabilities is None
+    assert parse_machine("3.12.7", "win_amd64", None, (), None).compute_capabilities is None

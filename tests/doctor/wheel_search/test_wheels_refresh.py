@@ -72,7 +72,7 @@ def test_every_page_is_read(server) -> None:
     server.pages[SECOND] = Page([release("v1", (OLD, f"sha256:{A}"))])
     done = refreshed(server, catalogue((OLD, "v1", None)))
     assert rows(done) == {OLD: A, NEW: B}
-    assert (done.merged.new, done.merged.hashed, done.complaints) == (1, 1, ())
+    assert (done.merged.new, done.merged.hashed, done.problems) == (1, 1, ())
     wheel = next(w for w in done.merged.catalogue.of("flash-attn") if w.filename == NEW)
     assert wheel.url == f"{DOWNLOAD}v2/{NEW.replace('+', '%2B')}"
     assert wheel.size == 1000
@@ -105,9 +105,9 @@ def test_a_rate_limit_says_when_to_try_again_and_what_was_read_counts(server, st
     server.pages[SECOND] = Page(status=status, headers=headers)
     done = refreshed(server, catalogue((OLD, "v1", A)))
     assert rows(done) == {OLD: A, NEW: B}
-    assert len(done.complaints) == 1
-    assert when in done.complaints[0]
-    assert REPOSITORY in done.complaints[0]
+    assert len(done.problems) == 1
+    assert when in done.problems[0]
+    assert REPOSITORY in done.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_a_list_that_is_none_leaves_the_catalogue_and_is_told_of(server, page) -
     server.pages[FIRST] = page
     done = refreshed(server, catalogue((OLD, "v1", A)))
     assert rows(done) == {OLD: A}
-    assert len(done.complaints) == 1
-    assert "too often" not in done.complaints[0]
+    assert len(done.problems) == 1
+    assert "too often" not in done.problems[0]
     assert done.read_any is False
     assert not done.pages, "it is asked for again"
 
@@ -149,7 +149,7 @@ def test_assets_may_lack_anything(server) -> None:
     server.pages[FIRST] = Page([{"tag_name": "v2", "assets": assets}, {"assets": []}])
     done = refreshed(server, catalogue((OLD, "v1", None)))
     assert rows(done) == {OLD: None, NEW: B}
-    assert done.complaints == ()
+    assert done.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_nobody_answers() -> None:
         address = server.address
     reading = Reading(get, NOW, address + "/", address + "/")
     done = refresh(catalogue((OLD, "v1", A)), reading, lambda line: None)
-    assert len(done.complaints) == 1
+    assert len(done.problems) == 1
     assert not done.read_any
 
 
