@@ -195,12 +195,12 @@ def test_companions_of_a_torch_that_does_not_run_here_wait_for_another_one() -> 
     old_driver = windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130")
     for choice in resolve(old_driver, shipped_catalogue(), ["flash-attn", "xformers", "triton"]).choices:
         assert choice.item is None
-        assert "has to be replaced first: CUDA 13 needs a driver from 580 on" in choice.reasons[0]
+        assert "must be replaced first: CUDA 13 needs driver 580 or newer" in choice.reasons[0]
 
 
 def test_without_torch_there_is_nothing_to_be_for() -> None:
     (choice,) = resolve(windows("3.12", "581.80", RTX_40), shipped_catalogue(), ["flash-attn"]).choices
-    assert choice.reasons == ("torch is not installed, and nobody asked to install it",)
+    assert choice.reasons == ("torch is not installed, and is not among the packages to install",)
 
 
 def test_a_musl_linux_and_a_windows_on_arm_have_no_cuda_builds() -> None:
@@ -215,7 +215,7 @@ def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
     machine = Machine("3.12", "linux_x86_64", compute_capabilities=None)
     torch, flash_attn, xformers, _ = resolve(machine, shipped_catalogue()).choices
     assert torch.item and torch.item.version == "2.13.0+cu130"
-    assert torch.reasons == ("the newest that fits Python 3.12, and that flash-attn exists for",)
+    assert torch.reasons == ("the newest build for Python 3.12 that flash-attn supports",)
     assert flash_attn.item and xformers.item
 
 

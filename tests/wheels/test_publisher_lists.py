@@ -98,8 +98,8 @@ def test_what_is_written_is_read_back_the_same() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "no catalogue"),
-        ("{", "no catalogue"),
+        ("", "not a valid catalogue"),
+        ("{", "not a valid catalogue"),
         ('{"as_of": "x", "publishers": []}', "wheels"),
         ('{"as_of": "x", "publishers": [], "wheels": [["a.whl", 0, null, null, null]]}', "publisher"),
         ('{"as_of": "x", "publishers": [], "wheels": [["a.whl", 0, null, null, "short"]]}', "wheels.0.4"),

@@ -116,7 +116,7 @@ def test_without_a_wheel_the_nearest_miss_and_the_substitute_are_named() -> None
 def test_a_torch_that_does_not_fit_is_replaced_first() -> None:
     found = advised("flash-attn", torch_for("cu126"), gpu=(12, 0))
     assert found.fix is None
-    assert "has to be replaced first: it has no code for compute capability 12.0" in found.hint
+    assert "must be replaced first: it has no code for compute capability 12.0" in found.hint
 
 
 def test_xformers_comes_from_the_index_of_torchs_cuda_and_triton_in_torchs_range() -> None:

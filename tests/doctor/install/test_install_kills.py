@@ -120,7 +120,7 @@ def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment,
     environment.pip("install", "--no-deps", str(next((environment.folder / "wheels").glob("torch-*.whl"))))
     now = environment.tree()
     answer = environment.install("--undo", status=1)
-    assert "Somebody changed torch" in answer["message"]
+    assert "torch has changed since the installation" in answer["message"]
     assert environment.tree() == now
 
 

@@ -131,7 +131,7 @@ def test_a_list_that_is_none_leaves_the_catalogue_and_is_told_of(server, page) -
     done = refreshed(server, catalogue((OLD, "v1", A)))
     assert rows(done) == {OLD: A}
     assert len(done.problems) == 1
-    assert "too often" not in done.problems[0]
+    assert "rate limit" not in done.problems[0]
     assert done.read_any is False
     assert not done.pages, "it is asked for again"
 
@@ -260,7 +260,7 @@ def test_what_refresh_found_is_what_match_reads(server, tmp_path) -> None:
     done = aios(tmp_path, "refresh", api=server.address)
     assert done.returncode == 3, "the other publishers' lists are not there"
     assert done.stdout.startswith("1 new wheel, 0 hashes filled in")
-    assert "the server answers 404" in done.stderr
+    assert "the server answered 404" in done.stderr
     found = matched(tmp_path, "2.14.0+cu130")
     assert found and (found["filename"], found["sha256"]) == (NEW, B)
     server.asked.clear()
@@ -271,7 +271,7 @@ def test_what_refresh_found_is_what_match_reads(server, tmp_path) -> None:
 
 def test_nothing_that_can_be_read_changes_nothing(tmp_path) -> None:
     done = aios(tmp_path, "refresh")
-    assert (done.returncode, done.stdout) == (3, "Nothing was read: the catalogue stays as it is.\n")
+    assert (done.returncode, done.stdout) == (3, "No list could be read: the catalogue is unchanged.\n")
     assert not list(tmp_path.glob("catalogue*"))
 
 
@@ -280,7 +280,7 @@ def test_a_changed_file_is_a_finding(server, tmp_path) -> None:
     server.pages[FIRST] = Page([release(known.folder or "", (known.filename, f"sha256:{B}"))])
     done = aios(tmp_path, "refresh", api=server.address)
     assert done.returncode == 1
-    assert f"WARNING: {DOWNLOAD}{known.folder}/{known.filename} is another file" in done.stderr
+    assert f"WARNING: The file at {DOWNLOAD}{known.folder}/{known.filename} has changed" in done.stderr
 
 
 def shipped() -> tuple[object, ...]:
