@@ -2,8 +2,8 @@
 
     python scripts/make_catalogue.py wheels.json wheels_linux.json --as-of 2026-11-20
 
-The lists are JSON: objects with `filename`, `url` and, where known, `size`, `sha256`, `url_reconstructed`, wherever they stand in
-the file; or a table with `columns` and `rows`. Catalogues, too, so that one that `aios wheels refresh` made can be shipped.
+The lists are JSON: objects with `filename`, `url` and optional `size`, `sha256`, `url_reconstructed` at any depth, or a table with
+`columns` and `rows`. A list may also be a catalogue, such as the one that `aios wheels refresh` writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wheels.publisher_lists import ListedWheel, make_catalogue, merge  # noqa: E
 
 
 def listed(content: Any) -> Iterator[ListedWheel]:
-    """Every wheel that a list names, in whatever depth."""
+    """Yield every wheel in a list, at any depth."""
     if isinstance(content, list):
         for part in content:
             yield from listed(part)
@@ -36,7 +36,7 @@ def listed(content: Any) -> Iterator[ListedWheel]:
         name = unquote(url).rpartition("/")[2] if url else content.get("filename")
         if not name:
             yield from listed(list(content.values()))
-        elif "ghproxy" not in (url or ""):  # a proxy's addresses are not the publisher's
+        elif "ghproxy" not in (url or ""):  # a proxy's URL is not the publisher's
             confirmed = not content.get("url_reconstructed", False)
             yield ListedWheel(name, url, content.get("size"), content.get("sha256"), confirmed)
 
@@ -46,8 +46,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("lists", nargs="+", type=Path)
-    parser.add_argument("--as-of", required=True, help="the day on which the lists were read")
-    parser.add_argument("--output", type=Path, default=SHIPPED, help="where to; the shipped one if not given")
+    parser.add_argument("--as-of", required=True, help="the date on which the lists were read")
+    parser.add_argument("--output", type=Path, default=SHIPPED, help="the file to write (default: the shipped catalogue)")
     arguments = parser.parse_args()
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.lists]
     wheels = (wheel for content in contents if "publishers" not in content for wheel in listed(content))
