@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from pydantic import Field
@@ -136,3 +137,8 @@ class Report(Frozen):
     reminders: tuple[str, ...] = Field(
         default=(), description="from earlier runs: a restart that is due, an interrupted fix"
     )
+
+
+def to_json(answer: Frozen) -> str:
+    """Return the JSON that a command prints with --json: ASCII, so that any stream's encoding can carry it."""
+    return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"

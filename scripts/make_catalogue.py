@@ -47,7 +47,9 @@ def main() -> None:
     )
     parser.add_argument("lists", nargs="+", type=Path)
     parser.add_argument("--as-of", required=True, help="the date on which the lists were read")
-    parser.add_argument("--output", type=Path, default=SHIPPED, help="the file to write (default: the shipped catalogue)")
+    parser.add_argument(
+        "--output", type=Path, default=SHIPPED, help="the file to write (default: the shipped catalogue)"
+    )
     arguments = parser.parse_args()
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.lists]
     wheels = (wheel for content in contents if "publishers" not in content for wheel in listed(content))

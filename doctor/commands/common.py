@@ -19,14 +19,14 @@ from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.machine import MachineFileError, load_machine
 from doctor.host.recorded import RecordedHost
-from doctor.models import Report
+from doctor.models import Report, to_json
 from doctor.plugins import Plugin, load_plugins
 from doctor.report.console import Printer
 from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.runs.doctor_run import DoctorRun, Target, report_of_failure, run_doctor
-from doctor.runs.make_report import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN, to_json
+from doctor.runs.make_report import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN
 
 Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 

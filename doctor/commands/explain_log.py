@@ -12,11 +12,11 @@ import typer
 from doctor.checks import CHECKS
 from doctor.commands.common import progress, this_machine
 from doctor.diagnosis import diagnose
-from doctor.failures.explanation import LogExplanation, explain, to_json
+from doctor.failures.explanation import LogExplanation, explain
 from doctor.failures.log import read
 from doctor.failures.match import Sighting, find
 from doctor.failures.table import failures
-from doctor.models import Finding
+from doctor.models import Finding, to_json
 from doctor.report.console import Printer
 from doctor.report.log_explanation import print_explained
 from doctor.runs.make_report import INTERRUPTED

@@ -11,12 +11,13 @@ import typer
 
 from doctor.aios_home import changing_alone
 from doctor.checks import CHECKS
+from doctor.commands.common import confirmed
 from doctor.diagnosis import diagnose
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.install.backup import backup_size
 from doctor.install.environment_facts import EnvironmentFacts, read_facts
-from doctor.install.install_answer import InstallAnswer, Status, to_json
+from doctor.install.install_answer import InstallAnswer, Status
 from doctor.install.install_plan import Installation, InstallRequest, plan_installation
 from doctor.install.install_record import InstallRun
 from doctor.install.pip import Pip, find_pip
@@ -25,6 +26,7 @@ from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
 from doctor.install.transaction import cause_of, install_packages, roll_back_interrupted
 from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
+from doctor.models import to_json
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, FIX_FAILED, HEALTHY, INTERRUPTED
 from doctor.wheel_search.candidates import candidates, with_folder
@@ -163,7 +165,7 @@ def _install(call: Call, request: InstallRequest) -> InstallAnswer:
     answer = _show(call, facts, installation)
     if not installation.targets:
         return answer
-    if not (call.yes or _confirmed(call.printer)):
+    if not (call.yes or confirmed("Install?", call.printer)):
         return answer.model_copy(update={"status": "declined", "message": "Nothing was changed."})
     printer = Printer(sys.stderr)
     try:
@@ -209,12 +211,3 @@ def _can_build(host: Host) -> bool:
     """Do all checks pass that a build from source depends on?"""
     findings = diagnose(host, [check for check in CHECKS if check.group == "build-tools"]).findings
     return all(finding.status in ("ok", "info") for finding in findings)
-
-
-def _confirmed(printer: Printer) -> bool:
-    if not (sys.stdin and sys.stdin.isatty()):
-        printer.line("There is no terminal to ask on. --yes answers for scripts.")
-        return False
-    sys.stderr.write("Install? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

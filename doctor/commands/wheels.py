@@ -17,13 +17,14 @@ from doctor.files import write_atomically
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.web import get
+from doctor.models import to_json
 from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import FINDINGS, HEALTHY, UNKNOWN
 from doctor.wheel_search.candidates import candidates
 from doctor.wheel_search.described_machine import parse_machine
 from doctor.wheel_search.install_error import InstallError
-from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer, to_json
+from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer
 from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
 from wheels.catalogue import Catalogue, Wheel, shipped_catalogue
 from wheels.catalogue import to_json as catalogue_to_json

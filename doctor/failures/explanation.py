@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -86,11 +85,6 @@ def explain(
             )
         )
     return tuple(explained)
-
-
-def to_json(explanation: LogExplanation) -> str:
-    """The explanation as JSON in ASCII, which every stream can encode."""
-    return json.dumps(explanation.model_dump(mode="json"), indent=2) + "\n"
 
 
 def _fails(finding: Finding) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import Field
@@ -40,8 +39,3 @@ class InstallAnswer(Frozen):
     fallback: str | None = Field(default=None, description="the next best attention if no flash-attn fits")
     message: str = Field(default="", description="what happened and what to do next")
     run: str | None = Field(default=None, description="the name of the run that recorded the changes")
-
-
-def to_json(answer: InstallAnswer) -> str:
-    """ASCII, so that a pipe of any encoding can carry it."""
-    return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"

@@ -16,8 +16,7 @@ from doctor.fixes.executor import changes_in_effect
 from doctor.fixes.journal import ENDED, RESTARTED, Entry, entries, events
 from doctor.fixes.plan import Plan
 from doctor.host import Frozen, Reader
-from doctor.models import Report
-from doctor.runs.make_report import to_json
+from doctor.models import Report, to_json
 from doctor.runs.run_folders import delete_old_runs, has_changes, new_run_folder, run_folders
 
 REPORT, PLAN = "report.json", "plan.json"

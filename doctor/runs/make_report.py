@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -69,11 +68,6 @@ def _count(findings: Sequence[Finding]) -> Summary:
 def rfc_3339(moment: datetime) -> str:
     """A moment in UTC, to the second: 2026-11-21T05:30:00Z."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def to_json(report: Report) -> str:
-    """The report as JSON in ASCII, which every stream can encode."""
-    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
 
 
 def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> ExitStatus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import Field
@@ -81,8 +80,3 @@ def _matched(item: Item, resolution: Resolution, python: str, platform: str) -> 
         requirement=item.requirement,
         index=item.index,
     )
-
-
-def to_json(answer: MatchAnswer) -> str:
-    """ASCII, so that a pipe of any encoding can carry it."""
-    return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"

@@ -10,12 +10,12 @@ import jsonschema
 import pytest
 
 from doctor.diagnosis import diagnose
-from doctor.models import Evidence, Finding, Report
+from doctor.models import Evidence, Finding, Report, to_json
 from doctor.report.console import Printer
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.report.wording import next_step
-from doctor.runs.make_report import exit_status, make_report, report_after_fix, to_json
+from doctor.runs.make_report import exit_status, make_report, report_after_fix
 from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, identity
 
 ROOT = Path(__file__).parents[3]
