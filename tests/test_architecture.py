@@ -96,7 +96,7 @@ ORDERS = {
         ("commands",),
     ),
     "trainer": (
-        ("errors", "say", "stop", "random_state"),
+        ("errors", "say", "stop", "random_state", "file_kinds"),
         ("attention", "distributed"),
         ("config", "mfu", "capability", "records", "hrm", "device"),
         ("models",),

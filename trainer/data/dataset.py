@@ -10,12 +10,14 @@ import platformdirs
 
 from trainer.config import DataSection
 from trainer.data import split, tokens
-from trainer.data.sources import Source, documents, find
+from trainer.data.documents import of_text
+from trainer.data.opening import Source
+from trainer.data.sources import find
 from trainer.data.stream import Stream, make
 from trainer.data.token_cache import TokenCache
 from trainer.data.tokens import Tokenized
 from trainer.errors import UserError
-from trainer.models.tokenizer import Tokenizer
+from trainer.models.tokenizer import ByteTokenizer, Tokenizer
 from trainer.say import Say
 
 SMALL = 4 << 20  # bytes; a smaller data set is tokenized in memory at each start
@@ -86,7 +88,7 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
 
 def stream(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
     """Tokenize a text in memory; <|endoftext|> separates its documents."""
-    pieces = (piece for piece in documents(text) if piece.text or not piece.last)
+    pieces = (piece for piece in of_text(text) if piece.text or not piece.last)
     source = tokens.of_text(pieces, tokenizer)
     return make(
         source, 0, len(source.tokens), int(source.byte_ends[-1]), length, tokenizer.pad_id, packing=True
@@ -100,9 +102,9 @@ def cache_folder() -> Path:
 
 
 def _tokenized(path: Path, settings: DataSection, tokenizer: Tokenizer, say: Say) -> Tokenized:
-    sources = find(path, say)
+    sources = find(path, say, settings.text_field, any_bytes=isinstance(tokenizer, ByteTokenizer))
     size = sum(source.size for source in sources)
-    if size <= SMALL and settings.cache_dir is None:
+    if sum(source.text_size for source in sources) <= SMALL and settings.cache_dir is None:
         found = tokens.in_memory(sources, tokenizer, settings.text_field, say)
     else:
         folder = settings.cache_dir or cache_folder()

@@ -21,13 +21,13 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from doctor.files import flush, sha256_of, write_atomically
-from trainer.data.sources import Source
+from trainer.data.opening import Source
 from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 NOTHING = ["there is no cache yet"]
 
@@ -41,6 +41,7 @@ class File(BaseModel):
     size: int
     mtime_ns: int
     sha256: str
+    kind: str  # see Source.kind
 
 
 class Manifest(BaseModel):
@@ -129,6 +130,8 @@ class TokenCache:
                 yield f"{name} {'was removed' if name in before else 'was added'}"
             elif now[name].size != before[name].size:
                 yield f"{name} has {now[name].size} bytes now, {before[name].size} when it was tokenized"
+            elif now[name].kind != before[name].kind:
+                yield f"{name} is read as {now[name].kind} now, as {before[name].kind} when it was tokenized"
             elif (
                 now[name].mtime_ns != before[name].mtime_ns
                 and sha256_of(now[name].path) != before[name].sha256
@@ -174,7 +177,13 @@ class TokenCache:
                 text_field=self._field,
                 dtype=narrowest(self._tokenizer.vocab_size).__name__,
                 sources=tuple(
-                    File(name=source.name, size=source.size, mtime_ns=source.mtime_ns, sha256=digest)
+                    File(
+                        name=source.name,
+                        size=source.size,
+                        mtime_ns=source.mtime_ns,
+                        sha256=digest,
+                        kind=source.kind,
+                    )
                     for source, digest in zip(self._sources, sums, strict=True)
                 ),
                 tokens=lengths["tokens"],
@@ -206,7 +215,7 @@ class TokenCache:
             raise UserError(f"{source.path.absolute()} cannot be read: {error.strerror}.") from error
 
     def _check_unchanged(self, source: Source) -> None:
-        if Source.of(source.path, source.name) != source:
+        if source.changed():
             raise RunError(
                 f"{source.path.absolute()} changed while it was being read. Run again once it is complete."
             )
@@ -241,7 +250,7 @@ class TokenCache:
 
     def _unwritable(self, error: OSError) -> RunError:
         there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
-        text = sum(source.size for source in self._sources)
+        text = sum(source.text_size for source in self._sources)
         return RunError(
             f"Could not write the token cache to {self.folder.absolute()}: {error.strerror or error}. "
             f"{shutil.disk_usage(there).free / 1e6:,.0f} MB are free there; the data set has {text / 1e6:,.0f} MB, and its "

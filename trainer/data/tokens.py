@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.documents import Piece
 from trainer.data.entropy import BytePairs
-from trainer.data.sources import Piece, Source, pieces
+from trainer.data.opening import Source
+from trainer.data.sources import pieces
 from trainer.errors import UserError
 from trainer.models.tokenizer import NotUtf8Error, Tokenizer
 from trainer.say import Say

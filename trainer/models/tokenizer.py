@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from trainer import file_kinds
 from trainer.errors import UserError
 from trainer.models.hub import local_copy
 
 Tokens = npt.NDArray[np.int32]
 
 CONFIG_FILE = "tokenizer_config.json"
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Tokenizer(Protocol):
@@ -62,11 +62,8 @@ class NotUtf8Error(UserError):
     """A text is not valid UTF-8."""
 
     def __init__(self, text: bytes, error: UnicodeDecodeError) -> None:
-        found = f"{error.reason} at byte {error.start}"
-        if text[:2] in UTF16:
-            found = "it looks like UTF-16"
         super().__init__(
-            f"The text is not UTF-8 ({found}). Convert it, or use --tokenizer byte, which reads any file."
+            f"The text is not UTF-8 ({error.reason} at byte {error.start}): {file_kinds.not_utf8(text)}"
         )
 
 

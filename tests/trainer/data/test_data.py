@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import IGNORED, split, tokens
-from trainer.data.sources import Piece
+from trainer.data.documents import Piece
 from trainer.data.stream import make
 from trainer.errors import UserError
 from trainer.models.tokenizer import ByteTokenizer, NotUtf8Error
@@ -226,7 +226,8 @@ def test_text_that_a_tokenizer_cannot_read_is_found_in_its_file(tmp_path: Path) 
 
     (tmp_path / "t.txt").write_bytes(b"one<|endoftext|>tw\xe9<|endoftext|>three")
     with pytest.raises(
-        UserError, match=r"document at .*t\.txt, byte 16 cannot be tokenized: .* not UTF-8 \(byte 2 of it"
+        UserError,
+        match=r"document at .*t\.txt, byte 16 cannot be tokenized: .* not UTF-8 \(.* at byte 2\): it looks like Latin-1",
     ):
         data.load(DataSection(dataset_file=tmp_path / "t.txt", max_length=4), Strict(), print)
 
@@ -235,4 +236,4 @@ def test_utf_16_is_recognised(tmp_path: Path) -> None:
     text = "PowerShell wrote this".encode("utf-16")
     with pytest.raises(UnicodeDecodeError) as error:
         text.decode()
-    assert "it looks like UTF-16" in str(NotUtf8Error(text, error.value))
+    assert "it looks like UTF-16. Save it as UTF-8." in str(NotUtf8Error(text, error.value))

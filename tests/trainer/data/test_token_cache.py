@@ -17,7 +17,7 @@ import pytest
 
 from trainer import data
 from trainer.config import DataSection
-from trainer.data import sources, tokens
+from trainer.data import documents, tokens
 from trainer.data import token_cache as cache
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import ByteTokenizer
@@ -42,7 +42,7 @@ class Deaf(ByteTokenizer):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "PIECE", 500)
+    monkeypatch.setattr(documents, "PIECE", 500)
     monkeypatch.setattr(tokens, "GROUP", 2000)
 
 
@@ -138,7 +138,7 @@ def edit(path: Path, **changes: Any) -> None:
         ),
         (lambda folder, kept: edit(kept, vocabulary=5), "its vocabulary is 5, but this run uses 258"),
         (lambda folder, kept: edit(kept, end_of_text=5), "its end-of-text token is 5, but this run uses 256"),
-        (lambda folder, kept: edit(kept, schema_version=9), "its schema version is 9, but this run uses 1"),
+        (lambda folder, kept: edit(kept, schema_version=9), "its schema version is 9, but this run uses 2"),
         (lambda folder, kept: edit(kept, dtype="uint32"), "its dtype is uint32, but this run uses uint16"),
         (lambda folder, kept: edit(kept, text_field="b"), "its text field is b, but this run uses None"),
         (lambda folder, kept: edit(kept, unknown=1), "manifest.json cannot be read"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trainer.data import sources, split, tokens
+from trainer.data import documents, split, tokens
 from trainer.errors import UserError
 from trainer.models import tokenizer
 from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer
@@ -82,7 +82,7 @@ def test_each_tokenizer_is_found_again_beside_a_checkpoint(folder: Path, tmp_pat
 
 
 def test_text_that_is_not_utf8_is_explained(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"not UTF-8 .*--tokenizer byte"):
+    with pytest.raises(UserError, match=r"not UTF-8 .* looks like Latin-1"):
         tokenizer.load(str(folder), None).encode(b"caf\xe9")
 
 
@@ -122,10 +122,10 @@ def test_a_fingerprint_tells_tokenizers_apart_and_nothing_else(folder: Path, tmp
 
 
 def test_tokens_of_a_long_text_are_the_same_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "PIECE", 200)
+    monkeypatch.setattr(documents, "PIECE", 200)
     text = b"the cat and the hat  sat,\n\nthat is it\r\n and\tso on " * 60
     tok = HuggingFaceTokenizer(folder)
-    pieces = list(sources.documents(text))
+    pieces = list(documents.of_text(text))
     assert len(pieces) > 10
     joined = [token for piece in pieces for token in tok.encode(piece.text).tolist()]
     assert joined == tok.encode(text).tolist()
@@ -134,7 +134,7 @@ def test_tokens_of_a_long_text_are_the_same_in_pieces(folder: Path, monkeypatch:
 def test_a_tail_is_cut_after_a_line_and_its_bytes_are_counted(folder: Path) -> None:
     tok = HuggingFaceTokenizer(folder)
     text = "der Hut, die Katze: € 🙂\n".encode() * 300
-    source = tokens.of_text(sources.documents(text), tok)
+    source = tokens.of_text(documents.of_text(text), tok)
     cut = split.tail(source, tok, 0.1)
     tail = tok.decode(source.tokens[cut.token :].tolist())
     assert cut.inside

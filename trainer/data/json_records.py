@@ -1,0 +1,202 @@
+"""Records in JSON: one per line, in an array, or one after another. No file has to fit in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, TextIO
+
+from trainer import file_kinds
+from trainer.data.documents import Piece
+from trainer.data.fields import field_of, nested, not_a_string, strings_in, text
+from trainer.data.opening import BLOCK, Source
+from trainer.errors import UserError
+
+WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+LONGEST_LITERAL = 16  # characters: -Infinity, or two \uXXXX
+
+
+def pieces(source: Source, field: str | None) -> Iterator[Piece]:
+    """The texts of all records. A record is an object with a text field, or a string."""
+    for place, record in records(source):
+        where = f"{source.path.absolute()}, {place}"
+        if isinstance(record, dict):
+            if field is None or not _has(record, field):
+                _refuse_wrapped(record, where)
+                field = field_of(list(record), field, where, list(strings_in(record)))
+            record = _string(record, field, where)
+        elif record is not None and not isinstance(record, str):
+            raise UserError(f"{where}: the record is {_shown(record)}, not an object or a string.")
+        for piece in text(record, where):
+            yield Piece(piece.text, piece.last, place)
+
+
+def records(source: Source) -> Iterator[tuple[str, Any]]:
+    """Each record, with its place in the file."""
+    if source.format == "JSON lines":
+        with source.open() as lines:
+            yield from _lines(lines, source)
+    else:
+        with source.open_text() as file:
+            yield from _values(file, source)
+
+
+def is_data(source: Source, field: str | None) -> bool:
+    """Whether a .json file contains records with a text. Other files, such as settings, are one object without a text."""
+    try:
+        found = [record for _, (_, record) in zip(range(2), records(source), strict=False)]
+    except UserError:
+        return True  # reading it as data explains the error
+    single = len(found) == 1 and isinstance(found[0], dict) and not _is_array(source)
+    if not single:
+        return bool(found)
+    try:
+        field_of([*found[0], ""], field, "", list(strings_in(found[0])))
+    except UserError:
+        return False
+    return True
+
+
+def _is_array(source: Source) -> bool:
+    with source.open() as file:
+        return file.read(file_kinds.BEGINNING).lstrip().startswith(b"[")
+
+
+def _has(record: dict[str, Any], field: str) -> bool:
+    try:
+        nested(record, field)
+    except KeyError:
+        return False
+    return True
+
+
+def _string(record: dict[str, Any], field: str, where: str) -> str | None:
+    value = nested(record, field)
+    if value is None or isinstance(value, str):
+        return value
+    raise not_a_string(_shown(value), field, where, list(record), list(strings_in(record)))
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _refuse_wrapped(record: dict[str, Any], where: str) -> None:
+    """Refuse one object around a list of records, such as {"data": [...]}."""
+    lists = [
+        key
+        for key, value in record.items()
+        if isinstance(value, list) and len(value) and isinstance(value[0], dict) and not _is_turn(value[0])
+    ]
+    if lists and not any(isinstance(value, str) and len(value) > 200 for value in record.values()):
+        raise UserError(
+            f"{where}: one object with the keys {', '.join(record)}, not records. Its key {lists[0]!r} contains a list of "
+            f"records: write them one per line, for example with `jq -c .{lists[0]}[] OLD.json > NEW.jsonl`."
+        )
+
+
+def _is_turn(value: dict[str, Any]) -> bool:
+    return "role" in value or "from" in value
+
+
+def _lines(file: BinaryIO, source: Source) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield (
+                f"line {number}",
+                _parsed(lambda line=line: json.loads(line.decode("utf-8")), source, f"line {number}"),
+            )
+
+
+def _values(file: TextIO, source: Source) -> Iterator[tuple[str, Any]]:
+    values = _Values(file)
+    number = 0
+    while True:
+        number += 1
+        found = _parsed(values.next, source, f"record {number}")
+        if found is None:
+            return
+        yield f"record {number}", found[0]
+
+
+def _parsed(parse: Any, source: Source, place: str) -> Any:
+    where = f"{source.path.absolute()}, {place}"
+    try:
+        return parse()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where} is not UTF-8: {file_kinds.not_utf8(error.object)}") from None
+    except ValueError as error:
+        raise UserError(f"{where} is not valid JSON ({error}).") from None
+    except RecursionError:
+        raise UserError(f"{where} is nested too deeply.") from None
+
+
+class _Values:
+    """Parses a JSON array value by value, or values one after another."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._text = ""
+        self._at = 0
+        self._begun = self._in_array = False
+
+    def next(self) -> tuple[Any] | None:
+        """The next value; None at the end.
+
+        Raises:
+            ValueError: what follows is not valid.
+        """
+        if not self._begun:
+            self._begun, self._in_array = True, self._take("[")
+            if self._in_array and self._take("]"):
+                self._in_array = False
+        elif self._in_array and not self._take(","):
+            if not self._take("]"):
+                raise ValueError("expected a comma or ] after the record before it; is the file complete?")
+            self._in_array = False
+            if self._next_character():
+                raise ValueError("there is more text after the end of the array")
+        if not self._in_array and not self._next_character():
+            return None
+        return (self._value(),)
+
+    def _value(self) -> Any:
+        self._next_character()
+        while True:
+            try:
+                value, end = json.JSONDecoder().raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not (self._is_cut_off(error) and self._read_more()):
+                    raise
+                continue
+            if end >= len(self._text) - LONGEST_LITERAL and self._read_more():
+                continue  # a number may continue in the next block: 1, 1.5 or 1e5
+            self._at = end
+            return value
+
+    def _take(self, character: str) -> bool:
+        if self._next_character() != character:
+            return False
+        self._at += 1
+        return True
+
+    def _next_character(self) -> str:
+        while True:
+            white = WHITE_SPACE.match(self._text, self._at)
+            assert white, "it matches nothing, too"
+            self._at = white.end()
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read_more():
+                return ""
+
+    def _read_more(self) -> bool:
+        left = len(self._text) - self._at
+        block = self._file.read(max(BLOCK, left))  # a long value is parsed a few times only
+        if block:
+            self._text, self._at = self._text[self._at :] + block, 0
+        return bool(block)
+
+    def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - LONGEST_LITERAL
