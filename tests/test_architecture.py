@@ -111,7 +111,14 @@ ORDERS = {
     "wheels": (
         ("compatibility_data", "filename", "packages"),
         ("compatibility", "catalogue"),
-        ("machine", "companions", "publisher_lists"),
+        (
+            "machine",
+            "companions",
+            "publisher_lists",
+            "flash_attn_builds",
+            "triton_releases",
+            "xformers_releases",
+        ),
         ("tags", "markers"),
         ("rules", "requirements", "source_build"),
         ("match",),

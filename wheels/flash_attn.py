@@ -7,12 +7,8 @@ from functools import lru_cache
 
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import Choice, Item, none_fits
-from wheels.compatibility import (
-    ComputeCapability,
-    contains_code_for,
-    flash_attn_architectures,
-    flash_attn_minimum_capability,
-)
+from wheels.compatibility import ComputeCapability, contains_code_for
+from wheels.flash_attn_builds import flash_attn_architectures, flash_attn_minimum_capability
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, newest_first, release_first
 from wheels.rules import (

@@ -91,13 +91,3 @@ class Machine:
         """(3, 12)."""
         major, minor_ = numbers(self.python)[:2]
         return major, minor_
-
-    @property
-    def python_tag(self) -> str:
-        """ "cp312"."""
-        return "cp" + self.python.replace(".", "")
-
-    @property
-    def abi_tag(self) -> str:
-        """ "cp312", "cp313t"."""
-        return self.python_tag + "t" * self.free_threaded

@@ -97,3 +97,11 @@ def flash_attn_build_faults(
         and ("torch" not in row or (torch is not None and torch.base_version in SpecifierSet(row["torch"])))
         and ("cuda_from" not in row or (cuda is not None and cuda >= numbers(row["cuda_from"])))
     )
+
+
+def msvc_accepted_by_nvcc(nvcc: tuple[int, int]) -> range | None:
+    """Return the _MSC_VER values (1941 is MSVC 14.41) that this nvcc accepts; None: not known."""
+    for row in table()["msvc"]["accepted_by_nvcc"]:
+        if numbers(row["nvcc_from"]) <= nvcc < numbers(row["nvcc_below"]):
+            return range(row["msc_ver_from"], row["msc_ver_below"])
+    return None

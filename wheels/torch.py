@@ -14,7 +14,6 @@ from wheels.compatibility import (
     best_covered_first,
     contains_code_for,
     driver_supports,
-    flash_attn_minimum_capability,
     minimum_driver,
     torch_architectures,
     torch_cuda_tags,
@@ -22,6 +21,7 @@ from wheels.compatibility import (
     torch_pythons,
     torch_releases,
 )
+from wheels.flash_attn_builds import flash_attn_minimum_capability
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import OLDEST_TORCH
 

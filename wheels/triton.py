@@ -7,12 +7,11 @@ from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import Choice, Item, keep_installed, none_fits
-from wheels.companions import triton_windows_serves
-from wheels.compatibility import triton_windows_minor, triton_windows_requirement
 from wheels.compatibility_data import numbers
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python
+from wheels.triton_releases import triton_windows_minor, triton_windows_requirement, triton_windows_serves
 
 PACKAGE = "triton-windows"
 

@@ -6,17 +6,17 @@ from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import Choice, Item, index_of, none_fits
-from wheels.compatibility import (
-    xformers_accepting,
-    xformers_fault,
-    xformers_index_tags,
-    xformers_index_wheels,
-)
 from wheels.filename import parse_wheel_name
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
 from wheels.tags import fits_platform, fits_python
+from wheels.xformers_releases import (
+    xformers_accepting,
+    xformers_fault,
+    xformers_index_tags,
+    xformers_index_wheels,
+)
 
 PACKAGE = "xformers"
 

@@ -30,7 +30,8 @@ from doctor.wheel_search.package_index import (
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import PYTORCH_INDEX, Choice, Item, index_of, keep_installed, none_fits
 from wheels.companions import companion_requirement
-from wheels.compatibility import parse_flash_attn, parse_version, torch_longest_path
+from wheels.compatibility import parse_version, torch_longest_path
+from wheels.flash_attn_builds import parse_flash_attn
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
 from wheels.resolve import Resolution, resolve

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import re
 
-from wheels.compatibility import (
-    ComputeCapability,
-    cuda_tag,
-    parse_version,
-    torch_default_cuda_tag,
-)
+from wheels.compatibility import ComputeCapability, cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.machine import Machine, TorchBuild
 
 PLATFORMS = "win_amd64, win_arm64, linux_x86_64, linux_aarch64, manylinux_2_28_x86_64, musllinux_1_2_x86_64"

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheels import compatibility as c
@@ -121,85 +120,6 @@ def test_cuda_tag(version: str, tag: str | None) -> None:
 def test_tags_and_versions_are_the_same_thing() -> None:
     for tag in ("cu118", "cu126", "cu130"):
         assert c.tag_of_cuda("{}.{}".format(*c.cuda_of_tag(tag))) == tag
-
-
-def test_triton_windows_requirements_admit_the_minor_that_torch_asks_for() -> None:
-    for torch in DATA["triton_windows"]["for_torch"]:
-        wanted, requirement = c.triton_minor(Version(torch)), c.triton_windows_requirement(Version(torch))
-        if requirement is not None:
-            assert f"{wanted}.0" in SpecifierSet(requirement.removeprefix("triton-windows"))
-    assert c.triton_minor(Version("2.13.0")) == "3.7"
-    assert c.triton_windows_requirement(Version("2.15.0")) is None
-    assert c.triton_minor(Version("9.9")) is None
-
-
-@pytest.mark.parametrize(
-    ("version", "url", "expected"),
-    [
-        ("2.8.3+cu128torch2.8", None, c.FlashAttnBuild("2.8.3", "2.8", 12, 8)),
-        ("2.8.3+cu12torch2.8cxx11abiFALSE", None, c.FlashAttnBuild("2.8.3", "2.8", 12, None)),
-        ("2.7.4.post1+cu118torch2.4", None, c.FlashAttnBuild("2.7.4.post1", "2.4", 11, 8)),
-        ("2.8.3+cu130torch2.13", None, c.FlashAttnBuild("2.8.3", "2.13", 13, 0)),
-        (
-            "2.8.3",
-            "https://example.org/flash_attn-2.8.3%2Bcu126torch2.10-cp312-cp312-win_amd64.whl",
-            c.FlashAttnBuild("2.8.3", "2.10", 12, 6),
-        ),
-        ("2.8.3", None, c.FlashAttnBuild("2.8.3", None, None, None)),
-        ("", None, c.FlashAttnBuild("", None, None, None)),
-    ],
-)
-def test_parse_flash_attn(version: str, url: str | None, expected: c.FlashAttnBuild) -> None:
-    assert c.parse_flash_attn(version, url) == expected
-
-
-def test_flash_attn_has_blackwell_code_from_cuda_12_8_on() -> None:
-    for cuda, runs in (((12, 6), False), ((12, 8), True), ((13, 0), True)):
-        assert c.contains_code_for(c.flash_attn_architectures(cuda, "2.8.3") or (), BLACKWELL) is runs
-    assert c.flash_attn_architectures((11, 0), "2.8.3") is None
-    assert not c.contains_code_for(c.flash_attn_architectures((12, 8), "2.7.3") or (), BLACKWELL)
-    assert c.flash_attn_minimum_capability() == (8, 0)
-
-
-def test_xformers() -> None:
-    assert c.xformers_torch_requirement(Version("0.0.34")) == "==2.10.0"
-    assert c.xformers_torch_requirement(Version("0.0.99")) is None
-    assert c.xformers_for_torch(Version("2.9.1+cu128")) == "0.0.33.post2"
-    assert c.xformers_for_torch(Version("2.13.0")) == "0.0.35"
-    assert c.xformers_for_torch(Version("2.0.0")) is None
-    assert c.xformers_windows_cuda(Version("0.0.33")) == "cu130"
-
-
-@pytest.mark.parametrize(
-    ("version", "platform", "capability", "use"),
-    [
-        ("0.0.31", "windows", ADA, "0.0.31.post1"),
-        ("0.0.31", "linux", ADA, None),
-        ("0.0.31.post1", "windows", ADA, None),
-        ("0.0.31.post1", "windows", BLACKWELL, "0.0.35"),
-        ("0.0.34", "windows", BLACKWELL, "0.0.35"),
-        ("0.0.35", "windows", BLACKWELL, None),
-    ],
-)
-def test_xformers_fault(version: str, platform: str, capability: tuple[int, int], use: str | None) -> None:
-    fault = c.xformers_fault(Version(version), platform, [capability])
-    assert (fault and fault.use) == use
-
-
-@pytest.mark.parametrize(
-    ("nvcc", "accepted", "refused"),
-    [((12, 3), 1939, 1940), ((12, 8), 1944, 1950), ((13, 0), 1944, 1910), ((13, 2), 1950, 1960)],
-)
-def test_msvc_accepted_by_nvcc(nvcc: tuple[int, int], accepted: int, refused: int) -> None:
-    versions = c.msvc_accepted_by_nvcc(nvcc)
-    assert versions is not None
-    assert accepted in versions
-    assert refused not in versions
-
-
-def test_msvc_for_an_unknown_nvcc_is_unknown() -> None:
-    assert c.msvc_accepted_by_nvcc((10, 0)) is None
-    assert c.msvc_accepted_by_nvcc((14, 0)) is None
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from packaging.version import Version
 
 from wheels import flash_attn, triton, xformers
 from wheels.catalogue import SHIPPED, Wheel, shipped_catalogue
-from wheels.compatibility import xformers_torch_requirement
 from wheels.machine import Machine, TorchBuild
+from wheels.xformers_releases import xformers_torch_requirement
 
 CATALOGUE = shipped_catalogue()
 PACKAGES = ("flash-attn", "flash-attn-3", "xformers", "triton-windows")

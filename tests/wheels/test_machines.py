@@ -179,7 +179,8 @@ def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
         assert choice.reasons
         if choice.item and choice.item.wheel and choice.package == "flash-attn":
             tags = choice.item.wheel.filename.removesuffix(".whl").split("-")[2:]
-            assert tags[:2] == [case.machine.python_tag, case.machine.abi_tag]
+            python = "cp" + case.machine.python.replace(".", "")
+            assert tags[:2] == [python, python + "t" * case.machine.free_threaded]
             assert tags[2].endswith(case.machine.platform.partition("_")[2])
 
 

@@ -7,8 +7,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheels import source_build as b
-from wheels.compatibility import msvc_accepted_by_nvcc
 from wheels.compatibility_data import table
+from wheels.source_build import msvc_accepted_by_nvcc
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,19 @@ def test_the_source_archive_cannot_be_unpacked_without_long_paths() -> None:
     archive = b.flash_attn_source()
     assert len("C:\\t") + 66 + archive.longest > 259
     assert archive.longest_without_rocm < archive.longest
+
+
+@pytest.mark.parametrize(
+    ("nvcc", "accepted", "refused"),
+    [((12, 3), 1939, 1940), ((12, 8), 1944, 1950), ((13, 0), 1944, 1910), ((13, 2), 1950, 1960)],
+)
+def test_msvc_accepted_by_nvcc(nvcc: tuple[int, int], accepted: int, refused: int) -> None:
+    versions = msvc_accepted_by_nvcc(nvcc)
+    assert versions is not None
+    assert accepted in versions
+    assert refused not in versions
+
+
+def test_msvc_for_an_unknown_nvcc_is_unknown() -> None:
+    assert msvc_accepted_by_nvcc((10, 0)) is None
+    assert msvc_accepted_by_nvcc((14, 0)) is None

@@ -1,7 +1,7 @@
 """Does FlashAttention-2 run here?"""
 
 from doctor.checks.backends.backend import backend_check
-from wheels.compatibility import flash_attn_minimum_capability
+from wheels.flash_attn_builds import flash_attn_minimum_capability
 
 CHECK = backend_check(
     "flash_attn_2",

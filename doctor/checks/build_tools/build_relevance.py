@@ -7,7 +7,7 @@ from doctor.host import Found
 from doctor.models import Finding
 from doctor.probes.nvidia import NvidiaFacts
 from doctor.probes.packages import FlashAttnFacts, TorchFacts
-from wheels.compatibility import flash_attn_minimum_capability, parse_flash_attn
+from wheels.flash_attn_builds import flash_attn_minimum_capability, parse_flash_attn
 
 
 def has_flash_attn(flash_attn: FlashAttnFacts, torch: TorchFacts) -> bool:

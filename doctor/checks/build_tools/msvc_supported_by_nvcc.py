@@ -15,8 +15,7 @@ from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
 from doctor.probes.msvc import MSVC, MsvcFacts, version_key
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from wheels.compatibility import msvc_accepted_by_nvcc
-from wheels.source_build import msc_ver, nvcc_for_toolset, toolset_number
+from wheels.source_build import msc_ver, msvc_accepted_by_nvcc, nvcc_for_toolset, toolset_number
 
 LINK = "https://docs.nvidia.com/cuda/cuda-installation-guide-microsoft-windows/"
 Version = tuple[int, int]

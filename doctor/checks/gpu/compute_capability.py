@@ -10,7 +10,7 @@ from doctor.checks.shared import could_not_look, dotted, skipped
 from doctor.host import Absent, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
-from wheels.compatibility import flash_attn_minimum_capability
+from wheels.flash_attn_builds import flash_attn_minimum_capability
 
 OLDEST_FOR_CUDA_13 = (7, 5)
 

@@ -24,14 +24,14 @@ from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
-from wheels.companions import exists_for_windows, fetches_cuda_12_wheel
-from wheels.compatibility import (
+from wheels.companions import exists_for_windows
+from wheels.compatibility import contains_code_for, parse_version
+from wheels.flash_attn_builds import (
     FlashAttnBuild,
-    contains_code_for,
+    fetches_cuda_12_wheel,
     flash_attn_architectures,
     flash_attn_minimum_capability,
     parse_flash_attn,
-    parse_version,
 )
 from wheels.machine import TorchBuild
 

@@ -15,8 +15,8 @@ from doctor.models import Evidence, Finding, FindingChanges, Fix
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import INSTALLED, SITE_PACKAGES, Installed, SitePackages
 from doctor.probes.system import IDENTITY
-from wheels.companions import cute_on_windows_from
 from wheels.compatibility import parse_version
+from wheels.flash_attn_builds import cute_on_windows_from
 from wheels.machine import TorchBuild
 from wheels.requirements import Unmet, unmet_requirements
 

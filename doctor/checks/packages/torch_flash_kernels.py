@@ -12,7 +12,7 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from wheels.companions import contains_flash_kernels
-from wheels.compatibility import flash_attn_minimum_capability
+from wheels.flash_attn_builds import flash_attn_minimum_capability
 
 LINKS = ("https://github.com/pytorch/pytorch/issues/108175",)
 

@@ -19,19 +19,16 @@ from doctor.probes.packages import TORCH, TRITON, TorchFacts, TritonFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
-from wheels.companions import (
+from wheels.compatibility import minor, parse_version
+from wheels.machine import TorchBuild
+from wheels.triton_releases import (
     bitsandbytes_requirement,
-    triton_windows_for_float8,
-    triton_windows_serves,
-)
-from wheels.compatibility import (
-    minor,
-    parse_version,
     triton_minor,
+    triton_windows_for_float8,
     triton_windows_minor,
     triton_windows_requirement,
+    triton_windows_serves,
 )
-from wheels.machine import TorchBuild
 
 LINK = "https://github.com/woct0rdho/triton-windows"
 

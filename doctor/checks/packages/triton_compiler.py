@@ -15,8 +15,8 @@ from doctor.models import Evidence, Finding, FindingChanges, Fix
 from doctor.probes.packages import TRITON, TritonFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.triton_compiler import TRITON_COMPILER, CompilerFacts
-from wheels.companions import triton_windows_has_compiler
 from wheels.compatibility import parse_version
+from wheels.triton_releases import triton_windows_has_compiler
 
 LINK = "https://github.com/woct0rdho/triton-windows"
 

@@ -24,15 +24,14 @@ from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, X
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
-from wheels.companions import is_pure_python_xformers
-from wheels.compatibility import (
-    minor,
-    parse_version,
+from wheels.compatibility import minor, parse_version
+from wheels.machine import TorchBuild
+from wheels.xformers_releases import (
+    is_pure_python_xformers,
     xformers_fault,
     xformers_for_torch,
     xformers_torch_requirement,
 )
-from wheels.machine import TorchBuild
 
 PLACEHOLDER = Version("0.0.0")
 LINK = "https://github.com/facebookresearch/xformers"

@@ -11,7 +11,7 @@ from doctor.models import Evidence, Finding, Fix, Status
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.pip_cache import PIP_CACHE, CachedWheel, PipCacheFacts
 from doctor.probes.system import IDENTITY
-from wheels.compatibility import parse_flash_attn
+from wheels.flash_attn_builds import parse_flash_attn
 
 CACHING = "https://pip.pypa.io/en/stable/topics/caching/"
 
