@@ -110,11 +110,17 @@ class Gpu(Frozen):
 
 
 class NvidiaDriver(Frozen):
-    """The NVIDIA driver and its GPUs. `cuda_version` is the newest CUDA version that the driver supports: (13, 0)."""
+    """The NVIDIA driver and its GPUs.
+
+    Attributes:
+        cuda_version: the newest CUDA version that the driver supports: (13, 0).
+        complaints: the errors that the driver reports beside the GPUs, such as one that does not answer.
+    """
 
     driver_version: str
     cuda_version: tuple[int, int] | None
     gpus: tuple[Gpu, ...]
+    complaints: tuple[str, ...] = ()
 
 
 class Distribution(Frozen):

@@ -21,10 +21,12 @@ def ask(nvml: Any, windows: bool) -> dict[str, Any] | None:
     except nvml.NVMLError as error:
         return _unreadable(nvml, error)
     try:
+        gpus, complaints = _gpus(nvml, windows)
         return {
             "driver_version": nvml.nvmlSystemGetDriverVersion(),
             "cuda_version": _cuda_version(nvml),
-            "gpus": [_gpu(nvml, index, windows) for index in range(nvml.nvmlDeviceGetCount())],
+            "gpus": gpus,
+            "complaints": complaints,
         }
     except nvml.NVMLError as error:
         return _unreadable(nvml, error)
@@ -40,15 +42,40 @@ def _cuda_version(nvml: Any) -> tuple[int, int] | None:
     return version // 1000, version % 1000 // 10
 
 
+def _gpus(nvml: Any, windows: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the GPUs, and an error for each that does not answer. Raises NVMLError if none answers."""
+    gpus, complaints, last_error = [], [], None
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_gpu(nvml, index, windows))
+        except nvml.NVMLError as error:
+            complaints.append(f"GPU {index}: {_named(nvml, error)}")
+            last_error = error
+    if last_error and not gpus:
+        raise last_error
+    return gpus, complaints
+
+
 def _gpu(nvml: Any, index: int, windows: bool) -> dict[str, Any]:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     return {
         "index": index,
         "name": nvml.nvmlDeviceGetName(handle),
         "compute_capability": nvml.nvmlDeviceGetCudaComputeCapability(handle),
-        "total_memory_bytes": nvml.nvmlDeviceGetMemoryInfo(handle).total,
+        "total_memory_bytes": _memory(nvml, handle),
         "driver_model": _driver_model(nvml, handle) if windows else None,
     }
+
+
+def _memory(nvml: Any, handle: Any) -> int:
+    try:
+        total: int = nvml.nvmlDeviceGetMemoryInfo(handle).total
+    except nvml.NVMLError as error:
+        # A GPU that shares the computer's memory, such as the GB10, has none of its own
+        if error.value != nvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        return 0
+    return total
 
 
 def _driver_model(nvml: Any, handle: Any) -> str | None:
@@ -62,10 +89,15 @@ def _driver_model(nvml: Any, handle: Any) -> str | None:
 
 
 def _unreadable(nvml: Any, error: Any) -> dict[str, str]:
+    return {"unreadable": f"NVML answered {_named(nvml, error)}"}
+
+
+def _named(nvml: Any, error: Any) -> str:
+    """Return the error's constant and message: "NVML_ERROR_GPU_IS_LOST (GPU is lost)"."""
     names = (
         name for name, value in vars(nvml).items() if name.startswith("NVML_ERROR_") and value == error.value
     )
-    return {"unreadable": f"NVML answered {next(names, 'an unknown error')} ({error})"}
+    return f"{next(names, 'an unknown error')} ({error})"
 
 
 def main() -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Gpu, NvidiaDriver, Reader, Reading, Unreadable
-from doctor.host.completed import crashed, exit_code, first_line
-from doctor.probes.paths import join, program_files, system32
+from doctor.host import Absent, Found, Gpu, NvidiaDriver, Reader, Reading
+from doctor.probes.nvidia_smi import ask_smi
 
 PCI_KEY = r"HKLM\SYSTEM\CurrentControlSet\Enum\PCI"
 PCI_FOLDER = "/sys/bus/pci/devices"
 VENDOR = "10de"  # PCI vendor
 DISPLAY = "03"  # PCI class
 DISABLED = 1  # the bit of a device's ConfigFlags that Device Manager sets
-SMI_TIMEOUT = 10.0
-MEBIBYTE = 1024 * 1024
-NO_DEVICE = "No devices were found"  # nvidia-smi prints this if the driver works but sees no GPU
 
 
 @dataclass(frozen=True)
@@ -50,13 +45,20 @@ class NvidiaFacts:
         if self.adapters:
             return True
         if isinstance(self.driver, Found):
-            return bool(self.driver.value.gpus)
+            if self.driver.value.gpus:
+                return True
+            return None if self.driver.value.complaints else False
         return False if isinstance(self.driver, Absent) else None
 
     @property
     def reported(self) -> tuple[Gpu, ...]:
         """All GPUs the driver reports."""
         return self.driver.value.gpus if isinstance(self.driver, Found) else ()
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What the driver reports beside the GPUs it lists, such as a GPU that does not answer."""
+        return self.driver.value.complaints if isinstance(self.driver, Found) else ()
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
@@ -95,11 +97,6 @@ class NvidiaFacts:
         return tuple(gpu.compute_capability for gpu in self.gpus)
 
 
-def _fields(host: Reader) -> list[str]:
-    fields = ["index", "name", "driver_version", "compute_cap", "memory.total"]
-    return [*fields, "driver_model.current"] if host.identity.os == "windows" else fields
-
-
 def parse_visible_devices(text: str, count: int) -> tuple[int, ...]:
     """Return the GPU numbers in CUDA_VISIBLE_DEVICES. Like CUDA and torch.cuda, stop at the first invalid one."""
     chosen: list[int] = []
@@ -111,89 +108,6 @@ def parse_visible_devices(text: str, count: int) -> tuple[int, ...]:
             return ()  # CUDA hides every GPU if one is listed twice
         chosen.append(int(number[1]))
     return tuple(chosen)
-
-
-def _run_smi(host: Reader, *arguments: str) -> Reading[Completed]:
-    """Run the nvidia-smi on PATH, else the one where Windows drivers install it."""
-    programs = []
-    if isinstance(found := host.find_program("nvidia-smi"), Found):
-        programs.append(found.value)
-    elif host.identity.os == "windows":
-        programs.append(join(host, system32(host), "nvidia-smi.exe"))
-        programs.append(join(host, program_files(host), "NVIDIA Corporation", "NVSMI", "nvidia-smi.exe"))
-    for program in programs:
-        if not isinstance(ran := host.run([program, *arguments], SMI_TIMEOUT), Absent):
-            return ran
-    return Absent()
-
-
-def _parse_gpu(row: list[str]) -> tuple[str, Gpu]:
-    """Return the driver version and the GPU in one line of nvidia-smi's output. Raises ValueError."""
-    index, name, driver, capability, memory, *model = (cell.strip() for cell in row)
-    major, minor = capability.split(".")
-    if not driver[:1].isdigit() or not name:
-        raise ValueError(row)
-    return driver, Gpu(
-        index=int(index),
-        name=name,
-        compute_capability=(int(major), int(minor)),
-        total_memory_bytes=int(memory) * MEBIBYTE if memory.isdigit() else 0,  # "[N/A]": shared memory
-        driver_model=model[0] if model and model[0].isalpha() else None,
-    )
-
-
-def parse_smi(output: str) -> Reading[NvidiaDriver]:
-    """Parse the output of `nvidia-smi --query-gpu`."""
-    try:
-        rows = [_parse_gpu(row) for row in csv.reader(output.splitlines()) if row]
-    except (ValueError, csv.Error):
-        rows = []
-    if not rows:
-        return Unreadable(f"nvidia-smi did not print a list of GPUs but {output.strip()[:80]!r}")
-    return Found(
-        NvidiaDriver(driver_version=rows[0][0], cuda_version=None, gpus=tuple(gpu for _, gpu in rows))
-    )
-
-
-def parse_smi_cuda(output: str) -> tuple[int, int] | None:
-    """Return the newest CUDA that the driver supports, from nvidia-smi's banner ("CUDA UMD Version" from driver 610)."""
-    match = re.search(r"CUDA(?: UMD)? Version:\s+(\d{1,3})\.(\d{1,3})", output)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _ask_smi(host: Reader) -> tuple[Reading[NvidiaDriver], str | None]:
-    """Return the driver as reported by nvidia-smi (Absent without nvidia-smi), and its error message."""
-    query = [f"--query-gpu={','.join(_fields(host))}", "--format=csv,noheader,nounits"]
-    ran = _run_smi(host, *query)
-    if isinstance(ran, Absent):
-        return ran, None
-    if isinstance(ran, Unreadable):
-        return Unreadable(f"the driver is not answering ({ran.reason})"), None
-    if NO_DEVICE in ran.value.stdout:
-        return Found(NvidiaDriver(driver_version=_driver_version(host), cuda_version=None, gpus=())), None
-    if ran.value.exit_code != 0:
-        complaint = _complaint(ran.value)
-        return Unreadable(complaint or f"nvidia-smi ended with exit code {exit_code(ran.value)}"), complaint
-    driver = parse_smi(ran.value.stdout)
-    if isinstance(driver, Found) and isinstance(banner := _run_smi(host), Found):
-        cuda = parse_smi_cuda(banner.value.stdout)
-        driver = Found(driver.value.model_copy(update={"cuda_version": cuda}))
-    return driver, None
-
-
-def _driver_version(host: Reader) -> str:
-    """Return the version from `nvidia-smi --version`, which needs no GPU; empty if it prints none."""
-    ran = _run_smi(host, "--version")
-    found = (
-        re.search(r"DRIVER version\s*:\s*(\d[\d.]*)", ran.value.stdout) if isinstance(ran, Found) else None
-    )
-    return found[1] if found else ""
-
-
-def _complaint(failed: Completed) -> str | None:
-    """Return nvidia-smi's message about a broken driver; None if it crashed or rejected the query."""
-    words = first_line(failed)
-    return None if crashed(failed) or "not a valid field" in words else words or None
 
 
 def _adapters_on_windows(host: Reader) -> list[tuple[str, bool]]:
@@ -238,7 +152,7 @@ def _nvidia(host: Reader) -> NvidiaFacts:
     source, complaint = "nvml", None
     driver = host.nvml()
     if not isinstance(driver, Found):
-        answer, complaint = _ask_smi(host)
+        answer, complaint = ask_smi(host)
         if not isinstance(answer, Absent):
             source, driver = "nvidia-smi", answer
     adapters: list[tuple[str, bool]] = []

@@ -34,6 +34,8 @@ def test_microsofts_headers_want_an_nvcc_that_nvidia_lets_them_have() -> None:
     """STL1002 came with 14.40; from the nvcc on that it wants, NVIDIA's own header accepts that compiler."""
     assert b.nvcc_for_toolset((14, 39)) is None
     assert b.nvcc_for_toolset((14, 40)) == b.nvcc_for_toolset((14, 50)) == (12, 4)
+    assert b.nvcc_for_toolset((14, 51)) == (13, 2)
+    assert b.nvcc_for_toolset((14, 52)) == (13, 3)
     accepted = msvc_accepted_by_nvcc((12, 4))
     assert accepted is not None
     assert b.msc_ver((14, 40)) in accepted

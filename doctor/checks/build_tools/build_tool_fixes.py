@@ -18,6 +18,8 @@ OTHER_WINDOWS_SDKS = {
     "16": "Microsoft.VisualStudio.Component.Windows10SDK.19041",
     "18": "Microsoft.VisualStudio.Component.Windows11SDK.26100",
 }
+# The builds that the Visual Studio Installer offers: learn.microsoft.com, "Visual Studio Build Tools component directory"
+OFFERED_WINDOWS_SDKS = (18362, 19041, 20348, 22000, 22621, 26100)
 
 
 def install_packages(
@@ -71,6 +73,13 @@ def install_with_winget(
 def windows_sdk_component(studio: str) -> str:
     """Return the Windows SDK component for a version of Visual Studio such as "17.11.35327.3"."""
     return OTHER_WINDOWS_SDKS.get(studio.partition(".")[0], WINDOWS_SDK)
+
+
+def windows_sdk_of_build(build: int) -> str | None:
+    """Return the component of the Windows SDK 10.0.BUILD.0; None if the Visual Studio Installer has none."""
+    if build not in OFFERED_WINDOWS_SDKS:
+        return None
+    return f"Microsoft.VisualStudio.Component.Windows{11 if build >= 22000 else 10}SDK.{build}"
 
 
 def add_to_visual_studio(fix: str, installer: str, path: str, *added: str) -> Fix:

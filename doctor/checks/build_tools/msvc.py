@@ -6,7 +6,7 @@ from doctor.check import Check
 from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.build_tools.build_relevance import with_build_severity
 from doctor.checks.requires import readable
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, value_of
 from doctor.host import Found, Reading, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.msvc import MSVC, MsvcFacts
@@ -48,19 +48,33 @@ def judge(
     for studio in msvc.studios:
         if isinstance(studio.toolset, Unreadable):
             return could_not_look(CHECK.id, f"the C++ tools in {studio.path}", studio.toolset.reason)
-    newest = msvc.studios[0]
-    without_tools = problem.but(
-        summary=f"Visual Studio is installed without its C++ tools: {newest.path}",
-        measured="no C++ toolset",
-        fix=build_tool_fixes.add_to_visual_studio(
-            "add-cpp-tools",
-            msvc.installer,
-            newest.path,
-            f"--add {build_tool_fixes.COMPILER}",
-            f"--add {build_tool_fixes.windows_sdk_component(newest.version)}",
-        ),
+    return with_build_severity(_unusable(problem, msvc), nvidia, torch, flash_attn)
+
+
+def _unusable(problem: Finding, msvc: MsvcFacts) -> Finding:
+    """There is a Visual Studio, but builds cannot use its compiler."""
+    for studio in msvc.studios:
+        if studio.pending:
+            return problem.but(
+                summary=f"{studio.name} is installed, but builds do not find it: {studio.pending}",
+                measured=f"{studio.path}: {studio.pending}",
+                hint="Restart Windows. Then open the Visual Studio Installer and finish or repair the installation.",
+            )
+    without_x64 = next((studio for studio in msvc.studios if isinstance(studio.toolset, Found)), None)
+    studio = without_x64 or msvc.studios[0]
+    summary = f"Visual Studio is installed without its C++ tools: {studio.path}"
+    measured = "no C++ toolset"
+    if without_x64:
+        summary = f"{studio.name} has C++ tools, but none for x64: {studio.path}"
+        measured = f"no bin\\Hostx64\\x64\\cl.exe in MSVC {value_of(studio.toolset)}"
+    fix = build_tool_fixes.add_to_visual_studio(
+        "add-cpp-tools",
+        msvc.installer,
+        studio.path,
+        f"--add {build_tool_fixes.COMPILER}",
+        f"--add {build_tool_fixes.windows_sdk_component(studio.version)}",
     )
-    return with_build_severity(without_tools, nvidia, torch, flash_attn)
+    return problem.but(summary=summary, measured=measured, fix=fix)
 
 
 def _install_build_tools(winget: Reading[str]) -> Fix:
@@ -77,7 +91,7 @@ def _install_build_tools(winget: Reading[str]) -> Fix:
 CHECK = Check(
     id="msvc",
     group="build-tools",
-    looks_at="The Visual Studio installations listed by vswhere, including Build Tools, and the C++ toolset in each.",
+    looks_at="The Visual Studio installations listed by vswhere, including Build Tools and incomplete ones, and the C++ toolset and x64 compiler in each.",
     why="Without it, building flash-attn or xformers from source on Windows fails with 'Microsoft Visual C++ 14.0 or greater is required'.",
     by_hand="Install the Visual Studio 2022 Build Tools with the workload 'Desktop development with C++'.",
     probes=(MSVC, WINGET, NVIDIA, TORCH, FLASH_ATTN),

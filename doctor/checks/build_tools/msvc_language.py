@@ -33,7 +33,7 @@ def judge(msvc: MsvcFacts, prompt: PromptFacts) -> Finding:
     names = studio.tools.value if isinstance(studio.tools, Found) else ()
     languages = sorted(name for name in names if name.isdigit() and len(name) == 4)
     if not languages:
-        return skipped(CHECK.id, f"MSVC {toolset} has no compiler for x64")
+        return skipped(CHECK.id, f"MSVC {toolset} lists no language of its messages")
     finding = Finding(
         check=CHECK.id,
         status="ok",

@@ -12,7 +12,7 @@ from doctor.checks.shared import cannot_tell, dotted, required, skipped, torch_i
 from doctor.host import Found
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
-from doctor.probes.msvc import MSVC, MsvcFacts, version_key
+from doctor.probes.msvc import MSVC, MsvcFacts, VisualStudio, version_key
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from wheels.source_build import msc_ver, msvc_accepted_by_nvcc, nvcc_for_toolset, toolset_number
@@ -48,10 +48,11 @@ def judge(
             Evidence(source="file", name=f"C++ toolset of {studio.path}", value=installed),
         ),
     )
-    if _fits(toolset, nvcc, accepted):
+    needed = _cuda_from(studio, toolset)
+    if msc_ver(toolset) in accepted and (needed is None or nvcc >= needed):
         return finding
     summary = f"nvcc {dotted(nvcc)} rejects MSVC {dotted(toolset)}: it accepts {limits}"
-    if (needed := nvcc_for_toolset(toolset)) and nvcc < needed:
+    if needed and nvcc < needed:
         summary = f"MSVC {dotted(toolset)} rejects nvcc {dotted(nvcc)}: its headers require CUDA {dotted(needed)} or newer"
     hint, fix = _solution(msvc, nvcc, accepted)
     problem = finding.but(summary=summary, impact=CHECK.why, hint=hint, links=(LINK,), fix=fix)
@@ -105,6 +106,11 @@ def _newest_fitting(nvcc: Version, accepted: range) -> int:
     return max((m for m in range(30, 45) if _fits((14, m), nvcc, accepted)), default=30)
 
 
+def _cuda_from(studio: VisualStudio, toolset: Version) -> Version | None:
+    """Return the oldest CUDA that the toolset's headers accept: as they state it, else as the table does. None: any."""
+    return studio.cuda_from.value if isinstance(studio.cuda_from, Found) else nvcc_for_toolset(toolset)
+
+
 def _fits(toolset: Version, nvcc: Version, accepted: range) -> bool:
     needed = nvcc_for_toolset(toolset)
     return msc_ver(toolset) in accepted and (needed is None or nvcc >= needed)
@@ -125,8 +131,8 @@ def _limit_evidence(toolkit: Toolkit, accepted: range) -> Evidence:
 CHECK = Check(
     id="msvc-supported-by-nvcc",
     group="build-tools",
-    looks_at="include\\crt\\host_config.h of the CUDA toolkit that a build would use, compared with the newest Visual Studio's C++ tools.",
-    why="nvcc rejects compilers that it does not know ('unsupported Microsoft Visual Studio version'), and MSVC 14.40 and newer reject nvcc before 12.4 (STL1002).",
+    looks_at="include\\crt\\host_config.h of the CUDA toolkit that a build would use, and yvals_core.h, compared with the newest Visual Studio's C++ tools.",
+    why="nvcc rejects compilers that it does not know ('unsupported Microsoft Visual Studio version'), and MSVC 14.40 and newer reject nvcc before 12.4, MSVC 14.51 before 13.2 (STL1002).",
     by_hand="Build with an older toolset (vcvarsall.bat x64 -vcvars_ver=14.39) or a newer CUDA toolkit, or install a prebuilt package. '-allow-unsupported-compiler' may produce broken code.",
     probes=(CUDA, MSVC, NVIDIA, TORCH, FLASH_ATTN),
     judge=judge,

@@ -10,12 +10,13 @@ from doctor.checks.requires import MSVC_COMPILER, readable
 from doctor.checks.shared import could_not_look, required
 from doctor.host import Found, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.msvc import MSVC, MsvcFacts, version_key
+from doctor.probes.msvc import MSVC, MsvcFacts, VisualStudio, version_key
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
-from doctor.probes.windows_sdk import FOLDER_VALUE, SDK_KEY, WINDOWS_SDK, WindowsSdkFacts
+from doctor.probes.windows_sdk import FOLDER_VALUE, SDK_KEY, WINDOWS_SDK, WindowsSdk, WindowsSdkFacts
 
 LINK = "https://developer.microsoft.com/windows/downloads/windows-sdk/"
+UNFINISHED = "The Windows Driver Kit (WDK) creates such a folder without the C runtime."
 
 
 def judge(
@@ -43,12 +44,38 @@ def judge(
         if not missing:
             return finding
         finding = finding.but(summary=f"Windows SDK {newest.version} is incomplete: {missing[0]} is missing")
-    component = build_tool_fixes.windows_sdk_component(studio.version)
+    problem = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
+    problem = _solved(problem, newest, sdks, msvc, studio)
+    return with_build_severity(problem, nvidia, torch, flash_attn)
+
+
+def _solved(
+    problem: Finding,
+    newest: WindowsSdk | None,
+    sdks: tuple[WindowsSdk, ...],
+    msvc: MsvcFacts,
+    studio: VisualStudio,
+) -> Finding:
+    """Add the fix. An older SDK does not help: builds use the newest folder, even one that only the WDK made."""
+    component: str | None = build_tool_fixes.windows_sdk_component(studio.version)
+    build = version_key(newest.version)[2] if newest else 0
+    if newest and build > int(str(component).rpartition(".")[2]):
+        component = build_tool_fixes.windows_sdk_of_build(build)
+        problem = problem.but(
+            hint=f"{UNFINISHED} Install the Windows SDK {newest.version}, or remove the WDK."
+        )
+    if newest and any(_is_complete(sdk) for sdk in sdks):
+        problem = problem.but(summary=f"{problem.summary}; builds use it although an older SDK is complete")
+    if component is None:
+        return problem
     fix = build_tool_fixes.add_to_visual_studio(
         "add-windows-sdk", msvc.installer, studio.path, f"--add {component}"
     )
-    problem = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,), fix=fix)
-    return with_build_severity(problem, nvidia, torch, flash_attn)
+    return problem.but(fix=fix)
+
+
+def _is_complete(sdk: WindowsSdk) -> bool:
+    return isinstance(sdk.missing, Found) and not sdk.missing.value
 
 
 CHECK = Check(

@@ -9,6 +9,7 @@ from doctor.checks.system.variable_fixes import set_in_terminal
 from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
+from doctor.probes.nvidia_smi import NO_CAPABILITY
 from doctor.probes.system import IDENTITY
 
 GIBIBYTE = 1024**3
@@ -29,12 +30,18 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         evidence=(
             Evidence(source=nvidia.evidence_source, name="GPUs", value=[gpu.name for gpu in nvidia.reported]),
             Evidence(source="environment", name="CUDA_VISIBLE_DEVICES", value=nvidia.visible_devices),
+            *(
+                Evidence(source=nvidia.evidence_source, name="complaint", value=line)
+                for line in nvidia.complaints
+            ),
         ),
     )
     if not nvidia.reported:
         return _driver_sees_none(finding, nvidia)
     if not nvidia.visible:
         return _all_hidden(finding, nvidia, identity)
+    if nvidia.complaints:
+        return _complaints(finding, nvidia)
     capabilities = {gpu.compute_capability for gpu in nvidia.visible}
     if len(capabilities) > 1:
         text = " and ".join(map(dotted, sorted(capabilities)))
@@ -45,6 +52,21 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
             hint="To train on another GPU, set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to its number.",
         )
     return finding
+
+
+def _complaints(finding: Finding, nvidia: NvidiaFacts) -> Finding:
+    """Some GPUs work; the driver also reports an error, mostly about another one."""
+    lost = [line for line in nvidia.complaints if nvidia_driver.LOST.search(line)]
+    if not lost:
+        return finding.but(
+            status="info", summary=f"{finding.summary}; the driver reports: {nvidia.complaints[0]}"
+        )
+    return finding.but(
+        status="warning",
+        summary=f"A GPU does not answer: {lost[0]}",
+        impact="The other GPUs may still work. On some machines no new CUDA program starts until the lost GPU is back or removed.",
+        hint=nvidia_driver.REVIVE_GPU,
+    )
 
 
 def _describe(gpu: Gpu) -> str:
@@ -67,14 +89,18 @@ def _no_gpu(identity: Identity) -> Finding:
 
 
 def _driver_sees_none(finding: Finding, nvidia: NvidiaFacts) -> Finding:
+    if NO_CAPABILITY in nvidia.complaints:
+        hint = "Update the NVIDIA driver, and remove an older nvidia-smi that comes first on PATH."
+        return could_not_look(CHECK.id, "the GPUs", NO_CAPABILITY, hint)
     problem = finding.but(status="error", links=(DEVICE_MANAGER_CODES,))
     if nvidia.disabled:
         return problem.but(
             summary=f"{nvidia.disabled[0]} is disabled in Device Manager",
             hint="Enable it: Device Manager > Display adapters > right click > Enable device.",
         )
+    reason = f": {nvidia.complaints[0]}" if nvidia.complaints else ""
     return problem.but(
-        summary="The NVIDIA driver is installed but sees no GPU",
+        summary=f"The NVIDIA driver is installed but sees no GPU{reason}",
         hint="Check in Device Manager (Windows) or with `lspci` (Linux) that the GPU is listed, enabled and free of errors. 'Code 43' means that the driver must be reinstalled. A laptop may have switched its GPU off to save power.",
     )
 

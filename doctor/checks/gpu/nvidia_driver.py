@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from doctor.check import Check
 from doctor.checks.shared import NVIDIA_DRIVERS, could_not_look, skipped
 from doctor.host import Absent, Found, Identity
@@ -11,12 +13,21 @@ from doctor.probes.system import IDENTITY
 from wheels.compatibility import driver_supports, minimum_driver
 
 OLDEST_CUDA, NEWEST_CUDA = 12, 13
+WSL_GUIDE = "https://docs.nvidia.com/cuda/wsl-user-guide/"
+IN_WINDOWS = (
+    "Install or update the driver in Windows, never inside WSL; then run `wsl --shutdown` in Windows."
+)
+# What NVML and nvidia-smi say about a GPU that is installed but does not respond
+LOST = re.compile(
+    r"determine the device handle|GPU_IS_LOST|GPU is lost|fallen off the bus|\[Unknown Error\]", re.I
+)
+REVIVE_GPU = "Restart the machine. If the GPU is lost again, reseat the card and check its power cable."
 OLDEST_GPU = (5, 0)  # for cu126, the PyTorch build with the widest support, and for CUDA 12 drivers
 
 
 def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
     if isinstance(nvidia.driver, Found):
-        return _judge_version(nvidia, nvidia.driver.value.driver_version, identity.os)
+        return _judge_version(nvidia, nvidia.driver.value.driver_version, identity)
     evidence = tuple(Evidence(source="system", name="display adapter", value=a) for a in nvidia.adapters)
     trouble = Finding(
         check=CHECK.id,
@@ -24,8 +35,8 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         summary="",
         expected="a driver that answers",
         impact=CHECK.why,
-        hint=CHECK.by_hand,
-        links=(NVIDIA_DRIVERS,),
+        hint=_by_hand(identity),
+        links=(WSL_GUIDE,) if identity.wsl else (NVIDIA_DRIVERS,),
         evidence=evidence,
     )
     if isinstance(nvidia.driver, Absent):
@@ -35,6 +46,14 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
         return trouble.but(summary=summary, measured="no NVIDIA driver")
     if nvidia.complaint:
         said = Evidence(source="program", name="nvidia-smi", value=nvidia.complaint)
+        if LOST.search(nvidia.complaint):
+            return trouble.but(
+                summary=f"A GPU does not answer: {nvidia.complaint}",
+                measured=nvidia.complaint,
+                hint=REVIVE_GPU,
+                links=(),
+                evidence=(*evidence, said),
+            )
         return trouble.but(
             summary=f"The NVIDIA driver does not work: {nvidia.complaint}",
             measured=nvidia.complaint,
@@ -45,7 +64,12 @@ def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
     return could_not_look(CHECK.id, "the NVIDIA driver", reason, hint).but(evidence=evidence)
 
 
-def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
+def _by_hand(identity: Identity) -> str:
+    return IN_WINDOWS if identity.wsl else CHECK.by_hand
+
+
+def _judge_version(nvidia: NvidiaFacts, version: str, identity: Identity) -> Finding:
+    system = identity.os
     evidence = (Evidence(source=nvidia.evidence_source, name="driver version", value=version),)
     oldest, newest = (minimum_driver(cuda, system) for cuda in (OLDEST_CUDA, NEWEST_CUDA))
     finding = Finding(
@@ -69,8 +93,8 @@ def _judge_version(nvidia: NvidiaFacts, version: str, system: str) -> Finding:
             status="error",
             summary=f"NVIDIA driver {version} is too old for every supported CUDA build of PyTorch",
             impact=CHECK.why,
-            hint=CHECK.by_hand,
-            links=(NVIDIA_DRIVERS,),
+            hint=_by_hand(identity),
+            links=(WSL_GUIDE,) if identity.wsl else (NVIDIA_DRIVERS,),
         )
     if driver_supports(version, NEWEST_CUDA, system) is False:
         summary = f"NVIDIA driver {version}: supports CUDA {OLDEST_CUDA} builds, but not those for CUDA {NEWEST_CUDA}"

@@ -18,7 +18,7 @@ DEPTH = {"nvml": 0, "registry": 2}  # how deep the names of a section go; 1 for 
 
 @dataclass(frozen=True)
 class Case:
-    """One machine for one check. `applicability` and `actions` are those of the expected fix."""
+    """One machine for one check. `summary` and `hint` are parts of those expected; `applicability` and `actions` are those of the fix."""
 
     check: Check
     name: str
@@ -26,6 +26,7 @@ class Case:
     machine: RecordedMachine
     status: str
     summary: str
+    hint: str
     applicability: str | None
     actions: tuple[str, ...]
 
@@ -82,6 +83,7 @@ def _case(
         machine=patched(machine, patch or {}),
         status=expect["status"],
         summary=expect["summary"],
+        hint=expect.get("hint", ""),
         applicability=fix.get("applicability"),
         actions=tuple(fix.get("actions", ())),
     )

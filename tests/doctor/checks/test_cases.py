@@ -33,6 +33,7 @@ def test_a_machine_is_judged_as_it_should_be(case: Case) -> None:
     finding = look(RecordedHost(case.machine), case.check)
     assert (finding.status, case.summary in finding.summary) == (case.status, True), finding
     assert "\n" not in finding.summary
+    assert case.hint in finding.hint
     if finding.status in ("error", "warning"):
         assert finding.measured, "what was found"
         assert finding.expected, "what is required"

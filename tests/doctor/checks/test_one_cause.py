@@ -21,7 +21,7 @@ SMI = (
 )
 VSWHERE = (
     "C:\\Program Files (x86)\\Microsoft Visual Studio\\Installer\\vswhere.exe "
-    "-products * -prerelease -nologo -format text -utf8"
+    "-all -products * -prerelease -nologo -format text -utf8"
 )
 WITHOUT_FLASH_ATTN = {"flash-attn": None}
 

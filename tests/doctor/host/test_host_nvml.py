@@ -34,13 +34,19 @@ class FakeNvml(types.ModuleType):
     def __init__(self, failing: dict[str, int]) -> None:
         super().__init__("pynvml")
         self.failing, self.open = failing, 0
-        self.NVML_ERROR_DRIVER_NOT_LOADED = 9
+        self.NVML_ERROR_DRIVER_NOT_LOADED, self.NVML_ERROR_NOT_SUPPORTED = 9, 3
+        self.NVML_ERROR_GPU_IS_LOST = 15
+        self.lost: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("nvml"):
             raise AttributeError(name)
 
         def function(*arguments: Any) -> Any:
+            if name == "nvmlDeviceGetHandleByIndex" and arguments[0] in self.lost:
+                error = self.NVMLError("GPU is lost")
+                error.value = 15
+                raise error
             if name in self.failing:
                 error = self.NVMLError_LibraryNotFound() if self.failing[name] == 12 else self.NVMLError()
                 error.value = self.failing[name]
@@ -80,6 +86,22 @@ def test_the_driver_model_is_read_from_old_and_new_drivers() -> None:
     assert old.value.gpus[0].driver_model == "TCC"
     linux, _ = read_from_fake({}, windows=False)
     assert linux.value.gpus[0].driver_model is None
+
+
+def test_a_lost_gpu_is_named_and_the_others_are_read() -> None:
+    fake = FakeNvml({})
+    fake.lost = {0}
+    reading = parse_answer(json.dumps(ask(fake, windows=False)))
+    assert isinstance(reading, Found) and [gpu.index for gpu in reading.value.gpus] == [1]
+    assert reading.value.complaints == ("GPU 0: NVML_ERROR_GPU_IS_LOST (Driver Not Loaded)",)
+    fake.lost = {0, 1}
+    assert isinstance(parse_answer(json.dumps(ask(fake, windows=False))), Unreadable)
+
+
+def test_a_gpu_without_memory_of_its_own_has_none() -> None:
+    """The GB10 answers NVML_ERROR_NOT_SUPPORTED."""
+    reading, _ = read_from_fake({"nvmlDeviceGetMemoryInfo": 3}, windows=False)
+    assert [gpu.total_memory_bytes for gpu in reading.value.gpus] == [0, 0]
 
 
 def test_no_library_is_no_driver() -> None:

@@ -18,7 +18,7 @@ from doctor.host.programs import decode
 from doctor.host.recorded import RecordedHost
 from doctor.probes.cuda import parse_nvcc
 from doctor.probes.msvc import parse_vswhere
-from doctor.probes.nvidia import parse_smi
+from doctor.probes.nvidia_smi import parse_smi
 from doctor.probes.packages import parse_cpp_lib, parse_torch_version
 from tests.doctor.checks.cases import MACHINES, all_cases, machine_json, patched
 from tests.doctor.failures.test_failure_machines import FAILURES

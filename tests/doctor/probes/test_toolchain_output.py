@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doctor.host import Found
 from doctor.probes.cuda import parse_host_config, parse_nvcc
 from doctor.probes.msvc import parse_vswhere, version_key
-from doctor.probes.nvidia import parse_smi_cuda, parse_visible_devices
+from doctor.probes.nvidia import parse_visible_devices
+from doctor.probes.nvidia_smi import parse_smi, parse_smi_cuda, parse_smi_version
 
 BANNERS = {
     (
@@ -144,6 +146,40 @@ def test_versions_are_compared_as_numbers() -> None:
 )
 def test_the_cuda_of_a_driver(banner: str, cuda: tuple[int, int] | None) -> None:
     assert parse_smi_cuda(banner) == cuda
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [
+        ("DRIVER version      : 581.80\nCUDA Version        : 13.0\n", "581.80"),
+        (
+            'NVML version        : 610.62\nDRIVER version      : Deprecated, see "KMD version" instead\n'
+            "KMD version         : 610.62\nCUDA UMD version    : 13.3\n",
+            "610.62",
+        ),
+        ("| NVIDIA-SMI 470.182.03   Driver Version: 470.182.03   CUDA Version: 11.4     |", "470.182.03"),
+        ("| NVIDIA-SMI 610.47             KMD Version: 610.47        CUDA UMD Version: 13.3     |", "610.47"),
+        ("NVIDIA-SMI version  : 610.62\nDRIVER version : Deprecated\n", ""),
+    ],
+)
+def test_the_version_of_a_driver(output: str, version: str) -> None:
+    assert parse_smi_version(output) == version
+
+
+SMI_LOST = """Unable to determine the device handle for GPU1: 0000:34:00.0: Unknown Error
+0, NVIDIA RTX PRO 6000, 610.57.04, 12.0, 97887
+2, [Unknown Error], 610.57.04, [Unknown Error], [Unknown Error]
+3, NVIDIA GB10, 610.57.04, 12.1, [N/A]
+"""
+
+
+def test_one_lost_gpu_does_not_hide_the_others() -> None:
+    read = parse_smi(SMI_LOST)
+    assert isinstance(read, Found)
+    assert [(gpu.index, gpu.total_memory_bytes >> 20) for gpu in read.value.gpus] == [(0, 97887), (3, 0)]
+    assert read.value.driver_version == "610.57.04"
+    lines = SMI_LOST.splitlines()
+    assert read.value.complaints == (lines[0], lines[2])
 
 
 @pytest.mark.parametrize(
