@@ -90,5 +90,5 @@ def _metavar(field: FieldInfo) -> str:
 _SPELLINGS = {
     spelling.replace("_", "-"): key.replace("_", "-")
     for section, key, field in each_key()
-    for spelling in (f"{section}.{key}", *([field.alias] if field.alias else []))
+    for spelling in (f"{section}.{key}", *([field.alias, f"{section}.{field.alias}"] if field.alias else []))
 }

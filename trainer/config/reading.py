@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
+from trainer.config import yaml_file
 from trainer.config.sections import TrainConfig, each_key
 from trainer.errors import UserError
 
@@ -20,6 +20,8 @@ ALTERNATIVES = {
     "attention_backend": "use_flash_attention",
     "use_flash_attention": "attention_backend",
 }
+
+FREE_TEXT = ("sample_prompt", "architecture")
 
 
 def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
@@ -38,6 +40,7 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
             value = overrides[key]
             empty = value in ("none", "null") and value not in get_args(field.annotation)
             values[key] = None if empty else value
+    _check_names(content, file)
     try:
         config = TrainConfig.model_validate(content)
     except ValidationError as error:
@@ -47,47 +50,84 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"No configuration file at {file.absolute()}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The configuration file {file.absolute()} cannot be read: {error}.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"The configuration file {file.absolute()} is not valid YAML: {error}") from None
+    content = yaml_file.read(file)
     if not isinstance(content or {}, dict):
         raise UserError(
-            f"The configuration file {file.absolute()} contains a {type(content).__name__} instead of sections with keys. "
+            f"The configuration file {file.absolute()} contains {_kind(content)} instead of sections with keys. "
             f"Sections: {', '.join(TrainConfig.model_fields)}."
         )
     return {section: values if values is not None else {} for section, values in (content or {}).items()}
 
 
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+
+
+def _check_names(content: dict[str, Any], file: Path | None) -> None:
+    """Refuse paths and names with a control character, as "C:\\new" has after YAML has read it."""
+    for section, values in content.items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            found = (
+                yaml_file.control_character(value)
+                if isinstance(value, str) and key not in FREE_TEXT
+                else None
+            )
+            if found:
+                raise UserError(
+                    f"{section}.{key} = {value!r}{f' in {file.absolute()}' if file else ''} contains {found}. "
+                    f"{yaml_file.USE_SINGLE_QUOTES}"
+                )
+
+
 def _explain(error: ValidationError, file: Path | None) -> str:
-    lines = [f"The configuration{f' in {file}' if file else ''} is not valid:"]
+    lines = [f"The configuration{f' in {file.absolute()}' if file else ''} is not valid:"]
     for problem in error.errors():
         where = [str(part) for part in problem["loc"]]
-        name = ".".join(where)
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"  {name}: unknown key. {_valid_keys(where)}")
-        else:
-            lines.append(
-                f"  {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}.{_meaning(where)}"
-            )
+        lines.append(f"  {_problem(where, problem['type'], problem['input'], problem['msg'])}")
     return "\n".join(lines)
 
 
+def _problem(where: list[str], kind: str, value: Any, message: str) -> str:
+    name = ".".join(where)
+    alias = next((field.alias for section, key, field in each_key() if [section, key] == where), None)
+    if kind == "extra_forbidden" and alias:
+        return f"{name}: the same key as {where[0]}.{alias}. Remove one of the two."
+    if kind in ("extra_forbidden", "invalid_key"):
+        return f"{name}: unknown key. {_valid_keys(where)}"
+    if len(where) == 1:
+        return f"{name} contains {_kind(value)} instead of keys. {_valid_keys([name, ''])}"
+    if value is None:
+        return f"{name} has no value. Write one, or remove the key for its default.{_meaning(where)}"
+    quotes = ""
+    if kind in ("string_type", "path_type") and isinstance(value, (int, float)):
+        quotes = " If this is a name, write it in quotes."
+    return f"{name} = {value!r}: {message.removeprefix('Value error, ')}.{quotes}{_meaning(where)}"
+
+
 def _valid_keys(where: list[str]) -> str:
+    """The keys of a section, or the sections; and the nearest one to an unknown key, or its right section."""
     valid = (
         [key for section, key, _ in each_key() if section == where[0]]
         if len(where) > 1
         else [*TrainConfig.model_fields]
     )
-    near = difflib.get_close_matches(where[-1], valid, n=1)
-    guess = f"Did you mean {near[0]}? " if near else ""
-    elsewhere = [f"{section}.{key}" for section, key, _ in each_key() if key == where[-1]]
-    guess = f"It belongs to another section: {elsewhere[0]}. " if elsewhere else guess
-    return f"{guess}Valid keys{f' of {where[0]}' if len(where) > 1 else ''}: {', '.join(valid)}."
+    return f"{_guess(where[-1], valid)}Valid keys{f' of {where[0]}' if len(where) > 1 else ''}: {', '.join(valid)}."
+
+
+def _guess(unknown: str, valid: list[str]) -> str:
+    paths = {
+        name: f"{section}.{key}"
+        for section, key, field in each_key()
+        for name in (key, field.alias)
+        if name is not None
+    }
+    if unknown in paths:
+        return f"It belongs to another section: {paths[unknown]}. "
+    for names in (valid, [*paths]):
+        near = difflib.get_close_matches(unknown, names, n=1)
+        if near:
+            return f"Did you mean {near[0] if near[0] in valid else paths[near[0]]}? "
+    return ""
 
 
 def _meaning(where: list[str]) -> str:

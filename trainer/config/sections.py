@@ -54,7 +54,7 @@ InlineMapping = Annotated[
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -124,7 +124,7 @@ class ModelSection(Section):
 class DataSection(Section):
     dataset_file: Path | None = Field(
         default=None,
-        description="Training text: a text, JSON lines, CSV or Parquet file, or a folder of such files. In text files, a "
+        description="Training text: a text, JSON, CSV or Parquet file, compressed or not, or a folder of such files. In text files, a "
         "line <|endoftext|> separates documents.",
     )
     text_field: str | None = Field(

@@ -149,7 +149,7 @@ def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
             {"model": {"name": "x", "use_flash_attention": True, "attention_backend": "sdpa"}},
             "Remove one of the two",
         ),
-        ({"training": "fast"}, "training = 'fast'"),
+        ({"training": "fast"}, "training contains a text instead of keys"),
         ({"model": {"name": "x", "window_pattern": "SSSL"}}, "require a window: set model.window_size"),
         ({"model": {"name": "x", "full_layers": [-1]}}, "require a window: set model.window_size"),
         (
@@ -170,7 +170,7 @@ def test_a_configuration_that_makes_no_sense_is_explained(
     [
         (b"model: [", "not valid YAML"),
         (b"- one\n- two\n", "contains a list"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\xff\xfe\x00", "is not valid UTF-16"),
     ],
 )
 def test_an_unreadable_file_is_explained(tmp_path: Path, content: bytes, words: str) -> None:
