@@ -20,14 +20,22 @@ class LocalFinding(Frozen):
 
 
 class LogMatch(Frozen):
-    """A known failure, and the line of the log that shows it. `check` predicts it; null: no check can."""
+    """A known failure, and the line of the log that shows it.
+
+    Attributes:
+        package: the package that the log names as the one that fails.
+        harmless: a warning that breaks nothing by itself.
+        check: the check that predicts it; null: no check can.
+    """
 
     id: str
     title: str
+    package: str | None
     line: int
     text: str
     cause: str
     fix: str
+    harmless: bool
     check: str | None
     finding: LocalFinding | None
 
@@ -44,14 +52,12 @@ class Explained(Frozen):
 
     Attributes:
         certain: its line of the log shows no other failure.
-        harmless: its line is a warning that breaks nothing.
         depth: the number of its causes in the log.
         link: where to read more.
     """
 
     match: LogMatch
     certain: bool
-    harmless: bool
     depth: int
     link: str | None
 
@@ -67,11 +73,13 @@ def explain(
         finding = findings.get(failure.check or "")
         match = LogMatch(
             id=failure.id,
-            title=failure.title,
+            title=failure.text(failure.title, seen.package),
+            package=seen.package,
             line=seen.line,
             text=seen.text,
-            cause=failure.cause,
-            fix=failure.fix,
+            cause=failure.text(failure.cause, seen.package),
+            fix=failure.text(failure.fix, seen.package),
+            harmless=seen.harmless,
             check=failure.check,
             finding=LocalFinding(status=finding.status, summary=finding.summary) if finding else None,
         )
@@ -79,7 +87,6 @@ def explain(
             Explained(
                 match=match,
                 certain=place.certain,
-                harmless=seen.harmless,
                 depth=place.depth,
                 link=failure.link,
             )

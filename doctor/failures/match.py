@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
+from doctor.failures.events import is_warning, mentioned_only, package_at
 from doctor.failures.literal import literal
 from doctor.failures.log import Log, shown
 from doctor.failures.table import Failure, FailureTable, Symptom
 
 LINES_BEFORE, LINES_AFTER = 60, 20  # `near`: an error ends a traceback, a list follows its heading
 MAX_LINES = 500  # lines per symptom; more repetitions add nothing
-MAX_TRIES = 50  # lines, from the end, that are searched for `unless`
+MAX_TRIES = 50  # lines, from the end of a piece, that are searched for `unless`
 GAP = ".{0,400}"  # `.*` matches at most two long paths, so that time is not quadratic in the length of a line
 TORCH_FOR_LINUX = r"\btorch-\S{3,60}linux_"
 
@@ -24,6 +27,9 @@ class Sighting:
     Attributes:
         certain: one of the symptoms is specific to this failure.
         harmless: all of the symptoms are harmless.
+        warning: the line is a warning.
+        supported: the log names the package that the failure is about.
+        package: the package that the line, or the traceback above it, names.
         line: the number of the line with the best symptom, and `text`, its content.
         lines: the numbers of all lines with symptoms.
     """
@@ -31,6 +37,9 @@ class Sighting:
     failure: Failure
     certain: bool
     harmless: bool
+    warning: bool
+    supported: bool
+    package: str | None
     line: int
     text: str
     lines: frozenset[int]
@@ -38,68 +47,163 @@ class Sighting:
 
 @dataclass(frozen=True)
 class _Hit:
-    place: int
+    place: int  # in the whole log
+    line: int
+    text: str
+    warning: bool
+    package: str | None
     symptom: Symptom
 
 
 def find(log: Log, table: FailureTable) -> tuple[Sighting, ...]:
     """The failures whose symptoms are in the log, in the order of the table."""
-    of_linux = next(_places(log, TORCH_FOR_LINUX), None) is not None
-    sightings = []
-    for failure in table.failures:
-        symptoms = [s for s in failure.symptoms if not (s.windows and of_linux)]
-        hits = [hit for symptom in symptoms for hit in _hits(log, symptom)]
-        if not hits:
-            continue
-        first = min(hits, key=lambda hit: (hit.symptom.generic, hit.symptom.harmless, hit.place))
-        start, end = log.line(first.place)
-        sightings.append(
-            Sighting(
-                failure=failure,
-                certain=not first.symptom.generic,
-                harmless=all(hit.symptom.harmless for hit in hits),
-                line=log.line_number(first.place),
-                text=shown(log.text[start:end], first.place - start),
-                lines=frozenset(log.line_number(hit.place) for hit in hits),
-            )
+    return find_in([log], table)
+
+
+def find_in(logs: Iterable[Log], table: FailureTable) -> tuple[Sighting, ...]:
+    """The failures whose symptoms are in a log that is given in pieces."""
+    search = _Search(table)
+    for log in logs:
+        search.add(log)
+    return tuple(search.sightings())
+
+
+class _Search:
+    """The hits of a table's symptoms in the pieces of one log."""
+
+    def __init__(self, table: FailureTable) -> None:
+        self.table = table
+        self.hits: dict[tuple[str, int], list[_Hit]] = defaultdict(list)  # by failure and number of the symptom
+        self.last: dict[str, int] = {}  # patterns after which a symptom before does not count: their last place
+        self.named: set[str] = set()  # patterns of packages that the log names
+        symptoms = [symptom for failure in table.failures for symptom in failure.symptoms]
+        self.ends = _by_literal({pattern for symptom in symptoms for pattern in symptom.unless})
+        self.names = _by_literal({symptom.names for symptom in symptoms if symptom.names} | {TORCH_FOR_LINUX})
+        self.symptoms: dict[str, list[tuple[Failure, int, Symptom]]] = defaultdict(list)
+        for failure in table.failures:
+            for number, symptom in enumerate(failure.symptoms):
+                self.symptoms[literal(symptom.pattern)].append((failure, number, symptom))
+
+    def add(self, log: Log) -> None:
+        for needed, rows in self.symptoms.items():
+            if log.searched.find(needed, log.start, log.stop) >= 0:
+                for failure, number, symptom in rows:
+                    self._add_hits(log, failure, number, symptom)
+        for needed, patterns in self.ends.items():
+            if log.searched.find(needed, log.start, log.stop) >= 0:
+                for pattern in patterns:
+                    place = _last_place(log, pattern)
+                    if place >= 0:
+                        self.last[pattern] = place + log.offset
+        for needed, patterns in self.names.items():
+            if log.searched.find(needed, log.start, log.stop) >= 0:
+                self.named |= {
+                    pattern for pattern in patterns if next(_places(log, pattern), None) is not None
+                }
+
+    def _add_hits(self, log: Log, failure: Failure, number: int, symptom: Symptom) -> None:
+        hits = self.hits[failure.id, number]
+        for match in _places(log, symptom.pattern):
+            if len(hits) == MAX_LINES:
+                return
+            if hit := _hit(log, match, failure, symptom):
+                hits.append(hit)
+
+    def sightings(self) -> Iterator[Sighting]:
+        of_linux = TORCH_FOR_LINUX in self.named
+        for failure in self.table.failures:
+            by_package: dict[str | None, list[_Hit]] = defaultdict(list)
+            for number, symptom in enumerate(failure.symptoms):
+                resolved_at = max((self.last.get(pattern, -1) for pattern in symptom.unless), default=-1)
+                for hit in self.hits[failure.id, number]:
+                    if hit.place > resolved_at and not (symptom.windows and of_linux):
+                        by_package[hit.package].append(hit)
+            if len(by_package) > 1:
+                by_package.pop(None, None)
+            for package, hits in by_package.items():
+                yield self._sighting(failure, package, hits)
+
+    def _sighting(self, failure: Failure, package: str | None, hits: list[_Hit]) -> Sighting:
+        first = min(
+            hits, key=lambda hit: (hit.symptom.generic, hit.symptom.harmless, hit.warning, hit.place)
         )
-    return tuple(sightings)
+        return Sighting(
+            failure=failure,
+            certain=not first.symptom.generic,
+            harmless=all(hit.symptom.harmless for hit in hits),
+            warning=first.warning,
+            supported=any(not hit.symptom.names or hit.symptom.names in self.named for hit in hits),
+            package=package,
+            line=first.line,
+            text=first.text,
+            lines=frozenset(hit.line for hit in hits),
+        )
 
 
-def _hits(log: Log, symptom: Symptom) -> Iterator[_Hit]:
-    places = list(_places(log, symptom.pattern))
-    if not places:
-        return
-    resolved_at = max((_last_place(log, pattern) for pattern in symptom.unless), default=-1)
-    near = symptom.near and re.compile(symptom.near)
-    for place in places:
-        if place > resolved_at and (
-            not near or near.search(log.text, *log.around(place, LINES_BEFORE, LINES_AFTER))
-        ):
-            yield _Hit(place, symptom)
+def _hit(log: Log, match: re.Match[str], failure: Failure, symptom: Symptom) -> _Hit | None:
+    """The hit at `match`; None if what stands around it speaks against the symptom."""
+    place = match.start()
+    start, end = log.line(place)
+    if not symptom.generic and mentioned_only(log.text[start:place]):
+        return None
+    if symptom.near or symptom.not_near:
+        around = log.around(place, LINES_BEFORE, LINES_AFTER)
+        if symptom.near and not _compiled(symptom.near).search(log.searched, *around):
+            return None
+        if symptom.not_near and _compiled(symptom.not_near).search(log.searched, *around):
+            return None
+    package = _package(log, match) if failure.names_package or symptom.package else None
+    if symptom.package and not _compiled(symptom.package).fullmatch(package or ""):
+        return None
+    return _Hit(
+        place=place + log.offset,
+        line=log.line_number(place),
+        text=shown(log.text[start:end], place - start),
+        warning=is_warning(log.text[start:end]),
+        package=package if failure.names_package else None,
+        symptom=symptom,
+    )
 
 
-def _places(log: Log, pattern: str) -> Iterator[int]:
-    """Where `pattern` matches, at most once per line."""
-    expression, needed = re.compile(pattern.replace(".*", GAP)), literal(pattern)
-    found, place = 0, 0
-    while found < MAX_LINES and (place := log.text.find(needed, place)) >= 0:
+def _package(log: Log, match: re.Match[str]) -> str | None:
+    """The package that the pattern names, that a frame names, or that the imported module is called after."""
+    groups = match.groupdict()
+    module = groups.get("module") or ""
+    return groups.get("package") or package_at(log, match.start()) or (module.lstrip("_") and module) or None
+
+
+def _by_literal(patterns: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for pattern in sorted(patterns):
+        found[literal(pattern)].append(pattern)
+    return found
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _places(log: Log, pattern: str) -> Iterator[re.Match[str]]:
+    """The matches of `pattern`, at most one per line."""
+    expression, needed = _compiled(pattern.replace(".*", GAP)), literal(pattern)
+    place = log.start
+    while (place := log.searched.find(needed, place, log.stop)) >= 0:
         start, end = log.line(place)
-        if match := expression.search(log.text, start, end):
-            found += 1
-            yield match.start()
+        if match := expression.search(log.searched, start, end):
+            yield match
         place = max(end, place + 1)
 
 
 def _last_place(log: Log, pattern: str) -> int:
     """The place of the last match of `pattern`; -1 if there is none."""
-    expression, needed = re.compile(pattern), literal(pattern)
-    place = len(log.text)
+    expression, needed = _compiled(pattern), literal(pattern)
+    place = log.stop
     for _ in range(MAX_TRIES):
-        place = log.text.rfind(needed, 0, place)
+        place = log.searched.rfind(needed, log.start, place)
         if place < 0:
             return -1
         start, end = log.line(place)
-        if match := expression.search(log.text, start, end):
+        if match := expression.search(log.searched, start, end):
             return match.start()
     return -1

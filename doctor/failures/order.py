@@ -21,18 +21,21 @@ class Placed:
 def arrange(
     sightings: Sequence[Sighting], table: FailureTable, failing: Collection[str] = ()
 ) -> tuple[Placed, ...]:
-    """Put causes before consequences, certain failures before possible ones, and harmless ones last.
+    """Put causes before consequences, certain failures first, then errors before warnings, and harmless ones last.
 
     A failure is certain if one of its symptoms is specific to it, or if its check is among `failing`, the checks that fail
-    on this machine. A possible failure is left out if certain ones explain all of its lines.
+    on this machine. A possible failure is left out if certain ones explain all of its lines, or if the log does not name
+    the package that the failure is about.
     """
     certain = [seen for seen in sightings if seen.certain or seen.failure.check in failing]
     explained = frozenset[int]().union(*(seen.lines for seen in certain))
-    kept = [seen for seen in sightings if seen in certain or not seen.lines <= explained]
-    names = {seen.failure.id: seen for seen in kept}
+    kept = [
+        seen for seen in sightings if seen in certain or (seen.supported and not seen.lines <= explained)
+    ]
+    names = {seen.failure.id: seen for seen in reversed(kept)}
 
-    def rank(seen: Sighting) -> tuple[bool, bool, int]:
-        return seen.harmless, seen not in certain, seen.line
+    def rank(seen: Sighting) -> tuple[bool, bool, bool, int]:
+        return seen.harmless, seen not in certain, seen.warning, seen.line
 
     def cause(seen: Sighting) -> Sighting | None:
         above = (names[name] for name in table.causes(seen.failure) if name in names)

@@ -8,12 +8,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
 from doctor.failures.literal import literal
 from doctor.host import Frozen
 
 SHORTEST_LITERAL = 4  # characters; shorter texts are in every log
+TESTED = "tested"  # validation context: the tests have compiled the patterns, which takes longer than reading a log
+PACKAGE, UNNAMED = "{package}", "a compiled package"
 
 
 class Symptom(Frozen):
@@ -22,6 +24,9 @@ class Symptom(Frozen):
     Attributes:
         generic: other failures leave this line, too.
         near: counts only if this matches a line nearby.
+        not_near: does not count if this matches a line nearby.
+        package: counts only if this matches the package that the line, or the traceback above it, names.
+        names: counts only if this matches somewhere in the log, or if the failure's check fails on this machine.
         unless: does not count if one of these matches a later line.
         windows: does not count in a log that installs torch for Linux.
         harmless: a warning that breaks nothing by itself.
@@ -30,6 +35,9 @@ class Symptom(Frozen):
     pattern: str
     generic: bool = False
     near: str | None = None
+    not_near: str | None = None
+    package: str | None = None
+    names: str | None = None
     unless: tuple[str, ...] = ()
     windows: bool = False
     harmless: bool = False
@@ -40,13 +48,16 @@ class Symptom(Frozen):
         return {"pattern": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _can_be_looked_for(self) -> Symptom:
-        for expression in (self.pattern, self.near or "", *self.unless):
+    def _can_be_looked_for(self, info: ValidationInfo) -> Symptom:
+        if info.context == TESTED:
+            return self
+        around = [text for text in (self.near, self.not_near, self.package, self.names) if text]
+        for expression in (self.pattern, *around, *self.unless):
             try:
                 re.compile(expression)
             except re.error as error:
                 raise ValueError(f"{expression!r} is not a regular expression: {error}") from error
-        for expression in (self.pattern, *self.unless):
+        for expression in (self.pattern, *([self.names] if self.names else []), *self.unless):
             if len(literal(expression)) < SHORTEST_LITERAL:
                 raise ValueError(
                     f"{expression!r} must contain a fixed text of at least {SHORTEST_LITERAL} characters"
@@ -56,6 +67,8 @@ class Symptom(Frozen):
 
 class Failure(Frozen):
     """A known failure. Without symptoms, it leaves no trace in a log.
+
+    In its texts, `{package}` stands for the package that the log names.
 
     Attributes:
         check: the check that predicts it.
@@ -70,6 +83,17 @@ class Failure(Frozen):
     check: str | None = None
     because_of: tuple[str, ...] = ()
     link: str | None = None
+
+    @property
+    def names_package(self) -> bool:
+        return PACKAGE in self.title
+
+    def text(self, text: str, package: str | None) -> str:
+        """`text`, one of this row, about `package`."""
+        if PACKAGE not in text:
+            return text
+        filled = text.replace(PACKAGE, package or UNNAMED)
+        return filled if package else filled[0].upper() + filled[1:]
 
 
 class FailureTable(Frozen):
@@ -115,4 +139,4 @@ class FailureTable(Frozen):
 def failures() -> FailureTable:
     """The table of the doctor."""
     text = files("doctor.failures").joinpath("failures.json").read_text(encoding="utf-8")
-    return FailureTable.model_validate(json.loads(text))
+    return FailureTable.model_validate(json.loads(text), context=TESTED)

@@ -1,0 +1,48 @@
+"""What a line of a log reports: whether it is an error or only mentions one, and of which package."""
+
+from __future__ import annotations
+
+import re
+
+from doctor.failures.log import Log
+
+TRACEBACK_LINES = 60  # lines above an exception that may be frames of its traceback
+TRACEBACK = "Traceback (most recent call last)"
+# A record of a level at which programs report no errors, unless it relays another program's stderr
+UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)(?!.*\bSTDERR\b)")
+# A value in a dict, a reason, or an exception in quotes or parentheses
+QUOTATION = re.compile(r"\{['\"]\w+['\"]\s*:|reason['\"]?\s*[:=]|['\"(]\w*(?:Error|Exception): $")
+WARNING = re.compile(r"\bWARN(?:ING)?\b|\w*Warning\]?:? ")
+FRAME = re.compile(r"(?:site|dist)-packages[\\/]+(?P<path>(?P<name>\w+)(?=[\\/.])[^\s\"']*)")
+# Code that calls other packages: a frame in it does not name the package that failed
+CALLERS = re.compile(
+    r"pip\b|importlib|_pytest|torch[\\/]+(?:_ops|_library|_compile|_dynamo|autograd|amp|_utils"
+    r"|utils[\\/]+(?:_contextlib|checkpoint)|nn[\\/]+modules[\\/]+module)\b"
+)
+
+
+def mentioned_only(before: str) -> bool:
+    """Whether the words after `before`, the start of their line, are quoted or part of a message of level INFO."""
+    return bool(QUOTATION.search(before) or UNREPORTED_LEVEL.search(before))
+
+
+def is_warning(line: str) -> bool:
+    """Whether `line` reports a warning, after which the program continues."""
+    return bool(WARNING.search(line)) and "Error:" not in line.split("Warning:")[0]
+
+
+def package_at(log: Log, place: int) -> str | None:
+    """The package in site-packages that the line of `place` names, or else the nearest frame of its traceback."""
+    start, _ = log.around(place, TRACEBACK_LINES, 0)
+    line_start, line_end = log.line(place)
+    traceback = log.text.rfind(TRACEBACK, start, line_start)
+    if frames := _frames(log, line_start, line_end):
+        return frames[-1]
+    if traceback < 0:
+        return None
+    frames = _frames(log, traceback, line_start)
+    return frames[-1] if frames else None
+
+
+def _frames(log: Log, start: int, end: int) -> list[str]:
+    return [frame["name"] for frame in FRAME.finditer(log.text, start, end) if not CALLERS.match(frame["path"])]
