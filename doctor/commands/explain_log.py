@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,39 +13,63 @@ from doctor.checks import CHECKS
 from doctor.commands.common import progress, this_machine
 from doctor.diagnosis import diagnose
 from doctor.failures.explanation import LogExplanation, explain
-from doctor.failures.log import read
-from doctor.failures.match import Sighting, find
+from doctor.failures.log import pieces
+from doctor.failures.match import Sighting, find_in
 from doctor.failures.table import failures
 from doctor.models import Finding, to_json
 from doctor.report.console import Printer
-from doctor.report.log_explanation import print_explained
+from doctor.report.log_explanation import print_explained, print_machine
 from doctor.runs.make_report import INTERRUPTED
 
 
 def explain_log(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The log; - reads it from a pipe.")],
+    no_machine: Annotated[
+        bool, typer.Option("--no-machine", help="Explain the log only; do not check this machine.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
 ) -> None:
-    """Name the cause of a failed install, build or training run from its log."""
-    log, table = read(_content(file)), failures()
-    sightings = find(log, table)
-    findings = _findings(sightings)
-    explained = explain(sightings, table, findings)
+    """Name the cause of a failed install, build or training run from its log.
+
+    What the log shows is printed at once, then what the checks of these failures find on this machine.
+    """
+    sightings = _sightings(file)
     if json:
+        findings = {} if no_machine else _findings(sightings)
+        explained = explain(sightings, failures(), findings)
         sys.stdout.write(to_json(LogExplanation(matches=tuple(each.match for each in explained))))
         return
-    print_explained(Printer(sys.stdout), explained, findings)
+    explained = explain(sightings, failures(), {})
+    printer = Printer(sys.stdout)
+    print_explained(printer, explained)
+    sys.stdout.flush()
     if not explained:
         printer = Printer(sys.stderr)
         printer.line("No known failure was found in this log.")
         printer.line("Next, to diagnose this machine: aios doctor")
+    elif not no_machine:
+        _print_machine(printer, sightings)
 
 
-def _content(file: Path) -> bytes:
+def _print_machine(printer: Printer, sightings: Sequence[Sighting]) -> None:
+    """What this machine adds: the findings, and the cause again if they change the order of the causes."""
+    findings = _findings(sightings)
+    before, after = (explain(sightings, failures(), found) for found in ({}, findings))
+    print_machine(printer, before, findings)
+    if after[0].match.title != before[0].match.title:
+        printer.line()
+        printer.paragraph((), f"This machine makes another cause the likelier one: {after[0].match.title}")
+        printer.paragraph((f"{printer.glyphs.arrow} ",), after[0].match.fix)
+
+
+def _sightings(file: Path) -> tuple[Sighting, ...]:
     if str(file) == "-" and not sys.stdin:
         raise typer.BadParameter("cannot read from a pipe: this program was started without stdin")
     try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        if str(file) == "-":
+            return find_in(pieces(sys.stdin.buffer), failures())
+        with file.open("rb") as stream:
+            return find_in(pieces(stream), failures())
     except OSError as error:
         raise typer.BadParameter(
             f"cannot read {file}: {error.strerror or error}. Give the file with the output of the failed command, "
@@ -53,7 +77,7 @@ def _content(file: Path) -> bytes:
         ) from error
 
 
-def _findings(sightings: Sequence[Sighting]) -> dict[str, Finding]:
+def _findings(sightings: Sequence[Sighting]) -> Mapping[str, Finding]:
     """What the checks of these failures find here, without those that use the network."""
     named = {seen.failure.check for seen in sightings}
     with progress() as on_progress:

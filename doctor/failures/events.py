@@ -10,8 +10,10 @@ TRACEBACK_LINES = 60  # lines above an exception that may be frames of its trace
 TRACEBACK = "Traceback (most recent call last)"
 # A record of a level at which programs report no errors, unless it relays another program's stderr
 UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)(?!.*\bSTDERR\b)")
-# A value in a dict, a reason, or an exception in quotes or parentheses
-QUOTATION = re.compile(r"\{['\"]\w+['\"]\s*:|reason['\"]?\s*[:=]|['\"(]\w*(?:Error|Exception): $")
+# A value in a dict, a reason, an exception in quotes or parentheses, or an attempt that is retried
+QUOTATION = re.compile(
+    r"\{['\"]\w+['\"]\s*:|reason['\"]?\s*[:=]|['\"(]\w*(?:Error|Exception): $|\bRetrying\b"
+)
 WARNING = re.compile(r"\bWARN(?:ING)?\b|\w*Warning\]?:? ")
 FRAME = re.compile(r"(?:site|dist)-packages[\\/]+(?P<path>(?P<name>\w+)(?=[\\/.])[^\s\"']*)")
 # Code that calls other packages: a frame in it does not name the package that failed
@@ -45,4 +47,6 @@ def package_at(log: Log, place: int) -> str | None:
 
 
 def _frames(log: Log, start: int, end: int) -> list[str]:
-    return [frame["name"] for frame in FRAME.finditer(log.text, start, end) if not CALLERS.match(frame["path"])]
+    return [
+        frame["name"] for frame in FRAME.finditer(log.text, start, end) if not CALLERS.match(frame["path"])
+    ]

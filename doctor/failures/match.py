@@ -73,8 +73,12 @@ class _Search:
 
     def __init__(self, table: FailureTable) -> None:
         self.table = table
-        self.hits: dict[tuple[str, int], list[_Hit]] = defaultdict(list)  # by failure and number of the symptom
-        self.last: dict[str, int] = {}  # patterns after which a symptom before does not count: their last place
+        self.hits: dict[tuple[str, int], list[_Hit]] = defaultdict(
+            list
+        )  # by failure and number of the symptom
+        self.last: dict[
+            str, int
+        ] = {}  # patterns after which a symptom before does not count: their last place
         self.named: set[str] = set()  # patterns of packages that the log names
         symptoms = [symptom for failure in table.failures for symptom in failure.symptoms]
         self.ends = _by_literal({pattern for symptom in symptoms for pattern in symptom.unless})
@@ -124,9 +128,7 @@ class _Search:
                 yield self._sighting(failure, package, hits)
 
     def _sighting(self, failure: Failure, package: str | None, hits: list[_Hit]) -> Sighting:
-        first = min(
-            hits, key=lambda hit: (hit.symptom.generic, hit.symptom.harmless, hit.warning, hit.place)
-        )
+        first = min(hits, key=lambda hit: (hit.symptom.generic, hit.symptom.harmless, hit.warning, hit.place))
         return Sighting(
             failure=failure,
             certain=not first.symptom.generic,

@@ -29,9 +29,7 @@ def arrange(
     """
     certain = [seen for seen in sightings if seen.certain or seen.failure.check in failing]
     explained = frozenset[int]().union(*(seen.lines for seen in certain))
-    kept = [
-        seen for seen in sightings if seen in certain or (seen.supported and not seen.lines <= explained)
-    ]
+    kept = [seen for seen in sightings if seen in certain or (seen.supported and not seen.lines <= explained)]
     names = {seen.failure.id: seen for seen in reversed(kept)}
 
     def rank(seen: Sighting) -> tuple[bool, bool, bool, int]:

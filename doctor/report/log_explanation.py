@@ -12,34 +12,37 @@ from doctor.report.wording import advice
 STEP = 4  # cells of indent for each level of consequences
 
 
-def print_explained(
-    printer: Printer, explained: Sequence[Explained], findings: Mapping[str, Finding]
-) -> None:
-    """Print the failures. `findings`: what the checks find on this machine, by check; each is printed once."""
-    unprinted = dict(findings)
+def print_explained(printer: Printer, explained: Sequence[Explained]) -> None:
+    """Print what the log shows."""
     for number, each in enumerate(explained, start=1):
         if number > 1:
             printer.line()
         match = each.match
         indent = " " * (STEP * each.depth)
         title = match.title if each.certain else f"Possibly: {match.title}"
-        title += " (harmless by itself)" if each.harmless else ""
+        title += " (harmless by itself)" if match.harmless else ""
         printer.paragraph((f"{indent}{number}. ",), (title, "bold"))
         indent += "   "
         printer.cut_line((indent, (f"line {match.line}: ", "dim")), match.text)
         for sentence in (match.cause, match.fix):
             arrow = f"{printer.glyphs.arrow} " if sentence is match.fix else ""
             printer.paragraph((indent, arrow), sentence)
-        if finding := unprinted.pop(match.check or "", None):
-            _print_here(printer, indent, finding)
         if each.link:
             printer.line(indent, (each.link, "dim"))
 
 
-def _print_here(printer: Printer, indent: str, finding: Finding) -> None:
-    sign: Part = (printer.glyphs.status[finding.status], COLOURS[finding.status])
-    printer.paragraph(
-        (indent, sign, " "), f"on this machine, {finding.check}: {finding.summary}", finding.check
-    )
-    for command in advice(finding).commands:
-        printer.line(indent, "  ", command)
+def print_machine(printer: Printer, explained: Sequence[Explained], findings: Mapping[str, Finding]) -> None:
+    """Print what the checks of these failures find on this machine, below what the log shows."""
+    checks = dict.fromkeys(each.match.check for each in explained)
+    for check in checks:
+        if finding := findings.get(check or ""):
+            sign: Part = (printer.glyphs.status[finding.status], COLOURS[finding.status])
+            numbers = [str(number) for number, each in enumerate(explained, 1) if each.match.check == check]
+            printer.line()
+            printer.paragraph(
+                (sign, f" {', '.join(numbers)}: "),
+                f"on this machine, {finding.check}: {finding.summary}",
+                finding.check,
+            )
+            for command in advice(finding).commands:
+                printer.line("     ", command)

@@ -26,7 +26,7 @@ def test_a_log_is_tied_to_what_the_check_finds_here(
     assert match["finding"]["status"] == "ok"
     said = aios("doctor", "explain-log", windows.path(log), code_page=code_page).stdout.decode("ascii")
     assert said.startswith("1. No wheel exists for this Python version")
-    assert f"+ on this machine, python-version: {match['finding']['summary']}" in said
+    assert f"+ 1: on this machine, python-version: {match['finding']['summary']}" in said
 
 
 def test_a_log_that_is_not_there_is_a_wrong_call(aios: Aios) -> None:

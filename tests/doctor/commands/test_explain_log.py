@@ -25,13 +25,15 @@ SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "explained-log.schema.json").
 KEYS = {
     "id",
     "title",
+    "package",
     "line",
     "text",
     "cause",
     "fix",
+    "harmless",
     "check",
     "finding",
-}  # the contract's, and what is found here
+}  # the contract's
 FILE_SYSTEM = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem"
 LONG_PATHS_OFF = (
     b"HINT: This error might have occurred since this system does not have Windows Long Path support enabled."
@@ -111,13 +113,34 @@ def test_consequences_stand_below_their_cause() -> None:
 
 def test_what_may_be_is_not_said_as_if_it_were() -> None:
     shared = b"RuntimeError: CUDA error: no kernel image is available for execution on the device"
-    assert explain("-", log=shared).stdout.count("Possibly: ") == 2
+    assert explain("--no-machine", "-", log=shared).stdout.count("Possibly: ") == 1
     assert "Possibly" not in explain("-", log=b"OMP: Error #15: twice").stdout
 
 
 def test_a_harmless_warning_is_called_harmless() -> None:
     warning = b"UserWarning: 1Torch was not compiled with flash attention."
     assert "does not include FlashAttention (harmless by itself)\n" in explain("-", log=warning).stdout
+    (match,) = json.loads(explain("--json", "--no-machine", "-", log=warning).stdout)["matches"]
+    assert match["harmless"] is True
+
+
+def test_the_answer_comes_before_the_machine(on_windows: Callable[[bool], None]) -> None:
+    on_windows(False)
+    answer = explain("--no-machine", "-", log=LONG_PATHS_OFF).stdout
+    whole = explain("-", log=LONG_PATHS_OFF).stdout
+    assert whole.startswith(answer)
+    assert "on this machine" not in answer
+    (match,) = json.loads(explain("--no-machine", "--json", "-", log=LONG_PATHS_OFF).stdout)["matches"]
+    assert (match["id"], match["finding"]) == ("A01", None)
+
+
+def test_the_failing_package_is_named() -> None:
+    log = b"ImportError: DLL load failed while importing exllamav2_ext: The specified procedure could not be found."
+    assert explain("--no-machine", "-", log=log).stdout.startswith(
+        "1. exllamav2_ext was built for another torch\n"
+    )
+    (match,) = json.loads(explain("--no-machine", "--json", "-", log=log).stdout)["matches"]
+    assert (match["id"], match["package"]) == ("D16", "exllamav2_ext")
 
 
 def test_without_an_input_there_is_nothing_to_read() -> None:

@@ -17,12 +17,12 @@ from doctor.failures.table import Failure, FailureTable, Symptom, failures
 from tests.doctor.failures.samples import samples
 
 TABLE = failures()
-ROWS = {"A": 20, "B": 17, "C": 21, "D": 14, "E": 18, "F": 7}
+ROWS = {"A": 23, "B": 27, "C": 34, "D": 23, "E": 23, "F": 7}
+# Downloads, versions that are requested, programs and their memory: nothing to look at beforehand
 ONLY_IN_A_LOG = {
-    "B06",
-    "C14",
-    "E17",
-}  # a download, a script and a compiler's crash: nothing to look at beforehand
+    *("A21", "A22", "A23", "B06", "B19", "B25", "B27", "C14", "C22", "C23", "C24", "C31", "C32"),
+    *("D16", "D17", "D19", "D20", "D21", "E17", "E21", "E23"),
+}
 
 
 def test_every_known_failure_has_its_row() -> None:
