@@ -101,6 +101,7 @@ def _start_record(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
         "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         "utilization": run.utilization.to_json(),
         "training_tokens": len(run.dataset.training.tokens),
+        "prefix_ids": run.tokenizer.prefix,
         "attention": prepared.decision.to_json(),
         "windows": layer_windows(run.model.config),
         "capability_fingerprint": proven.fingerprint.model_dump(mode="json") if proven else None,

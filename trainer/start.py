@@ -16,7 +16,7 @@ from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
 
 # Keys that the checkpoint determines, so they cannot change when a run is resumed.
 LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
-FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "optimizer", *LORA)
+FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "add_bos_token", "optimizer", *LORA)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,16 @@ def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFol
     Raises:
         UserError: these contradict each other, or the configured model does not exist.
     """
+    start = _find_start(config, options, checkpoints, say)
+    if prefix := start.tokenizer.prefix:
+        say(
+            f"INFO: every document and prompt begins with {start.tokenizer.names(prefix)}, as the tokenizer writes a text. "
+            "--no-add-bos-token turns this off."
+        )
+    return start
+
+
+def _find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
     if checkpoints.exists() and not options.resume:
         raise UserError(
             f"{config.output.output_dir.absolute()} already contains checkpoints. Continue that run with --resume, or name "
@@ -77,7 +87,7 @@ def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFol
             )
         say(f"INFO: no checkpoint in {checkpoints.folder} yet: starting from the beginning")
     if config.model.name is None:
-        text = tokenizer.load(config.model.tokenizer, None)
+        text = tokenizer.load(config.model.tokenizer, None, config.data.add_bos_token)
         return Start(tokenizer=text, model_config=model.make_config(config.model.architecture or {}, text))
     return _continue(config, hub.local_copy(config.model.name, "model.name (--name)"))
 
@@ -96,7 +106,7 @@ def _resume(config: TrainConfig, checkpoint: Path) -> Start:
 
 def _continue(config: TrainConfig, folder: Path) -> Start:
     """Start from a model folder: with its weights, or from scratch if it has none."""
-    text = tokenizer.load(config.model.tokenizer, folder)
+    text = tokenizer.load(config.model.tokenizer, folder, config.data.add_bos_token)
     if lora.is_adapter(folder):
         raise UserError(
             f"model.name (--name): {folder} contains an adapter, not a model. Merge it into a model first: "

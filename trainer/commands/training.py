@@ -166,15 +166,16 @@ def run_generate(
         from trainer import capability
         from trainer.generate import load
         from trainer.models import generation
+        from trainer.models.tokenizer import encode_prompt
         from trainer.records.progress import Reporter
 
         say = Reporter().say
         proven = capability.load(capability_file, strict=strict_capability, say=say)
         model, tokenizer = load(checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict)
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
-        decoder = tokenizer.decoder()
         sys.stdout.write(prompt)
-        tokens = tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
+        tokens = encode_prompt(tokenizer, prompt)
+        decoder = tokenizer.decoder(tokens)
         for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
             sys.stdout.write(decoder.decode(token))
             sys.stdout.flush()

@@ -140,6 +140,11 @@ class DataSection(Section):
         description="Pack several documents into a sequence, without attention between them. Otherwise each document "
         "starts a new sequence, padded at its end.",
     )
+    add_bos_token: bool | None = Field(
+        default=None,
+        description="Put the tokenizer's beginning-of-text token before every document and prompt. Default: what the "
+        "tokenizer itself does.",
+    )
     eval_file: Path | None = Field(
         default=None, description="Text to evaluate on, instead of the end of the data set."
     )

@@ -90,9 +90,8 @@ def stream(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
     """Tokenize a text in memory; <|endoftext|> separates its documents."""
     pieces = (piece for piece in of_text(text) if piece.text or not piece.last)
     source = tokens.of_text(pieces, tokenizer)
-    return make(
-        source, 0, len(source.tokens), int(source.byte_ends[-1]), length, tokenizer.pad_id, packing=True
-    )
+    end, size = len(source.tokens), int(source.byte_ends[-1])
+    return make(source, 0, end, size, length, tokenizer.pad_id, packing=True, prefix=len(tokenizer.prefix))
 
 
 def cache_folder() -> Path:
@@ -132,6 +131,7 @@ def _part(
         settings.max_length,
         tokenizer.pad_id,
         settings.packing,
+        len(tokenizer.prefix),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.data.tokens import Tokenized
+from trainer.models.decoding import CONTEXT
 from trainer.models.tokenizer import Tokenizer
 
 NEAR = 1000  # tokens to search for a line end
@@ -63,7 +64,8 @@ def _inside(source: Tokenized, piece: int, byte: int, tokenizer: Tokenizer) -> C
     guess = begin.token + int(share * (behind.token - begin.token))
     soon = min(guess + NEAR, (guess + len(source.tokens)) // 2, behind.token)
     token = _line_end(source, max(guess - 8, begin.token), guess, soon, tokenizer)
-    before = len(tokenizer.decode(source.tokens[begin.token : token].tolist()))
+    context = source.tokens[max(begin.token - CONTEXT, 0) : begin.token].tolist()
+    before = len(tokenizer.decode(source.tokens[begin.token : token].tolist(), context))
     return Cut(token, min(begin.byte + before, behind.byte), inside=True)
 
 

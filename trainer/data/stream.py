@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -70,6 +71,7 @@ class Stream:
         first: position of the stream's first token in the source.
         tokens: the tokens of the stream.
         text_bytes: number of bytes of text that the tokens encode.
+        prefix: number of tokens in front of each document, which are never targets.
         own_rows: None if documents are packed.
     """
 
@@ -79,6 +81,7 @@ class Stream:
     text_bytes: int
     length: int
     pad_id: int
+    prefix: int
     own_rows: OwnRows | None
 
     @property
@@ -86,6 +89,14 @@ class Stream:
         if self.own_rows:
             return int(self.own_rows.rows[-1]) if len(self.own_rows.rows) else 0
         return -(-(len(self.tokens) - 1) // self.length)
+
+    @property
+    def text_tokens(self) -> int:
+        """Number of tokens, without the prefixes of the documents."""
+        ends = self.source.ends[self.source.document_ends]
+        starts = np.concatenate([[0], ends[:-1]])
+        inside = (starts >= self.first) & (starts < self.first + len(self.tokens))
+        return len(self.tokens) - self.prefix * int(inside.sum())
 
     @cached_property
     def packed(self) -> bool:
@@ -107,8 +118,16 @@ class Stream:
             # The first token of a document cannot be predicted from the document before it.
             valid &= documents[:, 1:] == documents[:, :-1]
             ids = torch.from_numpy(documents[:, :-1].copy())
+        if self.prefix > 1:  # the first token of a row is no target in any case
+            valid &= self._after_prefix(self.first + inside[:, 1:])
         targets = np.where(valid, tokens[:, 1:], IGNORED)
         return Batch(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(targets), ids)
+
+    def _after_prefix(self, positions: Indices) -> npt.NDArray[np.bool_]:
+        """Whether these positions of the source are behind the prefix of their document."""
+        before = positions - self.prefix
+        same: npt.NDArray[np.bool_] = self.source.document_of(before) == self.source.document_of(positions)
+        return same & (before >= 0)
 
     def _spans(self, indices: Indices) -> tuple[Indices, Indices]:
         """The position of each block's first token, and of the first token that the block must not contain."""
@@ -123,16 +142,23 @@ class Stream:
 
 
 def make(
-    source: Tokenized, first: int, end: int, text_bytes: int, length: int, pad_id: int, packing: bool
+    source: Tokenized,
+    first: int,
+    end: int,
+    text_bytes: int,
+    length: int,
+    pad_id: int,
+    packing: bool,
+    prefix: int = 0,
 ) -> Stream:
     """A stream of the tokens first … end-1 of the source."""
     own = None if packing else _own_rows(source, first, end, length)
-    return Stream(source, first, source.tokens[first:end], text_bytes, length, pad_id, own)
+    tokens = source.tokens[first:end]
+    return Stream(source, first, tokens, text_bytes, length, pad_id, prefix, own)
 
 
 def _own_rows(source: Tokenized, first: int, end: int, length: int) -> OwnRows:
-    lasts = np.append(source.documents[1:] != source.documents[:-1], len(source.documents) > 0)
-    ends = source.ends[lasts]
+    ends = source.ends[source.document_ends]
     ends = np.minimum(ends[np.searchsorted(ends, first, side="right") :], end) - first
     ends = np.unique(ends)
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)]

@@ -1,4 +1,4 @@
-"""Documents as one sequence of tokens, each followed by the end-of-text token."""
+"""Documents as one sequence of tokens, each between the tokenizer's prefix and the end-of-text token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.data.entropy import BytePairs
 from trainer.data.opening import Source
 from trainer.data.sources import pieces
 from trainer.errors import UserError
-from trainer.models.tokenizer import NotUtf8Error, Tokenizer
+from trainer.models.tokenizer import NotUtf8Error, Tokenizer, with_prefix
 from trainer.say import Say
 
 Indices = npt.NDArray[np.int64]
@@ -43,6 +43,11 @@ class Tokenized:
     byte_ends: Indices
     documents: Indices
     entropies: tuple[float, float]
+
+    @property
+    def document_ends(self) -> npt.NDArray[np.bool_]:
+        """(P,) whether each piece is the last one of its document."""
+        return np.append(self.documents[1:] != self.documents[:-1], len(self.documents) > 0)
 
     def document_of(self, positions: Indices) -> Indices:
         return self.documents[np.searchsorted(self.ends, positions, side="right")]
@@ -75,8 +80,10 @@ def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[
     pairs = BytePairs()
     kind = narrowest(tokenizer.vocab_size)
     tokens = size = document = 0
+    begins = True
     for group in _grouped(text):
-        encoded = _encode(group, tokenizer)
+        encoded = _encode(group, begins, tokenizer)
+        begins = group[-1].last
         lengths = [len(part) for part in encoded]
         lasts = np.array([piece.last for piece in group], dtype=np.int64)
         append("tokens", np.concatenate(encoded).astype(kind))
@@ -141,10 +148,15 @@ def _grouped(text: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield group
 
 
-def _encode(group: list[Piece], tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:
-    """The tokens of each piece, with end-of-text after the last piece of a document."""
+def _encode(group: list[Piece], begins: bool, tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:
+    """The tokens of each piece: with the tokenizer's prefix before a document, and end-of-text after it.
+
+    Args:
+        begins: the first piece is the start of a document.
+    """
+    continued = [not begins, *(not piece.last for piece in group[:-1])]
     try:
-        encoded = tokenizer.encode_batch([piece.text for piece in group])
+        encoded = tokenizer.encode_batch([piece.text for piece in group], continued)
     except NotUtf8Error:
         for piece in group:  # find the piece that is not UTF-8
             try:
@@ -152,5 +164,9 @@ def _encode(group: list[Piece], tokenizer: Tokenizer) -> list[npt.NDArray[np.int
             except NotUtf8Error as error:
                 raise UserError(f"The document at {piece.where} cannot be tokenized: {error}") from None
         raise
+    encoded = [
+        part if goes_on else with_prefix(tokenizer, part)
+        for part, goes_on in zip(encoded, continued, strict=True)
+    ]
     end = np.int32(tokenizer.end_id)
     return [np.append(part, end) if piece.last else part for piece, part in zip(group, encoded, strict=True)]

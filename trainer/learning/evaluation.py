@@ -10,6 +10,7 @@ import numpy as np
 from trainer.data import Indices, Stream
 from trainer.learning.state import Run
 from trainer.models.generation import Sampling, generate
+from trainer.models.tokenizer import encode_prompt
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 
@@ -60,7 +61,7 @@ def evaluate_on(run: Run, stream: Stream) -> Evaluation:
     nats, correct, valid = processes.sum(nats, correct, valid)
     run.model.train()
     loss = nats / valid
-    tokens_per_byte = len(stream.tokens) / stream.text_bytes
+    tokens_per_byte = stream.text_tokens / stream.text_bytes
     return Evaluation(
         loss=loss,
         ppl=math.exp(min(loss, LARGEST_EXPONENT)),
@@ -72,9 +73,9 @@ def evaluate_on(run: Run, stream: Stream) -> Evaluation:
 def sample(run: Run, prompt: str) -> str:
     """The model's continuation of a prompt; always with the run's seed, so that samples can be compared."""
     tokenizer = run.tokenizer
-    tokens = tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()
+    tokens = encode_prompt(tokenizer, prompt)
     sampling = Sampling(max_new_tokens=run.training.sample_tokens, seed=run.training.seed)
-    decoder = tokenizer.decoder()
+    decoder = tokenizer.decoder(tokens)
     run.model.eval()
     generated = run.with_model(
         lambda: [*generate(run.model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size)]

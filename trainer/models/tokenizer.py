@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,35 +15,58 @@ import numpy.typing as npt
 
 from trainer import file_kinds
 from trainer.errors import UserError
+from trainer.models.decoding import CHARACTER, StreamingDecoder
 from trainer.models.hub import local_copy
 
 Tokens = npt.NDArray[np.int32]
 
 CONFIG_FILE = "tokenizer_config.json"
+PREFIX_KEY = "aios_prefix_ids"  # in CONFIG_FILE: the prefix that the model was trained with
+# Texts before a piece of a document, so that it is not encoded as the start of a text. Of some tokenizers, the first one
+# merges with the piece, or disappears.
+SENTINELS = ("a", "\n", ".")
+ENCODING = 2  # increased when the same tokenizer gives other tokens than before
 
 
 class Tokenizer(Protocol):
-    """The tokenizer interface of training and generation. `pad_id` never equals `end_id`, the end-of-text token."""
+    """The tokenizer interface of training and generation.
+
+    Attributes:
+        end_id: the end-of-text token.
+        pad_id: never equals end_id.
+        prefix: the tokens in front of every document and prompt, such as the beginning-of-text token; often none.
+    """
 
     vocab_size: int
     end_id: int
     pad_id: int
+    prefix: tuple[int, ...]
 
     @property
     def fingerprint(self) -> str:
         """A string that differs between tokenizers that encode a text differently."""
 
     def encode(self, text: bytes) -> Tokens:
-        """Token ids of a document, without the end-of-text token. Raises NotUtf8Error."""
+        """Token ids of a text, without the prefix and the end-of-text token. Raises NotUtf8Error."""
 
-    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
-        """The token ids of each document; faster than one at a time. Raises NotUtf8Error."""
+    def encode_batch(self, texts: list[bytes], continued: Sequence[bool] | None = None) -> list[Tokens]:
+        """The token ids of each text; faster than one at a time. Raises NotUtf8Error.
 
-    def decode(self, tokens: list[int]) -> bytes:
-        """The text of tokens that start and end at character boundaries. Special tokens have no text."""
+        Args:
+            continued: whether each text continues another one, so that it gets no space in front. Default: none does.
+        """
 
-    def decoder(self) -> Decoder:
-        """A new streaming decoder."""
+    def decode(self, tokens: list[int], before: Sequence[int] = ()) -> bytes:
+        """The text that tokens add to those before them. They start and end at character boundaries.
+
+        Special tokens have no text.
+        """
+
+    def decoder(self, before: Sequence[int] = ()) -> Decoder:
+        """A new streaming decoder of the tokens that follow those before, such as a prompt's."""
+
+    def names(self, tokens: Sequence[int]) -> str:
+        """The tokens as they are written in the vocabulary, for messages."""
 
     def save(self, folder: Path) -> None:
         """Write the files from which `load` makes this tokenizer."""
@@ -73,20 +97,24 @@ class ByteTokenizer:
     end_id = 256
     pad_id = 257
     vocab_size = 258
+    prefix: tuple[int, ...] = ()
     fingerprint = "byte"
 
     def encode(self, text: bytes) -> Tokens:
         return np.frombuffer(text, dtype=np.uint8).astype(np.int32)
 
-    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
+    def encode_batch(self, texts: list[bytes], continued: Sequence[bool] | None = None) -> list[Tokens]:
         return [self.encode(text) for text in texts]
 
-    def decode(self, tokens: list[int]) -> bytes:
+    def decode(self, tokens: list[int], before: Sequence[int] = ()) -> bytes:
         ids = np.asarray(tokens)
         return ids[ids < 256].astype(np.uint8).tobytes()
 
-    def decoder(self) -> Decoder:
-        return _ByteDecoder()
+    def decoder(self, before: Sequence[int] = ()) -> Decoder:
+        return _ByteDecoder(before)
+
+    def names(self, tokens: Sequence[int]) -> str:
+        return ", ".join(map(str, tokens))
 
     def save(self, folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(
@@ -95,8 +123,10 @@ class ByteTokenizer:
 
 
 class _ByteDecoder:
-    def __init__(self) -> None:
+    def __init__(self, before: Sequence[int]) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        for token in before[-CHARACTER:]:
+            self.decode(token)
 
     def decode(self, token: int) -> str:
         return self._utf8.decode(bytes([token]) if token < 256 else b"")
@@ -106,22 +136,23 @@ class _ByteDecoder:
 
 
 class HuggingFaceTokenizer:
-    """A tokenizer of the transformers library, read from a local folder."""
+    """A tokenizer of the transformers library, read from a local folder.
 
-    def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer
+    Args:
+        add_bos_token: whether its beginning-of-text token is put before every text; None to do as the tokenizer does.
 
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"No tokenizer could be read from {folder} ({str(error).splitlines()[0]}). "
-                "Name another with model.tokenizer (--tokenizer), or use --tokenizer byte."
-            ) from error
+    Raises:
+        UserError: it cannot be read, or lacks a token that is needed.
+    """
+
+    def __init__(self, folder: Path, add_bos_token: bool | None = None) -> None:
+        self._tokenizer = _read(folder)
         if self._tokenizer.eos_token_id is None:
             raise UserError(
                 f"The tokenizer in {folder} has no end-of-text token, so documents cannot be separated."
             )
+        saved = _saved_prefix(folder) if add_bos_token is None else None
+        self.prefix = self._choose_prefix(add_bos_token, folder) if saved is None else saved
         self.vocab_size = len(self._tokenizer)
         self.end_id = int(self._tokenizer.eos_token_id)
         pad = self._tokenizer.pad_token_id
@@ -134,29 +165,104 @@ class HuggingFaceTokenizer:
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         vocabulary = sorted(self._tokenizer.get_vocab().items())
         whole = backend.to_str() if backend else json.dumps([type(self._tokenizer).__name__, vocabulary])
-        return hashlib.sha256(whole.encode("utf-8")).hexdigest()
+        return hashlib.sha256(json.dumps([ENCODING, self.prefix, whole]).encode("utf-8")).hexdigest()
 
     def encode(self, text: bytes) -> Tokens:
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: list[bytes]) -> list[Tokens]:
-        encoded = self._tokenizer(
-            [_utf8(text) for text in texts],
-            add_special_tokens=False,
-            return_attention_mask=False,
-            verbose=False,
+    def encode_batch(self, texts: list[bytes], continued: Sequence[bool] | None = None) -> list[Tokens]:
+        continued = continued or [False] * len(texts)
+        starts = self._ids(
+            [_utf8(text) for text, goes_on in zip(texts, continued, strict=True) if not goes_on]
         )
-        return [np.asarray(tokens, dtype=np.int32) for tokens in encoded["input_ids"]]
+        return [
+            np.asarray(self._continuation(_utf8(text)) if goes_on else starts.pop(0), dtype=np.int32)
+            for text, goes_on in zip(texts, continued, strict=True)
+        ]
 
-    def decode(self, tokens: list[int]) -> bytes:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        return text.encode("utf-8")
+    def decode(self, tokens: list[int], before: Sequence[int] = ()) -> bytes:
+        decoder = self.decoder(before)
+        # One call for all tokens: each token alone would take quadratic time.
+        text = self._text([*decoder.context, *tokens])
+        return text[len(self._text(decoder.context)) :].encode("utf-8")
 
-    def decoder(self) -> Decoder:
-        return _StreamingDecoder(self._tokenizer)
+    def decoder(self, before: Sequence[int] = ()) -> StreamingDecoder:
+        return StreamingDecoder(self._text, before)
+
+    def names(self, tokens: Sequence[int]) -> str:
+        return ", ".join(map(str, self._tokenizer.convert_ids_to_tokens([*tokens])))
 
     def save(self, folder: Path) -> None:
         self._tokenizer.save_pretrained(folder)
+        path = folder / CONFIG_FILE
+        config = json.loads(path.read_text(encoding="utf-8")) | {PREFIX_KEY: self.prefix}
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+    def _text(self, tokens: list[int]) -> str:
+        # The cleanup of spaces would change text that has been returned, and is wrong for anything but plain English.
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _ids(self, texts: list[str], special: bool = False) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self._tokenizer(
+            texts, add_special_tokens=special, return_attention_mask=False, verbose=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def _continuation(self, text: str) -> list[int]:
+        """The token ids of a text that continues another one: those that it has after a sentinel."""
+        for sentinel in SENTINELS:
+            first, both = self._ids([sentinel, sentinel + text])
+            if first and both[: len(first)] == first:
+                return both[len(first) :]
+        return self._ids([text])[0]
+
+    def _own_prefix(self) -> tuple[int, ...]:
+        """The tokens that the tokenizer itself puts in front of a text."""
+        plain, whole = self._ids(["a"])[0], self._ids(["a"], special=True)[0]
+        starts = range(len(whole) - len(plain) + 1)
+        return tuple(next((whole[:i] for i in starts if whole[i : i + len(plain)] == plain), []))
+
+    def _choose_prefix(self, wanted: bool | None, folder: Path) -> tuple[int, ...]:
+        """The tokenizer's own prefix, or the one that `add_bos_token` asks for, which other programs then use as well."""
+        own = self._own_prefix()
+        if wanted is None or wanted == bool(own):
+            return own
+        bos = self._tokenizer.bos_token_id
+        if wanted and bos is None:
+            raise UserError(
+                f"data.add_bos_token is true, but the tokenizer in {folder} has no beginning-of-text token. Leave "
+                "data.add_bos_token (--add-bos-token) out."
+            )
+        self._tokenizer.add_bos_token = wanted
+        return (int(bos),) if wanted else ()
+
+
+def _read(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"No tokenizer could be read from {folder} ({str(error).splitlines()[0]}). "
+            "Name another with model.tokenizer (--tokenizer), or use --tokenizer byte."
+        ) from error
+
+
+def _saved_prefix(folder: Path) -> tuple[int, ...] | None:
+    """The prefix that a checkpoint was trained with; None for the tokenizer of another program."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return tuple(config[PREFIX_KEY]) if PREFIX_KEY in config else None
 
 
 def _utf8(text: bytes) -> str:
@@ -166,43 +272,42 @@ def _utf8(text: bytes) -> str:
         raise NotUtf8Error(text, error) from None
 
 
-class _StreamingDecoder:
-    """Returns text as soon as further tokens cannot change it."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._tokens: list[int] = []
-        self._returned = ""
-
-    def decode(self, token: int) -> str:
-        self._tokens.append(token)
-        text = self._text()
-        if text.endswith("\ufffd"):
-            return ""
-        new = text[len(self._returned) :]
-        self._returned = text
-        if new.endswith("\n"):  # forget the tokens, so that the cost of decoding stays bounded
-            self._tokens, self._returned = [], ""
-        return new
-
-    def flush(self) -> str:
-        return self._text()[len(self._returned) :]
-
-    def _text(self) -> str:
-        return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True))
+def with_prefix(tokenizer: Tokenizer, tokens: Tokens) -> Tokens:
+    """The tokens of a whole text with the tokenizer's prefix, unless the text itself begins with it."""
+    prefix = np.asarray(tokenizer.prefix, dtype=np.int32)
+    if np.array_equal(tokens[: len(prefix)], prefix):
+        return tokens
+    return np.concatenate([prefix, tokens])
 
 
-def load(name: str | None, model_folder: Path | None) -> Tokenizer:
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The tokens of a prompt, with the tokenizer's prefix."""
+    tokens: list[int] = with_prefix(
+        tokenizer, tokenizer.encode(prompt.encode("utf-8", "surrogateescape"))
+    ).tolist()
+    return tokens
+
+
+def load(name: str | None, model_folder: Path | None, add_bos_token: bool | None = None) -> Tokenizer:
     """The named tokenizer, or else the one in the model's folder.
+
+    Args:
+        add_bos_token: whether every text begins with the beginning-of-text token; None to do as the tokenizer does.
 
     Raises:
         UserError: it was not found, or cannot be used.
     """
     if name == "byte":
-        return ByteTokenizer()
+        return _byte_tokenizer(add_bos_token)
     folder = local_copy(name, "model.tokenizer (--tokenizer)") if name else model_folder
     assert folder is not None, "the configuration names a tokenizer or a model"
     config = folder / CONFIG_FILE
     if config.exists() and "ByteTokenizer" in config.read_text(encoding="utf-8"):
-        return ByteTokenizer()
-    return HuggingFaceTokenizer(folder)
+        return _byte_tokenizer(add_bos_token)
+    return HuggingFaceTokenizer(folder, add_bos_token)
+
+
+def _byte_tokenizer(add_bos_token: bool | None) -> ByteTokenizer:
+    if add_bos_token:
+        raise UserError("data.add_bos_token is true, but --tokenizer byte has no beginning-of-text token.")
+    return ByteTokenizer()

@@ -214,7 +214,7 @@ def test_an_offset_past_the_end_is_refused(tmp_path: Path) -> None:
 
 def test_text_that_a_tokenizer_cannot_read_is_found_in_its_file(tmp_path: Path) -> None:
     class Strict(ByteTokenizer):
-        def encode_batch(self, texts: list[bytes]) -> list[Any]:
+        def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
             return [self.encode(text) for text in texts]
 
         def encode(self, text: bytes) -> Any:

@@ -36,7 +36,7 @@ class Wide(ByteTokenizer):
 class Deaf(ByteTokenizer):
     """Cannot tokenize: only a valid cache makes it usable."""
 
-    def encode_batch(self, texts: list[bytes]) -> list[Any]:
+    def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
         raise AssertionError("tokenized again")
 
 
@@ -208,7 +208,7 @@ def test_an_error_in_the_data_leaves_nothing(load: Load, folder: Path, tmp_path:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(load: Load, folder: Path) -> None:
     class Meddler(ByteTokenizer):
-        def encode_batch(self, texts: list[bytes]) -> list[Any]:
+        def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
             (folder / "c.csv").write_text("id,text\n1,something else\n")
             return super().encode_batch(texts)
 

@@ -1,0 +1,153 @@
+"""Each kind of tokenizer: what stands before a text, the text of tokens one at a time, and long texts in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.small_tokenizers import FAMILIES, TEXT, byte_level
+from trainer.data import sources, split, stream, tokens
+from trainer.data.stream import IGNORED
+from trainer.errors import UserError
+from trainer.models import tokenizer
+from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer, encode_prompt
+
+LOSSLESS = [name for name in FAMILIES if name not in ("metaspace", "word piece")]
+PREFIXES = {
+    "byte level": ["<|begin|>"],
+    "byte level, two first tokens": ["[mask]", "<sop>"],
+    "byte level, space in front": [],
+    "sentencepiece": ["<s>"],
+    "metaspace": [],
+    "word piece": ["[CLS]"],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    made = {}
+    for name, make in FAMILIES.items():
+        made[name] = tmp_path_factory.mktemp("tokenizer")
+        make().save_pretrained(made[name])
+    return made
+
+
+def streamed(tok: tokenizer.Tokenizer, before: list[int], new: list[int]) -> str:
+    decoder = tok.decoder(before)
+    return "".join(decoder.decode(token) for token in new) + decoder.flush()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_text_of_a_stream_is_that_of_the_whole_from_every_cut(
+    name: str, folders: dict[str, Path]
+) -> None:
+    tok = HuggingFaceTokenizer(folders[name])
+    ids = encode_prompt(tok, TEXT + "€ 🙂🙂 漢字 �!")
+    whole = tok.decode(ids).decode()
+    assert whole.replace(" ", "").endswith("�!") or name in ("metaspace", "word piece")
+    decoder, before = tok.decoder(), ""
+    for cut, token in enumerate(ids):
+        assert before + streamed(tok, ids[:cut], ids[cut:]) == whole, cut
+        before += decoder.decode(token)
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(alphabet=" \n\taé€🙂.'", max_size=30), cut=st.integers(0, 30))
+def test_any_text_comes_back(name: str, folders: dict[str, Path], text: str, cut: int) -> None:
+    tok = HuggingFaceTokenizer(folders[name])
+    ids, prompt = encode_prompt(tok, "x" + text), encode_prompt(tok, ("x" + text)[:cut])
+    assert streamed(tok, [], ids).lstrip(" ") == "x" + text
+    if ids[: len(prompt)] == prompt:
+        assert ("x" + text)[:cut] + streamed(tok, prompt, ids[len(prompt) :]) == "x" + text or not cut
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_prefix_is_what_the_tokenizer_puts_before_a_text(name: str, folders: dict[str, Path]) -> None:
+    tok, made = HuggingFaceTokenizer(folders[name]), FAMILIES[name]()
+    assert made.convert_ids_to_tokens(tok.prefix) == PREFIXES[name]
+    whole = made("the cat")["input_ids"]
+    assert encode_prompt(tok, "the cat") == [token for token in whole if token != tok.end_id]
+
+
+def test_a_text_that_begins_with_the_prefix_gets_no_second_one(folders: dict[str, Path]) -> None:
+    tok = HuggingFaceTokenizer(folders["byte level"])
+    assert encode_prompt(tok, "<|begin|>the cat") == encode_prompt(tok, "the cat")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_add_bos_token_is_kept_beside_a_checkpoint_and_read_by_transformers(
+    wanted: bool, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    made = byte_level()
+    if wanted:
+        made.add_bos_token = False
+    made.save_pretrained(tmp_path / "own")
+    tok = HuggingFaceTokenizer(tmp_path / "own", add_bos_token=wanted)
+    assert tok.prefix == (0,) * wanted
+    assert tok.fingerprint != HuggingFaceTokenizer(tmp_path / "own").fingerprint
+    tok.save(tmp_path)
+    assert tokenizer.load(None, tmp_path).prefix == tok.prefix
+    assert AutoTokenizer.from_pretrained(tmp_path)("the")["input_ids"][:1] == [0] * wanted or not wanted
+
+
+@pytest.mark.parametrize("name", ["byte", "byte level, space in front"])
+def test_add_bos_token_without_such_a_token_is_refused(name: str, folders: dict[str, Path]) -> None:
+    folder = str(folders.get(name, name))
+    with pytest.raises(UserError, match=r"data\.add_bos_token is true, but .* no beginning-of-text token"):
+        tokenizer.load(folder, None, add_bos_token=True)
+    assert tokenizer.load(folder, None, add_bos_token=False).prefix == ()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_document_begins_with_the_prefix_and_no_prefix_is_a_target(
+    name: str, folders: dict[str, Path]
+) -> None:
+    tok = HuggingFaceTokenizer(folders[name])
+    document = [*encode_prompt(tok, "the cat"), tok.end_id]
+    found = stream(b"the cat<|endoftext|>the cat<|endoftext|>the cat", tok, 3 * len(document))
+    assert found.tokens.tolist() == document * 3
+    targets = found.batch(tokens.np.arange(1)).targets[0].tolist()
+    learned = document[len(tok.prefix) :]
+    if tok.prefix:
+        assert [target for target in targets if target != IGNORED] == learned * 3
+        assert found.text_tokens == 3 * len(learned)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_pieces_of_a_long_document_have_the_tokens_of_the_whole(
+    name: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "PIECE", 200)
+    tok = HuggingFaceTokenizer(folders[name])
+    text = ("the cat and the hat sat,\n\nthat is it, the € 🙂 " * 60).encode()
+    pieces = list(sources.documents(text))
+    assert len(pieces) > 10
+    source = tokens.of_text(pieces, tok)
+    whole = [*encode_prompt(tok, text.decode()), tok.end_id]
+    assert source.tokens.tolist() == whole
+
+
+def test_a_tail_of_a_long_sentencepiece_document_has_all_its_bytes(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "PIECE", 400)
+    tok = HuggingFaceTokenizer(folders["sentencepiece"])
+    text = b"the cat and the hat,\n" * 300
+    source = tokens.of_text(sources.documents(text), tok)
+    cut = split.tail(source, tok, 0.1)
+    assert cut.inside
+    rest = tok.decode(source.tokens[cut.token :].tolist(), source.tokens[: cut.token].tolist())
+    assert text.endswith(rest)
+    assert cut.byte == len(text) - len(rest)
+
+
+def test_bytes_have_no_prefix_and_a_stream_continues_a_character() -> None:
+    tok = ByteTokenizer()
+    assert encode_prompt(tok, "é") == [0xC3, 0xA9]
+    assert streamed(tok, [0xC3], [0xA9]) == "é"
