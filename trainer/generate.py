@@ -8,8 +8,7 @@ from typing import Any
 from doctor.capability import Capability
 from trainer.attention.pattern import trained_windows
 from trainer.device import choose_device, choose_precision
-from trainer.errors import UserError
-from trainer.models import model, tokenizer
+from trainer.models import model, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 from trainer.survival import checkpoint
@@ -38,11 +37,9 @@ def load(
     device = choose_device(device_name)
     config = model.read_config(folder)
     text = tokenizer.load(None, folder)
-    model.check_sizes(config, text, max_length=1)
-    if not model.has_weights(model.weights_folder(folder)):
-        raise UserError(
-            f"{folder.absolute()} has a model configuration but no weights. Train the model first."
-        )
+    vocabulary.check(config, text, [], "The tokenizer's set of special tokens")
+    source = model.weights_folder(folder)
+    weights.check(source, str(source), "--checkpoint")
     windows, precision = trained_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from doctor.capability import Capability
@@ -24,7 +25,8 @@ from trainer.learning.objective import NextToken, Objective
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings, Progress, Run
-from trainer.models import lora, model
+from trainer.models import lora, model, vocabulary
+from trainer.models.tokenizer import encode_prompt
 from trainer.records.progress import Reporter
 from trainer.say import Say
 from trainer.start import Options, Start, find_start
@@ -134,7 +136,9 @@ def _setup(
     precision = choose_precision(device, config.training.amp)
     start = find_start(config, options, checkpoints, say)
     dataset = data.load(config.data, start.tokenizer, say)
-    model.check_sizes(start.model_config, start.tokenizer, config.data.max_length)
+    model.check_length(start.model_config, config.data.max_length)
+    if not (config.model.resize_token_embeddings and start.weights):
+        _check_vocabulary(start, dataset, config.training.sample_prompt)
     return _Setup(
         config=config,
         processes=processes,
@@ -144,6 +148,15 @@ def _setup(
         dataset=dataset,
         memory=_memory_settings(config, start),
     )
+
+
+def _check_vocabulary(start: Start, dataset: Dataset, prompt: str | None) -> None:
+    """Check that the model has an embedding for every token of the data set and the prompt."""
+    texts = [dataset.training.tokens, *([dataset.held_out.tokens] if dataset.held_out else [])]
+    vocabulary.check(start.model_config, start.tokenizer, texts, "The data set")
+    if prompt is not None:
+        tokens = np.array(encode_prompt(start.tokenizer, prompt))
+        vocabulary.check(start.model_config, start.tokenizer, [tokens], "training.sample_prompt")
 
 
 def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
@@ -213,6 +226,8 @@ def _build(setup: _Setup, weights: Path | None, adapter: Path | None) -> _Model:
     reduced = config.model.use_peft and config.training.sharding == "none"
     dtype = setup.precision.dtype if reduced else torch.float32
     network, warnings = model.build(setup.start.model_config, weights, config.training.seed, dtype)
+    if config.model.resize_token_embeddings and weights:
+        warnings = [*warnings, *vocabulary.grow(network, setup.start.tokenizer)]
     if config.model.use_peft and adapter:
         lora.load(network, adapter)
     elif config.model.use_peft:

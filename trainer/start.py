@@ -9,14 +9,23 @@ from typing import Any
 
 from trainer.config import TrainConfig
 from trainer.errors import UserError
-from trainer.models import hub, lora, model, tokenizer
+from trainer.models import hub, lora, model, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
 
 # Keys that the checkpoint determines, so they cannot change when a run is resumed.
 LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
-FIXED_BY_CHECKPOINT = ("name", "architecture", "tokenizer", "add_bos_token", "optimizer", *LORA)
+NAME_KEY = "model.name (--name)"
+FIXED_BY_CHECKPOINT = (
+    "name",
+    "from_scratch",
+    "architecture",
+    "tokenizer",
+    "add_bos_token",
+    "optimizer",
+    *LORA,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,9 @@ def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFol
     Raises:
         UserError: these contradict each other, or the configured model does not exist.
     """
+    _check_model(config)
     start = _find_start(config, options, checkpoints, say)
+    vocabulary.fit_padding(start.model_config, start.tokenizer)
     if prefix := start.tokenizer.prefix:
         say(
             f"INFO: every document and prompt begins with {start.tokenizer.names(prefix)}, as the tokenizer writes a text. "
@@ -89,7 +100,20 @@ def _find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFo
     if config.model.name is None:
         text = tokenizer.load(config.model.tokenizer, None, config.data.add_bos_token)
         return Start(tokenizer=text, model_config=model.make_config(config.model.architecture or {}, text))
-    return _continue(config, hub.local_copy(config.model.name, "model.name (--name)"))
+    return _continue(config, hub.local_copy(config.model.name, NAME_KEY))
+
+
+def _check_model(config: TrainConfig) -> None:
+    """Check settings that exclude each other."""
+    if not config.model.use_peft:
+        return
+    for key in ("from_scratch", "resize_token_embeddings"):
+        if getattr(config.model, key):
+            option = key.replace("_", "-")
+            raise UserError(
+                f"model.use_peft trains an adapter beside existing weights, so model.{key} cannot be used with it. Remove "
+                f"one of the two (--no-use-peft, --no-{option})."
+            )
 
 
 def _resume(config: TrainConfig, checkpoint: Path) -> Start:
@@ -105,21 +129,18 @@ def _resume(config: TrainConfig, checkpoint: Path) -> Start:
 
 
 def _continue(config: TrainConfig, folder: Path) -> Start:
-    """Start from a model folder: with its weights, or from scratch if it has none."""
+    """Start from a model folder: with its weights, or from scratch if that is configured."""
     text = tokenizer.load(config.model.tokenizer, folder, config.data.add_bos_token)
     if lora.is_adapter(folder):
         raise UserError(
-            f"model.name (--name): {folder} contains an adapter, not a model. Merge it into a model first: "
+            f"{NAME_KEY}: {folder} contains an adapter, not a model. Merge it into a model first: "
             f'aios export --merge --checkpoint "{folder}" --output FOLDER'
         )
-    if model.has_weights(folder):
-        return Start(tokenizer=text, model_config=model.read_config(folder), weights=folder)
-    if config.model.use_peft:
-        raise UserError(
-            f"model.use_peft requires a trained model, but {folder.absolute()} contains no weights."
-        )
-    note = f"{folder} contains no weights: training from scratch."
-    return Start(tokenizer=text, model_config=model.read_config(folder), notes=(note,))
+    if config.model.from_scratch:
+        note = f"model.from_scratch: the model of {folder} starts with new, random weights."
+        return Start(tokenizer=text, model_config=model.read_config(folder), notes=(note,))
+    weights.check(folder, str(config.model.name), NAME_KEY)
+    return Start(tokenizer=text, model_config=model.read_config(folder), weights=folder)
 
 
 def _changes(config: TrainConfig, saved: SavedState, checkpoint: Path) -> Iterator[str]:

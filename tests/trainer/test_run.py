@@ -367,14 +367,18 @@ def test_continued_pre_training_starts_from_the_weights_and_lowers_the_loss(
     assert losses(records(tmp_path / "again" / "metrics.jsonl"))[1] < found[1] - 1
 
 
-def test_a_folder_with_a_config_but_no_weights_is_trained_from_scratch_with_a_warning(
+def test_a_folder_without_weights_is_trained_from_scratch_only_if_that_is_asked_for(
     settings: Settings, write_config: WriteConfig, call: Call, model_folder: Path
 ) -> None:
     (model_folder / "model.safetensors").unlink()
     settings["model"] = {"name": str(model_folder)}
-    result = call("train", "--config", write_config(settings))
+    refused = call("train", "--config", write_config(settings))
+    assert refused.exit_code == 2
+    assert "contains no weights: looked for model.safetensors" in refused.stderr
+    assert "--from-scratch" in refused.stderr
+    result = call("train", "--config", write_config(settings), "--from-scratch")
     assert result.exit_code == 0, result.output
-    assert "contains no weights: training from scratch" in result.stderr
+    assert "starts with new, random weights" in result.stderr
 
 
 def test_a_continued_model_keeps_the_window_it_was_trained_with(

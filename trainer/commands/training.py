@@ -163,9 +163,11 @@ def run_generate(
 ) -> None:
     """Generate text from a checkpoint. The text goes to stdout, messages to stderr."""
     with report_errors():
+        import numpy as np
+
         from trainer import capability
         from trainer.generate import load
-        from trainer.models import generation
+        from trainer.models import generation, vocabulary
         from trainer.models.tokenizer import encode_prompt
         from trainer.records.progress import Reporter
 
@@ -175,6 +177,7 @@ def run_generate(
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
         sys.stdout.write(prompt)
         tokens = encode_prompt(tokenizer, prompt)
+        vocabulary.check(model.config, tokenizer, [np.array(tokens)], "--prompt")
         decoder = tokenizer.decoder(tokens)
         for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
             sys.stdout.write(decoder.decode(token))

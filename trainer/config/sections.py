@@ -61,7 +61,11 @@ class ModelSection(Section):
     name: str | None = Field(
         default=None,
         description="Model to continue training: a local folder, or a Hugging Face id whose files are in the local "
-        "cache. A folder with a config.json but no weights is trained from scratch.",
+        "cache.",
+    )
+    from_scratch: bool = Field(
+        default=False,
+        description="Start the model in name with new, random weights: only its configuration and tokenizer are used.",
     )
     architecture: InlineMapping = Field(
         default=None,
@@ -71,6 +75,11 @@ class ModelSection(Section):
     tokenizer: str | None = Field(
         default=None,
         description="Tokenizer: byte, a local folder, or a Hugging Face id. Default: the model's own.",
+    )
+    resize_token_embeddings: bool = Field(
+        default=False,
+        description="If the tokenizer has more tokens than the model, add rows to the embedding and the output layer. They "
+        "are trained with the model.",
     )
     attention_backend: Backend = Field(
         default="auto",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.errors import UserError
@@ -34,3 +36,39 @@ def local_copy(name: str, key: str) -> Path:
             f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train "
             "a small model from scratch (model.architecture), which needs no download."
         ) from None
+
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_not_pointers(files: Iterable[Path]) -> None:
+    """Check that files contain data, not git-lfs pointers, which a clone without git-lfs has in place of large files.
+
+    Raises:
+        UserError: some are pointers.
+    """
+    pointers = [file for file in files if file.is_file() and _starts_with(file, POINTER)]
+    if pointers:
+        folder = pointers[0].parent.absolute()
+        names = ", ".join(file.name for file in pointers)
+        raise UserError(
+            f"{names} in {folder}: a git-lfs pointer instead of the file itself. Run `git lfs pull` in that folder, or "
+            "download the model with `hf download`."
+        )
+
+
+def _starts_with(file: Path, start: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(start)) == start
+
+
+def own_code(folder: Path, name: str) -> str | None:
+    """The Python code in a model folder that one of its configuration files refers to; None if there is none.
+
+    Such code is never run: a model folder is data.
+    """
+    try:
+        code = json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return f"auto_map in {name}" if code else None

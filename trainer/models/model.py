@@ -25,18 +25,14 @@ from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
 from trainer.models import activations, hub, lora
 from trainer.models.tokenizer import Tokenizer
+from trainer.models.weights import load as load_weights
 from trainer.say import Say
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 CausalLM: Any = AutoModelForCausalLM
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a folder contains weights that transformers can load."""
-    return any(any(folder.glob(pattern)) for pattern in WEIGHTS)
+CONFIG = "config.json"
 
 
 def read_config(folder: Path) -> Any:
@@ -47,9 +43,16 @@ def read_config(folder: Path) -> Any:
     """
     base = folder / lora.BASE
     source = base if lora.is_adapter(folder) and base.exists() else weights_folder(folder)
+    hub.check_not_pointers([source / CONFIG])
     try:
-        return AutoConfig.from_pretrained(source, local_files_only=True)
+        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        if code := hub.own_code(source, CONFIG):
+            raise UserError(
+                f"{source.absolute()} contains a model that brings its own code ({code}). aios never runs code from a model "
+                "folder, and transformers has no such model type. Use a model type that transformers has, or update "
+                "transformers if a newer release has it."
+            ) from error
         raise UserError(
             f"{folder} has no model configuration that can be read: {_first_line(error)}"
         ) from error
@@ -90,19 +93,13 @@ def _similar(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {', '.join(similar)}?" if similar else ""
 
 
-def check_sizes(config: Any, tokenizer: Tokenizer, max_length: int) -> None:
-    """Check that the model fits the tokenizer and the length of the sequences.
+def check_length(config: Any, max_length: int) -> None:
+    """Check that the model has enough positions for the length of the sequences.
 
     Raises:
-        UserError: the model's vocabulary or its number of positions is too small.
+        UserError: it has fewer.
     """
-    text = config.get_text_config()
-    if text.vocab_size < tokenizer.vocab_size:
-        raise UserError(
-            f"The tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary is {text.vocab_size}. "
-            "Use the model's own tokenizer (remove model.tokenizer), or a larger vocab_size."
-        )
-    positions = getattr(text, "max_position_embeddings", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and max_length > positions:
         raise UserError(
             f"data.max_length = {max_length}, but the model has {positions} positions. "
@@ -229,12 +226,10 @@ def build(
     torch.manual_seed(seed)
     try:
         if weights is None:
-            model = CausalLM.from_config(config, dtype=dtype)
+            model = CausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
             activations.fuse(model)
             return model, []
-        model, loading = CausalLM.from_pretrained(
-            weights, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
+        model, notes = load_weights(config, weights, dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         source = f"weights in {weights}" if weights else "architecture"
         raise UserError(
@@ -243,10 +238,7 @@ def build(
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # Windows cannot replace a file while it is memory-mapped
     activations.fuse(model)
-    missing = sorted(loading["missing_keys"])
-    if not missing:
-        return model, []
-    return model, [f"{weights} has no weights for {', '.join(missing)}: they are newly initialized."]
+    return model, notes
 
 
 def checkpoint_activations(network: Any) -> None:

@@ -16,11 +16,22 @@ import numpy.typing as npt
 from trainer import file_kinds
 from trainer.errors import UserError
 from trainer.models.decoding import CHARACTER, StreamingDecoder
-from trainer.models.hub import local_copy
+from trainer.models.hub import check_not_pointers, local_copy, own_code
 
 Tokens = npt.NDArray[np.int32]
 
 CONFIG_FILE = "tokenizer_config.json"
+FILES = (
+    *(
+        CONFIG_FILE,
+        "tokenizer.json",
+        "tokenizer.model",
+        "special_tokens_map.json",
+        "vocab.json",
+        "merges.txt",
+    ),
+    *("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json"),
+)
 PREFIX_KEY = "aios_prefix_ids"  # in CONFIG_FILE: the prefix that the model was trained with
 # Texts before a piece of a document, so that it is not encoded as the start of a text. Of some tokenizers, the first one
 # merges with the piece, or disappears.
@@ -247,9 +258,15 @@ class HuggingFaceTokenizer:
 def _read(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    check_not_pointers(folder / name for name in FILES)
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
+        if code := own_code(folder, CONFIG_FILE):
+            raise UserError(
+                f"{folder.absolute()} contains a tokenizer that brings its own code ({code}). aios never runs code from a "
+                "model folder. Name another tokenizer with model.tokenizer (--tokenizer)."
+            ) from error
         raise UserError(
             f"No tokenizer could be read from {folder} ({str(error).splitlines()[0]}). "
             "Name another with model.tokenizer (--tokenizer), or use --tokenizer byte."

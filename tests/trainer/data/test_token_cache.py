@@ -225,7 +225,7 @@ from trainer.data import tokens
 from trainer.models.tokenizer import ByteTokenizer
 tokens.GROUP = 2000
 class Slow(ByteTokenizer):
-    def encode_batch(self, texts):
+    def encode_batch(self, texts, continued):
         time.sleep(float(sys.argv[3]))
         return super().encode_batch(texts)
 settings = DataSection(dataset_file=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]), max_length=16)
