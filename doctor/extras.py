@@ -46,6 +46,12 @@ def how_to_add(extra: str) -> str:
     return add_command(extra, requirements_of(extra), this_environment())
 
 
+def how_to_install(*requirements: str) -> str:
+    """Return the command that installs these requirements for the Python that is running."""
+    environment = this_environment()
+    return " ".join([_installer(environment), *(_quoted(word, environment) for word in requirements)])
+
+
 def add_command(extra: str, requirements: Sequence[str], environment: Environment) -> str:
     """Return the command line for a terminal of the environment's system: sh, or cmd and PowerShell alike.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,19 +48,24 @@ def generate(
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     tokens = [*prompt] or [end_id]
-    new, cache = tokens, make_cache(model.config)
+    new, cache, cache_name = tokens, make_cache(model.config), _cache_name(model)
     for _ in range(sampling.max_new_tokens):
         if positions and cache.get_seq_length() + len(new) > positions:
             new, cache = tokens[-(positions // 2 or 1) :], make_cache(model.config)
         for first in range(0, len(new), prefill):
             part = torch.tensor([new[first : first + prefill]], device=model.device)
-            logits = model(input_ids=part, past_key_values=cache, use_cache=True).logits
+            logits = model(input_ids=part, use_cache=True, **{cache_name: cache}).logits
         token = choose(logits[0, -1, :vocab_size], sampling, generator)
         if token == end_id:
             return
         yield token
         new = [token]
         tokens.append(token)
+
+
+def _cache_name(model: Any) -> str:
+    """The name of the argument for the cache: `cache` in transformers 5.24 and later."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

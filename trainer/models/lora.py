@@ -6,16 +6,21 @@ Layers are replaced inside the model, so the model keeps its class and works eve
 from __future__ import annotations
 
 import json
+import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import Version
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
-from doctor.extras import how_to_add
+from doctor.extras import how_to_add, how_to_install
 from trainer.config import ModelSection
 from trainer.errors import UserError
+from trainer.models import hub
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Folder for the base model's config.json with its windows. Next to the adapter, transformers would expect weights with it.
@@ -30,8 +35,20 @@ def is_adapter(folder: Path) -> bool:
 
 
 def base_model_of(folder: Path) -> str:
-    """The base model of an adapter: a folder, or a Hugging Face id."""
-    return str(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    """The base model of an adapter: a folder, or a Hugging Face id.
+
+    Raises:
+        UserError: the adapter does not name it.
+    """
+    path = folder / CONFIG
+    hub.check_not_pointers([path, folder / WEIGHTS])
+    try:
+        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.absolute()} cannot be read: {error!r}.") from error
+    if not base:
+        raise UserError(f"{path.absolute()} does not name the base model (base_model_name_or_path).")
+    return str(base)
 
 
 def add(network: Any, settings: ModelSection) -> None:
@@ -61,31 +78,49 @@ def load(network: Any, folder: Path) -> None:
     Raises:
         UserError: the adapter belongs to another model.
     """
-    config = _peft().PeftConfig.from_pretrained(str(folder))
+    config = _read_config(folder)
     base = config.base_model_name_or_path
     _inject(network, config)
     config.base_model_name_or_path = base
     saved = load_file(folder / WEIGHTS)
     parameters = {_saved_name(name): parameter for name, parameter in adapter_parameters(network).items()}
-    if {name: tensor.shape for name, tensor in saved.items()} != {n: p.shape for n, p in parameters.items()}:
-        raise UserError(
-            f"The adapter in {folder.absolute()} does not fit its base model {base}, whose layers have changed. "
-            "Restore the model that the adapter was trained with."
-        )
+    shapes = {name: tensor.shape for name, tensor in saved.items()}
+    expected = {name: parameter.shape for name, parameter in parameters.items()}
+    different = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
+    if different:
+        raise _does_not_fit(folder, base, different)
     for name, parameter in parameters.items():
         parameter.data.copy_(saved[name])
 
 
-def merge(network: Any) -> None:
-    """Merge the adapter into the frozen weights and remove it from the model."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
+def load_merged(network: Any, folder: Path) -> Any:
+    """The model with the adapter in a folder merged into its weights. peft loads it, so any adapter of peft works.
 
-    for name, module in [*network.named_modules()]:
-        if isinstance(module, BaseTunerLayer):
-            module.merge()
-            network.set_submodule(name, module.get_base_layer())
-    del network.peft_config
-    network._hf_peft_config_loaded = False
+    Raises:
+        UserError: the adapter does not fit the model, or is of a kind that cannot be merged.
+    """
+    peft, config = _peft(), _read_config(folder)
+    base = config.base_model_name_or_path
+    if config.is_prompt_learning:
+        raise UserError(
+            f"The adapter in {folder.absolute()} is of the type {config.peft_type.value}, which adds tokens instead of changing "
+            "weights. aios cannot use it."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft warns of what is checked here
+            adapted = peft.get_peft_model(network, config, NAME)
+            loaded = adapted.load_adapter(str(folder), NAME)
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise UserError(
+            f"peft cannot load the adapter in {folder.absolute()} into its base model {base}: {' '.join(str(error).split())}"
+        ) from error
+    if different := sorted((*loaded.missing_keys, *loaded.unexpected_keys)):
+        raise _does_not_fit(folder, base, different)
+    merged = adapted.merge_and_unload()
+    if hasattr(merged, "peft_config"):
+        del merged.peft_config
+    return merged
 
 
 def adapter_parameters(network: Any) -> dict[str, torch.nn.Parameter]:
@@ -105,10 +140,53 @@ def _saved_name(name: str) -> str:
     return PREFIX + name.replace(f".{NAME}.", ".")
 
 
+def _read_config(folder: Path) -> Any:
+    """The configuration of an adapter. Settings that the installed peft does not know would change the result."""
+    peft = _peft()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        try:
+            config = peft.PeftConfig.from_pretrained(str(folder))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{(folder / CONFIG).absolute()} cannot be read: {error}") from error
+    for warning in found:
+        if "nexpected" in str(warning.message):
+            raise UserError(
+                f"The adapter in {folder.absolute()} has settings that peft {version('peft')} does not know: "
+                f"{warning.message} To update peft:\n  {how_to_install('--upgrade', 'peft')}"
+            )
+    return config
+
+
+def _does_not_fit(folder: Path, base: str, entries: list[str]) -> UserError:
+    shown = ", ".join(entries[:3]) + (f" and {len(entries) - 3} more" if len(entries) > 3 else "")
+    return UserError(
+        f"The adapter in {folder.absolute()} does not fit its base model {base}: these entries are missing in one of the two, "
+        f"or have another shape: {shown}. Use the base model that the adapter was trained with."
+    )
+
+
+def _check_versions() -> None:
+    """Check that transformers accepts the installed peft; it raises a ValueError deep inside otherwise."""
+    from transformers.integrations import peft as integration
+
+    needed = getattr(integration, "MIN_PEFT_VERSION", "0")
+    if Version(version("peft")) < Version(needed):
+        found = version("transformers")
+        raise UserError(
+            f"model.use_peft: transformers {found} requires peft {needed} or later, but peft {version('peft')} is installed. To "
+            f"update peft:\n  {how_to_install(f'peft>={needed}')}\nIf there is no such release yet, install an older "
+            f"transformers:\n  {how_to_install(f'transformers<{found}')}"
+        )
+
+
 def _inject(network: Any, config: Any) -> None:
+    _check_versions()
     try:
         network.add_adapter(config, NAME)
     except ValueError as error:
+        if "arget" not in str(error):  # not about the target modules
+            raise UserError(f"model.use_peft: peft cannot adapt this model: {error}") from error
         kinds = sorted(
             {name.rpartition(".")[2] for name, module in network.named_modules() if _linear(module)}
         )
@@ -120,6 +198,14 @@ def _inject(network: Any, config: Any) -> None:
         parameter.data = parameter.data.float()  # trained in float32, even if the frozen weights are not
 
 
+def _broken(error: ImportError) -> UserError:
+    installed = f"peft {version('peft')} and transformers {version('transformers')}"
+    return UserError(
+        f"peft cannot be imported ({error}). {installed} probably do not work together. To update both:\n  "
+        f"{how_to_install('--upgrade', 'peft', 'transformers')}"
+    )
+
+
 def _linear(module: Any) -> bool:
     return isinstance(module, (torch.nn.Linear, Conv1D))
 
@@ -127,8 +213,12 @@ def _linear(module: Any) -> bool:
 def _peft() -> Any:
     try:
         import peft
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "peft":
+            raise _broken(error) from error
         raise UserError(
-            f"model.use_peft needs peft, which cannot be imported ({error}). To install it:\n  {how_to_add('train')}"
+            f"An adapter needs the package peft, which is not installed. To install it:\n  {how_to_add('train')}"
         ) from error
+    except ImportError as error:
+        raise _broken(error) from error
     return peft

@@ -204,8 +204,7 @@ def build_trained(config: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     """The model of a checkpoint or model folder, with an adapter merged into it; returns as `build`."""
     network, notes = build(config, weights_folder(folder), seed=0)
     if lora.is_adapter(folder):
-        lora.load(network, folder)
-        lora.merge(network)
+        network = lora.load_merged(network, folder)
     return network, notes
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from trainer import mfu
 from trainer.config import ModelSection
 from trainer.errors import UserError
 from trainer.models import lora
-from trainer.models.model import checkpoint_activations
+from trainer.models.model import build_trained, checkpoint_activations, read_config
 from trainer.models.tokenizer import ByteTokenizer
 
 pytest.importorskip("peft")
@@ -120,9 +122,9 @@ def test_peft_and_transformers_load_the_adapter_by_themselves(
     ours = AutoModelForCausalLM.from_pretrained(base)
     lora.load(ours, checkpoint)
     assert torch.equal(logits(ours), logits(by_hand))
-    lora.merge(ours)
-    assert torch.allclose(logits(ours), logits(by_hand), atol=1e-5)
-    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in alone.named_parameters()]
+    merged = lora.load_merged(AutoModelForCausalLM.from_pretrained(base), checkpoint)
+    assert torch.allclose(logits(merged), logits(by_hand), atol=1e-5)
+    assert [name for name, _ in merged.named_parameters()] == [name for name, _ in alone.named_parameters()]
 
 
 @pytest.mark.parametrize("more", [{"amp": True}, {"optimizer": "muon"}])
@@ -249,10 +251,92 @@ def test_an_adapter_of_another_model_is_refused(
     assert call("train", "--config", write_config(adapted(llama))).exit_code == 0
     torch.manual_seed(0)
     config = AutoConfig.from_pretrained(llama, num_hidden_layers=1)
-    with pytest.raises(UserError, match="does not fit its base model"):
-        lora.load(
-            AutoModelForCausalLM.from_config(config), tmp_path / "out" / "checkpoints" / "step-00000006"
-        )
+    for load in (lora.load, lora.load_merged):
+        with pytest.raises(
+            UserError, match=r"does not fit its base model .*: .*layers\.1\.mlp\.down_proj\.lora_A"
+        ):
+            load(AutoModelForCausalLM.from_config(config), tmp_path / "out" / "checkpoints" / "step-00000006")
+
+
+OTHER_TRAINERS: dict[str, dict[str, Any]] = {
+    "embeddings and output layer trained": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "DoRA": {"use_dora": True},
+    "embeddings and output layer adapted": {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+    "rank-stabilized, ranks by layer": {"use_rslora": True, "rank_pattern": {"layers.0.self_attn.q_proj": 2}},
+    "biases": {"bias": "lora_only"},
+}
+
+
+def adapter(base: Path, folder: Path, **settings: Any) -> Any:
+    """An adapter that peft itself saved, with random weights; returns peft's model."""
+    import peft
+
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, **{"target_modules": ["q_proj"], **settings})
+    adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted.save_pretrained(folder)
+    ByteTokenizer().save(folder)
+    return adapted
+
+
+@pytest.mark.parametrize("kind", OTHER_TRAINERS)
+def test_an_adapter_of_another_trainer_is_loaded_as_peft_loads_it(
+    kind: str, llama: Path, tmp_path: Path
+) -> None:
+    expected = adapter(llama, tmp_path / "adapter", **OTHER_TRAINERS[kind])
+    config = read_config(tmp_path / "adapter")
+    assert not torch.allclose(logits(network("llama")), logits(expected), atol=1e-3)
+    merged, notes = build_trained(config, tmp_path / "adapter")
+    assert torch.allclose(logits(merged), logits(expected), atol=1e-5)
+    assert not notes
+    merged.save_pretrained(tmp_path / "exported")
+    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "exported")), logits(merged))
+
+
+def test_an_adapter_that_adds_tokens_is_refused(llama: Path, tmp_path: Path) -> None:
+    import peft
+
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(llama), config)
+    model.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="of the type PROMPT_TUNING, which adds tokens"):
+        lora.load_merged(network("llama"), tmp_path / "adapter")
+
+
+def test_settings_of_a_newer_peft_are_refused(llama: Path, tmp_path: Path) -> None:
+    adapter(llama, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"use_next_year": True}))
+    with pytest.raises(
+        UserError, match=r"(?s)settings that peft [\d.]+ does not know.*use_next_year.*--upgrade peft"
+    ):
+        lora.load_merged(network("llama"), tmp_path / "adapter")
+
+
+def test_versions_that_do_not_fit_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.integrations.peft.MIN_PEFT_VERSION", "999.0")
+    words = r"(?s)transformers [\d.]+ requires peft 999\.0 or later, but peft [\d.]+ is installed.*install 'transformers<"
+    with pytest.raises(UserError, match=words) as error:
+        lora.add(network("llama"), ModelSection(name="x/y", use_peft=True))
+    assert "lora_target_modules" not in str(error.value)
+
+
+def test_a_peft_that_cannot_be_imported_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "peft":
+                raise ImportError("cannot import name 'HybridCache' from 'transformers'")
+
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(
+        UserError, match=r"HybridCache.*peft [\d.]+ and transformers [\d.]+ probably do not work"
+    ):
+        lora.add(network("llama"), ModelSection(name="x/y", use_peft=True))
 
 
 @pytest.mark.parametrize(
