@@ -46,8 +46,8 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         if lora.is_adapter(folder) and not merge:
-            for name in (lora.CONFIG, lora.WEIGHTS):
-                shutil.copyfile(folder / name, partial / name)
+            for file in (folder / lora.CONFIG, *folder.glob("adapter_model.*")):
+                shutil.copyfile(file, partial / file.name)
             if (folder / lora.BASE).exists():
                 shutil.copytree(folder / lora.BASE, partial / lora.BASE)
             lost_windows = trained_windows(model.read_config(folder))

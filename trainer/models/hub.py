@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.errors import UserError
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+LIBRARIES = r"(transformers|peft|huggingface_hub)\."
 
 
 def local_copy(name: str, key: str) -> Path:
@@ -22,6 +26,11 @@ def local_copy(name: str, key: str) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise UserError(
+            f"{key} = {name!r} is a file. A model is a folder with config.json and model.safetensors, as transformers saves "
+            "it. Name such a folder."
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -36,9 +45,6 @@ def local_copy(name: str, key: str) -> Path:
             f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train "
             "a small model from scratch (model.architecture), which needs no download."
         ) from None
-
-
-POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_not_pointers(files: Iterable[Path]) -> None:
@@ -72,3 +78,9 @@ def own_code(folder: Path, name: str) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return f"auto_map in {name}" if code else None
+
+
+def silence_libraries() -> None:
+    """Hide the warnings of transformers and peft: they address the programs that call them, not their users."""
+    warnings.filterwarnings("ignore", module=LIBRARIES)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of something that the next release changes

@@ -28,6 +28,7 @@ from trainer.models.tokenizer import Tokenizer
 from trainer.models.weights import load as load_weights
 from trainer.say import Say
 
+hub.silence_libraries()
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -20,7 +20,7 @@ from typer.testing import Result
 from trainer import mfu
 from trainer.config import ModelSection
 from trainer.errors import UserError
-from trainer.models import lora
+from trainer.models import hub, lora
 from trainer.models.model import build_trained, checkpoint_activations, read_config
 from trainer.models.tokenizer import ByteTokenizer
 
@@ -393,3 +393,13 @@ def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:
     small = sum(parameter.numel() for parameter in lora.adapter_parameters(model).values())
     cost = mfu.utilization(model, 0, (None, None), 8, mfu.Peak()).flops_per_token
     assert cost == 4 * inner + 6 * small
+
+
+def test_warnings_of_the_libraries_do_not_reach_the_user_and_others_do() -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        hub.silence_libraries()
+        warnings.warn_explicit("base model unknown", UserWarning, "save.py", 1, module="peft.utils.save")
+        warnings.warn_explicit("gone in 5.40", FutureWarning, "module.py", 1, module="torch.nn.modules")
+        warnings.warn_explicit("the GPU is too old", UserWarning, "cuda.py", 1, module="torch.cuda")
+    assert [str(warning.message) for warning in shown] == ["the GPU is too old"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from typer.testing import Result
 
+from tests.trainer.small_models import SMALL
 from tests.trainer.small_tokenizers import FAMILIES, TEXT, byte_level
 from trainer.data import sources, split, stream, tokens
 from trainer.data.stream import IGNORED
 from trainer.errors import UserError
-from trainer.models import tokenizer
+from trainer.models import generation, tokenizer
+from trainer.models.generation import Sampling
 from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer, encode_prompt
 
+Call = Callable[..., Result]
 LOSSLESS = [name for name in FAMILIES if name not in ("metaspace", "word piece")]
 PREFIXES = {
     "byte level": ["<|begin|>"],
@@ -150,3 +157,47 @@ def test_bytes_have_no_prefix_and_a_stream_continues_a_character() -> None:
     tok = ByteTokenizer()
     assert encode_prompt(tok, "é") == [0xC3, 0xA9]
     assert streamed(tok, [0xC3], [0xA9]) == "é"
+
+
+def small_llama(folder: Path) -> Any:
+    ids = {"vocab_size": len(AutoTokenizer.from_pretrained(folder)), "bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model("llama", **SMALL["llama"], **ids, initializer_range=0.3)
+    torch.manual_seed(0)
+    network: Any = AutoModelForCausalLM.from_config(config)
+    network.save_pretrained(folder)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_greedy_tokens_are_those_of_transformers_own_generate(name: str, folders: dict[str, Path]) -> None:
+    network, own = small_llama(folders[name]), AutoTokenizer.from_pretrained(folders[name])
+    tok = HuggingFaceTokenizer(folders[name])
+    prompt = own("It is a truth", return_tensors="pt")["input_ids"]
+    count = {"max_new_tokens": 20, "min_new_tokens": 20}
+    expected = network.generate(prompt, do_sample=False, eos_token_id=[], pad_token_id=0, **count)[0].tolist()
+    ids = encode_prompt(tok, "It is a truth")
+    found = generation.generate(
+        network, ids, Sampling(20, temperature=0), end_id=-1, vocab_size=tok.vocab_size
+    )
+    assert [*ids, *found] == expected
+
+
+def test_no_space_is_lost_in_generated_text_and_in_samples(
+    folders: dict[str, Path], tmp_path: Path, call: Call, records: Any
+) -> None:
+    folder = folders["sentencepiece"]
+    small_llama(folder)
+    (tmp_path / "text.txt").write_text("It is a truth that\n    the cat sat.\n" * 100)
+    options = ("--max-length", 32, "--batch-size", 4, "--steps", 60, "--lr", 0.01, "--sample-tokens", 12)
+    data = ("--dataset-file", tmp_path / "text.txt", "--output-dir", tmp_path / "out")
+    trained = call("train", "--name", folder, *options, *data, "--sample-prompt", "It is a")
+    assert trained.exit_code == 0, trained.output
+    assert trained.stderr.count("INFO: every document and prompt begins with <s>") == 1
+    log = records(tmp_path / "out" / "metrics.jsonl")
+    assert log[0]["prefix_ids"] == [1]
+    assert [r["text"] for r in log if r["event"] == "sample"][-1].startswith(" truth that\n    the ca")
+    prompted = ("--prompt", "It is a truth that\n", "--temperature", 0, "--max-new-tokens", 12)
+    assert "that\n    the ca" in call("generate", "--checkpoint", tmp_path / "out", *prompted).stdout
+    changed = call("train", "--name", folder, *options, *data, "--resume", "--no-add-bos-token")
+    assert changed.exit_code == 2
+    assert "data.add_bos_token differs from the checkpoint" in changed.stderr

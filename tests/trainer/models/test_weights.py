@@ -216,6 +216,12 @@ def test_code_in_a_model_folder_is_not_run_and_not_offered(
         tokenizer.load(None, folder)
 
 
+def test_a_file_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match=r"model\.gguf' is a file. A model is a folder"):
+        start(tmp_path / "model.gguf")
+
+
 @pytest.mark.parametrize("key", ["from_scratch", "resize_token_embeddings"])
 def test_an_adapter_needs_weights_as_they_are(folder: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"model.{key} cannot be used with it"):
