@@ -267,20 +267,25 @@ OTHER_TRAINERS: dict[str, dict[str, Any]] = {
 }
 
 
+def save_adapter(base: Path, folder: Path, config: Any) -> Any:
+    """Save an adapter by peft itself, with random weights; returns peft's model."""
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.1)
+        adapted.save_pretrained(folder)
+    return adapted
+
+
 def adapter(base: Path, folder: Path, **settings: Any) -> Any:
-    """An adapter that peft itself saved, with random weights; returns peft's model."""
     import peft
 
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, **{"target_modules": ["q_proj"], **settings})
-    adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        adapted.save_pretrained(folder)
-    ByteTokenizer().save(folder)
-    return adapted
+    return save_adapter(base, folder, config)
 
 
 @pytest.mark.parametrize("kind", OTHER_TRAINERS)
@@ -301,8 +306,7 @@ def test_an_adapter_that_adds_tokens_is_refused(llama: Path, tmp_path: Path) -> 
     import peft
 
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
-    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(llama), config)
-    model.save_pretrained(tmp_path / "adapter")
+    save_adapter(llama, tmp_path / "adapter", config)
     with pytest.raises(UserError, match="of the type PROMPT_TUNING, which adds tokens"):
         lora.load_merged(network("llama"), tmp_path / "adapter")
 
