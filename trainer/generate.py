@@ -38,8 +38,7 @@ def load(
     config = model.read_config(folder)
     text = tokenizer.load(None, folder)
     vocabulary.check(config, text, [], "The tokenizer's set of special tokens")
-    source = model.weights_folder(folder)
-    weights.check(source, str(source), "--checkpoint")
+    weights.check(model.weights_folder(folder))
     windows, precision = trained_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")

@@ -100,7 +100,7 @@ def _find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFo
     if config.model.name is None:
         text = tokenizer.load(config.model.tokenizer, None, config.data.add_bos_token)
         return Start(tokenizer=text, model_config=model.make_config(config.model.architecture or {}, text))
-    return _continue(config, hub.local_copy(config.model.name, NAME_KEY))
+    return _continue(config, config.model.name)
 
 
 def _check_model(config: TrainConfig) -> None:
@@ -128,8 +128,9 @@ def _resume(config: TrainConfig, checkpoint: Path) -> Start:
     )
 
 
-def _continue(config: TrainConfig, folder: Path) -> Start:
+def _continue(config: TrainConfig, name: str) -> Start:
     """Start from a model folder: with its weights, or from scratch if that is configured."""
+    folder = hub.local_copy(name, NAME_KEY)
     text = tokenizer.load(config.model.tokenizer, folder, config.data.add_bos_token)
     if lora.is_adapter(folder):
         raise UserError(
@@ -139,7 +140,7 @@ def _continue(config: TrainConfig, folder: Path) -> Start:
     if config.model.from_scratch:
         note = f"model.from_scratch: the model of {folder} starts with new, random weights."
         return Start(tokenizer=text, model_config=model.read_config(folder), notes=(note,))
-    weights.check(folder, str(config.model.name), NAME_KEY)
+    weights.check(folder, None if Path(name).is_dir() else name)
     return Start(tokenizer=text, model_config=model.read_config(folder), weights=folder)
 
 

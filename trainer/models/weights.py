@@ -29,7 +29,7 @@ SUFFIXES = (
     *(".safetensors", ".bin", ".gguf", ".ggml", ".pth", ".pt", ".ckpt", ".pkl", ".pickle"),
     *(".h5", ".msgpack", ".onnx", ".npz", ".incomplete", ".part", ".download"),
 )
-FROM_SCRATCH = "To start with new, random weights instead, set model.from_scratch: true (--from-scratch)."
+FROM_SCRATCH = "To train it from new, random weights instead, use model.from_scratch: true (--from-scratch)."
 SHOWN = 3  # names in a message
 
 
@@ -60,12 +60,11 @@ def files(folder: Path) -> list[Path]:
     return []
 
 
-def check(folder: Path, name: str, key: str) -> None:
+def check(folder: Path, hub_id: str | None = None) -> None:
     """Check that a model folder has all files with its weights.
 
     Args:
-        name: the model as the user named it: a folder, or a Hugging Face id.
-        key: its name in the configuration.
+        hub_id: the Hugging Face id of the model, if the folder is its copy in the cache.
 
     Raises:
         UserError: there are none, some are missing, or they are damaged.
@@ -73,9 +72,7 @@ def check(folder: Path, name: str, key: str) -> None:
     found = files(folder)
     missing = [path.name for path in found if not path.is_file()]
     if not found or missing:
-        raise MissingWeightsError(
-            f"{key} = {name}: {_what_is_missing(folder, missing)} {_way_out(folder, name)}"
-        )
+        raise MissingWeightsError(f"{_what_is_missing(folder, missing)} {_way_out(hub_id)} {FROM_SCRATCH}")
     hub.check_not_pointers(found)
     for path in found:
         _check_readable(path)
@@ -98,10 +95,10 @@ def _what_is_missing(folder: Path, missing: list[str]) -> str:
     return f"{folder.absolute()} contains no weights: looked for {FILES[0]} and {FILES[2]}, {found}."
 
 
-def _way_out(folder: Path, name: str) -> str:
-    if not Path(name).is_dir():
-        return f"To complete the download, run `hf download {name}`. {FROM_SCRATCH}"
-    return f"Name a folder with the weights in transformers' format, for example a complete download. {FROM_SCRATCH}"
+def _way_out(hub_id: str | None) -> str:
+    if hub_id:
+        return f"To complete the download of {hub_id}, run `hf download {hub_id}`."
+    return "Use a folder with the weights in transformers' format, such as a complete download."
 
 
 def _check_readable(path: Path) -> None:
@@ -124,6 +121,7 @@ def load(config: Any, folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]
     Raises:
         UserError: a weight of the model is not in the folder, or has another shape.
     """
+    check(folder)
     model, loading = _from_pretrained(CausalLM, folder, config, dtype)
     if not (loading["missing_keys"] or loading["mismatched_keys"]):
         return model, [*_unused(folder, loading)]

@@ -90,7 +90,6 @@ def test_a_folder_without_its_weights_is_refused_with_what_was_found(case: str, 
     change(folder)
     with pytest.raises(UserError, match=words) as error:
         start(folder)
-    assert "model.name (--name) = " in str(error.value)
     assert "model.from_scratch: true (--from-scratch)" in str(error.value)
     assert start(folder, from_scratch=True).weights is None
 
