@@ -8,7 +8,7 @@ from typing import Any
 TEXT = "It is a truth that\n\tthe cat, the hat  and 'the' Grüße don't match: f(x) = x * x.\n\n    return x\n"
 
 
-def _fast(tokenizer: Any, **special: str) -> Any:
+def _fast(tokenizer: Any, **special: Any) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)

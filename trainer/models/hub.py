@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.errors import UserError
+from trainer.file_kinds import LFS_POINTER
 
-POINTER = b"version https://git-lfs.github.com/spec/"
 LIBRARIES = r"(transformers|peft|huggingface_hub)\."
 
 
@@ -53,7 +53,7 @@ def check_not_pointers(files: Iterable[Path]) -> None:
     Raises:
         UserError: some are pointers.
     """
-    pointers = [file for file in files if file.is_file() and _starts_with(file, POINTER)]
+    pointers = [file for file in files if file.is_file() and _starts_with(file, LFS_POINTER)]
     if pointers:
         folder = pointers[0].parent.absolute()
         names = ", ".join(file.name for file in pointers)

@@ -21,17 +21,8 @@ from trainer.models.hub import check_not_pointers, local_copy, own_code
 Tokens = npt.NDArray[np.int32]
 
 CONFIG_FILE = "tokenizer_config.json"
-FILES = (
-    *(
-        CONFIG_FILE,
-        "tokenizer.json",
-        "tokenizer.model",
-        "special_tokens_map.json",
-        "vocab.json",
-        "merges.txt",
-    ),
-    *("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json"),
-)
+FILES = (CONFIG_FILE, "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "vocab.json")
+MORE_FILES = ("merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json")
 PREFIX_KEY = "aios_prefix_ids"  # in CONFIG_FILE: the prefix that the model was trained with
 # Texts before a piece of a document, so that it is not encoded as the start of a text. Of some tokenizers, the first one
 # merges with the piece, or disappears.
@@ -258,7 +249,7 @@ class HuggingFaceTokenizer:
 def _read(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    check_not_pointers(folder / name for name in FILES)
+    check_not_pointers(folder / name for name in (*FILES, *MORE_FILES))
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
