@@ -131,17 +131,19 @@ def _resume(config: TrainConfig, checkpoint: Path) -> Start:
 def _continue(config: TrainConfig, name: str) -> Start:
     """Start from a model folder: with its weights, or from scratch if that is configured."""
     folder = hub.local_copy(name, NAME_KEY)
-    text = tokenizer.load(config.model.tokenizer, folder, config.data.add_bos_token)
     if lora.is_adapter(folder):
         raise UserError(
             f"{NAME_KEY}: {folder} contains an adapter, not a model. Merge it into a model first: "
             f'aios export --merge --checkpoint "{folder}" --output FOLDER'
         )
+    if not config.model.from_scratch:
+        weights.check(folder, None if Path(name).is_dir() else name)
+    model_config = model.read_config(folder)
+    text = tokenizer.load(config.model.tokenizer, folder, config.data.add_bos_token)
     if config.model.from_scratch:
         note = f"model.from_scratch: the model of {folder} starts with new, random weights."
-        return Start(tokenizer=text, model_config=model.read_config(folder), notes=(note,))
-    weights.check(folder, None if Path(name).is_dir() else name)
-    return Start(tokenizer=text, model_config=model.read_config(folder), weights=folder)
+        return Start(tokenizer=text, model_config=model_config, notes=(note,))
+    return Start(tokenizer=text, model_config=model_config, weights=folder)
 
 
 def _changes(config: TrainConfig, saved: SavedState, checkpoint: Path) -> Iterator[str]:

@@ -79,7 +79,7 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
             similar = _similar(key, [name for name in vars(known) if not name.startswith("_")])
             raise UserError(f"model.architecture.{key}: {model_type} has no such key.{similar}")
     special = {
-        "bos_token_id": tokenizer.end_id,
+        "bos_token_id": tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end_id,
         "eos_token_id": tokenizer.end_id,
         "pad_token_id": tokenizer.pad_id,
     }

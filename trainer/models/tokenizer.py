@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from doctor.extras import how_to_install
 from trainer import file_kinds
 from trainer.errors import UserError
 from trainer.models.decoding import CHARACTER, StreamingDecoder
@@ -24,6 +26,7 @@ CONFIG_FILE = "tokenizer_config.json"
 FILES = (CONFIG_FILE, "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "vocab.json")
 MORE_FILES = ("merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json")
 PREFIX_KEY = "aios_prefix_ids"  # in CONFIG_FILE: the prefix that the model was trained with
+_ANOTHER = "Complete the folder, or name another tokenizer with model.tokenizer (--tokenizer)."
 # Texts before a piece of a document, so that it is not encoded as the start of a text. Of some tokenizers, the first one
 # merges with the piece, or disappears.
 SENTINELS = ("a", "\n", ".")
@@ -251,17 +254,36 @@ def _read(folder: Path) -> Any:
 
     check_not_pointers(folder / name for name in (*FILES, *MORE_FILES))
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        if code := own_code(folder, CONFIG_FILE):
-            raise UserError(
-                f"{folder.absolute()} contains a tokenizer that brings its own code ({code}). aios never runs code from a "
-                "model folder. Name another tokenizer with model.tokenizer (--tokenizer)."
-            ) from error
+        found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # A tokenizer.json that the tokenizers package cannot read raises Exception itself.
+    except Exception as error:
         raise UserError(
-            f"No tokenizer could be read from {folder} ({str(error).splitlines()[0]}). "
-            "Name another with model.tokenizer (--tokenizer), or use --tokenizer byte."
+            f"No tokenizer could be read from {folder}: {_why_unreadable(folder, error)}"
         ) from error
+    special = {*found.all_special_tokens, *found.get_added_vocab()}
+    if special.issuperset(
+        found.get_vocab()
+    ):  # transformers makes an empty tokenizer of a folder without a vocabulary
+        raise UserError(
+            f"No tokenizer could be read from {folder}: it has no vocabulary. Looked for tokenizer.json, tokenizer.model and "
+            f"vocab.json. {_ANOTHER}"
+        )
+    return found
+
+
+def _why_unreadable(folder: Path, error: Exception) -> str:
+    if code := own_code(folder, CONFIG_FILE):
+        return (
+            f"it brings its own code ({code}), and aios never runs code from a model folder. Name another tokenizer with "
+            "model.tokenizer (--tokenizer)."
+        )
+    pieces = [file.name for file in folder.glob("*.model")]
+    if pieces and not (folder / "tokenizer.json").exists() and not find_spec("sentencepiece"):
+        return (
+            f"{pieces[0]} needs the package sentencepiece, which is not installed. To install it:\n  "
+            f"{how_to_install('sentencepiece', 'protobuf')}"
+        )
+    return f"{(str(error) or repr(error)).splitlines()[0]}. {_ANOTHER}"
 
 
 def _saved_prefix(folder: Path) -> tuple[int, ...] | None:

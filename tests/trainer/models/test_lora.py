@@ -7,14 +7,17 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.integrations.peft import MIN_PEFT_VERSION
 from typer.testing import Result
 
 from trainer import mfu
@@ -25,6 +28,8 @@ from trainer.models.model import build_trained, checkpoint_activations, read_con
 from trainer.models.tokenizer import ByteTokenizer
 
 pytest.importorskip("peft")
+if Version(version("peft")) < Version(MIN_PEFT_VERSION):
+    pytest.skip(f"this transformers requires peft {MIN_PEFT_VERSION}", allow_module_level=True)
 
 Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]

@@ -173,9 +173,9 @@ def small_llama(folder: Path) -> Any:
 def test_greedy_tokens_are_those_of_transformers_own_generate(name: str, folders: dict[str, Path]) -> None:
     network, own = small_llama(folders[name]), AutoTokenizer.from_pretrained(folders[name])
     tok = HuggingFaceTokenizer(folders[name])
-    prompt = own("It is a truth", return_tensors="pt")["input_ids"]
+    prompt = own("It is a truth", return_tensors="pt", return_token_type_ids=False)
     network.generation_config.eos_token_id = None
-    expected = network.generate(prompt, do_sample=False, pad_token_id=0, max_new_tokens=20)[0].tolist()
+    expected = network.generate(**prompt, do_sample=False, pad_token_id=0, max_new_tokens=20)[0].tolist()
     ids = encode_prompt(tok, "It is a truth")
     found = generation.generate(
         network, ids, Sampling(20, temperature=0), end_id=-1, vocab_size=tok.vocab_size

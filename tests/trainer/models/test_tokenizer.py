@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,40 @@ def test_a_tokenizer_that_is_nowhere_names_both_places(
 def test_a_folder_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No tokenizer could be read from"):
         tokenizer.load(str(tmp_path), None)
+
+
+UNREADABLE: dict[str, tuple[dict[str, str], str]] = {
+    "a configuration only": (
+        {"tokenizer_config.json": '{"tokenizer_class": "LlamaTokenizer"}'},
+        "has no vocabulary",
+    ),
+    "the model's configuration only": ({"config.json": '{"model_type": "gpt2"}'}, "has no vocabulary"),
+    "half a file": (
+        {"tokenizer.json": "{", "tokenizer_config.json": "{}"},
+        "Complete the folder, or name another",
+    ),
+    "a newer format": (
+        {"tokenizer.json": '{"version": "9", "added_tokens": [], "model": {"type": "X"}}'},
+        "name another",
+    ),
+    "a web page": ({"tokenizer_config.json": "<html>"}, "Complete the folder, or name another"),
+    "sentencepiece": (
+        {"tokenizer.model": "x", "config.json": '{"model_type": "llama"}'},
+        "package sentencepiece",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_tokenizer_that_cannot_be_read_is_explained(case: str, tmp_path: Path) -> None:
+    files, words = UNREADABLE[case]
+    if case == "sentencepiece" and find_spec("sentencepiece"):
+        pytest.skip("sentencepiece is installed")
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=f"No tokenizer could be read from .*: (?s:.*){words}") as error:
+        HuggingFaceTokenizer(tmp_path)
+    assert "--tokenizer byte" not in str(error.value)
 
 
 def test_a_batch_is_each_text_alone_and_decodes_to_it(folder: Path) -> None:
