@@ -17,6 +17,7 @@ from trainer.commands.options import canonical_spelling, with_config_options
 
 # The options with --no- turn a key off.
 OPTIONS = """
+--[no-]add-bos-token --[no-]from-scratch --[no-]resize-token-embeddings
 --adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
 --cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
 --dataset-start-offset --decay-fraction --device --eval-batches --eval-every --eval-file --eval-fraction
