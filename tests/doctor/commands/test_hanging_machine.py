@@ -1,4 +1,7 @@
-"""A machine on which no program answers: the doctor ends in time, says what it could not see, and leaves nothing running."""
+"""A machine on which no program answers: the doctor ends, reports what it could not check, and leaves nothing running.
+
+The programs run for longer than a test may take: a doctor that waits for them fails its test.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tests/wine has those of Windows")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tests/wine has the tests for Windows")
 
 ROOT = Path(__file__).parents[3]
-HANG = "#!/bin/sh\nsleep 600 &\nsleep 600\n"
+HANG = '#!/bin/sh\n: > "$0.started"\nsleep 3600 &\nsleep 3600\n'
+HANG_IN_PYTHON = "import time\nopen(__file__ + '.started', 'w').close()\ntime.sleep(3600)\n"
 PROGRAMS = ("nvidia-smi", "nvcc", "git", "ninja", "gcc", "g++", "cc", "c++", "ldconfig", "lspci", "uv", "pip")
 MODULES = ("pynvml", "torch", "flash_attn", "xformers", "triton")  # for the children that import them
-TIMEOUT, MARGIN = 3, 5  # seconds
-HANGING = 30  # seconds; a busy machine takes a while to start a Python
+TIMEOUT = 3  # seconds
 
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables of a machine on which every program and every import hangs; what is left of them is ended."""
+    """The environment of a machine on which every program and every import hangs. Programs still running are killed."""
     for name in PROGRAMS:
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -36,7 +39,7 @@ def hanging(tmp_path: Path) -> Iterator[dict[str, str]]:
     for name in MODULES:
         module = tmp_path / "modules" / f"{name}.py"
         module.parent.mkdir(exist_ok=True)
-        module.write_text("import time\ntime.sleep(600)\n")
+        module.write_text(HANG_IN_PYTHON)
     mark = uuid.uuid4().hex
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     modules = f"{tmp_path / 'modules'}{os.pathsep}{ROOT}"
@@ -47,23 +50,29 @@ def hanging(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The programs that have the mark in their environment."""
+    """The running programs with this mark in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("AIOS_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except psutil.Error:  # ended meanwhile, or another user's
+        except psutil.Error:  # it has ended, or belongs to another user
             continue
     return found
 
 
 def nothing_is_left(environment: Mapping[str, str]) -> bool:
-    for _ in range(40):
+    """Whether all programs have ended, or end soon."""
+    for _ in range(600):
         if not marked(environment["AIOS_TEST_MARK"]):
             return True
         time.sleep(0.05)
     return False
+
+
+def started(folder: Path) -> set[str]:
+    """The names of the hanging programs and modules that were started."""
+    return {path.name.removesuffix(".started") for path in folder.glob("*/*.started")}
 
 
 def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
@@ -73,14 +82,12 @@ def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[b
     )
 
 
-def test_it_ends_in_time_and_says_what_it_could_not_see(hanging: dict[str, str]) -> None:
-    begin = time.monotonic()
+def test_it_ends_and_reports_what_it_could_not_check(hanging: dict[str, str], tmp_path: Path) -> None:
     with start(hanging, "--json", "--timeout", str(TIMEOUT)) as process:
-        output, errors = process.communicate(timeout=60)
-    assert time.monotonic() - begin < HANGING
+        output, errors = process.communicate()
+    assert {"nvidia-smi", "pynvml.py"} <= started(tmp_path)
     assert errors == b""
     report = json.loads(output)
-    assert TIMEOUT <= report["duration_seconds"] < TIMEOUT + MARGIN
     found = {finding["check"]: finding for finding in report["findings"]}
     assert found["nvidia-driver"]["status"] == "unknown"
     assert "answer" in found["nvidia-driver"]["summary"]
@@ -90,22 +97,20 @@ def test_it_ends_in_time_and_says_what_it_could_not_see(hanging: dict[str, str])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-def test_its_programs_end_with_it_when_it_is_ended(hanging: dict[str, str], number: int) -> None:
+def test_a_signal_ends_it_and_its_programs(hanging: dict[str, str], number: int) -> None:
     with start(hanging, "--json") as process:
         while len(marked(hanging["AIOS_TEST_MARK"])) < 4:
             assert process.poll() is None
             time.sleep(0.05)
-        begin = time.monotonic()
         process.send_signal(number)
-        process.communicate(timeout=60)
-    assert time.monotonic() - begin < HANGING
+        process.communicate()
     assert process.returncode == 128 + number
     assert nothing_is_left(hanging)
 
 
-def test_a_run_that_asks_nothing_of_them_waits_for_nothing(hanging: dict[str, str]) -> None:
-    with start(hanging, "--json", "--only", "python-version", "--timeout", "60") as process:
-        output, _ = process.communicate(timeout=60)
+def test_a_check_that_needs_no_program_starts_none(hanging: dict[str, str], tmp_path: Path) -> None:
+    with start(hanging, "--json", "--only", "python-version", "--timeout", "3600") as process:
+        output, _ = process.communicate()
     report = json.loads(output)
-    assert report["duration_seconds"] < MARGIN
+    assert started(tmp_path) == set()
     assert [finding["status"] for finding in report["findings"]] == ["ok"]

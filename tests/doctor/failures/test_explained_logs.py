@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,12 +178,11 @@ def test_places_and_lines_agree_with_a_plain_count(text: str, data: st.DataObjec
     assert not set(text[start:end]) & {"\n", "\r"}
 
 
-def test_tens_of_megabytes_take_seconds() -> None:
+def test_a_log_of_tens_of_megabytes_is_searched_to_its_end() -> None:
+    """In time proportional to its length: a quadratic search would run into the time limit of all tests."""
     whole = b"".join(path.read_bytes() for path in (*HEALTHY, *FAILING))
     data = whole * (20 * 2**20 // len(whole))
-    started = time.perf_counter()
     assert placed(data)
-    assert time.perf_counter() - started < 20, "1.5 s on an idle core"
 
 
 REPEATED = [
@@ -204,12 +202,11 @@ REPEATED = [
 @pytest.mark.parametrize("text", REPEATED)
 @pytest.mark.parametrize("in_lines", [False, True], ids=["in one line", "in lines"])
 def test_no_line_makes_a_pattern_slow(text: str, in_lines: bool) -> None:
+    """A search that is quadratic in the length of a line would run into the time limit of all tests."""
     tail = "\n  Attempting uninstall: torch\nflash_attn-2.8.3+cu12torch ImportError"
     line = text * (100 if in_lines else 1)
     data = (line + "\n" * in_lines) * (2**20 // len(line)) + tail
-    started = time.perf_counter()
     placed(data.encode())
-    assert time.perf_counter() - started < 15, "1 s on an idle core"
 
 
 def test_reading_keeps_what_is_ascii_in_any_code_page() -> None:

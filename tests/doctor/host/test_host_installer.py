@@ -21,7 +21,7 @@ TIDY_UP = """
 import pathlib, sys, time
 try:
     pathlib.Path(sys.argv[1], "started").touch()
-    time.sleep(60)
+    time.sleep(3600)
 except KeyboardInterrupt:
     time.sleep(1)
     pathlib.Path(sys.argv[1], "tidied up").touch()
@@ -62,5 +62,5 @@ def test_ctrl_c_reaches_the_installer_and_waits_for_its_cleanup(tmp_path: Path) 
         while not (tmp_path / "started").exists():
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) != 0
+        assert process.wait() != 0
     assert (tmp_path / "tidied up").exists()

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -151,11 +150,10 @@ def test_a_library_that_hung_was_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr("doctor.host.nvml.TIMEOUT", 0.5)
     library("hangs")
-    host, start = live_host(), time.monotonic()
+    host = live_host()
     reading = host.nvml()
     assert isinstance(reading, Unreadable) and reading.reason.startswith("the driver does not answer NVML")
-    assert host.nvml() == reading, "asked once"
-    assert time.monotonic() - start < 20
+    assert host.nvml() is reading, "asked once"
 
 
 def test_output_of_the_library_is_ignored(library: Any) -> None:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 HOLD = "import mmap, os, sys, time; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, access=1); "
-WAIT = "open(sys.argv[2], 'w').write(str(os.getpid())); time.sleep(60)"
+WAIT = "open(sys.argv[2], 'w').write(str(os.getpid())); time.sleep(3600)"
 # Started by a program that has ended, so it is not a child process of the doctor
 DETACHED = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]])"
 
@@ -48,12 +48,10 @@ def held(tmp_path: Path) -> Iterator[Callable[[bool], int]]:
         started.append(process)
         if detached:
             process.wait()
-        for _ in range(200):
-            if note.is_file() and (text := note.read_text()):
-                pids.append(int(text))
-                return pids[-1]
+        while not (note.is_file() and (text := note.read_text())):
             time.sleep(0.05)
-        raise TimeoutError
+        pids.append(int(text))
+        return pids[-1]
 
     yield hold
     for pid in pids:

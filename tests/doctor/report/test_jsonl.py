@@ -154,17 +154,17 @@ from doctor.models import Finding
 
 def check(name, look):
     said = Finding(check=name, status="ok", summary="seen")
-    return Check(id=name, group="system", looks_at="it", why="so", by_hand="so", probes=(Probe(name, look, 60),),
+    return Check(id=name, group="system", looks_at="it", why="so", by_hand="so", probes=(Probe(name, look, 3600),),
                  judge=lambda facts: said)
 
-common.CHECKS = (check("quick", lambda host: open({marker!r}, "w").close()), check("slow", lambda host: time.sleep(60)))
+common.CHECKS = (check("quick", lambda host: open({marker!r}, "w").close()), check("slow", lambda host: time.sleep(3600)))
 import aios
 sys.argv = ["aios", "doctor", *sys.argv[1:]]
 aios.main()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there an interrupt reaches this process, too")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows an interrupt reaches this process, too")
 @pytest.mark.parametrize("form", ["--jsonl", "--json", "--markdown", "--ascii"])
 def test_ctrl_c_ends_with_a_report_of_what_was_seen(tmp_path: Path, form: str) -> None:
     printed, state = tmp_path / "printed", tmp_path / "state"
@@ -176,10 +176,10 @@ def test_ctrl_c_ends_with_a_report_of_what_was_seen(tmp_path: Path, form: str) -
             stderr=subprocess.PIPE,
             env={**os.environ, "AIOS_HOME": str(state)},
         )
-    told = (lambda: b'"quick", "seconds"' in printed.read_bytes()) if form == "--jsonl" else None
-    wait_for(told or (tmp_path / "looked").exists)  # while the slow probe has 60 s yet
+    reported = (lambda: b'"quick", "seconds"' in printed.read_bytes()) if form == "--jsonl" else None
+    wait_for(reported or (tmp_path / "looked").exists)  # the slow probe is still running
     started.send_signal(signal.SIGINT)
-    _, stderr = started.communicate(timeout=20)
+    _, stderr = started.communicate()
     assert (started.returncode, stderr) == (130, b"")
 
     text = printed.read_text(encoding="utf-8")
@@ -192,8 +192,6 @@ def test_ctrl_c_ends_with_a_report_of_what_was_seen(tmp_path: Path, form: str) -
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.3)  # the main thread hears of what a probe's has done
+    time.sleep(0.3)  # until the main thread has received the result of the probe's thread

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_errors_in_sampling_are_explained_too(monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     "program",
-    ["import time; time.sleep(60)", "raise SystemExit(3)", "import os; os.write(2, b'x'); os.abort()"],
+    ["import time; time.sleep(3600)", "raise SystemExit(3)", "import os; os.write(2, b'x'); os.abort()"],
     ids=["hangs", "fails", "dies"],
 )
 def test_a_doctor_that_fails_or_hangs_adds_nothing(monkeypatch, program: str) -> None:
@@ -91,9 +90,7 @@ def test_a_doctor_that_fails_or_hangs_adds_nothing(monkeypatch, program: str) ->
 
     monkeypatch.setattr(trainer.commands.explanation.subprocess, "run", run)
     monkeypatch.setattr(trainer.commands.explanation, "TIMEOUT", 2.0)
-    started = time.perf_counter()
     assert explanation(RuntimeError(CUDA)) == ""
-    assert time.perf_counter() - started < 20
 
 
 def test_without_a_python_to_start_nothing_is_added(monkeypatch) -> None:

@@ -53,7 +53,7 @@ def start(settings: Settings, write_config: WriteConfig) -> Start:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=500)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -62,10 +62,8 @@ def losses(records: list[dict[str, Any]]) -> dict[int, float]:
 
 
 def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 400
     while not (folder / "checkpoints" / "latest").exists():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
