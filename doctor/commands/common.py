@@ -26,7 +26,7 @@ from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.runs.doctor_run import DoctorRun, Target, report_of_failure, run_doctor
-from doctor.runs.make_report import FINDINGS, HEALTHY, INTERRUPTED, UNKNOWN
+from doctor.runs.make_report import ExitStatus
 
 Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 
@@ -143,13 +143,15 @@ def run_with_progress(
         events.judged(run.report)
     if run.interrupted:
         output.show(run.report)
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitStatus.INTERRUPTED)
     return run
 
 
 def with_capability_error(status: int, run: DoctorRun) -> int:
     """The exit status, where a capability file that could not be written counts as a finding."""
-    return FINDINGS if run.capability_error and status in (HEALTHY, UNKNOWN) else status
+    if run.capability_error and status in (ExitStatus.HEALTHY, ExitStatus.UNKNOWN):
+        return ExitStatus.FINDINGS
+    return status
 
 
 def confirmed(question: str, printer: Printer) -> bool:

@@ -12,7 +12,7 @@ from doctor.diagnosis import diagnose
 from doctor.failures.table import failures
 from doctor.report.check_explanation import print_explanation, print_judgement
 from doctor.report.console import Printer
-from doctor.runs.make_report import INTERRUPTED
+from doctor.runs.make_report import ExitStatus
 
 
 def explain(
@@ -29,4 +29,4 @@ def explain(
             diagnosis = diagnose(this_machine(), [chosen], on_progress=on_progress)
         print_judgement(printer, diagnosis.findings[-1])
         if diagnosis.interrupted:
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(ExitStatus.INTERRUPTED)

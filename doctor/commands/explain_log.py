@@ -19,7 +19,7 @@ from doctor.failures.table import failures
 from doctor.models import Finding, to_json
 from doctor.report.console import Printer
 from doctor.report.log_explanation import print_explained, print_machine
-from doctor.runs.make_report import INTERRUPTED
+from doctor.runs.make_report import ExitStatus
 
 
 def explain_log(
@@ -84,5 +84,5 @@ def _findings(sightings: Sequence[Sighting]) -> Mapping[str, Finding]:
         checks = [check for check in CHECKS if check.id in named and not check.online]
         diagnosis = diagnose(this_machine(), checks, on_progress=on_progress)
     if diagnosis.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitStatus.INTERRUPTED)
     return {finding.check: finding for finding in diagnosis.findings}

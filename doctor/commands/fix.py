@@ -26,7 +26,7 @@ from doctor.report.console import Printer
 from doctor.runs.doctor_run import DoctorRun, Target, with_reminders
 from doctor.runs.fix_run import run_fix
 from doctor.runs.history import newest_undoable_run, read_run, save_report
-from doctor.runs.make_report import FINDINGS, FIX_FAILED, RESTART, exit_status, report_after_fix
+from doctor.runs.make_report import ExitStatus, exit_status, report_after_fix
 from doctor.runs.reminders import took_effect_by_restart
 from doctor.runs.run_folders import runs_folder
 
@@ -70,18 +70,18 @@ def undo(
             outcomes = undo_run(folder, host)
     except HeldError as error:
         printer.line(f"Nothing was undone: {LOCKED.format(error)}")
-        raise typer.Exit(FIX_FAILED) from error
+        raise typer.Exit(ExitStatus.FIX_FAILED) from error
     except OSError as error:
         printer.line(f"Cannot read what was changed from {runs_folder(host)}: {error}")
-        raise typer.Exit(FIX_FAILED) from error
+        raise typer.Exit(ExitStatus.FIX_FAILED) from error
     print_outcomes(printer, outcomes)
     if not outcomes:
         printer.line("There is nothing left to undo in this run.")
     if not all(outcome.succeeded for outcome in outcomes):
-        raise typer.Exit(FIX_FAILED)
+        raise typer.Exit(ExitStatus.FIX_FAILED)
     if restart and outcomes:
         printer.line("Next: restart this computer to finish")
-        raise typer.Exit(RESTART)
+        raise typer.Exit(ExitStatus.RESTART)
 
 
 def fix_findings(
@@ -108,7 +108,7 @@ def fix_findings(
         printer.line("Nothing was changed.")
     if output.format != "console":
         output.show(report)
-    return FINDINGS if pending else exit_status(report, strict=strict)
+    return ExitStatus.FINDINGS if pending else exit_status(report, strict=strict)
 
 
 def _apply(plan: Plan, target: Target, run: DoctorRun, output: Output, strict: bool) -> int:
@@ -121,7 +121,7 @@ def _apply(plan: Plan, target: Target, run: DoctorRun, output: Output, strict: b
         printer.line(f"Nothing was changed: {reason}")
         if output.format != "console":
             output.show(report)
-        return FIX_FAILED
+        return ExitStatus.FIX_FAILED
     print_outcomes(printer, fixed.outcomes)
     after = with_reminders(report_after_fix(report, fixed.findings, fixed.pending_restart), host)
     try:

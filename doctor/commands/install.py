@@ -28,20 +28,20 @@ from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.models import to_json
 from doctor.report.console import Printer
-from doctor.runs.make_report import FINDINGS, FIX_FAILED, HEALTHY, INTERRUPTED
+from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates, with_folder
 from doctor.wheel_search.install_error import InstallError
 from wheels.packages import PACKAGES
 
 STATUS: dict[Status, int] = {
-    "planned": HEALTHY,
-    "unchanged": HEALTHY,
-    "nothing fits": FINDINGS,
-    "refused": FINDINGS,
-    "declined": FINDINGS,
-    "installed": HEALTHY,
-    "rolled back": FIX_FAILED,
-    "undone": HEALTHY,
+    "planned": ExitStatus.HEALTHY,
+    "unchanged": ExitStatus.HEALTHY,
+    "nothing fits": ExitStatus.FINDINGS,
+    "refused": ExitStatus.FINDINGS,
+    "declined": ExitStatus.FINDINGS,
+    "installed": ExitStatus.HEALTHY,
+    "rolled back": ExitStatus.FIX_FAILED,
+    "undone": ExitStatus.HEALTHY,
 }
 
 
@@ -129,7 +129,7 @@ def install(
         raise call.end(call.answer("rolled back", message)) from error
     except KeyboardInterrupt as error:
         call.printer.line("Interrupted. The previous versions are restored; downloads are kept.")
-        raise typer.Exit(INTERRUPTED) from error
+        raise typer.Exit(ExitStatus.INTERRUPTED) from error
 
 
 def _prepared(call: Call, request: InstallRequest) -> tuple[Pip, EnvironmentFacts, Installation]:

@@ -13,7 +13,7 @@ from doctor.diagnosis import diagnose
 from doctor.files import write_atomically
 from doctor.host.recorder import Recorder
 from doctor.report.console import Printer
-from doctor.runs.make_report import INTERRUPTED
+from doctor.runs.make_report import ExitStatus
 
 
 def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")]) -> None:
@@ -22,7 +22,7 @@ def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="The file t
     with progress() as on_progress:
         diagnosis = diagnose(recorder, known_checks(), on_progress=on_progress)
     if diagnosis.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitStatus.INTERRUPTED)
     try:
         write_atomically(file, recorder.machine().to_json().encode())
     except OSError as error:

@@ -8,7 +8,7 @@ import typer
 
 from doctor.commands.common import known_checks, progress, this_machine
 from doctor.report.markdown import to_markdown
-from doctor.runs.make_report import INTERRUPTED
+from doctor.runs.make_report import ExitStatus
 from doctor.runs.redacted_report import redacted_report
 
 
@@ -17,5 +17,5 @@ def report() -> None:
     with progress() as on_progress:
         shared = redacted_report(this_machine(), known_checks(), on_progress)
     if shared.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitStatus.INTERRUPTED)
     sys.stdout.write(to_markdown(shared.report, shared.versions))

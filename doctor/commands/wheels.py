@@ -20,7 +20,7 @@ from doctor.host.web import get
 from doctor.models import to_json
 from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
-from doctor.runs.make_report import FINDINGS, HEALTHY, UNKNOWN
+from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates
 from doctor.wheel_search.described_machine import parse_machine
 from doctor.wheel_search.install_error import InstallError
@@ -91,7 +91,7 @@ def match_wheel(
         sys.stdout.write(to_json(found))
     else:
         _print_match(Printer(sys.stdout), found, machine)
-    raise typer.Exit(HEALTHY if found.match or found.kept else FINDINGS)
+    raise typer.Exit(ExitStatus.HEALTHY if found.match or found.kept else ExitStatus.FINDINGS)
 
 
 @app.command("list", short_help="List the wheels of the catalogue.")
@@ -145,7 +145,7 @@ def refresh_catalogue() -> None:
             printer.line(
                 f"{path} cannot be written: {error.strerror or error}. AIOS_HOME names another folder."
             )
-            raise typer.Exit(UNKNOWN) from error
+            raise typer.Exit(ExitStatus.UNKNOWN) from error
     raise typer.Exit(_print_summary(done, printer, path))
 
 
@@ -169,8 +169,8 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
     else:
         sys.stdout.write("No list could be read: the catalogue is unchanged.\n")
     if merged.changed:
-        return FINDINGS
-    return UNKNOWN if done.problems else HEALTHY
+        return ExitStatus.FINDINGS
+    return ExitStatus.UNKNOWN if done.problems else ExitStatus.HEALTHY
 
 
 def _read_pages(path: Path) -> dict[str, Page]:
@@ -186,7 +186,7 @@ def _catalogue(host: Host) -> Catalogue:
         return candidates(host)
     except InstallError as error:
         Printer(sys.stderr).line(str(error))
-        raise typer.Exit(UNKNOWN) from error
+        raise typer.Exit(ExitStatus.UNKNOWN) from error
 
 
 def _unknown(machine: Machine) -> tuple[str, ...]:

@@ -24,9 +24,6 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-HEALTHY, FINDINGS, USAGE, UNKNOWN, FIX_FAILED, RESTART, INTERRUPTED = ExitStatus
-
-
 def make_report(
     identity: Identity,
     findings: Sequence[Finding],
@@ -73,9 +70,9 @@ def rfc_3339(moment: datetime) -> str:
 def exit_status(report: Report, *, strict: bool = False, fix_failed: bool = False) -> ExitStatus:
     """The exit status of a run. Errors take precedence over what could not be checked."""
     if fix_failed:
-        return FIX_FAILED
+        return ExitStatus.FIX_FAILED
     if report.pending_restart:
-        return RESTART
+        return ExitStatus.RESTART
     if report.summary.error or (strict and report.summary.warning):
-        return FINDINGS
-    return UNKNOWN if report.summary.unknown else HEALTHY
+        return ExitStatus.FINDINGS
+    return ExitStatus.UNKNOWN if report.summary.unknown else ExitStatus.HEALTHY
