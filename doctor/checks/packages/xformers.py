@@ -107,7 +107,7 @@ def _with_kernels_in_mslk(text: str, xformers: XformersFacts, trouble: Finding) 
 def _judge_kernels(
     text: str, version: Version, xformers: XformersFacts, build: TorchBuild, ok: Finding, trouble: Finding
 ) -> Finding:
-    """Judge the compiled kernels by what they were built with and by the DLLs that they need."""
+    """Judge the compiled kernels by the versions they were built with and by the DLLs that they need."""
     if isinstance(xformers.build, Unreadable):
         return could_not_look(CHECK.id, "what xformers was built with", xformers.build.reason)
     if isinstance(xformers.build, Absent):
