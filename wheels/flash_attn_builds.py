@@ -1,4 +1,4 @@
-"""Facts about flash-attn builds: what they were built for, and the GPU architectures in them.
+"""Facts about flash-attn builds: the CUDA and torch versions they were built for, and their GPU architectures.
 
 Pure functions over `compatibility.json`, which names its sources.
 """
