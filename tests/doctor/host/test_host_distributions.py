@@ -158,7 +158,7 @@ def test_three_small_files_of_each_distribution_are_read_once(
     read_text = importlib.metadata.PathDistribution.read_text
 
     def counted(self: importlib.metadata.PathDistribution, filename: str) -> str | None:
-        reads[self._path.name, filename] += 1
+        reads[Path(str(self._path)).name, filename] += 1
         return read_text(self, filename)
 
     monkeypatch.setattr(importlib.metadata.PathDistribution, "read_text", counted)
