@@ -6,6 +6,7 @@ Signatures: https://en.wikipedia.org/wiki/List_of_file_signatures and the specif
 from __future__ import annotations
 
 import codecs
+import unicodedata
 from dataclasses import dataclass
 
 BEGINNING = 1 << 16  # bytes to look at
@@ -94,6 +95,7 @@ _OFFICE = (  # by a folder in the zip file
     (b"xl/", "an Excel workbook (.xlsx)", _TO_CSV),
     (b"ppt/", "a PowerPoint presentation (.pptx)", _TO_TEXT),
 )
+_NO_TEXT = ("Cc", "Cn", "Co", "Cs")  # Unicode categories
 _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -141,19 +143,45 @@ def _zip(beginning: bytes) -> Foreign:
 def encoding(beginning: bytes) -> str:
     """The encoding of a text by its first bytes: utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be or utf-32.
 
-    Without a byte order mark, text is UTF-16 if every second byte of most characters is zero. This finds it in languages
-    with Latin letters.
+    Without a byte order mark, text is UTF-16 if it contains zero bytes (of Latin letters, spaces or line ends), those only
+    in the high bytes of characters, and if these are characters that Unicode has.
     """
     for mark, name in _BOMS:
         if beginning.startswith(mark):
             return name
-    even, odd = beginning[0::2], beginning[1::2]
-    zeros = even.count(0), odd.count(0)
-    if zeros[1] > 0.4 * len(odd) and zeros[0] <= 0.02 * len(even):
-        return "utf-16-le"
-    if zeros[0] > 0.4 * len(even) and zeros[1] <= 0.02 * len(odd):
-        return "utf-16-be"
+    if b"\0" in beginning:
+        for name, high, low in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+            if _is_utf16(beginning, name, beginning[high::2], beginning[low::2]):
+                return name
     return "utf-8"
+
+
+def _is_utf16(beginning: bytes, name: str, high_bytes: bytes, low_bytes: bytes) -> bool:
+    rest = beginning.replace(b"\0", b"")
+    printable = rest.isascii() and _controls(rest) <= 0.02 * len(rest)
+    if printable and high_bytes.count(0) < 0.4 * len(high_bytes):
+        return False  # ASCII with a few zero bytes
+    if not rest.isascii() and is_utf8(rest):
+        return False
+    text = beginning[: len(beginning) & ~1].decode(name, "replace")
+    return low_bytes.count(0) <= 0.02 * len(low_bytes) and _strange(text) <= 0.02 * len(text)
+
+
+def _strange(text: str) -> int:
+    """The number of characters that no text contains: unassigned ones, controls, and what could not be decoded."""
+    return sum(
+        character == "\ufffd" or (unicodedata.category(character) in _NO_TEXT and character not in "\t\n\r\f")
+        for character in text
+    )
+
+
+def is_utf8(beginning: bytes) -> bool:
+    """Whether a text begins with valid UTF-8. Its last character may be incomplete."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(beginning)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def not_utf8(text: bytes) -> str:

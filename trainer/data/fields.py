@@ -42,6 +42,10 @@ def field_of(names: list[str], chosen: str | None, where: str, strings: Collecti
     only = names if len(names) == 1 and not instructions else []
     candidates = [*FIELDS, *only] if chosen is None else [chosen]
     for name in candidates:
+        if names.count(name) > 1:
+            raise UserError(
+                f"{where}: the field {name!r} exists {names.count(name)} times. Rename all but one."
+            )
         if name in names or name in strings:
             return name
     wanted = f"a field {chosen!r}" if chosen is not None else f"one of the fields {', '.join(FIELDS)}"

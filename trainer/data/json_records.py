@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 from trainer import file_kinds
 from trainer.data.documents import Piece
-from trainer.data.fields import field_of, nested, not_a_string, strings_in, text
+from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
 from trainer.data.opening import BLOCK, Source
 from trainer.errors import UserError
 
@@ -48,14 +48,10 @@ def is_data(source: Source, field: str | None) -> bool:
         found = [record for _, (_, record) in zip(range(2), records(source), strict=False)]
     except UserError:
         return True  # reading it as data explains the error
-    single = len(found) == 1 and isinstance(found[0], dict) and not _is_array(source)
-    if not single:
+    if len(found) != 1 or not isinstance(found[0], dict) or _is_array(source):
         return bool(found)
-    try:
-        field_of([*found[0], ""], field, "", list(strings_in(found[0])))
-    except UserError:
-        return False
-    return True
+    strings = set(strings_in(found[0]))
+    return not strings.isdisjoint(FIELDS if field is None else [field])
 
 
 def _is_array(source: Source) -> bool:

@@ -128,13 +128,9 @@ class Source:
             raise UserError(found.sentence(path))
         if self.format == "Parquet" and self.compression:
             raise UserError(f"{path} is a Parquet file in {self.compression}. Decompress it.")
-        if self.format == "Parquet" or self.encoding not in ("utf-8", "utf-8-sig"):
-            return
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(beginning)
-        except UnicodeDecodeError:
-            if self.format != "text" or not any_bytes:
-                raise UserError(f"{path} is not UTF-8 text: {file_kinds.not_utf8(beginning)}") from None
+        must_be_unicode = self.format != "Parquet" and not (self.format == "text" and any_bytes)
+        if must_be_unicode and self.encoding.startswith("utf-8") and not file_kinds.is_utf8(beginning):
+            raise UserError(f"{path} is not UTF-8 text: {file_kinds.not_utf8(beginning)}")
 
 
 def inner_suffix(path: PurePath) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from trainer import file_kinds
 from trainer.data import json_records, tables
 from trainer.data.documents import PIECE, Piece, of_blocks
 from trainer.data.opening import COMPRESSED, FORMATS, Format, Source, explained, inner_suffix
@@ -47,11 +48,23 @@ def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False
     if not found:
         raise UserError(
             f"The folder {path.absolute()} contains no data files: looked for {', '.join(FORMATS)}, also with "
-            f"{', '.join(COMPRESSED)} after it, found {listed or 'no file'}."
+            f"{', '.join(COMPRESSED)} after it, found {listed or 'no file'}.{_example(path, visible)}"
         )
     if listed:
         say(f"INFO: files of other kinds in {path} are skipped: {listed}.")
     return found
+
+
+def _example(folder: Path, names: list[str]) -> str:
+    """What the first of some files is, and what to do with it; empty without files, and for a text."""
+    if not names:
+        return ""
+    try:
+        with (folder / names[0]).open("rb") as file:
+            kind = file_kinds.foreign(file.read(file_kinds.BEGINNING))
+    except OSError:
+        return ""
+    return f" {kind.sentence(names[0])}" if kind else ""
 
 
 def pieces(source: Source, field: str | None) -> Iterator[Piece]:

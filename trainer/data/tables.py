@@ -40,7 +40,8 @@ def csv_pieces(source: Source, field: str | None) -> Iterator[Piece]:
                 line = rows.line_num
                 if row and len(row) != len(names):
                     raise UserError(
-                        f"{path}, line {line} has {len(row)} columns, but the header has {len(names)}."
+                        f"{path}, line {line} has {len(row)} columns, but the header has {len(names)}. "
+                        "A text that contains the delimiter needs double quotes around it."
                     )
                 if row:
                     yield from text(row[column], f"line {line}")

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer import data
+from trainer import data, file_kinds
 from trainer.config import DataSection
 from trainer.data import json_records, sources
 from trainer.errors import UserError
@@ -124,6 +124,38 @@ def test_files_in_any_unicode_encoding_contain_the_same_documents(
     assert read(path) == TEXTS
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Привет, мир!\n",
+        "שלום לכולם\n",
+        "吾輩は猫である。\n名前はまだ無い。",
+        "naïve café\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_recognised_in_other_scripts(
+    tmp_path: Path, text: str, encoding: str
+) -> None:
+    (tmp_path / "d.txt").write_bytes((text * 30).encode(encoding))
+    assert read(tmp_path / "d.txt") == [text * 30]
+
+
+@pytest.mark.parametrize(
+    "content", [b"one\0two " * 9, b"plain", "Быть".encode() * 9, "Быть\0\0\0".encode() * 9, b""]
+)
+def test_utf_8_is_not_taken_for_utf_16(content: bytes) -> None:
+    assert file_kinds.encoding(content) == "utf-8"
+
+
+def test_a_folder_without_data_says_what_its_first_file_is(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(zipped("[Content_Types].xml", "word/document.xml"))
+    with pytest.raises(
+        UserError, match=r"found 1 \.docx\. a\.docx is a Word document \(\.docx\)\. Save its text"
+    ):
+        sources.find(tmp_path, print)
+
+
 def test_the_content_decides_where_the_name_says_nothing_or_something_else(tmp_path: Path) -> None:
     contents = {
         "blob": parquet({"text": TEXTS}),
@@ -207,7 +239,7 @@ REFUSED: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("d.txt.bz2", bz2.compress(LINES.encode() * 99)[:-20], "is incomplete or damaged"),
     ("d.txt.zst", lambda: zstd(LINES.encode() * 99)[:-20], "is incomplete or damaged"),
     ("d.jsonl d.csv", b"text\ncaf\xe9 cr\xe8me\n", r"is not UTF-8 text: it looks like Latin-1 .*iconv"),
-    ("d.jsonl d.csv", b"text\n\x00\x01\x02\xff\xfe\x80", "it is binary"),
+    ("d.jsonl d.csv", bytes(range(256)) * 9, "it is binary"),
     ("d.txt", "PowerShell\n".encode("utf-16")[:-1], r"is not valid utf-16.* Save it as UTF-8"),
     ("d.parquet.gz", lambda: gzip.compress(parquet({"text": TEXTS})), "Parquet file in gzip. Decompress it"),
     ("d.parquet", lambda: parquet({"text": [PNG]}), "contains bytes that are not UTF-8 text: it is a PNG image"),
@@ -229,6 +261,8 @@ REFUSED: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("d.json", b"[[1, 2], [3]]", r"record 1: the record is list '\[1, 2\]', not an object or a string"),
     ("d.json", b'[{"text": 5, "title": "a"}]', r"contains int '5', not a string.*--text-field\): title\."),
     ("d.csv", b'"id;text"\n"1;a"\n', r"one column, 'id;text', but seems to name several"),
+    ("d.csv d.tsv", b"text,text\na,b\n", "the field 'text' exists 2 times"),
+    ("d.csv", b"text,id\na, b,1\n", "line 2 has 3 columns, .* needs double quotes"),
     ("d.csv", b"id;comment\n1;a\n", r"found id, comment\. Choose with"),
 ]  # fmt: skip
 
