@@ -1,8 +1,8 @@
-"""Time attention with a sliding window, ours against others', side by side: forward and backward, median ratios.
+"""Compare the speed and memory of sliding-window attention, forward and backward, with other implementations.
 
-Every round runs all programs once, in turn, so that a busy moment of the machine falls on all of them; ratios are
-medians over rounds. Memory is the peak above the inputs, from a fresh process for each case. The order of growth is
-the slope of log(time) over log(size). On a GPU the other programs are our backends. Tables are in Markdown.
+Each round runs all programs once, in turn, so that other load on the machine affects all of them equally. Ratios are
+medians over rounds. Memory is the peak above the inputs, measured in a new process for each case. The order of growth
+is the slope of log(time) over log(size). On a GPU the other programs are our backends. Prints Markdown tables.
 
     python scripts/bench_attention.py --sizes 1024 4096 16384 --windows 512 --rounds 5 > table.md
 """
@@ -31,11 +31,11 @@ from trainer.attention.request import AttentionRequest
 HEADS, HEAD_DIM = 8, 64
 OURS = "ours"
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
-Case = tuple[str, int | None]  # a program, and its window; None where it makes no difference to what it costs
+Case = tuple[str, int | None]  # program, window; None if the window does not change its cost
 
 
 def inputs(length: int, dtype: str, device: str) -> list[Tensor]:
-    """q, k, v that want gradients, and the output's gradient: (1, HEADS, length, HEAD_DIM)."""
+    """Return q, k and v, which require gradients, and the gradient of the output: (1, HEADS, length, HEAD_DIM)."""
     random = torch.randn(4, 1, HEADS, length, HEAD_DIM, device=device).to(getattr(torch, dtype)).unbind()
     return [x.clone().requires_grad_(index < 3) for index, x in enumerate(random)]
 
@@ -43,7 +43,10 @@ def inputs(length: int, dtype: str, device: str) -> list[Tensor]:
 def programs(
     length: int, windows: Sequence[int], dtype: str, device: str, largest_mask: int
 ) -> dict[Case, Callable[[], Call]]:
-    """What is compared: each makes ready, and gives a function of q, k and v. What no window speeds up is there once."""
+    """Return the programs to compare. Calling one prepares it and returns a function of q, k and v.
+
+    A program that does not use the window appears once.
+    """
     found: dict[Case, Callable[[], Call]] = {
         (OURS, w): partial(partial, attention, window=w) for w in windows
     }
@@ -71,7 +74,7 @@ def programs(
 
 
 def local_attention(window: int) -> Call:
-    """Of the package of that name; its exact window is one key more than it is given."""
+    """Return the attention of the package local-attention, whose exact window is `window_size` + 1 keys."""
     from local_attention import LocalAttention
 
     module = LocalAttention(
@@ -86,7 +89,7 @@ def local_attention(window: int) -> Call:
 
 
 def transformers_attention(length: int, window: int, dtype: str) -> Call:
-    """What a Mistral layer of transformers runs with `sliding_window`: its SDPA and its mask."""
+    """Return what a Mistral layer of transformers runs with `sliding_window`: SDPA with a mask."""
     from transformers import MistralConfig
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import create_sliding_window_causal_mask
@@ -112,7 +115,7 @@ def transformers_attention(length: int, window: int, dtype: str) -> Call:
 
 
 def run(call: Call, q: Tensor, k: Tensor, v: Tensor, grad: Tensor) -> float:
-    """Seconds of one forward and backward."""
+    """Return the seconds of one forward and backward pass."""
     if q.is_cuda:
         torch.cuda.synchronize()
     began = time.perf_counter()
@@ -124,7 +127,7 @@ def run(call: Call, q: Tensor, k: Tensor, v: Tensor, grad: Tensor) -> float:
 
 
 def product_rate(dtype: str, device: str) -> float:
-    """The best FLOP/s of a large matrix product here: what all attention is made of."""
+    """Return the best FLOP/s of a large matrix product on this device: the upper limit for attention."""
     size = 2048 if device == "cpu" else 8192
     a = torch.randn(size, size, device=device).to(getattr(torch, dtype))
     best = math.inf
@@ -138,14 +141,14 @@ def product_rate(dtype: str, device: str) -> float:
 
 
 def useful_flops(length: int, window: int) -> float:
-    """Two products forward and five backward, of the pairs of query and key that see each other."""
+    """Return the FLOPs of two matrix products forward and five backward over the visible pairs of query and key."""
     full = min(length, window)
     pairs = full * (full + 1) / 2 + (length - full) * full
     return 7 * 2.0 * HEADS * HEAD_DIM * pairs
 
 
 def peaks(case: Case, length: int, dtype: str, options: argparse.Namespace) -> str:
-    """Peak memory of a forward and backward in a fresh process, of the first one and of another: see `measure_peaks`."""
+    """Return what `measure_peaks` prints in a new process, or "failed"."""
     name, window = case
     command = [sys.executable, __file__, "--peak", name, "--sizes", str(length), "--dtypes", dtype]
     command += ["--windows", str(window or options.windows[0]), "--device", options.device]
@@ -155,9 +158,9 @@ def peaks(case: Case, length: int, dtype: str, options: argparse.Namespace) -> s
 
 
 def measure_peaks(name: str, length: int, window: int, dtype: str, device: str, largest_mask: int) -> str:
-    """Peaks above the inputs and what is made ready (a mask), as multiples of q + k + v: "first / another".
+    """Return the peak memory above the inputs and a mask, as multiples of q + k + v: "first call / second call".
 
-    The first call includes what torch keeps for good: on a CPU, code for each new shape of a product in half precision.
+    The first call includes what torch keeps: on a CPU, code for each new shape of a product in half precision.
     """
 
     def prepared(length: int, window: int) -> Call:
@@ -182,7 +185,7 @@ def measure_peaks(name: str, length: int, window: int, dtype: str, device: str, 
 
 
 def order(times: dict[int, float]) -> float:
-    """The slope of log(time) over log(size), by least squares."""
+    """Return the slope of log(time) over log(size), by least squares."""
     xs, ys = [math.log(size) for size in times], [math.log(value) for value in times.values()]
     mean_x, mean_y = statistics.mean(xs), statistics.mean(ys)
     spread = sum((x - mean_x) ** 2 for x in xs)
@@ -192,7 +195,7 @@ def order(times: dict[int, float]) -> float:
 def rounds(
     calls: dict[Case, Call], tensors: list[Tensor], options: argparse.Namespace
 ) -> dict[Case, list[float]]:
-    """Seconds of each program in each round; the first round warms caches up, and counts only where it is the last."""
+    """Return the seconds of each program in each round. The first round warms up and counts only if it is the last."""
     found: dict[Case, list[float]] = {case: [] for case in calls}
     began = time.perf_counter()
     for done in range(options.rounds + 1):
@@ -205,7 +208,7 @@ def rounds(
 
 @dataclass(frozen=True)
 class Row:
-    """One size and window: our best seconds, and of each program the median of ratios to ours, and its memory."""
+    """One size and window: our best time, and the median ratio to our time and the memory of each program."""
 
     length: int
     window: int
@@ -216,13 +219,13 @@ class Row:
 
 
 def rows(options: argparse.Namespace, dtype: str) -> Iterator[Row]:
-    """Measure, size by size: all programs of a size in turns."""
+    """Measure all programs, size by size."""
     for length in options.sizes:
         windows = [window for window in options.windows if window < length]
         if not windows:
             continue
         prepared = programs(length, windows, dtype, options.device, options.largest_mask)
-        say(f"{dtype} S={length}: {len(prepared)} programs in turns")
+        say(f"{dtype} S={length}: {len(prepared)} programs")
         tensors = inputs(length, dtype, options.device)
         times = rounds({case: prepare() for case, prepare in prepared.items()}, tensors, options)
         memory = {}
@@ -244,18 +247,18 @@ def rows(options: argparse.Namespace, dtype: str) -> Iterator[Row]:
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """In Markdown."""
+    """Return a Markdown table."""
     cells = [titles, ["---"] * len(titles), *lines]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in cells) + "\n"
 
 
 def report(options: argparse.Namespace, dtype: str) -> str:
-    """Two tables, the orders of growth, and our share of the rate of products."""
+    """Return two tables, the orders of growth, and our share of the rate of matrix products."""
     rate = product_rate(dtype, options.device)
     done = sorted(rows(options, dtype), key=lambda row: (row.window, row.length))
     names = list(dict.fromkeys(name for row in done for name in row.ratios if name != OURS))
     times = table(
-        ("W", "S", "rounds", "ours, ms", "of the product rate", *names),
+        ("W", "S", "rounds", "ours, ms", "share of matrix product rate", *names),
         [
             (
                 *(row.window, row.length, row.rounds, f"{1000 * row.seconds:.1f}"),
@@ -282,22 +285,22 @@ def report(options: argparse.Namespace, dtype: str) -> str:
         growth.append(f"S={longest}: time grows with W to the power {order(best):.2f}\n")
     return f"""## {dtype}
 
-Products of large matrices: {rate / 1e9:.0f} GFLOP/s. Time, and the other programs' as a multiple of ours:
+Large matrix products: {rate / 1e9:.0f} GFLOP/s. Our time, and the time of the other programs as a multiple of ours:
 
 {times}
 {"".join(growth)}
-Peak memory above the inputs as a multiple of q + k + v, of the first call in a process / of another:
+Peak memory above the inputs as a multiple of q + k + v, first call in a process / second call:
 
 {memory}"""
 
 
 def say(line: str) -> None:
-    """Progress."""
+    """Print progress to stderr."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
-    """Measure, and print."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -305,16 +308,22 @@ def main() -> int:
     parser.add_argument("--windows", type=int, nargs="+", default=[128, 512, 2048])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=7, help="of one size, at most")
+    parser.add_argument("--rounds", type=int, default=7, help="largest number of rounds for one size")
     parser.add_argument(
-        "--seconds", type=float, default=100, help="for the rounds of one size; one is always run"
+        "--seconds",
+        type=float,
+        default=100,
+        help="time limit for the rounds of one size; one round always runs",
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
-        "--largest-mask", type=int, default=32768, help="size up to which programs of order S x S run"
+        "--largest-mask", type=int, default=32768, help="largest size at which programs with S x S memory run"
     )
     parser.add_argument(
-        "--largest-memory", type=int, default=8192, help="size up to which the others' memory is measured"
+        "--largest-memory",
+        type=int,
+        default=8192,
+        help="largest size at which the memory of the other programs is measured",
     )
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""How long a whole `aios doctor` takes, beside `python -m torch.utils.collect_env` (at most half).
+"""Compare the time of `aios doctor` with that of `python -m torch.utils.collect_env` (limit: half of it).
 
     python scripts/bench_doctor.py [--rounds 9]
 
-Without the probes that import torch, and offline: collect_env asks the network nothing. On Linux here, and under Wine where its
-box has been made (`scripts/windows_under_wine.py setup`).
+The doctor runs without the probes that import torch, and offline, because collect_env does not use the network. Runs on this
+system, and under Wine if its box exists (`scripts/windows_under_wine.py setup`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ LIMIT = 0.5
 
 
 def _accepted(done: subprocess.CompletedProcess[bytes]) -> None:
-    """The doctor says by its status what it found; everything else is a failure. Raises RuntimeError."""
+    """Raise RuntimeError if a program failed. The exit statuses 1 and 3 of the doctor report what it found."""
     if done.returncode not in (0, 1, 3):
         raise RuntimeError(f"{done.args}: {done.stderr.decode(errors='replace').strip()}")
 
 
 def _comparison(where: str, run: Callable[[Sequence[str]], Callable[[], None]]) -> Comparison:
     return Comparison(
-        f"aios doctor, torch probes aside{where}", run(DOCTOR), f"collect_env{where}", run(COLLECT_ENV), LIMIT
+        f"aios doctor without torch probes{where}",
+        run(DOCTOR),
+        f"collect_env{where}",
+        run(COLLECT_ENV),
+        LIMIT,
     )
 
 
@@ -51,7 +55,7 @@ def _here(state: str) -> Comparison:
 
 
 def _under_wine(state: str) -> list[Comparison]:
-    """Nothing where there is no box."""
+    """Return the comparison under Wine; empty if there is no box."""
     if sys.platform != "linux" or not (box := Box(box_folder())).ready:
         return []
     environment = {"AIOS_HOME": box.windows_path(Path(state)), "PYTHONPATH": box.windows_path(ROOT)}
@@ -63,7 +67,7 @@ def _under_wine(state: str) -> list[Comparison]:
 
 
 def main() -> int:
-    """Print the table. Gives 1 where a limit is passed."""
+    """Print the table. Return 1 if a limit is exceeded."""
     rounds = parse_rounds(__doc__, 9).parse_args().rounds
     with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as under_wine:
         return compare([_here(here), *_under_wine(under_wine)], rounds)

@@ -1,4 +1,4 @@
-"""How long `aios --help` takes, beside the `--help` of a three-line typer app (at most 1.3 times).
+"""Compare the time of `aios --help` with that of a three-line typer app (limit: 1.3 times).
 
 python scripts/bench_startup.py [--rounds 15]
 """
@@ -23,7 +23,7 @@ def _help_of(*program: str) -> None:
 
 
 def main() -> int:
-    """Print the table. Gives 1 where the limit is passed."""
+    """Print the table. Return 1 if the limit is exceeded."""
     rounds = parse_rounds(__doc__, 15).parse_args().rounds
     comparison = Comparison(
         ours="aios --help",

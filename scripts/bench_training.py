@@ -1,8 +1,8 @@
-"""Time a training step, ours against Hugging Face's Trainer and a loop in the style of nanoGPT: same model, data and batch.
+"""Compare a training step with Hugging Face's Trainer and with a loop like nanoGPT's: same model, data and batch size.
 
-GPT-2's architecture, 6 layers, 384 wide, 6 heads, from the same weights. All three take every step in turn, in one process, so
-that a busy moment of the machine falls on each; ratios are medians over steps. The losses they compute are compared. Memory is
-the peak of a fresh process for each program. Environment variables (MALLOC_*, OMP_NUM_THREADS) are the same for all.
+The model is a GPT-2 with 6 layers, width 384 and 6 heads, from the same weights. The three programs take each step in turn, in
+one process, so that other load on the machine affects all of them equally. Ratios are medians over steps. The losses are
+compared. Memory is the peak of a new process for each program. Environment variables (MALLOC_*, OMP_NUM_THREADS) are the same.
 
     python scripts/bench_training.py --rounds 10
 """
@@ -25,11 +25,11 @@ from torch import Tensor, nn
 LAYERS, WIDTH, HEADS, LENGTH, SIZE = 6, 384, 6, 512, 4
 RATE, DECAY, BETAS, CLIP = 6e-4, 0.1, (0.9, 0.95), 1.0
 OURS, TRAINER, NANOGPT = "ours", "HF Trainer", "nanoGPT style"
-Step = Callable[[], float]  # takes a step, and gives its loss
+Step = Callable[[], float]  # takes a step and returns its loss
 
 
 def tokens(vocabulary: int, batches: int) -> Tensor:
-    """(batches, SIZE, LENGTH), as frequent as words are; the next token is the target, the last of a row has none."""
+    """Return random tokens with the frequencies of words (Zipf's law): (batches, SIZE, LENGTH)."""
     frequency = 1 / torch.arange(1, vocabulary + 1)
     generator = torch.Generator().manual_seed(1)
     drawn = torch.multinomial(frequency, batches * SIZE * LENGTH, replacement=True, generator=generator)
@@ -37,7 +37,7 @@ def tokens(vocabulary: int, batches: int) -> Tensor:
 
 
 def gpt2(vocabulary: int) -> Any:
-    """Hugging Face's model, always with the same weights."""
+    """Return Hugging Face's model, always with the same weights."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -48,7 +48,7 @@ def gpt2(vocabulary: int) -> Any:
 
 
 def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
-    """The loss of each step that is taken."""
+    """Train with our code and yield the loss of each step."""
     from trainer.attention import huggingface
     from trainer.config import TrainingSection
     from trainer.data import Batch, Dataset
@@ -81,7 +81,7 @@ def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
 
 
 class Block(nn.Module):
-    """A layer as nanoGPT writes it."""
+    """A layer like nanoGPT's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 
 class NanoGPT(nn.Module):
-    """The model as nanoGPT writes it: tied embeddings, all logits."""
+    """A model like nanoGPT's: tied embeddings, all logits at once."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class NanoGPT(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-100)
 
     def load(self, source: Any) -> None:
-        """Take the weights of Hugging Face's GPT-2, whose linear layers are transposed."""
+        """Load the weights of Hugging Face's GPT-2, whose linear layers are transposed."""
         names = {
             "attn.c_attn": "c_attn",
             "attn.c_proj": "attn_proj",
@@ -135,14 +135,14 @@ class NanoGPT(nn.Module):
 
 
 def nanogpt(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
-    """The loss of each step that is taken."""
+    """Train with a loop like nanoGPT's and yield the loss of each step."""
     model = NanoGPT(vocabulary).train()
     model.load(gpt2(vocabulary))
     groups = [
         {"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": DECAY},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS)  # nanoGPT fuses it on CUDA alone
+    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS)  # nanoGPT uses the fused version only on CUDA
     for x in data:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = model(x, F.pad(x[:, 1:], (0, 1), value=-100))
@@ -154,15 +154,15 @@ def nanogpt(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
 
 
 def hf_trainer(data: Tensor, vocabulary: int, bf16: bool, after_step: Callable[[float], None]) -> None:
-    """Train through; `after_step` is called with the loss of each step."""
+    """Train with Hugging Face's Trainer. `after_step` is called with the loss of each step."""
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-    class Tell(TrainerCallback):
+    class ReportLoss(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             if "loss" in others["logs"]:
                 after_step(float(others["logs"]["loss"]))
 
-    # It shifts labels itself. The first is never a target, but would be counted as one.
+    # The Trainer shifts labels itself. The first label is never a target, but without -100 it would be counted as one.
     samples = [{"input_ids": row, "labels": F.pad(row[1:], (1, 0), value=-100)} for row in data.flatten(0, 1)]
 
     class InOrder(Trainer):
@@ -188,13 +188,13 @@ def hf_trainer(data: Tensor, vocabulary: int, bf16: bool, after_step: Callable[[
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
-        trainer = InOrder(gpt2(vocabulary), arguments, train_dataset=samples, callbacks=[Tell()])
+        trainer = InOrder(gpt2(vocabulary), arguments, train_dataset=samples, callbacks=[ReportLoss()])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
 
 
 def side_by_side(vocabulary: int, bf16: bool, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Seconds and loss of each step, by program; the first step, which warms caches up, is left out of the seconds."""
+    """Return the seconds and losses of the steps of each program. The seconds leave out the first step, which warms up."""
     data = tokens(vocabulary, rounds + 1)
     others = {NANOGPT: nanogpt(data, vocabulary, bf16), OURS: ours(data, vocabulary, bf16)}
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in (OURS, NANOGPT, TRAINER)}
@@ -206,7 +206,7 @@ def side_by_side(vocabulary: int, bf16: bool, rounds: int) -> dict[str, tuple[li
     began = 0.0
 
     def after_step(loss: float) -> None:
-        """The others' turn, between two steps of the Trainer."""
+        """Run a step of the other programs between two steps of the Trainer."""
         nonlocal began
         note(TRAINER, time.perf_counter() - began, loss)
         for name, steps in others.items():
@@ -220,7 +220,7 @@ def side_by_side(vocabulary: int, bf16: bool, rounds: int) -> dict[str, tuple[li
 
 
 def peak(program: str, vocabulary: int, bf16: bool) -> float:
-    """Peak memory in MB of a fresh process that takes a few steps."""
+    """Return the peak memory in MB of a new process that takes a few steps."""
     command = [sys.executable, __file__, "--alone", program, "--vocabularies", str(vocabulary)]
     done = subprocess.run(
         [*command, "--dtypes", "bfloat16" if bf16 else "float32"], capture_output=True, text=True, check=True
@@ -228,8 +228,8 @@ def peak(program: str, vocabulary: int, bf16: bool) -> float:
     return int(done.stdout.split()[-1]) / 1e6
 
 
-def take_alone(program: str, vocabulary: int, bf16: bool) -> int:
-    """Bytes: what `peak` asks the fresh process for."""
+def peak_alone(program: str, vocabulary: int, bf16: bool) -> int:
+    """Take a few steps in this process and return its peak memory in bytes."""
     from trainer.device import peak_memory_bytes
 
     data = tokens(vocabulary, 3)
@@ -241,7 +241,7 @@ def take_alone(program: str, vocabulary: int, bf16: bool) -> int:
 
 
 def rows(vocabulary: int, bf16: bool, rounds: int) -> Iterator[str]:
-    """Lines of the table."""
+    """Yield the rows of the table, one for each program."""
     memory = {name: peak(name, vocabulary, bf16) for name in (OURS, NANOGPT, TRAINER)}
     found = side_by_side(vocabulary, bf16, rounds)
     mine, right = found[OURS][0], found[TRAINER][1]
@@ -262,7 +262,7 @@ def rows(vocabulary: int, bf16: bool, rounds: int) -> Iterator[str]:
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -274,10 +274,10 @@ def main() -> int:
     parser.add_argument("--alone", choices=[OURS, TRAINER, NANOGPT], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
-        print(take_alone(options.alone, options.vocabularies[0], options.dtypes == ["bfloat16"]))  # noqa: T201
+        print(peak_alone(options.alone, options.vocabularies[0], options.dtypes == ["bfloat16"]))  # noqa: T201
         return 0
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds\n")  # noqa: T201
-    heads = "V | dtype | program | tokens/s, median | best | time, of ours | peak MB | loss apart"
+    heads = "V | dtype | program | tokens/s, median | best | time / ours | peak MB | largest relative difference in loss"
     print(f"| {heads} |\n|{'---|' * (heads.count('|') + 1)}")  # noqa: T201
     for vocabulary in options.vocabularies:
         for dtype in options.dtypes:

@@ -1,4 +1,4 @@
-"""How long a match takes, reading and validating the catalogue included, in a process that has its imports (at most 20 ms).
+"""Time the search for a wheel, including reading the catalogue but not imports (limit: 20 ms).
 
 python scripts/bench_wheels.py [--rounds 25]
 """
@@ -27,29 +27,29 @@ TORCH = TorchBuild(Version("2.8.0"), "cu128")
 TOO_NEW = TorchBuild(Version("2.15.0"), "cu130")
 
 
-def a_match(machine: Machine) -> None:
+def match(machine: Machine) -> None:
     flash_attn.choose(machine, TORCH, read_catalogue(SHIPPED))
 
 
-def a_miss(machine: Machine) -> None:
+def no_match(machine: Machine) -> None:
     assert flash_attn.choose(machine, TOO_NEW, read_catalogue(SHIPPED)).item is None
 
 
-def a_plan(machine: Machine) -> None:
+def whole_plan(machine: Machine) -> None:
     resolve(machine, read_catalogue(SHIPPED))
 
 
 def main() -> int:
-    """Print the table. Gives 1 where a match takes longer than the limit."""
+    """Print the table. Return 1 if a match takes longer than the limit."""
     rounds = parse_rounds(__doc__, 25).parse_args().rounds
     table = Table("platform", "", "fastest ms", "median ms", "limit ms")
     slow = False
     for platform in ("win_amd64", "linux_x86_64"):
         machine = Machine("3.12", platform, compute_capabilities=((8, 9),), driver="581.80")
         for name, work, limit in (
-            ("match", a_match, LIMIT),
-            ("no wheel fits", a_miss, None),
-            ("a whole plan", a_plan, None),
+            ("match", match, LIMIT),
+            ("no wheel fits", no_match, None),
+            ("whole plan", whole_plan, None),
         ):
             taken = [seconds(partial(work, machine)) for _ in range(rounds)]
             slow |= limit is not None and min(taken) > limit

@@ -1,12 +1,12 @@
-"""Does HRM ACT v1 gain from thinking in several segments? Trains it with one and with more, on a task that takes steps.
+"""Compare HRM ACT v1 with one segment and with several, on a task that needs several steps of reasoning.
 
-    python scripts/compare_segments.py                # a table, as in docs/hrm.md
+    python scripts/compare_segments.py                # the table in docs/hrm.md
     python scripts/compare_segments.py --seeds 1 --steps 300
 
-The task: a sequence of moves, each a permutation of three things; after every move, say how they lie now. What a token sees
-is itself and the one before it, in every layer, so the order must be handed on from token to token. Nothing can be looked
-up, and the answers are not in the input. All models have the same weights at first, see the same moves in the same order, and
-take the same number of steps. "1, long" is a single segment with as many runs of both modules as all segments have together.
+The task: a sequence of moves, each a permutation of three things. After each move, predict the current order. In every
+layer a token attends only to itself and the token before it, so the order must be passed on from token to token. The
+answers are not in the input. All models start from the same weights, see the same moves in the same order and take the
+same number of steps. "1, long" is a single segment that runs both modules as often as all segments together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainer.learning.deep_supervision import DeepSupervision
 
 THINGS = 3
 ORDERS = list(itertools.permutations(range(THINGS)))
-START = len(ORDERS)  # a token of its own, before the first move
+START = len(ORDERS)  # the token before the first move
 AFTER = torch.tensor(
     [[ORDERS.index(tuple(order[i] for i in move)) for move in ORDERS] for order in ORDERS]
 )  # (order, move) → order
@@ -39,7 +39,7 @@ ROWS, RATE, WARMUP = 64, 3e-3, 50
 
 @dataclass(frozen=True)
 class Model:
-    """A kind of model: its name in the table, its segments, and the cycles of each."""
+    """A kind of model: its name in the table, its number of segments, and the cycles of each segment."""
 
     name: str
     segments: int
@@ -48,16 +48,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Result:
-    """Share of right answers over all moves, and after the last; segments used; seconds of training."""
+    """Share of correct answers after all moves and after the last; mean number of segments used; seconds of training."""
 
-    right: float
-    right_at_last: float
+    correct: float
+    correct_at_last: float
     used: float
     seconds: float
 
 
 def moves(count: int, rows: int, generator: torch.Generator) -> Batch:
-    """Rows of `count` random moves; the targets are the orders that they lead to."""
+    """Return rows of `count` random moves. The targets are the resulting orders."""
     tokens = torch.randint(0, len(ORDERS), (rows, count), generator=generator)
     order, orders = torch.zeros(rows, dtype=torch.long), []
     for move in tokens.unbind(1):
@@ -92,47 +92,54 @@ def train(kind: Model, seed: int, count: int, steps: int, window: int | None) ->
         for part in objective.parts(batch):
             torch.autograd.backward(part.loss / batch.valid_tokens())
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        for group in optimizer.param_groups:  # up, along, and down in the second half
+        for group in optimizer.param_groups:  # warmup, constant, and linear decay in the second half
             group["lr"] = RATE * min(1, step / WARMUP, max(0.05, 2 - 2 * step / steps))
         optimizer.step()
         optimizer.zero_grad()
-    return examine(network.eval(), count, time.perf_counter() - began)
+    return evaluate(network.eval(), count, time.perf_counter() - began)
 
 
 @torch.no_grad()
-def examine(network: HRMForCausalLM, count: int, seconds: float) -> Result:
+def evaluate(network: HRMForCausalLM, count: int, seconds: float) -> Result:
     test = moves(count, 1000, torch.Generator().manual_seed(1))
     found = network(input_ids=test.tokens)
-    right: Tensor = (found.logits.argmax(-1) == test.targets)[:, 1:].float()
+    correct: Tensor = (found.logits.argmax(-1) == test.targets)[:, 1:].float()
     used = found.used_segments[:, 1:].float().mean().item()
-    return Result(right.mean().item(), right[:, -1].mean().item(), used, seconds)
+    return Result(correct.mean().item(), correct[:, -1].mean().item(), used, seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--segments", type=int, default=4, help="of the model that has several")
+    parser.add_argument("--segments", type=int, default=4, help="of the model with several segments")
     parser.add_argument("--moves", type=int, default=8, help="in a sequence")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--seeds", type=int, default=3, help="models of each kind")
-    parser.add_argument("--window", type=int, default=2, help="tokens that a token sees; 0 for all before it")
-    told = parser.parse_args()
+    parser.add_argument(
+        "--window", type=int, default=2, help="attention window in tokens; 0: all tokens before"
+    )
+    options = parser.parse_args()
     torch.set_num_threads(1)
     kinds = (
         Model("1", 1, 1),
-        Model("1, long", 1, told.segments),
-        Model(str(told.segments), told.segments, 1),
+        Model("1, long", 1, options.segments),
+        Model(str(options.segments), options.segments, 1),
     )
-    tell(f"{told.moves} moves, {told.steps} steps of {ROWS} sequences, window {told.window or 'none'}")
-    tell("segments  right, of all moves        after the last move        used  seconds")
+    say(
+        f"{options.moves} moves, {options.steps} steps of {ROWS} sequences, window {options.window or 'none'}"
+    )
+    say("segments  correct, all moves         correct, last move         used  seconds")
     for kind in kinds:
-        found = [train(kind, seed, told.moves, told.steps, told.window or None) for seed in range(told.seeds)]
-        right, last = ([getattr(r, name) for r in found] for name in ("right", "right_at_last"))
+        found = [
+            train(kind, seed, options.moves, options.steps, options.window or None)
+            for seed in range(options.seeds)
+        ]
+        correct, last = ([getattr(r, name) for r in found] for name in ("correct", "correct_at_last"))
         used, seconds = (statistics.mean(getattr(r, name) for r in found) for name in ("used", "seconds"))
-        tell(f"{kind.name:8}  {_spread(right):25}  {_spread(last):25}  {used:4.2f}  {seconds:7.0f}")
-    tell(f"by chance {1 / len(ORDERS):.3f}")
+        say(f"{kind.name:8}  {_spread(correct):25}  {_spread(last):25}  {used:4.2f}  {seconds:7.0f}")
+    say(f"by chance {1 / len(ORDERS):.3f}")
 
 
-def tell(line: str) -> None:
+def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Write `docs/failures.md` from the table of known failures, with the check that predicts each one and its test.
+"""Write `docs/failures.md` from the table of known failures, with the check that predicts each failure and its test.
 
 `python scripts/regenerate.py` runs it.
 """
@@ -22,13 +22,13 @@ INTRODUCTION = """\
 
 This page lists {count} ways in which installing and using torch, flash-attn, xformers and Triton fails, most of them on Windows.
 `aios doctor` predicts {seen} of them: the column *check* names the check. {symptoms} can be recognized in the output of the command that
-failed. To find out which one it was:
+failed. To find the failure in a log:
 
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
 
-The column *test* names the file that the row is tested with: a recorded machine with this failure, machines on which the check is
-tested, or a sample of a log. The machines are written by hand, from descriptions of the failure.
+The column *test* names the file that tests the row: a machine with this failure, the machines that test the check, or a sample of
+a log. The machines are written by hand, from descriptions of the failure.
 """
 
 
@@ -37,7 +37,7 @@ def _cell(text: str) -> str:
 
 
 def _test(failure: Failure) -> str:
-    """The most specific test file that exists."""
+    """Return the most specific test file that exists."""
     candidates = [Path(f"tests/machines/failures/{failure.id}.json")]
     if failure.check:
         candidates.append(Path(f"tests/machines/cases/{failure.check}.json"))
@@ -58,7 +58,7 @@ def _row(failure: Failure) -> str:
 
 
 def page(table: FailureTable) -> str:
-    """The content of the page."""
+    """Return the content of the page."""
     parts = [
         INTRODUCTION.format(
             count=len(table.failures),

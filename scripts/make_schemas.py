@@ -1,4 +1,4 @@
-"""Write the JSON Schemas that we ship, from our own models. A test fails where they are out of date."""
+"""Write the JSON Schemas that are shipped, from the models. A test fails if they are out of date."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of what we write: every field is there, and a later version may add some. A catalogue leaves defaults out."""
+    """Return the schema of what aios writes: all fields are required, others are allowed, because later versions add some.
+
+    A catalogue is also written by hand, so its fields with a default are optional.
+    """
     content: dict[str, Any] = (
         model.model_json_schema()
         if model is Catalogue
@@ -55,12 +58,12 @@ def _as_written(part: Any) -> Any:
 
 
 def text(model: type[BaseModel]) -> str:
-    """The schema file's content."""
+    """Return the content of the schema file."""
     return json.dumps(schema(model), indent=2) + "\n"
 
 
 def path(name: str) -> Path:
-    """Where the schema lies."""
+    """Return the path of the schema file."""
     package = SCHEMAS[name].__module__.partition(".")[0]
     return ROOT / package / "schemas" / f"{name}.schema.json"
 

@@ -1,4 +1,4 @@
-"""The most memory that this process takes while something runs."""
+"""The peak memory of this process while something runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import psutil
 
 
 def return_free_memory() -> None:
-    """Have the C library give back what earlier work has left, which would hide what later work takes."""
+    """Make the C library return freed memory to the system: reusing it would hide a later peak."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class highest_memory:  # noqa: N801
-    """Watches this process' memory: `rise` is the most bytes it had above those at the start."""
+    """A context manager that watches the memory of this process. `rise` is its peak above the start, in bytes."""
 
     def __enter__(self) -> highest_memory:
         self._process, self._done, self.rise = psutil.Process(), threading.Event(), 0

@@ -1,8 +1,8 @@
 """Run all checks of the project: ruff, mypy, then the test suite. Arguments go to pytest.
 
-Tests that need an NVIDIA GPU are deselected without one; tests that need something else are skipped with the reason.
-Tests marked `long` run only with `-m long`. The Windows under Wine runs one test at a time, so its tests run in parallel
-with all others, whose output follows at the end.
+Without an NVIDIA GPU, tests that need one are deselected. Tests that need something else are skipped with the reason.
+Tests marked `long` run only with `-m long`. The tests under Wine run one at a time, in parallel with all others, whose
+output follows at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy", "--platform", "linux"],
-    ["mypy", "--platform", "win32", "doctor", "trainer"],  # the Wine scripts are for Linux
+    ["mypy", "--platform", "win32", "doctor", "trainer"],  # the Wine scripts run only on Linux
 )
 
 
@@ -26,8 +26,8 @@ def main() -> int:
     environment = Environment()
     try:
         environment.prepare("test")
-    except PreparationError as trouble:
-        say(f"\n{trouble}")
+    except PreparationError as error:
+        say(f"\n{error}")
         return 1
     status = 0
     for check in CHECKS:

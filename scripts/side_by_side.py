@@ -1,4 +1,4 @@
-"""Time two programs in turns, round by round, each in a fresh process: every figure is a ratio within one run."""
+"""Compare the time of two programs, which run in turn so that other load on the machine affects both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our program and theirs, run by calling them; `limit` is the largest ratio that is allowed."""
+    """Our program and the one it is compared with. `limit` is the largest allowed ratio of their times."""
 
     ours: str
     run_ours: Callable[[], object]
@@ -24,7 +24,7 @@ class Comparison:
 
 
 def parse_rounds(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """A parser with `--rounds`."""
+    """Return a parser with the option `--rounds`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,18 +33,18 @@ def parse_rounds(description: str | None, rounds: int) -> argparse.ArgumentParse
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one run."""
+    """Return the wall time of one run."""
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
 
 
 def compare(comparisons: Sequence[Comparison], rounds: int) -> int:
-    """Print medians and the median of the rounds' ratios. Gives 1 where a limit is passed."""
+    """Print the median times and the median ratio. Return 1 if a limit is exceeded."""
     table = Table("ours", "median ms", "against", "median ms", "ratio", "limit")
     too_slow = False
     for one in comparisons:
-        one.run_ours(), one.run_theirs()  # files into the cache
+        one.run_ours(), one.run_theirs()  # warm up: the files are cached afterwards
         pairs = [(seconds(one.run_ours), seconds(one.run_theirs)) for _ in range(rounds)]
         ratio = statistics.median(our / their for our, their in pairs)
         too_slow |= ratio > one.limit

