@@ -95,6 +95,19 @@ def architectures_were_read(torch: Version) -> bool:
     return torch.release[:2] <= numbers(table()["architectures"]["read_up_to"])
 
 
+def why_nvcc_cannot_target(nvcc: tuple[int, int], capability: ComputeCapability) -> str | None:
+    """Why this CUDA cannot compile for such a GPU, as what it needs instead: "CUDA 12.8 or newer". None if it can."""
+    for row in table()["nvcc_targets"]["for_gpus"]:
+        if capability < numbers(row["compute_capability_from"]):
+            continue
+        if row["nvcc_from"] and nvcc < numbers(row["nvcc_from"]):
+            return f"CUDA {row['nvcc_from']} or newer"
+        if row["nvcc_below"] and nvcc >= numbers(row["nvcc_below"]):
+            return f"a CUDA older than {row['nvcc_below']}"
+        return None
+    return None
+
+
 # -- torch
 
 

@@ -51,10 +51,10 @@ class TorchBuild:
         return "{}.{}".format(*self.cuda) if self.cuda else None
 
     def __str__(self) -> str:
-        """ "torch 2.13.0 for cu130", "for the CPU", "for rocm6.4" (AMD), "for xpu" (Intel)."""
+        """ "torch 2.13.0 for cu130", "for the CPU", "for rocm6.4" (AMD), "for xpu" (Intel); "torch 2.14.0.dev20260901 for cu130"."""
         label = self.version.local or ""
         other = label if label.startswith(("rocm", "xpu")) else "the CPU"
-        return f"torch {self.release} for {self.cuda_tag or other}"
+        return f"torch {self.version.public} for {self.cuda_tag or other}"
 
 
 @dataclass(frozen=True)

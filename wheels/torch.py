@@ -13,6 +13,7 @@ from wheels.compatibility import (
     architectures_were_read,
     best_covered_first,
     contains_code_for,
+    cuda_tag,
     driver_supports,
     minimum_driver,
     torch_architectures,
@@ -20,6 +21,7 @@ from wheels.compatibility import (
     torch_platforms,
     torch_pythons,
     torch_releases,
+    why_nvcc_cannot_target,
 )
 from wheels.flash_attn_builds import flash_attn_minimum_capability
 from wheels.machine import Machine, TorchBuild
@@ -38,8 +40,11 @@ def why_unfit(torch: TorchBuild, machine: Machine) -> str | None:
         needed = minimum_driver(major, machine.system)
         return f"CUDA {major} needs driver {needed} or newer; this one is {machine.driver}"
     architectures = torch_architectures(torch.version, torch.cuda_tag, machine.system)
-    for capability in machine.capabilities if architectures else ():
-        if not contains_code_for(architectures or (), capability):
+    for capability in machine.capabilities:
+        missing = architectures and not contains_code_for(architectures, capability)
+        # Without a known list, what its CUDA could not compile for is missing; a build made here may contain PTX
+        unknown_build = not architectures and cuda_tag(torch.version)
+        if missing or (unknown_build and why_nvcc_cannot_target(torch.cuda, capability)):
             return "it has no code for compute capability {}.{}".format(*capability)
     return None
 

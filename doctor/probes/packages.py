@@ -14,6 +14,9 @@ from doctor.probes.text_files import read_text, stated_version
 from wheels.compatibility import parse_version, tag_of_cuda
 from wheels.machine import TorchBuild
 
+LFS_POINTER = "version https://git-lfs.github.com/"
+IS_POINTER = "torch/version.py is a Git LFS pointer"
+
 
 @dataclass(frozen=True)
 class TorchFacts:
@@ -80,6 +83,8 @@ class TritonFacts:
 
 def parse_torch_version(text: str) -> Reading[TorchBuild]:
     """Return the build stated in torch/version.py."""
+    if text.startswith(LFS_POINTER):
+        return Unreadable(IS_POINTER)
     version = stated_version(text)
     cuda = re.search(r"^cuda\b[^=]*=\s*(?:['\"](\d{1,3}\.\d{1,3})[\d.]*['\"]|None)", text, re.MULTILINE)
     if not version or not cuda:

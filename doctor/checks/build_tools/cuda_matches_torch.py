@@ -6,6 +6,7 @@ from doctor.check import Check, Requirement
 from doctor.checks.build_tools import build_tool_fixes, cuda_home, cuda_toolkit
 from doctor.checks.build_tools.build_relevance import with_build_severity
 from doctor.checks.build_tools.cuda_home import fitting
+from doctor.checks.build_tools.gpu_targets import why_not_for_gpu
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.requires import CUDA_TOOLKIT, CUDA_TORCH, NVIDIA_GPU, TORCH_INSTALLED
 from doctor.checks.shared import (
@@ -58,10 +59,22 @@ def judge(
             fix=build_tool_fixes.install_cuda_toolkit(identity, winget, wanted),
         )
         return with_build_severity(problem, nvidia, torch, flash_attn)
+    if unsupported := why_not_for_gpu(nvcc, nvidia):
+        if any(why_not_for_gpu(other, nvidia) is None for other in cuda.versions):
+            return with_build_severity(_cannot_target(finding, unsupported), nvidia, torch, flash_attn)
+        return skipped(CHECK.id, "no installed CUDA toolkit can compile for the GPU (see cuda-toolkit)")
     if nvcc != this.cuda:
         summary = f"CUDA toolkit {version} and torch's CUDA {wanted} differ in the minor version, which PyTorch accepts"
         return finding.but(status="info", summary=summary)
     return finding
+
+
+def _cannot_target(finding: Finding, reason: str) -> Finding:
+    return finding.but(
+        summary=reason,
+        impact="nvcc stops with 'Unsupported gpu architecture'.",
+        hint="Set CUDA_HOME to another installed toolkit of torch's CUDA major version while building (see cuda-toolkit).",
+    )
 
 
 def _unknown_torch(check: str, torch: TorchFacts) -> Finding | None:

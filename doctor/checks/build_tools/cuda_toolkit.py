@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctor.check import Check
 from doctor.checks.build_tools import build_tool_fixes
 from doctor.checks.build_tools.build_relevance import with_build_severity
+from doctor.checks.build_tools.gpu_targets import why_not_for_gpu
 from doctor.checks.requires import NVIDIA_GPU
 from doctor.checks.shared import could_not_look, dotted, torch_is
 from doctor.host import Found, Identity, Reading, Unreadable
@@ -39,7 +40,8 @@ def judge(
             for path, version in usable
         ),
     )
-    if usable and cuda.versions and max(cuda.versions) >= OLDEST:
+    recent = [version for _, version in usable if version >= OLDEST]
+    if any(why_not_for_gpu(version, nvidia) is None for version in recent):
         return finding
     unreadable = [f"{t.path}: {t.nvcc.reason}" for t in cuda.toolkits if isinstance(t.nvcc, Unreadable)]
     if not usable and (unreadable or cuda.unreadable):
@@ -57,13 +59,15 @@ def judge(
     summary = f"No nvcc in {', '.join(toolkit.path for toolkit in cuda.toolkits)}"
     if usable:
         summary = f"CUDA toolkit {dotted(max(cuda.versions))} is too old to build flash-attn"
+    if recent:
+        summary = why_not_for_gpu(max(recent), nvidia) or summary
     return with_build_severity(problem.but(summary=summary), nvidia, torch, flash_attn)
 
 
 CHECK = Check(
     id="cuda-toolkit",
     group="build-tools",
-    looks_at="nvcc in CUDA_HOME, CUDA_PATH, CUDA_PATH_V*, PATH, the registry and the default install folders.",
+    looks_at="nvcc in CUDA_HOME, CUDA_PATH, CUDA_PATH_V*, PATH, the registry and the default install folders, and whether one of them can compile for the GPU.",
     why="Building flash-attn or xformers from source needs nvcc. Prebuilt packages, and PyTorch itself, do not.",
     by_hand="Install a prebuilt package, which is much quicker. Or install the CUDA toolkit of your PyTorch build's version, without the driver it contains.",
     probes=(CUDA, IDENTITY, WINGET, NVIDIA, TORCH, FLASH_ATTN),

@@ -6,6 +6,7 @@ from doctor.check import Check, Requirement
 from doctor.checks.build_tools import cuda_home
 from doctor.checks.build_tools import msvc as msvc_check
 from doctor.checks.build_tools.build_relevance import has_flash_attn, why_flash_attn_cannot_run
+from doctor.checks.build_tools.gpu_targets import why_not_for_gpu
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.shared import could_not_look, skipped, value_of, why_torch_is_unknown
 from doctor.checks.system import long_paths as long_paths_check
@@ -36,6 +37,8 @@ def judge(
     this, toolkit = value_of(torch.build), cuda.chosen_toolkit
     nvcc = toolkit.nvcc.value if toolkit is not None and isinstance(toolkit.nvcc, Found) else None
     obstacles = [] if nvcc else ["there is no CUDA toolkit (see cuda-toolkit)"]
+    if nvcc and (unsupported := why_not_for_gpu(nvcc, nvidia)):
+        obstacles.append(unsupported)
     if identity.os == "windows":
         if isinstance(msvc.installations, Unreadable):
             return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)

@@ -10,16 +10,18 @@ from doctor.host import Absent, Found, Gpu, Identity
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.nvidia_smi import NO_CAPABILITY
+from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 
 GIBIBYTE = 1024**3
+OTHER_MAKES = {"rocm": "AMD", "xpu": "Intel"}  # by the label in torch's version
 DEVICE_MANAGER_CODES = "https://support.microsoft.com/topic/error-codes-in-device-manager-in-windows-524e9e89-4dee-8883-0afa-6bca0456324e"
 WSL = "https://docs.nvidia.com/cuda/wsl-user-guide/"
 
 
-def judge(nvidia: NvidiaFacts, identity: Identity) -> Finding:
+def judge(nvidia: NvidiaFacts, identity: Identity, torch: TorchFacts) -> Finding:
     if isinstance(nvidia.driver, Absent):
-        return _no_gpu(identity)
+        return _no_gpu(identity, torch)
     finding = Finding(
         check=CHECK.id,
         status="ok",
@@ -74,13 +76,17 @@ def _describe(gpu: Gpu) -> str:
     return gpu.name + memory
 
 
-def _no_gpu(identity: Identity) -> Finding:
+def _no_gpu(identity: Identity, torch: TorchFacts) -> Finding:
+    build = torch.build.value if isinstance(torch.build, Found) else None
+    label = (build.version.local or "") if build else ""
+    make = next((make for prefix, make in OTHER_MAKES.items() if label.startswith(prefix)), None)
+    use = f"{build} uses {make} GPUs" if make else "training uses the CPU"
     finding = Finding(
         check=CHECK.id,
         status="info",
-        summary="No NVIDIA GPU: training uses the CPU",
+        summary=f"No NVIDIA GPU: {use}",
         measured="no NVIDIA driver, and no NVIDIA display adapter",
-        impact="Everything works, but much more slowly than on a GPU.",
+        impact="" if make else "Everything works, but much more slowly than on a GPU.",
     )
     if not identity.wsl:
         return finding
@@ -133,7 +139,7 @@ CHECK = Check(
     looks_at="The GPUs reported by the NVIDIA driver, and whether CUDA_VISIBLE_DEVICES hides them.",
     why="Training runs on a GPU only if the driver makes one visible to PyTorch.",
     by_hand="Check that the card is seated, enable it in the firmware or Device Manager, and remove CUDA_VISIBLE_DEVICES.",
-    probes=(NVIDIA, IDENTITY),
+    probes=(NVIDIA, IDENTITY, TORCH),
     judge=judge,
     requires=(Requirement((NVIDIA,), _broken_driver),),
     because_of=(nvidia_driver.CHECK,),

@@ -11,7 +11,7 @@ from doctor.checks.wheel_advice import Advice, advice
 from doctor.host import Absent, Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
-from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.packages import IS_POINTER, TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
@@ -33,6 +33,13 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
     if not isinstance(torch.distribution, Found):
         return trouble.but(summary="PyTorch is not installed", measured="no torch in this Python")
     installed = torch.distribution.value
+    if torch.build == Unreadable(IS_POINTER):
+        return trouble.but(
+            summary=f"PyTorch is only half installed: {IS_POINTER}, not the file itself",
+            measured=f"a Git LFS pointer in {installed.location}",
+            hint="This environment came through Git without its large files. Create it on this machine instead, and reinstall its packages.",
+            fix=None,
+        )
     if isinstance(torch.build, Unreadable):
         return could_not_look(CHECK.id, f"torch in {installed.location}", torch.build.reason, CHECK.by_hand)
     if isinstance(torch.build, Absent):
@@ -45,7 +52,10 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
     trouble = trouble.but(measured=str(version), evidence=evidence)
     if version < OLDEST_TORCH:
         return trouble.but(summary=f"torch {version} is too old for aios")
-    return trouble.but(status="ok", summary=str(torch.build.value), impact="", hint="", links=(), fix=None)
+    summary = str(torch.build.value)
+    if version.is_devrelease:
+        summary += ", a nightly build: packages built for the release may not load"
+    return trouble.but(status="ok", summary=summary, impact="", hint="", links=(), fix=None)
 
 
 def _installation(identity: Identity, advised: Advice | None) -> tuple[str, Fix | None]:

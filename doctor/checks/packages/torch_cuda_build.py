@@ -15,7 +15,7 @@ from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
-from wheels.compatibility import contains_code_for, torch_architectures
+from wheels.compatibility import contains_code_for, cuda_tag, torch_architectures, why_nvcc_cannot_target
 from wheels.machine import TorchBuild
 
 
@@ -36,6 +36,12 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
             summary=f"{build} has code for {nvidia.gpus[0].name}, but none for {without_code[0].name}",
             impact="Training uses the first GPU. Programs that use the other one fail with 'no kernel image is available'.",
             hint="Nothing to do if the other GPU only drives the display. CUDA_VISIBLE_DEVICES=0 hides it from programs.",
+        )
+    if nvidia.gpus and _architectures(build, identity.os) is None:
+        return ok.but(
+            status="info",
+            summary=f"{build} is a CUDA build, but aios does not know which GPUs it has code for",
+            hint='`python -c "import torch; print(torch.cuda.get_arch_list())"` lists them.',
         )
     return ok
 
@@ -73,10 +79,17 @@ def _fault(torch: TorchFacts, build: TorchBuild, nvidia: NvidiaFacts, system: st
 
 def _gpus_without_code(build: TorchBuild, nvidia: NvidiaFacts, system: str) -> list[Gpu]:
     """The GPUs that this build has no code for, in CUDA's order. Empty if the build's architectures are not known."""
-    architectures = torch_architectures(build.version, build.cuda_tag, system) if build.cuda_tag else None
-    if not architectures:
+    architectures = _architectures(build, system)
+    if architectures:
+        return [gpu for gpu in nvidia.gpus if not contains_code_for(architectures, gpu.compute_capability)]
+    # What nvcc could not compile for is missing even from an unknown build. A build made here may contain PTX.
+    if not build.cuda or not cuda_tag(build.version):
         return []
-    return [gpu for gpu in nvidia.gpus if not contains_code_for(architectures, gpu.compute_capability)]
+    return [gpu for gpu in nvidia.gpus if why_nvcc_cannot_target(build.cuda, gpu.compute_capability)]
+
+
+def _architectures(build: TorchBuild, system: str) -> tuple[str, ...] | None:
+    return torch_architectures(build.version, build.cuda_tag, system) if build.cuda_tag else None
 
 
 def _unknown_gpu(check: str, nvidia: NvidiaFacts) -> Finding | None:
