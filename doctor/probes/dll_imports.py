@@ -14,6 +14,15 @@ def library_folders(host: Reader) -> list[str]:
     return [join(host, prefix, "Library", "bin") for prefix in prefixes]
 
 
+def loadable_names(host: Reader, module: str, torch_lib: tuple[str, ...]) -> set[str]:
+    """Return the file names that Windows finds for `module` after `import torch`, outside of System32, in lower case."""
+    present = set(map(str.lower, torch_lib))
+    for folder in (parent(host, module), host.identity.base_prefix, *library_folders(host)):
+        listed = host.list_directory(folder)
+        present |= set(map(str.lower, listed.value)) if isinstance(listed, Found) else set()
+    return present
+
+
 def missing_imports(
     host: Reader, module: str, torch_lib: Reading[tuple[str, ...]]
 ) -> Reading[tuple[str, ...]]:
@@ -26,10 +35,7 @@ def missing_imports(
         return binary
     if not isinstance(torch_lib, Found):
         return Unreadable("the libraries in torch/lib could not be listed")
-    present = set(map(str.lower, torch_lib.value))
-    for folder in (parent(host, module), host.identity.base_prefix, *library_folders(host)):
-        listed = host.list_directory(folder)
-        present |= set(map(str.lower, listed.value)) if isinstance(listed, Found) else set()
+    present = loadable_names(host, module, torch_lib.value)
     windows = system32(host)
     elsewhere = [name for name in binary.value.imports if name not in present and not _is_always_there(name)]
     in_windows = {name: host.binary(join(host, windows, name)) for name in elsewhere}

@@ -1,0 +1,110 @@
+"""Were the compiled extensions of other packages built for this torch and its CUDA?"""
+
+from __future__ import annotations
+
+import re
+
+from doctor.check import Check, Requirement
+from doctor.checks.packages import torch_cuda_build
+from doctor.checks.requires import TORCH_INSTALLED, known_torch, present
+from doctor.checks.shared import could_not_look, value_of
+from doctor.host import Distribution, Found, Reading, Unreadable
+from doctor.models import Evidence, Finding
+from doctor.probes.extensions import EXTENSIONS, Extension, Extensions
+from doctor.probes.packages import TORCH, TorchFacts
+from doctor.probes.site_packages import INSTALLED, Installed
+from wheels.machine import TorchBuild
+
+# These have checks of their own
+OTHERS = {"torch", "torchvision", "torchaudio", "flash-attn", "xformers"}
+CUDA_LIBRARY = re.compile(r"(?:cudart64|cublas64|cublaslt64)_(\d{2})\d?\.dll")
+# "+cu128torch2.9", "+torch2.9", "+pt2.8"; "andhigher" marks a build that newer releases can load, too
+LABEL = re.compile(r"(?:torch|pt)(\d+)\.(\d+)[\d.]*(andhigher)?")
+CUDA_LABEL = re.compile(r"cu(\d{2})\d")
+
+
+def judge(extensions: Reading[Extensions], installed: Reading[Installed], torch: TorchFacts) -> Finding:
+    found, build = value_of(extensions), value_of(torch.build)
+    distributions = installed.value.distributions if isinstance(installed, Found) else {}
+    faults = {
+        **_labels_that_do_not_fit(distributions, build),
+        **{module.package: fault for module in found.modules if (fault := _fault(module, build))},
+    }
+    names = sorted({module.package for module in found.modules})
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"{', '.join(names)}: built for this torch" if names else "No other extension for torch",
+        measured="; ".join(faults.values()) or ", ".join(names) or "no extension",
+        expected=f"extensions built for {build}",
+        evidence=tuple(
+            Evidence(source="file", name=f"{module.package}: {module.file}", value=list(module.libraries))
+            for module in found.modules
+        ),
+    )
+    if not faults:
+        if found.unreadable:
+            return could_not_look(CHECK.id, *next(iter(found.unreadable.items())))
+        return finding
+    package, fault = next(iter(faults.items()))
+    also = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    cuda = f" and CUDA {build.cuda_version}" if build.cuda else ""
+    return finding.but(
+        status="warning",
+        summary=f"{fault}{also}",
+        impact=CHECK.why,
+        hint=f"Install the build of {package} for torch {build.minor}{cuda} from its own releases, build it here, or uninstall it.",
+    )
+
+
+def _fault(module: Extension, build: TorchBuild) -> str | None:
+    """Return why this module does not load, as a sentence."""
+    if not module.missing:
+        return None
+    majors = {int(match[1]) for name in module.missing if (match := CUDA_LIBRARY.fullmatch(name))}
+    if majors and build.cuda is None:
+        return f"{module.package} was built for CUDA {max(majors)}, but {build} has no CUDA"
+    if majors and max(majors) != build.cuda_major:
+        return f"{module.package} was built for CUDA {max(majors)}, but torch for CUDA {build.cuda_major}: {module.file} needs {module.missing[0]}"
+    return f"{module.package} does not load: {module.file} needs {module.missing[0]}, which is missing"
+
+
+def _labels_that_do_not_fit(installed: dict[str, Distribution], build: TorchBuild) -> dict[str, str]:
+    """Return the packages whose version names another torch or CUDA, each with a sentence about it."""
+    faults = {}
+    for name, distribution in installed.items():
+        label = distribution.version.partition("+")[2]
+        if name in OTHERS or not (built := LABEL.search(label)):
+            continue
+        torch, this = (int(built[1]), int(built[2])), build.version.release[:2]
+        cuda = CUDA_LABEL.search(label)
+        what = f"{name} {distribution.version}"
+        if this < torch or (this != torch and not built[3]):
+            faults[name] = f"{what} was built for torch {built[1]}.{built[2]}, but {build} is installed"
+        elif cuda and int(cuda[1]) != build.cuda_major:
+            faults[name] = f"{what} was built for CUDA {cuda[1]}, but {build} is installed"
+    return faults
+
+
+def _unreadable_packages(check: str, installed: Reading[Installed]) -> Finding | None:
+    if isinstance(installed, Unreadable):
+        return could_not_look(check, "the installed packages", installed.reason)
+    return None
+
+
+CHECK = Check(
+    id="extensions",
+    group="packages",
+    looks_at="The compiled modules in site-packages and in the folders directly below it: on Windows the libraries of torch and CUDA that they import, and on every system the torch and CUDA in a version such as 1.0.2+cu128torch2.9.",
+    why="An extension built for another torch or CUDA fails with 'DLL load failed while importing' or 'undefined symbol'.",
+    by_hand="Install the build for the installed torch and CUDA from the package's own releases, or build it here.",
+    probes=(EXTENSIONS, INSTALLED, TORCH),
+    judge=judge,
+    because_of=(torch_cuda_build.CHECK,),
+    requires=(
+        TORCH_INSTALLED,
+        known_torch("which torch extensions should fit"),
+        present(EXTENSIONS, "the compiled modules"),
+        Requirement((INSTALLED,), _unreadable_packages),
+    ),
+)
