@@ -60,9 +60,7 @@ def judge(
         )
         return with_build_severity(problem, nvidia, torch, flash_attn)
     if unsupported := why_not_for_gpu(nvcc, nvidia):
-        if any(why_not_for_gpu(other, nvidia) is None for other in cuda.versions):
-            return with_build_severity(_cannot_target(finding, unsupported), nvidia, torch, flash_attn)
-        return skipped(CHECK.id, "no installed CUDA toolkit can compile for the GPU (see cuda-toolkit)")
+        return with_build_severity(_cannot_target(finding, unsupported), nvidia, torch, flash_attn)
     if nvcc != this.cuda:
         summary = f"CUDA toolkit {version} and torch's CUDA {wanted} differ in the minor version, which PyTorch accepts"
         return finding.but(status="info", summary=summary)
@@ -89,6 +87,12 @@ def _too_old(check: str, cuda: CudaFacts) -> Finding | None:
     return skipped(check, "the CUDA toolkit is too old for any torch (see cuda-toolkit)")
 
 
+def _none_for_gpu(check: str, cuda: CudaFacts, nvidia: NvidiaFacts) -> Finding | None:
+    if any(why_not_for_gpu(version, nvidia) is None for version in cuda.versions):
+        return None
+    return skipped(check, "no installed CUDA toolkit can compile for the GPU (see cuda-toolkit)")
+
+
 CHECK = Check(
     id="cuda-matches-torch",
     group="build-tools",
@@ -104,6 +108,7 @@ CHECK = Check(
         CUDA_TORCH,
         CUDA_TOOLKIT,
         Requirement((CUDA,), _too_old),
+        Requirement((CUDA, NVIDIA), _none_for_gpu),
     ),
     because_of=(cuda_home.CHECK, torch_cuda_build.CHECK),
 )

@@ -56,12 +56,17 @@ def judge(
     )
     if not cuda.toolkits:
         return problem.but(summary="No CUDA toolkit, which is only needed to build packages from source")
-    summary = f"No nvcc in {', '.join(toolkit.path for toolkit in cuda.toolkits)}"
-    if usable:
-        summary = f"CUDA toolkit {dotted(max(cuda.versions))} is too old to build flash-attn"
-    if recent:
-        summary = why_not_for_gpu(max(recent), nvidia) or summary
+    summary = _why_unusable(cuda, recent, nvidia)
     return with_build_severity(problem.but(summary=summary), nvidia, torch, flash_attn)
+
+
+def _why_unusable(cuda: CudaFacts, recent: list[tuple[int, int]], nvidia: NvidiaFacts) -> str:
+    """Return why no installed toolkit can build. `recent`: the versions that flash-attn's setup.py accepts."""
+    if recent and (reason := why_not_for_gpu(max(recent), nvidia)):
+        return reason
+    if cuda.versions:
+        return f"CUDA toolkit {dotted(max(cuda.versions))} is too old to build flash-attn"
+    return f"No nvcc in {', '.join(toolkit.path for toolkit in cuda.toolkits)}"
 
 
 CHECK = Check(

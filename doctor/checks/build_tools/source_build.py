@@ -36,9 +36,8 @@ def judge(
 ) -> Finding:
     this, toolkit = value_of(torch.build), cuda.chosen_toolkit
     nvcc = toolkit.nvcc.value if toolkit is not None and isinstance(toolkit.nvcc, Found) else None
-    obstacles = [] if nvcc else ["there is no CUDA toolkit (see cuda-toolkit)"]
-    if nvcc and (unsupported := why_not_for_gpu(nvcc, nvidia)):
-        obstacles.append(unsupported)
+    unusable = why_not_for_gpu(nvcc, nvidia) if nvcc else "there is no CUDA toolkit (see cuda-toolkit)"
+    obstacles = [unusable] if unusable else []
     if identity.os == "windows":
         if isinstance(msvc.installations, Unreadable):
             return could_not_look(CHECK.id, "the Visual Studio installations", msvc.installations.reason)
