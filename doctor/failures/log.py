@@ -14,7 +14,7 @@ from typing import BinaryIO
 WIDTH = 4_000  # characters of a line that are searched, on each side of a place
 NEAR = 5 * WIDTH  # characters that count as near, at most
 MARGIN = NEAR + 2 * WIDTH  # characters that two pieces of a log share, on each side of where they meet
-PIECE = 2**21  # bytes that are read at a time
+PIECE = 2**18  # bytes that are read at a time: they fit into the processor's cache
 LONGEST_SEQUENCE = 200  # characters of an escape sequence that may continue in the next piece
 UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Colours, cursor movements, and titles and links (which end with a bell or ESC \)

@@ -10,11 +10,13 @@ from functools import cache
 
 from doctor.failures.events import is_warning, mentioned_only, package_at
 from doctor.failures.literal import literal
-from doctor.failures.log import Log, shown
+from doctor.failures.log import WIDTH, Log, shown
+from doctor.failures.prefilter import Prefilter
 from doctor.failures.table import Failure, FailureTable, Symptom
 
 LINES_BEFORE, LINES_AFTER = 60, 20  # `near`: an error ends a traceback, a list follows its heading
 MAX_LINES = 500  # lines per symptom; more repetitions add nothing
+MAX_MATCHES = 5_000  # matches per symptom that are examined
 MAX_TRIES = 50  # lines, from the end of a piece, that are searched for `unless`
 GAP = ".{0,400}"  # `.*` matches at most two long paths, so that time is not quadratic in the length of a line
 TORCH_FOR_LINUX = r"\btorch-\S{3,60}linux_"
@@ -76,6 +78,7 @@ class _Search:
         self.hits: dict[tuple[str, int], list[_Hit]] = defaultdict(
             list
         )  # by failure and number of the symptom
+        self.tries: dict[tuple[str, int], int] = defaultdict(int)  # matches, by the same keys
         self.last: dict[
             str, int
         ] = {}  # patterns after which a symptom before does not count: their last place
@@ -87,29 +90,28 @@ class _Search:
         for failure in table.failures:
             for number, symptom in enumerate(failure.symptoms):
                 self.symptoms[literal(symptom.pattern)].append((failure, number, symptom))
+        self.prefilter = Prefilter({*self.symptoms, *self.ends, *self.names})
 
     def add(self, log: Log) -> None:
-        for needed, rows in self.symptoms.items():
-            if log.searched.find(needed, log.start, log.stop) >= 0:
-                for failure, number, symptom in rows:
-                    self._add_hits(log, failure, number, symptom)
-        for needed, patterns in self.ends.items():
-            if log.searched.find(needed, log.start, log.stop) >= 0:
-                for pattern in patterns:
-                    place = _last_place(log, pattern)
-                    if place >= 0:
-                        self.last[pattern] = place + log.offset
-        for needed, patterns in self.names.items():
-            if log.searched.find(needed, log.start, log.stop) >= 0:
-                self.named |= {
-                    pattern for pattern in patterns if next(_places(log, pattern), None) is not None
-                }
+        searched = log.searched[max(log.start - WIDTH, 0) : log.stop + WIDTH]
+        for needed in self.prefilter.candidates(searched):
+            if log.searched.find(needed, log.start, log.stop) < 0:
+                continue
+            for failure, number, symptom in self.symptoms.get(needed, ()):
+                self._add_hits(log, failure, number, symptom)
+            for pattern in self.ends.get(needed, ()):
+                if (place := _last_place(log, pattern)) >= 0:
+                    self.last[pattern] = place + log.offset
+            for pattern in self.names.get(needed, ()):
+                if next(_places(log, pattern), None) is not None:
+                    self.named.add(pattern)
 
     def _add_hits(self, log: Log, failure: Failure, number: int, symptom: Symptom) -> None:
         hits = self.hits[failure.id, number]
         for match in _places(log, symptom.pattern):
-            if len(hits) == MAX_LINES:
+            if len(hits) == MAX_LINES or self.tries[failure.id, number] == MAX_MATCHES:
                 return
+            self.tries[failure.id, number] += 1
             if hit := _hit(log, match, failure, symptom):
                 hits.append(hit)
 
@@ -182,13 +184,18 @@ def _by_literal(patterns: Iterable[str]) -> dict[str, list[str]]:
 
 
 @cache
+def _literal(pattern: str) -> str:
+    return literal(pattern)
+
+
+@cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
 def _places(log: Log, pattern: str) -> Iterator[re.Match[str]]:
     """The matches of `pattern`, at most one per line."""
-    expression, needed = _compiled(pattern.replace(".*", GAP)), literal(pattern)
+    expression, needed = _compiled(pattern.replace(".*", GAP)), _literal(pattern)
     place = log.start
     while (place := log.searched.find(needed, place, log.stop)) >= 0:
         start, end = log.line(place)
@@ -199,7 +206,7 @@ def _places(log: Log, pattern: str) -> Iterator[re.Match[str]]:
 
 def _last_place(log: Log, pattern: str) -> int:
     """The place of the last match of `pattern`; -1 if there is none."""
-    expression, needed = _compiled(pattern), literal(pattern)
+    expression, needed = _compiled(pattern), _literal(pattern)
     place = log.stop
     for _ in range(MAX_TRIES):
         place = log.searched.rfind(needed, log.start, place)

@@ -60,3 +60,37 @@ def placed(data: bytes, failing: frozenset[str] = frozenset()) -> tuple[Placed, 
 
 def named(data: bytes, failing: frozenset[str] = frozenset()) -> list[str]:
     return [place.sighting.failure.id for place in placed(data, failing)]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A public report: the row that must be named first, its package, and the source; none of them for a healthy run."""
+
+    row: str
+    package: str | None
+    source: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.row}-{self.source}"
+
+
+def _blocks(name: str) -> list[tuple[str, str]]:
+    blocks = re.split(r"^== ", (HERE / name).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return [(head, text) for head, _, text in (block.partition("\n") for block in blocks)]
+
+
+@cache
+def reports() -> tuple[Report, ...]:
+    found = []
+    for head, text in _blocks("reports.txt"):
+        row, source, _ = head.split(" | ", 2)
+        row, _, package = row.partition(" ")
+        found.append(Report(row, package or None, source, text))
+    return tuple(found)
+
+
+@cache
+def healthy_runs() -> dict[str, str]:
+    """The output of runs in which nothing fails, by what is in it."""
+    return dict(_blocks("healthy.txt"))

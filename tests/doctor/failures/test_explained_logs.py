@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor.failures.log import Log, read, shown
+from doctor.failures.literal import literal
+from doctor.failures.log import PIECE, Log, pieces, read, shown
+from doctor.failures.match import find, find_in
+from doctor.failures.prefilter import Prefilter
 from doctor.failures.table import failures
 from tests.doctor.failures.samples import (
     FAILING,
     HEALTHY,
+    Report,
     Sample,
+    healthy_runs,
     named,
     placed,
+    reports,
     samples,
     unrelated_output,
     wrapped,
@@ -68,6 +78,19 @@ def test_a_log_of_what_went_well_names_nothing(path: Path) -> None:
 
 def test_there_are_ten_healthy_logs() -> None:
     assert len(HEALTHY) >= 10
+
+
+@pytest.mark.parametrize("report", reports(), ids=str)
+def test_the_cause_of_a_public_report_is_named_first(report: Report) -> None:
+    first, *_ = placed(report.text.encode())
+    assert (first.sighting.failure.id, first.certain) == (report.row, True)
+    if report.package:
+        assert first.sighting.package == report.package
+
+
+@pytest.mark.parametrize("text", healthy_runs().values(), ids=healthy_runs())
+def test_nothing_is_named_for_a_run_in_which_nothing_fails(text: str) -> None:
+    assert named(text.encode()) == []
 
 
 EXPECTED = {
@@ -182,31 +205,158 @@ def test_a_log_of_tens_of_megabytes_is_searched_to_its_end() -> None:
     """In time proportional to its length: a quadratic search would run into the time limit of all tests."""
     whole = b"".join(path.read_bytes() for path in (*HEALTHY, *FAILING))
     data = whole * (20 * 2**20 // len(whole))
-    assert placed(data)
+    assert find_in(pieces(io.BytesIO(data)), failures())
+
+
+def test_a_log_in_pieces_shows_what_it_shows_as_a_whole() -> None:
+    lines = [line for path in (*FAILING, *HEALTHY) for line in path.read_bytes().splitlines(keepends=True)]
+    random.Random(3).shuffle(lines)
+    for data in (
+        b"".join(lines),
+        "".join(lines_of(FAILING)).encode("utf-16"),
+        b"x" * 3 * PIECE + b" OMP: Error #15",
+    ):
+        parts = list(pieces(io.BytesIO(data)))
+        assert "".join(part.text[part.start : part.stop] for part in parts) == read(data).text
+        assert max(len(part.text) for part in parts) <= 3 * PIECE
+        assert find_in(parts, failures()) == find(read(data), failures())
+
+
+def lines_of(paths: Iterable[Path]) -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in paths] * 20
+
+
+def test_a_failure_and_its_end_may_be_in_different_pieces() -> None:
+    begun = b"      Precompiled wheel not found. Building from source...\n"
+    filler = b"compiling\n" * (PIECE // 5)
+    done = b"Successfully installed flash-attn-2.8.3\n"
+    assert [seen.failure.id for seen in find_in(pieces(io.BytesIO(begun + filler)), failures())] == ["D01"]
+    assert find_in(pieces(io.BytesIO(begun + filler + done)), failures()) == ()
+
+
+def test_the_prefilter_misses_no_text() -> None:
+    texts = sorted({literal(symptom.pattern) for row in failures().failures for symptom in row.symptoms})
+    prefilter = Prefilter(texts)
+    for text in texts:
+        assert text in set(prefilter.candidates(f"before{text}after"))
+        assert text in set(prefilter.candidates(text))
+    assert not set(prefilter.candidates("Step 10 of 300, loss 2.31, 1042 tokens/s"))
+
+
+# The parser of re: a module of its own until Python 3.10
+sre_parse: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
+
+
+def repeats(pattern: str) -> tuple[int, bool]:
+    """How many repetitions of unlimited or great length a pattern has, and whether one contains another."""
+
+    def count(parsed: Any, inside: bool) -> tuple[int, bool]:
+        total, nested = 0, False
+        for operation, arguments in parsed:
+            name = str(operation)
+            here = "REPEAT" in name and arguments[1] > 10
+            nested |= here and inside
+            total += here
+            for argument in arguments if isinstance(arguments, (list, tuple)) else ():
+                for part in argument if isinstance(argument, list) else [argument]:
+                    if isinstance(part, sre_parse.SubPattern):
+                        more, deeper = count(part, inside or here)
+                        total, nested = total + more, nested or deeper
+        return total, nested
+
+    return count(sre_parse.parse(pattern), False)
+
+
+PATTERNS = sorted({symptom.pattern for row in failures().failures for symptom in row.symptoms})
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_no_line_can_make_a_pattern_slow(pattern: str) -> None:
+    """The time of a search grows with the product of the lengths of its repetitions: at most three, none in another."""
+    count, nested = repeats(pattern)
+    assert count <= 3
+    assert not nested
 
 
 REPEATED = [
     "[WinError 5] ",
-    "fatal error C1083: '",
-    "OSError: [Errno 2] No such file or directory: ",
     "flash_attn-2.8.3+cu12torch",
     "Successfully installed ",
-    "nvcc",
-    "Found GPU0 ",
     "UnicodeDecodeError",
-    "xFormers was built for",
     "flash_attn_" + "0" * 32,
+    "DLL load failed while importing a: ",
+    "undefined symbol: _ZN3c10",
+    "x requires torch==1, but you have ",
+    'File "/site-packages/a/b.py"',
+    "(os error 5) C:\\ ",
+    "{'a': Retrying INFO ",
+    "\x1b]0;",
 ]
 
 
 @pytest.mark.parametrize("text", REPEATED)
 @pytest.mark.parametrize("in_lines", [False, True], ids=["in one line", "in lines"])
-def test_no_line_makes_a_pattern_slow(text: str, in_lines: bool) -> None:
-    """A search that is quadratic in the length of a line would run into the time limit of all tests."""
+def test_a_long_repetitive_log_is_read(text: str, in_lines: bool) -> None:
     tail = "\n  Attempting uninstall: torch\nflash_attn-2.8.3+cu12torch ImportError"
     line = text * (100 if in_lines else 1)
-    data = (line + "\n" * in_lines) * (2**20 // len(line)) + tail
-    placed(data.encode())
+    data = (line + "\n" * in_lines) * (2**18 // len(line)) + tail
+    for place in placed(data.encode()):
+        assert place.sighting.text.isprintable()
+
+
+@given(st.text(alphabet="\x00\x07\x1b[]0;m\x9b\u202e\u2028 \n", max_size=40))
+def test_no_control_character_reaches_the_terminal(noise: str) -> None:
+    text = f"{noise}OMP: Error #15: {noise}\nModuleNotFoundError: No module named 'xformers' {noise}"
+    for place in placed(text.encode()):
+        assert place.sighting.text.isprintable()
+        assert (place.sighting.package or "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO: the reason was RuntimeError: CUDA error: device-side assert triggered",
+        "2026-11-30 - [INFO] backend: {'reason': \"ImportError: No module named 'triton'\"}",
+        "{'error': 'OMP: Error #15'}",
+        "skipped (ModuleNotFoundError: No module named 'triton')",
+    ],
+)
+def test_words_that_a_line_only_mentions_are_no_error(line: str) -> None:
+    assert named(line.encode()) == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "stderr: ",
+        "2026-08-05 - [ERROR] ",
+        "[rank0]: ",
+        "12:01 [Warning] [ComfyUI-0/STDERR] ",
+        "      ",
+        "ERROR    ",
+    ],
+)
+def test_an_exception_behind_a_loggers_prefix_is_an_error(before: str) -> None:
+    line = f"{before}ModuleNotFoundError: No module named 'triton'"
+    assert [(place.sighting.failure.id, place.certain) for place in placed(line.encode())] == [("F01", True)]
+
+
+def test_an_error_of_uv_is_the_error_of_windows() -> None:
+    there = "error: C:\\v\\x: A required privilege is not held by the client. (os error 1314)"
+    assert named(there.encode()) == ["A19"]
+    assert named(there.replace("C:\\v\\", "/v/").encode()) == [], "on Linux the numbers mean something else"
+
+
+def test_errors_come_before_warnings() -> None:
+    warning = b"UserWarning: Attempted to use ninja but we could not find ninja.\n"
+    assert named(warning + b"torch.OutOfMemoryError: CUDA out of memory.\n") == ["C22", "E11"]
+
+
+def test_two_packages_that_fail_are_two_failures() -> None:
+    line = "ImportError: DLL load failed while importing {}: The specified procedure could not be found.\n"
+    found = placed((line.format("exllamav2_ext") + line.format("gsplat_cuda")).encode())
+    assert [place.sighting.package for place in found] == ["exllamav2_ext", "gsplat_cuda"]
 
 
 def test_reading_keeps_what_is_ascii_in_any_code_page() -> None:
