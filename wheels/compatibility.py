@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -180,3 +181,20 @@ def best_covered_first(tags: Iterable[str]) -> tuple[str, ...]:
         return (preferred.index(tag) if tag in preferred else unknown), -int(tag[2:])
 
     return tuple(sorted(tags, key=place))
+
+
+@dataclass(frozen=True)
+class TorchFault:
+    """Why a release of torch fails by itself, and what to do instead."""
+
+    why: str
+    use: str
+
+
+def torch_faults(torch: Version, platform: str) -> tuple[TorchFault, ...]:
+    """Return the known faults of this release on a platform."""
+    return tuple(
+        TorchFault(why=row["why"], use=row["use"])
+        for row in table()["torch_known_faults"]["faults"]
+        if row["platform"] == platform and torch.base_version in SpecifierSet(row["torch"])
+    )
