@@ -46,7 +46,8 @@ def of_blocks(blocks: Iterator[bytes]) -> Iterator[Piece]:
                 break  # the line end after the mark may be in the next block
             yield from cut(rest[start:begin], done + start)
             start = end
-        while more and is_long(rest, start):
+        # The end of `rest` may be a part of a separator, which does not count.
+        while more and is_long(rest, start + LONGEST_SEPARATOR):
             end = boundary(rest, start)
             yield Piece(rest[start:end], False, f"byte {done + start}")
             start = end

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TextIO
 from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
-from trainer.data.opening import BLOCK, Source
+from trainer.data.opening import BLOCK, Source, explained
 from trainer.errors import UserError
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]*")
@@ -19,27 +19,37 @@ LONGEST_LITERAL = 16  # characters: -Infinity, or two \uXXXX
 
 def pieces(source: Source, field: str | None) -> Iterator[Piece]:
     """The texts of all records. A record is an object with a text field, or a string."""
-    for place, record in records(source):
+    found = records(source)
+    for place, record in found:
         where = f"{source.path.absolute()}, {place}"
         if isinstance(record, dict):
-            if field is None or not _has(record, field):
-                _refuse_wrapped(record, where)
-                field = field_of(list(record), field, where, list(strings_in(record)))
-            record = _string(record, field, where)
-        elif record is not None and not isinstance(record, str):
-            raise UserError(f"{where}: the record is {_shown(record)}, not an object or a string.")
-        for piece in text(record, where):
+            try:
+                if field is None or not _has(record, field):
+                    field = field_of(list(record), field, where, list(strings_in(record)))
+                value = _string(record, field, where)
+            except UserError:
+                if place.endswith(" 1") and _is_at_end(found):
+                    _refuse_wrapped(record, where)
+                raise
+        elif record is None or isinstance(record, str):
+            value = record
+        else:
+            raise UserError(
+                f"{where}: the record is {_shown(record)}, not an object or a string. Write each record as one."
+            )
+        for piece in text(value, where):
             yield Piece(piece.text, piece.last, place)
 
 
 def records(source: Source) -> Iterator[tuple[str, Any]]:
     """Each record, with its place in the file."""
-    if source.format == "JSON lines":
-        with source.open() as lines:
-            yield from _lines(lines, source)
-    else:
-        with source.open_text() as file:
-            yield from _values(file, source)
+    with explained(source.path):
+        if source.format == "JSON lines":
+            with source.open() as lines:
+                yield from _lines(lines, source)
+        else:
+            with source.open_text() as file:
+                yield from _values(file, source)
 
 
 def is_data(source: Source, field: str | None) -> bool:
@@ -78,18 +88,21 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__} {str(value)[:40]!r}"
 
 
+def _is_at_end(rest: Iterator[tuple[str, Any]]) -> bool:
+    try:
+        return next(rest, None) is None
+    except UserError:
+        return False
+
+
 def _refuse_wrapped(record: dict[str, Any], where: str) -> None:
-    """Refuse one object around a list of records, such as {"data": [...]}."""
-    lists = [
-        key
-        for key, value in record.items()
-        if isinstance(value, list) and len(value) and isinstance(value[0], dict) and not _is_turn(value[0])
-    ]
-    if lists and not any(isinstance(value, str) and len(value) > 200 for value in record.values()):
-        raise UserError(
-            f"{where}: one object with the keys {', '.join(record)}, not records. Its key {lists[0]!r} contains a list of "
-            f"records: write them one per line, for example with `jq -c .{lists[0]}[] OLD.json > NEW.jsonl`."
-        )
+    """Refuse a file that is one object around a list of records, such as {"data": [...]}."""
+    for key, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict) and not _is_turn(value[0]):
+            raise UserError(
+                f"{where}: one object with the keys {', '.join(record)}, not records. Its key {key!r} contains a list of "
+                f"records: write them one per line, for example with `jq -c .{key}[] OLD.json > NEW.jsonl`."
+            )
 
 
 def _is_turn(value: dict[str, Any]) -> bool:
@@ -123,9 +136,9 @@ def _parsed(parse: Any, source: Source, place: str) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is not UTF-8: {file_kinds.not_utf8(error.object)}") from None
     except ValueError as error:
-        raise UserError(f"{where} is not valid JSON ({error}).") from None
+        raise UserError(f"{where} is not valid JSON ({error}). Correct or remove it.") from None
     except RecursionError:
-        raise UserError(f"{where} is nested too deeply.") from None
+        raise UserError(f"{where} is nested too deeply. Correct or remove it.") from None
 
 
 class _Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from trainer import file_kinds
@@ -48,7 +49,7 @@ def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False
     if not found:
         raise UserError(
             f"The folder {path.absolute()} contains no data files: looked for {', '.join(FORMATS)}, also with "
-            f"{', '.join(COMPRESSED)} after it, found {listed or 'no file'}.{_example(path, visible)}"
+            f"{', '.join(COMPRESSED)} after it, found {listed or 'no file'}. {_example(path, visible)}"
         )
     if listed:
         say(f"INFO: files of other kinds in {path} are skipped: {listed}.")
@@ -56,15 +57,12 @@ def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False
 
 
 def _example(folder: Path, names: list[str]) -> str:
-    """What the first of some files is, and what to do with it; empty without files, and for a text."""
-    if not names:
-        return ""
-    try:
-        with (folder / names[0]).open("rb") as file:
-            kind = file_kinds.foreign(file.read(file_kinds.BEGINNING))
-    except OSError:
-        return ""
-    return f" {kind.sentence(names[0])}" if kind else ""
+    """What to do with a folder without data: with its first file, if that is of a known kind."""
+    with suppress(OSError, IndexError), (folder / names[0]).open("rb") as file:
+        kind = file_kinds.foreign(file.read(file_kinds.BEGINNING))
+        if kind:
+            return kind.sentence(names[0])
+    return "Choose another folder, or one file, of any suffix, with data.dataset_file (--dataset-file)."
 
 
 def pieces(source: Source, field: str | None) -> Iterator[Piece]:

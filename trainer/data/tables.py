@@ -50,7 +50,9 @@ def csv_pieces(source: Source, field: str | None) -> Iterator[Piece]:
             f"{path} is not valid CSV in UTF-8 after line {line}: {file_kinds.not_utf8(error.object)}"
         ) from None
     except csv.Error as error:
-        raise UserError(f"{path} is not valid CSV in UTF-8 after line {line} ({error}).") from None
+        raise UserError(
+            f"{path} is not valid CSV in UTF-8 after line {line} ({error}). Correct it there."
+        ) from None
 
 
 def _delimiter(beginning: str, suffix: str, field: str | None) -> str:
@@ -93,7 +95,9 @@ def parquet_pieces(source: Source, field: str | None) -> Iterator[Piece]:
                     yield from _at(f"row {row}", str(path), nested(record, name), name)
                     row += 1
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is not a valid Parquet file, or is incomplete: {error}.") from None
+        raise UserError(
+            f"{path} is not a valid Parquet file, or is incomplete: {error}. Download or write it again."
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} contains strings that are not UTF-8: {file_kinds.not_utf8(error.object)}"

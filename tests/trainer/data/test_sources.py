@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trainer.data import documents, sources
@@ -186,6 +186,7 @@ TEXTS = st.lists(
 
 
 @pytest.mark.usefixtures("small_pieces")
+@example(texts=[b"<" * 68, b"<<"], block=1)
 @settings(max_examples=300, deadline=None)
 @given(texts=TEXTS, block=st.integers(1, 200))
 def test_documents_do_not_depend_on_how_a_file_is_read(texts: list[bytes], block: int) -> None:
