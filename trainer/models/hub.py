@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,3 +85,6 @@ def silence_libraries() -> None:
     """Hide the warnings of transformers and peft: they address the programs that call them, not their users."""
     warnings.filterwarnings("ignore", module=LIBRARIES)
     warnings.filterwarnings("ignore", category=FutureWarning)  # of something that the next release changes
+    logging.getLogger("bitsandbytes").setLevel(
+        logging.ERROR
+    )  # peft imports it, and it misses optional kernels
