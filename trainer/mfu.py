@@ -21,6 +21,7 @@ from typing import Any
 
 from torch import nn
 
+from trainer.attention.call_trace import TracedCall
 from trainer.attention.pattern import Windows
 
 PEAKS = Path(__file__).with_name("peaks.json")
@@ -73,29 +74,46 @@ class Utilization:
 UNKNOWN = Utilization(None, Peak(), "not computed")
 
 
-def utilization(network: Any, attention_width: int, windows: Windows, length: int, peak: Peak) -> Utilization:
-    """The utilization of a model that is trained on sequences of this length."""
+def utilization(
+    network: Any, attention_width: int | tuple[int, ...], windows: Windows, length: int, peak: Peak
+) -> Utilization:
+    """The utilization of a model that is trained on sequences of this length. See `training_flops`."""
     if getattr(network.config.get_text_config(), "num_experts_per_tok", None):
         reason = "a token uses only some of the experts, and their share of the weights is not known"
         return Utilization(None, peak, reason)
     if getattr(network.config, "halt_max_steps", None):
         reason = "a token uses the same weights many times, sometimes without a backward pass"
         return Utilization(None, peak, reason)
-    cost = training_flops(multiplied_weights(network), attention_width, windows, length)
-    cost -= 2 * multiplied_weights(network, frozen=True)
+    try:
+        cost = training_flops(multiplied_weights(network), attention_width, windows, length)
+        cost -= 2 * multiplied_weights(network, frozen=True)
+    except Exception as error:  # noqa: BLE001 - the code of any model runs here, and a figure must not end a run
+        return Utilization(None, peak, f"the FLOPs of this model cannot be counted ({type(error).__name__})")
     return Utilization(cost, peak, peak.reason)
 
 
-def training_flops(weights: int, attention_width: int, windows: Windows, length: int) -> int:
+def training_flops(
+    weights: int, attention_width: int | tuple[int, ...], windows: Windows, length: int
+) -> int:
     """FLOPs per token, forward and backward.
 
     Args:
         weights: number of weights that a token is multiplied with.
-        attention_width: H * D, of all heads of a layer.
+        attention_width: H * D, of all heads of a layer; one for all layers, or one for each.
         windows: of each layer; None for no window.
         length: S, tokens in a sequence.
     """
-    return 6 * weights + 12 * attention_width * sum(min(length, window or length) for window in windows)
+    widths = (attention_width,) * len(windows) if isinstance(attention_width, int) else attention_width
+    attended = zip(widths, windows, strict=True)
+    return 6 * weights + 12 * sum(width * min(length, window or length) for width, window in attended)
+
+
+def layer_widths(calls: tuple[TracedCall, ...]) -> tuple[int, ...] | None:
+    """The attention width of each layer, from the calls of one forward pass; None if layers are not called once each."""
+    layers = [call.layer for call in calls]
+    if layers != list(range(len(layers))) or not layers:
+        return None
+    return tuple(call.product_width for call in calls)
 
 
 def multiplied_weights(network: Any, frozen: bool = False) -> int:

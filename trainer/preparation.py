@@ -12,20 +12,24 @@ import torch
 
 from doctor.capability import Capability
 from trainer import capability, data, mfu
+from trainer.attention import model_proof
+from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import Decision
-from trainer.attention.pattern import layer_windows, smallest
+from trainer.attention.model_proof import ModelProof
+from trainer.attention.pattern import Windows, layer_windows, smallest
 from trainer.attention.request import AttentionRequest
 from trainer.config import TrainConfig
 from trainer.data import Dataset
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
+from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings, Progress, Run
-from trainer.models import lora, model, vocabulary
+from trainer.models import lora, model, trial, vocabulary
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.progress import Reporter
 from trainer.say import Say
@@ -61,13 +65,20 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class _Setup:
-    """What is known before the model is built."""
+    """What is known before the model is built.
+
+    Attributes:
+        windows: the configured ones, in addition to the model's own.
+        calls: how the model calls attention; empty if that is not known yet.
+    """
 
     config: TrainConfig
     processes: Processes
     device: torch.device
     precision: Precision
     start: Start
+    windows: Windows
+    calls: tuple[TracedCall, ...]
     dataset: Dataset
     memory: MemorySettings
 
@@ -135,8 +146,10 @@ def _setup(
     device = choose_device(config.training.device, processes)
     precision = choose_precision(device, config.training.amp)
     start = find_start(config, options, checkpoints, say)
-    dataset = data.load(config.data, start.tokenizer, say)
     model.check_length(start.model_config, config.data.max_length)
+    windows = model.requested_windows(config.model, start.model_config)
+    calls = trial.try_out(start.model_config, windows)  # before data is read, which can take long
+    dataset = data.load(config.data, start.tokenizer, say)
     if not (config.model.resize_token_embeddings and start.weights):
         _check_vocabulary(start, dataset, config.training.sample_prompt)
     return _Setup(
@@ -145,6 +158,8 @@ def _setup(
         device=device,
         precision=precision,
         start=start,
+        windows=windows,
+        calls=calls,
         dataset=dataset,
         memory=_memory_settings(config, start),
     )
@@ -175,17 +190,22 @@ def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
 def _choose_attention(setup: _Setup, options: Options, say: Say) -> _Attention:
     """Choose the attention backend and attach it to the model's configuration."""
     config, model_config = setup.config, setup.start.model_config
-    windows = model.requested_windows(config.model, model_config)
     proven = setup.processes.main_process_first(
         lambda: capability.load(options.capability_file, strict=options.strict_capability, say=say)
     )
     request = model.attention_request(
-        model_config, setup.device, setup.precision, windows, setup.dataset.packed, training=True
+        model_config,
+        setup.device,
+        setup.precision,
+        setup.windows,
+        setup.dataset.packed,
+        training=True,
+        calls=setup.calls,
     )
     decision = model.attach_attention(
         model_config,
         request,
-        windows,
+        setup.windows,
         backend=config.requested_backend,
         proven=proven,
         strict=options.strict,
@@ -247,11 +267,44 @@ def _build_on_device(setup: _Setup) -> _Model:
         setup.processes.check_sharding(setup.device)
         shards = Shards(network, setup.device, setup.processes.count)
         objective = ShardedObjective(objective, shards)
+    network = network.to(setup.device)
+    _prove(setup, network, shards)
     return _Model(
-        network=network.to(setup.device),
+        network=network,
         objective=objective,
         shards=shards,
         warnings=(*built.warnings, *_logits_warning(objective)),
+    )
+
+
+def _prove(setup: _Setup, network: Any, shards: Shards | None) -> None:
+    """Prove on the built model that tokens do not see later ones, other documents, or tokens outside the window.
+
+    Raises:
+        UserError: they do.
+    """
+
+    def prove() -> ModelProof:
+        return model_proof.prove(network)
+
+    config = setup.start.model_config
+    with trial.refusals(config):
+        proof = shards.forward_of(prove) if shards else prove()
+    failures = proof.failures(setup.dataset.packed, windows=any(setup.windows))
+    if not failures:
+        return
+    if failures == [proof.isolation]:
+        raise UserError(
+            f"data.packing puts several documents into a row, but this {config.model_type} model cannot keep them apart: "
+            f"{proof.isolation}. Set data.packing: false (--no-packing), which gives each document rows of its own."
+        )
+    if failures == [proof.windows]:
+        raise UserError(
+            f"This {config.model_type} model cannot be trained with a window: {proof.windows}. Remove model.window_size and "
+            f"model.window_pattern, or choose another model type. {trial.CHOOSE}"
+        )
+    raise UserError(
+        f"A model of the type {config.model_type} cannot be trained here: {'; '.join(failures)}. {trial.CHOOSE}"
     )
 
 
@@ -273,7 +326,7 @@ def _run(setup: _Setup, attention: _Attention, built: _Model) -> Run:
     config, request = setup.config, attention.request
     windows = layer_windows(setup.start.model_config)
     peak = mfu.peak(gpu_name(setup.device), setup.precision.arithmetic)
-    width = request.query_heads * request.head_dim
+    widths = mfu.layer_widths(setup.calls) or request.query_heads * request.head_dim
     return Run(
         model=built.network,
         objective=built.objective,
@@ -288,7 +341,7 @@ def _run(setup: _Setup, attention: _Attention, built: _Model) -> Run:
             "chunk_size": None,
             "backend": attention.decision.backend,
         },
-        utilization=mfu.utilization(built.network, width, windows, config.data.max_length, peak),
+        utilization=mfu.utilization(built.network, widths, windows, config.data.max_length, peak),
         data=config.data,
         processes=setup.processes,
         shards=built.shards,

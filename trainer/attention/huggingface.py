@@ -1,16 +1,19 @@
-"""Run any causal language model of transformers on `attention`, through transformers' own interfaces.
+"""Run causal language models of transformers on `attention`, through transformers' own interfaces.
 
 The backend is part of the implementation's name, which transformers does not save in config.json. The windows are a
 setting of the model and are saved there as `aios_windows`. Nothing is added to the model: parameter names do not change.
 
-Where transformers would make a mask from padding or from packed sequences, it gets document ids instead: padding is a
-document of its own. So no S x S table is ever made, and every backend supports both.
+Where transformers would make a mask from padding or from packed sequences, it gets document ids (B, 1, 1, S) instead:
+padding is a document of its own. So no S x S table is ever made, and every backend supports both. Models slice masks of
+four dimensions along the last one, which works for these, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -22,6 +25,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from trainer.attention import call_trace
+from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import BACKENDS, backend_named
 from trainer.attention.interface import attention
 from trainer.attention.pattern import LAYER_TYPES, Windows, own_windows, repeat, smallest, trained_windows
@@ -32,18 +37,29 @@ _UNSUPPORTED_SETTINGS = {
     "use_bidirectional_attention": "attends in both directions",
 }
 # Arguments that some models pass, that change the result, and that `attention` does not support.
-_UNSUPPORTED_ARGUMENTS = ("s_aux", "position_bias", "head_mask", "cache")
+_UNSUPPORTED_ARGUMENTS = {
+    "s_aux": "learned attention sinks (s_aux)",
+    "position_bias": "position_bias",
+    "head_mask": "head_mask",
+    "cache": "cache",
+}
+# The ids of the current `documents`; the list is empty outside of it.
+_current_documents: list[Tensor] = []
 
 
 def attach(
-    config: PreTrainedConfig, *, backend: str = "auto", window: int | Windows | list[int | None] | None = None
+    model: PreTrainedConfig | torch.nn.Module,
+    *,
+    backend: str = "auto",
+    window: int | Windows | list[int | None] | None = None,
 ) -> None:
-    """Make models of this config run on `attention`, whether they are already built or not.
+    """Make models run on `attention`, whether they are already built or not.
 
     Models then take the keyword `document_ids` (B, S).
 
     Args:
-        config: changed in place.
+        model: a configuration, changed in place, for all models of this configuration; or a built model, on which
+            causality and the window are proven at once.
         backend: as in `attention`; not saved in config.json.
         window: tokens that a query sees, including its own; None or 0 for all. One for all layers, or one for each: see
             `pattern.repeat`. If a layer also has a sliding window of its own, the smaller one applies. Saved in
@@ -55,7 +71,13 @@ def attach(
     """
     if backend != "auto":
         backend_named(backend)
+    built = model if isinstance(model, torch.nn.Module) else None
+    config: Any = model if built is None else built.config
     text = config.get_text_config(decoder=True)
+    if not getattr(text, "num_hidden_layers", None):
+        raise ValueError(
+            f"a {text.model_type} model has no layers with attention that a backend could compute"
+        )
     windows = (window,) if window is None or isinstance(window, int) else tuple(window)
     if len(windows) not in (1, text.num_hidden_layers):
         raise ValueError(f"got {len(windows)} windows for {text.num_hidden_layers} layers")
@@ -64,8 +86,39 @@ def attach(
     for name in ("auto", *(each.name for each in BACKENDS)):
         AttentionInterface.register(_implementation_name(name), partial(_attend, backend=name))
         AttentionMaskInterface.register(_implementation_name(name), _document_ids)
+    before = config._attn_implementation, getattr(text, "aios_windows", None)
     config._attn_implementation = _implementation_name(backend)
     text.aios_windows = list(windows) if any(windows) else None
+    if built is not None:
+        try:
+            _check_proof(built, windows)
+        except BaseException:
+            config._attn_implementation, text.aios_windows = before
+            raise
+
+
+def _check_proof(model: torch.nn.Module, windows: Windows) -> None:
+    from trainer.attention import model_proof  # it imports this module
+
+    failures = model_proof.prove(model).failures(packed=False, windows=any(windows))
+    if failures:
+        raise ValueError(f"this {type(model).__name__} cannot run on attention here: {'; '.join(failures)}")
+
+
+@contextmanager
+def documents(document_ids: Tensor | None) -> Iterator[None]:
+    """While entered, models get these documents (B, S) where they ask transformers for a mask.
+
+    A model hands its mask to every layer. It does not always hand on the keyword `document_ids` (Nemotron drops it).
+    """
+    if document_ids is None:
+        yield
+        return
+    _current_documents.append(document_ids)
+    try:
+        yield
+    finally:
+        _current_documents.pop()
 
 
 def _implementation_name(backend: str) -> str:
@@ -86,11 +139,21 @@ def _check_supported(config: PreTrainedConfig, text: Any) -> None:
             f"a {text.model_type} model has layers of the type {', '.join(others)}, which no backend supports"
         )
     model: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    if model is not None and not model.is_backend_compatible():
+    if model is None:
+        return
+    if not model.is_backend_compatible():
         raise ValueError(
             f"in this version of transformers a {text.model_type} model computes attention itself, and no backend can "
             "replace that"
         )
+    if _has_sinks(model):
+        raise ValueError(f"a {text.model_type} model has learned attention sinks, which no backend supports")
+
+
+@cache
+def _has_sinks(model: type) -> bool:
+    """Whether the module that defines a model passes sinks to attention, as gpt-oss does."""
+    return "s_aux=" in inspect.getsource(inspect.getmodule(model) or model)
 
 
 def _attend(
@@ -111,33 +174,62 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it in each layer: (B, H, S, D) in, (B, S, H, D) out, and no weights."""
     if attention_mask is not None:
-        if attention_mask.ndim != 2:
+        if attention_mask.ndim != 4 or attention_mask.dtype != torch.long or attention_mask.shape[2] != 1:
             raise ValueError(
                 "a 4-dimensional attention mask is not supported: pass a window, document_ids, or a padding mask (B, S)"
             )
         if document_ids is not None:
             raise ValueError(
-                "padding together with document_ids is not supported: make the padding a document of its own"
+                "document_ids together with padding, or with position_ids that begin again, is not supported: make the "
+                "padding a document of its own, and let document_ids alone separate the documents"
             )
-        document_ids = attention_mask[:, -key.shape[2] :]  # from `_document_ids`, for all tokens so far
+        document_ids = attention_mask[:, 0, 0, -key.shape[2] :]  # from `_document_ids`, for all tokens so far
     if is_causal is False or not getattr(module, "is_causal", True):
         raise ValueError(f"{type(module).__name__} does not attend causally, which no backend supports")
-    unknown = [name for name in _UNSUPPORTED_ARGUMENTS if others.get(name) is not None]
+    unknown = [text for name, text in _UNSUPPORTED_ARGUMENTS.items() if others.get(name) is not None]
     if unknown or others.get("output_attentions"):
         names = ", ".join(unknown) or "output_attentions"
         raise ValueError(f"{type(module).__name__} passes {names}, which no backend supports")
+    window = _window(module, sliding_window)
+    if trace := call_trace.active():
+        trace.calls.append(_describe(module, query, key, value, window, document_ids, dropout, softcap))
+        window = 1 if trace.blind else window
     output = attention(
         query,
         key,
         value,
         backend=backend,
-        window=_window(module, sliding_window),
+        window=window,
         document_ids=document_ids,
         scale=scaling,
         dropout=dropout,
         softcap=softcap,
     )
     return output.transpose(1, 2).contiguous(), None
+
+
+def _describe(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    window: int | None,
+    document_ids: Tensor | None,
+    dropout: float,
+    softcap: float | None,
+) -> TracedCall:
+    heads, width, value_width = query.shape[1], query.shape[3], value.shape[3]
+    return TracedCall(
+        layer=getattr(module, "layer_idx", None),
+        query_heads=heads,
+        key_heads=key.shape[1],
+        head_dim=max(width, value_width),
+        product_width=heads * (width + value_width) // 2,
+        window=window,
+        documents=document_ids is not None,
+        dropout=dropout,
+        softcap=bool(softcap),
+    )
 
 
 def _window(module: Any, sliding_window: int | None) -> int | None:
@@ -169,28 +261,42 @@ def _document_ids(
     allow_is_causal_skip: bool = True,
     use_vmap: bool = False,
     device: torch.device | str = "cpu",
+    allow_is_bidirectional_skip: bool | None = None,
     **_: Any,
 ) -> Tensor | None:
-    """The mask function that transformers calls: document ids (B, all tokens so far), or None if there is one document."""
+    """The mask function that transformers calls: document ids (B, 1, 1, all tokens so far); None for one document."""
+    if allow_is_bidirectional_skip is not None:
+        raise ValueError("it attends in both directions, as an encoder does, which no backend supports")
     length = kv_offset + kv_length
     if int(q_offset) + q_length != length:
         raise ValueError(
             f"the last query must be at the last key, but queries end at {int(q_offset) + q_length} and keys at "
             f"{length}; use the default (dynamic) cache"
         )
+    if _current_documents:
+        if attention_mask is not None or not allow_is_causal_skip:
+            raise ValueError(f"documents together with padding: {_MORE_THAN_CAUSAL}")
+        return _as_mask(_current_documents[-1][:, :length])
     if attention_mask is not None:
+        if not allow_is_causal_skip:
+            raise ValueError(_MORE_THAN_CAUSAL)
         if attention_mask.shape[1] < length:
             raise ValueError(
                 f"attention_mask must cover all {length} tokens so far, including cached ones, got {attention_mask.shape[1]}"
             )
         kept = attention_mask[:, :length]
         # Padding after the tokens is never seen by them.
-        return kept.long() if bool((kept[:, 1:] & ~kept[:, :-1]).any()) else None
+        return _as_mask(kept) if bool((kept[:, 1:] & ~kept[:, :-1]).any()) else None
     if allow_is_causal_skip:
         return None
     if mask_function is None or use_vmap or q_length != kv_length or kv_offset:
         raise ValueError(_MORE_THAN_CAUSAL)
-    return _packed(mask_function, batch_size, length, torch.device(device))
+    return _as_mask(_packed(mask_function, batch_size, length, torch.device(device)))
+
+
+def _as_mask(document_ids: Tensor) -> Tensor:
+    """Document ids (B, S) as a mask (B, 1, 1, S)."""
+    return document_ids.long()[:, None, None]
 
 
 def _packed(sees: Callable[..., Tensor], batch_size: int, length: int, device: torch.device) -> Tensor:

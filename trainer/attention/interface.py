@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.attention.backend import Run
@@ -30,7 +31,9 @@ def attention(
 
     Args:
         q: (B, H, S_q, D). The queries are the last S_q of the S_k positions.
-        k, v: (B, H_kv, S_k, D); H is a multiple of H_kv (grouped heads share keys and values).
+        k: (B, H_kv, S_k, D); H is a multiple of H_kv (grouped heads share keys and values).
+        v: (B, H_kv, S_k, D_v). If D_v is not D, as in multi-head latent attention (DeepSeek), zeros are appended to the
+            narrower ones, so every backend serves both and its limits apply to the wider.
         backend: a name in `choice.BACKENDS`, or "auto" for sdpa, which serves every call. Third-party kernels run only
             by name, after `choice.decide` has found that they were proven on this machine.
         window: keys that a query sees, including its own; None or 0 for all.
@@ -40,7 +43,7 @@ def attention(
         softcap: scores become softcap * tanh(score / softcap); None or 0 leaves them as they are.
 
     Returns:
-        (B, H, S_q, D), in the dtype of q. Under autocast all inputs are cast first, as in torch's own attention.
+        (B, H, S_q, D_v), in the dtype of q. Under autocast all inputs are cast first, as in torch's own attention.
 
     Raises:
         ValueError: shapes, dtypes or options that are invalid, or that the named backend does not support.
@@ -58,11 +61,15 @@ def attention(
         document_ids = None if document_ids is None else document_ids[:, -key_length:]
         window = effective_window(window, key_length)
     scale = q.shape[3] ** -0.5 if scale is None else scale
+    value_width = v.shape[3]
+    width = max(q.shape[3], value_width)
+    q, k, v = (x if x.shape[3] == width else F.pad(x, (0, width - x.shape[3])) for x in (q, k, v))
     options = Options(window, document_ids, scale, dropout, softcap or None)
     run = _run_of(backend, q, k, options)
     # Backends choose the precision of each step themselves.
     with torch.autocast(q.device.type, enabled=False):
-        return run(q, k, v, options)
+        output = run(q, k, v, options)
+    return output if width == value_width else output[..., :value_width]
 
 
 def _run_of(name: str, q: Tensor, k: Tensor, options: Options) -> Run:
@@ -80,11 +87,13 @@ def _check(
     q: Tensor, k: Tensor, v: Tensor, document_ids: Tensor | None, dropout: float, softcap: float | None
 ) -> None:
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape:
-        raise ValueError(f"need q (B, H, S_q, D) and k, v (B, H_kv, S_k, D), got {shapes}")
+    if q.ndim != 4 or k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3]:
+        raise ValueError(
+            f"need q (B, H, S_q, D), k (B, H_kv, S_k, D) and v (B, H_kv, S_k, D_v), got {shapes}"
+        )
     if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-        raise ValueError(f"q, k and v must agree in batch size and head dimension, got {shapes}")
-    if 0 in q.shape or 0 in k.shape:
+        raise ValueError(f"q and k must agree in batch size and head dimension, got {shapes}")
+    if 0 in q.shape or 0 in k.shape or 0 in v.shape:
         raise ValueError(f"q, k and v must not be empty, got {shapes}")
     if q.shape[1] % k.shape[1] != 0:
         raise ValueError(f"query heads must be a multiple of key heads, got {q.shape[1]} and {k.shape[1]}")

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from trainer.attention import huggingface
 from trainer.data import Batch
 from trainer.device import Precision
 from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
@@ -68,18 +70,48 @@ class NextToken:
             return find(self.model)
 
     def parts(self, batch: Batch) -> Iterator[Part]:
-        yield Part(summed_cross_entropy(*self._loss_inputs(batch), batch.targets, self.precision.dtype))
+        hidden, head, output = self._forward(batch)
+        loss = summed_cross_entropy(hidden, head, batch.targets, self.precision.dtype)
+        if (router_loss := self._router_loss(output)) is None:
+            yield Part(loss)
+        else:
+            router_loss = router_loss.float() * batch.valid_tokens()  # the step divides by the valid tokens
+            yield Part(loss + router_loss, {"router_loss": router_loss.detach()})
 
     def score(self, batch: Batch) -> Score:
-        nats, correct = score(*self._loss_inputs(batch), batch.targets, self.precision.dtype)
+        hidden, head, _ = self._forward(batch)
+        nats, correct = score(hidden, head, batch.targets, self.precision.dtype)
         return Score(nats.item(), int(correct), batch.valid_tokens())
 
-    def _loss_inputs(self, batch: Batch) -> tuple[Tensor, Head | None]:
-        """Hidden states (B, S, D) and the head that turns them into logits; or all logits (B, S, V) and None."""
-        inputs = {"input_ids": batch.tokens}
-        if batch.document_ids is not None:
-            inputs["document_ids"] = batch.document_ids
-        with self.precision.autocast(batch.tokens.device):
+    def _forward(self, batch: Batch) -> tuple[Tensor, Head | None, Any]:
+        """Hidden states (B, S, D) and the head that turns them into logits, or all logits (B, S, V) and None; the output."""
+        with self.precision.autocast(batch.tokens.device), huggingface.documents(batch.document_ids):
             if self.output_layer is None:
-                return self.model(**inputs, use_cache=False).logits, None
-            return self.output_layer.hidden_states(self.model, **inputs), self.output_layer.head()
+                output = self.model(input_ids=batch.tokens, use_cache=False)
+                return output.logits, None, output
+            hidden, output = self.output_layer.run(self.model, input_ids=batch.tokens)
+            return hidden, self.output_layer.head(), output
+
+    def _router_loss(self, output: Any) -> Tensor | None:
+        """What a mixture of experts with `output_router_logits` adds to its mean loss, as transformers does."""
+        loss: Tensor | None = getattr(output, "aux_loss", None)
+        if loss is None or not torch.is_tensor(loss):
+            return None
+        return router_loss_weight(self.model) * loss
+
+
+def router_loss_weight(model: Any) -> float:
+    """The factor of a mixture of experts' router loss.
+
+    Raises:
+        ValueError: the model has none.
+    """
+    for owner in (model, model.config, model.config.get_text_config()):
+        for name in ("router_aux_loss_coef", "aux_loss_coef"):
+            factor = getattr(owner, name, None)
+            if factor is not None:
+                return float(factor)
+    raise ValueError(
+        "it returns a router loss (output_router_logits), but has no factor for it (router_aux_loss_coef): set "
+        "output_router_logits to false in config.json to train without the router loss"
+    )

@@ -29,8 +29,8 @@ class OutputLayer:
         """The head with the current weights. Sharded weights are gathered only during a forward pass."""
         return Head(self.linear.weight, self.linear.bias, self.scale, self.softcap)
 
-    def hidden_states(self, model: Any, **inputs: Any) -> Tensor:
-        """The input of the output layer, (B, S, D), without running the layer."""
+    def run(self, model: Any, **inputs: Any) -> tuple[Tensor, Any]:
+        """The input of the output layer, (B, S, D), and the model's output with that in place of its logits."""
         inputs_seen: list[Tensor] = []
 
         def capture(hidden: Tensor) -> Tensor:
@@ -38,17 +38,24 @@ class OutputLayer:
             return hidden
 
         with _forward_replaced(self.linear, capture):
-            model(use_cache=False, **inputs)
+            output = model(use_cache=False, **inputs)
         [hidden] = inputs_seen
-        return hidden
+        return hidden, output
 
 
 def find(model: Any) -> OutputLayer | None:
     """Return the output layer of a causal language model.
 
-    None if it is not an `nn.Linear`, or if the model changes its logits in an unknown way. That is tested by replacing the
-    layer's output with known logits and comparing the model's output with the expected result.
+    None if it is not an `nn.Linear`, if the model changes its logits in an unknown way, or if that cannot be found out. It
+    is tested by replacing the layer's output with known logits and comparing the model's output with the expected result.
     """
+    try:
+        return _find(model)
+    except Exception:  # noqa: BLE001 - the code of any model runs here; without an output layer all logits are computed
+        return None
+
+
+def _find(model: Any) -> OutputLayer | None:
     linear = model.get_output_embeddings()
     if type(linear) is not nn.Linear:
         return None
@@ -64,11 +71,13 @@ def find(model: Any) -> OutputLayer | None:
         expected = layer.softcap * torch.tanh(expected / layer.softcap)
     training = model.training
     model.eval()  # so that dropout draws no random numbers
-    with torch.no_grad(), _forward_replaced(linear, lambda hidden: logits.clone()):
-        found = model(
-            input_ids=torch.zeros(1, 1, dtype=torch.long, device=weight.device), use_cache=False
-        ).logits
-    model.train(training)
+    try:
+        with torch.no_grad(), _forward_replaced(linear, lambda hidden: logits.clone()):
+            found = model(
+                input_ids=torch.zeros(1, 1, dtype=torch.long, device=weight.device), use_cache=False
+            ).logits
+    finally:
+        model.train(training)
     tolerance = 4 * torch.finfo(weight.dtype).eps
     return layer if torch.allclose(found.float(), expected, rtol=tolerance, atol=tolerance) else None
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.capability import Capability
 from trainer.attention import huggingface, pattern
+from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
 from trainer.config import ModelSection
 from trainer.device import Precision, return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
-from trainer.models import activations, hub, lora
+from trainer.models import activations, hub, lora, trial
 from trainer.models.tokenizer import Tokenizer
 from trainer.models.weights import load as load_weights
 from trainer.say import Say
@@ -75,7 +77,8 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
     # transformers accepts any key silently, so one that the model type does not have would have no effect.
     known = CONFIG_MAPPING[model_type]()
     for key in values:
-        if not hasattr(known, key):
+        # In this order: asking a configuration for a key that differs by layer raises an error of its own (Gemma 4).
+        if not _reads(type(known), key) and not hasattr(known, key):
             similar = _similar(key, [name for name in vars(known) if not name.startswith("_")])
             raise UserError(f"model.architecture.{key}: {model_type} has no such key.{similar}")
     special = {
@@ -87,6 +90,14 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
         return AutoConfig.for_model(model_type, **{"vocab_size": tokenizer.vocab_size, **special, **values})
     except (ValueError, TypeError, StrictDataclassError) as error:
         raise UserError(f"model.architecture: {model_type} does not accept these values: {error}") from error
+
+
+def _reads(config: type[Any], key: str) -> bool:
+    """Whether the code of a model type reads a key that its configuration does not list: some keys are optional."""
+    model = MODEL_FOR_CAUSAL_LM_MAPPING.get(config, None)
+    modules = filter(None, (inspect.getmodule(owner) for owner in (config, model) if owner))
+    reads = re.compile(rf"""config\.{re.escape(key)}\b|["']{re.escape(key)}["']""")
+    return any(reads.search(inspect.getsource(module)) for module in modules)
 
 
 def _similar(name: str, known: Iterable[str]) -> str:
@@ -135,23 +146,54 @@ def attention_request(
     windows: pattern.Windows,
     packed: bool,
     training: bool,
+    calls: tuple[TracedCall, ...] | None = None,
 ) -> AttentionRequest:
-    """The attention calls that this model will make, with these windows in addition to its own."""
+    """The attention calls that this model will make, with these windows in addition to its own.
+
+    Where layers differ, it is the largest of each figure: a backend must serve all layers.
+
+    Args:
+        calls: from `trial.try_out`; None to try the model out now.
+
+    Raises:
+        UserError: the model cannot be used; see `trial.try_out`.
+    """
+    calls = trial.try_out(config, windows) if calls is None else calls
+    calls = calls or (_configured_call(config),)
     text = config.get_text_config()
-    heads = text.num_attention_heads
     dropout = getattr(text, "attn_pdrop", getattr(text, "attention_dropout", 0.0))
+    grouped = max(calls, key=lambda call: call.query_heads / call.key_heads)
     return AttentionRequest(
         device=str(device),
         dtype=precision.name,
-        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
-        query_heads=heads,
-        key_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=max(call.head_dim for call in calls),
+        query_heads=grouped.query_heads,
+        key_heads=grouped.key_heads,
         window=pattern.smallest(*windows, *pattern.own_windows(config)),
         packed=packed,
         dropout=dropout if training else 0.0,
-        softcap=bool(getattr(text, "attn_logit_softcapping", None)),
+        softcap=any(call.softcap for call in calls) or bool(getattr(text, "attn_logit_softcapping", None)),
         training=training,
     )
+
+
+def _configured_call(config: Any) -> TracedCall:
+    """What a configuration says about its attention, for models that cannot be called without data.
+
+    Raises:
+        UserError: it says nothing about heads.
+    """
+    text = config.get_text_config()
+    try:
+        heads = text.num_attention_heads
+        head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+        key_heads = getattr(text, "num_key_value_heads", None) or heads
+    except (AttributeError, TypeError) as error:
+        raise UserError(
+            f"A model of the type {config.model_type} cannot be used here: its configuration does not say how many attention "
+            f"heads it has. {trial.CHOOSE}"
+        ) from error
+    return TracedCall(None, heads, key_heads, head_dim, heads * head_dim)
 
 
 def attach_attention(
@@ -181,12 +223,8 @@ def attach_attention(
         raise UserError(
             f"--strict: the attention backend {decision.requested} cannot be used; see the reasons above."
         )
-    try:
+    with trial.refusals(config):
         huggingface.attach(config, backend=decision.backend, window=windows)
-    except ValueError as error:
-        raise UserError(
-            f"This model cannot be used: {error}. Choose a model of another architecture."
-        ) from None
     return decision
 
 
@@ -223,22 +261,34 @@ def build(
     Raises:
         UserError: the configuration is not of a causal language model, or the weights cannot be loaded.
     """
+    trial.check_quantization(config)
     torch.manual_seed(seed)
-    try:
-        if weights is None:
+    if weights is None:
+        with trial.build_errors("architecture"):
             model = CausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
-            activations.fuse(model)
-            return model, []
-        model, notes = load_weights(config, weights, dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        source = f"weights in {weights}" if weights else "architecture"
-        raise UserError(
-            f"No causal language model could be built from the {source}: {_first_line(error)}"
-        ) from error
+        activations.fuse(model)
+        return model, []
+    with trial.build_errors(f"weights in {weights}"):
+        model, notes = load_weights(trial.dequantized(config), weights, dtype)
+    _check_numbers(weights, model)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # Windows cannot replace a file while it is memory-mapped
     activations.fuse(model)
     return model, notes
+
+
+def _check_numbers(folder: Path, model: nn.Module) -> None:
+    """Check that the weights are numbers that can be trained.
+
+    Raises:
+        UserError: they are quantised.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point() or parameter.element_size() == 1:
+            raise UserError(
+                f"The weights in {folder} are quantised ({name} is {parameter.dtype}), and cannot be trained. Use the model "
+                "that it was made from, with weights in float32, bfloat16 or float16."
+            )
 
 
 def checkpoint_activations(network: Any) -> None:

@@ -2,42 +2,35 @@
 
 The training code itself takes a step on fake tensors, which have shapes but no data (torch's FakeTensorMode), and every
 storage is counted from its allocation to its release. So the estimate works for any architecture, window, objective and
-precision, with or without gradient checkpointing. The fake tensors are on the CPU, where torch chooses kernels that store
+precision, with or without gradient checkpointing. Where a model cannot be computed without data, weights, gradients and
+optimizer state are counted nevertheless. The fake tensors are on the CPU, where torch chooses kernels that store
 the same activations as those of a GPU.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-)
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from transformers import masking_utils
 
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.learning.objective import Objective
 from trainer.learning.optimizer import inner_matrices
+from trainer.models.fake_model import DataFree, fake_tensors
 from trainer.say import Say
 
 # Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}
 # Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
 OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
-EQUAL = (torch.ops.aten.allclose.default, torch.ops.aten.equal.default)
 
 
 @dataclass(frozen=True)
@@ -46,21 +39,26 @@ class MemoryEstimate:
 
     Attributes:
         state: of the optimizer.
-        activations: everything else: tensors stored for the backward pass, and temporary ones.
+        activations: everything else: tensors stored for the backward pass, and temporary ones. None if they cannot be
+            estimated; the others are counted, not estimated.
     """
 
     weights: int
     gradients: int
     state: int
-    activations: int
+    activations: int | None
+
+    @property
+    def counted(self) -> int:
+        return self.weights + self.gradients + self.state
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.state + self.activations
+        return self.counted + (self.activations or 0)
 
     def advice(self, free: int) -> str:
         """How to need less memory."""
-        if self.total - self.activations <= free:
+        if self.counted <= free:
             return (
                 "To use less memory: a smaller --batch-size with more --gradient-accumulation-steps, "
                 "--gradient-checkpointing, or a shorter --max-length."
@@ -77,7 +75,8 @@ class MemoryEstimate:
             "optimizer": self.state,
             "activations": self.activations,
         }
-        return f"{gib(self.total)} ({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})"
+        texts = (f"{name} {'unknown' if size is None else gib(size)}" for name, size in parts.items())
+        return f"{gib(self.total)} ({', '.join(texts)})"
 
 
 def estimate(
@@ -87,8 +86,8 @@ def estimate(
     shape: tuple[int, int],
     packed: bool,
     shards: int = 1,
-) -> MemoryEstimate | None:
-    """Estimate the memory of a step. None if shapes depend on data, as in a mixture of experts.
+) -> MemoryEstimate:
+    """Estimate the memory of a step. If the step cannot be taken on fake tensors, its activations are None.
 
     Args:
         build: returns the model, ready to be trained, and its objective.
@@ -97,16 +96,10 @@ def estimate(
         shards: number of processes that weights, gradients and optimizer state are sharded over.
     """
     live = _LiveTensors()
-    with FakeTensorMode(), live, _no_packed_sequences(), _modules_not_moved():
+    with fake_tensors(live):
         model, objective = build()
         model.train()
-        tokens = torch.zeros(shape, dtype=torch.long)
-        batch = Batch(tokens, tokens, tokens if packed else None)
-        try:
-            for part in objective.parts(batch):
-                torch.autograd.backward(part.loss)
-        except DynamicOutputShapeException:
-            return None
+        complete = _take_step(objective, shape, packed)
         parameters = [*model.parameters()]
         weights = sum(tensor.nbytes for tensor in (*parameters, *model.buffers()))
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
@@ -115,7 +108,19 @@ def estimate(
     # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
     if training.gradient_accumulation_steps == 1:
         gradients //= shards
-    return MemoryEstimate(weights // shards, gradients, state // shards, activations)
+    return MemoryEstimate(weights // shards, gradients, state // shards, activations if complete else None)
+
+
+def _take_step(objective: Objective, shape: tuple[int, int], packed: bool) -> bool:
+    """Take a step on fake tensors. False if the model cannot be computed on them."""
+    tokens = torch.zeros(shape, dtype=torch.long)
+    batch = Batch(tokens, tokens, tokens if packed else None)
+    try:
+        for part in objective.parts(batch):
+            torch.autograd.backward(part.loss)
+    except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
+        return False
+    return True
 
 
 def _state_bytes(model: Any, training: TrainingSection) -> int:
@@ -131,7 +136,7 @@ class Preflight:
     """The memory that a run needs, and the memory of its device.
 
     Attributes:
-        estimate: None if it cannot be made.
+        estimate: None if it cannot be made at all.
         free: bytes that are free on the device.
         used: bytes that this process uses on it already.
         device: its name.
@@ -152,12 +157,17 @@ class Preflight:
             UserError: it does not fit.
         """
         if self.estimate is None:
-            say("INFO: no memory estimate: the shapes in this model depend on its input")
+            say("INFO: no memory estimate: the memory of this model cannot be estimated")
             return
-        say(f"INFO: memory: a step needs about {self.estimate}; {self.device} has {gib(self.free)} free")
+        least = "about" if self.estimate.activations is not None else "at least"
+        say(f"INFO: memory: a step needs {least} {self.estimate}; {self.device} has {gib(self.free)} free")
+        if self.estimate.activations is None:
+            say(
+                "INFO: memory: the activations cannot be estimated: their sizes in this model depend on its input"
+            )
         if self.estimate.total > self.free and not force:
             raise UserError(
-                f"A step needs about {gib(self.estimate.total)} of memory, but {self.device} has {gib(self.free)} free. "
+                f"A step needs {least} {gib(self.estimate.total)} of memory, but {self.device} has {gib(self.free)} free. "
                 f"{self.estimate.advice(self.free)} Use --force to start anyway."
             )
 
@@ -176,40 +186,28 @@ def preflight(
     shards: int,
 ) -> Preflight:
     """Compare the estimate for a step with the free memory of a device. The arguments are those of `estimate`."""
-    estimated = estimate(build, training, device, shape, packed, shards)
+    estimated = _estimate_or_none(build, training, device, shape, packed, shards)
     if device.type == "cuda":
         return Preflight(estimated, torch.cuda.mem_get_info(device)[0], 0, str(device))
     used = psutil.Process().memory_info().rss
     return Preflight(estimated, psutil.virtual_memory().available, used, "this machine")
 
 
+def _estimate_or_none(build: Callable[[], tuple[Any, Objective]], *others: Any) -> MemoryEstimate | None:
+    """The estimate; None if the model cannot even be built on fake tensors."""
+    try:
+        return estimate(build, *others)
+    except UserError:
+        raise
+    except Exception:  # noqa: BLE001 - as in `_take_step`; if the model cannot be built, building it says why
+        return None
+
+
 def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
-@contextmanager
-def _no_packed_sequences() -> Iterator[None]:
-    """While entered, transformers does not look for packed sequences: in positions without data it would always find some."""
-    found = masking_utils.find_packed_sequence_indices
-    masking_utils.find_packed_sequence_indices = lambda position_ids: None
-    try:
-        yield
-    finally:
-        masking_utils.find_packed_sequence_indices = found
-
-
-@contextmanager
-def _modules_not_moved() -> Iterator[None]:
-    """While entered, `nn.Module.to` does nothing: peft calls it, and torch cannot convert fake parameters."""
-    original = nn.Module.to
-    nn.Module.to = lambda self, *_, **__: self  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.Module.to = original  # type: ignore[method-assign]
-
-
-class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LiveTensors(DataFree):
     """Counts the bytes of live tensors, and their peak."""
 
     def __init__(self) -> None:
@@ -221,11 +219,7 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        try:
-            result = func(*args, **(kwargs or {}))
-        except DataDependentOutputException:
-            # The result depends on data that fake tensors do not have: comparisons are True, other values 0.
-            return func in EQUAL
+        result = super().__torch_dispatch__(func, types, args, kwargs)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 self._count(tensor)

@@ -123,3 +123,21 @@ def test_one_token_at_a_time_sees_what_the_whole_sequence_sees():
             for i in range(50)
         ]
         torch.testing.assert_close(torch.cat(steps, dim=2), whole)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "manual"])
+@pytest.mark.parametrize("widths", [(12, 8), (8, 12)])
+def test_values_of_another_width_than_keys_are_served(backend, widths):
+    """Multi-head latent attention (DeepSeek): keys 192 wide, values 128."""
+    width, value_width = widths
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 4, 9, width, generator=generator, dtype=torch.float64)
+    k = torch.randn(2, 2, 9, width, generator=generator, dtype=torch.float64)
+    v = torch.randn(2, 2, 9, value_width, generator=generator, dtype=torch.float64, requires_grad=True)
+    got = attention(q, k, v, backend=backend, window=4)
+    scores = q @ k.repeat_interleave(2, 1).transpose(2, 3) * width**-0.5
+    weights = scores.masked_fill(~mask(9, 9, 4), float("-inf")).softmax(-1)
+    expected = weights @ v.repeat_interleave(2, 1)
+    torch.testing.assert_close(got, expected)
+    gradients = [torch.autograd.grad(each.square().sum(), v)[0] for each in (got, expected)]
+    torch.testing.assert_close(*gradients)

@@ -13,7 +13,9 @@ from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     Gemma3TextConfig,
+    Gemma4TextConfig,
     GptOssConfig,
+    HrmTextConfig,
     Llama4TextConfig,
     MistralConfig,
     StaticCache,
@@ -230,7 +232,7 @@ def test_packed_sequences_are_separated_by_position_ids(name, positions):
                 "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1, 1, 1]]),
                 "document_ids": torch.zeros(1, 8).long(),
             },
-            "padding together with document_ids",
+            "document_ids together with padding",
         ),
     ],
 )
@@ -263,11 +265,54 @@ def test_models_that_do_not_call_a_backend_are_rejected(kind):
         attach(AutoConfig.for_model(kind), window=3)
 
 
-def test_models_that_pass_unsupported_arguments_are_rejected():
+def test_models_with_attention_sinks_are_rejected_when_attached():
     config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
+    with pytest.raises(ValueError, match="a gpt_oss model has learned attention sinks, which no backend"):
+        attach(config)
+
+
+def test_a_models_own_mask_function_is_not_dropped_beside_an_attention_mask():
+    """Gemma 3 and HrmText add one for `token_type_ids`; with a padding mask it was dropped in silence."""
+    kinds = torch.tensor([[1] * 5 + [0] * 5])
+    config = HrmTextConfig(
+        **{**SMALL, "num_key_value_heads": 4, "head_dim": 8, "num_hidden_layers": 4}, prefix_lm=True
+    )
     model = build(config, backend="sdpa")
-    with pytest.raises(ValueError, match="GptOssAttention passes s_aux, which no backend supports"):
-        model(tokens(1, 5))
+    for mask in (None, torch.ones(1, 10).long()):
+        with pytest.raises(ValueError, match="more than a causal mask"):
+            model(tokens(1, 10), token_type_ids=kinds, attention_mask=mask)
+
+
+def gemma4(shared):
+    return Gemma4TextConfig(
+        **{**SMALL, "num_hidden_layers": 4, "pad_token_id": 0},
+        head_dim=8,
+        global_head_dim=16,
+        num_kv_shared_layers=shared,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        sliding_window=4,
+        hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=61,
+        use_bidirectional_attention=None,
+    )
+
+
+@pytest.mark.parametrize("shared", [0, 2])
+def test_layers_that_share_keys_and_values_get_padding_and_packed_positions(shared):
+    """They slice a 4-dimensional mask, so document ids of two dimensions ended in an IndexError."""
+    left = torch.ones(2, 12).long()
+    left[1, :3] = 0
+    packed = torch.cat([torch.arange(5), torch.arange(7)])[None].expand(2, -1)
+    ours, eager = build(gemma4(shared), backend="sdpa").float(), build(gemma4(shared)).float()
+    for options in ({}, {"attention_mask": left}, {"position_ids": packed}):
+        kept = options.get("attention_mask", torch.ones(2, 12)).bool()
+        with torch.no_grad():
+            got, expected = (
+                model(tokens(2, 12), use_cache=False, **options).logits[kept] for model in (ours, eager)
+            )
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+    options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "attention_mask": left}
+    assert torch.equal(ours.generate(tokens(2, 12), **options), eager.generate(tokens(2, 12), **options))
 
 
 def test_copied_model_attends_as_the_first_one_does():

@@ -14,6 +14,7 @@ from trainer.attention import huggingface
 from trainer.data import Batch
 from trainer.device import Precision
 from trainer.learning.objective import NextToken
+from trainer.learning.output_layer import find
 
 COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 COMMON |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": 97, "max_position_embeddings": 64}
@@ -139,3 +140,33 @@ def test_finding_the_output_layer_draws_no_random_numbers_and_does_not_change_th
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
     assert set(vars(model.get_output_embeddings())) == names
+
+
+def test_the_router_loss_is_added_as_transformers_adds_it() -> None:
+    """It was dropped in silence, because the loss is computed from hidden states."""
+    values = COMMON | {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}
+    config = AutoConfig.for_model("mixtral", **values, output_router_logits=True, router_aux_loss_coef=0.5)
+    huggingface.attach(config, backend="sdpa")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
+    sample = batch()
+    [part] = NextToken(model, Precision(torch.float32)).parts(sample)
+    # transformers shifts labels itself.
+    labels = torch.cat([torch.full((2, 1), -100), sample.targets[:, :-1]], dim=1)
+    valid = int(sample.valid_tokens())
+    ce = whole(model, sample)[0] / valid
+    theirs = model(input_ids=sample.tokens, labels=labels, use_cache=False)
+    assert (theirs.loss - 0.5 * theirs.aux_loss).item() == pytest.approx(
+        F.cross_entropy(theirs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()).item(), rel=1e-5
+    )
+    torch.testing.assert_close(part.loss / valid, ce + 0.5 * theirs.aux_loss, rtol=1e-5, atol=0)
+    torch.testing.assert_close(part.measured["router_loss"] / valid, 0.5 * theirs.aux_loss.detach())
+    assert NextToken(model, Precision(torch.float32)).score(sample).nats == pytest.approx(ce.item() * valid)
+
+
+def test_an_output_layer_that_cannot_be_tested_is_none() -> None:
+    class Odd(nn.Module):
+        def get_output_embeddings(self) -> nn.Module:
+            raise NotImplementedError
+
+    assert find(Odd()) is None

@@ -5,21 +5,27 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
-from tests.trainer.small_models import SMALL, TEXT, logits, losses, model, no_retry, run
+from tests.trainer.small_models import SMALL, SPECIAL, TEXT, logits, losses, model, no_retry, run
 from trainer import data
 from trainer.data import Batch
 from trainer.data.stream import make
+from trainer.errors import UserError
 from trainer.learning import loop
 from trainer.learning.position import Position
 from trainer.learning.state import Progress
 from trainer.learning.step import optimizer_step
+from trainer.models.model import build, make_config
 from trainer.models.tokenizer import ByteTokenizer
+from trainer.models.trial import try_out
 
 WINDOWS = [None, 1, 5, 31, 64]
 
@@ -133,3 +139,39 @@ def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
     assert (packed.blocks, alone.blocks) == (8, 32)
     assert packed.batch(np.arange(8)).valid_tokens() == alone.batch(np.arange(32)).valid_tokens() == 32 * 7
     assert alike(gradients(kind, alone, 32, 1), gradients(kind, packed, 8, 1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "GPTQ"),
+        ({"quant_method": "awq", "bits": 4}, "AWQ"),
+    ],
+)
+def test_quantised_weights_are_refused_before_they_are_loaded(settings: Any, words: str) -> None:
+    """A 4-bit base trained, and then could not be saved, sampled or merged."""
+    config = AutoConfig.for_model("llama", **SMALL["llama"], quantization_config=settings)
+    for use in (lambda: try_out(config, (None, None)), lambda: build(config, None, 0)):
+        with pytest.raises(UserError, match=rf"quantised: {words}.*Use the model that it was made from"):
+            use()
+
+
+def test_a_pickle_with_more_than_tensors_is_refused_and_not_run(tmp_path: Path) -> None:
+    class Runs:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"x": Runs()}, tmp_path / "pytorch_model.bin")
+    config = AutoConfig.for_model("llama", **SPECIAL, **SMALL["llama"])
+    with pytest.raises(UserError, match=r"a pickle file .*Convert it to safetensors"):
+        build(config, tmp_path, 0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_optional_key_that_only_the_code_reads_is_accepted() -> None:
+    """qwen3_moe reads head_dim, which its configuration does not list."""
+    config = make_config({"model_type": "qwen3_moe", "head_dim": 16}, ByteTokenizer())
+    assert config.head_dim == 16
+    with pytest.raises(UserError, match="has no such key"):
+        make_config({"model_type": "qwen3_moe", "head_dimension": 16}, ByteTokenizer())

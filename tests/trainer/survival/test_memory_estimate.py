@@ -216,3 +216,40 @@ def test_the_estimate_is_within_a_fifth_of_the_measured_peak(
     [*_, last] = [record for record in found if record["event"] == "train"]
     measured = last["peak_memory_bytes"] - memory["used"]
     assert sum(memory["need"].values()) == pytest.approx(measured, rel=0.2)
+
+
+def test_a_step_that_cannot_be_taken_without_data_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch's grouped product of experts raised a RuntimeError on fake tensors, which ended every run."""
+
+    def fails(*arguments: Any) -> Any:
+        raise RuntimeError("Expected inputs of BF16 type")
+
+    monkeypatch.setattr(memory_estimate.torch.autograd, "backward", fails)
+    monkeypatch.setattr(nn.Linear, "get_output_embeddings", lambda self: None, raising=False)
+    layer = nn.Linear(10, 10, bias=False)
+    found = estimate(lambda: (layer, Squares(layer)), TrainingSection(), CPU, (4, 25), packed=False)
+    assert (found.weights, found.activations) == (400, None)
+    said: list[str] = []
+    Preflight(found, 1 << 40, 0, "cpu").check(said.append, force=False)
+    assert "at least" in said[0]
+    assert "the activations cannot be estimated" in said[1]
+
+
+def test_the_memory_of_experts_is_estimated(
+    settings: Settings, write_config: WriteConfig, call: Call
+) -> None:
+    settings["model"]["architecture"] = {
+        "model_type": "mixtral",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_local_experts": 4,
+    }
+    settings["training"]["steps"] = 1
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 0, result.output
+    assert "INFO: memory: a step needs about" in result.stderr

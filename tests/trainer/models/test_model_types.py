@@ -1,0 +1,157 @@
+"""A few training steps for each type of model: it trains, or is refused in a sentence with status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from trainer.models import trial
+
+Settings = dict[str, dict[str, Any]]
+WriteConfig = Callable[[Any], Path]
+Call = Callable[..., Result]
+Records = Callable[[Path], list[dict[str, Any]]]
+
+COMMON: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+LATENT = {
+    "q_lora_rank": None,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+}
+ROUTED = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_shared_experts": 1}
+ROUTED |= {"n_group": 1, "topk_group": 1, "num_key_value_heads": 4}
+GEMMA4 = {
+    "num_hidden_layers": 4,
+    "head_dim": 8,
+    "global_head_dim": 16,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 258,
+    "num_kv_shared_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "sliding_window": 8,
+    "use_bidirectional_attention": None,
+}
+FAST: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "nemotron": {},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True},
+    "qwen3_moe": EXPERTS,
+    "deepseek_v2": LATENT | ROUTED | {"first_k_dense_replace": 1},
+    "gemma4_text": GEMMA4,
+}
+SLOW: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": 8},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "attn_logit_softcapping": None},
+    "gemma3_text": {"head_dim": 8},
+    "phi": {},
+    "phi3": {},
+    "olmo": {},
+    "olmo2": {},
+    "olmo3": {},
+    "olmoe": EXPERTS,
+    "qwen2_moe": EXPERTS,
+    "granite": {},
+    "granitemoe": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "cohere": {},
+    "cohere2": {},
+    "glm": {"head_dim": 8},
+    "glm4": {"head_dim": 8},
+    "gpt_neox": {},
+    "starcoder2": {},
+    "smollm3": {},
+    "exaone4": {},
+    "helium": {"head_dim": 8},
+    "diffllama": {},
+    "arcee": {},
+    "apertus": {},
+    "nanochat": {},
+    "ministral": {},
+    "minicpm3": LATENT | {"q_lora_rank": 16, "num_key_value_heads": 4},
+    "deepseek_v3": LATENT | ROUTED | {"q_lora_rank": 16, "first_k_dense_replace": 1},
+}
+
+
+def train(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    kind: str,
+    values: dict[str, Any],
+    *arguments: str,
+) -> Result:
+    settings["model"]["architecture"] = {"model_type": kind} | COMMON | values
+    settings["data"]["eval_fraction"] = 0
+    settings["training"]["steps"] = 2
+    return call("train", "--config", write_config(settings), *arguments)
+
+
+def check(result: Result, records: Records, folder: Path) -> None:
+    assert result.exit_code == 0, result.output
+    steps = [record for record in records(folder / "metrics.jsonl") if record["event"] == "train"]
+    assert [step["loss"] > 0 for step in steps] == [True, True]
+    assert "cannot be estimated" not in result.stderr
+
+
+@pytest.mark.parametrize("kind", FAST)
+def test_it_trains(
+    settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path, kind: str
+) -> None:
+    check(train(settings, write_config, call, kind, FAST[kind]), records, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SLOW)
+def test_more_types_train(
+    settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path, kind: str
+) -> None:
+    check(train(settings, write_config, call, kind, SLOW[kind]), records, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        ("gpt_oss", {"num_local_experts": 4, "num_experts_per_tok": 2}, "learned attention sinks"),
+        ("mamba", {}, "layers of the type linear_attention"),
+        ("rwkv", {}, "computes attention itself"),
+        ("bert", {}, "attends in both directions"),
+        ("falcon", {}, "computes attention itself"),
+        ("phimoe", {"sliding_window": 32, "num_local_experts": 4}, "remove the setting"),
+    ],
+)
+def test_it_is_refused_before_data_is_read(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    kind: str,
+    values: dict[str, Any],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    common = {} if kind in ("mamba", "rwkv", "falcon") else COMMON | values
+    if kind == "bert":
+        del common["num_key_value_heads"]
+    monkeypatch.setattr("tests.trainer.models.test_model_types.COMMON", {})
+    monkeypatch.setattr("trainer.data.load", lambda *arguments: pytest.fail("the data was read"))
+    result = train(settings, write_config, call, kind, common)
+    assert result.exit_code == 2, result.output
+    message = " ".join(result.stderr.split())
+    assert words in message
+    assert kind in message
+    assert trial.CHOOSE in message
