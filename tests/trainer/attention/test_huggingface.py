@@ -285,9 +285,8 @@ def test_a_models_own_mask_function_is_not_dropped_beside_an_attention_mask():
 
 def gemma4(shared):
     return Gemma4TextConfig(
-        **{**SMALL, "num_hidden_layers": 4, "pad_token_id": 0},
+        **{**SMALL, "num_hidden_layers": 4, "pad_token_id": 0, "global_head_dim": 16},
         head_dim=8,
-        global_head_dim=16,
         num_kv_shared_layers=shared,
         layer_types=["sliding_attention", "full_attention"] * 2,
         sliding_window=4,
@@ -311,8 +310,8 @@ def test_layers_that_share_keys_and_values_get_padding_and_packed_positions(shar
                 model(tokens(2, 12), use_cache=False, **options).logits[kept] for model in (ours, eager)
             )
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
-    options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "attention_mask": left}
-    assert torch.equal(ours.generate(tokens(2, 12), **options), eager.generate(tokens(2, 12), **options))
+    how = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "attention_mask": left}
+    assert torch.equal(ours.generate(tokens(2, 12), **how), eager.generate(tokens(2, 12), **how))
 
 
 def test_copied_model_attends_as_the_first_one_does():

@@ -66,7 +66,7 @@ def test_the_estimate_is_what_can_be_counted_by_hand(
         return layer, Squares(layer)
 
     found = estimate(build, TrainingSection(optimizer=kind), CPU, (4, 25), packed=False)
-    assert found
+    assert found.activations is not None
     numbers = 100 * 50
     assert (found.weights, found.gradients, found.state) == (numbers * 4, numbers * 4, numbers * bytes_each)
     # Tokens; the layer's input, its output and that one's gradient, the square and its intermediate results in backward.
@@ -226,10 +226,14 @@ def test_a_step_that_cannot_be_taken_without_data_does_not_end_the_run(
     def fails(*arguments: Any) -> Any:
         raise RuntimeError("Expected inputs of BF16 type")
 
-    monkeypatch.setattr(memory_estimate.torch.autograd, "backward", fails)
+    monkeypatch.setattr(torch.autograd, "backward", fails)
     monkeypatch.setattr(nn.Linear, "get_output_embeddings", lambda self: None, raising=False)
-    layer = nn.Linear(10, 10, bias=False)
-    found = estimate(lambda: (layer, Squares(layer)), TrainingSection(), CPU, (4, 25), packed=False)
+
+    def build() -> Any:
+        layer = nn.Linear(10, 10, bias=False)
+        return layer, Squares(layer)
+
+    found = estimate(build, TrainingSection(), CPU, (4, 25), packed=False)
     assert (found.weights, found.activations) == (400, None)
     said: list[str] = []
     Preflight(found, 1 << 40, 0, "cpu").check(said.append, force=False)
