@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from doctor.capability import BackendCapability, Capability, current_fingerprint, write
-from trainer import capability
 from trainer.capability import CapabilityError, load
 
 
@@ -47,7 +46,7 @@ def doctor(monkeypatch, path):
             return subprocess.CompletedProcess(command, 0, b"", self.says)
 
     stand_in = Doctor()
-    monkeypatch.setattr(capability.subprocess, "run", stand_in.run)
+    monkeypatch.setattr("trainer.capability.subprocess.run", stand_in.run)
     return stand_in
 
 
@@ -100,7 +99,7 @@ def test_a_doctor_that_cannot_be_started_is_reported(path, monkeypatch):
     def refuse(command, **options):
         raise subprocess.TimeoutExpired(command, 600)
 
-    monkeypatch.setattr(capability.subprocess, "run", refuse)
+    monkeypatch.setattr("trainer.capability.subprocess.run", refuse)
     lines: list[str] = []
     assert load(path, say=lines.append) is None
     assert "timed out after 600 seconds" in lines[1]

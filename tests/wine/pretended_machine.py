@@ -163,7 +163,7 @@ def compile_libraries(folder: Path) -> Path:
         file = folder / f"{name}.c"
         file.write_text(source.format(name="c10"))
         needs = [folder / "c10.dll"] if name != "c10.dll" else []
-        command = [c_compiler(), "-shared", "-s", "-o", folder / name, file, *needs]
+        command = [c_compiler(), "-shared", "-s", "-o", str(folder / name), str(file), *map(str, needs)]
         subprocess.run(command, check=True)
     return folder
 

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
 
 
-def says(status: str, check_id: str = "x", judge: Callable[..., Finding] | None = None) -> Check:
+def says(status: str, check_id: str = "x", judge: Callable[..., Any] | None = None) -> Check:
     found = Finding.model_validate({"check": check_id, "status": status, "summary": "words"})
     return replace(LONG_PATHS, id=check_id, probes=(), judge=judge or (lambda: found))
 

@@ -45,7 +45,7 @@ def test_a_program_that_needs_elevation_has_the_exit_code_740(
 ) -> None:
     """Windows does not start a program whose manifest requires an administrator."""
     refusal = OSError("The requested operation requires elevation")
-    refusal.winerror = 740
+    refusal.winerror = 740  # type: ignore[attr-defined,unused-ignore]
 
     def refuse(*_: object, **__: object) -> None:
         raise refusal

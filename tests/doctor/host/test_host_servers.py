@@ -30,8 +30,8 @@ def certificate(tmp_path: Path) -> Path:
     if not shutil.which("openssl"):
         pytest.skip("needs openssl, to make a certificate")
     key, signed = tmp_path / "key", tmp_path / "certificate"
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key]
-    request += ["-out", signed, "-subj", "/CN=Test/O=Ćma Proxy Ltd", "-utf8"]
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key)]
+    request += ["-out", str(signed), "-subj", "/CN=Test/O=Ćma Proxy Ltd", "-utf8"]
     request += ["-addext", "subjectAltName=DNS:localhost"]
     subprocess.run(request, check=True, capture_output=True)
     both = tmp_path / "both"

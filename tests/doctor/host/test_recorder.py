@@ -62,7 +62,7 @@ def test_a_recording_answers_like_its_machine(windows_identity: Identity, data: 
     host = RecordedHost(machine)
     host.write_file(path, data.draw(st.binary(max_size=30)))
 
-    def ask(host: Host) -> list[Any]:
+    def ask(host: Host | Recorder) -> list[Any]:
         return [
             host.identity,
             host.variable("NAME"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.fixture
-def environment(environment: Environment, server: Server, tmp_path: Path) -> Iterator[Environment]:
+def environment(environment: Environment, server: Server, tmp_path: Path) -> Environment:
     """uv has an empty cache, and an index with a pip."""
     stand_ins.packed_again("pip", server.folder / "index")
     environment.variables |= {

@@ -86,13 +86,13 @@ def test_a_doctor_that_fails_or_hangs_adds_nothing(monkeypatch, program: str) ->
     real = subprocess.run
 
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        return real([sys.executable, "-c", program], **options)  # type: ignore[call-overload, no-any-return]
+        return real([sys.executable, "-c", program], **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(trainer.commands.explanation.subprocess, "run", run)
+    monkeypatch.setattr("trainer.commands.explanation.subprocess.run", run)
     monkeypatch.setattr(trainer.commands.explanation, "TIMEOUT", 2.0)
     assert explanation(RuntimeError(CUDA)) == ""
 
 
 def test_without_a_python_to_start_nothing_is_added(monkeypatch) -> None:
-    monkeypatch.setattr(trainer.commands.explanation.sys, "executable", str(Path("no such python")))
+    monkeypatch.setattr("trainer.commands.explanation.sys.executable", str(Path("no such python")))
     assert explanation(RuntimeError(CUDA)) == ""

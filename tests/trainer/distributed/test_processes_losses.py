@@ -44,7 +44,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, processes_at_work.__file__, cases, folder]
+    command = [sys.executable, processes_at_work.__file__, str(cases), str(folder)]
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}
     started = [
         subprocess.Popen(

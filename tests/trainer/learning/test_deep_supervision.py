@@ -202,7 +202,7 @@ def random_bytes(network: Any, steps: int, rows: int, length: int, rate: float) 
     for _ in range(steps):
         tokens = torch.randint(0, 256, (rows, length + 1), generator=generator)
         drawn = Batch(tokens[:, :-1], tokens[:, 1:], None)
-        parts = [(part.measured["ce"].item(), part.loss.backward()) for part in objective.parts(drawn)]  # type: ignore[no-untyped-call]
+        parts = [(part.measured["ce"].item(), part.loss.backward()) for part in objective.parts(drawn)]
         found.append(sum(ce for ce, _ in parts) / drawn.valid_tokens())
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

@@ -31,7 +31,7 @@ def of_transformers(make: Any, steps: int, **arguments: Any) -> list[float]:
     for _ in range(steps):
         optimizer.step()
         scheduler.step()
-        found.append(scheduler.get_last_lr()[0])
+        found.append(float(scheduler.get_last_lr()[0]))
     return found
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from trainer.records import progress
 from trainer.records.progress import Reporter
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +87,7 @@ def test_a_pipe_has_plain_lines_now_and_then_and_always_the_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("trainer.records.progress.time.monotonic", lambda: next(clock))
     reporter = Reporter()
     figures: dict[str, Any] = {"loss": 2.0, "tokens_per_second": 1000.0, "peak_memory_bytes": 2**30}
     with reporter.steps(40, done=0):

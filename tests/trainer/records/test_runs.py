@@ -203,7 +203,7 @@ def test_nothing_to_list_is_told(call: Call, tmp_path: Path, path: str, words: s
 def test_the_list_goes_through_a_pipe_without_unicode(tmp_path: Path) -> None:
     log(tmp_path / "a run 漢字", start(), train(1, 2, 3, 4), END)
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    command = [sys.executable, ROOT / "aios.py", "runs", tmp_path]
+    command = [sys.executable, str(ROOT / "aios.py"), "runs", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert "run \\u6f22\\u5b57" in done.stdout.decode("cp1252")

@@ -31,7 +31,7 @@ def losses(records: list[dict[str, Any]]) -> dict[int, float]:
 
 
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
+def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], object]]:
     """Mount a real small disk, in memory. Yields a function that enlarges it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
