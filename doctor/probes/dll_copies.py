@@ -30,7 +30,7 @@ class CudaDlls:
     on_path: dict[str, tuple[str, ...]]
 
 
-def _cuda_dlls(host: Reader) -> CudaDlls:
+def cuda_dlls(host: Reader) -> CudaDlls:
     on_path: dict[str, list[str]] = {}
     for folder in _path_folders(host):
         for name in _matching(host.list_directory(folder)):
@@ -94,5 +94,5 @@ def _openmp(host: Reader) -> OpenMpFacts:
     )
 
 
-CUDA_DLLS = Probe("cuda-dlls", _cuda_dlls, timeout=20.0)
+CUDA_DLLS = Probe("cuda-dlls", cuda_dlls, timeout=20.0)
 OPENMP = Probe("openmp", _openmp)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 from doctor.check import Probe
 from doctor.host import Found, Reader, Reading, Unreadable
+from doctor.probes.dll_copies import cuda_dlls
 from doctor.probes.dll_imports import loadable_names
 from doctor.probes.packages import torch_libraries
 from doctor.probes.paths import join, system32
 
 # Their imports are read, in the order in which `import torch` needs them
 OWN = ("c10.dll", "torch_cpu.dll", "shm.dll", "torch_python.dll", "c10_cuda.dll", "torch_cuda.dll")
-# The libraries that torch's wheel or conda provide; other imports are Windows' own or the C++ runtime (see vc-redist)
-PROVIDED = re.compile(
-    r"(?:c10|torch|cudart|cublas|cudnn|cufft|cupti|curand|cusolver|cusparse|nvrtc|nvjitlink|fbgemm|shm|uv|libiomp5md)\w*\.dll"
-)
+# Imports of torch's own wheel. CUDA's libraries may come from PATH (see dll-shadowing), others from Windows or the C++ runtime
+PROVIDED = re.compile(r"(?:c10|torch|fbgemm|shm|uv|libiomp5md)\w*\.dll")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def _torch_dlls(host: Reader) -> Reading[TorchDlls]:
                 missing.setdefault(needed, name)
     # A wheel with CUDA's libraries has cuDNN's, too. This needs no import table.
     has_cuda = "torch_cuda.dll" in own and any(name.startswith("cudart64_") for name in own)
-    if has_cuda and not any(name.startswith("cudnn64_") for name in {*present, *missing}):
+    if has_cuda and not any(name.startswith("cudnn64_") for name in {*present, *cuda_dlls(host).on_path}):
         missing["cudnn64_9.dll"] = "torch_cuda.dll"
     return Found(TorchDlls(missing, unreadable))
 
