@@ -1,4 +1,4 @@
-"""`aios` itself: it lists the commands and loads only the one that is called."""
+"""The command `aios` lists the commands and imports only the one that is called."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def imported_by(*arguments: str) -> set[str]:
-    """The top-level packages that `aios ARGUMENTS` imports."""
+    """Return the top-level packages that `aios ARGUMENTS` imports."""
     done = python("-X", "importtime", "aios.py", *arguments)
     assert done.returncode == 0, done.stderr
     lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-def test_help_lists_every_command_without_loading_one() -> None:
+def test_help_lists_every_command_without_importing_one() -> None:
     done = python("aios.py", "--help")
     assert all(name in done.stdout for name in ("doctor", "install", "wheels", "train", "generate"))
     assert not {"doctor", "trainer", "torch", "pydantic", "yaml"} & imported_by("--help")
@@ -42,7 +42,7 @@ def test_help_lists_every_command_without_loading_one() -> None:
     "arguments",
     [["doctor", "--help"], ["doctor", "fix", "--help"], ["wheels", "match", "--help"], ["--version"]],
 )
-def test_the_doctor_loads_neither_torch_nor_the_trainer(arguments) -> None:
+def test_the_doctor_imports_neither_torch_nor_the_trainer(arguments) -> None:
     assert not {"torch", "trainer", "transformers", "numpy"} & imported_by(*arguments)
 
 
@@ -53,8 +53,8 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["doctor", "--only", "python-version"]])
-def test_a_reader_that_has_gone_left_a_traceback(arguments) -> None:
-    """`aios ... | head -1`, most plainly: nobody reads at all. Windows has its own error for it."""
+def test_a_closed_pipe_does_not_cause_a_traceback(arguments) -> None:
+    """As in `aios ... | head -1`; here the pipe is closed before aios writes. Windows has its own error for it."""
     command = [sys.executable, "-m", "aios", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
@@ -65,7 +65,7 @@ def test_a_reader_that_has_gone_left_a_traceback(arguments) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device here that is always full")
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["doctor", "--only", "python-version"]])
-def test_a_full_device_left_a_traceback(arguments) -> None:
+def test_a_full_device_does_not_cause_a_traceback(arguments) -> None:
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "aios", *arguments]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -75,7 +75,7 @@ def test_a_full_device_left_a_traceback(arguments) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' programs close none of them")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
-def test_a_closed_stream_left_a_traceback(closed: str) -> None:
+def test_a_closed_stream_does_not_cause_a_traceback(closed: str) -> None:
     command = [shlex.quote(sys.executable), "-m", "aios", "doctor", "--only", "python-version", closed]
     done = subprocess.run(["/bin/sh", "-c", " ".join(command)], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -93,7 +93,7 @@ def test_there_are_no_completion_options(arguments) -> None:
 
 
 def every_command() -> list[list[str]]:
-    """`aios` itself, every command and every subcommand, each as its arguments."""
+    """Yield the arguments of `aios`, of every command and of every subcommand."""
     named: list[list[str]] = [[]]
     for name in COMMANDS:
         subcommands = getattr(load(COMMANDS[name]), "commands", {})

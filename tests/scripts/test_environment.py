@@ -128,7 +128,7 @@ def test_the_environment_in_the_checkout_follows_its_source(machine: Machine, ch
         (None, True, "typer==1.0\ntorch==2.13.0\n"),
         (None, False, "typer==1.0\ntorch==2.13.0\n"),
         ("2.13.0", True, "typer==1.0\ntorch==2.13.0\n"),
-        ("2.12.0", True, "typer==1.0\ntorch==2.13.0\n"),  # it came by older pins
+        ("2.12.0", True, "typer==1.0\ntorch==2.13.0\n"),  # installed by older pins
         ("2.12.0", False, "torch==2.12.0\n"),
         ("2.13.0+cu130", True, "typer==1.0\ntorch==2.13.0+cu130\n"),
         ("2.11.0+cu128", True, "torch==2.11.0+cu128\n"),
@@ -225,7 +225,7 @@ def test_an_old_python_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatc
         machine.home.prepare("train")
 
 
-def test_what_is_installed_here_is_what_is_pinned() -> None:
+def test_the_installed_versions_are_the_pinned_ones() -> None:
     for name, pin in PINS.items():
         try:
             installed = version(name)
@@ -245,6 +245,6 @@ def test_every_package_that_the_project_names_is_pinned() -> None:
     assert names <= PINS.keys()
 
 
-def test_a_copy_depends_on_what_the_distribution_holds() -> None:
+def test_a_copy_is_renewed_if_the_content_of_the_distribution_changes() -> None:
     names = ", ".join(f'"{name}"' for name in environment.PACKED)
     assert f"only-include = [{names}]" in (ROOT / "pyproject.toml").read_text("utf-8")

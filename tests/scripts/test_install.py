@@ -1,4 +1,4 @@
-"""The steps after a Python was found: their order, which failures end them, and the folder of the environment."""
+"""The installation after a Python was found: order of steps, failures that end it, folder of the environment."""
 
 from __future__ import annotations
 
@@ -58,14 +58,16 @@ def test_the_steps(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None
     assert '"' in start or "'" in start, "a path with a space is quoted"
 
 
-def test_unattended_every_step_that_asks_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unattended_installation_passes_yes_to_every_step_that_asks(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--yes"])
     assert install.main() == 0
     assert machine.steps == ["prepare", "doctor --fix --yes", "install --yes", "prepare train", "doctor"]
 
 
 @pytest.mark.parametrize("status", [1, 4, 130])
-def test_packages_that_were_declined_or_failed_end_it_and_the_doctor_is_there(
+def test_declined_or_failed_packages_end_it_with_a_working_doctor(
     machine: Machine, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     machine.statuses = {"install": status}
@@ -77,15 +79,13 @@ def test_packages_that_were_declined_or_failed_end_it_and_the_doctor_is_there(
 
 
 @pytest.mark.parametrize(("status", "steps"), [(4, 5), (5, 5), (2, 2), (130, 2), (-11, 2)])
-def test_a_doctor_that_fails_ends_it_and_what_it_finds_does_not(
-    machine: Machine, status: int, steps: int
-) -> None:
+def test_a_failing_doctor_ends_it_but_findings_do_not(machine: Machine, status: int, steps: int) -> None:
     machine.statuses = {"doctor --fix": status}
     assert install.main() == (0 if steps == 5 else status)
     assert machine.steps == ALL[:steps]
 
 
-def test_what_cannot_be_prepared_is_told(
+def test_a_failed_preparation_is_reported(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(_: Environment, extra: str = "") -> None:
@@ -108,7 +108,7 @@ def test_an_interruption_says_how_to_continue(
     assert "Run this again to continue" in capsys.readouterr().out
 
 
-def test_a_relative_folder_would_lie_in_the_checkout(
+def test_a_relative_folder_is_refused(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["install.py", "venv"])
@@ -126,11 +126,11 @@ def test_a_relative_folder_would_lie_in_the_checkout(
         (WSL, "/mnt/d/aios", True),
         (WSL, "/mnt/data/aios", False),
         (WSL, "/mnt/cellar", False),
-        (DEBIAN, "/mnt/c/aios", False),  # a 9p share that is no drive of Windows
+        (DEBIAN, "/mnt/c/aios", False),  # a 9p share that is not a Windows drive
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="WSL is a Linux")
-def test_a_drive_of_windows_is_no_place_for_a_linux_environment(
+def test_a_linux_environment_is_not_created_on_a_windows_drive(
     kernel: str, folder: str, refused: bool
 ) -> None:
     assert install.is_windows_drive_in_wsl(Path(folder), kernel, MOUNTS) is refused

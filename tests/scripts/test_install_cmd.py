@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "install.cmd"
 
 
-def test_every_code_page_reads_it_the_same() -> None:
+def test_it_is_ascii_so_that_every_code_page_reads_it_the_same() -> None:
     assert SCRIPT.read_bytes().isascii()
 
 
-def test_its_lines_end_as_cmd_wants_them_wherever_it_is_checked_out() -> None:
+def test_its_line_ends_are_crlf_in_every_checkout() -> None:
     """cmd does not find labels in a file with LF line endings."""
     content = SCRIPT.read_bytes()
     assert content.count(b"\n") == content.count(b"\r\n") > 100

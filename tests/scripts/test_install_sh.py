@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has ins
 TOOLS = ("sh", "dirname")
 SUITS = "exit 0"
 TOO_OLD = "echo 'Python 3.9.1 in /usr: aios needs 3.10 to 3.14'; exit 1"
-SHIM = "echo 'command not found' >&2; exit 127"  # what pyenv leaves for versions that are not chosen
+SHIM = "echo 'command not found' >&2; exit 127"  # what pyenv installs for versions that are not selected
 
 
 @dataclass
@@ -70,7 +70,7 @@ def test_the_best_covered_version_comes_first(machine: Machine) -> None:
     assert done.stderr == ""
 
 
-def test_those_that_do_not_suit_are_passed_over_with_their_reason(machine: Machine) -> None:
+def test_unsuitable_pythons_are_skipped_with_a_reason(machine: Machine) -> None:
     machine.add_python("python3.12", SHIM)
     machine.add_python("python3.11", TOO_OLD)
     machine.add_python("python3")
@@ -87,7 +87,9 @@ def test_those_that_do_not_suit_are_passed_over_with_their_reason(machine: Machi
         ("nothing", "https://www.python.org/downloads/"),
     ],
 )
-def test_without_a_python_it_says_what_to_type(machine: Machine, manager: str, line: str) -> None:
+def test_without_a_python_it_prints_the_command_to_install_one(
+    machine: Machine, manager: str, line: str
+) -> None:
     machine.add(manager, "echo 'nothing is run unasked'; exit 1")
     machine.add_python("python3", TOO_OLD)
     done = machine.install("--yes")
@@ -108,7 +110,7 @@ def uv(machine: Machine, tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(("arguments", "answer"), [(["--yes"], ""), ([], "y\n"), ([], "Yes\n")])
-def test_uv_brings_one_when_allowed_to(uv: Machine, arguments: list[str], answer: str) -> None:
+def test_uv_installs_a_python_after_confirmation(uv: Machine, arguments: list[str], answer: str) -> None:
     done = uv.install(*arguments, answer=answer)
     assert "uv: python install 3.12\n" in done.stdout
     assert done.stdout.endswith(" ".join(["brought runs scripts/install.py", *arguments]) + "\n")
@@ -116,14 +118,14 @@ def test_uv_brings_one_when_allowed_to(uv: Machine, arguments: list[str], answer
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "n\n", "yesterday\n"])
-def test_uv_is_not_run_unasked(uv: Machine, answer: str) -> None:
+def test_uv_is_not_run_without_confirmation(uv: Machine, answer: str) -> None:
     done = uv.install(answer=answer)
     assert done.returncode == 1
     assert "uv: " not in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "https://www.python.org/downloads/"
 
 
-def test_uv_that_fails_leaves_the_other_way(uv: Machine) -> None:
+def test_if_uv_fails_the_manual_way_is_shown(uv: Machine) -> None:
     uv.add("uv", "echo 'no network' >&2; exit 2")
     done = uv.install("--yes")
     assert (done.returncode, done.stderr) == (1, "no network\n")
@@ -185,7 +187,7 @@ def add_stand_in_for_torch(site_packages: Path, version: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_way(checkout: Path, tmp_path: Path) -> None:
+def test_a_complete_installation(checkout: Path, tmp_path: Path) -> None:
     home = tmp_path / "Zoë Wiśniewska"
     home.mkdir()
     environment = Environment(home / ".local" / "share" / "aios" / "venv")

@@ -42,7 +42,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return pretended
 
 
-def test_what_the_doctor_finds_does_not_stop_it(machine: Machine) -> None:
+def test_findings_of_the_doctor_do_not_stop_it(machine: Machine) -> None:
     assert quickstart.main() == 0
     assert machine.calls == ["prepare train", "doctor", "train", "generate"]
     assert (machine.repository / quickstart.RESULT / "checkpoints").exists(), "a second run keeps the model"
@@ -57,7 +57,7 @@ def test_again_was_refused_because_the_old_checkpoints_were_still_there(
     assert not (machine.repository / quickstart.RESULT).exists()
 
 
-def test_a_training_that_fails_ends_it(machine: Machine) -> None:
+def test_a_failed_training_ends_it(machine: Machine) -> None:
     machine.statuses["train"] = 2
     assert quickstart.main() == 2
 
@@ -81,7 +81,7 @@ def test_with_a_gpu_that_gets_no_packages_nothing_is_trained_on_the_processor(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the pretended nvidia-smi is a shell script")
 @pytest.mark.parametrize(("ends", "seen"), [("exit 0", True), ("exit 9", False), ("exec sleep 60", False)])
-def test_a_gpu_is_what_the_driver_lists(
+def test_only_gpus_that_the_driver_lists_count(
     ends: str, seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "nvidia-smi"

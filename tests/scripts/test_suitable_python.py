@@ -84,7 +84,7 @@ def test_python_3_6_can_read_it() -> None:
     ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 6))
 
 
-def test_it_says_so_in_one_line_of_ascii(tmp_path: Path) -> None:
+def test_the_reason_is_one_line_of_ascii(tmp_path: Path) -> None:
     program = (
         "import runpy, sys; sys.base_prefix = 'C:\\\\Zoë'; sys.version_info = (3, 9, 1); "
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"

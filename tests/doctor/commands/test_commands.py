@@ -1,4 +1,4 @@
-"""`aios doctor` from the outside: what it prints where, what it changes, and its exit status."""
+"""The command `aios doctor`: its output on each stream, its changes, and its exit status."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_exit_status_of_a_diagnosis(doctor_with, statuses, options, expected) ->
         assert run(*options, *form).exit_code == expected
 
 
-def test_a_crash_of_a_check_is_no_crash_of_the_doctor(doctor_with) -> None:
+def test_a_crashing_check_does_not_crash_the_doctor(doctor_with) -> None:
     doctor_with(says("ok", judge=lambda: 1 / 0))
     result = run()
     assert result.exit_code == 3
@@ -95,7 +95,7 @@ def test_an_interrupt_ends_with_130(doctor_with, monkeypatch) -> None:
         (["nonsense"], "nonsense"),
     ],
 )
-def test_usage_errors_end_with_2_and_say_what_is_valid(doctor_with, arguments, message) -> None:
+def test_usage_errors_exit_with_2_and_list_the_valid_values(doctor_with, arguments, message) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     result = run(*arguments)
     assert result.exit_code == 2
@@ -110,7 +110,7 @@ def test_a_damaged_machine_file_is_a_usage_error(doctor_with, tmp_path) -> None:
     assert "identity" in result.stderr
 
 
-def test_a_recorded_machine_is_only_looked_at(doctor_with, machine, tmp_path, monkeypatch) -> None:
+def test_a_recorded_machine_is_never_changed(doctor_with, machine, tmp_path, monkeypatch) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     file = tmp_path / "m.json"
     file.write_text(machine().machine.to_json(), encoding="utf-8")
@@ -155,7 +155,7 @@ def test_fix_verify_repeat_and_undo(doctor_with) -> None:
 @pytest.mark.parametrize(
     "wrong", [RegistryValue(type="REG_DWORD", value=0), RegistryValue(type="REG_SZ", value="1")]
 )
-def test_undo_brings_back_a_wrong_value_with_its_type(doctor_with, machine, wrong) -> None:
+def test_undo_restores_a_wrong_value_with_its_type(doctor_with, machine, wrong) -> None:
     registry = {FILE_SYSTEM: {"LongPathsEnabled": wrong}}
     host = doctor_with(LONG_PATHS, host=machine(registry=registry))
     assert run("fix", "long-paths", "--yes").exit_code == 0
@@ -163,7 +163,7 @@ def test_undo_brings_back_a_wrong_value_with_its_type(doctor_with, machine, wron
     assert host.machine.registry[FILE_SYSTEM]["LongPathsEnabled"] == wrong
 
 
-def test_what_cannot_be_read_is_unknown_and_not_fixed(doctor_with, machine) -> None:
+def test_an_unreadable_value_is_unknown_and_not_fixed(doctor_with, machine) -> None:
     registry = {FILE_SYSTEM: {"LongPathsEnabled": NotSeen(unreadable="access denied")}}
     host = doctor_with(LONG_PATHS, host=machine(registry=registry))
     assert run("--fix", "--yes").exit_code == 3
@@ -181,7 +181,7 @@ def test_a_dry_run_shows_the_actions_and_the_commands_and_changes_nothing(doctor
     assert (host.machine, fixes(host)) == (before, [])
 
 
-def test_where_no_run_can_be_recorded_nothing_is_changed(doctor_with, tmp_path) -> None:
+def test_nothing_is_changed_if_the_run_cannot_be_recorded(doctor_with, tmp_path) -> None:
     host = doctor_with(LONG_PATHS)
     before = host.machine
     (tmp_path / "state").write_bytes(b"a file in the way")
@@ -191,7 +191,7 @@ def test_where_no_run_can_be_recorded_nothing_is_changed(doctor_with, tmp_path) 
     assert host.machine == before
 
 
-def test_what_stays_open_is_listed_with_what_to_do(doctor_with) -> None:
+def test_remaining_findings_are_listed_with_what_to_do(doctor_with) -> None:
     doctor_with(state_check("by-hand", enable_long_paths(), applicability="manual"))
     result = run("fix", "--yes")
     assert result.exit_code == 1
@@ -199,7 +199,7 @@ def test_what_stays_open_is_listed_with_what_to_do(doctor_with) -> None:
     assert "Do it: type this" in result.stdout
 
 
-def test_without_a_terminal_to_ask_on_nothing_is_changed(doctor_with) -> None:
+def test_nothing_is_changed_without_a_terminal_for_the_question(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     before = host.machine
     result = run("fix")
@@ -212,7 +212,7 @@ def test_without_a_terminal_to_ask_on_nothing_is_changed(doctor_with) -> None:
 @pytest.mark.parametrize(
     ("answer", "agreed"), [("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("", False)]
 )
-def test_the_question_is_answered_by_yes_alone(monkeypatch, answer, agreed) -> None:
+def test_only_yes_confirms_the_question(monkeypatch, answer, agreed) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -228,7 +228,7 @@ def test_only_the_named_check_is_fixed(doctor_with) -> None:
     assert not enable_long_paths().is_applied(host)
 
 
-def test_an_unsafe_fix_wants_its_name_or_unsafe(doctor_with) -> None:
+def test_an_unsafe_fix_requires_its_name_or_unsafe(doctor_with) -> None:
     unsafe = state_check("risky", short_temp(), applicability="unsafe")
     host = doctor_with(unsafe)
     assert "aios doctor fix risky" in run("fix", "--yes").stdout
@@ -238,7 +238,7 @@ def test_an_unsafe_fix_wants_its_name_or_unsafe(doctor_with) -> None:
     assert run("fix", "risky", "--yes").exit_code == 0
 
 
-def test_a_failed_fix_ends_with_4(doctor_with, monkeypatch) -> None:
+def test_a_failed_fix_exits_with_4(doctor_with, monkeypatch) -> None:
     host = doctor_with(LONG_PATHS)
 
     def refuse(key: str, name: str, value: Any) -> None:
@@ -256,7 +256,7 @@ def test_a_fix_that_does_not_help_failed_its_verification(doctor_with) -> None:
     assert run("fix", "--yes").exit_code == 4
 
 
-def test_a_restart_that_is_due_ends_with_5(doctor_with) -> None:
+def test_a_pending_restart_exits_with_5(doctor_with) -> None:
     doctor_with(state_check("x", enable_long_paths(), restart="system"))
     result = run("--fix", "--yes", "--json")
     assert result.exit_code == 5
@@ -291,7 +291,7 @@ def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine
     assert host.machine == before
 
 
-def test_undo_that_is_refused_ends_with_4(doctor_with) -> None:
+def test_a_refused_undo_exits_with_4(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run("fix", "--yes")
     host.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", RegistryValue(type="REG_DWORD", value=7))
@@ -320,11 +320,11 @@ def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) 
     assert f"Cannot read what was changed from {folder.parent}" in result.stdout
 
 
-def test_undo_takes_the_newest_run_that_still_stands(doctor_with) -> None:
+def test_undo_undoes_the_newest_run_that_is_not_undone(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "long-paths", "--yes")
     (first,) = fixes(host)
-    first.rename(first.with_name(f"2000{first.name[4:]}"))  # so that the order does not hang on a second
+    first.rename(first.with_name(f"2000{first.name[4:]}"))  # so that the order does not depend on a second
     run("fix", "temp-dir", "--yes")
     run("undo")
     assert enable_long_paths().is_applied(host) and not short_temp().is_applied(host)
@@ -342,7 +342,7 @@ def test_stdout_is_the_json_report_and_nothing_else(doctor_with, arguments) -> N
 
 
 def pretend_no_torch(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the command has all of its own checks, and a machine on which no backend can be tried."""
+    """Restore all checks of the command, on a machine on which no backend can be tested."""
     monkeypatch.undo()
     monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
     host._machine.distributions.update({"torch": None, "flash-attn": None, "xformers": None})
@@ -362,7 +362,7 @@ def test_a_diagnosis_writes_nothing_but_its_report_and_the_capability_file(docto
     assert {backend["status"] for backend in written["backends"].values()} == {"unavailable"}
 
 
-def test_a_capability_file_that_cannot_be_written_is_said(doctor_with, monkeypatch, tmp_path) -> None:
+def test_an_unwritable_capability_file_is_reported(doctor_with, monkeypatch, tmp_path) -> None:
     host = doctor_with()
     pretend_no_torch(host, monkeypatch)
     result = run("--only", "backend-*", "--capability-file", str(tmp_path))
@@ -392,7 +392,7 @@ def test_a_recording_can_be_diagnosed(doctor_with, tmp_path) -> None:
     assert [f["status"] for f in json.loads(shown.stdout)["findings"]] == ["error", "error"]
 
 
-def test_ascii_goes_for_the_whole_console_report(doctor_with) -> None:
+def test_ascii_applies_to_the_whole_console_report(doctor_with) -> None:
     doctor_with(says("ok", judge=lambda: Finding(check="x", status="ok", summary="Zoë ✓")))
     assert "\\xeb" in run("--ascii").stdout and run("--ascii").stdout.isascii()
     assert "Zoë ✓" in run().stdout

@@ -1,4 +1,4 @@
-"""A machine whose very names are no text: the doctor reports on it, and records it, all the same."""
+"""A machine whose names are not valid UTF-8: the doctor can still diagnose and record it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[bytes, bytes]:
-    """The home folder, a folder of PATH and everything else that may be one have a byte that is no UTF-8."""
+    """An environment whose home folder, PATH and other folders contain a byte that is not valid UTF-8."""
     odd = os.fsencode(tmp_path) + b"/odd\xff"
     os.makedirs(odd + b"/bin")  # noqa: PTH103 - pathlib takes no bytes
     with open(odd + b"/bin/git", "wb") as git:  # noqa: PTH123
@@ -45,7 +45,7 @@ def aios(environment: dict[bytes, bytes], *arguments: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("form", ["--json", "--markdown", "--verbose"])
-def test_it_is_reported_on(environment: dict[bytes, bytes], form: str) -> None:
+def test_it_is_diagnosed(environment: dict[bytes, bytes], form: str) -> None:
     done = aios(environment, form, "--offline", "--skip", "backend-*")
     assert done.stderr == b""
     assert done.returncode in (0, 1, 3)
@@ -53,7 +53,9 @@ def test_it_is_reported_on(environment: dict[bytes, bytes], form: str) -> None:
     assert done.stdout.decode("utf-8")
 
 
-def test_it_can_be_recorded_and_looked_at(environment: dict[bytes, bytes], tmp_path: Path) -> None:
+def test_it_can_be_recorded_and_the_recording_diagnosed(
+    environment: dict[bytes, bytes], tmp_path: Path
+) -> None:
     file = tmp_path / "machine.json"
     done = aios(environment, "record", str(file))
     assert (done.returncode, done.stderr) == (0, b"")

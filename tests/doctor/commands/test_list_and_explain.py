@@ -1,4 +1,4 @@
-"""`aios doctor list` and `explain`: the checks, what they are for, and what they find here."""
+"""`aios doctor list` and `explain`: the checks, their purpose, and their findings on this machine."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_check_is_explained(doctor_with, check) -> None:
         assert cause.id in told
 
 
-def test_what_it_finds_here_and_what_its_fix_would_do(doctor_with) -> None:
+def test_explain_shows_the_finding_and_what_its_fix_would_do(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     told = run("explain", "long-paths").stdout
     assert "✗ not as it should be" in told
@@ -83,7 +83,7 @@ def test_a_healthy_check_shows_no_fix(doctor_with) -> None:
     assert "✓ as it should be" in told and "the fix" not in told
 
 
-def test_an_unsafe_fix_is_told_as_such_with_when_it_takes_effect(doctor_with) -> None:
+def test_an_unsafe_fix_is_marked_and_shows_when_it_takes_effect(doctor_with) -> None:
     doctor_with(state_check("risky", short_temp(), applicability="unsafe", restart="session"))
     told = run("explain", "risky").stdout
     assert "takes effect when you sign in again; may not suit every machine" in told

@@ -1,4 +1,4 @@
-"""The report as people see it: the whole picture at two widths, and what holds for every line."""
+"""The console report: complete expected texts at two widths, and rules for every line."""
 
 from __future__ import annotations
 
@@ -107,15 +107,15 @@ def printed(shown: Report, width: int | None, ascii_only: bool = False, verbose:
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("form", ["", "ascii", "verbose"])
-def test_the_whole_picture(width: int, form: str) -> None:
-    """Where it changed on purpose, look at it, and write it to the file."""
+def test_the_complete_report(width: int, form: str) -> None:
+    """After an intended change, check the new text and write it to the file."""
     shown = printed(report(*OPEN.values(), *healthy()), width, form == "ascii", form == "verbose")
     file = GOLDEN / f"{'-'.join(filter(None, (str(width), form)))}.txt"
     assert shown == file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_no_line_is_longer_than_the_terminal_but_for_a_command(width: int) -> None:
+def test_only_a_command_may_be_longer_than_the_terminal_is_wide(width: int) -> None:
     for line in printed(report(*OPEN.values(), *healthy()), width).splitlines():
         assert cell_len(line) < width or line.strip() in INSTALL
 
@@ -126,7 +126,7 @@ def test_a_pipe_gets_each_finding_on_one_line() -> None:
     assert any(str(advice(OPEN["long-paths"])) in line for line in lines)
 
 
-def test_a_healthy_check_is_visible_by_name_where_there_are_many_and_in_full_where_there_are_few() -> None:
+def test_many_healthy_checks_are_listed_by_name_and_few_in_full() -> None:
     many = healthy()
     assert len(many) > MANY
     text = printed(report(*many), None)
@@ -135,7 +135,7 @@ def test_a_healthy_check_is_visible_by_name_where_there_are_many_and_in_full_whe
     assert printed(report(*many[:MANY]), None).count("as it should be") == MANY
 
 
-def test_what_waits_is_told_behind_its_cause_and_counted() -> None:
+def test_consequences_are_counted_after_their_cause() -> None:
     lines = printed(report(*OPEN.values()), None).splitlines()
     (cause,) = (number for number, line in enumerate(lines) if line.startswith("✗ torch "))
     waiting = next(line for line in lines[cause:] if "because of it" in line)
@@ -143,7 +143,7 @@ def test_what_waits_is_told_behind_its_cause_and_counted() -> None:
     assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, "few checks: no reason is kept back"
 
 
-def test_the_reason_of_a_check_that_does_not_apply_was_told_to_v_alone() -> None:
+def test_the_reason_of_a_skipped_check_is_shown_without_v() -> None:
     skipped = finding("long-paths", "skipped", summary="Does not apply: there is no NVIDIA GPU")
     assert "- long-paths  Does not apply: there is no NVIDIA GPU" in printed(report(skipped), None).replace(
         "·", "-"
@@ -174,12 +174,12 @@ def test_the_last_line_is_what_to_do_next(findings: list[Finding], says: str) ->
     assert str(next_step(report(*findings))) == says
 
 
-def test_a_recorded_machine_is_mended_where_it_stands() -> None:
+def test_the_fix_of_a_recorded_machine_is_run_on_that_machine() -> None:
     there = make_report(identity(), [OPEN["long-paths"]], started_at=AT, duration_seconds=0, recorded=True)
     assert str(next_step(there)) == "Next, on that machine: aios doctor fix"
 
 
-def test_a_restart_goes_before_everything() -> None:
+def test_a_pending_restart_comes_before_all_other_steps() -> None:
     waiting = report_after_fix(report(finding("x", "ok")), [OPEN["long-paths"]], pending_restart=True)
     assert printed(waiting, None).splitlines()[-1].startswith("Next: restart this computer")
 
@@ -195,7 +195,7 @@ def test_a_restart_goes_before_everything() -> None:
         ("Do it.", [], "Do it."),
     ],
 )
-def test_a_hint_that_holds_its_commands_does_not_say_them_twice(hint, commands, says) -> None:
+def test_commands_in_a_hint_are_not_repeated(hint, commands, says) -> None:
     told = advice(finding("x", "error", hint=hint, fix=by_hand(*commands) if commands else None))
     assert str(told) == says
 
@@ -213,11 +213,11 @@ def test_a_hint_that_holds_its_commands_does_not_say_them_twice(hint, commands, 
         "HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem",
     ],
 )
-def test_paths_and_quotations_stay_together(whole: str) -> None:
+def test_paths_and_quotations_are_not_broken(whole: str) -> None:
     assert whole in pieces(f"Looked at {whole} and not at D:\\x: it is gone")
 
 
-def test_words_behind_a_path_are_no_part_of_it() -> None:
+def test_words_after_a_path_are_not_part_of_it() -> None:
     assert pieces("C:\\Temp is not there; use D:\\Temp") == [
         "C:\\Temp",
         "is",
@@ -229,7 +229,7 @@ def test_words_behind_a_path_are_no_part_of_it() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=200), st.integers(5, 60))
-def test_wrapping_loses_nothing_and_keeps_to_its_width(text: str, width: int) -> None:
+def test_wrapping_loses_no_text_and_keeps_the_width(text: str, width: int) -> None:
     parts = pieces(text)
     lines = wrapped(parts, width, width)
     assert "".join(" ".join(lines).split()) == "".join(text.split())
@@ -237,7 +237,7 @@ def test_wrapping_loses_nothing_and_keeps_to_its_width(text: str, width: int) ->
         assert cell_len(line) <= width or line in parts
 
 
-def test_a_list_is_cut_on_a_terminal_alone() -> None:
+def test_a_list_is_cut_only_on_a_terminal() -> None:
     for width, ending in ((40, "…\n"), (None, "end\n")):
         stream = io.StringIO()
         Printer(stream, width=width).cut_line(["  name  "], "word " * 20 + "end")
@@ -260,7 +260,7 @@ def in_colour(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
     return stream.getvalue()
 
 
-def test_colours_go_around_texts_and_not_around_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_enclose_texts_not_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     text = in_colour(monkeypatch)
     assert "\x1b[1;31mWindows refuses paths longer than 259 characters\x1b[0m" in text
     assert "\x1b[36maios doctor fix long-paths\x1b[0m" in text
@@ -268,6 +268,6 @@ def test_colours_go_around_texts_and_not_around_letters(monkeypatch: pytest.Monk
     assert plain == printed(report(*OPEN.values(), *healthy()), 80)
 
 
-def test_no_color_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_turns_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = set(re.findall(r"\x1b\[([0-9;]*)m", in_colour(monkeypatch, NO_COLOR="1")))
     assert codes <= {"0", "1", "2"}, "bold and dim are no colours"

@@ -1,4 +1,4 @@
-"""`aios doctor --jsonl`: one event a line as things happen, and a report at the end, whatever ends the run."""
+"""`aios doctor --jsonl`: one event per line as it happens, and a report at the end of every run, even a failed one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "event.schema.json").read_tex
 
 @pytest.fixture
 def doctor_with(monkeypatch, machine) -> Callable[..., FakeHost]:
-    """Let the command see one machine and these checks alone."""
+    """Run the command with one recorded machine and only these checks."""
 
     def install(*checks: Any) -> FakeHost:
         host = machine()
@@ -45,7 +45,7 @@ def run(*arguments: str) -> Result:
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """Every line is an event of the schema; the first says what comes, the last and no other is the report."""
+    """Parse the events and check them: all match the schema, the first is the plan, only the last is the report."""
     told = [json.loads(line) for line in text.splitlines()]
     for event in told:
         jsonschema.validate(event, SCHEMA)
@@ -73,7 +73,7 @@ def test_the_events_of_a_run(doctor_with) -> None:
     assert [event["finding"] for event in rest[2:]] == last["report"]["findings"]
 
 
-def test_a_probe_that_gives_no_facts_says_why(doctor_with) -> None:
+def test_a_probe_without_facts_reports_the_reason(doctor_with) -> None:
     doctor_with(replace(LONG_PATHS, probes=(Probe("broken", lambda host: 1 / 0),)))
     result = run()
     assert result.exit_code == 3
@@ -82,7 +82,7 @@ def test_a_probe_that_gives_no_facts_says_why(doctor_with) -> None:
 
 
 @pytest.mark.parametrize("options", [["--fix", "--yes"], ["--fix", "--dry-run"], ["--fix"]])
-def test_after_a_fix_the_report_is_that_of_the_checks_made_again(doctor_with, options) -> None:
+def test_after_a_fix_the_report_is_that_of_the_repeated_checks(doctor_with, options) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     result = run(*options)
     wanted = "ok" if "--yes" in options else "error"
@@ -90,7 +90,7 @@ def test_after_a_fix_the_report_is_that_of_the_checks_made_again(doctor_with, op
     assert result.exit_code == (0 if "--yes" in options else 1)
 
 
-def test_where_no_run_can_be_recorded_there_is_a_report(doctor_with, tmp_path) -> None:
+def test_a_run_that_cannot_be_stored_prints_a_report(doctor_with, tmp_path) -> None:
     doctor_with(LONG_PATHS)
     (tmp_path / "state").write_bytes(b"a file in the way")
     result = run("--fix", "--yes")
@@ -98,7 +98,7 @@ def test_where_no_run_can_be_recorded_there_is_a_report(doctor_with, tmp_path) -
     assert report_in(result.stdout).summary.error == 1
 
 
-def test_a_doctor_that_fails_itself_leaves_a_report(doctor_with, monkeypatch) -> None:
+def test_an_internal_error_still_prints_a_report(doctor_with, monkeypatch) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
 
     def fail(*_: Any, **__: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_doctor_that_fails_itself_leaves_a_report(doctor_with, monkeypatch) ->
     assert all("the doctor itself failed with RuntimeError: a defect" in f.summary for f in report.findings)
 
 
-def test_an_interrupt_while_fixing_leaves_the_report_of_the_diagnosis(doctor_with, monkeypatch) -> None:
+def test_an_interrupted_fix_prints_the_report_of_the_diagnosis(doctor_with, monkeypatch) -> None:
     host = doctor_with(LONG_PATHS)
 
     def interrupt(*_: Any) -> None:
@@ -124,7 +124,7 @@ def test_an_interrupt_while_fixing_leaves_the_report_of_the_diagnosis(doctor_wit
     assert report_in(result.stdout).summary.error == 1
 
 
-def test_a_capability_file_that_cannot_be_written_leaves_a_report(doctor_with, monkeypatch, tmp_path) -> None:
+def test_an_unwritable_capability_file_still_prints_a_report(doctor_with, monkeypatch, tmp_path) -> None:
     host = doctor_with()
     monkeypatch.undo()
     monkeypatch.setattr(doctor.commands.common, "live_host", lambda: host)
@@ -136,7 +136,7 @@ def test_a_capability_file_that_cannot_be_written_leaves_a_report(doctor_with, m
 
 
 @pytest.mark.parametrize("other", ["--json", "--markdown"])
-def test_one_form_at_a_time(doctor_with, other) -> None:
+def test_only_one_output_format_is_allowed(doctor_with, other) -> None:
     doctor_with(LONG_PATHS)
     result = run(other)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -166,7 +166,7 @@ aios.main()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows an interrupt reaches this process, too")
 @pytest.mark.parametrize("form", ["--jsonl", "--json", "--markdown", "--ascii"])
-def test_ctrl_c_ends_with_a_report_of_what_was_seen(tmp_path: Path, form: str) -> None:
+def test_ctrl_c_ends_with_a_report_of_the_completed_checks(tmp_path: Path, form: str) -> None:
     printed, state = tmp_path / "printed", tmp_path / "state"
     code = SLOW.format(path=[str(ROOT)], marker=str(tmp_path / "looked"))
     with printed.open("wb") as stdout:

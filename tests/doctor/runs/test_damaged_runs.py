@@ -1,4 +1,4 @@
-"""Whatever became of a run's files, reading them gives what is left of them, and no crash."""
+"""Damaged files of a run: the intact parts are read, and nothing crashes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def host() -> FakeHost:
 
 
 def written() -> dict[str, bytes]:
-    """The files of a whole run."""
+    """The files of an undamaged run."""
     fixed = host()
     fixed.exit_code = 3010
     checks = [LONG_PATHS, TEMP_DIR, state_check("vc-redist", install_runtime())]
@@ -58,7 +58,7 @@ WHOLE = written()
 
 
 @given(st.sampled_from(FILES), st.data())
-def test_damage_is_no_crash(name: str, data: st.DataObject) -> None:
+def test_a_damaged_file_does_not_crash(name: str, data: st.DataObject) -> None:
     content = bytearray(WHOLE[name])
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -81,7 +81,7 @@ def test_damage_is_no_crash(name: str, data: st.DataObject) -> None:
         remind([run], [], Absent(), windows=True)
 
 
-def test_what_is_whole_is_read_whole(tmp_path: Path) -> None:
+def test_an_undamaged_run_is_read_completely(tmp_path: Path) -> None:
     for name, content in WHOLE.items():
         (tmp_path / name).write_bytes(content)
     run = read_run(tmp_path)

@@ -1,4 +1,4 @@
-"""The history of runs: what is kept and for how long, how it is shown, and what damage does to it."""
+"""The history of runs: what is stored and for how long, how it is shown, and damaged runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def finding(check: str, status: str, summary: str = "words") -> Finding:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["--only", "temp-dir"], ["fix", "--dry-run"], ["fix"]])
-def test_every_look_leaves_its_report(doctor_with, arguments) -> None:
+def test_every_diagnosis_stores_its_report(doctor_with, arguments) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run(*arguments)
     (folder,) = folders(host)
@@ -57,7 +57,7 @@ def test_a_recorded_machine_has_no_history(doctor_with, machine, tmp_path) -> No
     assert not state(host).exists()
 
 
-def test_only_the_newest_looks_are_kept_and_every_change(machine) -> None:
+def test_only_the_newest_diagnoses_and_all_fixes_are_kept(machine) -> None:
     host = machine()
     for number in range(MAX_UNCHANGED_RUNS + 5):
         folder = save_run(a_report(), host, NOON + timedelta(seconds=number))
@@ -68,7 +68,7 @@ def test_only_the_newest_looks_are_kept_and_every_change(machine) -> None:
     assert [name[17:19] for name in kept[:3]] == ["00", "03", "05"]
 
 
-def test_what_is_no_run_is_neither_shown_nor_thrown_away(doctor_with) -> None:
+def test_other_files_are_neither_shown_nor_deleted(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     theirs = [state(host) / "runs" / name for name in ("my notes", "2026-11-21", "zz.txt")]
     for folder in theirs:
@@ -115,7 +115,7 @@ def test_a_fix_that_changed_nothing_is_shown_as_failed(doctor_with, monkeypatch)
     assert "failed" in shown and "aios doctor undo" not in shown
 
 
-def test_an_installation_is_told_to_be_undone_once_and_then_older_runs_are_undone(doctor_with) -> None:
+def test_undo_of_an_installation_names_its_command_once_and_then_undoes_older_runs(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, state_check("vc-redist", install_runtime()))
     run("fix", "long-paths", "--yes")
     run("fix", "vc-redist", "--yes")
@@ -129,7 +129,7 @@ def test_an_installation_is_told_to_be_undone_once_and_then_older_runs_are_undon
 
 @pytest.mark.parametrize("damage", ["report.json", "plan.json", "actions.jsonl"])
 @pytest.mark.parametrize("how", ["garbage", "gone", "folder"])
-def test_a_damaged_run_stops_no_other(doctor_with, damage, how) -> None:
+def test_a_damaged_run_does_not_affect_others(doctor_with, damage, how) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run("fix", "long-paths", "--yes")
     run("fix", "temp-dir", "--yes")
@@ -146,7 +146,7 @@ def test_a_damaged_run_stops_no_other(doctor_with, damage, how) -> None:
     assert run("undo", sound.name).exit_code == 0
 
 
-def test_diff_tells_what_is_another(doctor_with) -> None:
+def test_diff_shows_what_changed(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run()
     host._machine = host._machine.model_copy(
@@ -164,7 +164,7 @@ def test_diff_tells_what_is_another(doctor_with) -> None:
     assert "only before: temp-dir" in lines
 
 
-def test_a_run_is_named_by_the_beginning_of_its_name_if_only_one_begins_so(doctor_with) -> None:
+def test_a_unique_prefix_names_a_run(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run()
     run()
@@ -177,7 +177,7 @@ def test_a_run_is_named_by_the_beginning_of_its_name_if_only_one_begins_so(docto
     assert missing.exit_code == 2 and "there is no run '1999'" in missing.stderr
 
 
-def test_diff_wants_reports_that_can_be_read(doctor_with) -> None:
+def test_diff_requires_readable_reports(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run()
     run()
@@ -187,7 +187,7 @@ def test_diff_wants_reports_that_can_be_read(doctor_with) -> None:
     assert result.exit_code == 2 and "report" in " ".join(result.stderr.replace("│", " ").split())
 
 
-def test_a_difference_is_in_the_words_or_in_being_looked_at() -> None:
+def test_findings_differ_in_status_or_in_being_checked() -> None:
     one = a_report(finding("a", "ok"), finding("b", "error"), finding("c", "ok"))
     other = a_report(finding("a", "ok"), finding("b", "ok"), finding("d", "info"))
     changes = [
@@ -200,7 +200,7 @@ def test_a_difference_is_in_the_words_or_in_being_looked_at() -> None:
     assert (fact.name, fact.before, fact.after) == ("os_build", "10.0.22631", "10.0.1")
 
 
-def test_where_no_run_can_be_kept_the_diagnosis_is_the_same_and_a_line_says_so(doctor_with, tmp_path) -> None:
+def test_a_run_that_cannot_be_stored_is_reported_and_diagnosed_as_usual(doctor_with, tmp_path) -> None:
     doctor_with(LONG_PATHS)
     healthy = run("--json")
     shutil.rmtree(tmp_path / "state")

@@ -76,7 +76,7 @@ def test_json_is_the_report_and_validates_against_the_shipped_schema(machine) ->
     assert Report.model_validate_json(text) == shown
 
 
-def test_the_schema_is_no_empty_promise(machine) -> None:
+def test_the_schema_rejects_an_invalid_report(machine) -> None:
     written = json.loads(to_json(report(*diagnose(machine(), [LONG_PATHS]).findings)))
     for damage in (
         lambda r: r.pop("summary"),
@@ -102,12 +102,12 @@ def test_the_shipped_schemas_are_current() -> None:
         )
 
 
-def test_counts_are_counted() -> None:
+def test_the_summary_counts_findings() -> None:
     summary = report(finding("ok"), finding("ok"), finding("unknown")).summary
     assert (summary.ok, summary.unknown, summary.error) == (2, 1, 0)
 
 
-def test_findings_come_by_group_in_the_contracts_order_worst_first() -> None:
+def test_findings_are_sorted_by_group_and_severity() -> None:
     findings = [
         finding("ok", "x"),
         finding("ok", "gpu"),
@@ -121,7 +121,7 @@ def test_findings_come_by_group_in_the_contracts_order_worst_first() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp437", "cp1251", "ascii"])
-def test_no_encoding_and_no_text_of_a_machine_spoils_the_report(encoding) -> None:
+def test_text_from_the_machine_is_printed_literally_in_any_encoding(encoding) -> None:
     evidence = Evidence(source="environment", name="TEMP", value=NASTY)
     nasty = finding(summary=NASTY, measured=NASTY, hint=NASTY, evidence=(evidence,))
     text = printed(report(nasty), encoding, verbose=True)
@@ -131,7 +131,7 @@ def test_no_encoding_and_no_text_of_a_machine_spoils_the_report(encoding) -> Non
     assert ("✗" in text) == (encoding == "utf-8")
 
 
-def test_ascii_means_ascii() -> None:
+def test_the_ascii_report_contains_only_ascii() -> None:
     assert printed(report(finding(summary=NASTY)), ascii_only=True, verbose=True).isascii()
 
 
@@ -140,13 +140,13 @@ def test_a_long_line_is_not_wrapped() -> None:
     assert summary in printed(report(finding(summary=summary)))
 
 
-def test_evidence_is_shown_when_asked_for(machine) -> None:
+def test_verbose_shows_evidence(machine) -> None:
     seen = finding(evidence=(Evidence(source="registry", name="HKLM\\Key", value=None),), measured="nothing")
     assert "HKLM" not in printed(report(seen))
     assert "registry HKLM\\Key: absent" in printed(report(seen), verbose=True)
 
 
-def test_what_a_fix_can_do_is_said_with_its_command(machine) -> None:
+def test_the_command_of_a_fix_is_shown(machine) -> None:
     text = printed(report(*diagnose(machine(), [LONG_PATHS]).findings))
     assert "Do it: aios doctor fix long-paths" in text
     assert text.splitlines()[-1] == "Next: aios doctor fix"
@@ -165,7 +165,7 @@ def test_the_last_line_says_what_to_do_next(shown, says) -> None:
     assert says in str(next_step(shown))
 
 
-def test_markdown_keeps_the_machines_text_as_text() -> None:
+def test_markdown_escapes_text_from_the_machine() -> None:
     text = to_markdown(
         report(finding(summary="C:\\a\\[b] | <script> *x* _y_", hint="mend it"), finding("ok"))
     )

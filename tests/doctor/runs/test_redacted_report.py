@@ -1,4 +1,4 @@
-"""What `aios doctor report` and `record` show: what the machine is judged by, and nothing of who owns it."""
+"""`aios doctor report` and `record` keep what the checks need and no personal data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LINUX = {"USER": "kanarienvogel", "LOGNAME": "kanarienvogel", "HOSTNAME": "finke
 
 
 def inhabited(machine: RecordedMachine) -> RecordedHost:
-    """The same machine, lived in: a user, a neighbour and their host in every path, secrets in every variable."""
+    """The same machine with personal data: user, neighbour and host names in every path, secrets in every variable."""
     windows = machine.identity.os == "windows"
     text = machine.to_json()
     for old, new in (
@@ -64,7 +64,7 @@ def inhabited(machine: RecordedMachine) -> RecordedHost:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_recording_is_judged_as_its_machine_was(case: Any) -> None:
+def test_a_recording_has_the_same_findings_as_its_machine(case: Any) -> None:
     host = inhabited(case.machine)
     recorder = Recorder(host)
     seen = diagnose(recorder, [case.check]).findings
@@ -79,7 +79,7 @@ def test_a_recording_is_judged_as_its_machine_was(case: Any) -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_whole_recording_is_judged_as_its_machine_was(name: str) -> None:
+def test_a_whole_recording_has_the_same_findings_as_its_machine(name: str) -> None:
     host = RecordedHost(patched(name, {}))
     recorder = Recorder(host)
     seen = diagnose(recorder, CHECKS).findings
@@ -108,7 +108,7 @@ def test_the_command_prints_the_shareable_report(name: str, monkeypatch: pytest.
     assert "it uses the network" in text
 
 
-def test_a_plugin_that_looks_past_the_host_tells_nothing_either() -> None:
+def test_findings_of_a_plugin_that_bypasses_the_host_are_redacted() -> None:
     place = "C:\\Users\\Kanarienvogel\\secret place"
 
     def look(host: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a run says about earlier ones: restarts that are due or came, and fixes that were interrupted."""
+"""What a run reports about earlier runs: pending and completed restarts, and interrupted fixes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def report(*arguments: str) -> tuple[Any, int]:
 
 @pytest.fixture
 def fixed(doctor_with: Callable[..., FakeHost]) -> FakeHost:
-    """A machine that was fixed and not yet restarted."""
+    """A machine that was fixed but not restarted."""
     host = doctor_with(WAITS, TEMP_DIR)
     host.boot(BOOT)
     assert run("fix", "waits", "--yes").exit_code == 5
@@ -42,7 +42,7 @@ def fixed(doctor_with: Callable[..., FakeHost]) -> FakeHost:
 
 @pytest.mark.parametrize("restart", ["system", "session"])
 @pytest.mark.parametrize("later", [0.0, 20.0, -20.0])
-def test_before_the_restart_it_is_still_due(doctor_with, restart, later) -> None:
+def test_before_the_restart_it_is_still_pending(doctor_with, restart, later) -> None:
     host = doctor_with(state_check("waits", enable_long_paths(), restart=restart))
     host.boot(BOOT)
     assert run("fix", "--yes").exit_code == 5
@@ -59,7 +59,7 @@ def test_before_the_restart_it_is_still_due(doctor_with, restart, later) -> None
     assert "a restart of this computer is due" in run("runs").stdout
 
 
-def test_after_the_restart_it_is_verified_once_and_forgotten(fixed) -> None:
+def test_after_the_restart_the_fix_is_verified_once(fixed) -> None:
     fixed.boot(BOOT + 300)
     seen, status = report("--only", "waits")
     assert (seen["pending_restart"], status) == (False, 0)
@@ -69,7 +69,7 @@ def test_after_the_restart_it_is_verified_once_and_forgotten(fixed) -> None:
     assert events(fixes(fixed)[0]) >= {RESTARTED}
 
 
-def test_after_the_restart_it_may_still_be_wrong(fixed) -> None:
+def test_a_fix_that_failed_after_the_restart_is_reported(fixed) -> None:
     fixed.set_registry_value(FILE_SYSTEM, "LongPathsEnabled", RegistryValue(type="REG_DWORD", value=0))
     fixed.boot(BOOT + 300)
     seen, status = report("--only", "waits")
@@ -77,7 +77,7 @@ def test_after_the_restart_it_may_still_be_wrong(fixed) -> None:
     assert report("--only", "waits")[0]["reminders"] == []
 
 
-def test_a_look_at_something_else_verifies_nothing(fixed) -> None:
+def test_a_diagnosis_of_another_check_verifies_nothing(fixed) -> None:
     fixed.boot(BOOT + 300)
     (line,) = report("--only", "temp-dir")[0]["reminders"]
     assert line == "waits: this computer was restarted; to verify the fix: aios doctor"
@@ -97,14 +97,14 @@ def test_an_unknown_boot_time_is_reported(doctor_with, then_unreadable) -> None:
     assert ("no clock" in line) is not then_unreadable
 
 
-def test_what_was_undone_waits_for_nothing(fixed) -> None:
+def test_an_undone_fix_needs_no_restart(fixed) -> None:
     assert run("undo").exit_code == 0
     seen, status = report()
     assert (seen["pending_restart"], seen["reminders"], status) == (False, [], 1)
 
 
 @pytest.mark.parametrize("looked_in_between", [True, False])
-def test_what_took_a_restart_to_come_takes_another_one_to_go(fixed, looked_in_between) -> None:
+def test_undoing_after_the_restart_needs_another_restart(fixed, looked_in_between) -> None:
     fixed.boot(BOOT + 300)
     if looked_in_between:
         run()
@@ -114,13 +114,13 @@ def test_what_took_a_restart_to_come_takes_another_one_to_go(fixed, looked_in_be
     assert not enable_long_paths().is_applied(fixed)
 
 
-def test_a_second_fix_keeps_the_first_ones_restart_in_mind(fixed) -> None:
+def test_a_second_fix_keeps_the_reminder_of_the_first(fixed) -> None:
     seen, status = report("--fix", "--yes")
     assert (seen["pending_restart"], status) == (True, 5)
     assert short_temp().is_applied(fixed)
 
 
-def test_a_fix_may_end_a_reminder_of_a_restart_by_verifying_it(fixed) -> None:
+def test_a_fix_that_verifies_an_earlier_one_removes_its_reminder(fixed) -> None:
     fixed.boot(BOOT + 300)
     result = run("fix", "--yes")
     assert result.exit_code == 0
@@ -128,7 +128,9 @@ def test_a_fix_may_end_a_reminder_of_a_restart_by_verifying_it(fixed) -> None:
 
 
 @pytest.mark.parametrize(("exit_code", "due"), [(0, False), (3010, True), (0x8A150109, True)])
-def test_an_installer_says_itself_whether_a_restart_is_due(doctor_with, exit_code, due) -> None:
+def test_the_exit_code_of_an_installer_decides_whether_a_restart_is_needed(
+    doctor_with, exit_code, due
+) -> None:
     host = doctor_with(state_check("vc-redist", install_runtime()))
     host.boot(BOOT)
     host.exit_code = exit_code
@@ -136,7 +138,7 @@ def test_an_installer_says_itself_whether_a_restart_is_due(doctor_with, exit_cod
     assert report()[0]["pending_restart"] is due
 
 
-def test_a_change_that_counts_in_new_terminals_only_is_no_failure(doctor_with) -> None:
+def test_a_change_that_takes_effect_in_new_terminals_is_not_a_failure(doctor_with) -> None:
     from dataclasses import replace
 
     from doctor.host import Found
@@ -183,7 +185,7 @@ def test_the_next_fix_finishes_it(interrupted) -> None:
     assert report()[0]["reminders"] == []
 
 
-def test_undo_puts_back_what_it_had_done(interrupted) -> None:
+def test_undo_restores_what_an_interrupted_fix_changed(interrupted) -> None:
     assert run("undo").exit_code == 0
     assert not enable_long_paths().is_applied(interrupted)
     assert report()[0]["reminders"] == []
@@ -197,7 +199,7 @@ def test_a_fix_of_something_else_does_not_finish_it(interrupted) -> None:
     assert report()[0]["reminders"] == []
 
 
-def test_a_running_fix_is_not_called_interrupted(interrupted, monkeypatch) -> None:
+def test_a_running_fix_is_not_reported_as_interrupted(interrupted, monkeypatch) -> None:
     import doctor.commands.history
     import doctor.runs.doctor_run
 
@@ -207,7 +209,7 @@ def test_a_running_fix_is_not_called_interrupted(interrupted, monkeypatch) -> No
     assert "running" in run("runs").stdout
 
 
-def test_the_run_that_was_interrupted_keeps_its_journal(interrupted) -> None:
+def test_an_interrupted_run_keeps_its_journal(interrupted) -> None:
     (folder,) = fixes(interrupted)
     before = (folder / ACTIONS).read_bytes()
     report()
