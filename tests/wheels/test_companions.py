@@ -1,4 +1,4 @@
-"""What belongs beside a torch, against the releases that PyTorch and the others published together."""
+"""The versions that belong to a torch, compared with what PyTorch and the other projects released together."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_companions(package: str, torch: str, expected: str | None) -> None:
     assert c.companion_requirement(package, Version(torch)) == expected
 
 
-def test_every_torch_in_the_table_has_its_companions() -> None:
+def test_every_torch_in_the_table_has_companions() -> None:
     minors = {".".join(version.split(".")[:2]) for version in table()["torch"]["releases"]}
     for package in ("torchvision", "torchaudio"):
         assert set(table()["companions"][package]) == minors
 
 
-def test_torchvision_counts_fifteen_above_torch() -> None:
+def test_the_minor_of_torchvision_is_fifteen_above_that_of_torch() -> None:
     for torch, requirement in table()["companions"]["torchvision"].items():
         if requirement.startswith("=="):
             assert requirement == f"==0.{int(torch.partition('.')[2]) + 15}.*"
@@ -41,7 +41,7 @@ def test_torchvision_counts_fifteen_above_torch() -> None:
     ("torch", "tag", "expected"),
     [("2.8", "cu128", True), ("2.8", "cu124", False), ("2.15", "cu130", None), ("9.9", "cu130", None)],
 )
-def test_a_windows_torch_of_that_name_exists(torch: str, tag: str, expected: bool | None) -> None:
+def test_the_windows_build_of_torch_exists(torch: str, tag: str, expected: bool | None) -> None:
     assert c.exists_for_windows(torch, tag) is expected
 
 

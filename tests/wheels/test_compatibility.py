@@ -1,4 +1,4 @@
-"""The questions to the compatibility table, against answers that NVIDIA, PyTorch and the publishers give elsewhere."""
+"""The compatibility tables, compared with what NVIDIA, PyTorch and the publishers document elsewhere."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_driver_supports(driver: str, cuda: int, platform: str, expected: bool |
 @pytest.mark.parametrize(
     ("driver", "lends"), [("531.79", False), ("536.23", False), ("536.40", True), ("581.80", True)]
 )
-def test_drivers_that_lend_system_memory(driver: str, lends: bool) -> None:
-    """536.40 is the first, as NVIDIA's support answer 5490 has it."""
+def test_drivers_that_fall_back_to_system_memory(driver: str, lends: bool) -> None:
+    """536.40 is the first, according to NVIDIA's support answer 5490."""
     assert c.falls_back_to_system_memory(driver) is lends
 
 
@@ -102,7 +102,7 @@ def test_newest_torch(tag: str, python: str, release: str | None) -> None:
     assert c.newest_torch(tag, python) == release
 
 
-def test_pythons() -> None:
+def test_the_pythons_of_a_torch() -> None:
     assert c.torch_pythons(Version("2.13.0+cu130")) == ("3.10", "3.11", "3.12", "3.13", "3.14")
     assert c.torch_pythons(Version("2.15.0")) == ("3.11", "3.12", "3.13", "3.14", "3.15")
     assert c.torch_pythons(Version("9.9")) is None
@@ -117,7 +117,7 @@ def test_cuda_tag(version: str, tag: str | None) -> None:
     assert c.cuda_tag(Version(version)) == tag
 
 
-def test_tags_and_versions_are_the_same_thing() -> None:
+def test_a_tag_and_a_version_convert_into_each_other() -> None:
     for tag in ("cu118", "cu126", "cu130"):
         assert c.tag_of_cuda("{}.{}".format(*c.cuda_of_tag(tag))) == tag
 
@@ -126,7 +126,7 @@ def test_tags_and_versions_are_the_same_thing() -> None:
     ("torch", "longest_site_packages"),
     [("2.7.1", 141), ("2.8.0", 139), ("2.12.1", 139), ("2.13.0", 91), ("2.14.1", 137), ("2.15.0", 132)],
 )
-def test_what_torch_leaves_for_site_packages_without_long_paths(
+def test_the_longest_site_packages_for_torch_without_long_paths(
     torch: str, longest_site_packages: int
 ) -> None:
     longest = c.torch_longest_path(Version(torch + "+cu130"))

@@ -1,4 +1,4 @@
-"""Every published wheel, against the rules written down a second time: slowly, with packaging's own parsers."""
+"""Every published wheel, against a second, slow implementation of the rules that uses packaging's parsers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ PACKAGES = ("flash-attn", "flash-attn-3", "xformers", "triton-windows")
 PLATFORMS = ("win_amd64", "linux_x86_64", "linux_aarch64")
 WHEELS = [wheel for platform in PLATFORMS for wheel in CATALOGUE.of("flash-attn", platform)]
 NEWEST_GLIBC = 45
-CODE = {  # flash-attn's setup.py: what nvcc of a version is told to make code for, and what runs on which GPU
+# What flash-attn's setup.py tells each nvcc to compile for, and the GPUs that run that code.
+CODE = {
     "11.6": {(8, 0), (8, 6), (8, 7), (8, 9)},
     "11.8": {(8, 0), (8, 6), (8, 7), (8, 9), (9, 0)},
     "12.8": {(8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)},
@@ -73,7 +74,7 @@ def torch_of(filename: str) -> str | None:
 def runs_on(filename: str, gpu: tuple[int, int]) -> bool:
     major, minor = cuda_of(filename) or (0, 0)
     built = Version(f"{major}.{minor or 0}")
-    if parse_wheel_filename(filename)[1] < Version("2.7.4"):  # its setup.py knows no Blackwell
+    if parse_wheel_filename(filename)[1] < Version("2.7.4"):  # older setup.py files do not know Blackwell
         built = min(built, Version("11.8"))
     covered = max((v for v in CODE if built >= Version(v)), key=Version, default=None)
     return covered is not None and gpu in CODE[covered]
@@ -84,7 +85,7 @@ def new_abi(torch: str, cuda: object) -> bool:
 
 
 def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
-    """Rule 3 of the installer, from the file's name alone."""
+    """Rule 3 of the installer, from the filename alone."""
     glibc = machine.glibc[1] if machine.glibc else NEWEST_GLIBC
     tags = accepted_tags(machine.python, machine.free_threaded, machine.platform, glibc)
     cuda = cuda_of(filename)
@@ -102,7 +103,7 @@ def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
 
 
 def is_better(one: Wheel, other: Wheel, torch: TorchBuild) -> bool:
-    """Is `one` to be preferred by its address, by CUDA version alone, or with equal CUDA by its own version?"""
+    """Whether `one` is preferred: a confirmed address first, then the nearer CUDA version, then the newer release."""
     assert torch.cuda is not None
     if one.publisher.confirmed != other.publisher.confirmed:
         return one.publisher.confirmed
@@ -142,12 +143,12 @@ LABELLED = [wheel for wheel in WHEELS if torch_of(wheel.filename) and cuda_of(wh
 ONE_OF_A_KIND = {machine_for(wheel): wheel for wheel in LABELLED}
 
 
-def test_the_catalogue_has_all_that_was_published() -> None:
+def test_the_catalogue_holds_the_published_wheels() -> None:
     assert len(WHEELS) > 3700
     assert len(LABELLED) > 3650
 
 
-def test_every_wheel_is_taken_apart_as_packaging_does() -> None:
+def test_every_filename_is_parsed_as_packaging_parses_it() -> None:
     for wheel in WHEELS:
         name, version, _, tags = parse_wheel_filename(wheel.filename)
         mine = wheel.name
@@ -158,14 +159,13 @@ def test_every_wheel_is_taken_apart_as_packaging_does() -> None:
         assert (mine.torch, mine.cuda) == (torch_of(wheel.filename), cuda_of(wheel.filename))
 
 
-def test_a_machine_made_for_a_wheel_gets_it_or_a_better_one() -> None:
+def test_a_matching_machine_gets_the_wheel_or_a_better_one() -> None:
     chosen = {made: flash_attn.choose(*made, CATALOGUE).item for made in ONE_OF_A_KIND}
     for wheel in LABELLED:
         machine, torch = machine_for(wheel)
         item = chosen[machine, torch]
-        if not fits(
-            wheel.filename, machine, torch
-        ):  # the old C++ ABI beside a newer torch, CUDA 11.6 on a GPU of 9.0
+        # Some do not fit: the old C++ ABI with a newer torch, CUDA 11.6 on a GPU of 9.0.
+        if not fits(wheel.filename, machine, torch):
             continue
         assert item is not None and item.wheel is not None, wheel.filename
         assert fits(item.wheel.filename, machine, torch), (wheel.filename, item.wheel.filename)
@@ -189,9 +189,7 @@ torches = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(machines, torches)
-def test_what_is_chosen_and_what_is_rejected_agree_with_the_reference(
-    machine: Machine, torch: TorchBuild
-) -> None:
+def test_chosen_and_rejected_wheels_agree_with_the_reference(machine: Machine, torch: TorchBuild) -> None:
     choice = flash_attn.choose(machine, torch, CATALOGUE)
     candidates = CATALOGUE.of("flash-attn", machine.platform)
     fitting = [wheel for wheel in candidates if fits(wheel.filename, machine, torch)]
@@ -207,7 +205,7 @@ def test_what_is_chosen_and_what_is_rejected_agree_with_the_reference(
 
 
 @pytest.mark.parametrize("wrong", ["cuda", "torch", "python", "platform", "gpu"])
-def test_a_wheel_is_never_chosen_for_what_it_is_not_for(wrong: str) -> None:
+def test_a_wheel_is_never_chosen_for_a_machine_that_it_does_not_fit(wrong: str) -> None:
     changes = {
         "cuda": lambda m, t: (m, TorchBuild(t.version, "cu118" if t.cuda_tag != "cu118" else "cu130")),
         "torch": lambda m, t: (m, TorchBuild(Version("1.13.0"), t.cuda_tag)),
@@ -225,7 +223,7 @@ def test_a_wheel_is_never_chosen_for_what_it_is_not_for(wrong: str) -> None:
 
 
 def made_for(wheel: Wheel, torch: str, cuda_tag: str) -> Iterator[tuple[Machine, TorchBuild]]:
-    """A machine for each Python that the wheel names, with a GPU that everything serves."""
+    """A machine for each Python that the wheel names, with a GPU that every package supports."""
     _, _, _, tags = parse_wheel_filename(wheel.filename)
     for tag in tags:
         minor = int(re.sub(r"\D+\d", "", tag.interpreter))
@@ -238,7 +236,7 @@ TRITON_OF_TORCH = {  # triton-windows' README
 }  # fmt: skip
 
 
-def test_a_machine_made_for_a_triton_gets_it_or_a_newer_one_of_its_minor() -> None:
+def test_a_matching_machine_gets_the_triton_or_a_newer_one_of_the_same_minor() -> None:
     wheels = CATALOGUE.of("triton-windows")
     assert len(wheels) > 180
     for wheel in wheels:
@@ -253,7 +251,7 @@ def test_a_machine_made_for_a_triton_gets_it_or_a_newer_one_of_its_minor() -> No
 
 
 @pytest.mark.parametrize("torch", [f"2.{minor}.0" for minor in range(4, 16)])
-def test_no_triton_of_another_torch_is_chosen(torch: str) -> None:
+def test_the_chosen_triton_is_for_this_torch(torch: str) -> None:
     minor = TorchBuild(Version(torch), None).minor
     expected = {"2.4": "3.1", "2.11": "3.6", "2.12": "3.7"} | {t: v for v, t in TRITON_OF_TORCH.items()}
     machine = Machine("3.12", "win_amd64", compute_capabilities=((8, 9),))
@@ -261,7 +259,7 @@ def test_no_triton_of_another_torch_is_chosen(torch: str) -> None:
     assert (item and item.version.rpartition(".")[0].rpartition(".")[0]) == expected.get(minor)
 
 
-def test_a_machine_made_for_a_labelled_xformers_gets_it_or_a_newer_one() -> None:
+def test_a_matching_machine_gets_the_labelled_xformers_or_a_newer_one() -> None:
     labelled = [w for w in CATALOGUE.of("xformers", "win_amd64") if torch_of(w.filename)]
     assert len(labelled) == 9
     for wheel in labelled:
@@ -276,7 +274,7 @@ def test_a_machine_made_for_a_labelled_xformers_gets_it_or_a_newer_one() -> None
 
 @settings(max_examples=60, deadline=None)
 @given(machines, torches)
-def test_an_xformers_accepts_this_torch_and_is_for_its_cuda(machine: Machine, torch: TorchBuild) -> None:
+def test_the_chosen_xformers_accepts_this_torch_and_its_cuda(machine: Machine, torch: TorchBuild) -> None:
     item = xformers.choose(machine, torch, CATALOGUE).item
     if item is None:
         return
@@ -292,14 +290,14 @@ def test_an_xformers_accepts_this_torch_and_is_for_its_cuda(machine: Machine, to
     assert item.index and item.index.endswith(f"/{torch.cuda_tag}")
     assert machine.platform in ("win_amd64", "linux_x86_64")
     assert machine.glibc is None or machine.platform == "win_amd64" or machine.glibc >= (2, 28)
-    if Version(item.version) < Version("0.0.35"):  # the stable ABI, or one Python each
+    if Version(item.version) < Version("0.0.35"):  # newer ones use the stable ABI
         assert not machine.free_threaded
 
 
 # -- the shipped catalogue itself
 
 
-def test_every_address_is_one_and_well_formed() -> None:
+def test_every_address_is_unique_and_well_formed() -> None:
     wheels = [w for package in PACKAGES for w in CATALOGUE.of(package)]
     assert len(wheels) == len(CATALOGUE.wheels), (
         "every row is of a package that we serve, and its name parses"
@@ -316,7 +314,7 @@ def test_every_address_is_one_and_well_formed() -> None:
         assert address.netloc in {"github.com", "huggingface.co", "royallab-pip-index.netlify.app"}
 
 
-def test_the_catalogue_is_what_its_schema_says() -> None:
+def test_the_catalogue_validates_against_its_schema() -> None:
     content = json.loads(SHIPPED.read_text(encoding="utf-8"))
     schema = json.loads(
         SHIPPED.with_name("schemas").joinpath("catalogue.schema.json").read_text(encoding="utf-8")

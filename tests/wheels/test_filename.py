@@ -1,4 +1,4 @@
-"""Names that are wheels', and names that are not."""
+"""Valid and invalid wheel filenames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wheels.filename import WheelName, parse_wheel_name
         ),
     ],
 )  # fmt: skip
-def test_a_name_is_taken_apart(name: str, parsed: tuple[object, ...]) -> None:
+def test_a_wheel_filename_is_parsed(name: str, parsed: tuple[object, ...]) -> None:
     assert parse_wheel_name(name) == WheelName(*parsed)  # type: ignore[arg-type]
 
 
@@ -40,10 +40,10 @@ def test_a_name_is_taken_apart(name: str, parsed: tuple[object, ...]) -> None:
      "x-1.0-build-py3-none-any.whl", "x-1.0-1-2-py3-none-any.whl", "x--py3-none-any.whl", "-1.0-py3-none-any.whl",
      "x-1.0-py3--any.whl"],
 )  # fmt: skip
-def test_what_is_no_wheels_name(name: str) -> None:
+def test_an_invalid_filename_is_rejected(name: str) -> None:
     assert parse_wheel_name(name) is None
 
 
 @given(st.text(alphabet="-+._cupyt0123w.hl\n\0ü", max_size=60))
-def test_any_text_is_answered(name: str) -> None:
+def test_any_text_can_be_parsed(name: str) -> None:
     parse_wheel_name(name)

@@ -1,4 +1,4 @@
-"""wheels/flash_attn_builds.py against published facts, typed by hand."""
+"""wheels/flash_attn_builds.py, compared with published facts entered by hand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Forty-odd machines and what each is to get, written down from the release lists and the installer's rules, by hand.
+"""About forty machines and the packages expected on each, derived by hand from the release lists and the installer's rules.
 
-A wheel of flash-attn is named by all that its name says but Python and platform, which are the machine's.
+A flash-attn wheel is given without Python and platform, which are those of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wheels.packages import PACKAGES
 from wheels.resolve import resolve
 
 KEPT = "kept"
-NOT_ASKED = "not asked for"  # older than what aios runs on: asked for, it would be replaced
+NOT_ASKED = "not asked for"  # too old for aios: replaced if torch is requested
 RTX_1080, V100, RTX_2080, A100, RTX_30, RTX_40, H100, B200, RTX_50, SPARK = (
     (6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0), (12, 1),
 )  # fmt: skip
@@ -46,7 +46,7 @@ class Case(NamedTuple):
     machine: Machine
     torch: str | None
     flash_attn: str | None  # "2.8.3+cu130torch2.13"
-    xformers: str | None  # "0.0.35 cu130": from PyTorch's index; else the wheel's version and label
+    xformers: str | None  # "0.0.35 cu130" from PyTorch's index, otherwise the version and label of a wheel
     triton: str | None
     because: str
 
@@ -156,7 +156,7 @@ CASES = (
 )  # fmt: skip
 
 
-def got(choice: Choice) -> str | None:
+def chosen(choice: Choice) -> str | None:
     if choice.kept:
         return KEPT
     if choice.item is None:
@@ -170,11 +170,11 @@ def got(choice: Choice) -> str | None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{c.machine.system}: {c.name}" for c in CASES])
-def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
+def test_each_machine_gets_the_expected_packages(case: Case) -> None:
     packages = PACKAGES[1:] if case.torch == NOT_ASKED else PACKAGES
     choices = resolve(case.machine, shipped_catalogue(), packages).choices
     expected = dict(zip(PACKAGES, (case.torch, case.flash_attn, case.xformers, case.triton), strict=True))
-    assert [got(choice) for choice in choices] == [expected[package] for package in packages]
+    assert [chosen(choice) for choice in choices] == [expected[package] for package in packages]
     for choice in choices:
         assert choice.reasons
         if choice.item and choice.item.wheel and choice.package == "flash-attn":
@@ -185,26 +185,26 @@ def test_a_machine_gets_what_it_is_to_get(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.torch == NOT_ASKED], ids=lambda case: case.name)
-def test_a_torch_that_aios_does_not_run_on_is_replaced_where_torch_is_asked_for(case: Case) -> None:
+def test_a_torch_too_old_for_aios_is_replaced_when_torch_is_requested(case: Case) -> None:
     (choice,) = resolve(case.machine, shipped_catalogue(), ["torch"]).choices
     assert choice.item is not None
     assert choice.item.version == "2.13.0+cu126"
     assert "aios needs 2.6 or newer" in choice.reasons[-1]
 
 
-def test_companions_of_a_torch_that_does_not_run_here_wait_for_another_one() -> None:
+def test_packages_for_a_torch_that_the_driver_cannot_run_are_not_chosen() -> None:
     old_driver = windows("3.12", "560.94", RTX_40, torch="2.13.0+cu130")
     for choice in resolve(old_driver, shipped_catalogue(), ["flash-attn", "xformers", "triton"]).choices:
         assert choice.item is None
         assert "must be replaced first: CUDA 13 needs driver 580 or newer" in choice.reasons[0]
 
 
-def test_without_torch_there_is_nothing_to_be_for() -> None:
+def test_without_torch_no_flash_attn_is_chosen() -> None:
     (choice,) = resolve(windows("3.12", "581.80", RTX_40), shipped_catalogue(), ["flash-attn"]).choices
     assert choice.reasons == ("torch is not installed, and is not among the packages to install",)
 
 
-def test_a_musl_linux_and_a_windows_on_arm_have_no_cuda_builds() -> None:
+def test_musl_linux_and_windows_on_arm_have_no_cuda_builds() -> None:
     for platform in ("musllinux_1_2_x86_64", "win_arm64"):
         machine = Machine("3.12", platform, compute_capabilities=(RTX_40,), driver="581.80")
         choices = resolve(machine, shipped_catalogue()).choices
@@ -212,7 +212,7 @@ def test_a_musl_linux_and_a_windows_on_arm_have_no_cuda_builds() -> None:
         assert not any(choice.item for choice in choices)
 
 
-def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
+def test_unknown_facts_exclude_nothing() -> None:
     machine = Machine("3.12", "linux_x86_64", compute_capabilities=None)
     torch, flash_attn, xformers, _ = resolve(machine, shipped_catalogue()).choices
     assert torch.item and torch.item.version == "2.13.0+cu130"
@@ -220,7 +220,7 @@ def test_what_is_not_known_of_a_machine_excludes_nothing() -> None:
     assert flash_attn.item and xformers.item
 
 
-def test_a_machine_without_a_gpu_gets_no_kernels_for_one() -> None:
+def test_a_machine_without_a_gpu_gets_no_gpu_kernels() -> None:
     machine = windows("3.12", None)
     choices = resolve(machine, shipped_catalogue()).choices
     assert [choice.reasons[0] for choice in choices[1:]] == ["there is no NVIDIA GPU"] * 3

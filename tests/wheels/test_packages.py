@@ -1,4 +1,4 @@
-"""The table of packages against what else states the same facts."""
+"""The table of packages agrees with the other places that state the same facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from wheels.packages import OLDEST_TORCH, PACKAGES, distribution_of
 
 
-def test_the_oldest_torch_is_that_of_the_extra_train() -> None:
+def test_the_oldest_torch_is_that_of_the_train_extra() -> None:
     lines = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     quoted = [line.strip().strip('",') for line in lines if line.strip().startswith('"torch>=')]
     assert [next(iter(Requirement(text).specifier)).version for text in quoted] == [str(OLDEST_TORCH)]

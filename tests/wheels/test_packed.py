@@ -1,4 +1,4 @@
-"""The data goes where the code goes."""
+"""The built distribution contains the data of the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA = {"wheels/catalogue.json", "wheels/compatibility.json", "wheels/schemas/ca
 TYPED = {f"{package}/py.typed" for package in ("doctor", "trainer", "wheels")}
 
 
-def test_the_distribution_holds_the_catalogue_the_facts_and_the_markers_of_types(tmp_path: Path) -> None:
+def test_the_distribution_contains_the_catalogue_the_tables_and_py_typed(tmp_path: Path) -> None:
     builders = pytest.importorskip("hatchling.builders.wheel")
     (built,) = builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as archive:
@@ -24,7 +24,7 @@ def test_the_distribution_holds_the_catalogue_the_facts_and_the_markers_of_types
     assert packed.compress_size < 80_000, "few bytes in the download: most of each row repeats the one before"
 
 
-def test_the_distribution_takes_the_whole_package() -> None:
+def test_the_distribution_contains_the_whole_package() -> None:
     tomllib = pytest.importorskip("tomllib")
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     assert "wheels" in build["targets"]["wheel"]["only-include"]

@@ -1,4 +1,4 @@
-"""From lists to a catalogue, and two catalogues made one."""
+"""Lists are converted to a catalogue, and catalogues are merged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOWNLOAD = "https://github.com/somebody/wheels/releases/download/"
 URL = f"{DOWNLOAD}v1/{NAME.replace('+', '%2B')}"
 
 
-def test_where_it_lies_says_who_publishes_it_and_where_the_list_is() -> None:
+def test_an_address_gives_the_publisher_and_its_release_list() -> None:
     face = f"https://huggingface.co/somebody/wheels/resolve/main/new/{NAME}"
     listed = [
         ListedWheel(NAME, URL),
@@ -79,7 +79,7 @@ def test_a_catalogue_merged_with_itself_or_in_parts_is_itself() -> None:
         ("a" * 64, "b" * 64, "a" * 64, True),
     ],
 )
-def test_the_first_known_hash_stays(before: str | None, now: str | None, kept: str, changed: bool) -> None:
+def test_the_first_known_hash_is_kept(before: str | None, now: str | None, kept: str, changed: bool) -> None:
     old, new = (
         make_catalogue([ListedWheel(NAME, URL, None, digest)], "2026-11-21") for digest in (before, now)
     )
@@ -88,7 +88,7 @@ def test_the_first_known_hash_stays(before: str | None, now: str | None, kept: s
     assert bool(merged.changed) is changed
 
 
-def test_what_is_written_is_read_back_the_same() -> None:
+def test_a_written_catalogue_is_read_back_unchanged() -> None:
     shipped = shipped_catalogue()
     read = Catalogue.model_validate_json(to_json(shipped))
     assert (read.as_of, read.publishers, read.wheels) == (shipped.as_of, shipped.publishers, shipped.wheels)
@@ -106,7 +106,7 @@ def test_what_is_written_is_read_back_the_same() -> None:
         ('{"schema_version": 2, "as_of": "x", "publishers": [], "wheels": []}', "schema_version"),
     ],
 )
-def test_a_file_that_is_no_catalogue_says_where(tmp_path: Path, content: str, told: str) -> None:
+def test_an_invalid_catalogue_file_is_reported_with_its_path(tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "catalogue.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(CatalogueError, match=told):

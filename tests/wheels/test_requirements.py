@@ -1,4 +1,4 @@
-"""Requirements that are not met, against what `pip check` would say of the same packages."""
+"""Unmet requirements, compared with what `pip check` reports for the same packages."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ INSTALLED = {
 @pytest.mark.parametrize(
     ("requirement", "complaint"),
     [
-        ("torch==2.13.0", None),  # a local version meets the public one
+        ("torch==2.13.0", None),  # a local version matches the public one
         ("torch==2.10.0", "x asks for torch==2.10.0; there is torch 2.13.0+cu130"),
         ("numpy<2", "x asks for numpy<2; there is numpy 2.4.1"),
-        ("Huggingface_Hub >= 2.0, < 3.0", None),  # names as people write them; a preview counts
+        ("Huggingface_Hub >= 2.0, < 3.0", None),  # an unnormalized name; a pre-release counts
         ("einops", "x asks for einops; there is no einops"),
         ("einops; extra == 'dev'", None),
         ("einops; sys_platform == 'win32'", None),
-        ("einops; platform_release == '6'", None),  # nobody can tell
+        ("einops; platform_release == '6'", None),  # unknown
         ("einops; sys_platform == 'linux'", "x asks for einops; there is no einops"),
         ("torch @ https://example.org/torch.whl", None),
-        ("local>=1", None),  # a version that is none is nobody's proof
+        ("local>=1", None),  # an invalid version proves nothing
         ("what is this !", None),
     ],
 )

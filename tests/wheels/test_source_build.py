@@ -1,4 +1,4 @@
-"""What building takes, against setup.py of flash-attn, setuptools' history and what NVIDIA and Microsoft document."""
+"""Requirements of a source build, compared with flash-attn's setup.py, setuptools' history, NVIDIA's and Microsoft's docs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from wheels.source_build import msvc_accepted_by_nvcc
         ("14.50", (14, 50), 1950),
     ],
 )
-def test_a_toolset_and_its_compiler(toolset: str, number: tuple[int, int], msc: int) -> None:
+def test_the_compiler_version_of_a_toolset(toolset: str, number: tuple[int, int], msc: int) -> None:
     assert b.toolset_number(toolset) == number
     assert b.msc_ver(number) == msc
 
 
 @pytest.mark.parametrize("text", ["", "v143", "14", "1x.3", "preview"])
-def test_what_is_no_toolset(text: str) -> None:
+def test_an_invalid_toolset_is_rejected(text: str) -> None:
     assert b.toolset_number(text) is None
 
 
-def test_microsofts_headers_want_an_nvcc_that_nvidia_lets_them_have() -> None:
-    """STL1002 came with 14.40; from the nvcc on that it wants, NVIDIA's own header accepts that compiler."""
+def test_the_nvcc_that_microsofts_headers_require_accepts_the_compiler() -> None:
+    """STL1002 came with 14.40; NVIDIA's header accepts that compiler from the nvcc that it requires."""
     assert b.nvcc_for_toolset((14, 39)) is None
     assert b.nvcc_for_toolset((14, 40)) == b.nvcc_for_toolset((14, 50)) == (12, 4)
     assert b.nvcc_for_toolset((14, 51)) == (13, 2)
@@ -64,7 +64,7 @@ def test_setuptools(torch: str | None, python: str, works: list[str], fails: lis
     [(48, 24, 5), (48, 4, 2), (1000, 64, 32), (8.9, 16, 1), (0, 1, 1), (90, None, 10)],
 )
 def test_compiler_jobs(free: float, processors: int | None, jobs: int) -> None:
-    """max(1, min(processors // 2, free GiB / 9)), as setup.py of flash-attn 2.8.3.post2 has it."""
+    """max(1, min(processors // 2, free GiB / 9)), as in setup.py of flash-attn 2.8.3.post2."""
     assert b.compiler_jobs(free, processors) == jobs
 
 
@@ -102,7 +102,7 @@ def test_vc_runtime() -> None:
 
 
 def test_the_source_archive_cannot_be_unpacked_without_long_paths() -> None:
-    """The longest member is 234 characters: with pip's 66 and any TEMP it passes Windows' 259."""
+    """The longest member has 234 characters: with pip's 66 and any TEMP, that exceeds the 259 of Windows."""
     archive = b.flash_attn_source()
     assert len("C:\\t") + 66 + archive.longest > 259
     assert archive.longest_without_rocm < archive.longest

@@ -1,4 +1,4 @@
-"""Which wheels a Python accepts, against what packaging says of the Python that runs this and of its own packages."""
+"""The wheels that a Python accepts, compared with packaging's tags for the running Python and its installed packages."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def test_one_of_several_tags_is_enough() -> None:
 
 
 @given(st.lists(st.text()))
-def test_any_tags_are_answered(tags: list[str]) -> None:
+def test_any_tags_can_be_compared(tags: list[str]) -> None:
     assert accepts((3, 12), False, "win_amd64", tags) in (True, False, None)

@@ -1,4 +1,4 @@
-"""wheels/triton_releases.py against published facts, typed by hand."""
+"""wheels/triton_releases.py, compared with published facts entered by hand."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_an_old_triton_goes_before_triton_windows_comes_and_comes_back(
 
 
 @pytest.mark.slow
-def test_what_is_not_right_changes_nothing(installation: Installation) -> None:
+def test_a_file_that_fails_a_check_changes_nothing(installation: Installation) -> None:
     before = installation.tree()
     wheel = installation.flash_attn()
     installation.server.faults[wheel.name] = Fault(content=wheel.read_bytes()[:-1] + b"!")
@@ -95,7 +95,7 @@ def test_what_is_not_right_changes_nothing(installation: Installation) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", ["2", "4"], ids=["keeping", "installing"])
-def test_a_kill_is_put_right(installation: Installation, lines: str) -> None:
+def test_a_killed_installation_is_repaired(installation: Installation, lines: str) -> None:
     installation.flash_attn()
     before = installation.tree()
     windows = installation.machine.wine

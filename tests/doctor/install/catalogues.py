@@ -1,4 +1,4 @@
-"""A catalogue of a test's own, where `aios wheels refresh` puts what it finds."""
+"""Write a catalogue for a test, where `aios wheels refresh` writes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.doctor.install.stand_ins import sha256
 
 
 def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bool = True) -> None:
-    """The server's files/ as the only publisher of these wheels, of which the catalogue knows hash and size, or not."""
+    """Make the server's files/ the only publisher of these wheels; `hashed`: the catalogue has their hash and size."""
     rows = [
         [wheel.name, 0, "v1", wheel.stat().st_size if hashed else None, sha256(wheel) if hashed else None]
         for wheel in wheels
@@ -23,7 +23,7 @@ def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bo
     }
     catalogue = {
         "schema_version": 1,
-        "as_of": "9999-12-31",  # newer than the shipped one, which it is_installed in for
+        "as_of": "9999-12-31",  # newer than the shipped one, which it replaces
         "publishers": [publisher],
         "wheels": rows,
     }

@@ -1,6 +1,6 @@
-"""Conda packages of what runs the tests, and environments of them, made by rattler as pixi and others make them.
+"""Conda packages of the Python that runs the tests, and environments made of them with rattler, as pixi does.
 
-conda itself is on no package index; rattler writes the same `conda-meta` and links files from the same packages.
+conda itself is not on a package index; rattler writes the same `conda-meta` and links files from the same packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES_OF_PYTHON = {"site-packages", "dist-packages"}
 
 
 def make_channel(folder: Path) -> None:
-    """Python, pip, a torch for the CPU, and what marks the base environment: the part of conda that lies in `condabin`."""
+    """Python, pip, a CPU build of torch, and the `condabin` folder that marks the base environment."""
     version = ".".join(map(str, sys.version_info[:3]))
     _package(folder, "python", version, _python())
     _package(folder, "pip", "1.0", _pip(), depends=["python"], noarch=True)
@@ -40,7 +40,7 @@ def make_channel(folder: Path) -> None:
 
 
 def make_environment(channel: Path, prefix: Path, *packages: str) -> None:
-    """What `conda create --prefix PREFIX PACKAGE...` leaves."""
+    """Make the environment that `conda create --prefix PREFIX PACKAGE...` would make."""
 
     async def make() -> None:
         records = await rattler.solve([channel.as_uri()], packages, platforms=[PLATFORM, "noarch"])
@@ -51,7 +51,7 @@ def make_environment(channel: Path, prefix: Path, *packages: str) -> None:
 
 
 def _python() -> dict[str, Path | bytes | str]:
-    """The Python that runs the tests, as conda lays it out; a link is its target as text."""
+    """The Python that runs the tests in conda's layout; a link is given as its target."""
     minor = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     standard = Path(sysconfig.get_path("stdlib"))
     files: dict[str, Path | bytes | str] = {
@@ -83,7 +83,7 @@ def _package(
     depends: Collection[str] = (),
     noarch: bool = False,
 ) -> None:
-    """A package in the format of conda-build: the files, and what is said of them in `info`."""
+    """A package in conda-build's format: the files, and their description in `info`."""
     subdir = "noarch" if noarch else PLATFORM
     index: dict[str, Any] = {
         "name": name, "version": version, "build": "0", "build_number": 0, "depends": list(depends), "subdir": subdir,

@@ -1,4 +1,4 @@
-"""A server and an environment for each test: the server is new, the environment is put back to how it was made."""
+"""A server and an environment for each test: the server is new, the environment is restored after the test."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.doctor.install.loopback import Server, serving
 
 @pytest.fixture(scope="session")
 def with_pip(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Made once: a `venv` takes seconds."""
+    """Made once, because a `venv` takes seconds."""
     return make_environment(tmp_path_factory.mktemp("environment ż"))
 
 
 @pytest.fixture(scope="module")
 def made(with_pip: Environment) -> Environment:
-    """A module that needs another one makes it."""
+    """The environment to use. A module that needs another one overrides this."""
     return with_pip
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """Its indexes have torch for two CUDAs and for none, and what that needs."""
+    """A server whose indexes have torch for two CUDA versions and for the CPU, with its dependencies."""
     folder = tmp_path / "www"
     stand_ins.torch(folder / "whl" / "cu130", "2.13.0+cu130", "13.0")
     stand_ins.torch(folder / "whl" / "cu126", "2.13.0+cu126", "12.6")
@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def environment(made: Environment, server: Server) -> Iterator[Environment]:
-    """With an RTX 4090 that the driver 581.80 drives; put back as it was made when the test is over."""
+    """The environment with an RTX 4090 and driver 581.80; restored after the test."""
     made.variables = {}
     made.use(server)
     made.with_gpu()

@@ -1,4 +1,4 @@
-"""A virtual environment of a test's own, in which `aios install` is run as a person runs it; and what lies in it."""
+"""A virtual environment for a test, `aios install` run in it as a user runs it, and its contents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Tree = dict[str, str]
 
 @dataclass
 class Environment:
-    """`programs` is in front of PATH; `state` is AIOS_HOME."""
+    """An environment. `programs` is first on PATH; `state` is AIOS_HOME."""
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Environment:
 
     @property
     def spare(self) -> Path:
-        """A copy of it as it was made."""
+        """A copy of the environment as it was made."""
         return self.folder / "spare"
 
     @property
@@ -97,7 +97,7 @@ class Environment:
         )
 
     def install(self, *arguments: str, status: int = 0) -> dict[str, Any]:
-        """`aios install --yes --json`, and what it answers."""
+        """Run `aios install --yes --json` and return its answer."""
         yes = [] if "--undo" in arguments or "--dry-run" in arguments else ["--yes"]
         done = self.aios("install", "--json", *yes, *arguments)
         assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -115,14 +115,14 @@ class Environment:
         return tree_of(self.venv)
 
     def version(self, name: str) -> str | None:
-        """By the metadata on the disk."""
+        """The installed version according to the metadata on disk."""
         found = [p.name for p in self.site_packages.glob(f"{name.replace('-', '_')}-*.dist-info")]
         assert len(found) <= 1, found
         return found[0].removesuffix(".dist-info").rpartition("-")[2] if found else None
 
 
 def tree_of(folder: Path) -> Tree:
-    """Every file below it with its hash; folders too, so that none is left empty."""
+    """Every file below the folder with its hash; and every folder, so that leftover empty ones are found."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -136,7 +136,7 @@ def tree_of(folder: Path) -> Tree:
 
 
 def make_environment(folder: Path, *maker: str) -> Environment:
-    """By `venv`, with pip of its own, or by another `maker`; this project and what it needs lie behind it."""
+    """Make an environment with `venv` and pip, or with `maker`; this project and its dependencies are added to its path."""
     environment = Environment(folder)
     environment.programs.mkdir(parents=True)
     subprocess.run([*(maker or (sys.executable, "-m", "venv")), str(environment.venv)], check=True)
@@ -145,13 +145,13 @@ def make_environment(folder: Path, *maker: str) -> Environment:
 
 
 def give_aios(environment: Environment) -> None:
-    """This project, and the packages that it imports, behind those of the environment."""
+    """Add this project and the packages that it imports after those of the environment."""
     behind = what_aios_needs(environment.folder / "behind", Path(sysconfig.get_path("purelib")))
     (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
 
 
 def what_aios_needs(folder: Path, source: Path) -> Path:
-    """The packages that this project imports, linked from the site-packages of another Python: without its torch."""
+    """Link the packages that this project imports from another Python's site-packages, without torch."""
     folder.mkdir()
     wanted = (
         "typer", "rich", "packaging", "yaml", "_yaml", "pydantic", "pydantic_core", "psutil", "pynvml", "platformdirs", "shellingham",

@@ -19,7 +19,7 @@ from tests.doctor.install.stand_ins import sha256
 
 @dataclass
 class Fault:
-    """What goes wrong with a file: it breaks off after so many bytes, so many times; it is another file."""
+    """A fault of a file: the connection closes after some bytes, some times; or the content is another file's."""
 
     breaks_off_after: int | None = None
     times: int = 1
@@ -29,7 +29,7 @@ class Fault:
 
 @dataclass
 class Server:
-    """`folder` is what it serves: index/ and whl/<tag>/ are listed as simple indexes, files/ is plain."""
+    """A server of `folder`: index/ and whl/<tag>/ are listed as simple indexes, files/ is served as it is."""
 
     folder: Path
     port: int = 0
@@ -43,7 +43,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What programs need to know of it."""
+        """The environment variables that point programs to the server."""
         return {
             "PIP_INDEX_URL": f"{self.address}/index/simple/",
             "AIOS_PYTORCH_INDEX": f"{self.address}/whl",
@@ -60,7 +60,7 @@ class Server:
 
 
 def _metadata(wheel: Path) -> bytes:
-    """PEP 658: what is inside, without the wheel around it."""
+    """PEP 658: the metadata of a wheel without the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")))
 
@@ -82,7 +82,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.0"
 
         def log_message(self, *args: object) -> None:
-            """Nobody reads it."""
+            """Print nothing."""
 
         def do_HEAD(self) -> None:
             self._answer(with_content=False)

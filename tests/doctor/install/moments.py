@@ -1,4 +1,4 @@
-"""An installation that is ended, at once and with nothing said, at a moment of the test's choice."""
+"""Kill an installation at a chosen moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def file_is_there(*paths: Path) -> Callable[[], bool]:
 
 
 def killed_when(environment: Environment, moment: Callable[[], bool], *arguments: str) -> None:
-    """Start an installation, and end it and nothing else, at once, when the moment has come."""
+    """Start an installation, and kill that process alone when `moment` returns true."""
     process = subprocess.Popen(
         environment.command("install", "--yes", *arguments),
         cwd=environment.folder,
@@ -35,9 +35,9 @@ def killed_when(environment: Environment, moment: Callable[[], bool], *arguments
     )
     deadline = time.monotonic() + PATIENCE
     while not moment():
-        assert process.poll() is None, "it came to its end before that moment"
+        assert process.poll() is None, "the installation ended before that moment"
         assert time.monotonic() < deadline, "the moment did not come"
         time.sleep(0.0005)
     process.kill()
     process.wait()
-    time.sleep(0.3)  # for whatever it had started to be gone, too
+    time.sleep(0.3)  # so that its child processes have ended, too

@@ -1,4 +1,4 @@
-"""Real wheel files of packages that are small: what they are named, what they ask for, and whether they work, is up to a test."""
+"""Small but real wheel files: a test chooses their names, their requirements, and whether they work."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def wheel(
     metadata_version: str | None = None,
     programs: Sequence[str] = (),
 ) -> Path:
-    """Write a wheel. `inside`: the tag in its WHEEL, where that is another than the file name's."""
+    """Write a wheel. `inside`: the tag in its WHEEL file, if it differs from that of the filename."""
     stem = f"{name.replace('-', '_')}-{metadata_version or version}"
     info = f"{stem}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {metadata_version or version}\n"]
@@ -110,7 +110,7 @@ def wheel(
 
 
 def torch(folder: Path, version: str, cuda: str | None, **options: object) -> Path:
-    """A torch that says what it is, and multiplies."""
+    """A torch that reports its version and can multiply."""
     files = {
         **TORCH_FILES,
         "torch/version.py": f"__version__ = {version!r}\ncuda = {cuda!r}\n",
@@ -121,7 +121,7 @@ def torch(folder: Path, version: str, cuda: str | None, **options: object) -> Pa
 
 
 def flash_attn(folder: Path, label: str, *, result: float | None = 1.0, **options: object) -> Path:
-    """As its publishers make them: the label is_installed in the file name alone. `result` None: it cannot be imported."""
+    """A flash-attn as published: the label is in the filename alone. With `result` None, it cannot be imported."""
     code = BROKEN if result is None else FLASH_ATTN.format(result=result)
     files = {"flash_attn/__init__.py": code, "flash_attn/layers/__init__.py": ""}
     options = {
@@ -136,7 +136,7 @@ def flash_attn(folder: Path, label: str, *, result: float | None = 1.0, **option
 def xformers(
     folder: Path, version: str, requires: Sequence[str] = ("torch>=2.10",), **options: object
 ) -> Path:
-    """With the note of what its kernels were built with."""
+    """An xformers with the record of what its kernels were built with."""
     files = {
         "xformers/__init__.py": "",
         "xformers/ops.py": XFORMERS,
@@ -146,14 +146,14 @@ def xformers(
 
 
 def files_of(name: str) -> dict[str, Path]:
-    """The files of a pure package that is installed beside the tests, by their names in its wheel."""
+    """The files of a pure package that is installed for the tests, by their names in its wheel."""
     found = importlib.metadata.distribution(name).files or ()
     files = (file for file in found if ".." not in file.parts and file.suffix != ".pyc")
     return {file.as_posix(): Path(str(file.locate())) for file in files}
 
 
 def packed_again(name: str, folder: Path) -> Path:
-    """A wheel of it."""
+    """A wheel of the installed package."""
     path = folder / f"{name}-{importlib.metadata.version(name)}-{PURE}.whl"
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,4 +1,4 @@
-"""Environments as conda makes them: their own Python takes packages, base does not."""
+"""Environments made by conda: packages can be installed into them, but not into base."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.doctor.install.conda_packages import make_channel, make_environment
 
 @dataclasses.dataclass
 class CondaEnvironment(Environment):
-    """Activated: the variables are those that `conda activate` sets."""
+    """An activated environment: it has the variables that `conda activate` sets."""
 
     @property
     def venv(self) -> Path:
@@ -35,7 +35,7 @@ class CondaEnvironment(Environment):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> CondaEnvironment:
-    """A base with conda in it, and below it an environment with a torch of conda's."""
+    """A base environment with conda, and below it an environment with conda's torch."""
     folder = tmp_path_factory.mktemp("miniforge ż")
     channel = folder / "channel"
     make_channel(channel)
@@ -47,7 +47,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> CondaEnvironment:
     return environment
 
 
-def test_an_environment_takes_packages(environment: CondaEnvironment, server: Server) -> None:
+def test_a_conda_environment_is_installed_into_and_restored(
+    environment: CondaEnvironment, server: Server
+) -> None:
     environment.activate(environment.venv, "aios")
     assert (environment.venv / "conda-meta" / "pytorch-2.12.0-0.json").is_file()
     publish(environment.state, server, [stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)])
@@ -61,10 +63,10 @@ def test_an_environment_takes_packages(environment: CondaEnvironment, server: Se
     assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"
 
 
-def test_what_lay_in_the_user_s_folder_comes_back(
+def test_packages_in_the_user_folder_are_restored(
     environment: CondaEnvironment, server: Server, tmp_path: Path
 ) -> None:
-    """Outside of virtual environments pip takes away what is there for all Pythons of this user, too."""
+    """Outside of virtual environments, pip also removes packages from the user's site-packages."""
     environment.activate(environment.venv, "aios")
     user = tmp_path / "user"
     environment.variables["PYTHONUSERBASE"] = str(user)
@@ -79,7 +81,7 @@ def test_what_lay_in_the_user_s_folder_comes_back(
     assert (environment.tree(), tree_of(user)) == before
 
 
-def test_base_takes_none(environment: CondaEnvironment) -> None:
+def test_the_base_environment_is_refused(environment: CondaEnvironment) -> None:
     environment.activate(environment.folder, "base")
     before = tree_of(environment.folder / "lib")
     pointer = environment.site_packages / "behind.pth"

@@ -1,4 +1,4 @@
-"""What is decided before anything is fetched: on recorded machines, listings and reports."""
+"""Decisions before anything is downloaded: on recorded machines, index pages and pip reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def recorded(name: str, **identity: object) -> Host:
 
 
 def python(name: str, *names: str, managed: bool = False, **identity: object) -> PythonFacts:
-    """A Python in no virtual environment, with these names in its folder."""
+    """A Python outside any virtual environment, with these names in its folder."""
     host = recorded(name)
     base = {"prefix": host.identity.base_prefix, "executable": f"{host.identity.base_prefix}/python"}
     this = host.identity.model_copy(update={**base, **identity})
@@ -47,7 +47,7 @@ def python(name: str, *names: str, managed: bool = False, **identity: object) ->
 
 
 @pytest.mark.parametrize("name", ["windows-rtx4090", "windows-cpu", "linux-h100", "linux-cpu"])
-def test_the_healthy_machines_take_packages(name: str) -> None:
+def test_the_python_of_a_healthy_machine_is_suitable(name: str) -> None:
     assert why_unsuitable(read_facts(recorded(name)).python) is None
 
 
@@ -71,12 +71,12 @@ def test_the_healthy_machines_take_packages(name: str) -> None:
     ],
     ids=["conda base", "externally managed", "system", "system on Windows", "32-bit", "PyPy", "Store"],
 )
-def test_a_python_that_takes_no_packages_is_named_with_what_to_type(facts: PythonFacts, said: str) -> None:
+def test_an_unsuitable_python_is_reported_with_what_to_do(facts: PythonFacts, said: str) -> None:
     assert said in (why_unsuitable(facts) or "")
 
 
 @pytest.mark.parametrize("names", [("python.exe", "conda-meta"), ("python.exe", "python311._pth")])
-def test_a_conda_environment_and_an_embeddable_python_take_packages(names: tuple[str, ...]) -> None:
+def test_a_conda_environment_and_an_embeddable_python_are_suitable(names: tuple[str, ...]) -> None:
     assert why_unsuitable(python("windows-cpu", *names)) is None
 
 
@@ -89,13 +89,13 @@ def test_facts_of_the_machine() -> None:
 
 
 def kept_of(host: Host) -> dict[str, bool]:
-    """Which packages an installation of everything would leave as they are."""
+    """The packages that an installation of everything would keep."""
     facts, request = read_facts(host), InstallRequest(PACKAGES, None, offline=True)
     installation = plan_installation(host, facts, shipped_catalogue(), request)
     return {choice.package: choice.kept for choice in installation.resolution.choices}
 
 
-def test_what_is_there_and_fits_is_kept() -> None:
+def test_an_installed_package_that_fits_is_kept() -> None:
     kept = {"torch": True, "flash-attn": True, "xformers": True, "triton-windows": True}
     assert kept_of(recorded("windows-rtx4090")) == kept
 
@@ -110,7 +110,7 @@ def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
     assert [package for package, kept in kept_of(host).items() if not kept] == ["flash-attn"]
 
 
-def test_a_driver_that_does_not_answer_stops_it() -> None:
+def test_a_driver_that_does_not_answer_is_an_error() -> None:
     machine = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
     machine["nvml"] = {"unreadable": "it does not answer"}
     machine["programs"] |= {"nvidia-smi": None}
@@ -125,8 +125,8 @@ def with_long_paths_off(site_packages: str) -> EnvironmentFacts:
 
 
 @pytest.mark.parametrize(("letters", "fits"), [(91, True), (92, False)])
-def test_the_longest_path_of_torch_must_fit(letters: int, fits: bool) -> None:
-    """259 characters are allowed; torch 2.13.0 has one of 167 and a backslash before it."""
+def test_the_longest_path_of_torch_must_fit_without_long_paths(letters: int, fits: bool) -> None:
+    """Windows allows 259 characters; the longest path in torch 2.13.0 has 167, plus a backslash."""
     facts = with_long_paths_off("C:\\" + "x" * (letters - 3))
     trouble = why_too_long(facts, "torch 2.13.0", 167)
     assert (trouble is None) is fits
@@ -145,7 +145,7 @@ LISTING = """<html><body>
 </body></html>"""
 
 
-def test_a_listing() -> None:
+def test_files_are_parsed_from_an_index_page() -> None:
     files = parse_listing(LISTING, "https://index.example/whl/cu130/torch/")
     assert [file.sha256 for file in files] == ["aa", "bb", None, None]
     assert files[0].url == (
@@ -159,10 +159,10 @@ def test_a_listing() -> None:
 
 
 @given(st.text(), st.text())
-def test_any_text_is_a_listing_of_what_can_be_understood(page: str, address: str) -> None:
+def test_any_page_can_be_parsed(page: str, address: str) -> None:
     try:
         files = parse_listing(page, f"https://index.example/{address}")
-    except ValueError:  # an address that is none
+    except ValueError:  # an invalid address
         return
     newest_fitting((*files, IndexFile(page, address, None)), "torch", LINUX)
 
@@ -182,12 +182,12 @@ TARGET = Target("flash-attn", "flash-attn", "2.8.3", "flash.whl", None, None, No
 CUDA_TORCH = TorchBuild(Version("2.13.0"), "cu130")
 
 
-def test_the_gate_lets_small_dependencies_through() -> None:
+def test_a_small_dependency_is_allowed() -> None:
     report = reported(entry("flash_attn", "2.8.3", ("einops",)), entry("einops", "0.8"))
     assert [each.name for each in additional_packages(report, [TARGET], CUDA_TORCH, True)] == ["einops"]
 
 
-def test_the_gate_names_who_asks_for_another_torch() -> None:
+def test_a_package_that_requires_another_torch_is_refused_by_name() -> None:
     asks = ("torch==2.12.0 ; python_version > '3'", "torch<1 ; extra == 'old'", "not a requirement!")
     report = reported(entry("flash_attn", "2.8.3", asks), entry("torch", "2.12.0"))
     with pytest.raises(InstallError) as refused:
@@ -198,7 +198,7 @@ def test_the_gate_names_who_asks_for_another_torch() -> None:
     assert "<1" not in said
 
 
-def test_the_gate_lets_torch_for_linux_bring_its_triton_and_nobody_else() -> None:
+def test_triton_is_allowed_as_a_dependency_of_torch_for_linux_alone() -> None:
     report = reported(entry("flash_attn", "2.8.3"), entry("triton", "3.7.0"))
     assert additional_packages(report, [TARGET], CUDA_TORCH, True)
     with pytest.raises(InstallError, match=r"triton 3\.7\.0"):
@@ -206,7 +206,7 @@ def test_the_gate_lets_torch_for_linux_bring_its_triton_and_nobody_else() -> Non
 
 
 @given(st.binary())
-def test_a_damaged_report_is_said_to_be_one(content: bytes) -> None:
+def test_a_damaged_report_is_an_error(content: bytes) -> None:
     with pytest.raises(InstallError, match="cannot be parsed"):
         parse_report(content)
 
@@ -214,8 +214,8 @@ def test_a_damaged_report_is_said_to_be_one(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("version", "said"), [("22.0.2", "-m pip install --upgrade pip"), (None, "-m ensurepip")]
 )
-def test_a_pip_that_cannot_try_out_is_not_used(version: str | None, said: str) -> None:
-    """Ubuntu 22.04 brings 22.0.2, which knows no --dry-run."""
+def test_a_pip_without_dry_run_is_not_used(version: str | None, said: str) -> None:
+    """Ubuntu 22.04 ships pip 22.0.2, which has no --dry-run."""
     content = load_machine(MACHINES / "linux-cpu.json").model_dump()
     pip = {"name": "pip", "version": version, "location": "/env/site-packages"} if version else None
     content["distributions"] |= {"pip": pip}
@@ -224,8 +224,8 @@ def test_a_pip_that_cannot_try_out_is_not_used(version: str | None, said: str) -
         find_pip(RecordedHost(RecordedMachine.model_validate(content)))
 
 
-def test_the_doctor_advises_what_refreshing_found(tmp_path: Path) -> None:
-    """From the same function as the installer; what is damaged is passed over."""
+def test_the_doctor_advises_a_wheel_from_the_refreshed_catalogue(tmp_path: Path) -> None:
+    """Both use the same function; a damaged catalogue is ignored."""
     wheel = "flash_attn-2.99.0+cu130torch2.13-cp312-cp312-win_amd64.whl"
     content = {
         "schema_version": 1,

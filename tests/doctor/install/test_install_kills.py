@@ -1,4 +1,4 @@
-"""An installation that is killed at any moment is put right by the next one, or by --undo."""
+"""An installation that is killed at any moment is repaired by the next one, or by --undo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.doctor.install.stand_ins import LABEL
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An older torch and flash-attn are there."""
+    """An environment with an older torch and flash-attn."""
     environment = make_environment(tmp_path_factory.mktemp("environment ż"))
     folder = environment.folder / "wheels"
     old = wheel_of_many_files(folder, "2.8.2+cu130torch2.12", "2.8.2")
@@ -40,7 +40,7 @@ def wheel_of_many_files(folder: Path, version: str, metadata_version: str, **mor
 
 @pytest.fixture
 def with_older(environment: Environment, server: Server) -> Environment:
-    """Newer ones can be had, too."""
+    """The environment with older packages, and a server that has newer ones."""
     folder = server.folder / "files" / "v1"
     new = wheel_of_many_files(folder, f"2.8.3+{LABEL}", "2.8.3", **{"flash_attn/new.py": "x = 1\n"})
     publish(environment.state, server, [new])
@@ -58,7 +58,9 @@ def with_older(environment: Environment, server: Server) -> Environment:
         ("verifying", "--undo"),
     ],
 )
-def test_a_kill_is_put_right(with_older: Environment, server: Server, moment: str, by: str) -> None:
+def test_a_killed_installation_is_repaired(
+    with_older: Environment, server: Server, moment: str, by: str
+) -> None:
     environment, site = with_older, with_older.site_packages
     before = environment.tree()
     moments = {
@@ -86,7 +88,7 @@ def test_a_kill_is_put_right(with_older: Environment, server: Server, moment: st
     assert environment.tree() == before
 
 
-def test_a_repair_that_is_killed_is_repaired(with_older: Environment) -> None:
+def test_a_killed_repair_is_repaired(with_older: Environment) -> None:
     environment = with_older
     before = environment.tree()
     killed_when(environment, record_says(environment, "installing"), "torch", "flash-attn")
@@ -96,7 +98,7 @@ def test_a_repair_that_is_killed_is_repaired(with_older: Environment) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there Ctrl-C goes to a console")
-def test_ctrl_c_puts_back_what_was_there(with_older: Environment) -> None:
+def test_ctrl_c_restores_the_environment(with_older: Environment) -> None:
     before = with_older.tree()
     process = subprocess.Popen(
         with_older.command("install", "--yes", "torch", "flash-attn"),
@@ -114,7 +116,9 @@ def test_ctrl_c_puts_back_what_was_there(with_older: Environment) -> None:
     assert with_older.tree() == before
 
 
-def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment, server: Server) -> None:
+def test_a_package_changed_since_the_installation_is_not_undone(
+    with_older: Environment, server: Server
+) -> None:
     environment = with_older
     environment.install("torch", "flash-attn")
     environment.pip("install", "--no-deps", str(next((environment.folder / "wheels").glob("torch-*.whl"))))
@@ -124,8 +128,8 @@ def test_what_somebody_else_changed_since_is_not_undone(with_older: Environment,
     assert environment.tree() == now
 
 
-def test_copies_stand_in_for_links(with_older: Environment) -> None:
-    """A file system without hard links: simulated by a kept store whose links are broken up."""
+def test_undo_works_with_copies_instead_of_hard_links(with_older: Environment) -> None:
+    """A file system without hard links, simulated by copying the files of the store."""
     environment = with_older
     before = environment.tree()
     environment.install("torch", "flash-attn")

@@ -1,4 +1,4 @@
-"""Real installations by pip, from a server on loopback: afterwards the environment is exactly as it should be."""
+"""Real installations by pip from a server on loopback, with the environment compared file by file afterwards."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def without_kept(tree: Tree) -> Tree:
 
 
 def of_pip(tree: Tree) -> Tree:
-    """What does not name the moment or the place: pip writes where a file came from, and compiled code has a time."""
+    """The files that do not depend on time and place: pip records a file's origin, and compiled code contains a time."""
     return {n: c for n, c in tree.items() if not n.endswith((".pyc", "/direct_url.json", "/RECORD"))}
 
 
 def installed_by_pip_alone(environment: Environment, *wheels: Path) -> Tree:
-    """What the environment looks like with these, and leave it as it was."""
+    """The tree after pip alone has installed these wheels; they are uninstalled again."""
     environment.pip("install", "--no-deps", *map(str, wheels))
     tree = environment.tree()
     names = [wheel.name.partition("-")[0].replace("_", "-") for wheel in wheels]
@@ -90,7 +90,7 @@ def test_a_dry_run_changes_nothing(environment: Environment) -> None:
     assert environment.install("torch", "--dry-run")["status"] == "planned"
 
 
-def test_nobody_to_ask_changes_nothing(environment: Environment) -> None:
+def test_without_yes_or_a_terminal_nothing_is_changed(environment: Environment) -> None:
     before = environment.tree()
     done = environment.aios("install", "torch")
     assert done.returncode == 1
@@ -98,7 +98,9 @@ def test_nobody_to_ask_changes_nothing(environment: Environment) -> None:
     assert environment.tree() == before
 
 
-def test_a_torch_for_the_cpu_is_replaced_and_comes_back(environment: Environment, server: Server) -> None:
+def test_a_cpu_build_of_torch_is_replaced_and_restored_by_undo(
+    environment: Environment, server: Server
+) -> None:
     old = stand_ins.torch(server.folder / "old", "2.12.0", None)
     environment.pip("install", "--find-links", str(server.folder / "index"), str(old))
     (environment.site_packages / "torch" / "of the user.txt").write_text("kept")
@@ -131,7 +133,7 @@ def test_a_wheel_with_other_tags_inside_is_not_installed(environment: Environmen
     assert environment.tree() == before
 
 
-def test_what_is_no_archive_is_not_installed(environment: Environment, server: Server) -> None:
+def test_a_file_that_is_not_an_archive_is_not_installed(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     wheel.write_bytes(b"<!DOCTYPE html><title>Sign in</title>")
     publish(environment.state, server, [wheel])
@@ -140,7 +142,7 @@ def test_what_is_no_archive_is_not_installed(environment: Environment, server: S
     assert environment.tree() == before
 
 
-def test_a_download_that_breaks_off_is_gone_on_with(environment: Environment, server: Server) -> None:
+def test_an_interrupted_download_is_resumed(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=400, times=2)
@@ -148,16 +150,14 @@ def test_a_download_that_breaks_off_is_gone_on_with(environment: Environment, se
     assert server.ranges_of(wheel.name) == [None, "bytes=400-", "bytes=800-"]
 
 
-def test_a_server_that_cannot_resume_begins_anew(environment: Environment, server: Server) -> None:
+def test_a_download_restarts_where_the_server_cannot_resume(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=400, times=2, resumable=False)
     assert environment.install("torch", "flash-attn")["status"] == "installed"
 
 
-def test_a_download_that_never_ends_is_kept_for_the_next_time(
-    environment: Environment, server: Server
-) -> None:
+def test_a_partial_download_is_kept_for_the_next_run(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
     server.faults[wheel.name] = Fault(breaks_off_after=10, times=99)
@@ -173,7 +173,7 @@ def test_a_download_that_never_ends_is_kept_for_the_next_time(
     assert server.ranges_of(wheel.name) == ["bytes=50-"]
 
 
-def test_the_beginning_of_another_file_is_thrown_away(environment: Environment, server: Server) -> None:
+def test_a_partial_download_of_another_file_is_discarded(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
     part = environment.state / "downloads" / f"{wheel.name}.part"
@@ -182,7 +182,7 @@ def test_the_beginning_of_another_file_is_thrown_away(environment: Environment, 
     assert environment.install("torch", "flash-attn")["status"] == "installed"
 
 
-def test_an_index_that_is_down(environment: Environment, server: Server) -> None:
+def test_an_index_that_is_down_changes_nothing(environment: Environment, server: Server) -> None:
     before = environment.tree()
     server.down = True
     answer = environment.install("torch", status=1)
@@ -192,7 +192,7 @@ def test_an_index_that_is_down(environment: Environment, server: Server) -> None
     assert environment.tree() == before
 
 
-def test_a_package_that_would_replace_a_cuda_torch_by_one_for_the_cpu(
+def test_a_package_that_would_replace_a_cuda_torch_by_a_cpu_build_is_refused(
     environment: Environment, server: Server
 ) -> None:
     environment.install("torch")
@@ -207,7 +207,7 @@ def test_a_package_that_would_replace_a_cuda_torch_by_one_for_the_cpu(
     assert environment.tree() == before
 
 
-def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
+def test_a_package_that_cannot_be_imported_is_rolled_back_to_the_previous_version(
     environment: Environment, server: Server
 ) -> None:
     old = stand_ins.flash_attn(server.folder / "old", "cu130torch2.12", metadata_version="2.8.2")
@@ -223,7 +223,7 @@ def test_a_package_that_cannot_be_imported_goes_and_the_one_before_comes_back(
     assert "rolled back" in environment.aios("doctor", "runs").stdout
 
 
-def test_a_package_that_computes_something_else_goes(environment: Environment, server: Server) -> None:
+def test_a_package_with_wrong_results_is_rolled_back(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=2.0)
     publish(environment.state, server, [wheel])
     before = environment.tree()
@@ -232,17 +232,19 @@ def test_a_package_that_computes_something_else_goes(environment: Environment, s
     assert environment.tree() == before
 
 
-def test_a_wheel_of_which_nobody_gives_a_hash(environment: Environment, server: Server) -> None:
+def test_a_wheel_without_a_published_hash_is_not_installed(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel], hashed=False)
     answer = environment.install("torch", "flash-attn")
     assert packages(answer)["flash-attn"] == ("none", None)
-    assert "release list cannot be read" in answer["packages"][1]["reasons"][0]  # there is no such page
+    assert "release list cannot be read" in answer["packages"][1]["reasons"][0]  # the server has no such page
     assert answer["fallback"] == "sdpa"
     assert environment.version("flash-attn") is None
 
 
-def test_the_publishers_own_digest_is_asked_for(environment: Environment, server: Server) -> None:
+def test_a_missing_hash_is_read_from_the_publishers_release_list(
+    environment: Environment, server: Server
+) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel], hashed=False)
     release = server.folder / "api" / "releases" / "tags" / "v1"
@@ -259,7 +261,7 @@ def test_the_publishers_own_digest_is_asked_for(environment: Environment, server
     assert packages(environment.install("torch", "flash-attn"))["flash-attn"] == ("install", "2.8.3")
 
 
-def test_torchvision_goes_with_its_torch(environment: Environment, server: Server) -> None:
+def test_torchvision_is_replaced_together_with_torch(environment: Environment, server: Server) -> None:
     tag = stand_ins.NATIVE
     old = stand_ins.wheel(server.folder / "old", "torchvision", "0.27.0", {"torchvision.py": ""}, tag=tag)
     asks, folder = ["torch==2.13.0"], server.folder / "whl" / "cu130"
@@ -273,7 +275,7 @@ def test_torchvision_goes_with_its_torch(environment: Environment, server: Serve
 
 
 @pytest.mark.slow
-def test_the_real_torch_for_the_processor(environment: Environment, tmp_path: Path) -> None:
+def test_the_real_torch_for_the_cpu(environment: Environment, tmp_path: Path) -> None:
     (environment.programs / "nvidia-smi").unlink()
     folder = tmp_path / "wheels"
     subprocess.run(
@@ -309,14 +311,16 @@ def test_offline_takes_the_best_torch_of_the_folder(environment: Environment, tm
     assert packages(answer) == {"torch": ("install", "2.12.0+cu130")}
 
 
-def test_offline_without_the_file(environment: Environment, server: Server, tmp_path: Path) -> None:
+def test_offline_without_the_required_wheel_changes_nothing(
+    environment: Environment, server: Server, tmp_path: Path
+) -> None:
     before = environment.tree()
     answer = environment.install("torch", "--offline", "--wheel-dir", str(tmp_path), status=1)
     assert "torch==2.13.0+cu130" in answer["message"]
     assert (server.asked, environment.tree()) == ([], before)
 
 
-def test_a_machine_without_a_gpu_gets_torch_for_the_processor(environment: Environment) -> None:
+def test_a_machine_without_a_gpu_gets_torch_for_the_cpu(environment: Environment) -> None:
     (environment.programs / "nvidia-smi").unlink()
     answer = environment.install()
     assert packages(answer) == {

@@ -1,4 +1,4 @@
-"""Real installations in an environment that uv made, without any pip: uv brings one, and this Python runs it."""
+"""Real installations in an environment that uv made, without pip: uv provides pip, and this Python runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.doctor.install.stand_ins import LABEL
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """`uv venv`; uv itself is on PATH."""
+    """An environment made by `uv venv`, with uv on PATH."""
     program = uv.find_uv_bin()
     folder = tmp_path_factory.mktemp("by uv ż")
     environment = make_environment(
@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture
 def environment(environment: Environment, server: Server, tmp_path: Path) -> Environment:
-    """uv has an empty cache, and an index with a pip."""
+    """The environment with an empty uv cache and an index that has pip."""
     stand_ins.packed_again("pip", server.folder / "index")
     environment.variables |= {
         "UV_CACHE_DIR": str(tmp_path / "cache"),
@@ -56,7 +56,7 @@ def test_success_and_back(environment: Environment, server: Server) -> None:
     assert environment.tree() == before
 
 
-def test_what_is_not_right_changes_nothing(environment: Environment, server: Server) -> None:
+def test_a_file_that_fails_a_check_changes_nothing(environment: Environment, server: Server) -> None:
     before = environment.tree()
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
@@ -67,7 +67,7 @@ def test_what_is_not_right_changes_nothing(environment: Environment, server: Ser
     assert environment.tree() == before
 
 
-def test_a_package_that_does_not_work_goes(environment: Environment, server: Server) -> None:
+def test_a_package_that_does_not_work_is_removed(environment: Environment, server: Server) -> None:
     before = environment.tree()
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL, result=None)
     publish(environment.state, server, [wheel])
@@ -76,21 +76,21 @@ def test_a_package_that_does_not_work_goes(environment: Environment, server: Ser
     assert environment.tree() == before
 
 
-def test_a_kill_is_put_right(environment: Environment) -> None:
-    """Nothing goes on writing: the pip that uv brought ends with aios."""
+def test_a_killed_installation_is_repaired(environment: Environment) -> None:
+    """The pip from uv ends with aios, so that nothing writes afterwards."""
     before = environment.tree()
     killed_when(environment, record_says(environment, "installing"), "torch")
     environment.install("--undo")
     assert environment.tree() == before
 
 
-def test_the_hash_is_held_to_by_the_pip_that_uv_brought(environment: Environment, server: Server) -> None:
-    """The file is changed between aios' own look at it and pip's."""
+def test_the_pip_from_uv_checks_the_hash(environment: Environment, server: Server) -> None:
+    """The file is changed after aios has checked it and before pip reads it."""
     before = environment.tree()
     name = f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
     fetched = environment.state / "downloads" / name
 
-    def change(path: str) -> None:  # pip asks for what torch needs: torch itself was looked at
+    def change(path: str) -> None:  # pip requests a dependency of torch, so torch itself was checked
         if "networkx" in path and fetched.exists():
             stand_ins.torch(fetched.parent, "2.13.0+cu130", "12.6")
 
@@ -100,7 +100,7 @@ def test_the_hash_is_held_to_by_the_pip_that_uv_brought(environment: Environment
     assert environment.tree() == before
 
 
-def test_without_a_network_pip_is_a_wheel_of_the_folder(environment: Environment, server: Server) -> None:
+def test_offline_pip_is_run_from_a_wheel_in_the_folder(environment: Environment, server: Server) -> None:
     folder = server.folder / "wheels"
     stand_ins.torch(folder, "2.13.0+cu130", "13.0")
     stand_ins.wheel(folder, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
@@ -112,7 +112,7 @@ def test_without_a_network_pip_is_a_wheel_of_the_folder(environment: Environment
     assert server.asked == []
 
 
-def test_without_uv_it_says_how_to_get_a_pip(environment: Environment) -> None:
+def test_without_uv_the_message_says_how_to_get_pip(environment: Environment) -> None:
     environment.variables["PATH"] = os.defpath
     said = environment.install("torch", "--dry-run", status=1)["message"]
     assert f'"{environment.python}" -m ensurepip' in said

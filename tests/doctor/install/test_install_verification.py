@@ -1,4 +1,4 @@
-"""The program that verifies an installation, with the torch that runs the tests: right answers pass, wrong ones do not."""
+"""The program that verifies an installation, run on the torch of the tests: it passes right results and rejects wrong ones."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = True) -> Tensor
 
 
 def wrong_gradient(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
-    """The forward result is right; half of the gradient is cut off."""
+    """The output is right, but half of the gradient is missing."""
     right = attention(q, k, v, causal=causal)
     return right * 0.5 + (right * 0.5).detach()
 
 
 def install_stand_ins(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Tensor]) -> None:
-    """Have flash_attn and xformers be `function`, and the CPU stand in for the GPU."""
+    """Replace flash_attn and xformers by `function`, and the GPU by the CPU."""
     flash_attn, xformers, ops = ModuleType("flash_attn"), ModuleType("xformers"), ModuleType("xformers.ops")
     flash_attn.flash_attn_func = function  # type: ignore[attr-defined]
     ops.LowerTriangularMask = object  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def test_a_wrong_compiled_kernel_is_found() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile for the CPU needs a C++ compiler")
 def test_torch_compile_on_the_cpu_passes() -> None:
-    """In a process of its own: torch's compiler raises warnings, which are errors in the tests."""
+    """In a separate process, because torch's compiler raises warnings, which are errors in the tests."""
     code = (
         f"import torch\nfrom {compare_compiled.__module__} import *\ncompare_compiled(torch.compile, 'cpu')"
     )
@@ -93,17 +93,17 @@ def test_torch_compile_on_the_cpu_passes() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_distribution_that_is_installed_can_be_verified() -> None:
+def test_every_package_that_can_be_installed_can_be_verified() -> None:
     assert set(USES) == {*TORCH_COMPANIONS, *(name for names in DISTRIBUTIONS.values() for name in names)}
 
 
-def test_another_version_than_the_installed_one_is_an_error() -> None:
+def test_an_unexpected_version_is_an_error() -> None:
     with pytest.raises(SystemExit, match=r"is installed instead of 0\.0\.1$"):
         main("torch", "0.0.1", "cpu")
 
 
-def test_the_program_runs_by_itself() -> None:
-    """As the installer starts it: by its path, in a process that finds nothing of aios beside it."""
+def test_the_program_runs_without_aios_on_its_path() -> None:
+    """As the installer starts it: by its path, in a process that cannot import aios."""
     command = [sys.executable, str(CHILD), "torch", importlib.metadata.version("torch"), "cpu"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600)
     assert (done.returncode, done.stderr) == (0, "")

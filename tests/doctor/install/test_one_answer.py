@@ -1,4 +1,4 @@
-"""The doctor's advice and the installer agree on every recorded machine: same build, same file, or both none."""
+"""The doctor's advice and the installer agree on every recorded machine: the same build, the same file, or nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def machines() -> Iterator[tuple[str, RecordedMachine]]:
 
 
 def advised(findings: dict[str, Finding]) -> dict[str, tuple[str, ...]]:
-    """The packages that findings tell a user to install by `aios install`, each with the same done by hand."""
+    """The packages that findings advise to install with `aios install`, each with its pip commands."""
     found = {}
     for fix in filter(None, (finding.fix for finding in findings.values())):
         for command in fix.commands:
@@ -57,7 +57,7 @@ def advised(findings: dict[str, Finding]) -> dict[str, tuple[str, ...]]:
 
 
 def is_named_in(choice: Choice, lines: tuple[str, ...]) -> bool:
-    """Is what the installer would install the file, or the requirement and the index, of these pip commands?"""
+    """Whether these pip commands name the file, or the requirement and index, that the installer would use."""
     item = choice.item
     if item is None:
         return False
@@ -68,7 +68,7 @@ def is_named_in(choice: Choice, lines: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the checks and the installer say of one machine. `machine` None: the installer refuses it."""
+    """The advice of the checks and the installer's choice for one machine. `machine` None: the installer refuses it."""
 
     findings: dict[str, Finding]
     advice: dict[str, tuple[str, ...]]
@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def is_damaged(self) -> bool:
-        """Is torch the right build with files missing? Then the advice is to reinstall that build."""
+        """Whether torch is the right build with missing files; the advice is then to reinstall that build."""
         fix = self.findings["torch-cuda-build"].fix
         return bool(fix and "--force-reinstall" in fix.commands[0])
 
@@ -117,15 +117,15 @@ def torch_advice(machine: RecordedMachine) -> Finding:
     return finding
 
 
-def test_a_linux_without_a_gpu_is_advised_the_build_for_the_cpu() -> None:
-    """A plain `pip install torch` would bring gigabytes of CUDA there."""
+def test_the_cpu_build_is_advised_on_linux_without_a_gpu() -> None:
+    """There, a plain `pip install torch` would download gigabytes of CUDA libraries."""
     finding = torch_advice(patched("linux-cpu", NO_TORCH))
     assert finding.fix
     assert finding.fix.commands[0] == "aios install torch"
     assert finding.fix.by_hand[0].endswith("--index-url https://download.pytorch.org/whl/cpu")
 
 
-def test_a_musl_linux_is_not_advised_a_wheel_for_glibc() -> None:
+def test_a_glibc_wheel_is_not_advised_on_musl_linux() -> None:
     machine = patched("linux-h100", MUSL | NO_TORCH)
     finding = torch_advice(machine)
     assert "PyTorch publishes no CUDA build for musllinux_1_2_x86_64" in finding.hint
@@ -133,7 +133,7 @@ def test_a_musl_linux_is_not_advised_a_wheel_for_glibc() -> None:
     assert read_facts(RecordedHost(machine)).machine.platform == "musllinux_1_2_x86_64"
 
 
-def test_a_torch_for_the_cpu_that_is_too_old_is_replaced() -> None:
+def test_a_cpu_build_of_torch_that_is_too_old_is_replaced() -> None:
     location = load_machine(MACHINES / "linux-cpu.json").distributions["torch"]
     assert location is not None
     site = location.location  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""A server on loopback that answers as GitHub's and Hugging Face's lists do, with what a test puts there."""
+"""A server on loopback that serves a test's pages as the APIs of GitHub and Hugging Face would."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Page:
-    """What is answered to one address: with a tag the second time 304."""
+    """The answer to one address; with an ETag, the second request gets 304."""
 
     content: Any = None
     status: int = 200
@@ -24,7 +24,7 @@ class Page:
 
 
 class ListServer(ThreadingHTTPServer):
-    """`pages` by path and query. `asked`: what was asked for, and whether by tag."""
+    """A server of `pages`, by path and query. `asked`: each requested path, and the ETag sent with it."""
 
     daemon_threads = True
 

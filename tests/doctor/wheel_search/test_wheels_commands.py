@@ -37,7 +37,7 @@ def matched(*arguments: str) -> dict[str, Any]:
     return answer
 
 
-def test_the_contracts_example() -> None:
+def test_the_example_of_the_contract() -> None:
     answer = matched(*WINDOWS, "--compute-capability", "12.0")
     name = "flash_attn-2.8.3+cu128torch2.8-cp312-cp312-win_amd64.whl"
     download = "https://github.com/mjun0812/flash-attention-prebuild-wheels/releases/download/"
@@ -62,7 +62,7 @@ def test_the_contracts_example() -> None:
     assert {rejected["filename"] for rejected in answer["rejected"]} < candidates
 
 
-def test_every_rejected_candidate_has_its_reason_the_nearest_first() -> None:
+def test_every_rejected_candidate_has_a_reason_the_nearest_first() -> None:
     machine = ("--python", "3.13", "--torch", "2.14.0+cu130", "--platform", "win_amd64")
     answer = matched(*machine, "--compute-capability", "8.9", "--driver", "581.80")
     assert answer["match"] is None
@@ -74,7 +74,7 @@ def test_every_rejected_candidate_has_its_reason_the_nearest_first() -> None:
     assert answer["reasons"] == [f"the nearest match, {first['filename']}, {first['reason']}"]
 
 
-def test_a_machine_described_in_part_works_and_says_what_was_not_considered() -> None:
+def test_unspecified_facts_are_listed_as_not_considered() -> None:
     answer = matched("--python", "3.12", "--torch", "2.13.0+cu130", "--platform", "linux_x86_64")
     assert answer["match"] is not None
     told = " ".join(answer["reasons"])
@@ -106,7 +106,7 @@ def test_other_packages(
     assert matched(*arguments, "--package", package)["fallback"] is None
 
 
-def test_what_is_there_is_kept() -> None:
+def test_an_installed_package_is_kept() -> None:
     answer = matched("--package", "torch", *WINDOWS, "--compute-capability", "8.9")
     assert (answer["match"], answer["kept"]) == (None, True)
 
@@ -128,7 +128,7 @@ def test_what_is_there_is_kept() -> None:
         (("--python", "3.12", "--torch", "2.8.0"), ("--platform",)),
     ],
 )
-def test_usage_errors_name_what_was_given_and_what_is_possible(
+def test_usage_errors_name_the_argument_and_the_valid_values(
     arguments: tuple[str, ...], told: tuple[str, ...]
 ) -> None:
     done = aios("match", *arguments)
@@ -138,7 +138,7 @@ def test_usage_errors_name_what_was_given_and_what_is_possible(
         assert part in words
 
 
-def test_for_a_person_at_an_ascii_pipe() -> None:
+def test_the_text_output_is_ascii_in_an_ascii_pipe() -> None:
     done = aios("match", *WINDOWS, encoding="ascii")
     assert done.returncode == 0
     assert "flash_attn-2.8.3+cu128torch2.8-cp312-cp312-win_amd64.whl" in done.stdout
@@ -149,7 +149,7 @@ def test_for_a_person_at_an_ascii_pipe() -> None:
     assert "Instead: PyTorch's own attention (sdpa)" in none.stdout
 
 
-def test_the_list_counts_and_names() -> None:
+def test_list_prints_counts_and_names() -> None:
     whole = aios("list")
     assert f"{len(shipped_catalogue().wheels)} wheels" in whole.stdout
     one = aios("list", "--package", "triton-windows")
@@ -166,7 +166,7 @@ def test_the_list_counts_and_names() -> None:
         ("2.8.0", "linux", "cu128"),
         ("2.8.0", "windows", None),
         ("2.8.0+cpu", "linux", None),
-        ("2.9", "linux", None),  # no release: nobody knows what it was built for
+        ("2.9", "linux", None),  # no release, so what it was built for is unknown
     ],
 )
 def test_a_torch_without_a_label_is_what_a_plain_install_brings(

@@ -1,4 +1,4 @@
-"""`aios wheels refresh` against servers that answer as the publishers' do, at their best and at their worst."""
+"""`aios wheels refresh` against servers that answer like the publishers', correctly or not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOW = datetime(2026, 12, 1, 12, 0, tzinfo=timezone.utc)
 
 
 def catalogue(*wheels: tuple[str, str, str | None]) -> Catalogue:
-    """Of one publisher; a wheel is its name, its release and its hash."""
+    """A catalogue of one publisher; a wheel is given as name, release and hash."""
     publisher = Publisher(
         id=REPOSITORY, download=DOWNLOAD, releases=f"https://api.github.com/repos/{REPOSITORY}/releases"
     )
@@ -79,7 +79,7 @@ def test_every_page_is_read(server) -> None:
     assert done.merged.catalogue.as_of == "2026-12-01"
 
 
-def test_what_did_not_change_is_not_sent_again(server) -> None:
+def test_an_unchanged_page_is_not_sent_again(server) -> None:
     server.pages[FIRST] = Page([release("v2", (NEW, None))], etag='"1"', next=SECOND)
     server.pages[SECOND] = Page([release("v1", (OLD, None))], etag='"2"')
     first = refreshed(server, catalogue((OLD, "v1", None)))
@@ -100,7 +100,7 @@ def test_what_did_not_change_is_not_sent_again(server) -> None:
         (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 30}, "in an hour"),
     ],
 )
-def test_a_rate_limit_says_when_to_try_again_and_what_was_read_counts(server, status, headers, when) -> None:
+def test_a_rate_limit_says_when_to_retry_and_the_pages_read_are_used(server, status, headers, when) -> None:
     server.pages[FIRST] = Page([release("v2", (NEW, f"sha256:{B}"))], etag='"1"', next=SECOND)
     server.pages[SECOND] = Page(status=status, headers=headers)
     done = refreshed(server, catalogue((OLD, "v1", A)))
@@ -126,7 +126,7 @@ def test_a_rate_limit_says_when_to_try_again_and_what_was_read_counts(server, st
         Page(status=302, headers={"Location": "/elsewhere"}),
     ],
 )
-def test_a_list_that_is_none_leaves_the_catalogue_and_is_told_of(server, page) -> None:
+def test_an_invalid_list_is_reported_and_leaves_the_catalogue_unchanged(server, page) -> None:
     server.pages[FIRST] = page
     done = refreshed(server, catalogue((OLD, "v1", A)))
     assert rows(done) == {OLD: A}
@@ -136,7 +136,7 @@ def test_a_list_that_is_none_leaves_the_catalogue_and_is_told_of(server, page) -
     assert not done.pages, "it is asked for again"
 
 
-def test_assets_may_lack_anything(server) -> None:
+def test_incomplete_assets_are_skipped(server) -> None:
     whole = release("v2", (NEW, f"sha256:{B}"))
     assets = [
         {"name": OLD},
@@ -155,14 +155,14 @@ def test_assets_may_lack_anything(server) -> None:
 @pytest.mark.parametrize(
     "digest", [None, "", "sha256:", "sha256:abc", "sha512:" + A, A, "sha256:" + "Z" * 64]
 )
-def test_a_digest_that_is_no_sha256_is_none(server, digest) -> None:
+def test_a_digest_that_is_not_a_sha256_is_ignored(server, digest) -> None:
     server.pages[FIRST] = Page([release("v2", (NEW, digest))])
     done = refreshed(server, catalogue())
     assert rows(done) == {NEW: None}
     assert done.without_hash == 1
 
 
-def test_a_changed_hash_is_told_of_and_the_first_is_kept(server) -> None:
+def test_a_changed_hash_is_reported_and_the_first_is_kept(server) -> None:
     server.pages[FIRST] = Page([release("v1", (OLD, f"sha256:{B}"))])
     done = refreshed(server, catalogue((OLD, "v1", A)))
     assert rows(done) == {OLD: A}
@@ -171,13 +171,13 @@ def test_a_changed_hash_is_told_of_and_the_first_is_kept(server) -> None:
     assert changed.url.endswith(f"v1/{OLD}")
 
 
-def test_a_file_that_lies_elsewhere_is_not_taken_over(server) -> None:
+def test_a_file_on_another_server_is_not_added(server) -> None:
     assets = [{"name": NEW, "size": 1, "digest": None, "browser_download_url": f"https://evil.example/{NEW}"}]
     server.pages[FIRST] = Page([{"tag_name": "v2", "assets": assets}])
     assert rows(refreshed(server, catalogue((OLD, "v1", A)))) == {OLD: A}
 
 
-def test_pages_that_go_round_in_a_circle_end(server) -> None:
+def test_pages_that_link_in_a_circle_are_read_once(server) -> None:
     server.pages[FIRST] = Page([release("v2", (NEW, None))], next=SECOND)
     server.pages[SECOND] = Page([release("v1", (OLD, None))], next=FIRST)
     assert len(rows(refreshed(server, catalogue()))) == 2
@@ -190,7 +190,7 @@ def test_a_page_on_another_server_is_not_followed(server) -> None:
     assert rows(refreshed(server, catalogue())) == {NEW: None}
 
 
-def test_files_on_hugging_face_are_known_by_their_large_file_hash(server) -> None:
+def test_files_on_hugging_face_have_the_hash_of_their_lfs_object(server) -> None:
     repository = "Wildminder/AI-windows-whl"
     download = f"https://huggingface.co/{repository}/resolve/main/"
     publisher = Publisher(
@@ -217,7 +217,7 @@ def test_files_on_hugging_face_are_known_by_their_large_file_hash(server) -> Non
     }
 
 
-def test_nobody_answers() -> None:
+def test_a_server_that_does_not_answer_is_reported() -> None:
     with list_server() as server:
         address = server.address
     reading = Reading(get, NOW, address + "/", address + "/")
@@ -226,7 +226,7 @@ def test_nobody_answers() -> None:
     assert not done.read_any
 
 
-def test_an_address_that_was_only_guessed_is_confirmed_by_the_list() -> None:
+def test_a_guessed_address_is_confirmed_by_the_list() -> None:
     seen, guessed = catalogue((OLD, "v1", A)), catalogue((OLD, "v1", None))
     publisher = guessed.publishers[0].model_copy(update={"confirmed": False})
     merged = merge(guessed.model_copy(update={"publishers": (publisher,)}), seen).catalogue
@@ -254,7 +254,7 @@ def matched(home: Path, torch: str) -> dict[str, object] | None:
     return found
 
 
-def test_what_refresh_found_is_what_match_reads(server, tmp_path) -> None:
+def test_match_reads_the_catalogue_that_refresh_wrote(server, tmp_path) -> None:
     assert matched(tmp_path, "2.14.0+cu130") is None
     server.pages[FIRST] = Page([release("v2", (NEW, f"sha256:{B}"))], etag='"1"')
     done = aios(tmp_path, "refresh", api=server.address)
@@ -269,7 +269,7 @@ def test_what_refresh_found_is_what_match_reads(server, tmp_path) -> None:
     assert (FIRST, '"1"') in server.asked
 
 
-def test_nothing_that_can_be_read_changes_nothing(tmp_path) -> None:
+def test_without_a_readable_list_the_catalogue_is_unchanged(tmp_path) -> None:
     done = aios(tmp_path, "refresh")
     assert (done.returncode, done.stdout) == (3, "No list could be read: the catalogue is unchanged.\n")
     assert not list(tmp_path.glob("catalogue*"))
@@ -290,7 +290,7 @@ def shipped() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema_version": 9}', b"\xff\xfe", b"[]"])
-def test_a_damaged_catalogue_is_named_and_made_anew(server, tmp_path, content) -> None:
+def test_a_damaged_catalogue_is_named_and_rebuilt_by_refresh(server, tmp_path, content) -> None:
     file = tmp_path / "catalogue.json"
     file.write_bytes(content)
     (tmp_path / "catalogue-pages.json").write_bytes(content)
@@ -302,7 +302,7 @@ def test_a_damaged_catalogue_is_named_and_made_anew(server, tmp_path, content) -
     assert len(read_catalogue(file).wheels) > 4000
 
 
-def test_a_folder_that_cannot_be_written_is_named(server, tmp_path) -> None:
+def test_an_unwritable_folder_is_reported(server, tmp_path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     server.pages[FIRST] = Page([release("v2", (NEW, None))])
     done = aios(tmp_path / "file" / "state", "refresh", api=server.address)
