@@ -68,7 +68,7 @@ def capability(backends: dict[str, BackendCapability]) -> Capability:
 
 
 TABLE = [
-    # asked for, of what, with what proven, chosen, rejected on the way
+    # requested, request, proven, chosen, rejected
     ("auto", GPU, FULL, "flash_attn_2", {}),
     ("flash_attn_2", GPU, FULL, "flash_attn_2", {}),
     ("xformers", GPU, FULL, "xformers", {}),
@@ -100,7 +100,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("requested", "request_", "backends", "chosen", "rejected"), TABLE)
-def test_first_backend_that_was_proven_and_serves(requested, request_, backends, chosen, rejected):
+def test_the_first_backend_that_is_proven_and_supports_the_request_is_chosen(
+    requested, request_, backends, chosen, rejected
+):
     decision = decide(requested, request_, None if backends is None else capability(backends))
     assert decision.backend == chosen
     assert decision.fell_back is (requested not in ("auto", chosen))
@@ -119,7 +121,7 @@ def test_first_backend_that_was_proven_and_serves(requested, request_, backends,
         ("dropout", replace(GPU, window=None, dropout=0.1)),
     ],
 )
-def test_feature_that_failed_its_proof_is_not_used(feature, needing):
+def test_a_backend_is_not_used_for_a_feature_that_failed_its_proof(feature, needing):
     lame = capability({**FULL, "flash_attn_2": proven(features=ALL.model_copy(update={feature: False}))})
     decision = decide("auto", needing, lame)
     assert decision.backend == "xformers"
@@ -133,7 +135,7 @@ def test_unknown_name_is_rejected_with_the_list_of_names():
         decide("flash", GPU, None)
 
 
-def test_log_has_the_wording_of_the_seeds():
+def test_the_log_line_of_a_fallback():
     plain = replace(GPU, window=None)
     without_xformers = capability({**BARE, "xformers": FULL["sdpa"].model_copy(update={"devices": ()})})
     lines = decide("flash_attn_2", plain, without_xformers).log_lines()
@@ -166,14 +168,14 @@ def test_decision_is_plain_json():
     }
 
 
-def test_the_backends_are_those_of_the_capability_file_and_of_the_configuration_in_order():
+def test_the_capability_file_and_the_configuration_name_the_same_backends_in_order():
     assert tuple(backend.name for backend in choice.BACKENDS) == capability_file.BACKENDS
     assert get_args(capability_file.BackendName) == capability_file.BACKENDS
     assert get_args(config.Backend) == ("auto", *capability_file.BACKENDS)
 
 
-def test_a_new_backend_is_one_value_and_one_entry(monkeypatch):
-    """It goes through the choice, the interface and the proof: none of them knows a backend by name."""
+def test_a_new_backend_needs_one_value_and_one_entry(monkeypatch):
+    """The choice, the interface and the proof work with it, because none of them knows a backend by name."""
     calls = []
 
     def run(q, k, v, options):

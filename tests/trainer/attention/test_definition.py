@@ -17,16 +17,16 @@ def test_window_counts_the_token_itself():
     assert seen(table)[1000] == list(range(489, 1001))
 
 
-def test_no_window_sees_all_that_came_before():
+def test_without_a_window_a_query_sees_all_earlier_keys():
     for window in (None, 0, 4, 5):
         assert seen(mask(4, 4, window)) == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
 
 
-def test_window_of_one_sees_itself():
+def test_a_window_of_one_sees_the_token_itself():
     assert seen(mask(3, 3, 1)) == [[0], [1], [2]]
 
 
-def test_fewer_queries_are_the_last_ones():
+def test_fewer_queries_than_keys_are_aligned_at_the_end():
     assert seen(mask(2, 5, 2)) == [[2, 3], [3, 4]]
 
 
@@ -98,7 +98,7 @@ def test_autocast_casts_mixed_inputs_as_torch_does(backend, window):
     torch.testing.assert_close(output.float(), exact, atol=2e-2, rtol=2e-2)
 
 
-def test_autocast_leaves_float64_alone_as_torch_does():
+def test_autocast_does_not_cast_float64_as_in_torch():
     q, k, v = (x.double() for x in tensors(9, 9))
     with torch.autocast("cpu", torch.bfloat16):
         assert attention(q, k, v, window=3).dtype == torch.float64

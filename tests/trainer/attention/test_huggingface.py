@@ -96,7 +96,7 @@ def test_activation_checkpointing_changes_nothing(name):
 
 @pytest.mark.parametrize("window", [None, 5])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_cached_generation_is_full_recomputation(name, window):
+def test_cached_generation_equals_full_recomputation(name, window):
     model = build(CONFIGS[name](), backend="sdpa", window=window)
     prompt = tokens(length=6)
     options = {"max_new_tokens": 30, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -109,7 +109,7 @@ def test_cached_generation_is_full_recomputation(name, window):
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
 
 
-def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
+def test_the_window_is_saved_with_the_model_but_the_backend_is_not(tmp_path):
     model = build(gpt2(), backend="sdpa", window=9)
     names = set(model.state_dict())
     assert names == set(build(gpt2()).state_dict())
@@ -123,14 +123,14 @@ def test_window_is_saved_with_the_model_and_the_backend_is_not(tmp_path):
     torch.testing.assert_close(again(tokens()).logits, model(tokens()).logits)
 
 
-def test_no_window_says_so():
+def test_a_model_without_a_window_has_none_in_its_configuration():
     assert trained_windows(gpt2()) == (None, None)
     config = gpt2()
     attach(config, window=0)
     assert trained_windows(config) == (None, None)
 
 
-def test_compiled_it_is_one_graph_and_the_same():
+def test_a_compiled_model_is_one_graph_with_the_same_results():
     model = build(MistralConfig(**{**SMALL, "num_hidden_layers": 1}, sliding_window=9), backend="sdpa")
     inputs = tokens(2, 140)
 
@@ -186,8 +186,8 @@ PADDING = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_padding_gives_the_same_results_as_eager_attention(name, backend, padding):
     inputs, kept = tokens(2, 40), torch.tensor(padding)
-    # In float32: of rows in which all is masked, eager attention makes NaN in float64.
-    counts = kept.clone()  # what follows padding is no target: padding sees other padding in the two ways
+    # In float32, because eager attention gives NaN in float64 for rows with every key masked.
+    counts = kept.clone()  # the token after padding is not a target: the two ways differ in what padding sees
     counts[:, 1:] &= kept[:, :-1]
     labels = inputs.masked_fill(counts == 0, -100)
     results = []
@@ -199,7 +199,7 @@ def test_padding_gives_the_same_results_as_eager_attention(name, backend, paddin
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_padded_batches_generate_what_eager_attention_does(name):
+def test_padded_batches_generate_the_same_text_as_eager_attention(name):
     options = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     kept = torch.tensor([[0] * 6 + [1] * 9, [1] * 15])
     ours = (
@@ -236,7 +236,7 @@ def test_packed_sequences_are_separated_by_position_ids(name, positions):
         ),
     ],
 )
-def test_other_masks_are_rejected_and_not_ignored(options, says):
+def test_unsupported_masks_are_rejected(options, says):
     with pytest.raises(ValueError, match=says):
         build(gpt2(), backend="sdpa")(tokens(1, 8), **options)
 
@@ -314,7 +314,7 @@ def test_layers_that_share_keys_and_values_get_padding_and_packed_positions(shar
     assert torch.equal(ours.generate(tokens(2, 12), **how), eager.generate(tokens(2, 12), **how))
 
 
-def test_copied_model_attends_as_the_first_one_does():
+def test_a_copied_model_gives_the_same_results():
     model = build(gpt2(), backend="sdpa", window=5)
     torch.testing.assert_close(copy.deepcopy(model)(tokens()).logits, model(tokens()).logits)
 

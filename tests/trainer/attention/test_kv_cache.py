@@ -50,7 +50,7 @@ SINGLE = ["gpt2, SSSL", "llama, of several sizes", "mistral, narrower"]
 @pytest.mark.parametrize(
     ("name", "size"), [*itertools.product(WINDOWED, SIZES), *((name, 1) for name in SINGLE)]
 )
-def test_pieces_of_any_length_are_the_whole(name, size):
+def test_inputs_in_pieces_of_any_length_give_the_same_output(name, size):
     model = windowed(name).float()
     inputs = tokens(2, LONG)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_pieces_of_any_length_are_the_whole(name, size):
 
 
 @pytest.mark.parametrize("name", WINDOWED)
-def test_a_prompt_in_pieces_and_then_single_tokens_are_the_whole(name):
+def test_a_prompt_in_pieces_followed_by_single_tokens_gives_the_same_output(name):
     model = windowed(name)
     inputs = tokens(1, 256)
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_a_prompt_in_pieces_and_then_single_tokens_are_the_whole(name):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral"])
-def test_memory_does_not_depend_on_the_length(name):
+def test_cache_memory_does_not_depend_on_the_length(name):
     model = windowed(name)
     cache, seen = make_cache(model.config), []
     for _ in range(11):
@@ -81,7 +81,7 @@ def test_memory_does_not_depend_on_the_length(name):
     assert cache.get_seq_length() == 11 * W
 
 
-def test_full_layers_grow_and_the_others_do_not():
+def test_only_layers_without_a_window_grow():
     model = windowed("llama, LSSL")
     cache = make_cache(model.config)
     in_pieces(model, tokens(1, 200), [100, 100], cache)
@@ -90,7 +90,7 @@ def test_full_layers_grow_and_the_others_do_not():
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 300])
-def test_keys_come_back_in_order_and_no_more_than_are_seen(window):
+def test_the_cache_returns_only_visible_keys_in_order(window):
     layer, position = SlidingLayer(window), 0
     for length in [3, 1, 1, 7, *[1] * 900, 40, 2, 500, 1]:
         new = torch.arange(position, position + length).double().view(1, 1, -1, 1)
@@ -105,7 +105,7 @@ def test_keys_come_back_in_order_and_no_more_than_are_seen(window):
     assert layer.keys.shape[2] == window - 1 + min(window, EXTRA_SLOTS)
 
 
-def test_single_tokens_are_handed_on_without_a_copy():
+def test_single_tokens_are_not_copied():
     layer = SlidingLayer(1000)
     copies = 0
     for _ in range(3000):
@@ -118,7 +118,7 @@ def test_single_tokens_are_handed_on_without_a_copy():
     assert copies <= 3000 / EXTRA_SLOTS
 
 
-def test_reset_forgets_and_keeps_its_memory():
+def test_reset_empties_the_cache_and_keeps_its_memory():
     model = windowed("mistral")
     cache, inputs = make_cache(model.config), tokens(1, 60)
     first = in_pieces(model, inputs, [60], cache)
@@ -130,7 +130,7 @@ def test_reset_forgets_and_keeps_its_memory():
 
 
 @pytest.mark.parametrize(("name", "beams"), [*((name, 1) for name in CONFIGS), ("gpt2", 3), ("gemma3", 3)])
-def test_transformers_generates_on_it_what_it_does_without_a_cache(name, beams):
+def test_transformers_generates_the_same_text_with_the_cache_as_without(name, beams):
     model = build(CONFIGS[name](), backend="sdpa", window=(9, 30))
     options = {
         "max_new_tokens": 40,
@@ -144,7 +144,7 @@ def test_transformers_generates_on_it_what_it_does_without_a_cache(name, beams):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral, narrower"])
-def test_padded_prompts_generate_what_they_do_alone(name):
+def test_padded_prompts_generate_the_same_text_as_alone(name):
     model = windowed(name)
     prompts = [tokens(1, 40), tokens(1, 5) + 1 - tokens(1, 5) // 60]
     padded = torch.zeros(2, 40, dtype=torch.long)
@@ -161,7 +161,7 @@ def test_padded_prompts_generate_what_they_do_alone(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_as_near_as_without_a_cache(dtype):
+def test_half_precision_is_as_exact_as_without_a_cache(dtype):
     inputs = tokens(1, LONG)
     with torch.no_grad():
         exact = windowed("llama")(inputs, use_cache=False).logits

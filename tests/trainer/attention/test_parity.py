@@ -43,7 +43,7 @@ def cases(window: str) -> list[Case]:
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("way", WAYS)
-def test_outputs_and_gradients_are_those_of_the_triple_loop(way, window, dtype, monkeypatch):
+def test_outputs_and_gradients_equal_those_of_the_triple_loop(way, window, dtype, monkeypatch):
     # Several blocks even for short inputs
     monkeypatch.setattr(banded, "rows_per_block", lambda q, window: min(q.shape[2], 3))
     for case in cases(window):

@@ -86,7 +86,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_windows_of_a_configuration_are_those_of_the_masks_that_transformers_makes(name):
+def test_windows_of_a_configuration_match_the_masks_of_transformers(name):
     config, seen = PUBLISHED[name](), {}
 
     def remember(module, query, key, value, attention_mask, **_):
@@ -155,13 +155,13 @@ def test_as_many_windows_as_layers_are_needed():
         attach(gpt2(), window=[1, 2, 3])
 
 
-def test_a_window_that_only_the_configuration_has_is_refused_and_not_followed():
+def test_a_window_in_the_configuration_that_the_model_ignores_is_refused():
     model = build(LlamaConfig(**SMALL, sliding_window=5), backend="sdpa")
     with pytest.raises(ValueError, match="attends with the window None, but its configuration says 5"):
         model(tokens(1, 9))
 
 
-def test_layers_that_are_no_attention_are_refused():
+def test_layers_without_attention_are_refused():
     config = Qwen3Config(**SMALL, layer_types=["full_attention", "linear_attention"])
     with pytest.raises(ValueError, match="layers of the type linear_attention"):
         attach(config)

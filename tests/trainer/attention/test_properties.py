@@ -53,7 +53,7 @@ def inputs(draw):
 @settings(max_examples=60, deadline=None)
 @given(inputs())
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_any_shape_agrees_with_the_dense_table(backend, drawn):
+def test_any_shape_agrees_with_dense_attention(backend, drawn):
     tensors, window, ids, softcap = drawn
     leaves = [x.clone().requires_grad_() for x in tensors]
     q, k, v = leaves
@@ -73,7 +73,7 @@ def test_any_shape_agrees_with_the_dense_table(backend, drawn):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.integers(1, 300), st.integers(1, 40), st.booleans())
-def test_blocks_hold_every_key_that_a_query_sees(data, keys, rows, bucketed):
+def test_blocks_contain_every_key_that_a_query_sees(data, keys, rows, bucketed):
     queries, window = data.draw(st.integers(1, keys)), data.draw(st.integers(1, keys))
     ids = None
     if data.draw(st.booleans()):
@@ -106,7 +106,7 @@ def test_one_hot_values_show_exactly_the_keys_in_reach(way, window):
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_key_at_the_edge_of_the_window_counts_and_the_one_before_does_not(backend):
+def test_the_key_at_the_edge_of_the_window_is_seen_and_the_one_before_is_not(backend):
     window, i = 70, 250
     q, k, v = torch.randn(3, 1, 2, 300, 8).unbind()
     before = attention(q, k, v, backend=backend, window=window)[:, :, i]
@@ -155,7 +155,7 @@ def test_dropout_drops_the_same_weights_in_both_passes_and_keeps_the_scale(way):
     )
 
 
-def test_strided_inputs_are_as_good_as_contiguous_ones():
+def test_strided_inputs_give_the_same_results_as_contiguous_ones():
     q, k, v = (x.transpose(1, 2) for x in torch.randn(3, 2, 300, 2, 8).unbind())
     for way, call in BANDED.items():
         options = Options(30, None, 0.3)
@@ -179,7 +179,7 @@ def test_real_block_sizes_agree_with_torch_over_many_blocks():
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_parts_of_batch_and_heads_are_the_whole(dtype, packed, monkeypatch):
+def test_splitting_batch_and_heads_does_not_change_the_results(dtype, packed, monkeypatch):
     leaves = [torch.randn(3, heads, 150, 8).to(dtype).requires_grad_() for heads in (10, 5, 5)]
     ids = (torch.arange(150) // torch.tensor([[40], [70], [200]])) if packed else None
 
@@ -204,7 +204,7 @@ def test_dropout_differs_between_parts(monkeypatch):
     torch.testing.assert_close((output * grad).sum(), (v * dv).sum())
 
 
-def test_half_precision_multiplies_few_shapes_whatever_the_documents_are():
+def test_half_precision_products_have_few_shapes_for_any_documents():
     """torch keeps half a megabyte per shape of a half-precision product on a CPU, so a run used more and more memory."""
     shapes = set()
 
@@ -252,7 +252,7 @@ def test_a_row_whose_weights_are_all_dropped_is_zero(way):
 
 
 @pytest.mark.parametrize("way", BANDED)
-def test_scores_beyond_the_range_of_fp16_are_no_nan(way):
+def test_scores_beyond_the_range_of_fp16_do_not_give_nan(way):
     q, k, v = torch.randn(3, 1, 1, 200, 64).half().unbind()
     q, k, v = (x.requires_grad_() for x in (q * 1000, k * 30, v))
     output = BANDED[way](q, k, v, Options(20, None, 0.125))
@@ -285,7 +285,7 @@ def test_recomputed_activations_drop_the_same_weights(reentrant):
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_only_the_gradients_that_are_asked_for(backend):
+def test_only_the_requested_gradients_are_computed(backend):
     q, k, v = torch.randn(3, 1, 2, 200, 8).unbind()
     every = [x.clone().requires_grad_() for x in (q, k, v)]
     expected = torch.autograd.grad(attention(*every, backend=backend, window=50).sum(), every)
@@ -350,7 +350,7 @@ def test_a_compiler_sees_one_operator_and_not_a_loop(packed, dropout):
 
 @pytest.mark.slow
 @COMPILING
-def test_manual_compiles_too():
+def test_the_manual_backend_can_be_compiled():
     leaves = [x.requires_grad_() for x in torch.randn(3, 1, 2, 200, 8).unbind()]
     call = partial(attention, backend="manual", window=50)
     expected = call(*leaves)
@@ -358,7 +358,7 @@ def test_manual_compiles_too():
     torch.testing.assert_close(results, (expected, *torch.autograd.grad(expected.sum(), leaves)))
 
 
-def test_operators_keep_what_torch_asks_of_them():
+def test_operators_pass_opcheck():
     q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 2, 20, 4).unbind())
     torch.library.opcheck(
         torch.ops.aios.banded_attention.default,
@@ -372,7 +372,7 @@ def test_operators_keep_what_torch_asks_of_them():
     )
 
 
-def test_a_gradient_of_a_gradient_is_refused_and_not_wrong():
+def test_a_second_derivative_is_refused():
     q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 1, 300, 4).unbind())
     (dq,) = torch.autograd.grad(attention(q, k, v, window=9).sum(), q, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula"):
@@ -380,7 +380,7 @@ def test_a_gradient_of_a_gradient_is_refused_and_not_wrong():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_gradients_are_those_of_finite_differences(packed, monkeypatch):
+def test_gradients_agree_with_finite_differences(packed, monkeypatch):
     monkeypatch.setattr(banded, "rows_per_block", lambda q, window: 4)
     q = torch.randn(1, 4, 9, 2, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(1, 2, 13, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -388,7 +388,7 @@ def test_gradients_are_those_of_finite_differences(packed, monkeypatch):
     assert torch.autograd.gradcheck(lambda *x: sdpa.banded(*x, Options(5, ids, 0.7)), (q, k, v))
 
 
-def test_results_are_those_of_the_local_attention_package():
+def test_results_agree_with_the_local_attention_package():
     local = pytest.importorskip("local_attention")
     window = 16
     q, k, v = torch.randn(3, 2, 2, 150, 8).unbind()
@@ -405,7 +405,7 @@ def test_results_are_those_of_the_local_attention_package():
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how many elements the largest new tensor had."""
+    """Record the number of elements of the largest new tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -431,14 +431,14 @@ def forward_and_backward(backend: str, length: int, window: int | None, packed: 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_windowed_memory_holds_no_square_of_the_length(backend, packed):
+def test_windowed_memory_does_not_grow_with_the_square_of_the_length(backend, packed):
     length, window = 2048, 64
     with LargestTensor() as largest:
         forward_and_backward(backend, length, window, packed)
     assert largest.elements <= length * 2 * window < length**2 / 8
 
 
-def test_heads_with_gaps_between_their_numbers_make_no_square_of_the_length():
+def test_strided_heads_do_not_use_memory_quadratic_in_the_length():
     length = 1024
     q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 1, 8, length).mT.unbind())
     with LargestTensor() as largest:
@@ -446,7 +446,7 @@ def test_heads_with_gaps_between_their_numbers_make_no_square_of_the_length():
     assert largest.elements < length**2 / 8
 
 
-def test_unwindowed_sdpa_holds_no_square_of_the_length_with_documents():
+def test_sdpa_with_documents_does_not_use_memory_quadratic_in_the_length():
     length = 2048
     with LargestTensor() as largest:
         forward_and_backward("sdpa", length, None, packed=True)
@@ -454,7 +454,7 @@ def test_unwindowed_sdpa_holds_no_square_of_the_length_with_documents():
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_windowed_work_grows_with_the_length_and_not_with_its_square(backend):
+def test_windowed_flops_grow_linearly_with_the_length(backend):
     def flops(length: int) -> int:
         with FlopCounterMode(display=False) as counter:
             forward_and_backward(backend, length, 64)
@@ -464,7 +464,7 @@ def test_windowed_work_grows_with_the_length_and_not_with_its_square(backend):
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
-def test_work_on_short_documents_does_not_grow_with_the_square_of_the_length(backend):
+def test_flops_on_short_documents_grow_linearly_with_the_length(backend):
     def flops(length: int) -> int:
         with FlopCounterMode(display=False) as counter:
             forward_and_backward(backend, length, None, packed=True)
@@ -473,7 +473,7 @@ def test_work_on_short_documents_does_not_grow_with_the_square_of_the_length(bac
     assert 0 < flops(2400) <= 2.1 * flops(1200)
 
 
-def test_whole_sequence_in_reach_takes_the_code_path_of_no_window(monkeypatch):
+def test_a_window_as_long_as_the_sequence_takes_the_code_path_without_a_window(monkeypatch):
     monkeypatch.setattr(banded, "_forward", None)
     length = 300
     q, k, v = torch.randn(3, 1, 1, length, 8).unbind()

@@ -92,7 +92,7 @@ def test_unknown_backend_is_a_usage_error(capsys):
 
 
 def faulty(q, k, v, asked, fault):
-    """Attention with one of the faults that kernels and calls of kernels have been seen to have."""
+    """Attention with one of the faults that have been seen in kernels and their calls."""
     options, window, document_ids = dict(vars(asked)), asked.window, asked.document_ids
     queries = q.shape[2]
     if fault == "window one too wide" and window:
@@ -127,7 +127,7 @@ def faulty(q, k, v, asked, fault):
     return manual.run(q, k, v, Options(**options))
 
 
-# A fault, and the feature that it costs; "" for the whole backend.
+# A fault, and the feature that is lost; "" for the whole backend.
 FAULTS = {
     "window one too wide": "",
     "window one too narrow": "",
@@ -161,7 +161,7 @@ def test_fault_is_found_in_every_dtype(fault):
         assert capability.status == "unavailable"
 
 
-def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
+def test_a_leaking_key_with_little_weight_is_found():
     def leaks_a_little(q, k, v, options):
         others = manual.run(q, k, v, replace(options, window=None))
         return manual.run(q, k, v, options) * (1 - 1e-5) + others * 1e-5
@@ -170,7 +170,7 @@ def test_key_outside_the_window_is_found_even_where_it_hardly_counts():
     assert capability.reasons[0] == "cpu float32 window: sees other keys than the definition allows"
 
 
-def test_kernel_that_raises_costs_what_it_failed_at():
+def test_a_kernel_that_raises_loses_only_the_features_that_failed():
     def no_bf16_no_documents(q, k, v, options):
         if q.dtype == torch.bfloat16:
             raise RuntimeError("no kernel for bfloat16\n  at line 3")
@@ -213,7 +213,7 @@ def test_nan_does_not_pass():
     assert capability.status == "unavailable"
 
 
-def test_each_implementation_of_sdpa_is_tried(monkeypatch):
+def test_each_implementation_of_sdpa_is_tested(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
@@ -224,6 +224,6 @@ def test_each_implementation_of_sdpa_is_tried(monkeypatch):
     assert capability.reasons[0] == "cpu float32 plain dense: broken"
 
 
-def test_backend_that_serves_no_device_here_says_so():
+def test_a_backend_without_a_supported_device_says_so():
     backend = replace(manual.MANUAL, reasons_against=lambda request: ["no"])
     assert summarize(run_cases(backend, CPU), "1", None).reasons == ("supports no device of this machine",)

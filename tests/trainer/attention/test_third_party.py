@@ -1,4 +1,4 @@
-"""flash_attn_2 and xformers get the right calls: with faithful stand-ins here, with the real packages on a GPU."""
+"""flash_attn_2 and xformers are called correctly: faithful stand-ins on the CPU, the real packages on a GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.attention.request import AttentionRequest, Options
 
 
 def dense(q, k, v, scale, left, right, bottom_right=True, softcap=0.0):
-    """(S, H, D) attention with a window as flash-attn means it, aligned at the last query and key or at the first."""
+    """(S, H, D) attention with a window as flash-attn defines it, aligned at the last query and key or at the first."""
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
     i = torch.arange(q.shape[0])[:, None] + (k.shape[0] - q.shape[0] if bottom_right else 0)
     j = torch.arange(k.shape[0])
@@ -95,7 +95,7 @@ class FlashAttn(ModuleType):
 
 @dataclass(frozen=True)
 class Bias:
-    """A causal mask of xformers, with a window or without: aligned where it says, whatever it was made from."""
+    """A causal mask of xformers, with or without a window, and with its alignment."""
 
     window: int | None = None
     bottom_right: bool = True
@@ -108,7 +108,7 @@ class LowerTriangularFromBottomRightMask(Bias):
 
 
 class BlockDiagonalMask:
-    """Of xformers 0.0.35. Its `make_local_attention` is aligned at the first query and key of each document."""
+    """The mask of xformers 0.0.35, whose `make_local_attention` is aligned at each document's first query and key."""
 
     def __init__(self, lengths):
         self.lengths = lengths
@@ -135,7 +135,7 @@ class BlockDiagonalMask:
 
 
 class Xformers:
-    """memory_efficient_attention with its layouts: (B, S, H, D) for as many key heads as query heads, or five."""
+    """memory_efficient_attention with its layouts: (B, S, H, D) with equal numbers of heads, otherwise five dimensions."""
 
     def __init__(self):
         self.calls = []
@@ -221,7 +221,7 @@ def test_xformers_is_given_heads_at_multiples_of_eight(packed, memory_efficient)
     torch.testing.assert_close(xformers.run(q, k, v, options), manual.run(q, k, v, options))
 
 
-def test_xformers_too_old_to_place_a_mask_on_a_device_is_refused(memory_efficient, monkeypatch):
+def test_an_xformers_that_cannot_place_a_mask_on_a_device_is_refused(memory_efficient, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert xformers.reasons_here() == []
@@ -243,14 +243,14 @@ def test_cap_of_scores_reaches_flash_attn(packed, flash):
     torch.testing.assert_close(flash_attn_2.run(q, k, v, options), manual.run(q, k, v, options))
 
 
-def test_packing_counts_queries_at_the_end_and_leaves_out_documents_without_any():
+def test_packing_aligns_queries_at_the_end_and_skips_documents_without_queries():
     packed = pack(torch.tensor([[0, 0, 0, 1, 1, 2], [5, 5, 5, 5, 5, 5]]), 3)
     assert packed.query_lengths == (2, 1, 3)
     assert packed.key_lengths == (2, 1, 6)
     assert packed.keys.tolist() == [False] * 3 + [True] * 9
 
 
-def test_interrupted_document_is_refused_and_not_leaked():
+def test_an_interrupted_document_is_refused():
     with pytest.raises(ValueError, match="interrupted by another one"):
         pack(torch.tensor([[0, 1, 0]]), 3)
     assert pack(torch.tensor([[0, 1], [1, 0]]), 2).key_lengths == (1, 1, 1, 1)
@@ -267,13 +267,13 @@ def test_packed_flash_attn_stays_within_32_bit_indices():
     assert list(within_32_bits((most - 128,), 64, 250)) == [slice(0, 1)]
     with pytest.raises(ValueError, match="overflows the 32-bit indices"):
         list(within_32_bits((10, most - 127), 64, 250))
-    fits = 2**31 // (64 * 192) - 128  # heads of 129 to 192 take the room of 192
+    fits = 2**31 // (64 * 192) - 128  # heads of 129 to 192 are padded to 192
     assert list(within_32_bits((fits,), 64, 130)) == [slice(0, 1)]
     with pytest.raises(ValueError, match="overflows the 32-bit indices"):
         list(within_32_bits((fits + 1,), 64, 130))
 
 
-def test_split_call_gives_the_same_result(flash, monkeypatch):
+def test_a_split_call_gives_the_same_result(flash, monkeypatch):
     q, k, v = torch.randn(3, 2, 2, 40, 8, dtype=torch.float64).unbind()
     options = Options(5, (torch.arange(40) // 11).expand(2, -1), 0.3)
     whole = flash_attn_2.run(q, k, v, options)
@@ -304,7 +304,7 @@ def test_split_call_gives_the_same_result(flash, monkeypatch):
         (xformers, {"dtype": "float32"}, []),
     ],
 )
-def test_reasons_against_a_request(module, change, says):
+def test_reasons_for_rejecting_a_request(module, change, says):
     request = {
         "device": "cuda:0",
         "dtype": "float16",

@@ -1,4 +1,4 @@
-"""PyTorch's own CUDA kernels get the right calls: with stand-ins that have the real signatures."""
+"""PyTorch's own CUDA kernels are called correctly, shown with stand-ins that have the real signatures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CASES = [
 
 
 def in_documents(q, k, v, starts_q, starts_k, scale, window):
-    """(tokens, heads, D): each document by itself, aligned at its last query and key."""
+    """Attention (tokens, heads, D) within each document, aligned at its last query and key."""
     left = -1 if window is None else window - 1
     queries, keys = starts_q.diff().tolist(), starts_k.diff().tolist()
     assert (sum(queries), sum(keys)) == (len(q), len(k))
@@ -35,7 +35,7 @@ def in_documents(q, k, v, starts_q, starts_k, scale, window):
 
 
 class VarlenAttn:
-    """`torch.nn.attention.varlen.varlen_attn`: its checks, its layout, and its parameters by binding to the real one."""
+    """`torch.nn.attention.varlen.varlen_attn` with its checks and layout; arguments are bound to the real signature."""
 
     def __init__(self) -> None:
         self.calls = []
@@ -58,7 +58,7 @@ class VarlenAttn:
 
 
 class Efficient:
-    """The two operators of PyTorch's memory-efficient attention; arguments are named by the real schema."""
+    """The two operators of PyTorch's memory-efficient attention, with the argument names of the real schema."""
 
     def __init__(self) -> None:
         self.calls = []
@@ -142,7 +142,7 @@ def test_same_result_as_the_reference(name, queries, window, key_heads, packed, 
         assert kernels[name].calls == [("forward", window), ("backward", window)]
 
 
-def test_a_compiler_is_told_the_shapes_that_torch_tells():
+def test_the_fake_kernel_has_the_shapes_of_torchs_own():
     q, k, v = (torch.empty(1, length, 2, 8, device="meta") for length in (37, 50, 50))
     starts = torch.empty(4, dtype=torch.int32, device="meta")
     for limits in ((None, None), (starts, starts)):

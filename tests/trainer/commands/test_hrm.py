@@ -1,4 +1,4 @@
-"""`aios hrm-hf train-actv1`: the seeds' own command lines run, every option works, and a bundle is written."""
+"""`aios hrm-hf train-actv1`: the command lines of the guides run, every option works, and a bundle is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Records = Callable[[Path], list[dict[str, Any]]]
 ROOT = Path(__file__).parents[3]
 SAMPLE = Path("training_data/curated_datasets/test_sample.txt")
 LOG = Path("artifacts/brains/actv1/metrics.jsonl")
-# As written in the guides that this command comes from
+# As printed in the guides that this command comes from
 SHORT = (
     "aios hrm-hf train-actv1 --model gpt2 --dataset-file training_data/curated_datasets/test_sample.txt --steps 10 "
     "--batch-size 1 --amp --gradient-checkpointing --window-size 2048 --log-file artifacts/brains/actv1/metrics.jsonl"
@@ -90,7 +90,7 @@ def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any
     return read
 
 
-def test_the_options_are_these() -> None:
+def test_the_list_of_options_is_unchanged() -> None:
     from trainer.commands import training as commands
 
     def options(app: Any) -> set[str]:
@@ -103,7 +103,7 @@ def test_the_options_are_these() -> None:
     )
 
 
-def test_the_page_names_only_existing_options() -> None:
+def test_the_docs_page_names_only_existing_options() -> None:
     page = (ROOT / "docs" / "hrm.md").read_text(encoding="utf-8")
     train: Any = typer.main.get_command(command.app)
     options = {option for each in train.commands["train-actv1"].params for option in each.opts}
@@ -117,7 +117,7 @@ def test_the_page_names_only_existing_options() -> None:
     assert len(named) > 20
 
 
-def test_the_defaults_are_those_of_the_model(understood: Callable[..., Any]) -> None:
+def test_the_defaults_match_those_of_the_model(understood: Callable[..., Any]) -> None:
     found = understood("--tokenizer", "byte").settings
     assert found.model.architecture == {"model_type": "hrm_act_v1"}
     config, data, training = HRMConfig(), found.data, found.training
@@ -159,7 +159,7 @@ def test_the_defaults_are_those_of_the_model(understood: Callable[..., Any]) -> 
         ),
     ],
 )
-def test_an_option_is_a_key_of_the_configuration(
+def test_each_option_sets_its_key_of_the_configuration(
     understood: Callable[..., Any], arguments: list[str], section: str, key: str, value: object
 ) -> None:
     found = understood("--tokenizer", "byte", *arguments).settings
@@ -202,7 +202,9 @@ def test_invalid_options_are_explained(
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_the_seeds_command_line_runs_and_repeats(workplace: Path, call: Call, records: Records) -> None:
+def test_the_command_line_of_the_guides_runs_reproducibly(
+    workplace: Path, call: Call, records: Records
+) -> None:
     for run, again in ((1, ()), (2, ("--steps", 2))):
         result = call(*SHORT.split()[1:], *again)
         assert result.exit_code == 0, result.output
@@ -223,7 +225,9 @@ def test_the_seeds_command_line_runs_and_repeats(workplace: Path, call: Call, re
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", LONG)
-def test_the_seeds_longer_command_lines_run(workplace: Path, call: Call, records: Records, line: str) -> None:
+def test_the_longer_command_lines_of_the_guides_run(
+    workplace: Path, call: Call, records: Records, line: str
+) -> None:
     result = call(*line.split()[1:])
     assert result.exit_code == 0, result.output
     found = [record for record in records(workplace / LOG) if record["event"] == "train"]
@@ -232,7 +236,7 @@ def test_the_seeds_longer_command_lines_run(workplace: Path, call: Call, records
 
 
 @pytest.mark.slow
-def test_it_predicts_text_better_than_its_pairs_of_bytes_do(call: Call, tmp_path: Path) -> None:
+def test_the_trained_model_beats_byte_bigrams(call: Call, tmp_path: Path) -> None:
     """200 steps of the configuration in the docs; bits per byte of held-out text."""
     told = [
         "train",

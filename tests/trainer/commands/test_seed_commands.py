@@ -1,7 +1,7 @@
-"""The command lines that people know from the guides of other projects run as they stand.
+"""The command lines in the guides of other projects run unmodified.
 
-They are held here as those guides print them. Each looks for `gpt2`, or an 8 B model, and for a sample text: small ones lie where
-they look.
+They are copied as the guides print them. Each looks for `gpt2`, or an 8 B model, and for a sample text; the tests provide small
+ones there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ACTV1 = [
     "--batch-size 1 --amp --gradient-checkpointing --dataset-chunk-size 4000 --log-file artifacts/brains/actv1/metrics.jsonl",
 ]
 TRAIN = f"aios train --config {PROTOTYPE}"
-# On one processor, within seconds: the last of two options counts.
+# For a run of seconds on a CPU. Appended to a line, because the last of two equal options wins.
 FEW = "--steps 2 --device cpu --hidden-size 32 --num-heads 2 --max-seq-len 32 --eval-fraction 0.2"
 
 
@@ -48,7 +48,7 @@ def words(line: str) -> list[str]:
 
 
 def write_model(folder: Path, kind: str) -> None:
-    """A model of a kind, and a tokenizer, as Hugging Face lays them out."""
+    """Write a model of this type and a tokenizer in Hugging Face's layout."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(["It is a truth universally acknowledged"], vocab_size=300)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token="<|endoftext|>")
@@ -94,8 +94,8 @@ def test_train_actv1(line: str, world: Path, call: Call, records: Records) -> No
     assert trained[0]["window_size"] == (2048 if "--window-size" in line else None)
 
 
-def test_the_lines_can_be_typed_one_after_the_other(world: Path, call: Call, records: Records) -> None:
-    """All of them name one log file."""
+def test_several_lines_can_be_run_one_after_the_other(world: Path, call: Call, records: Records) -> None:
+    """All of them write to the same log file."""
     write_model(world / "gpt2", "gpt2")
     for line in ACTV1[:2]:
         assert call(*words(line), *words(f"aios {FEW}")).exit_code == 0
@@ -104,38 +104,38 @@ def test_the_lines_can_be_typed_one_after_the_other(world: Path, call: Call, rec
 
 
 @pytest.mark.slow
-def test_the_first_line_word_for_word(world: Path, call: Call, records: Records) -> None:
+def test_the_first_line_runs_unmodified(world: Path, call: Call, records: Records) -> None:
     write_model(world / "gpt2", "gpt2")
     result = call(*words(ACTV1[0]))
     assert result.exit_code == 0, result.output
     assert [r["step"] for r in records(world / LOG) if r["event"] == "train"] == list(range(1, 11))
 
 
-def test_gpt2_may_lie_in_the_hugging_face_cache(world: Path, call: Call) -> None:
+def test_gpt2_is_found_in_the_hugging_face_cache(world: Path, call: Call) -> None:
     write_model(cached(world, "gpt2"), "gpt2")
     result = call(*words(ACTV1[0]), *words(f"aios {FEW}"))
     assert result.exit_code == 0, result.output
 
 
-def test_without_gpt2_both_places_are_named_and_the_way_without_it(world: Path, call: Call) -> None:
+def test_without_gpt2_the_places_searched_and_the_byte_tokenizer_are_named(world: Path, call: Call) -> None:
     result = call(*words(ACTV1[0]))
     assert result.exit_code == 2
-    told = "".join(result.stderr.split())
+    message = "".join(result.stderr.split())
     for place in (world / "gpt2", world / "cache"):
-        assert "".join(str(place).split()) in told
+        assert "".join(str(place).split()) in message
     assert "--tokenizer byte" in result.stderr
     line = ACTV1[0].replace("--model gpt2", "--tokenizer byte")
     assert call(*words(line), *words(f"aios {FEW}")).exit_code == 0
 
 
-FEW_OF_THE_PROTOTYPE = (
+FEW_PROTOTYPE_STEPS = (
     "--steps 2 --device cpu --max-length 64 --gradient-accumulation-steps 2 --eval-fraction 0.2"
 )
 
 
-def test_the_prototype(world: Path, call: Call, records: Records) -> None:
+def test_the_prototype_configuration_runs(world: Path, call: Call, records: Records) -> None:
     write_model(cached(world, "nvidia/nemotron-3-8b-base-4k"), "llama")
-    result = call(*words(TRAIN), *words(f"aios {FEW_OF_THE_PROTOTYPE}"))
+    result = call(*words(TRAIN), *words(f"aios {FEW_PROTOTYPE_STEPS}"))
     assert result.exit_code == 0, result.output
     (log,) = (world / "artifacts").rglob("metrics.jsonl")
     start = records(log)[0]
@@ -150,7 +150,7 @@ def test_the_prototype(world: Path, call: Call, records: Records) -> None:
         ("data:\n  max_length: 1024\n", "flash_attn_2", 1024),
     ],
 )
-def test_the_edits_of_the_prototype_that_guides_advise(
+def test_the_prototype_runs_with_the_edits_that_guides_advise(
     edit: str, backend: str, length: int, world: Path, call: Call, records: Records
 ) -> None:
     write_model(world / "nvidia" / "nemotron-3-8b-base-4k", "llama")
@@ -167,9 +167,9 @@ def test_the_edits_of_the_prototype_that_guides_advise(
     assert start["config"]["data"]["max_length"] == length
 
 
-def test_the_spelling_with_underscores(world: Path, call: Call, records: Records) -> None:
+def test_options_can_be_spelled_with_underscores(world: Path, call: Call, records: Records) -> None:
     write_model(world / "nvidia" / "nemotron-3-8b-base-4k", "llama")
-    result = call(*words(f"{TRAIN} --attention_backend=sdpa {FEW_OF_THE_PROTOTYPE}"))
+    result = call(*words(f"{TRAIN} --attention_backend=sdpa {FEW_PROTOTYPE_STEPS}"))
     assert result.exit_code == 0, result.output
     (log,) = (world / "artifacts").rglob("metrics.jsonl")
     assert records(log)[0]["attention"]["requested"] == "sdpa"

@@ -49,7 +49,7 @@ def test_every_token_but_a_documents_first_is_a_target_exactly_once(text: bytes,
     assert batch.valid_tokens() == sum(expected.values())
 
 
-def test_a_block_is_the_text_and_its_targets_are_the_text_one_later() -> None:
+def test_the_targets_of_a_block_are_its_tokens_shifted_by_one() -> None:
     batch = data.stream(b"abcdefg", BYTES, 3).batch(np.array([0, 2]))
     assert batch.tokens.tolist() == [[97, 98, 99], [103, END, PAD]]
     assert batch.targets.tolist() == [[98, 99, 100], [END, IGNORED, IGNORED]]
@@ -64,7 +64,7 @@ def test_documents_are_numbered_and_padding_belongs_to_none_of_them() -> None:
     assert batch.targets.tolist() == [[98, END, IGNORED, 100], [END, IGNORED, IGNORED, IGNORED]]
 
 
-def test_entropies_are_those_of_counting() -> None:
+def test_entropies_equal_those_counted_from_bytes() -> None:
     text = random.Random(0).choices(b"abcde", weights=[5, 4, 3, 2, 1], k=4000)
     single, pairs = Counter(text), Counter(itertools.pairwise(text))
     before = Counter(text[:-1])
@@ -83,7 +83,7 @@ def test_the_tail_is_held_out_and_nothing_is_lost(tmp_path: Path) -> None:
     )
     assert first + second == text
     assert (loaded.training.text_bytes, loaded.held_out.text_bytes) == (len(first), len(second))
-    assert END not in loaded.training.tokens  # it is no end of text
+    assert END not in loaded.training.tokens  # not an end-of-text token
     assert first.endswith(b"\n")
     assert 0.08 < len(second) / len(text) < 0.1
 
@@ -106,7 +106,7 @@ def test_the_tail_never_begins_inside_a_character(tmp_path: Path) -> None:
         (b"long enough to train on, but its tail is not", "its held-out part"),
     ],
 )
-def test_a_data_set_that_is_no_use_is_explained(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_an_unusable_data_set_is_explained(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "t.txt"
     if content is not None:
         path.write_bytes(content)
@@ -114,14 +114,14 @@ def test_a_data_set_that_is_no_use_is_explained(tmp_path: Path, content: bytes |
         load(path, 16, 0.05)
 
 
-def test_without_evaluation_all_of_the_text_is_trained_on(tmp_path: Path) -> None:
+def test_without_evaluation_the_whole_text_is_trained_on(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"a" * 100)
     loaded = load(tmp_path / "t.txt", 16, 0.0)
     assert loaded.held_out is None
     assert len(loaded.training.tokens) == 101
 
 
-def test_without_packing_each_document_begins_a_row_and_sees_nothing_else(tmp_path: Path) -> None:
+def test_without_packing_each_document_has_its_own_rows(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"abcdef<|endoftext|>xy<|endoftext|>abc")
     stream = load(tmp_path / "t.txt", 3, 0.0, packing=False).training
     batch = everything(stream)
@@ -139,7 +139,7 @@ def test_without_packing_each_document_begins_a_row_and_sees_nothing_else(tmp_pa
     fraction=st.sampled_from([0.0, 0.1, 0.3]),
     packing=st.booleans(),
 )
-def test_every_token_is_served_once_and_no_document_is_on_both_sides(
+def test_every_token_is_a_target_once_and_no_document_is_on_both_sides(
     texts: list[bytes], length: int, fraction: float, packing: bool
 ) -> None:
     source = tokens.of_text((Piece(text, True, "") for text in texts), BYTES)
@@ -153,12 +153,12 @@ def test_every_token_is_served_once_and_no_document_is_on_both_sides(
     expected = Counter(token for text in texts for token in [*text[1:], END])
     between_documents = cut.token in {0, *source.ends.tolist()}
     assert between_documents or cut.inside
-    # What follows a training part that ends inside a document is held out, and what it follows is not.
+    # A split inside a document loses one target: the first held-out token, whose context is in the training part.
     assert sum((expected - served).values()) == (not between_documents)
     assert not served - expected
 
 
-def test_held_out_documents_are_whole_and_about_as_much_as_was_asked_for(tmp_path: Path) -> None:
+def test_held_out_documents_are_whole_and_of_about_the_requested_size(tmp_path: Path) -> None:
     documents = [f"{n}:" + "x" * (n % 90) for n in range(600)]
     (tmp_path / "t.txt").write_text("<|endoftext|>".join(documents))
     loaded = load(tmp_path / "t.txt", 16, 0.1)
@@ -171,7 +171,7 @@ def test_held_out_documents_are_whole_and_about_as_much_as_was_asked_for(tmp_pat
     assert abs(loaded.held_out.text_bytes - 0.1 * size) < 60
 
 
-def test_a_long_last_document_is_cut_and_that_is_said(tmp_path: Path) -> None:
+def test_a_long_last_document_is_split_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"first<|endoftext|>" + b"line by line\n" * 200)
     said: list[str] = []
     section = DataSection(dataset_file=tmp_path / "t.txt", max_length=16, eval_fraction=0.1)
@@ -184,7 +184,7 @@ def test_a_long_last_document_is_cut_and_that_is_said(tmp_path: Path) -> None:
     assert 0.09 < loaded.held_out.text_bytes / 2605 < 0.11
 
 
-def test_a_file_of_its_own_can_be_held_out(tmp_path: Path) -> None:
+def test_a_separate_file_can_be_held_out(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"a" * 100)
     (tmp_path / "e.txt").write_bytes(b"b" * 50)
     loaded = load(tmp_path / "t.txt", 16, 0.3, eval_file=tmp_path / "e.txt")
@@ -212,7 +212,7 @@ def test_an_offset_past_the_end_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "t.txt", 16, 0.0, dataset_start_offset=7)
 
 
-def test_text_that_a_tokenizer_cannot_read_is_found_in_its_file(tmp_path: Path) -> None:
+def test_text_that_a_tokenizer_rejects_is_located_in_its_file(tmp_path: Path) -> None:
     class Strict(ByteTokenizer):
         def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
             return [self.encode(text) for text in texts]

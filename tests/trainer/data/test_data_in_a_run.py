@@ -41,7 +41,7 @@ def trained(records: list[dict[str, Any]], *fields: str) -> list[tuple[Any, ...]
 
 
 @pytest.mark.parametrize("packing", [True, False])
-def test_a_run_can_stop_when_every_token_was_a_target_once(
+def test_a_run_can_stop_after_one_epoch(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -64,7 +64,7 @@ def test_a_run_can_stop_when_every_token_was_a_target_once(
     assert records(tmp_path / "out" / "metrics.jsonl")[-1]["step"] == steps + 2
 
 
-def test_iterate_goes_on_after_the_last_step_at_the_last_learning_rate(
+def test_iterate_continues_past_the_last_step_at_the_last_learning_rate(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["training"]["steps"] = 3
@@ -76,7 +76,7 @@ def test_iterate_goes_on_after_the_last_step_at_the_last_learning_rate(
 
 
 @pytest.mark.parametrize("how", [(), ("--linear-dataset", "--dataset-start-offset", 5), ("--no-packing",)])
-def test_resumed_at_any_step_the_losses_are_bit_equal(
+def test_losses_are_bit_equal_when_resumed_at_any_step(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -97,7 +97,7 @@ def test_resumed_at_any_step_the_losses_are_bit_equal(
     assert trained(records(log), "step", "loss", "tokens") == whole
 
 
-def test_how_the_data_is_gone_through_changes_the_losses(
+def test_the_order_of_the_data_changes_the_losses(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     settings["training"]["steps"] = 3
@@ -116,7 +116,7 @@ def test_how_the_data_is_gone_through_changes_the_losses(
     assert len({str(curve) for curve in curves}) == len(ways)
 
 
-def test_a_data_set_that_changed_since_the_checkpoint_is_said(
+def test_a_data_set_that_changed_since_the_checkpoint_is_reported(
     settings: Settings, write_config: WriteConfig, call: Call, folder: Path
 ) -> None:
     settings["training"]["steps"] = 3

@@ -1,4 +1,4 @@
-"""Files as people bring them: compressed, in other encodings and layouts, or no training text at all."""
+"""Files of many kinds: compressed, in other encodings and layouts, or not training text at all."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_files_in_any_unicode_encoding_contain_the_same_documents(
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_without_a_mark_is_recognised_in_other_scripts(
+def test_utf_16_without_a_byte_order_mark_is_recognised_in_other_scripts(
     tmp_path: Path, text: str, encoding: str
 ) -> None:
     (tmp_path / "d.txt").write_bytes((text * 30).encode(encoding))
@@ -145,11 +145,11 @@ def test_utf_16_without_a_mark_is_recognised_in_other_scripts(
 @pytest.mark.parametrize(
     "content", [b"one\0two " * 9, b"plain", "Быть".encode() * 9, "Быть\0\0\0".encode() * 9, b""]
 )
-def test_utf_8_is_not_taken_for_utf_16(content: bytes) -> None:
+def test_utf_8_is_not_mistaken_for_utf_16(content: bytes) -> None:
     assert file_kinds.encoding(content) == "utf-8"
 
 
-def test_a_folder_without_data_says_what_its_first_file_is(tmp_path: Path) -> None:
+def test_a_folder_without_data_names_the_kind_of_its_first_file(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_bytes(zipped("[Content_Types].xml", "word/document.xml"))
     with pytest.raises(
         UserError, match=r"found 1 \.docx\. a\.docx is a Word document \(\.docx\)\. Save its text"
@@ -157,7 +157,7 @@ def test_a_folder_without_data_says_what_its_first_file_is(tmp_path: Path) -> No
         sources.find(tmp_path, print)
 
 
-def test_the_content_decides_where_the_name_says_nothing_or_something_else(tmp_path: Path) -> None:
+def test_the_content_decides_if_the_suffix_is_missing_or_wrong(tmp_path: Path) -> None:
     contents = {
         "blob": parquet({"text": TEXTS}),
         "d.jsonl.gz": LINES.encode(),  # a browser decompressed it
@@ -169,7 +169,7 @@ def test_the_content_decides_where_the_name_says_nothing_or_something_else(tmp_p
         assert read(tmp_path / name)[:3] == TEXTS
 
 
-def test_a_folder_of_all_kinds_is_read_and_what_is_skipped_is_said(tmp_path: Path) -> None:
+def test_a_folder_of_all_kinds_is_read_and_skipped_files_are_named(tmp_path: Path) -> None:
     for number, (layout, suffix) in enumerate(itertools.product(LAYOUTS, COMPRESS)):
         content = COMPRESS[suffix](LAYOUTS[layout].encode(ENCODINGS[number % len(ENCODINGS)]))
         (tmp_path / f"{number}-{layout}{suffix}").write_bytes(content)
@@ -273,7 +273,7 @@ REFUSED: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("name", "content", "words"),
     [(name, content, words) for names, content, words in REFUSED for name in names.split()],
 )
-def test_what_is_no_training_text_is_named_with_a_way_out(
+def test_a_file_that_is_not_training_text_is_named_with_advice(
     tmp_path: Path, name: str, content: bytes | Callable[[], bytes], words: str
 ) -> None:
     path = tmp_path / name
@@ -293,7 +293,7 @@ def test_a_list_of_objects_beside_the_text_does_not_matter(tmp_path: Path) -> No
         assert read(tmp_path / "d.json")[0] == TEXTS[0]
 
 
-def test_only_the_byte_tokenizer_takes_bytes_of_another_encoding(tmp_path: Path) -> None:
+def test_only_the_byte_tokenizer_accepts_bytes_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_bytes(b"caf\xe9 " * 40)
     with pytest.raises(UserError, match="Latin-1"):
         read(tmp_path / "d.txt")
@@ -301,7 +301,7 @@ def test_only_the_byte_tokenizer_takes_bytes_of_another_encoding(tmp_path: Path)
     assert 0xE9 in dataset.training.tokens
 
 
-def test_zstd_without_pyarrow_says_how_to_add_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zstd_without_pyarrow_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(9))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(
@@ -317,7 +317,7 @@ def test_a_pipe_or_device_is_refused(tmp_path: Path) -> None:
         sources.find(Path("/dev/null"), print)
 
 
-def test_a_file_read_in_another_way_is_tokenized_again(tmp_path: Path) -> None:
+def test_a_file_parsed_differently_is_tokenized_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "d.csv", tmp_path / "cache"
     settings = DataSection(dataset_file=path, max_length=8, eval_fraction=0, cache_dir=cache)
     said: list[str] = []
@@ -394,7 +394,7 @@ NAMES = [f"d{suffix}{end}" for suffix in (".txt", ".jsonl", ".json", ".csv", ".t
 )
 @example(content=b"\0 \0 \0", name="d.json", field=None, folder=True, any_bytes=False)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_a_file_contains_it_is_read_or_refused_with_its_path(
+def test_a_file_with_any_content_is_read_or_refused_with_its_path(
     tmp_path: Path, content: bytes, name: str, field: str | None, folder: bool, any_bytes: bool
 ) -> None:
     pytest.importorskip("pyarrow")

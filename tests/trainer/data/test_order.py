@@ -30,7 +30,7 @@ def test_an_epoch_is_every_sample_once(how: dict[str, int], there: int, epoch: i
 
 @settings(max_examples=100, deadline=None)
 @given(ORDERS, THERE, st.integers(1, 4), st.integers(1, 5), st.integers(1, 3))
-def test_processes_share_a_step_without_overlap_and_together_are_one_process_with_more(
+def test_processes_share_the_samples_of_a_step_without_overlap(
     how: dict[str, int], there: int, processes: int, size: int, parts: int
 ) -> None:
     orders = [Order(**how, rank=rank, processes=processes) for rank in range(processes)]  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def test_processes_share_a_step_without_overlap_and_together_are_one_process_wit
 
 @settings(max_examples=100, deadline=None)
 @given(ORDERS, THERE, st.integers(1, 4), st.integers(1, 7))
-def test_an_epoch_that_ends_a_run_is_not_overstepped(
+def test_a_run_that_ends_after_an_epoch_reads_no_sample_beyond_it(
     how: dict[str, int], there: int, processes: int, size: int
 ) -> None:
     orders = [Order(**how, rank=rank, processes=processes) for rank in range(processes)]  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_an_epoch_that_ends_a_run_is_not_overstepped(
 
 @settings(max_examples=100, deadline=None)
 @given(ORDERS, THERE, st.integers(0, 200), st.integers(1, 50))
-def test_where_one_begins_to_ask_changes_nothing(
+def test_the_order_does_not_depend_on_the_first_position_requested(
     how: dict[str, int], there: int, first: int, count: int
 ) -> None:
     order = Order(**how)  # type: ignore[arg-type]
@@ -73,14 +73,14 @@ def test_where_one_begins_to_ask_changes_nothing(
     assert whole.tolist() == moved.tolist()
 
 
-def test_linear_is_as_the_samples_lie_and_otherwise_each_epoch_and_seed_is_another_order() -> None:
+def test_linear_keeps_the_order_and_otherwise_each_epoch_and_seed_has_its_own() -> None:
     assert Order(5, linear=True).samples(0, 25, 10).tolist() == [*range(10), *range(10), *range(5)]
     epochs = [Order(5).samples(37 * epoch, 37, 37).tolist() for epoch in range(3)]
     assert epochs[0] != epochs[1] != epochs[2]
     assert Order(6).samples(0, 37, 37).tolist() != epochs[0]
 
 
-def test_samples_of_a_chunk_are_read_together_and_chunks_in_an_order_of_their_own() -> None:
+def test_samples_of_a_chunk_are_read_together_and_chunks_are_shuffled() -> None:
     chunks = (Order(5, chunk=10).samples(0, 200, 200) // 10).reshape(20, 10)
     assert all(len(set(chunk)) == 1 for chunk in chunks.tolist())
     assert chunks[:, 0].tolist() != list(range(20))

@@ -66,7 +66,7 @@ def read(path: Path, field: str | None = None) -> list[bytes]:
         ("d.parquet", write_parquet),
     ],
 )
-def test_every_document_comes_back_whole_and_in_order(tmp_path: Path, name: str, write: Write) -> None:
+def test_every_document_is_read_whole_and_in_order(tmp_path: Path, name: str, write: Write) -> None:
     path = tmp_path / name
     if name == "d.TSV":  # a suffix counts whatever its case
         write(path.with_suffix(".tsv"), DOCUMENTS, "content")
@@ -89,12 +89,12 @@ def test_a_field_is_recognised_by_its_name_or_because_it_is_the_only_one() -> No
         field_of(["question", "answer"], None, "here")
 
 
-def test_plain_strings_are_json_lines_too_and_null_is_no_document(tmp_path: Path) -> None:
+def test_json_lines_may_be_plain_strings_and_null_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('\ufeff"one"\n\n{"text": null}\n{"text": "two"}\n', encoding="utf-8")
     assert read(tmp_path / "d.jsonl") == [b"one", b"two"]
 
 
-def test_half_a_surrogate_pair_is_one_question_mark(tmp_path: Path) -> None:
+def test_a_lone_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text(r'{"text": "a\ud800b"}', encoding="utf-8")
     assert read(tmp_path / "d.jsonl") == [b"a?b"]
 
@@ -112,7 +112,7 @@ def test_half_a_surrogate_pair_is_one_question_mark(tmp_path: Path) -> None:
         ("d.csv", b"", r"its first line: looked for .* found no field"),
     ],
 )
-def test_a_file_that_is_not_what_its_suffix_says_is_named_with_the_line(
+def test_a_file_that_does_not_match_its_suffix_is_named_with_the_line(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -127,7 +127,7 @@ def test_a_damaged_parquet_file_is_explained(tmp_path: Path) -> None:
         read(tmp_path / "d.parquet")
 
 
-def test_without_pyarrow_a_parquet_file_says_what_it_takes(
+def test_a_parquet_file_without_pyarrow_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "d.parquet").write_bytes(b"PAR1")
@@ -138,7 +138,7 @@ def test_without_pyarrow_a_parquet_file_says_what_it_takes(
         read(tmp_path / "d.parquet")
 
 
-def test_a_folder_is_read_in_the_order_of_names_without_what_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_the_order_of_names_without_hidden_files(tmp_path: Path) -> None:
     for name in (
         "b.txt",
         "a/z.txt",
@@ -160,7 +160,7 @@ def test_a_folder_is_read_in_the_order_of_names_without_what_is_hidden(tmp_path:
     assert read(tmp_path) == [b'"a/z.txt"', b'"b.txt"', b"c.jsonl", b"d.JSON"]
 
 
-def test_a_folder_without_data_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
+def test_a_folder_without_data_says_what_was_searched_for_and_found(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"looked for \.txt, .*, found no file"):
         sources.find(tmp_path, print)
     (tmp_path / "a.md").touch()
@@ -168,7 +168,7 @@ def test_a_folder_without_data_says_what_was_looked_for_and_found(tmp_path: Path
         sources.find(tmp_path, print)
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone<|endoftext|>\xef\xbb\xbftwo")
     assert read(tmp_path / "a.txt") == [b"one", b"\xef\xbb\xbftwo"]
 

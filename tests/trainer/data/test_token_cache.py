@@ -27,14 +27,14 @@ TEXT = "".join(f"Zeile {n}: äöü und noch ein paar Wörter.\n" for n in range(
 
 
 class Wide(ByteTokenizer):
-    """Bytes, in a vocabulary too large for 16 bits."""
+    """A byte tokenizer with a vocabulary too large for 16 bits."""
 
     vocab_size = 70_000
     fingerprint = "wide"
 
 
-class Deaf(ByteTokenizer):
-    """Cannot tokenize: only a valid cache makes it usable."""
+class CacheOnly(ByteTokenizer):
+    """A tokenizer that cannot encode, so it is usable only with a valid cache."""
 
     def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
         raise AssertionError("tokenized again")
@@ -83,26 +83,26 @@ def manifest(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), Wide()])
-def test_kept_tokens_are_those_that_are_made_anew(load: Load, tmp_path: Path, tokenizer: Any) -> None:
-    made, said = load(tokenizer)
+def test_cached_tokens_equal_a_fresh_tokenization(load: Load, tmp_path: Path, tokenizer: Any) -> None:
+    built, said = load(tokenizer)
     assert "tokens cached in" in said
-    kept, said = load(tokenizer)
+    cached, said = load(tokenizer)
     assert said == ""
-    anew, _ = load(tokenizer, cache_dir=None)
-    assert not isinstance(anew.training.source.tokens.base, np.memmap)
-    for one, two, three in zip(arrays(made), arrays(kept), arrays(anew), strict=True):
+    fresh, _ = load(tokenizer, cache_dir=None)
+    assert not isinstance(fresh.training.source.tokens.base, np.memmap)
+    for one, two, three in zip(arrays(built), arrays(cached), arrays(fresh), strict=True):
         assert one.dtype == two.dtype == three.dtype
         assert np.array_equal(one, two)
         assert np.array_equal(one, three)
-    assert kept.training.tokens.dtype == (np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
-    assert made.training.source.documents[-1] == 4
+    assert cached.training.tokens.dtype == (np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
+    assert built.training.source.documents[-1] == 4
     assert [path.suffix for path in manifest(tmp_path).parent.glob("*.bin")] == [".bin"] * 4
 
 
 def test_nothing_is_tokenized_twice(load: Load) -> None:
     load()
-    load(Deaf())
-    load(Deaf(), max_length=8, eval_fraction=0.2, packing=False)
+    load(CacheOnly())
+    load(CacheOnly(), max_length=8, eval_fraction=0.2, packing=False)
 
 
 def test_tokenizers_and_fields_do_not_share_tokens(load: Load) -> None:
@@ -150,27 +150,27 @@ def edit(path: Path, **changes: Any) -> None:
         ),
     ],
 )
-def test_tokens_of_anything_else_are_never_used_and_it_is_said_why(
+def test_out_of_date_tokens_are_never_used_and_the_reason_is_given(
     load: Load, folder: Path, tmp_path: Path, change: Callable[[Path, Path], None], words: str
 ) -> None:
     load()
     change(folder, manifest(tmp_path))
-    made, said = load()
+    built, said = load()
     assert "is out of date, tokenizing again" in said
     assert words in said
-    anew, _ = load(cache_dir=None)
-    assert all(np.array_equal(one, two) for one, two in zip(arrays(made), arrays(anew), strict=True))
-    assert load(Deaf())[1] == ""
+    fresh, _ = load(cache_dir=None)
+    assert all(np.array_equal(one, two) for one, two in zip(arrays(built), arrays(fresh), strict=True))
+    assert load(CacheOnly())[1] == ""
     assert len(list(manifest(tmp_path).parent.glob("*.bin"))) == 4
 
 
-def test_a_file_that_was_only_touched_is_the_same(load: Load, folder: Path) -> None:
+def test_a_touched_file_is_not_tokenized_again(load: Load, folder: Path) -> None:
     load()
     os.utime(folder / "a.txt", (1, 1))
-    assert load(Deaf())[1] == ""
+    assert load(CacheOnly())[1] == ""
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_no_files(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_cache_folder_that_is_a_file_is_explained(load: Load, tmp_path: Path) 
         load()
 
 
-def test_an_error_in_the_data_leaves_nothing(load: Load, folder: Path, tmp_path: Path) -> None:
+def test_an_error_in_the_data_leaves_no_files(load: Load, folder: Path, tmp_path: Path) -> None:
     (folder / "d.jsonl").write_text("{")
     with pytest.raises(UserError, match="is not valid JSON"):
         load()
@@ -207,13 +207,13 @@ def test_an_error_in_the_data_leaves_nothing(load: Load, folder: Path, tmp_path:
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(load: Load, folder: Path) -> None:
-    class Meddler(ByteTokenizer):
+    class FileChanger(ByteTokenizer):
         def encode_batch(self, texts: list[bytes], continued: Any = None) -> list[Any]:
             (folder / "c.csv").write_text("id,text\n1,something else\n")
             return super().encode_batch(texts)
 
     with pytest.raises(RunError, match=r"c\.csv changed while it was being read"):
-        load(Meddler())
+        load(FileChanger())
 
 
 SLOW_BUILD = """
@@ -239,7 +239,7 @@ def start_build(folder: Path, cache_dir: Path, pause: float) -> subprocess.Popen
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, encoding="utf-8")
 
 
-def test_what_a_killed_process_leaves_is_never_taken_for_whole(
+def test_leftovers_of_a_killed_process_are_never_taken_for_complete(
     load: Load, folder: Path, tmp_path: Path
 ) -> None:
     process = start_build(folder, tmp_path / "cache", 30)
@@ -251,19 +251,19 @@ def test_what_a_killed_process_leaves_is_never_taken_for_whole(
     process.communicate()
     left = set((tmp_path / "cache").glob("*/*.bin"))
     assert left
-    made, said = load()
+    built, said = load()
     assert "tokens cached in" in said
-    anew, _ = load(cache_dir=None)
-    assert np.array_equal(made.training.tokens, anew.training.tokens)
+    fresh, _ = load(cache_dir=None)
+    assert np.array_equal(built.training.tokens, fresh.training.tokens)
     assert not left & set((tmp_path / "cache").glob("*/*.bin"))
 
 
-def test_two_processes_at_once_make_the_tokens_once(load: Load, folder: Path, tmp_path: Path) -> None:
+def test_two_processes_at_once_tokenize_once(load: Load, folder: Path, tmp_path: Path) -> None:
     processes = [start_build(folder, tmp_path / "cache", 0.3) for _ in range(2)]
     printed = [process.communicate(timeout=120)[0] for process in processes]
     assert sum("tokens cached in" in text for text in printed) == 1
-    anew, _ = load(cache_dir=None)
-    expected = f"{len(anew.training.tokens)} {anew.training.tokens.astype('int64').sum()}"
+    fresh, _ = load(cache_dir=None)
+    expected = f"{len(fresh.training.tokens)} {fresh.training.tokens.astype('int64').sum()}"
     assert [text.splitlines()[-1] for text in printed] == [expected, expected]
 
 
@@ -295,7 +295,7 @@ def growth(path: Path, cache_dir: Path, packing: bool) -> float:
 @pytest.mark.parametrize(
     ("megabytes", "kind"), [(30, "jsonl"), pytest.param(200, "txt", marks=pytest.mark.slow)]
 )
-def test_memory_is_flat_in_the_size_of_the_data(tmp_path: Path, megabytes: int, kind: str) -> None:
+def test_memory_does_not_grow_with_the_size_of_the_data(tmp_path: Path, megabytes: int, kind: str) -> None:
     line = json.dumps({"text": TEXT[:2000]}, ensure_ascii=False) + "\n"
     small, large = tmp_path / f"small.{kind}", tmp_path / f"large.{kind}"
     small.write_text(line * (6_000_000 // len(line.encode())), encoding="utf-8")

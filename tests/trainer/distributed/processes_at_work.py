@@ -1,8 +1,8 @@
-"""Trains small models in one of several processes, as torchrun would start it; prints what each case came to.
+"""Train small models in one of several processes, as torchrun would start it, and print the result of each case.
 
     python processes_at_work.py CASES.json FOLDER
 
-A case is a name and what it differs in. Weights go to FOLDER/<name>.pt, those of the first process, gathered.
+A case is a name and its changes to the settings. The gathered weights are written to FOLDER/<name>.pt by the first process.
 """
 
 from __future__ import annotations

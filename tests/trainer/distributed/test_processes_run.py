@@ -1,4 +1,4 @@
-"""`aios train --processes 2`: one run, with one output and one error, whatever happens to a process."""
+"""`aios train --processes 2` is one run, with one output and one error, even if a process is killed."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def norm(x: Tensor) -> Tensor:
     return x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
 
 
-def turned(x: Tensor, position: int) -> Tensor:
+def rotated(x: Tensor, position: int) -> Tensor:
     """Rotate one head's vector by its position: elements half a width apart form a complex number."""
     half = len(x) // 2
     angles = torch.tensor([position / 10000 ** (2 * i / len(x)) for i in range(half)], dtype=torch.float64)
@@ -43,8 +43,8 @@ def attend(w: Weights, at: str, x: Tensor, heads: int, window: int | None) -> Te
         parts = []
         for h in range(heads):
             cut = slice(h * width, (h + 1) * width)
-            keys = torch.stack([turned(k[s, cut], s) for s in range(first, t + 1)])
-            scores = keys @ turned(q[t, cut], t) / math.sqrt(width)
+            keys = torch.stack([rotated(k[s, cut], s) for s in range(first, t + 1)])
+            scores = keys @ rotated(q[t, cut], t) / math.sqrt(width)
             parts.append(scores.softmax(0) @ v[first : t + 1, cut])
         rows.append(torch.cat(parts))
     return torch.stack(rows) @ w[f"{at}.o_proj.weight"].T

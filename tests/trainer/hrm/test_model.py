@@ -68,8 +68,8 @@ def test_changing_a_token_changes_no_earlier_logit_and_no_earlier_halting(
 
 
 @pytest.mark.parametrize("window", [None, 4])
-def test_it_is_the_paper_s_model_and_a_position_halts_by_itself(window: int | None) -> None:
-    """Each position alone, as the last of its own prefix, so it cannot depend on later positions."""
+def test_outputs_equal_the_paper_s_definition_for_each_position_alone(window: int | None) -> None:
+    """Each position is computed as the last of its prefix, so it cannot depend on later positions."""
     network, tokens = build(window=window), some(12)
     weights = weights_of(network)
     logits, used = outputs(network, tokens[None])
@@ -81,7 +81,7 @@ def test_it_is_the_paper_s_model_and_a_position_halts_by_itself(window: int | No
         torch.testing.assert_close(logits[0, t].double(), found[number - 1][0][t], atol=2e-5, rtol=1e-4)
 
 
-def test_a_segment_s_gradient_is_that_of_its_last_runs_alone() -> None:
+def test_the_gradient_of_a_segment_comes_from_its_last_runs_alone() -> None:
     network, tokens = build(l_cycles=3), some(7)
     weights = weights_of(network)
     carry = network.segment(tokens[None], Carry()).carry
@@ -92,7 +92,7 @@ def test_a_segment_s_gradient_is_that_of_its_last_runs_alone() -> None:
     (*_, (logits, _, _), _) = segments(weights, network.config, tokens)
     hidden = torch.linalg.lstsq(
         weights["lm_head.weight"].detach(), logits.T
-    ).solution.T  # what logits are made of
+    ).solution.T  # the input of the output layer
     (hidden @ choice.double()).sum().backward()
     for name, parameter in network.model.named_parameters(prefix="model"):
         expected = weights[name].grad
@@ -102,7 +102,7 @@ def test_a_segment_s_gradient_is_that_of_its_last_runs_alone() -> None:
     assert not carry.z_l.requires_grad
 
 
-def test_no_gradient_enters_a_segment_by_its_carry() -> None:
+def test_no_gradient_flows_through_the_carry() -> None:
     network, tokens = build(), some(1, 5)
     z_h, z_l = (torch.randn(1, 5, 32, requires_grad=True) for _ in range(2))
     network.segment(tokens, Carry(z_h, z_l, 1)).hidden.sum().backward()
@@ -124,7 +124,7 @@ def test_a_document_does_not_see_the_one_before(backend: str) -> None:
 @pytest.mark.parametrize("pos_encodings", ["rope", "learned"])
 @pytest.mark.parametrize("window", [None, 4, (4, None, 7)])
 @pytest.mark.parametrize("pieces", [[30], [7, 1, 1, 12, 9], [1] * 30])
-def test_a_cache_changes_nothing(pieces: list[int], window: Any, pos_encodings: str) -> None:
+def test_outputs_are_the_same_with_a_cache(pieces: list[int], window: Any, pos_encodings: str) -> None:
     network = build(window=window, pos_encodings=pos_encodings, max_position_embeddings=30).double()
     tokens, cache = some(2, 30), make_cache(network.config)
     expected, used = outputs(network, tokens)
@@ -136,7 +136,7 @@ def test_a_cache_changes_nothing(pieces: list[int], window: Any, pos_encodings: 
     assert torch.equal(torch.cat([each for _, each in found], 1), used)
 
 
-def test_only_segments_that_a_position_needs_are_run() -> None:
+def test_only_the_needed_segments_are_run() -> None:
     network, tokens = build(), some(1, 12)
     expected, used = outputs(network, tokens)
     runs: list[int] = []
@@ -148,7 +148,7 @@ def test_only_segments_that_a_position_needs_are_run() -> None:
         assert len(runs) == used[0, length - 1]
 
 
-def test_transformers_itself_generates_the_same_as_aios() -> None:
+def test_transformers_generates_the_same_text_as_aios() -> None:
     network, prompt = build(window=6), [72, 101, 108, 108, 111]
     ours = list(
         generation.generate(network, prompt, generation.Sampling(12, temperature=0), 256, 258, prefill=2)
@@ -170,7 +170,7 @@ def test_padding_on_the_left_changes_no_text() -> None:
     torch.testing.assert_close(beside[:, 3:], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_it_is_saved_and_loaded_as_any_model_of_transformers(tmp_path: Path) -> None:
+def test_the_model_is_saved_and_loaded_by_transformers(tmp_path: Path) -> None:
     network = build(window=(3, None, 5))
     network.save_pretrained(tmp_path)
     config = models.read_config(tmp_path)
@@ -184,7 +184,7 @@ def test_it_is_saved_and_loaded_as_any_model_of_transformers(tmp_path: Path) -> 
     assert torch.isfinite(loaded(input_ids=some(1, 4), labels=some(1, 4)).loss)
 
 
-def test_a_fresh_model_guesses_evenly_and_halts_nowhere() -> None:
+def test_an_untrained_model_predicts_uniformly_and_never_halts() -> None:
     config = HRMConfig(vocab_size=258, hidden_size=64, num_attention_heads=4)
     network, _ = models.build(config, None, seed=1)
     tokens = some(8, 64)
@@ -194,7 +194,7 @@ def test_a_fresh_model_guesses_evenly_and_halts_nowhere() -> None:
     assert network.model.z_h.square().mean().sqrt().item() == pytest.approx(1, abs=0.3)
 
 
-def test_the_configuration_counts_layers_slots_and_widths() -> None:
+def test_layers_cache_slots_and_widths_of_a_configuration() -> None:
     config = HRMConfig(l_layers=1, h_layers=2, l_cycles=2, h_cycles=2, halt_max_steps=2)
     assert config.num_hidden_layers == 3
     assert config.cache_layers == (0, 0, 1, 2) * 4

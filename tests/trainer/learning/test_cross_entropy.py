@@ -22,7 +22,7 @@ def random(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor
 
 
 def reference(hidden: Tensor, head: Head, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and logits by the textbook."""
+    """Loss and logits according to the definition."""
     logits = F.linear(hidden, head.weight, head.bias) * head.scale
     if head.softcap:
         logits = head.softcap * torch.tanh(logits / head.softcap)
@@ -59,7 +59,7 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     softcap=st.sampled_from([None, 0.5, 30.0]),
     of_loss=st.sampled_from([1.0, 0.01, 65536.0]),
 )
-def test_loss_gradients_and_accuracy_are_those_of_the_full_logits(
+def test_loss_gradients_and_accuracy_equal_those_of_full_logits(
     batch: int,
     length: int,
     vocabulary: int,

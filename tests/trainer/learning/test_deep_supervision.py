@@ -82,7 +82,7 @@ NAMES = ("ce", "bce_halt", "bce_continue", "used_segments")
 
 @pytest.mark.parametrize("exploration", [0.0, 0.5])
 @pytest.mark.parametrize("maximum", [1, 2, 4])
-def test_losses_and_gradients_are_those_of_each_token_computed_alone(
+def test_losses_and_gradients_equal_those_of_each_token_computed_alone(
     maximum: int, exploration: float
 ) -> None:
     network = build(halt_max_steps=maximum, halt_exploration_prob=exploration).train()
@@ -104,7 +104,7 @@ def test_losses_and_gradients_are_those_of_each_token_computed_alone(
         torch.testing.assert_close(gradient, reference, atol=2e-3, rtol=2e-3, msg=name)
 
 
-def test_the_weights_of_a_position_add_up_to_one_however_it_halts() -> None:
+def test_the_weights_of_a_position_add_up_to_one_wherever_it_halts() -> None:
     for maximum in range(1, 6):
         for end in range(1, maximum + 1):
             shares = [halting.weight_of(n, maximum, torch.tensor(n == end)).item() for n in range(1, end + 1)]
@@ -127,7 +127,7 @@ def test_the_target_of_continuing_comes_from_the_next_segment() -> None:
     torch.testing.assert_close(bound, next_halt.sigmoid())
 
 
-def test_the_score_is_that_of_the_prediction_when_a_position_halts() -> None:
+def test_accuracy_counts_the_prediction_at_which_a_position_halts() -> None:
     network, rows = build(), batch()
     score = DeepSupervision(network, FULL).score(rows)
     with torch.no_grad():

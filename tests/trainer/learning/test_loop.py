@@ -120,7 +120,7 @@ def plain_losses(
     return found
 
 
-def test_the_loss_curve_is_that_of_plain_pytorch_on_eager_attention() -> None:
+def test_the_loss_curve_equals_plain_pytorch_with_eager_attention() -> None:
     """200 steps. The tolerance is the difference between plain PyTorch in float32 and in float64."""
     settings = {"steps": 200, "size": 4, "length": 32, "top": 1e-3, "warmup": 20}
     ours = losses(run(model(), steps=200, batch_size=4, warmup_steps=20))

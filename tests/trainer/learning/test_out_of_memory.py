@@ -24,7 +24,9 @@ Settings = dict[str, dict[str, Any]]
 WriteConfig = Callable[[Any], Path]
 Call = Callable[..., Result]
 Records = Callable[[Path], list[dict[str, Any]]]
-Fits = Callable[[int, bool], bool]  # whether so many sequences fit, with activations checkpointed or not
+Fits = Callable[
+    [int, bool], bool
+]  # whether this many sequences fit, with or without activation checkpointing
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from trainer.learning.output_layer import find
 COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 COMMON |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": 97, "max_position_embeddings": 64}
 COMMON |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-# With what each does to its logits.
+# Models, each with what it does to its logits.
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 97, "n_positions": 64},
     "llama": COMMON,
@@ -66,7 +66,7 @@ def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_the_loss_is_that_of_the_whole_model(kind: str) -> None:
+def test_the_loss_equals_that_of_the_whole_model(kind: str) -> None:
     model = network(kind)
     objective = NextToken(model, Precision(torch.float32))
     assert objective.output_layer is not None

@@ -36,7 +36,7 @@ def of_transformers(make: Any, steps: int, **arguments: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 13])
-def test_each_schedule_is_that_of_transformers(warmup: int) -> None:
+def test_each_schedule_equals_that_of_transformers(warmup: int) -> None:
     steps = 100 + warmup
     asked = {"num_warmup_steps": warmup, "num_training_steps": steps}
     ours = {"steps": steps, "warmup_steps": warmup}

@@ -26,14 +26,14 @@ def test_a_fused_activation_is_the_same_function_and_has_the_same_gradient(name:
 
 
 @pytest.mark.parametrize("name", ["gelu", "silu", "relu", "gelu_pytorch_tanh"])
-def test_others_stay(name: str) -> None:
+def test_other_activations_are_unchanged(name: str) -> None:
     holder = nn.Sequential(ACT2FN[name])
     before = holder[0]
     fuse(holder)
     assert holder[0] is before
 
 
-def test_models_are_built_with_it_and_keep_their_weights_and_configuration() -> None:
+def test_models_get_the_fused_activation_and_keep_weights_and_configuration() -> None:
     config = AutoConfig.for_model(
         "gpt2", n_layer=1, n_embd=8, n_head=2, vocab_size=11, eos_token_id=0, bos_token_id=0
     )

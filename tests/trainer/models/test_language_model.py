@@ -93,7 +93,7 @@ def test_random_bytes_are_not_learned(kind: str, backend: str, window: int | Non
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_a_model_that_sees_its_target_would_be_found_out(kind: str) -> None:
+def test_a_model_that_sees_its_target_would_be_detected(kind: str) -> None:
     """The test above can fail: with a leak, as many steps are enough to learn the targets."""
     assert trained_on_noise(kind, "sdpa", 5, rows=Leak) < math.log(256) - 1
 

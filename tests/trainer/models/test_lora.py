@@ -91,7 +91,7 @@ def hash_of(folder: Path) -> dict[str, bytes]:
 Adapted = Callable[[Path], Settings]
 
 
-def test_a_run_learns_beside_the_frozen_model_and_saves_an_adapter(
+def test_a_run_trains_and_saves_an_adapter_and_freezes_the_model(
     base: Path, adapted: Adapted, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path
 ) -> None:
     before = hash_of(base)
@@ -113,7 +113,7 @@ def test_a_run_learns_beside_the_frozen_model_and_saves_an_adapter(
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft asks transformers
-def test_peft_and_transformers_load_the_adapter_by_themselves(
+def test_peft_and_transformers_load_the_adapter(
     base: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     from peft import PeftModel
@@ -133,7 +133,7 @@ def test_peft_and_transformers_load_the_adapter_by_themselves(
 
 
 @pytest.mark.parametrize("more", [{"amp": True}, {"optimizer": "muon"}])
-def test_a_resumed_run_goes_on_bit_equal(
+def test_a_resumed_run_is_bit_equal(
     base: Path,
     more: dict[str, Any],
     adapted: Adapted,
@@ -165,7 +165,7 @@ def test_a_resumed_run_goes_on_bit_equal(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_damaged_adapter_falls_back(
+def test_a_damaged_adapter_falls_back_to_the_previous_checkpoint(
     llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     config = write_config(adapted(llama))
@@ -194,7 +194,7 @@ def test_sampling_reads_the_adapter_and_its_base(
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_only_the_adapter_learns_and_at_first_it_changes_nothing(kind: str) -> None:
+def test_only_the_adapter_is_trained_and_initially_it_changes_nothing(kind: str) -> None:
     model = network(kind)
     before = logits(model)
     frozen = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -214,7 +214,7 @@ def test_only_the_adapter_learns_and_at_first_it_changes_nothing(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_activations_computed_again_give_the_same_gradient(kind: str) -> None:
+def test_recomputed_activations_give_the_same_gradient(kind: str) -> None:
     """A frozen embedding has no gradient, so its output must require one for the layers to get any."""
     gradients = []
     for again in (False, True):
@@ -230,7 +230,7 @@ def test_activations_computed_again_give_the_same_gradient(kind: str) -> None:
         assert torch.equal(gradient, gradients[1][name]), name
 
 
-def test_frozen_weights_are_as_coarse_as_they_are_computed_with_and_the_adapter_is_not() -> None:
+def test_frozen_weights_have_the_dtype_of_computation_and_the_adapter_is_float32() -> None:
     model = network("llama").to(torch.bfloat16)
     lora.add(model, ModelSection(name="some/model", use_peft=True))
     types = {name: parameter.dtype for name, parameter in model.named_parameters()}
@@ -238,13 +238,13 @@ def test_frozen_weights_are_as_coarse_as_they_are_computed_with_and_the_adapter_
     assert {kind for name, kind in types.items() if "lora_" not in name} == {torch.bfloat16}
 
 
-def test_layers_can_be_named() -> None:
+def test_target_layers_can_be_named() -> None:
     model = network("llama")
     lora.add(model, ModelSection(name="x/y", use_peft=True, lora_target_modules=("q_proj", "v_proj")))
     assert {name.split(".")[-4] for name in lora.adapter_parameters(model)} == {"q_proj", "v_proj"}
 
 
-def test_layers_that_are_not_there_are_said_with_those_that_are() -> None:
+def test_an_unknown_layer_is_reported_with_the_layers_of_the_model() -> None:
     asked = ModelSection(name="x/y", use_peft=True, lora_target_modules=("query",))
     with pytest.raises(UserError, match=r"query.*This model has: down_proj, gate_proj, k_proj, lm_head"):
         lora.add(network("llama"), asked)
@@ -294,9 +294,7 @@ def adapter(base: Path, folder: Path, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", OTHER_TRAINERS)
-def test_an_adapter_of_another_trainer_is_loaded_as_peft_loads_it(
-    kind: str, llama: Path, tmp_path: Path
-) -> None:
+def test_an_adapter_saved_by_peft_is_loaded_as_peft_loads_it(kind: str, llama: Path, tmp_path: Path) -> None:
     expected = adapter(llama, tmp_path / "adapter", **OTHER_TRAINERS[kind])
     config = read_config(tmp_path / "adapter")
     assert not torch.allclose(logits(network("llama")), logits(expected), atol=1e-3)
@@ -326,7 +324,7 @@ def test_settings_of_a_newer_peft_are_refused(llama: Path, tmp_path: Path) -> No
         lora.load_merged(network("llama"), tmp_path / "adapter")
 
 
-def test_versions_that_do_not_fit_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incompatible_versions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.integrations.peft.MIN_PEFT_VERSION", "999.0")
     words = r"(?s)transformers [\d.]+ requires peft 999\.0 or later, but peft [\d.]+ is installed.*install 'transformers<"
     with pytest.raises(UserError, match=words) as error:
@@ -334,7 +332,7 @@ def test_versions_that_do_not_fit_each_other_are_named(monkeypatch: pytest.Monke
     assert "lora_target_modules" not in str(error.value)
 
 
-def test_a_peft_that_cannot_be_imported_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peft_that_fails_to_import_is_not_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "peft":
@@ -370,7 +368,7 @@ def test_invalid_settings_are_rejected(
     assert words in result.stderr
 
 
-def test_a_folder_without_weights_or_with_an_adapter_alone_is_no_base(
+def test_a_folder_without_full_weights_is_refused_as_a_base(
     llama: Path, adapted: Adapted, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     config = write_config(adapted(llama))
@@ -395,7 +393,7 @@ def test_a_resumed_run_keeps_its_adapter(
     assert "model.lora_r differs from the checkpoint" in result.stderr
 
 
-def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:
+def test_a_frozen_weight_costs_4_flops_and_a_trained_one_6() -> None:
     model = network("llama")
     inner = mfu.multiplied_weights(model)
     lora.add(model, ModelSection(name="x/y", use_peft=True, lora_r=4))
@@ -404,7 +402,7 @@ def test_a_frozen_weight_costs_4_flops_and_one_that_learns_6() -> None:
     assert cost == 4 * inner + 6 * small
 
 
-def test_warnings_of_the_libraries_do_not_reach_the_user_and_others_do() -> None:
+def test_only_known_warnings_of_the_libraries_are_hidden() -> None:
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         hub.silence_libraries()

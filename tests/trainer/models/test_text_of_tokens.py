@@ -50,9 +50,7 @@ def streamed(tok: tokenizer.Tokenizer, before: list[int], new: list[int]) -> str
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_text_of_a_stream_is_that_of_the_whole_from_every_cut(
-    name: str, folders: dict[str, Path]
-) -> None:
+def test_streamed_text_equals_the_decoded_whole_from_every_cut(name: str, folders: dict[str, Path]) -> None:
     tok = HuggingFaceTokenizer(folders[name])
     ids = encode_prompt(tok, TEXT + "€ 🙂🙂 漢字 �!")
     whole = tok.decode(ids).decode()
@@ -66,7 +64,9 @@ def test_the_text_of_a_stream_is_that_of_the_whole_from_every_cut(
 @pytest.mark.parametrize("name", LOSSLESS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(alphabet=" \n\taé€🙂.'", max_size=30), cut=st.integers(0, 30))
-def test_any_text_comes_back(name: str, folders: dict[str, Path], text: str, cut: int) -> None:
+def test_any_text_survives_encoding_and_decoding(
+    name: str, folders: dict[str, Path], text: str, cut: int
+) -> None:
     tok = HuggingFaceTokenizer(folders[name])
     ids, prompt = encode_prompt(tok, "x" + text), encode_prompt(tok, ("x" + text)[:cut])
     assert streamed(tok, [], ids).lstrip(" ") == "x" + text
@@ -88,7 +88,7 @@ def test_a_text_that_begins_with_the_prefix_gets_no_second_one(folders: dict[str
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_add_bos_token_is_kept_beside_a_checkpoint_and_read_by_transformers(
+def test_add_bos_token_is_saved_with_a_checkpoint_and_read_by_transformers(
     wanted: bool, tmp_path: Path
 ) -> None:
     made = byte_level()
@@ -127,7 +127,7 @@ def test_every_document_begins_with_the_prefix_and_no_prefix_is_a_target(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_pieces_of_a_long_document_have_the_tokens_of_the_whole(
+def test_a_long_document_has_the_same_tokens_in_pieces(
     name: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "PIECE", 200)
@@ -154,7 +154,7 @@ def test_a_tail_of_a_long_sentencepiece_document_has_all_its_bytes(
     assert cut.byte == len(text) - len(rest)
 
 
-def test_bytes_have_no_prefix_and_a_stream_continues_a_character() -> None:
+def test_bytes_have_no_prefix_and_streams_complete_a_character() -> None:
     tok = ByteTokenizer()
     assert encode_prompt(tok, "é") == [0xC3, 0xA9]
     assert streamed(tok, [0xC3], [0xA9]) == "é"
@@ -170,7 +170,7 @@ def small_llama(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_greedy_tokens_are_those_of_transformers_own_generate(name: str, folders: dict[str, Path]) -> None:
+def test_greedy_tokens_equal_those_of_transformers_generate(name: str, folders: dict[str, Path]) -> None:
     network, own = small_llama(folders[name]), AutoTokenizer.from_pretrained(folders[name])
     tok = HuggingFaceTokenizer(folders[name])
     prompt = own("It is a truth", return_tensors="pt", return_token_type_ids=False)

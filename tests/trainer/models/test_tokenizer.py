@@ -47,7 +47,7 @@ def test_bytes_stand_for_themselves() -> None:
     assert len({*range(256), tok.end_id, tok.pad_id}) == tok.vocab_size
 
 
-def test_bytes_come_back_as_text_character_by_character() -> None:
+def test_bytes_are_streamed_character_by_character() -> None:
     tok = ByteTokenizer()
     decoder = tok.decoder()
     pieces = [decoder.decode(token) for token in tok.encode("€!".encode()).tolist()]
@@ -55,7 +55,7 @@ def test_bytes_come_back_as_text_character_by_character() -> None:
     assert streamed(tok, tok.encode(TEXT.encode()).tolist()) == TEXT
 
 
-def test_bytes_that_are_no_text_come_back_as_replacement_characters() -> None:
+def test_invalid_bytes_become_replacement_characters() -> None:
     assert streamed(ByteTokenizer(), [0xFF, 65, 0xE2, 0x82]) == "\ufffdA\ufffd"
 
 
@@ -71,7 +71,7 @@ def test_padding_never_equals_end_of_text(folder: Path) -> None:
     assert 0 <= tok.pad_id < tok.vocab_size
 
 
-def test_each_tokenizer_is_found_again_beside_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+def test_each_tokenizer_can_be_loaded_from_a_checkpoint(folder: Path, tmp_path: Path) -> None:
     for number, name in enumerate(["byte", str(folder)]):
         tok = tokenizer.load(name, None)
         beside = tmp_path / str(number)
@@ -87,7 +87,7 @@ def test_text_that_is_not_utf8_is_explained(folder: Path) -> None:
         tokenizer.load(str(folder), None).encode(b"caf\xe9")
 
 
-def test_a_tokenizer_that_is_nowhere_names_both_places(
+def test_a_missing_tokenizer_names_both_places_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,7 +136,7 @@ def test_a_tokenizer_that_cannot_be_read_is_explained(case: str, tmp_path: Path)
     assert "--tokenizer byte" not in str(error.value)
 
 
-def test_a_batch_is_each_text_alone_and_decodes_to_it(folder: Path) -> None:
+def test_a_batch_encodes_each_text_as_alone(folder: Path) -> None:
     texts = [TEXT.encode(), b"the cat", b""]
     for tok in (ByteTokenizer(), HuggingFaceTokenizer(folder)):
         encoded = [found.tolist() for found in tok.encode_batch(texts)]
@@ -144,7 +144,7 @@ def test_a_batch_is_each_text_alone_and_decodes_to_it(folder: Path) -> None:
         assert [tok.decode([*found, tok.end_id]) for found in encoded] == texts
 
 
-def test_a_fingerprint_tells_tokenizers_apart_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+def test_a_fingerprint_depends_on_the_tokenizer_alone(folder: Path, tmp_path: Path) -> None:
     tok = HuggingFaceTokenizer(folder)
     before = tok.fingerprint
     tok.encode_batch([b"one", b"two two"])

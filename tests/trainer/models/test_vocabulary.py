@@ -39,7 +39,7 @@ def train(tmp_path: Path, call: Call) -> Callable[..., Result]:
     return run
 
 
-def test_tokens_that_never_occur_train_and_a_prompt_with_one_is_refused(
+def test_unused_extra_tokens_can_be_trained_with_and_are_refused_in_a_prompt(
     train: Callable[..., Result], call: Call, tmp_path: Path
 ) -> None:
     result = train(TEXT)
@@ -50,7 +50,7 @@ def test_tokens_that_never_occur_train_and_a_prompt_with_one_is_refused(
     assert "--prompt contains 1 tokens for which the model has no embedding: <image>" in generated.stderr
 
 
-def test_tokens_that_occur_are_refused_or_get_rows_of_their_own(
+def test_extra_tokens_in_the_data_are_refused_or_get_new_rows(
     train: Callable[..., Result], call: Call, tmp_path: Path
 ) -> None:
     text = TEXT.replace("hat", "<image>")

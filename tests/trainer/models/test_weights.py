@@ -85,7 +85,7 @@ NOT_THERE: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", NOT_THERE)
-def test_a_folder_without_its_weights_is_refused_with_what_was_found(case: str, folder: Path) -> None:
+def test_a_folder_without_weights_is_refused_with_a_list_of_what_was_found(case: str, folder: Path) -> None:
     change, words = NOT_THERE[case]
     change(folder)
     with pytest.raises(UserError, match=words) as error:
@@ -94,7 +94,7 @@ def test_a_folder_without_its_weights_is_refused_with_what_was_found(case: str, 
     assert start(folder, from_scratch=True).weights is None
 
 
-def test_half_a_snapshot_in_the_cache_says_how_to_complete_it(
+def test_an_incomplete_download_in_the_cache_says_how_to_complete_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = tmp_path / "hub" / "models--some--model"
@@ -127,13 +127,13 @@ def test_a_git_lfs_pointer_is_named(folder: Path, name: str) -> None:
         start(folder)
 
 
-def test_the_pointer_of_a_file_that_is_not_read_does_no_harm(folder: Path) -> None:
+def test_a_git_lfs_pointer_in_an_unused_file_is_ignored(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(POINTER)
     assert start(folder).weights == folder
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "base_model.model."])
-def test_a_prefix_before_all_names_is_removed_and_said(folder: Path, prefix: str) -> None:
+def test_a_prefix_of_all_names_is_removed_and_reported(folder: Path, prefix: str) -> None:
     expected = load_file(folder / FILE)
     rewrite(lambda tensors: {prefix + name: tensor for name, tensor in tensors.items()})(folder)
     network, notes = build(folder)
@@ -175,29 +175,27 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("change", MISFITS)
-def test_weights_that_do_not_all_fit_are_refused(folder: Path, change: Any) -> None:
+def test_incomplete_or_mismatched_weights_are_refused(folder: Path, change: Any) -> None:
     rewrite(change)(folder)
     with pytest.raises(UserError, match=MISFITS[change]):
         build(folder)
 
 
-def test_weights_that_are_tied_may_be_absent_and_unused_ones_are_named(folder: Path) -> None:
+def test_tied_weights_may_be_absent_and_unused_ones_are_named(folder: Path) -> None:
     assert build(folder)[1] == []
     rewrite(lambda tensors: tensors | {"vision.weight": torch.zeros(2)})(folder)
     assert "1 weights in" in build(folder)[1][0]
     assert "not used: vision.weight" in build(folder)[1][0]
 
 
-def test_an_output_layer_that_is_not_tied_is_needed(tmp_path: Path) -> None:
+def test_an_output_layer_that_is_not_tied_is_required(tmp_path: Path) -> None:
     small_models.model("llama", backend=None).save_pretrained(tmp_path)
     rewrite(lambda tensors: {name: t for name, t in tensors.items() if name != "lm_head.weight"})(tmp_path)
     with pytest.raises(UserError, match=r"1 of its \d+ weights are missing: lm_head\.weight"):
         build(tmp_path)
 
 
-def test_code_in_a_model_folder_is_not_run_and_not_offered(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_in_a_model_folder_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*_: object) -> str:
         raise AssertionError("the user was asked")
 
@@ -222,6 +220,6 @@ def test_a_file_is_not_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["from_scratch", "resize_token_embeddings"])
-def test_an_adapter_needs_weights_as_they_are(folder: Path, key: str) -> None:
+def test_an_adapter_requires_unquantized_weights(folder: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"model.{key} cannot be used with it"):
         start(folder, use_peft=True, **{key: True})

@@ -23,7 +23,7 @@ def write_run(path: Path, *steps: int, resumed_from: int | None = None) -> None:
             log.write("train", step, loss=float(step))
 
 
-def test_a_record_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
+def test_a_record_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
     with MetricsLog(tmp_path / "deep" / "er" / "m.jsonl", failed=pytest.fail) as log:
         log.write("train", 3, loss=1.5)
         record = json.loads((tmp_path / "deep" / "er" / "m.jsonl").read_text())
@@ -32,7 +32,7 @@ def test_a_record_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_json_cannot_hold_is_null(tmp_path: Path, value: float) -> None:
+def test_values_that_json_cannot_represent_are_null(tmp_path: Path, value: float) -> None:
     with MetricsLog(tmp_path / "m.jsonl", failed=pytest.fail) as log:
         log.write("nonfinite", 1, loss=value, nested={"x": [value]})
     text = (tmp_path / "m.jsonl").read_text()
@@ -49,7 +49,7 @@ def test_resuming_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path: P
     assert steps_of(path) == [("run_start", 0), *trained]
 
 
-def test_resuming_drops_the_line_that_a_kill_cut_short(tmp_path: Path) -> None:
+def test_resuming_drops_an_incomplete_last_line(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     write_run(path, 1, 2)
     with path.open("a") as file:
@@ -58,7 +58,7 @@ def test_resuming_drops_the_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     assert steps_of(path) == [("run_start", 0), ("train", 1), ("train", 2), ("run_start", 2), ("train", 3)]
 
 
-def test_resuming_leaves_earlier_runs_in_the_same_file_alone(tmp_path: Path) -> None:
+def test_resuming_keeps_earlier_runs_in_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     write_run(path, 1, 2, 3)
     write_run(path, 1, 2, 3)
@@ -67,7 +67,7 @@ def test_resuming_leaves_earlier_runs_in_the_same_file_alone(tmp_path: Path) -> 
     assert steps_of(path) == [*first, *first[:2], ("run_start", 1), ("train", 2)]
 
 
-def test_a_line_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+def test_a_line_from_another_program_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text("a note\n[1]\n")
     write_run(path, 1, resumed_from=5)

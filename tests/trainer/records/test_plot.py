@@ -1,4 +1,4 @@
-"""`aios plot`: the numbers that it draws, and that the picture shows them."""
+"""`aios plot`: the numbers that are drawn, and the picture that shows them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Call = Callable[..., Result]
 
 
 def lines(*steps: dict[str, Any]) -> Iterator[str]:
-    """Records written two seconds apart, except where `after` says otherwise."""
+    """Records written two seconds apart, or `after` seconds if given."""
     seconds = 0
     for record in steps:
         seconds += record.pop("after", 2)
@@ -78,7 +78,7 @@ def run_of(folder: Path) -> records.RecordedRun:
 STEPS = (start(), train(1), train(2), held_out(2), left_out(3), train(4))
 
 
-def test_what_is_drawn_are_the_records(write: Callable[..., Path]) -> None:
+def test_the_curves_are_those_of_the_records(write: Callable[..., Path]) -> None:
     drawn = curves(run_of(write(*STEPS)), "steps")
     assert drawn.loss.x == drawn.rate.x == (1, 2, 3, 4)
     assert drawn.loss.y == pytest.approx((9, 8, math.nan, 6), nan_ok=True)
@@ -93,16 +93,16 @@ def test_tokens_of_steps_without_a_record_count_too(write: Callable[..., Path]) 
 
 
 @pytest.mark.parametrize(("axis", "expected"), [("steps", (1, 2, 3, 4)), ("time", (2, 4, 6, 8))])
-def test_a_resumed_run_goes_on_where_it_stopped(
+def test_a_resumed_run_is_one_curve_without_the_pause(
     write: Callable[..., Path], axis: Any, expected: tuple[int, ...]
 ) -> None:
-    """A run killed after step 3 and resumed an hour later from step 2: step 3 is drawn once, the hour is left out."""
+    """A run was killed after step 3 and resumed from step 2 an hour later: step 3 is drawn once, the hour is omitted."""
     resumed = (start(2, after=3600), train(3, loss=5.0), train(4, loss=4.0))
     drawn = curves(run_of(write(start(), train(1), train(2), train(3), *resumed)), axis)
     assert drawn.loss == Curve(expected, (9, 8, 5, 4))
 
 
-def test_a_clock_that_was_put_back_takes_no_time_away(write: Callable[..., Path]) -> None:
+def test_a_clock_that_was_set_back_subtracts_no_time(write: Callable[..., Path]) -> None:
     folder = write(start(after=3600), train(1), train(2) | {"after": -1800}, train(3))
     assert curves(run_of(folder), "time").loss.x == (2, 2, 4)
 
@@ -117,7 +117,7 @@ def test_smoothing_is_the_mean_around_each_point(y: tuple[float, ...], count: in
 
 
 def drawn_lines(axes: Any) -> dict[str, list[Any]]:
-    """Lines by their look: solid, faint, points."""
+    """The drawn lines by style: solid, faint, points."""
     kinds: dict[str, list[Any]] = {"line": [], "faint": [], "o": [], "x": []}
     for line in axes.lines:
         kind = (
@@ -155,7 +155,7 @@ def test_a_smoothed_line_has_its_own_points_behind_it(write: Callable[..., Path]
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(90.0, "seconds"), (600.0, "minutes"), (7200.0, "hours"), (1e6, "hours")]
 )
-def test_time_has_the_unit_that_suits_it(seconds: float, expected: str) -> None:
+def test_time_has_a_suitable_unit(seconds: float, expected: str) -> None:
     curve = Curve((seconds / 2, seconds), (2.0, 1.0))
     axes = plot.figure([Curves("a", curve, Curve(), curve)], "time", 1, log_scale=False).axes
     unit = {"seconds": 1, "minutes": 60, "hours": 3600}[expected]
@@ -164,7 +164,7 @@ def test_time_has_the_unit_that_suits_it(seconds: float, expected: str) -> None:
 
 
 @pytest.mark.parametrize("values", [(11.0, 0.02), (2.9, 2.5), (3.0, 3.0)])
-def test_a_logarithmic_scale_has_numbers_that_can_be_read(values: tuple[float, ...]) -> None:
+def test_a_logarithmic_scale_has_readable_numbers(values: tuple[float, ...]) -> None:
     curve = Curve((1.0, 2.0), values)
     figure = plot.figure([Curves("a", curve, Curve(), curve)], "steps", 1, log_scale=True)
     FigureCanvasAgg(figure).draw()
@@ -199,7 +199,7 @@ def test_no_text_is_clipped_or_covers_another(names: list[str]) -> None:
     assert not any(legend.overlaps(axes.get_tightbbox()) for legend in legends for axes in figure.axes)
 
 
-def test_names_keep_what_tells_them_apart() -> None:
+def test_shortened_names_remain_distinct() -> None:
     assert plot.short(["artifacts/quickstart"]) == ["quickstart"]
     assert plot.short(["a/b/c", "a/b/d #2"]) == ["c", "d #2"]
     assert plot.short(["a/b", "a/bc/d"]) == ["b", "bc/d"]
@@ -207,7 +207,7 @@ def test_names_keep_what_tells_them_apart() -> None:
     assert plot.short(["a" * 99 + "b"])[0].endswith("ab")
 
 
-# What a colour of linear RGB looks like to people without one kind of cone.
+# How a linear RGB colour appears without one kind of cone.
 # G. M. Machado, M. M. Oliveira, L. A. F. Fernandes: A Physiologically-based Model for Simulation of Color Vision
 # Deficiency (2009), table 1, severity 1.
 VISION = {
@@ -231,7 +231,7 @@ VISION = {
 
 
 @pytest.mark.parametrize("eyes", VISION)
-def test_colours_can_be_told_apart_by_everybody(eyes: str) -> None:
+def test_colours_are_distinguishable_with_any_colour_vision(eyes: str) -> None:
     def lab(colour: str) -> Any:
         rgb = np.array(to_rgb(colour))
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
@@ -246,7 +246,7 @@ def test_colours_can_be_told_apart_by_everybody(eyes: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "PNG"])
-def test_a_plot_is_a_file_of_the_kind_that_its_name_says(
+def test_the_suffix_decides_the_format_of_a_plot(
     call: Call, write: Callable[..., Path], tmp_path: Path, suffix: str
 ) -> None:
     output = tmp_path / "größer" / f"a plot.{suffix}"
@@ -258,10 +258,10 @@ def test_a_plot_is_a_file_of_the_kind_that_its_name_says(
     if suffix == "png":
         width, height = struct.unpack(">II", content[16:24])
         assert width >= 1200 and height >= 900
-    assert os.listdir(output.parent) == [output.name]  # noqa: PTH208 - nothing half-written beside it
+    assert os.listdir(output.parent) == [output.name]  # noqa: PTH208 - no temporary file is left
 
 
-def test_an_svg_says_in_words_what_it_shows(call: Call, write: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_svg_has_a_text_description(call: Call, write: Callable[..., Path], tmp_path: Path) -> None:
     folders = [write(*STEPS, name=name) for name in ("_hidden", "cost $5 and $6", "größer 漢字")]
     assert call("plot", *folders, "--output", tmp_path / "p.svg", "--x", "tokens").exit_code == 0
     root = ElementTree.parse(tmp_path / "p.svg").getroot()
@@ -269,13 +269,13 @@ def test_an_svg_says_in_words_what_it_shows(call: Call, write: Callable[..., Pat
     assert {"_hidden", "cost $5 and $6", "größer 漢字", "tokens trained on", "held out"} <= told
 
 
-def test_without_an_output_it_lies_beside_the_log(call: Call, write: Callable[..., Path]) -> None:
+def test_the_default_output_is_next_to_the_log(call: Call, write: Callable[..., Path]) -> None:
     folder = write(*STEPS)
     assert call("plot", folder).exit_code == 0
     assert (folder / "metrics.png").exists()
 
 
-def test_of_several_runs_in_a_log_all_are_drawn_or_the_last(
+def test_all_runs_of_a_log_or_the_last_are_drawn(
     call: Call, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = write(*STEPS, *STEPS)
@@ -294,7 +294,7 @@ def test_of_several_runs_in_a_log_all_are_drawn_or_the_last(
         (["empty"], "has not recorded any step"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(
+def test_a_log_that_cannot_be_drawn_is_explained(
     call: Call,
     write: Callable[..., Path],
     tmp_path: Path,
@@ -310,7 +310,7 @@ def test_what_cannot_be_drawn_is_told(
     assert words in result.stderr
 
 
-def test_more_runs_than_can_be_told_apart_are_refused(call: Call, write: Callable[..., Path]) -> None:
+def test_more_runs_than_distinct_colours_are_refused(call: Call, write: Callable[..., Path]) -> None:
     folder = write(*STEPS * 19)
     result = call("plot", folder)
     assert (result.exit_code, "at most 18" in result.stderr) == (2, True)

@@ -14,7 +14,7 @@ import pytest
 from trainer.records.progress import Reporter
 
 ROOT = Path(__file__).parents[3]
-# A run of large figures, with an evaluation and a step that is left out.
+# A run with large figures, an evaluation and a skipped step.
 RUN = """
 from trainer.records.progress import Reporter
 reporter = Reporter()
@@ -48,7 +48,7 @@ def on_a_terminal(columns: int) -> list[str]:
         while True:
             try:
                 part = os.read(ours, 1 << 16)
-            except OSError:  # on Linux, how a terminal ends that nobody writes to any more
+            except OSError:  # on Linux, the end of a terminal whose other side is closed
                 break
             if not part:
                 break
@@ -60,7 +60,7 @@ def on_a_terminal(columns: int) -> list[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo terminals of this kind")
 @pytest.mark.parametrize("columns", [80, 160])
-def test_a_terminal_has_a_bar_that_fits_it(columns: int) -> None:
+def test_the_progress_bar_fits_the_terminal(columns: int) -> None:
     lines = on_a_terminal(columns)
     assert max(map(len, lines)) <= columns
     bar = next(line for line in reversed(lines) if "━" in line)
@@ -83,7 +83,7 @@ def test_the_time_left_is_known_when_steps_take_minutes(monkeypatch: pytest.Monk
     assert task.speed is not None and task.time_remaining is not None
 
 
-def test_a_pipe_has_plain_lines_now_and_then_and_always_the_last(
+def test_a_pipe_gets_plain_lines_at_intervals_and_the_last_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(1000))

@@ -75,7 +75,7 @@ def steps(run: records.RecordedRun) -> list[int]:
         ((start(), train(1, 2), '{"event": "run_end", "st'), "killed", 2, None),
     ],
 )
-def test_where_a_run_stands(
+def test_the_status_of_a_run(
     tmp_path: Path, content: tuple[str, ...], state: str, step: int, reason: str | None
 ) -> None:
     (run,) = records.read(log(tmp_path, *content))
@@ -84,7 +84,7 @@ def test_where_a_run_stands(
     assert summarize(run, at_work=True).state == "running"
 
 
-def test_figures_of_a_run_are_those_it_recorded(tmp_path: Path) -> None:
+def test_the_figures_of_a_run_are_those_in_its_log(tmp_path: Path) -> None:
     (run,) = records.read(log(tmp_path, start(), train(1, 2, 3, 4), END))
     found = summarize(run, at_work=False).to_json()
     assert found.pop("started") == "2026-11-21T12:00:00+00:00"
@@ -109,7 +109,7 @@ def test_a_killed_run_has_the_rate_of_its_median_step(tmp_path: Path) -> None:
     assert summarize(run, at_work=False).tokens_per_second == 90.0
 
 
-def test_steps_that_were_done_again_count_once(tmp_path: Path) -> None:
+def test_repeated_steps_count_once(tmp_path: Path) -> None:
     again = start(2) + train(3, 4, loss=9.0)
     (run,) = records.read(log(tmp_path, start(), train(1, 2, 3), again))
     assert steps(run) == [1, 2, 3, 4]
@@ -122,7 +122,7 @@ def test_several_runs_in_one_log_are_several_runs(tmp_path: Path) -> None:
     assert [run.name for run in found] == [f"{tmp_path} #1", f"{tmp_path} #2"]
 
 
-def test_lines_that_are_not_ours_are_passed_over(tmp_path: Path) -> None:
+def test_lines_from_other_programs_are_skipped(tmp_path: Path) -> None:
     foreign = 'a note\n[1]\n{"event": 3, "step": 1}\n{"event": "train"}\n\n\udcff'.encode(
         errors="surrogateescape"
     )
@@ -133,7 +133,7 @@ def test_lines_that_are_not_ours_are_passed_over(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 1200), junk=st.binary(max_size=40))
-def test_a_log_cut_anywhere_and_overwritten_with_anything_can_be_read(
+def test_a_truncated_or_overwritten_log_can_be_read(
     tmp_path_factory: pytest.TempPathFactory, cut: int, junk: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
@@ -144,7 +144,7 @@ def test_a_log_cut_anywhere_and_overwritten_with_anything_can_be_read(
 
 
 @pytest.mark.parametrize("value", ["x", True, None, [1], {"a": 1}])
-def test_fields_of_another_kind_are_no_figures(tmp_path: Path, value: Any) -> None:
+def test_fields_of_the_wrong_type_are_ignored(tmp_path: Path, value: Any) -> None:
     odd = dict.fromkeys(("loss", "tokens_per_second", "window_size"), value)
     content = (start(training=value, model=value), line("train", 1, **odd))
     (run,) = records.read(log(tmp_path, *content))
@@ -152,7 +152,7 @@ def test_fields_of_another_kind_are_no_figures(tmp_path: Path, value: Any) -> No
     assert (summary.loss, summary.tokens_per_second, summary.window_size, summary.steps) == (None,) * 4
 
 
-def test_the_list_has_every_run_below_a_folder_and_no_data_set(call: Call, tmp_path: Path) -> None:
+def test_every_run_below_a_folder_is_listed_and_data_sets_are_not(call: Call, tmp_path: Path) -> None:
     log(tmp_path / "a", start(), train(1, 2, 3, 4), END)
     log(tmp_path / "größer 漢字" / "b", start(), train(1), name="my log.jsonl")
     log(tmp_path, '{"text": "no run"}\n', name="data.jsonl")
@@ -170,7 +170,7 @@ def test_the_list_has_every_run_below_a_folder_and_no_data_set(call: Call, tmp_p
     assert sorted(run["state"] for run in document["runs"]) == ["finished", "killed"]
 
 
-def test_an_aborted_run_tells_its_reason(call: Call, tmp_path: Path) -> None:
+def test_the_reason_of_an_aborted_run_is_shown(call: Call, tmp_path: Path) -> None:
     log(tmp_path, start(), line("stopped", 1, reason="[bold]not finite[/bold]"))
     assert f"{tmp_path}: [bold]not finite[/bold]" in call("runs", tmp_path).stdout
 
@@ -191,7 +191,7 @@ def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path
 
 
 @pytest.mark.parametrize(("path", "words"), [("none", "does not exist"), ("empty", "No runs found")])
-def test_nothing_to_list_is_told(call: Call, tmp_path: Path, path: str, words: str) -> None:
+def test_an_empty_list_is_explained(call: Call, tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
     result = call("runs", tmp_path / path)
     assert result.exit_code == 2
@@ -200,7 +200,7 @@ def test_nothing_to_list_is_told(call: Call, tmp_path: Path, path: str, words: s
         records.find(tmp_path / path)
 
 
-def test_the_list_goes_through_a_pipe_without_unicode(tmp_path: Path) -> None:
+def test_the_list_can_be_printed_in_a_pipe_without_unicode(tmp_path: Path) -> None:
     log(tmp_path / "a run 漢字", start(), train(1, 2, 3, 4), END)
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     command = [sys.executable, str(ROOT / "aios.py"), "runs", str(tmp_path)]

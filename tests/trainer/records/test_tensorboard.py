@@ -1,4 +1,4 @@
-"""Event files hold what the log holds, read by TensorBoard's own reader."""
+"""Event files contain the figures of the log, as read by TensorBoard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def runs(tmp_path: Path) -> Callable[[], list[Path]]:
     return lambda: sorted((tmp_path / "out" / "tensorboard").iterdir())
 
 
-def test_event_files_say_what_the_log_says(
+def test_event_files_contain_the_figures_of_the_log(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -62,7 +62,7 @@ def test_event_files_say_what_the_log_says(
     assert b'"learning_rate": 0.001' in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_a_resumed_run_goes_on_in_its_folder_and_replaces_what_is_done_again(
+def test_a_resumed_run_continues_in_its_folder_and_replaces_repeated_steps(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -91,7 +91,7 @@ def test_a_new_run_has_a_folder_of_its_own(
     assert [read(folder)["train/loss"].keys() for folder in runs()] == [set(range(1, 7))] * 2
 
 
-def test_without_the_package_a_run_does_not_begin(
+def test_without_the_package_a_run_does_not_start(
     settings: Settings,
     write_config: WriteConfig,
     call: Call,
@@ -105,7 +105,7 @@ def test_without_the_package_a_run_does_not_begin(
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
 
-def test_a_full_disk_ends_the_event_files_and_not_the_run(
+def test_a_full_disk_stops_the_event_files_but_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

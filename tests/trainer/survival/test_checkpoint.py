@@ -140,7 +140,7 @@ def test_an_incomplete_checkpoint_is_ignored(save: Save, folder: Path) -> None:
     assert names(folder) == ["latest", "step-00000001", "step-00000003"]
 
 
-def test_a_damaged_checkpoint_never_displaces_an_intact_one(save: Save, folder: Path) -> None:
+def test_a_damaged_checkpoint_never_replaces_an_intact_one(save: Save, folder: Path) -> None:
     save(1, keep=1)
     later = save(5, keep=2)
     damage(later / "model.safetensors")

@@ -38,7 +38,7 @@ def another_run(folder: Path, log_file: Path) -> Iterator[subprocess.Popen[str]]
         process.kill()
 
 
-def test_a_second_run_in_a_folder_is_refused_and_told_which_process_holds_it(folder: Path) -> None:
+def test_a_second_run_in_a_folder_is_refused_and_the_other_process_is_named(folder: Path) -> None:
     other = another_run(folder, folder / "metrics.jsonl")
     mine = lock_run(folder, folder.parent / "mine.jsonl")
     with other as process, pytest.raises(UserError) as refused, mine:

@@ -56,7 +56,7 @@ class Squares:
 
 
 @pytest.mark.parametrize(("kind", "bytes_each"), [("adamw", 8), ("muon", 4), ("adamw_8bit", 2)])
-def test_the_estimate_is_what_can_be_counted_by_hand(
+def test_the_estimate_equals_a_count_by_hand(
     monkeypatch: pytest.MonkeyPatch, kind: Any, bytes_each: int
 ) -> None:
     monkeypatch.setattr(nn.Linear, "get_output_embeddings", lambda self: None, raising=False)
@@ -198,7 +198,7 @@ def test_the_estimate_is_within_a_fifth_of_the_measured_peak(
     length: int,
     arguments: list[str],
 ) -> None:
-    """Each in a fresh process, started from the command line."""
+    """Each run is measured in a fresh process started from the command line."""
     none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if architecture is GPT2 else {}
     settings["model"]["architecture"] = none | architecture
     settings["data"] |= {"max_length": length, "eval_fraction": 0}
