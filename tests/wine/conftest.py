@@ -1,4 +1,4 @@
-"""A Windows, a folder of its own for each test in the user's folder there, and the live registry, put back afterwards."""
+"""A Windows machine, a folder for each test in its user's folder, and the live registry, restored afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def windows() -> Windows:
 
 @pytest.fixture
 def workplace(windows: Windows) -> Iterator[Path]:
-    """An empty folder below the user's own: under Wine with a space and non-ASCII letters in its path."""
+    """An empty folder below the user's folder; under Wine, its path has a space and non-ASCII letters."""
     folder = windows.user_folder() / f"aios test {uuid.uuid4().hex[:8]}"
     folder.mkdir()
     yield folder
@@ -46,7 +46,7 @@ def workplace(windows: Windows) -> Iterator[Path]:
 
 @pytest.fixture
 def aios(windows: Windows, workplace: Path) -> Aios:
-    """Run `aios` with its state in the test's own folder. Options are those of `Windows.run`."""
+    """Run `aios` with its state in the test's folder. Options are those of `Windows.run`."""
 
     def run(*arguments: str, **options: Any) -> Completed:
         environment = {"AIOS_HOME": windows.path(workplace / "state"), **options.pop("environment", {})}
@@ -57,7 +57,7 @@ def aios(windows: Windows, workplace: Path) -> Aios:
 
 @pytest.fixture
 def registry(windows: Windows) -> Iterator[Registry]:
-    """The live registry; what a test leaves changed is put back."""
+    """The live registry; changes are reverted after the test."""
     live = Registry(windows)
     before = live.snapshot()
     yield live
@@ -66,7 +66,7 @@ def registry(windows: Windows) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def player(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program that plays the pretended ones."""
+    """The program that fake programs are copies of."""
     program = tmp_path_factory.mktemp("player") / "player.exe"
     source = HERE / "fakes" / "fake_program.c"
     subprocess.run([c_compiler(), "-O2", "-municode", "-o", program, source], check=True)

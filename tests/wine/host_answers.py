@@ -1,4 +1,4 @@
-"""What the live host of this Windows answers, and what others say of the same, as JSON. Runs in Windows' Python."""
+"""Print the readings of the live host and those of other sources as JSON. Runs in Windows' Python."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def plain(reading: Any) -> Any:
 
 
 def damaged() -> dict[str, Any]:
-    """The readings of damaged values, which are there for as long as that takes."""
+    """The readings of damaged registry values, which are created for this and then deleted."""
     host, library = live_host(), ctypes.WinDLL("advapi32")
     with winreg.CreateKey(winreg.HKEY_CURRENT_USER, KEY) as key:
         for name, (kind, data) in DAMAGED.items():

@@ -1,7 +1,7 @@
-"""A doctor that is ended by force while a program of its own hangs: nothing that is to be done at its end is done.
+"""A doctor that is killed while a program that it started hangs, so that its own cleanup does not run.
 
-`keep_running.py PROGRAM NOTE` starts one, writes the note when it has ended, and stays for a while: in whose job it runs
-must not end the program in its place.
+`keep_running.py PROGRAM NOTE` starts such a doctor, writes the note when it has ended, and stays for a while, so that the
+end of its own job does not end the program.
 """
 
 import os

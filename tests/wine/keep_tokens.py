@@ -1,4 +1,4 @@
-"""Tokenize a data set on Windows while an earlier run still reads the tokens of what it was before. Prints what was said.
+"""Tokenize a changed data set on Windows while an earlier run still reads the old tokens. Prints the messages.
 
 Arguments: the data set, the cache folder.
 """
@@ -28,6 +28,6 @@ earlier = load()
 before = earlier.training.tokens.copy()
 text.write_bytes(text.read_bytes() + b"and more of it\n")
 later = load()
-load()  # says nothing
+load()  # prints nothing
 assert len(later.training.tokens) > len(before)
 assert (earlier.training.tokens == before).all()

@@ -1,7 +1,7 @@
-"""Runs in the Windows Python: starts a run of `aios train` again and again, and ends it (TerminateProcess) in its midst.
+"""Start a run of `aios train` repeatedly and kill it (TerminateProcess) before its end. Runs in the Windows Python.
 
-Arguments: the run's output folder, how many steps it takes, how often to end it, the program and its arguments. Prints the
-step that each was ended after, and whether a checkpoint was being written then.
+Arguments: the run's output folder, its number of steps, how often to kill it, the program and its arguments. Prints the
+step after which each was killed, and whether a checkpoint was being written.
 """
 
 import json
@@ -37,7 +37,7 @@ for number in range(int(kills)):
         time.sleep(0.001)
     time.sleep(chance.uniform(0, 0.05))
     process.kill()
-    if process.wait() != 1:  # what TerminateProcess was given
+    if process.wait() != 1:  # the exit code given to TerminateProcess
         sys.exit(f"it had ended by itself, with {process.returncode}")
     ended.append((newest_step(), writing()))
 sys.stdout.write(json.dumps(ended))

@@ -1,6 +1,6 @@
-"""Runs in the Windows Python: starts a program, and ends it (TerminateProcess) when a file has grown to so many lines.
+"""Start a program and kill it (TerminateProcess) when a file has a number of lines. Runs in the Windows Python.
 
-Arguments: the file, or a pattern where its folder has no name yet; the number of lines; the program and its arguments.
+Arguments: the file, or a pattern if its folder is not known yet; the number of lines; the program and its arguments.
 """
 
 import subprocess
@@ -23,4 +23,4 @@ process = subprocess.Popen(
 while process.poll() is None and not is_written():
     time.sleep(0.01)
 process.kill()
-sys.exit(process.wait() != 1)  # 1 is what TerminateProcess was given
+sys.exit(process.wait() != 1)  # 1 is the exit code given to TerminateProcess

@@ -1,4 +1,4 @@
-"""A Windows with hardware and installations that nobody has here: real files, registry values and programs, pretended content."""
+"""A Windows machine with simulated hardware and software: real files, registry values and programs with made-up content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSION_PY = (
 
 @dataclass
 class PretendedMachine:
-    """A virtual environment of its own, in which `install` puts packages; fake tools; folders below drive C."""
+    """A virtual environment into which `install` puts packages, fake tools, and folders below drive C."""
 
     wine: Wine
     venv: Path
@@ -41,7 +41,7 @@ class PretendedMachine:
         return self.venv / "Lib" / "site-packages"
 
     def make_environment(self, repository: Path) -> None:
-        """An environment as `venv` makes it; behind its own packages it sees those of the box, and this project."""
+        """Make an environment as `venv` does; the packages of the box and this project are added to its path."""
         base = self.wine.box.python
         self.site_packages.mkdir(parents=True)
         (self.venv / "Scripts").mkdir()
@@ -55,7 +55,7 @@ class PretendedMachine:
         (self.site_packages / "behind.pth").write_text("\n".join(behind) + "\n", encoding="utf-8")
 
     def make_headers(self) -> None:
-        """What an embeddable Python lacks: the headers and libraries that Triton compiles with."""
+        """Add the headers and libraries that Triton compiles with, which an embeddable Python lacks."""
         base = self.wine.box.python
         (base / "Include").mkdir()
         (base / "Include" / "Python.h").write_text("")
@@ -65,7 +65,7 @@ class PretendedMachine:
     def install(
         self, name: str, version: str, tag: str = "cp311-cp311-win_amd64", requires: tuple[str, ...] = ()
     ) -> None:
-        """What pip leaves of a wheel: its metadata."""
+        """Write the metadata that pip writes for a wheel."""
         info = self.site_packages / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         metadata = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
@@ -76,7 +76,7 @@ class PretendedMachine:
         (info / "RECORD").write_text("")
 
     def torch(self, version: str, cuda: str | None, libraries: Path) -> None:
-        """A torch of which the doctor sees what it looks at: version.py, metadata, the names in lib."""
+        """Write the parts of torch that the doctor reads: version.py, metadata, the files in lib."""
         folder = self.site_packages / "torch"
         (folder / "lib").mkdir(parents=True)
         (folder / "version.py").write_text(VERSION_PY.format(version=version, cuda=repr(cuda)))
@@ -89,14 +89,14 @@ class PretendedMachine:
         self.install("torch", version.partition("+")[0])
 
     def flash_attn(self, version: str, libraries: Path) -> None:
-        """A flash-attn whose compiled module imports c10.dll."""
+        """Write a flash-attn whose compiled module imports c10.dll."""
         (self.site_packages / "flash_attn").mkdir()
         (self.site_packages / "flash_attn" / "__init__.py").write_text("")
         shutil.copy(libraries / "extension.pyd", self.site_packages / "flash_attn_2_cuda.cp311-win_amd64.pyd")
         self.install("flash-attn", version)
 
     def triton(self, version: str) -> None:
-        """triton-windows, which brings the package `triton`."""
+        """Write triton-windows, which contains the package `triton`."""
         compiler = self.site_packages / "triton" / "runtime" / "tcc"
         compiler.mkdir(parents=True)
         (self.site_packages / "triton" / "__init__.py").write_text("")
@@ -104,12 +104,12 @@ class PretendedMachine:
         self.install("triton-windows", version)
 
     def gpu(self, name: str, driver: str, capability: str, memory_mib: int = 24564) -> None:
-        """An nvidia-smi that answers; there is no NVML in the box."""
+        """Add an nvidia-smi that reports this GPU; the box has no NVML."""
         row = f"0, {name}, {driver}, {capability}, {memory_mib}, WDDM\r\n"
         self.programs.add("nvidia-smi", prints=row.encode())
 
     def toolkit(self, version: str, largest_msc_ver: int) -> None:
-        """A CUDA toolkit where NVIDIA's installer puts it, and the variables that it sets."""
+        """Write a CUDA toolkit in the folder of NVIDIA's installer, and set its variables."""
         folder = self.drive_c / "Program Files" / "NVIDIA GPU Computing Toolkit" / "CUDA" / f"v{version}"
         (folder / "bin").mkdir(parents=True)
         header = folder / "include" / "crt" / "host_config.h"
@@ -123,7 +123,7 @@ class PretendedMachine:
         self.environment[f"CUDA_PATH_V{version.replace('.', '_')}"] = self.wine.path(folder)
 
     def visual_studio(self, version: str, toolset: str | None) -> None:
-        """Build Tools that vswhere lists; with the C++ workload only if there is a `toolset`."""
+        """Write Build Tools that vswhere lists, with the C++ workload if `toolset` is given."""
         studio = self.drive_c / "Program Files (x86)" / "Microsoft Visual Studio"
         installer, tools = studio / "Installer", studio / "2022" / "BuildTools"
         installer.mkdir(parents=True)
@@ -170,7 +170,7 @@ def compile_libraries(folder: Path) -> Path:
 
 @contextmanager
 def removed_afterwards(*folders: Path) -> Iterator[None]:
-    """What a test puts below these folders goes; they must not be there before."""
+    """Delete these folders afterwards; they must not exist before."""
     assert not [folder for folder in folders if folder.exists()]
     try:
         yield
@@ -180,6 +180,6 @@ def removed_afterwards(*folders: Path) -> Iterator[None]:
 
 
 def open_ones(findings: Mapping[str, Any]) -> dict[str, str]:
-    """The checks that ask for something, with their status."""
+    """The checks with an open finding, and their status."""
     wanted = ("error", "warning", "unknown")
     return {name: found["status"] for name, found in findings.items() if found["status"] in wanted}

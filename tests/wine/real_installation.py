@@ -1,4 +1,4 @@
-"""`aios install` in a real Windows Python: the Python, the server that it may ask, and what lies in it then."""
+"""`aios install` in a real Windows Python: the Python, its package server, and its installed files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABEL = "cu130torch2.13"
 
 @dataclass
 class Installation:
-    """A Python on a pretended machine with an RTX 4090, and the server that it may ask. `inside`: where python.exe lies."""
+    """A Python on a simulated machine with an RTX 4090, and its package server. `inside`: the folder of python.exe."""
 
     machine: PretendedMachine
     server: Server
@@ -57,13 +57,13 @@ class Installation:
         return answer
 
     def tree(self) -> dict[str, str]:
-        """Every file and folder of the environment, but for what Python compiles."""
+        """Every file and folder of the environment except compiled Python files."""
         return {
             name: content for name, content in tree_of(self.machine.venv).items() if "__pycache__" not in name
         }
 
     def flash_attn(self, **options: Any) -> Path:
-        """Publish one for this Windows."""
+        """Publish a flash-attn for this Windows."""
         wheel = stand_ins.flash_attn(self.server.folder / "files" / "v1", LABEL, tag=TAG, **options)
         publish(self.state, self.server, [wheel])
         return wheel
@@ -73,7 +73,7 @@ class Installation:
 def installing(
     windows: Windows, workplace: Path, programs: FakePrograms, www: Path, inside: str = "Scripts"
 ) -> Iterator[Installation]:
-    """On a machine with a GPU that a torch, a flash-attn and what they need can be had for; it has no Python yet."""
+    """A machine with a GPU, and a server with torch and its dependencies; the caller adds a Python."""
     if not isinstance(windows, Wine):
         pytest.skip("a machine of one's own is not pretended to be another")
     folder = windows.box.drive_c / "pretended"
@@ -90,7 +90,7 @@ def installing(
 
 
 def bring_pip(site_packages: Path) -> None:
-    """pip is the same files on all systems."""
+    """Copy pip, whose files are the same on all systems."""
     found = importlib.util.find_spec("pip")
     assert found and found.origin
     package = Path(found.origin).parent

@@ -1,7 +1,7 @@
-"""Runs in the Windows Python: changes registry values, then prints what the keys that aios may touch hold, as JSON.
+"""Change registry values, then print the values of the keys that aios may change, as JSON. Runs in the Windows Python.
 
-Its argument is a JSON list of changes: [key, name, type, data]; the type null removes the value; the type "SDDL" gives the
-key `data` as its security descriptor.
+The argument is a JSON list of changes: [key, name, type, data]; the type null removes the value; the type "SDDL" sets the
+security descriptor of the key to `data`.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Runs in the Windows Python: prints the whole registry of the machine and of the user, one JSON list a line for each key."""
+"""Print the registry of the machine and of the user, one JSON list per line and key. Runs in the Windows Python."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import winreg
 
 
 def numbered(read, handle):
-    """What `read` gives for 0, 1, 2 ... until it says that there is no more."""
+    """Yield what `read` returns for 0, 1, 2 ... until it raises an OSError."""
     for index in itertools.count():
         try:
             yield read(handle, index)

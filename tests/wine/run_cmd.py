@@ -1,6 +1,7 @@
-"""Runs a command line of Windows' cmd with a PATH and streams of a test's own. Called in a Windows Python, with JSON.
+"""Run a command line of Windows' cmd with a given PATH and stdin. Runs in the Windows Python.
 
-Takes {"line", "folder", "path", "variables", "answer"}; prints what was written, and ends as the command line did.
+The argument is a JSON object {"line", "folder", "path", "variables", "answer"}. Prints the output, and exits with the status of
+the command line.
 """
 
 import json
@@ -8,15 +9,15 @@ import os
 import subprocess
 import sys
 
-wishes = json.loads(sys.argv[1])
+call = json.loads(sys.argv[1])
 system = os.path.join(os.environ["SYSTEMROOT"], "System32")  # noqa: PTH118 - Windows' own spelling
-variables = {**os.environ, **wishes["variables"], "FAKE_PROGRAMS_PYTHON": sys.executable}
-variables["PATH"] = os.pathsep.join([*wishes["path"], system])
+variables = {**os.environ, **call["variables"], "FAKE_PROGRAMS_PYTHON": sys.executable}
+variables["PATH"] = os.pathsep.join([*call["path"], system])
 done = subprocess.run(
-    wishes["line"],
-    cwd=wishes["folder"],
+    call["line"],
+    cwd=call["folder"],
     env=variables,
-    input=wishes["answer"].encode(),
+    input=call["answer"].encode(),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
 )

@@ -1,4 +1,4 @@
-"""Tokens on the disk of Windows, where nobody can delete what another still reads."""
+"""The token cache on Windows, where a file that another process reads cannot be deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.wine.windows_box import HERE, REPOSITORY, Windows
 pytestmark = pytest.mark.wine
 
 
-def test_tokens_are_made_anew_while_an_earlier_run_reads_the_old_ones(
+def test_tokens_are_rebuilt_while_an_earlier_run_reads_the_old_ones(
     windows: Windows, workplace: Path
 ) -> None:
     text, cache = workplace / "text für Zoë.txt", workplace / "Tökens"
@@ -23,4 +23,4 @@ def test_tokens_are_made_anew_while_an_earlier_run_reads_the_old_ones(
     assert ["kept in" in line for line in said] == [True, False, True]
     assert "text für Zoë.txt has 3015 bytes, before 3000" in said[1]
     (folder,) = cache.iterdir()
-    assert len(list(folder.glob("tokens-*.bin"))) in (1, 2)  # the old file stays as long as it is read
+    assert len(list(folder.glob("tokens-*.bin"))) in (1, 2)  # the old file is kept while it is read

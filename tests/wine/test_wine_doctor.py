@@ -1,4 +1,4 @@
-"""The doctor's report on Windows: what it says, in which encoding, and that it stays on its feet when programs do not."""
+"""The doctor's report on Windows: its content, its encoding, and programs that fail or hang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMI_FIELDS = ["0", "NVIDIA GeForce RTX 4090", "581.80", "8.9", "24564", "WDDM"]
 
 
 def report(done: Completed) -> Any:
-    """The report that a run printed. Nothing else may stand on its stdout."""
+    """The report that a run printed, which must be its only output."""
     assert done.stdout.isascii(), "--json is for every stream, whatever its encoding"
     return json.loads(done.stdout)
 
@@ -50,15 +50,15 @@ def test_the_whole_report_fits_its_schema_and_the_backends_ran(aios: Aios, workp
 
 
 @pytest.mark.parametrize("admin", [True, False], ids=["administrator", "ordinary-user"])
-def test_it_knows_whose_rights_it_has(aios: Aios, admin: bool) -> None:
+def test_the_rights_of_the_process_are_detected(aios: Aios, admin: bool) -> None:
     done = aios("doctor", "--json", "--only", "python-version", admin=admin)
     assert report(done)["machine"]["elevated"] is admin
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize("code_page", [1252, 437, 1251])
-def test_every_text_fits_the_code_page_of_its_pipe(aios: Aios, code_page: int) -> None:
-    """The user folder's letters are in none of them: they must neither end the run nor arrive as other letters."""
+def test_every_text_can_be_encoded_in_the_code_page_of_the_pipe(aios: Aios, code_page: int) -> None:
+    """The letters of the user folder are in none of them; they must neither end the run nor be replaced by other letters."""
     done = aios("doctor", *WITHOUT_TORCH, "--verbose", code_page=code_page)
     text = done.stdout.decode(f"cp{code_page}")
     assert "long-paths" in text
@@ -67,9 +67,9 @@ def test_every_text_fits_the_code_page_of_its_pipe(aios: Aios, code_page: int) -
     assert explained.returncode == 0, explained.stderr
 
 
-def test_a_console_gets_real_letters_and_glyphs(aios: Aios, windows: Windows) -> None:
+def test_a_console_gets_unicode_letters_and_glyphs(aios: Aios, windows: Windows) -> None:
     done = aios("doctor", "--only", "temp-dir", "--only", "python-version", console=True)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout.decode())  # the console paints in pieces
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout.decode())  # the console draws the text in pieces
     assert "✓" in text
     assert windows.user_folder().name.split()[-1] in text
 
@@ -87,7 +87,7 @@ def test_a_hung_nvidia_smi_is_ended_at_its_time_limit_and_reported(
 @pytest.mark.parametrize(
     "trouble", [{"end": "crash"}, {"prints": b"\x00\xff\xfe garbage \x81\n"}], ids=["crash", "garbage"]
 )
-def test_a_broken_nvidia_smi_is_no_missing_gpu(
+def test_a_broken_nvidia_smi_is_not_a_missing_gpu(
     aios: Aios, programs: FakePrograms, trouble: dict[str, Any]
 ) -> None:
     programs.add("nvidia-smi", **trouble)
@@ -96,7 +96,7 @@ def test_a_broken_nvidia_smi_is_no_missing_gpu(
     assert done.returncode in (1, 3)
 
 
-def test_nvidia_smi_answers_where_the_library_does_not(aios: Aios, programs: FakePrograms) -> None:
+def test_nvidia_smi_is_used_if_the_library_fails(aios: Aios, programs: FakePrograms) -> None:
     programs.add("nvidia-smi", prints=", ".join(SMI_FIELDS).encode() + b"\r\n")
     done = aios("doctor", "--json", "--only", "nvidia-driver", "--only", "gpu", programs=programs.folder)
     assert finding(done, "nvidia-driver")["status"] == "ok"
@@ -105,7 +105,7 @@ def test_nvidia_smi_answers_where_the_library_does_not(aios: Aios, programs: Fak
 
 @pytest.fixture
 def nvml(windows: Windows) -> Iterator[None]:
-    """The pretended NVML, where drivers put theirs."""
+    """A fake NVML in the folder where drivers install it."""
     if not windows.is_wine:
         pytest.skip("Windows loads the library of its own driver first")
     folder = windows.user_folder().parents[1] / "Program Files" / "NVIDIA Corporation"
@@ -117,7 +117,7 @@ def nvml(windows: Windows) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nvml")
-def test_the_driver_s_own_library_is_asked_first(aios: Aios) -> None:
+def test_the_library_of_the_driver_is_used_first(aios: Aios) -> None:
     done = aios("doctor", "--json", "--only", "nvidia-driver", "--only", "gpu")
     assert finding(done, "nvidia-driver")["status"] == "ok"
     assert "581.80" in json.dumps(finding(done, "nvidia-driver"))
@@ -125,13 +125,15 @@ def test_the_driver_s_own_library_is_asked_first(aios: Aios) -> None:
 
 
 @pytest.mark.usefixtures("nvml")
-def test_a_library_that_does_not_fit_its_driver_is_no_missing_gpu(aios: Aios) -> None:
+def test_a_library_that_does_not_match_its_driver_is_not_a_missing_gpu(aios: Aios) -> None:
     done = aios("doctor", "--json", "--only", "nvidia-driver", environment={"FAKE_NVML_INIT": "18"})
     assert finding(done, "nvidia-driver")["status"] not in ("ok", "skipped")
     assert done.returncode in (1, 3)
 
 
-def test_wrong_calls_are_told_and_end_with_status_2(aios: Aios, workplace: Path, windows: Windows) -> None:
+def test_usage_errors_are_explained_and_end_with_status_2(
+    aios: Aios, workplace: Path, windows: Windows
+) -> None:
     unreadable = workplace / "machine.json"
     unreadable.write_bytes(b"\xff\x00 no JSON")
     for arguments in (["--only", "no-such-check"], ["--machine", windows.path(unreadable)]):

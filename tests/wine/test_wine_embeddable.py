@@ -1,4 +1,4 @@
-"""`aios install` in an embeddable Python, laid out as python.org ships it, and in what `uv venv` makes."""
+"""`aios install` in an embeddable Python with python.org's layout, and in an environment made by `uv venv`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.wine.windows_box import REPOSITORY, FakePrograms, Windows, Wine
 
 pytestmark = pytest.mark.wine
 
-# The file as it is shipped, and the two ways by which people make it find packages
+# The file as shipped, and the two usual edits that make it find packages
 SHIPPED = "python311.zip\r\n.\r\n\r\n# Uncomment to run site.main() automatically\r\n#import site\r\n"
 WITH_SITE = SHIPPED.replace("#import site", "import site")
 WITHOUT_SITE = SHIPPED.replace(".\r\n", ".\r\nLib\\site-packages\r\n{behind}\r\n")
 
 
 def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
-    """Programs, DLLs and extension modules in one folder; the standard library, compiled, in an archive; no `Lib`."""
+    """Make an embeddable Python: programs, DLLs and extension modules in one folder, the compiled library in an archive."""
     folder.mkdir()
     base = windows.box.python
     for file in (*base.iterdir(), *(base / "DLLs").iterdir()):
@@ -38,7 +38,7 @@ def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
                 "ensurepip",
             ):
                 archive.write(file, inside.as_posix())
-    # Without the box's own torch: what this Python finds is its own, and pip may take it away
+    # Without the torch of the box, so that pip can uninstall whatever this Python finds
     needed = what_aios_needs(folder.with_name("behind"), library / "site-packages")
     behind = [windows.path(needed), windows.path(REPOSITORY)]
     (folder / "python311._pth").write_text(path_file.format(behind="\r\n".join(behind)), newline="")
@@ -47,7 +47,7 @@ def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
 
 
 @pytest.mark.parametrize("path_file", [WITH_SITE, WITHOUT_SITE], ids=["import site", "paths alone"])
-def test_an_embeddable_python_takes_packages_and_gives_them_back(
+def test_packages_are_installed_into_an_embeddable_python_and_undone(
     windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path, path_file: str
 ) -> None:
     with installing(windows, workplace, programs, tmp_path / "www", inside="") as installation:
@@ -70,7 +70,7 @@ def take_and_give_back(installation: Installation) -> None:
     assert installation.tree() == before
 
 
-def test_an_environment_that_uv_made_gets_its_pip_from_uv(
+def test_an_environment_made_by_uv_gets_pip_from_uv(
     windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path
 ) -> None:
     with installing(windows, workplace, programs, tmp_path / "www") as installation:

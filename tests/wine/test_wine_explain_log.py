@@ -1,4 +1,4 @@
-"""A log that Windows wrote, explained on Windows: its encodings, and what this machine's own check says of it."""
+"""A log written and explained on Windows: its encodings, and the finding of this machine's check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG = "Größe: 12 MB\r\nERROR: Package 'torch' requires a different Python: 3.9
 
 
 @pytest.mark.parametrize(("encoding", "code_page"), [("utf-16", 1252), ("utf-8-sig", 437), ("cp850", 866)])
-def test_a_log_is_tied_to_what_the_check_finds_here(
+def test_an_explained_log_includes_the_finding_of_this_machine(
     aios: Aios, windows: Windows, workplace: Path, encoding: str, code_page: int
 ) -> None:
     log = workplace / "Протокол.txt"
@@ -29,7 +29,7 @@ def test_a_log_is_tied_to_what_the_check_finds_here(
     assert f"+ 1: on this machine, python-version: {match['finding']['summary']}" in said
 
 
-def test_a_log_that_is_not_there_is_a_wrong_call(aios: Aios) -> None:
+def test_a_missing_log_is_a_usage_error(aios: Aios) -> None:
     done = aios("doctor", "explain-log", r"C:\no such\log.txt")
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"cannot read" in done.stderr

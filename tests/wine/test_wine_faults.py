@@ -1,4 +1,4 @@
-"""Fixes on the live registry that are killed, that meet another one, and whose answer is lost."""
+"""Fixes on the live registry that are killed, or that run at the same time as another one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ with held(Path(sys.argv[1]), "process 1, since noon"):
 
 @pytest.fixture
 def temp(registry: Registry, windows: Windows) -> Path:
-    """`C:\\Temp`, which is not there, and long paths that are off."""
+    """`C:\\Temp`, which does not exist, and long paths turned off."""
     if not windows.is_wine:
         pytest.skip("C:\\Temp and TEMP of a living user are not taken for a test")
     registry.change((*LONG_PATHS, None, None))
@@ -38,7 +38,7 @@ def temp(registry: Registry, windows: Windows) -> Path:
 
 
 def killed(windows: Windows, workplace: Path, lines: int) -> bool:
-    """Fix, and end the process when its journal has so many lines; did that come before its end?"""
+    """Fix, and kill the process when its journal has this many lines. Return whether it was still running."""
     journal = windows.path(workplace / "state") + r"\runs\*\actions.jsonl"
     command = ["python", windows.path(HERE / "kill_when_written.py"), journal, str(lines)]
     fix = ["python", "-m", "aios", "doctor", "--fix", "--yes", *ONLY]
@@ -52,7 +52,7 @@ def reminders(aios: Aios) -> list[str]:
 
 
 @pytest.mark.parametrize("lines", [1, 2, 4])
-def test_a_killed_fix_is_undone_to_the_byte(
+def test_a_killed_fix_is_undone_exactly(
     aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path, lines: int
 ) -> None:
     before = registry.snapshot()
@@ -81,7 +81,7 @@ def test_a_killed_fix_is_finished_by_the_next(
     assert not temp.exists()
 
 
-def test_of_two_fixes_at_once_the_second_is_told_who_is_first(
+def test_of_two_simultaneous_fixes_the_second_names_the_first(
     aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path
 ) -> None:
     before = registry.snapshot()

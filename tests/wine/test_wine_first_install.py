@@ -1,4 +1,4 @@
-"""`install.cmd` the whole way: from a folder as it was unpacked to a doctor and packages that work."""
+"""`install.cmd` from an unpacked folder to a working doctor and working packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.doctor.install.loopback import Server, serving
 from tests.wine.pretended_machine import removed_afterwards
 from tests.wine.windows_box import HERE, REPOSITORY, Registry, Windows, Wine
 
-tomllib = pytest.importorskip("tomllib")  # what makes the box that this needs has it
+tomllib = pytest.importorskip("tomllib")  # the script that makes the box has it
 pytestmark = [pytest.mark.wine, pytest.mark.slow]
 
 TAG = "cp311-cp311-win_amd64"
@@ -33,7 +33,7 @@ UNPACKED = (
     "README.md",
     "LICENSE",
 )
-BUILDING = ("hatchling", "colorama", "tzdata")  # the last two: what pip, on Linux, takes for needless
+BUILDING = ("hatchling", "colorama", "tzdata")  # the last two are required on Windows only
 
 
 def pins() -> dict[str, str]:
@@ -44,7 +44,7 @@ def pins() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The index has the doctor's packages, and stand-ins for those that train."""
+    """A server whose index has the doctor's packages, and stand-ins for those of training."""
     folder = tmp_path_factory.mktemp("www")
     index = folder / "index"
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -64,7 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def unpacked(workplace: Path) -> Path:
-    """The files of aios as somebody who downloaded them has them."""
+    """The files of aios as downloaded."""
     folder = workplace / "aios & more"
     folder.mkdir()
     for source in (REPOSITORY / name for name in UNPACKED):
@@ -75,10 +75,10 @@ def unpacked(workplace: Path) -> Path:
     return folder
 
 
-def test_the_whole_way_and_back(
+def test_install_cmd_installs_everything_and_it_can_be_undone(
     windows: Windows, workplace: Path, unpacked: Path, server: Server, registry: Registry
 ) -> None:
-    """`--yes` fixes what the doctor finds, too: all of it is undone at the end."""
+    """`--yes` also fixes what the doctor finds; everything is undone at the end."""
     if not isinstance(windows, Wine):
         pytest.skip("a machine of one's own is not changed")
     if not (windows.box.python / "Lib" / "venv").is_dir():
@@ -117,5 +117,5 @@ def test_the_whole_way_and_back(
         assert "torch" in aios("install", "--undo")
         assert not (venv / "Lib" / "site-packages" / "torch").exists()
         assert registry.snapshot() != before
-        aios("doctor", "undo", status=(0, 4))  # Wine's server may hold the new C:\\Temp for a while
+        aios("doctor", "undo", status=(0, 4))  # Wine's server may keep the new C:\\Temp open for a while
         assert registry.snapshot() == before

@@ -1,4 +1,4 @@
-"""Fixes on the live registry: planned, applied, verified, applied again, undone; as administrator and as ordinary user."""
+"""Fixes on the live registry: planned, applied, verified, applied again and undone, as administrator and as ordinary user."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_long_paths_are_enabled_and_put_back_to_the_byte(aios: Aios, registry: Registry, fault: str) -> None:
+def test_long_paths_are_enabled_and_restored_exactly(aios: Aios, registry: Registry, fault: str) -> None:
     kind, data = FAULTS[fault]
     before = registry.change((*LONG_PATHS, kind, data))
 
@@ -68,7 +68,7 @@ def test_long_paths_are_enabled_and_put_back_to_the_byte(aios: Aios, registry: R
     assert look(aios, "long-paths")["status"] == "error"
 
 
-def test_an_unreadable_setting_is_unknown_and_left_alone(
+def test_an_unreadable_setting_is_unknown_and_not_changed(
     aios: Aios, registry: Registry, windows: Windows
 ) -> None:
     if not windows.is_wine:
@@ -92,8 +92,8 @@ def test_a_value_that_someone_else_changed_is_not_undone(aios: Aios, registry: R
     assert registry.value(*LONG_PATHS) == [REG_DWORD, 7]
 
 
-def test_an_ordinary_user_without_the_rights_keeps_the_finding_open(aios: Aios, registry: Registry) -> None:
-    """Elevation is asked for; what Wine starts for it has no more rights, as after a "no" on Windows."""
+def test_without_administrator_rights_the_finding_stays_open(aios: Aios, registry: Registry) -> None:
+    """Elevation is requested, but Wine starts the program without more rights, as Windows does after a "no"."""
     before = registry.change((*LONG_PATHS, None, None))
     done = aios("doctor", "--fix", "--yes", "--json", "--only", "long-paths", admin=False)
     assert finding(done, "long-paths")["status"] == "error"
@@ -102,7 +102,7 @@ def test_an_ordinary_user_without_the_rights_keeps_the_finding_open(aios: Aios, 
     assert registry.snapshot() == before
 
 
-def test_a_refused_elevation_leaves_the_other_fixes_to_proceed(
+def test_a_refused_elevation_does_not_stop_the_other_fixes(
     aios: Aios, registry: Registry, temp: Path, git_configuration: Path
 ) -> None:
     before = registry.change((*LONG_PATHS, None, None))
@@ -117,7 +117,7 @@ def test_a_refused_elevation_leaves_the_other_fixes_to_proceed(
 
 @pytest.fixture
 def temp(registry: Registry, windows: Windows) -> Path:
-    """`C:\\Temp`, which is not there; TEMP is below the user's folder, with its space and letters."""
+    """`C:\\Temp`, which does not exist; TEMP is below the user's folder, with its space and non-ASCII letters."""
     if not windows.is_wine:
         pytest.skip("C:\\Temp and TEMP of a living user are not taken for a test")
     drive_c = windows.user_folder().parents[1]
@@ -125,7 +125,7 @@ def temp(registry: Registry, windows: Windows) -> Path:
     return drive_c / "Temp"
 
 
-def test_temp_is_moved_and_put_back(aios: Aios, registry: Registry, temp: Path) -> None:
+def test_temp_is_moved_and_restored(aios: Aios, registry: Registry, temp: Path) -> None:
     before = registry.snapshot()
     assert look(aios, "temp-dir")["status"] == "warning"
     fixed = aios("doctor", "--fix", "--yes", "--json", "--only", "temp-dir")
@@ -146,7 +146,7 @@ def test_temp_is_moved_and_put_back(aios: Aios, registry: Registry, temp: Path) 
 
 @pytest.fixture
 def git_configuration(windows: Windows) -> Path:
-    """The user's own git configuration, which is not there."""
+    """The user's git configuration, which does not exist."""
     if not windows.is_wine:
         pytest.skip("a living user's git configuration is not taken for a test")
     file = windows.user_folder() / ".gitconfig"
@@ -154,7 +154,7 @@ def git_configuration(windows: Windows) -> Path:
     return file
 
 
-def test_git_is_told_to_take_long_paths_and_forgets_it(
+def test_git_is_set_to_use_long_paths_and_restored(
     aios: Aios, windows: Windows, git_configuration: Path
 ) -> None:
     git_configuration.write_bytes(b"[user]\n\tname = Zo\xc3\xab\n")

@@ -1,4 +1,4 @@
-"""Fixes of paths and settings on the live registry: PATH, cache folders, developer mode, Python's encoding; each undone."""
+"""Fixes of paths and settings on the live registry, each undone: PATH, cache folders, developer mode, Python's encoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEVELOPER = (
     r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\AppModelUnlock",
     "AllowDevelopmentWithoutDevLicense",
 )
-BOX = [r"C:\Python311", r"C:\git\cmd"]  # without which nothing starts there
+BOX = [r"C:\Python311", r"C:\git\cmd"]  # nothing starts without these
 TOOLS = [rf"%SystemRoot%\system32\tools\of a vendor {number:02}\bin" for number in range(70)]
 
 
@@ -39,7 +39,7 @@ def box(windows: Windows) -> None:
 
 
 @pytest.mark.parametrize("type_", ["REG_EXPAND_SZ", "REG_SZ"])
-def test_a_path_of_9000_characters_loses_what_is_repeated_and_gets_it_back(
+def test_duplicates_in_a_path_of_9000_characters_are_removed_and_restored(
     aios: Aios, registry: Registry, type_: str
 ) -> None:
     tools = TOOLS if type_ == "REG_EXPAND_SZ" else [t.replace("%SystemRoot%", r"C:\windows") for t in TOOLS]
@@ -67,7 +67,7 @@ def test_a_path_of_9000_characters_loses_what_is_repeated_and_gets_it_back(
     assert registry.snapshot() == before
 
 
-def test_caches_of_a_user_with_accents_move_and_come_back(
+def test_caches_of_a_user_with_accents_are_moved_and_restored(
     aios: Aios, registry: Registry, windows: Windows
 ) -> None:
     root = windows.user_folder().parents[1] / "aios-cache"
@@ -95,7 +95,7 @@ def test_caches_of_a_user_with_accents_move_and_come_back(
     assert not root.exists()
 
 
-def test_a_cache_that_is_in_use_by_then_stays(aios: Aios, registry: Registry, windows: Windows) -> None:
+def test_a_cache_in_use_at_undo_is_kept(aios: Aios, registry: Registry, windows: Windows) -> None:
     root = windows.user_folder().parents[1] / "aios-cache"
     before = registry.snapshot()
     assert fix(aios, "cache-folders").returncode == 0
@@ -112,7 +112,7 @@ def test_a_cache_that_is_in_use_by_then_stays(aios: Aios, registry: Registry, wi
         root.rmdir()
 
 
-def test_developer_mode_is_switched_on_where_named_and_off_again(aios: Aios, registry: Registry) -> None:
+def test_developer_mode_is_enabled_if_named_and_restored(aios: Aios, registry: Registry) -> None:
     before = registry.change((*DEVELOPER, "REG_DWORD", 0))
     assert look(aios, "developer-mode")["status"] == "info"
     assert aios("doctor", "fix", "developer-mode", "--yes").returncode == 0
@@ -122,14 +122,14 @@ def test_developer_mode_is_switched_on_where_named_and_off_again(aios: Aios, reg
     assert registry.snapshot() == before
 
 
-def test_developer_mode_stays_off_without_the_rights(aios: Aios, registry: Registry) -> None:
+def test_developer_mode_stays_off_without_administrator_rights(aios: Aios, registry: Registry) -> None:
     before = registry.change((*DEVELOPER, "REG_DWORD", 0))
     done = aios("doctor", "fix", "developer-mode", "--yes", admin=False)
     assert b"administrator" in done.stdout
     assert registry.snapshot() == before
 
 
-def test_python_is_told_to_use_utf_8_where_named(aios: Aios, registry: Registry) -> None:
+def test_python_is_set_to_utf_8_if_named(aios: Aios, registry: Registry) -> None:
     before = registry.snapshot()
     assert look(aios, "console-encoding")["status"] == "warning"
     assert aios("doctor", "fix", "console-encoding", "--yes").returncode == 0

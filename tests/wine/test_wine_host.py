@@ -1,4 +1,4 @@
-"""The live host of a Windows: its answers agree with what others say of the same machine, and it leaves nothing running."""
+"""The live host on Windows: its readings agree with other sources, and it leaves nothing running."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_imports_of_binaries_are_those_that_binutils_lists(windows: Windows, ans
         assert binary["imports"] == [name.lower() for name in re.findall(r"DLL Name: (.*)", said)]
 
 
-def test_programs_are_looked_at_without_harm(answers: Any) -> None:
-    """Wine tells psutil nothing of other programs."""
+def test_listing_programs_does_no_harm(answers: Any) -> None:
+    """Under Wine, psutil cannot see other programs."""
     assert answers["programs_using"] == ["Found", []]
 
 
@@ -105,20 +105,20 @@ def test_damaged_registry_values_are_unreadable(answers: Any) -> None:
 
 
 def running(name: str, folder: Path) -> list[psutil.Process]:
-    """The programs of this machine with such a name that were started from a folder of the box."""
+    """The programs with this name that were started from a folder of the box."""
     found = []
     for process in psutil.process_iter():
         try:
             program = next(iter(process.cmdline()), "")
             if program.endswith(name) and folder.name in program:
                 found.append(process)
-        except psutil.Error:  # ended meanwhile, or another user's
+        except psutil.Error:  # it has ended, or belongs to another user
             continue
     return found
 
 
 def nothing_runs(name: str, folder: Path) -> bool:
-    """Whether the program has ended, or ends soon."""
+    """Whether the program has ended or ends soon."""
     for _ in range(600):
         if not running(name, folder):
             return True
@@ -148,7 +148,7 @@ def hanging(windows: Windows, workplace: Path, programs: FakePrograms) -> dict[s
     }
 
 
-def test_a_machine_on_which_nothing_answers(
+def test_a_machine_on_which_no_program_answers(
     aios: Aios, windows: Windows, workplace: Path, programs: FakePrograms, hanging: dict[str, str]
 ) -> None:
     arguments = ("doctor", "--json", "--offline", "--timeout", str(TIMEOUT))
@@ -163,7 +163,7 @@ def test_a_machine_on_which_nothing_answers(
         assert nothing_runs(".exe", workplace)
 
 
-def test_a_program_ends_even_with_a_doctor_that_is_ended_by_force(
+def test_a_program_ends_with_a_doctor_that_is_killed(
     windows: Windows, workplace: Path, programs: FakePrograms
 ) -> None:
     if not windows.is_wine:
@@ -183,7 +183,7 @@ def test_a_program_ends_even_with_a_doctor_that_is_ended_by_force(
 # -- a recording
 
 
-def test_a_recording_is_judged_as_the_machine_was_and_names_nobody(
+def test_a_recording_gives_the_same_findings_and_no_personal_names(
     aios: Aios, windows: Windows, workplace: Path
 ) -> None:
     file = workplace / "machine.json"

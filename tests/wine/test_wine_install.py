@@ -1,4 +1,4 @@
-"""`aios install` on a real Windows Python: the same server, the same promises."""
+"""`aios install` in a real Windows Python, from the same server and with the same guarantees."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.wine
 def installation(
     windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path
 ) -> Iterator[Installation]:
-    """Into a virtual environment with pip of its own."""
+    """An installation into a virtual environment with pip."""
     with installing(windows, workplace, programs, tmp_path / "www") as installation:
         installation.machine.make_environment(REPOSITORY)
         bring_pip(installation.machine.site_packages)
         yield installation
 
 
-def test_success_and_back(installation: Installation) -> None:
+def test_packages_are_installed_and_undone(installation: Installation) -> None:
     installation.flash_attn()
     before = installation.tree()
     answer = installation.install("torch", "flash-attn")
@@ -42,10 +42,10 @@ def test_success_and_back(installation: Installation) -> None:
     assert installation.tree() == before
 
 
-def test_an_old_triton_goes_before_triton_windows_comes_and_comes_back(
+def test_an_old_triton_is_replaced_by_triton_windows_and_restored(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """Both write the package `triton`: removed afterwards, the old one would take the new one's files along."""
+    """Both contain the package `triton`: uninstalling the old one afterwards would delete files of the new one."""
     site = installation.machine.site_packages
     old = stand_ins.wheel(
         tmp_path, "triton", "3.2.0", {"triton/__init__.py": "", "triton/old.py": "x = 1\n"}, tag=TAG

@@ -1,4 +1,4 @@
-"""`install.cmd`: which Python it takes, how it gets one, and that no folder's name can do it harm."""
+"""`install.cmd`: which Python it uses, how it installs one, and that any folder name is safe."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PAGE = "https://www.python.org/downloads/windows/"
 
 @dataclass(frozen=True)
 class Machine:
-    """A checkout whose `install.py` only says how it was called, and a PATH with the pretended programs alone."""
+    """A checkout whose `install.py` only prints its arguments, and a PATH with the fake programs alone."""
 
     windows: Windows
     folder: Path
@@ -64,14 +64,14 @@ class Machine:
         for script in ("install.cmd", "suitable_python.py"):
             shutil.copy(REPOSITORY / "scripts" / script, scripts)
         (scripts / "install.py").write_text(SAYS_WHAT_IT_GOT, encoding="utf-8")
-        for module in ("venv", "ensurepip"):  # a box need not have them
+        for module in ("venv", "ensurepip"):  # a box may lack them
             (scripts / f"{module}.py").touch()
         return scripts.parent
 
     def run(
         self, line: str, folder: Path, *, answer: str = "", code_page: int = 1252, path: tuple[str, ...] = ()
     ) -> Completed:
-        wishes = {
+        call = {
             "line": line,
             "folder": self.windows.path(folder),
             "path": [*path, self.windows.path(self.programs)],
@@ -82,7 +82,7 @@ class Machine:
             },
             "answer": answer,
         }
-        command = ["python", self.windows.path(HERE / "run_cmd.py"), json.dumps(wishes)]
+        command = ["python", self.windows.path(HERE / "run_cmd.py"), json.dumps(call)]
         return self.windows.run(command, code_page=code_page)
 
     def install(self, *arguments: str, answer: str = "", path: tuple[str, ...] = ()) -> Completed:
@@ -126,14 +126,14 @@ def test_the_launcher_is_asked_for_the_best_covered_version(
     assert done.returncode == 7
 
 
-def test_the_usual_folders_are_looked_into_where_path_has_none(machine: Machine) -> None:
+def test_the_usual_folders_are_searched_if_path_has_no_python(machine: Machine) -> None:
     machine.add("python", WORKS, "local/Programs/Python/Python311")
     machine.add("python", CRASHES, "local/Programs/Python/Python310")
     done = machine.install()
     assert (lines(done), done.returncode) == (["install.py []"], 7)
 
 
-def test_stub_crash_and_old_python_on_path_are_passed_over(machine: Machine) -> None:
+def test_a_stub_a_crash_and_an_old_python_on_path_are_skipped(machine: Machine) -> None:
     for name, script in (("stub", STORE_STUB), ("crash", CRASHES), ("old", TOO_OLD)):
         machine.add("python", script, f"{name} & (co)")
     machine.add("python", WORKS)
@@ -159,7 +159,7 @@ def test_without_any_python_it_says_what_to_do(machine: Machine) -> None:
         ([], "YES\r\n", ""),
     ],
 )
-def test_winget_installs_one_when_allowed_to(
+def test_winget_installs_python_with_permission(
     machine: Machine, arguments: list[str], answer: str, terms: str
 ) -> None:
     machine.add("winget", WINGET.format(works=WORKS))
@@ -171,7 +171,7 @@ def test_winget_installs_one_when_allowed_to(
 
 
 @pytest.mark.parametrize("answer", ["", "\r\n", "n\r\n", "yesterday\r\n"])
-def test_winget_is_not_run_unasked(machine: Machine, answer: str) -> None:
+def test_winget_is_not_run_without_permission(machine: Machine, answer: str) -> None:
     machine.add("winget", WINGET.format(works=WORKS))
     done = machine.install(answer=answer)
     assert done.returncode == 1
@@ -179,13 +179,13 @@ def test_winget_is_not_run_unasked(machine: Machine, answer: str) -> None:
     assert not (machine.folder / "local").exists()
 
 
-def test_a_winget_that_fails_leaves_the_other_way(machine: Machine) -> None:
+def test_a_failed_winget_leaves_the_manual_instructions(machine: Machine) -> None:
     machine.add("winget", "import sys; sys.exit(-1978335212)")
     done = machine.install("--yes")
     assert (done.returncode, lines(done)[-1].strip()) == (1, PAGE)
 
 
-def test_uv_brings_one_where_there_is_no_winget(machine: Machine) -> None:
+def test_uv_installs_python_without_winget(machine: Machine) -> None:
     if machine.windows.is_wine:
         pytest.skip("Wine's cmd reads no program's output in FOR /F")
     machine.add("python", WORKS, "uv's pythons")
@@ -199,7 +199,7 @@ def test_uv_brings_one_where_there_is_no_winget(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "name", ["a b", "a & b", "(co)", "c ^ d", "!x!", "it's, a=b", "Zoë Wiśniewska", "100% %OS%"]
 )
-def test_no_name_of_a_folder_does_harm(machine: Machine, name: str) -> None:
+def test_any_folder_name_is_safe(machine: Machine, name: str) -> None:
     if "%" in name and machine.windows.is_wine:
         pytest.skip("Wine's cmd expands what %~dp0 gives a second time")
     machine.add("python", WORKS, f"programs/{name}")
@@ -212,13 +212,13 @@ def test_no_name_of_a_folder_does_harm(machine: Machine, name: str) -> None:
 
 
 @pytest.mark.parametrize("code_page", [1250, 1251])
-def test_other_code_pages(machine: Machine, code_page: int) -> None:
+def test_other_code_pages_are_supported(machine: Machine, code_page: int) -> None:
     machine.add("python", WORKS)
     done = machine.run("cmd /d /c scripts\\install.cmd", machine.checkout("Zoë"), code_page=code_page)
     assert (lines(done), done.returncode) == (["install.py []"], 7)
 
 
-def test_a_script_that_was_unpacked_alone_says_so(machine: Machine) -> None:
+def test_a_script_unpacked_alone_explains_what_is_missing(machine: Machine) -> None:
     checkout = machine.checkout("aios")
     (checkout / "scripts" / "install.py").unlink()
     done = machine.run("cmd /d /c scripts\\install.cmd", checkout)
@@ -226,7 +226,7 @@ def test_a_script_that_was_unpacked_alone_says_so(machine: Machine) -> None:
     assert "Unpack the whole of aios" in lines(done)[-1]
 
 
-def test_it_waits_for_a_key_only_when_it_was_double_clicked(machine: Machine) -> None:
+def test_a_key_is_awaited_only_after_a_double_click(machine: Machine) -> None:
     if machine.windows.is_wine:
         pytest.skip("Wine's cmd knows no CMDCMDLINE")
     machine.add("python", WORKS)
@@ -238,7 +238,7 @@ def test_it_waits_for_a_key_only_when_it_was_double_clicked(machine: Machine) ->
     assert len(clicked.stdout.split()) > len(called.stdout.split())
 
 
-def test_the_folder_when_nobody_may_write_to_the_drive(machine: Machine) -> None:
+def test_the_default_folder_if_the_drive_is_not_writable(machine: Machine) -> None:
     code = (
         "import os, sys; scripts, os.environ['SYSTEMDRIVE'], os.environ['LOCALAPPDATA'] = sys.argv[1:]; "
         "sys.path.insert(0, scripts); import install; print(install.default_folder().as_posix())"
@@ -262,8 +262,8 @@ def test_the_folder_when_nobody_may_write_to_the_drive(machine: Machine) -> None
 
 
 @pytest.mark.slow
-def test_the_whole_way(windows: Windows, workplace: Path) -> None:
-    """Nobody is there to say yes: what asks is declined, and nothing of this machine is changed."""
+def test_install_cmd_installs_the_doctor(windows: Windows, workplace: Path) -> None:
+    """Without a terminal every question is declined, so nothing on this machine is changed."""
     if windows.is_wine:
         pytest.skip("in the box test_wine_first_install goes it, with an index of its own")
     venv = workplace / "Zoë" / ".venv"

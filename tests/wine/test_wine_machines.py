@@ -1,4 +1,4 @@
-"""Ten machines on a real Windows Python: the root cause is named, its fix offered, and nothing else is said."""
+"""Ten machines on a real Windows Python: the root cause is the only finding, and its fix is offered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(
     windows: Windows, workplace: Path, programs: FakePrograms, registry: Registry
 ) -> Iterator[PretendedMachine]:
-    """Long paths on, short folders for what is temporary or kept, an empty environment in a short folder."""
+    """A machine with long paths on, short temporary and cache folders, and an empty environment in a short folder."""
     if not isinstance(windows, Wine):
         pytest.skip("a machine of one's own is not pretended to be another")
     drive_c = windows.box.drive_c
@@ -58,7 +58,7 @@ def machine(
 
 
 def fitting(machine: PretendedMachine, libraries: Path, torch: str = "2.11.0+cu130") -> None:
-    """An RTX 4090 on which everything fits."""
+    """A machine without a fault, with an RTX 4090."""
     machine.make_environment(REPOSITORY)
     machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
     machine.torch(torch, "13.0", libraries)
@@ -66,7 +66,7 @@ def fitting(machine: PretendedMachine, libraries: Path, torch: str = "2.11.0+cu1
     machine.triton("3.6.0.post26")
 
 
-def test_a_machine_on_which_all_fits_gets_no_warning(machine: PretendedMachine, libraries: Path) -> None:
+def test_a_machine_without_a_fault_gets_no_warning(machine: PretendedMachine, libraries: Path) -> None:
     fitting(machine, libraries)
     assert open_ones(machine.findings()) == {}
 
@@ -96,7 +96,7 @@ def test_a_gtx_1660_is_served_without_flash_attention(machine: PretendedMachine,
     assert "xformers and SDPA can run" in found["compute-capability"]["summary"]
 
 
-def test_torch_for_the_processor_beside_a_gpu(machine: PretendedMachine, libraries: Path) -> None:
+def test_a_cpu_build_of_torch_with_a_gpu(machine: PretendedMachine, libraries: Path) -> None:
     machine.make_environment(REPOSITORY)
     machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
     machine.torch("2.11.0+cpu", None, libraries)
@@ -108,7 +108,7 @@ def test_torch_for_the_processor_beside_a_gpu(machine: PretendedMachine, librari
     assert "cu130" in " ".join(found["torch-cuda-build"]["fix"]["by_hand"])
 
 
-def test_an_older_toolkit_than_torch_was_built_with(machine: PretendedMachine, libraries: Path) -> None:
+def test_a_toolkit_older_than_that_of_torch(machine: PretendedMachine, libraries: Path) -> None:
     fitting(machine, libraries)
     machine.toolkit("12.4", 1950)
     found = machine.findings()
@@ -117,7 +117,7 @@ def test_an_older_toolkit_than_torch_was_built_with(machine: PretendedMachine, l
     assert set(open_ones(found)) <= {"cuda-matches-torch"}
 
 
-def test_a_newer_compiler_than_the_toolkit_knows(machine: PretendedMachine, libraries: Path) -> None:
+def test_a_compiler_newer_than_the_toolkit_supports(machine: PretendedMachine, libraries: Path) -> None:
     machine.make_environment(REPOSITORY)
     machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
     machine.torch("2.11.0+cu128", "12.8", libraries)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.wine
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_batch(aios: Aios, windows: Windows, workplace: Path) -> None:
+def test_two_processes_equal_one_with_twice_the_batch(aios: Aios, windows: Windows, workplace: Path) -> None:
     text = workplace / "text für Zoë.txt"
     novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
     text.write_bytes(novel.read_bytes()[:20_000])
@@ -31,7 +31,7 @@ def test_two_processes_are_one_with_twice_the_batch(aios: Aios, windows: Windows
 
     def losses(name: str, *more: str) -> list[float]:
         output = windows.path(workplace / name)
-        folder = windows.path(workplace)  # with letters that torch cannot open a file by
+        folder = windows.path(workplace)  # with letters in which torch cannot open a file
         arguments = ["train", "--config", windows.path(config), "--output-dir", output, *more]
         done = aios(*arguments, environment={"TEMP": folder, "TMP": folder}, timeout=600)
         assert done.returncode == 0, done.stderr

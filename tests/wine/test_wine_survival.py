@@ -1,4 +1,4 @@
-"""Training on Windows that is ended by force at any moment, and two runs in one folder."""
+"""Training on Windows that is killed at any moment, and two runs in one folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ with lock_run(Path(sys.argv[1]), Path(sys.argv[1]) / "metrics.jsonl"):
 
 @pytest.fixture
 def train(windows: Windows, workplace: Path) -> Any:
-    """The arguments of a run of seconds whose output folder is `workplace / NAME`."""
+    """Return a function that gives the arguments of a run of seconds with the output folder `workplace / NAME`."""
     text = workplace / "text für Zoë.txt"
     novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
     text.write_bytes(novel.read_bytes()[:20_000])
@@ -60,7 +60,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_ended_by_force_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
+def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
     aios: Aios, windows: Windows, workplace: Path, train: Any
 ) -> None:
     whole = aios(*train("whole"), timeout=300)
@@ -91,7 +91,7 @@ def test_ended_by_force_at_ten_moments_a_run_is_bit_equal_to_one_that_was_not(
     assert not [*(workplace / "killed ß" / "checkpoints").glob("*.partial")]
 
 
-def test_the_second_run_in_a_folder_is_told_who_is_there(
+def test_a_second_run_in_a_folder_is_refused_and_the_other_process_is_named(
     windows: Windows, workplace: Path, train: Any
 ) -> None:
     script = workplace / "holds.py"

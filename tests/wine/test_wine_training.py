@@ -1,4 +1,4 @@
-"""Training on Windows: the backend that the doctor proved there, records, a run that is killed and goes on."""
+"""Training on Windows: the backend that the doctor proved there, records, and a run that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def proven(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def capability(workplace: Path, proven: Path) -> Path:
-    """A copy of it, where aios looks for it."""
+    """A copy of the capability file, where aios looks for it."""
     file = workplace / "state" / "capability.json"
     file.parent.mkdir()
     shutil.copy(proven, file)
@@ -53,7 +53,7 @@ def capability(workplace: Path, proven: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(windows: Windows, proven: Path) -> Iterator[Trained]:
-    """A run that came to its end, once for all tests that only look at it."""
+    """A finished run, shared by the tests that only read it."""
     folder = windows.user_folder() / f"aios trained {uuid.uuid4().hex[:8]}"
     (folder / "state").mkdir(parents=True)
     shutil.copy(proven, folder / "state" / "capability.json")
@@ -65,12 +65,12 @@ def trained(windows: Windows, proven: Path) -> Iterator[Trained]:
 
 @pytest.fixture
 def train(windows: Windows, workplace: Path) -> Arguments:
-    """The arguments of a run of seconds whose output folder is `workplace / NAME`."""
+    """A function that gives the arguments of a run of seconds with the output folder `workplace / NAME`."""
     return tiny(windows, workplace)
 
 
 def tiny(windows: Windows, workplace: Path) -> Arguments:
-    """What gives the arguments of such a run, with its files in this folder."""
+    """Return a function that gives the arguments of such a run, and write its files to this folder."""
     text = workplace / "text für Zoë.txt"
     novel = REPOSITORY / "training_data" / "curated_datasets" / "test_sample.txt"
     text.write_bytes(novel.read_bytes()[:20_000])
@@ -107,7 +107,7 @@ def losses(folder: Path) -> dict[int, float]:
     return {record["step"]: record["loss"] for record in records(folder) if record["event"] == "train"}
 
 
-def test_auto_takes_what_the_doctor_proved_and_says_why_not_the_others(
+def test_auto_chooses_a_proven_backend_and_gives_the_reasons_against_the_others(
     trained: Trained, proven: Path
 ) -> None:
     done, folder = trained
@@ -145,7 +145,7 @@ def test_a_sample_survives_the_pipe_s_code_page(
 
 
 @pytest.mark.parametrize("trouble", ["missing", "damaged", "stale"])
-def test_a_bad_capability_file_costs_one_line(
+def test_an_invalid_capability_file_gives_a_one_line_warning(
     aios: Aios, workplace: Path, capability: Path, train: Arguments, trouble: str
 ) -> None:
     if trouble == "missing":
@@ -166,7 +166,7 @@ def test_a_bad_capability_file_costs_one_line(
     )
 
 
-def test_a_killed_run_goes_on_as_if_never_stopped(
+def test_a_killed_run_is_resumed_bit_equal(
     aios: Aios, windows: Windows, workplace: Path, capability: Path, train: Arguments, trained: Trained
 ) -> None:
     log = workplace / "killed" / "metrics.jsonl"
@@ -188,7 +188,7 @@ def test_a_killed_run_goes_on_as_if_never_stopped(
     assert losses(workplace / "killed") == losses(trained.folder)
 
 
-def test_bad_input_ends_with_status_2_and_names_it(
+def test_invalid_input_ends_with_status_2_and_is_named(
     aios: Aios, windows: Windows, workplace: Path, train: Arguments
 ) -> None:
     unknown = workplace / "unknown.yaml"

@@ -1,4 +1,4 @@
-"""A diagnosis leaves Windows as it was: every registry value and every file, but those in the doctor's own folder."""
+"""A diagnosis changes no registry value and no file of Windows except in the doctor's state folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def registry_of(windows: Windows) -> dict[str, list[str]]:
 
 
 def files_of(folder: Path, without: Path) -> dict[str, tuple[int, int]]:
-    """Every file's size and time of change, and every folder."""
+    """The size and modification time of every file, and every folder."""
     found = {}
     for path in folder.rglob("*"):
         if path == without or path.is_relative_to(without) or path.is_symlink():
@@ -44,7 +44,7 @@ def test_the_doctor_writes_nothing_but_its_state_folder(
         0,
         1,
         3,
-    )  # compiled modules are in their caches
+    )  # compiled modules are written to their caches
     kept = len(list(state.rglob("*")))
     registry, files = registry_of(windows), files_of(windows.box.drive_c, state)
     assert len(registry) > 5000

@@ -1,4 +1,4 @@
-"""A Windows to run programs in: this machine where it is one, else the box under Wine."""
+"""A Windows to run programs in: this machine if it is one, otherwise the box under Wine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Snapshot = dict[str, dict[str, list[object]] | None]
 
 
 class Windows(Protocol):
-    """Runs Windows programs. `python` is the one that has aios and torch."""
+    """Runs Windows programs. `python` is the Python that has aios and torch."""
 
     is_wine: bool
 
@@ -41,20 +41,20 @@ class Windows(Protocol):
         programs: Path | None = None,
         timeout: float = 120,
     ) -> Completed:
-        """Run a program to its end; `programs` is a folder to put in front of PATH."""
+        """Run a program to its end; `programs` is a folder to prepend to PATH."""
         ...
 
     def path(self, path: Path) -> str:
-        """What Windows calls a path of this machine."""
+        """The Windows form of a path on this machine."""
         ...
 
     def user_folder(self) -> Path:
-        """The user's own folder."""
+        """The user's home folder."""
         ...
 
 
 class Wine:
-    """The box. Its user has a space and letters outside of the ANSI code page in his name."""
+    """The box. The name of its user has a space and letters outside the ANSI code page."""
 
     is_wine = True
 
@@ -79,10 +79,10 @@ class Wine:
     ) -> Completed:
         from wine.box import LOCALES
 
-        if command[0] == "python":  # by its path: a test may break PATH
+        if command[0] == "python":  # by its path, because a test may break PATH
             command = [self.path(self.box.python / "python.exe"), *command[1:]]
         variables = {"PYTHONPATH": self.path(REPOSITORY), **(environment or {})}
-        if code_page not in LOCALES:  # a console's code page: a pipe has it only when told so
+        if code_page not in LOCALES:  # a code page of consoles, which a pipe uses only if set
             variables["PYTHONIOENCODING"] = f"cp{code_page}"
             code_page = 1252
         return self.box.run(
@@ -146,12 +146,12 @@ class NativeWindows:
 
 @dataclass(frozen=True)
 class Registry:
-    """The live registry, seen and changed through Windows' own Python."""
+    """The live registry, read and changed through the Windows Python."""
 
     windows: Windows
 
     def change(self, *changes: tuple[str, str, str | None, object]) -> Snapshot:
-        """Set (key, name, type, data), or remove where the type is None. Gives what the keys hold then."""
+        """Set (key, name, type, data), or remove the value if the type is None. Return the values of the keys afterwards."""
         tool = self.windows.path(HERE / "registry_tool.py")
         done = self.windows.run(["python", tool, json.dumps(changes)])
         assert done.returncode == 0, done.stderr.decode()
@@ -159,15 +159,15 @@ class Registry:
         return snapshot
 
     def snapshot(self) -> Snapshot:
-        """What the keys that aios may touch hold: {key: {name: [type, data]}}."""
+        """The values of the keys that aios may change: {key: {name: [type, data]}}."""
         return self.change()
 
     def value(self, key: str, name: str) -> list[object] | None:
-        """[type, data], or None where there is none."""
+        """[type, data], or None if there is no such value."""
         return (self.snapshot()[key] or {}).get(name)
 
     def restore(self, before: Snapshot) -> None:
-        """Put back what a snapshot holds."""
+        """Restore the values of a snapshot."""
         kinds = {1: "REG_SZ", 2: "REG_EXPAND_SZ", 3: "REG_BINARY", 4: "REG_DWORD", 7: "REG_MULTI_SZ"}
         changes: list[tuple[str, str, str | None, object]] = []
         for key, now in self.snapshot().items():
@@ -183,7 +183,7 @@ class Registry:
 
 
 def c_compiler() -> str:
-    """A compiler for Windows programs; skips the test where there is none."""
+    """A compiler for Windows programs; the test is skipped if there is none."""
     for name in ("x86_64-w64-mingw32-gcc", *["gcc"] * (os.name == "nt")):
         if found := shutil.which(name):
             return found
@@ -192,7 +192,7 @@ def c_compiler() -> str:
 
 @dataclass(frozen=True)
 class FakePrograms:
-    """A folder of pretended programs: `add` puts one in. Put the folder in front of PATH with `programs=`."""
+    """A folder of fake programs. `add` adds one; `programs=` prepends the folder to PATH."""
 
     folder: Path
     player: Path

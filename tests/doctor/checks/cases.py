@@ -13,12 +13,12 @@ from doctor.checks import CHECKS
 from doctor.host.machine import RecordedMachine
 
 MACHINES = Path(__file__).parents[2] / "machines"
-DEPTH = {"nvml": 0, "registry": 2}  # how deep the names of a section go; 1 for the others
+DEPTH = {"nvml": 0, "registry": 2}  # nesting levels that a patch merges in a section; 1 in the others
 
 
 @dataclass(frozen=True)
 class Case:
-    """One machine for one check. `summary` and `hint` are parts of those expected; `applicability` and `actions` are those of the fix."""
+    """One machine for one check. `summary` and `hint` are parts of the expected texts; `applicability` and `actions` describe the fix."""
 
     check: Check
     name: str
@@ -41,7 +41,7 @@ def machine_json(name: str) -> dict[str, Any]:
 
 
 def _replaced(value: Any, patch: Any, depth: int) -> Any:
-    """`value` with its entries replaced by those of `patch`, by name down to `depth`."""
+    """Return `value` with its entries replaced by those of `patch`, merged by name down to `depth`."""
     if depth == 0 or not isinstance(patch, dict) or set(patch) == {"unreadable"}:
         return patch
     merged = dict(value or {})
@@ -51,7 +51,7 @@ def _replaced(value: Any, patch: Any, depth: int) -> Any:
 
 
 def patched(name: str, patch: dict[str, Any], renamed: dict[str, str] | None = None) -> RecordedMachine:
-    """The machine `name` with folders renamed and the patch applied, section by section and entry by entry."""
+    """Return the machine `name` with folders renamed and the patch merged into its sections."""
     text = json.dumps(machine_json(name), ensure_ascii=False)
     for old, new in (renamed or {}).items():
         text = text.replace(json.dumps(old)[1:-1], json.dumps(new, ensure_ascii=False)[1:-1])

@@ -29,7 +29,7 @@ def look(host: Reader, check: Check) -> Finding:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_machine_is_judged_as_it_should_be(case: Case) -> None:
+def test_each_case_gives_the_expected_finding(case: Case) -> None:
     finding = look(RecordedHost(case.machine), case.check)
     assert (finding.status, case.summary in finding.summary) == (case.status, True), finding
     assert "\n" not in finding.summary
@@ -47,9 +47,7 @@ def test_a_machine_is_judged_as_it_should_be(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", FIXABLE, ids=str)
-def test_a_fix_heals_changes_nothing_twice_and_is_undone_to_the_last_value(
-    case: Case, tmp_path: Path
-) -> None:
+def test_a_fix_works_is_idempotent_and_can_be_undone_exactly(case: Case, tmp_path: Path) -> None:
     host = RecordedHost(case.machine)
     before = host.machine
     plan = make_plan([look(host, case.check)], named=[case.check.id])
@@ -86,7 +84,7 @@ def test_every_check_has_a_healthy_a_faulty_and_an_unreadable_machine(check: Che
     assert len(names) == len(set(names))
 
 
-def test_no_check_has_cases_without_being_a_check() -> None:
+def test_every_file_of_cases_belongs_to_a_check() -> None:
     assert {path.stem for path in (MACHINES / "cases").glob("*.json")} == {check.id for check in CHECKS}
 
 
@@ -101,7 +99,7 @@ def test_whole_machines_are_healthy(name: str) -> None:
         )
 
 
-def test_a_machine_without_any_recorded_facts_is_unknown_not_healthy() -> None:
+def test_a_machine_without_recorded_facts_is_unknown() -> None:
     blank = RecordedMachine(identity=patched("windows-rtx4090", {}).identity)
     diagnosed = diagnose(RecordedHost(blank), CHECKS).findings
     findings = {finding.check: finding.status for finding in diagnosed}
@@ -113,7 +111,7 @@ def test_a_machine_without_any_recorded_facts_is_unknown_not_healthy() -> None:
     )
 
 
-def test_a_driver_that_did_not_answer_made_every_check_unknown() -> None:
+def test_a_driver_that_does_not_answer_makes_only_its_own_check_unknown() -> None:
     reason = "the driver does not answer NVML: python did not answer within 10 s"
     machine = patched("linux-cpu", {"nvml": {"unreadable": reason}})
     findings = {f.check: f for f in diagnose(RecordedHost(machine), CHECKS).findings}

@@ -39,13 +39,13 @@ def test_no_command_calls_setx(fix: Fix) -> None:
 
 
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
-def test_no_program_is_in_quotes_because_powershell_would_print_it(fix: Fix) -> None:
+def test_no_command_starts_with_a_quoted_program(fix: Fix) -> None:
     assert not [command for command in (*fix.commands, *fix.by_hand) if command.startswith('"')]
 
 
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
-def test_a_variable_of_this_terminal_is_set_for_powershell_too(fix: Fix) -> None:
-    if any("vcvarsall.bat" in command for command in fix.commands):  # its hint says: in a Command Prompt
+def test_terminal_variables_are_also_set_for_powershell(fix: Fix) -> None:
+    if any("vcvarsall.bat" in command for command in fix.commands):  # its hint says to use a Command Prompt
         return
     for command in fix.commands:
         if named := SET.match(command):
@@ -53,11 +53,11 @@ def test_a_variable_of_this_terminal_is_set_for_powershell_too(fix: Fix) -> None
 
 
 @pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.id)
-def test_no_command_has_a_variable_that_only_cmd_expands(fix: Fix) -> None:
+def test_no_command_uses_a_variable_that_only_cmd_expands(fix: Fix) -> None:
     assert not [command for command in fix.commands if re.search(r"%\w+%", command)]
 
 
-def test_where_no_torch_runs_on_the_gpu_no_cpu_build_is_suggested() -> None:
+def test_no_cpu_build_is_suggested_for_an_unsupported_gpu() -> None:
     (failure,) = (one for one in FAILURES if one.row == "B02")
     known = failure.machine.identity.model_copy(update={"python": "3.13.9"})
     old = failure.machine.nvml.model_copy(update={"driver_version": "446.14"})

@@ -1,4 +1,4 @@
-"""A terminal keeps the TEMP that it was opened with, even after the user's environment has changed."""
+"""A terminal keeps the TEMP that it was opened with, even after the user's variables have changed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def old_terminal(state: Path, **user: str) -> RecordedHost:
     return RecordedHost(patched("windows-rtx4090", patch))
 
 
-def test_an_old_terminal_was_offered_the_same_fix_again(tmp_path: Path) -> None:
+def test_an_old_terminal_is_not_offered_the_same_fix_again(tmp_path: Path) -> None:
     (finding,) = diagnose(old_terminal(tmp_path, TEMP=r"C:\Temp", TMP=r"C:\Temp"), [CHECK]).findings
     assert (finding.status, finding.fix, finding.hint) == ("warning", None, "Open a new terminal.")
     assert make_plan([finding]).fixes == ()
 
 
-def test_a_fix_is_verified_though_this_terminal_keeps_an_old_value(tmp_path: Path) -> None:
+def test_a_fix_is_verified_although_this_terminal_keeps_the_old_value(tmp_path: Path) -> None:
     """TEMP is fixed already, so this process's TEMP stays as it is; TMP is not fixed."""
     host = old_terminal(tmp_path, TEMP=r"C:\Temp", TMP=OLD)
     findings = diagnose(host, [CHECK]).findings

@@ -118,14 +118,14 @@ def test_one_cause_gives_one_finding(fault: str) -> None:
     assert {check: status for check, status in bad.items() if check in JUDGED} == complaints
 
 
-# Machines with two faults: the checks that report the second one
+# Machines with two faults, and the checks that report the second one
 ALSO = {
     "triton: the same bitsandbytes outside a virtual environment": {"python-distribution"},
     "package-conflicts: the same outside a virtual environment": {"python-distribution"},
     "package-conflicts: FlashAttention-4 on a cutlass-dsl without Windows libraries": {"flash-attn"},
     "wheel-tags: an ordinary wheel in a free-threaded Python": {"python-version", "python-headers"},
 }
-OTHER_CUDA = {"cuda-matches-torch"}  # the toolkit that builds, beside a torch for another CUDA
+OTHER_CUDA = {"cuda-matches-torch"}  # the machine's toolkit, with a torch for another CUDA
 FAULTY = [case for case in all_cases() if case.kind in ("fault", "crashed")]
 
 
@@ -136,13 +136,13 @@ def test_a_fault_opens_one_finding(case: Case) -> None:
     findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
     opened = {f.check for f in findings.values() if f.status in ("error", "warning")}
     told = findings[case.check.id].because_of or case.check.id
-    expected = {told} & opened  # none where the fault is worth a note only
+    expected = {told} & opened  # empty if the fault is only a note
     assert opened - OTHER_CUDA - ALSO.get(str(case), set()) == expected - OTHER_CUDA
 
 
 @pytest.mark.parametrize("case", [case for case in FAULTY if case.check.group == "build-tools"], ids=str)
 def test_a_fault_of_one_build_tool_is_reported_once(case: Case) -> None:
-    """Among tools and drivers. Most of these machines lack flash-attn, so the tools are needed."""
+    """Among the checks of tools and drivers. Most of these machines lack flash-attn, so the tools are needed."""
     findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
     bad = {name for name, f in findings.items() if f.status in ("error", "warning")} & JUDGED
     told = findings[case.check.id].because_of or case.check.id
@@ -162,15 +162,15 @@ def failed_proofs() -> dict[str, object]:
     }
 
 
-def waiting_for(findings: dict[str, Finding], cause: str) -> set[str]:
+def skipped_because_of(findings: dict[str, Finding], cause: str) -> set[str]:
     return {finding.check for finding in findings.values() if finding.because_of == cause}
 
 
-def test_a_cpu_build_of_torch_is_one_finding_and_not_ten() -> None:
+def test_a_cpu_build_of_torch_is_one_finding() -> None:
     version = {"text": "__version__ = '2.13.0+cpu'\ndebug = False\ncuda = None\n"}
     findings = on_windows(files={f"{SITE}\\torch\\version.py": version}, runs=failed_proofs())
     assert findings["torch-cuda-build"].status == "error"
-    assert waiting_for(findings, "torch-cuda-build") == {
+    assert skipped_because_of(findings, "torch-cuda-build") == {
         "torchvision", "flash-attn", "xformers", "backend-flash-attn-2", "backend-xformers",
     }  # fmt: skip
 
@@ -179,16 +179,16 @@ def test_flash_attn_explains_its_own_backend_and_no_other() -> None:
     flash_attn = {"name": "flash-attn", "version": "2.8.3+cu130torch2.8", "location": SITE}
     findings = on_windows(distributions={"flash-attn": flash_attn}, runs=failed_proofs())
     assert findings["flash-attn"].status == "error"
-    assert waiting_for(findings, "flash-attn") == {"backend-flash-attn-2"}
+    assert skipped_because_of(findings, "flash-attn") == {"backend-flash-attn-2"}
     assert findings["backend-xformers"].status == "error"
 
 
-def test_an_old_driver_is_the_root_of_what_needs_cuda() -> None:
+def test_an_old_driver_is_the_cause_of_all_cuda_failures() -> None:
     driver = {"driver_version": "472.12", "cuda_version": [11, 4], "gpus": []}
     gpu = {"index": 0, "name": "RTX 3080", "compute_capability": [8, 6], "total_memory_bytes": 10**10}
     findings = on_windows(nvml={**driver, "gpus": [gpu]}, runs=failed_proofs())
     assert {f.check for f in findings.values() if f.status in ("error", "warning")} == {"nvidia-driver"}
-    assert {"backend-flash-attn-2", "backend-xformers"} <= waiting_for(findings, "nvidia-driver")
+    assert {"backend-flash-attn-2", "backend-xformers"} <= skipped_because_of(findings, "nvidia-driver")
 
 
 STORE = r"C:\Program Files\WindowsApps\PythonSoftwareFoundation.Python.3.12_3.12.2544.0_x64__qbz5n2kfra8p0"
@@ -211,11 +211,11 @@ WITHOUT_PACKAGES = {"torch": None, "flash-attn": None, "xformers": None, "triton
 def test_torch_is_missing_because_of_the_python(identity: dict[str, Any], cause: str) -> None:
     findings = on_windows(identity=identity, distributions=WITHOUT_PACKAGES)
     assert findings[cause].status == "error"
-    assert "torch" in waiting_for(findings, cause)
+    assert "torch" in skipped_because_of(findings, cause)
 
 
 def test_a_store_python_is_why_the_path_is_too_long() -> None:
     store = {"prefix": STORE, "base_prefix": STORE, "site_packages": STORE_PACKAGES}
     findings = on_windows(identity=store, registry=LONG_PATHS_OFF)
     assert findings["python-distribution"].status == "error"
-    assert "install-path" in waiting_for(findings, "python-distribution")
+    assert "install-path" in skipped_because_of(findings, "python-distribution")

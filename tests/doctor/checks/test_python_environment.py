@@ -49,11 +49,11 @@ UV_BAT_RELOCATABLE = '@for %%i in ("%~dp0..") do @set "VIRTUAL_ENV=%%~fi"\r\n'
         ("", None),
     ],
 )
-def test_activation_scripts_tell_where_they_were_made(script: str, path: str | None) -> None:
+def test_activation_scripts_contain_the_original_path(script: str, path: str | None) -> None:
     assert parse_activation(script) == path
 
 
-def test_an_environment_made_by_this_python_is_understood(tmp_path: Path) -> None:
+def test_the_pyvenv_cfg_of_this_python_is_parsed(tmp_path: Path) -> None:
     folder = tmp_path / "an environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     settings = parse_settings((folder / "pyvenv.cfg").read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def test_an_environment_made_by_this_python_is_understood(tmp_path: Path) -> Non
 
 
 @given(st.text())
-def test_any_text_may_stand_there(text: str) -> None:
+def test_any_text_can_be_parsed_as_pyvenv_cfg(text: str) -> None:
     assert repr((parse_settings(text), parse_activation(text)))
 
 
@@ -76,12 +76,12 @@ def test_any_text_may_stand_there(text: str) -> None:
         ("xformers-0.0.35-py39-none-win_amd64.whl", ("py39",)),
     ],
 )
-def test_wheels_that_matter(file: str, pythons: tuple[str, ...]) -> None:
+def test_wheels_of_the_attention_packages_are_recognized(file: str, pythons: tuple[str, ...]) -> None:
     wheel = parse_wheel(file)
     assert wheel is not None and wheel.pythons == pythons
 
 
 @given(st.text() | st.text().map(lambda t: f"flash_attn-{t}-cp312-cp312-win_amd64.whl"))
-def test_other_files_do_not_matter(file: str) -> None:
+def test_other_files_are_ignored(file: str) -> None:
     wheel = parse_wheel(file)
     assert wheel is None or wheel.name in ("flash-attn", "xformers")

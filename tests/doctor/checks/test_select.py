@@ -17,13 +17,13 @@ CONTRACT = """
 """
 
 
-def test_the_names_that_other_programs_rely_on_are_there() -> None:
+def test_the_published_check_names_exist() -> None:
     ids = [check.id for check in CHECKS]
     assert set(CONTRACT.split()) <= set(ids)
     assert len(ids) == len(set(ids))
 
 
-def test_every_cause_is_a_check_that_can_be_asked_for() -> None:
+def test_every_cause_is_an_existing_check() -> None:
     for check in CHECKS:
         assert set(check.because_of) <= set(CHECKS), check.id
 
@@ -40,20 +40,20 @@ def test_select_keeps_the_order_and_takes_patterns() -> None:
 
 
 @pytest.mark.parametrize("name", ["long_paths", "nothing-*", "", "LONG-PATHS"])
-def test_an_unknown_name_is_refused_with_what_shows_the_known_ones(name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_command_that_lists_all(name: str) -> None:
     for only, skip in (([name], []), ([], [name])):
         with pytest.raises(UnknownCheckError, match="aios doctor list") as refusal:
             select(CHECKS, only, skip)
         assert f"'{name}'" in str(refusal.value)
 
 
-def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+def test_a_misspelled_name_gets_a_suggestion() -> None:
     for name, meant in (("long_paths", "long-paths"), ("tirton", "triton")):
         with pytest.raises(UnknownCheckError, match=f"Did you mean {meant}"):
             select(CHECKS, [name])
 
 
-def test_each_check_explains_itself_in_single_lines() -> None:
+def test_the_texts_of_each_check_are_single_lines() -> None:
     for check in CHECKS:
         for text in (check.looks_at, check.why, check.by_hand):
             assert text, check.id

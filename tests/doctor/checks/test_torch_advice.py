@@ -61,7 +61,7 @@ def advised(
         ("580.95.05", (9, 0), LINUX, "torch==2.13.0+cu130"),
     ],
 )
-def test_the_build_fits(
+def test_the_suggested_build_runs_on_the_machine(
     driver: str, capability: tuple[int, int], changes: dict[str, Any], wanted: str | None
 ) -> None:
     found = advice(
@@ -81,7 +81,7 @@ def test_the_build_fits(
 
 
 @pytest.mark.parametrize(("system", "program"), [("windows", "python"), ("linux", r'"C:\Zoë B\python.exe"')])
-def test_the_commands_reach_this_python_whichever_one_the_terminal_finds(system: str, program: str) -> None:
+def test_the_commands_use_this_python_and_not_the_one_on_path(system: str, program: str) -> None:
     """cmd and PowerShell call a program whose path has a space in different ways, so the path is an argument."""
     identity = Identity(**{**IDENTITY, "os": system, "executable": r"C:\Zoë B\python.exe"})
     found = advice("torch", identity, machine("581.80", (8, 9)), None, shipped_catalogue())
@@ -103,7 +103,7 @@ def test_flash_attn_by_hand_is_one_file_without_dependencies() -> None:
     assert found.hint.startswith("Install flash-attn 2.8.3, built for torch 2.13 and CUDA 13.0")
 
 
-def test_without_a_wheel_the_nearest_miss_and_the_substitute_are_named() -> None:
+def test_without_a_wheel_the_nearest_one_and_the_fallback_are_named() -> None:
     found = advised("flash-attn", torch_for("cu130", "2.14.0"))
     assert "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl" in found.hint
     assert "was built for torch 2.13, not for 2.14" in found.hint
@@ -134,6 +134,6 @@ def test_a_damaged_torch_is_reinstalled_in_the_same_build() -> None:
 
 
 @pytest.mark.parametrize("driver", [Absent(), Unreadable("the driver is not answering")])
-def test_without_a_driver_nothing_is_guessed(driver: Any) -> None:
+def test_without_a_driver_no_build_is_suggested(driver: Any) -> None:
     nvidia = NvidiaFacts(driver, "nvml", None, ("GPU",), None)
     assert advice("torch", Identity(**IDENTITY), nvidia, None, shipped_catalogue()) is None

@@ -250,7 +250,7 @@ def test_a_failed_fix_exits_with_4(doctor_with, monkeypatch) -> None:
     assert "access denied" in result.stdout
 
 
-def test_a_fix_that_does_not_help_failed_its_verification(doctor_with) -> None:
+def test_a_fix_that_does_not_help_ends_with_4(doctor_with) -> None:
     stubborn = replace(LONG_PATHS, judge=lambda _: LONG_PATHS.judge(doctor.host.Found((None,))))
     doctor_with(stubborn)
     assert run("fix", "--yes").exit_code == 4
@@ -300,7 +300,7 @@ def test_a_refused_undo_exits_with_4(doctor_with) -> None:
     assert "changed since the run by something else" in result.stdout
 
 
-def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
+def test_undo_ignores_a_file_among_the_runs(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run("fix", "--yes")
     (folder,) = fixes(host)
@@ -309,7 +309,7 @@ def test_a_file_among_the_runs_ended_undo_with_a_traceback(doctor_with) -> None:
     assert "nothing to undo" in run("undo").stdout
 
 
-def test_a_journal_that_cannot_be_read_ended_undo_with_a_traceback(doctor_with) -> None:
+def test_undo_reports_a_journal_that_cannot_be_read(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     run("fix", "--yes")
     (folder,) = fixes(host)
@@ -348,7 +348,7 @@ def pretend_no_torch(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host._machine.distributions.update({"torch": None, "flash-attn": None, "xformers": None})
 
 
-def test_a_diagnosis_writes_nothing_but_its_report_and_the_capability_file(doctor_with, monkeypatch) -> None:
+def test_a_diagnosis_writes_only_its_report_and_the_capability_file(doctor_with, monkeypatch) -> None:
     host = doctor_with(LONG_PATHS)
     home = Path(str(host.variable("AIOS_HOME")))
     run()
@@ -370,9 +370,7 @@ def test_an_unwritable_capability_file_is_reported(doctor_with, monkeypatch, tmp
     assert "Cannot write the capability file" in result.stderr
 
 
-def test_a_fix_forgot_that_the_capability_file_could_not_be_written(
-    doctor_with, monkeypatch, tmp_path
-) -> None:
+def test_a_fix_reports_a_capability_file_that_cannot_be_written(doctor_with, monkeypatch, tmp_path) -> None:
     host = doctor_with()
     pretend_no_torch(host, monkeypatch)
     monkeypatch.setattr(

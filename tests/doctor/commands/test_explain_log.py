@@ -59,7 +59,7 @@ def on_windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 @pytest.mark.parametrize("path", [*FAILING, *HEALTHY[:2]], ids=lambda path: path.stem)
-def test_json_is_the_contract(path: Path) -> None:
+def test_json_validates_against_the_schema(path: Path) -> None:
     result = explain("--json", str(path))
     assert (result.exit_code, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
@@ -80,7 +80,7 @@ def test_a_log_from_a_pipe(on_windows: Callable[[bool], None]) -> None:
     assert "aios doctor fix long-paths" in result.stdout
 
 
-def test_where_the_machine_is_fine_it_says_so_and_offers_no_fix(
+def test_a_healthy_machine_is_reported_without_a_fix(
     on_windows: Callable[[bool], None],
 ) -> None:
     on_windows(True)
@@ -91,19 +91,19 @@ def test_where_the_machine_is_fine_it_says_so_and_offers_no_fix(
     assert match["finding"]["status"] == "ok"
 
 
-def test_a_row_that_only_a_log_shows_has_neither_check_nor_finding() -> None:
+def test_a_failure_that_no_check_can_find_has_neither_check_nor_finding() -> None:
     (match,) = json.loads(explain("--json", "-", log=b"zipfile.BadZipFile: x").stdout)["matches"]
     assert (match["id"], match["check"], match["finding"]) == ("B06", None, None)
 
 
-def test_a_log_that_names_nothing() -> None:
+def test_a_log_without_a_known_failure() -> None:
     result = explain("-", log=wrapped("all well").encode())
     assert (result.exit_code, result.stdout) == (0, "")
     assert "No known failure was found" in result.stderr
     assert json.loads(explain("--json", "-").stdout) == {"schema_version": 1, "matches": []}
 
 
-def test_consequences_stand_below_their_cause() -> None:
+def test_consequences_are_indented_below_their_cause() -> None:
     lines = explain(
         str(next(path for path in FAILING if path.stem.startswith("xformers")))
     ).stdout.splitlines()
@@ -111,7 +111,7 @@ def test_consequences_stand_below_their_cause() -> None:
     assert [len(line) - len(line.lstrip()) for line in starts] == [0, 4, 4, 4]
 
 
-def test_what_may_be_is_not_said_as_if_it_were() -> None:
+def test_an_uncertain_cause_is_marked_as_possible() -> None:
     shared = b"RuntimeError: CUDA error: no kernel image is available for execution on the device"
     assert explain("--no-machine", "-", log=shared).stdout.count("Possibly: ") == 1
     assert "Possibly" not in explain("-", log=b"OMP: Error #15: twice").stdout
@@ -124,7 +124,7 @@ def test_a_harmless_warning_is_called_harmless() -> None:
     assert match["harmless"] is True
 
 
-def test_the_answer_comes_before_the_machine(on_windows: Callable[[bool], None]) -> None:
+def test_the_explanation_comes_before_the_facts_of_the_machine(on_windows: Callable[[bool], None]) -> None:
     on_windows(False)
     answer = explain("--no-machine", "-", log=LONG_PATHS_OFF).stdout
     whole = explain("-", log=LONG_PATHS_OFF).stdout
@@ -143,7 +143,7 @@ def test_the_failing_package_is_named() -> None:
     assert (match["id"], match["package"]) == ("D16", "exllamav2_ext")
 
 
-def test_without_an_input_there_is_nothing_to_read() -> None:
+def test_a_missing_standard_input_is_a_usage_error() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_read_is_a_usage_error(name: str, tmp_path: Path) -
     assert "or - to read from a pipe" in result.stderr.replace("\n", " ").replace("│", "").replace("  ", " ")
 
 
-def test_the_text_of_a_log_is_printed_as_it_is_in_any_pipe(tmp_path: Path) -> None:
+def test_text_of_a_log_is_printed_unchanged_in_any_pipe(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text(
         "[bold]日本[/bold] \x1b[31m OMP: Error #15: C:\\data\\[toolchain] Größe\n", encoding="utf-8"
@@ -188,7 +188,7 @@ def test_the_text_of_a_log_is_printed_as_it_is_in_any_pipe(tmp_path: Path) -> No
     assert "\x1b" not in said
 
 
-def test_json_is_for_every_pipe_whatever_its_encoding() -> None:
+def test_json_is_ascii_in_a_pipe_of_any_encoding() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
         input="OMP: Error #15: Größe 日本 \U0001f600".encode(),
@@ -201,7 +201,7 @@ def test_json_is_for_every_pipe_whatever_its_encoding() -> None:
     assert json.loads(done.stdout)["matches"][0]["text"].endswith("Größe 日本 \U0001f600")
 
 
-def test_standard_input_may_hold_anything() -> None:
+def test_standard_input_may_contain_any_bytes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "aios", "doctor", "explain-log", "--json", "-"],
         input=bytes(range(256)) * 100 + b"\nOMP: Error #15: twice\n",

@@ -82,7 +82,7 @@ def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[b
     )
 
 
-def test_it_ends_and_reports_what_it_could_not_check(hanging: dict[str, str], tmp_path: Path) -> None:
+def test_the_doctor_ends_and_reports_what_it_could_not_check(hanging: dict[str, str], tmp_path: Path) -> None:
     with start(hanging, "--json", "--timeout", str(TIMEOUT)) as process:
         output, errors = process.communicate()
     assert started(tmp_path)
@@ -97,7 +97,7 @@ def test_it_ends_and_reports_what_it_could_not_check(hanging: dict[str, str], tm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-def test_a_signal_ends_it_and_its_programs(hanging: dict[str, str], number: int) -> None:
+def test_a_signal_ends_the_doctor_and_its_programs(hanging: dict[str, str], number: int) -> None:
     with start(hanging, "--json") as process:
         while len(marked(hanging["AIOS_TEST_MARK"])) < 4:
             assert process.poll() is None

@@ -1,4 +1,4 @@
-"""The logs that failures are named from: one sample for each symptom, and whole logs of runs that went well or did not."""
+"""Logs for the tests of the failure table: a sample for each symptom, and whole logs of healthy and failed runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILING = sorted((HERE / "logs" / "failing").glob("*.log"))
 
 @dataclass(frozen=True)
 class Sample:
-    """Some lines of a log that show the failure `row`; one of `shared` may explain them as well, or better."""
+    """Lines of a log that show the failure `row`; a row of `shared` may match them as well, and may come first."""
 
     row: str
     shared: frozenset[str]
@@ -43,7 +43,7 @@ def samples() -> tuple[Sample, ...]:
 
 @cache
 def unrelated_output(platform: str = "win_amd64") -> tuple[str, ...]:
-    """More than 200 lines that a real pip printed while it installed other things."""
+    """More than 200 lines that pip printed while it installed other packages."""
     text = (HERE / "logs" / "healthy" / "pip-many-packages.log").read_text(encoding="utf-8")
     return tuple(text.replace("win_amd64", platform).splitlines())
 
@@ -64,7 +64,7 @@ def named(data: bytes, failing: frozenset[str] = frozenset()) -> list[str]:
 
 @dataclass(frozen=True)
 class Report:
-    """A public report: the row that must be named first, its package, and the source; none of them for a healthy run."""
+    """A public report: the row that must come first, the failing package, the source, and the text of the log."""
 
     row: str
     package: str | None
@@ -92,5 +92,5 @@ def reports() -> tuple[Report, ...]:
 
 @cache
 def healthy_runs() -> dict[str, str]:
-    """The output of runs in which nothing fails, by what is in it."""
+    """The output of runs without a failure, by description."""
     return dict(_blocks("healthy.txt"))

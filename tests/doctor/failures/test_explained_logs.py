@@ -1,4 +1,4 @@
-"""Logs against the table: the right row for every symptom, nothing for what went well, the root cause first."""
+"""Logs and the failure table: the right row for every symptom, nothing for healthy logs, the root cause first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def as_powershell_writes(text: str) -> bytes:
 
 
 def as_powershell_appends(text: str) -> bytes:
-    """`>>` to a file that cmd began."""
+    """PowerShell's `>>` to a file that cmd created."""
     return b"started\r\n" + text.replace("\n", "\r\n").encode("utf-16-le")
 
 
@@ -63,7 +63,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("sample", samples(), ids=str)
-def test_the_right_row_is_named_among_unrelated_output(sample: Sample) -> None:
+def test_the_failure_is_found_among_unrelated_output(sample: Sample) -> None:
     assert len(unrelated_output()) >= 200
     for platform in ("win_amd64", "manylinux_2_28_x86_64"):
         rows = named(wrapped(sample.text, platform).encode())
@@ -73,7 +73,7 @@ def test_the_right_row_is_named_among_unrelated_output(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("path", HEALTHY, ids=lambda path: path.stem)
-def test_a_log_of_what_went_well_names_nothing(path: Path) -> None:
+def test_no_failure_is_found_in_a_healthy_log(path: Path) -> None:
     assert named(path.read_bytes()) == []
 
 
@@ -90,7 +90,7 @@ def test_the_cause_of_a_public_report_is_named_first(report: Report) -> None:
 
 
 @pytest.mark.parametrize("text", healthy_runs().values(), ids=healthy_runs())
-def test_nothing_is_named_for_a_run_in_which_nothing_fails(text: str) -> None:
+def test_no_failure_is_found_in_a_healthy_run(text: str) -> None:
     assert named(text.encode()) == []
 
 
@@ -109,7 +109,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("path", FAILING, ids=lambda path: path.stem)
-def test_the_root_cause_comes_first_and_what_follows_from_it_below(path: Path) -> None:
+def test_the_root_cause_comes_before_its_consequences(path: Path) -> None:
     rows = ["  " * place.depth + place.sighting.failure.id for place in placed(path.read_bytes())]
     assert rows == EXPECTED[path.stem]
 
@@ -129,13 +129,13 @@ def test_the_line_is_the_one_that_an_editor_shows() -> None:
     assert (place.sighting.line, place.sighting.text) == (4, "OMP: Error #15: libiomp5md.dll")
 
 
-def test_a_line_behind_a_progress_bar_is_seen_and_shown_alone() -> None:
+def test_a_line_after_a_progress_bar_is_found_and_shown_alone() -> None:
     bar = "\r".join(f"{percent}% {'#' * 30}" for percent in range(100)) * 200
     (place,) = placed(f"{bar}\rOMP: Error #15: twice\n".encode())
     assert place.sighting.text == "OMP: Error #15: twice"
 
 
-def test_of_a_line_without_end_the_place_is_shown() -> None:
+def test_only_the_matching_part_of_a_very_long_line_is_shown() -> None:
     (place,) = placed(b"x" * 100_000 + b" OMP: Error #15 " + b"y" * 100_000)
     assert "OMP: Error #15" in place.sighting.text
     assert len(place.sighting.text) < 260
@@ -145,7 +145,7 @@ def test_control_characters_are_made_visible() -> None:
     assert shown("a\x07b\tc\x9b31m", 0) == "a\\x07b\\tc\\x9b31m"
 
 
-def test_what_the_machine_shows_decides_between_two_rows() -> None:
+def test_facts_of_the_machine_decide_between_two_failures() -> None:
     shared = b"RuntimeError: CUDA error: no kernel image is available for execution on the device"
     assert named(shared) == ["C04"], "the log does not name flash-attn"
     assert named(b"flash_attn 2.8.3\n" + shared) == ["C04", "D05"]
@@ -154,7 +154,7 @@ def test_what_the_machine_shows_decides_between_two_rows() -> None:
     assert named(shared, failing=frozenset({"torch-cuda-build"})) == ["C04"]
 
 
-def test_a_reinstall_of_the_same_kind_of_torch_was_taken_for_a_swap() -> None:
+def test_reinstalling_the_same_kind_of_torch_is_not_a_replacement() -> None:
     begun = b"  Attempting uninstall: torch\n    Found existing installation: torch 2.9.1+cu128\n"
     assert named(begun + b"Successfully installed torch-2.10.0+cu130\n") == []
     assert named(begun + b"Successfully installed numpy-2.3.1 torch-2.10.0\n") == ["C02"]
@@ -164,7 +164,7 @@ def test_a_reinstall_of_the_same_kind_of_torch_was_taken_for_a_swap() -> None:
     assert named(linux + begun + b"Successfully installed torch-2.10.0\n") == []
 
 
-def test_a_harmless_warning_stands_last() -> None:
+def test_a_harmless_warning_comes_last() -> None:
     warning = b"UserWarning: 1Torch was not compiled with flash attention.\n"
     assert named(warning + b"OMP: Error #15: twice\n") == ["C12", "C19"]
     assert [place.sighting.harmless for place in placed(warning)] == [True]
@@ -179,13 +179,13 @@ def test_colours_and_cursor_movements_hide_nothing(sample: Sample) -> None:
 
 
 @given(st.binary(max_size=2_000))
-def test_any_bytes_are_a_log(data: bytes) -> None:
+def test_any_bytes_can_be_read_as_a_log(data: bytes) -> None:
     for place in placed(data):
         assert place.sighting.text.isprintable()
 
 
 @given(st.data())
-def test_damage_anywhere_ends_in_no_error(data: st.DataObject) -> None:
+def test_damage_anywhere_causes_no_error(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from(FAILING)).read_bytes())
     for _ in range(data.draw(st.integers(1, 5))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
@@ -193,7 +193,7 @@ def test_damage_anywhere_ends_in_no_error(data: st.DataObject) -> None:
 
 
 @given(st.text(alphabet="ab\n\r", max_size=60), st.data())
-def test_places_and_lines_agree_with_a_plain_count(text: str, data: st.DataObject) -> None:
+def test_line_numbers_agree_with_a_plain_count(text: str, data: st.DataObject) -> None:
     log = Log(text)
     place = data.draw(st.integers(0, max(0, len(text) - 1)))
     start, end = log.line(place)
@@ -203,13 +203,13 @@ def test_places_and_lines_agree_with_a_plain_count(text: str, data: st.DataObjec
 
 
 def test_a_log_of_tens_of_megabytes_is_searched_to_its_end() -> None:
-    """In time proportional to its length: a quadratic search would run into the time limit of all tests."""
+    """A quadratic search would exceed the time limit of the tests."""
     whole = b"".join(path.read_bytes() for path in (*HEALTHY, *FAILING))
     data = whole * (20 * 2**20 // len(whole))
     assert find_in(pieces(io.BytesIO(data)), failures())
 
 
-def test_a_log_in_pieces_shows_what_it_shows_as_a_whole() -> None:
+def test_a_log_gives_the_same_matches_in_pieces() -> None:
     lines = [line for path in (*FAILING, *HEALTHY) for line in path.read_bytes().splitlines(keepends=True)]
     random.Random(3).shuffle(lines)
     for data in (
@@ -244,7 +244,7 @@ def test_the_prefilter_misses_no_text() -> None:
     assert not set(prefilter.candidates("Step 10 of 300, loss 2.31, 1042 tokens/s"))
 
 
-# The parser of re: a module of its own until Python 3.10
+# The parser of re, a separate module until Python 3.10
 sre_parse: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
 
@@ -332,7 +332,7 @@ def test_no_control_character_reaches_the_terminal(noise: str) -> None:
         "skipped (ModuleNotFoundError: No module named 'triton')",
     ],
 )
-def test_words_that_a_line_only_mentions_are_no_error(line: str) -> None:
+def test_words_that_a_line_only_mentions_are_not_an_error(line: str) -> None:
     assert named(line.encode()) == []
 
 
@@ -353,7 +353,7 @@ def test_an_exception_behind_a_loggers_prefix_is_an_error(before: str) -> None:
     assert [(place.sighting.failure.id, place.certain) for place in placed(line.encode())] == [("F01", True)]
 
 
-def test_an_error_of_uv_is_the_error_of_windows() -> None:
+def test_a_windows_error_reported_by_uv_is_recognized() -> None:
     there = "error: C:\\v\\x: A required privilege is not held by the client. (os error 1314)"
     assert named(there.encode()) == ["A19"]
     assert named(there.replace("C:\\v\\", "/v/").encode()) == [], "on Linux the numbers mean something else"
@@ -364,13 +364,13 @@ def test_errors_come_before_warnings() -> None:
     assert named(warning + b"torch.OutOfMemoryError: CUDA out of memory.\n") == ["C22", "E11"]
 
 
-def test_two_packages_that_fail_are_two_failures() -> None:
+def test_two_failing_packages_are_two_failures() -> None:
     line = "ImportError: DLL load failed while importing {}: The specified procedure could not be found.\n"
     found = placed((line.format("exllamav2_ext") + line.format("gsplat_cuda")).encode())
     assert [place.sighting.package for place in found] == ["exllamav2_ext", "gsplat_cuda"]
 
 
-def test_reading_keeps_what_is_ascii_in_any_code_page() -> None:
+def test_decoding_keeps_ascii_text_in_any_code_page() -> None:
     assert read("Größe: Error #15".encode("cp850")).text.endswith(": Error #15")
     assert read("Größe".encode()).text == "Größe"
     assert read(b"\xfe\xff" + "Größe".encode("utf-16-be")).text == "Größe"

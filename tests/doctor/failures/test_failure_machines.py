@@ -1,4 +1,4 @@
-"""For rows of the failure table: a machine on which it is about to happen, what the doctor says, and what it would do."""
+"""Machines on which a failure of the table is about to happen: the doctor's findings and its fixes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OPEN = ("error", "warning", "unknown")
 
 @dataclass(frozen=True)
 class FailureMachine:
-    """`findings` are all that are open, and the notes that speak of the row; `plan` is what a full fix would do."""
+    """A machine for a row. `findings`: all open findings and the notes about the row; `plan`: what a fix of everything would do."""
 
     row: str
     machine: RecordedMachine
-    findings: dict[str, dict[str, str]]  # check → status, and words of the summary
+    findings: dict[str, dict[str, str]]  # check → status, and a part of the summary
     because_of: dict[str, str]  # a skipped consequence → its cause
     plan: dict[str, list[str]]  # fix → kinds of its actions
-    by_hand: list[str]  # checks that stay open for a person
+    by_hand: list[str]  # checks that only the user can fix
 
     def __str__(self) -> str:
         return self.row
@@ -60,7 +60,7 @@ def findings_on(row: str) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-def test_what_is_about_to_happen_is_seen_and_nothing_else_is_said(failure: FailureMachine) -> None:
+def test_the_coming_failure_is_found_and_nothing_else(failure: FailureMachine) -> None:
     found = findings_on(failure.row)
     seen = {name: found[name].status for name in failure.findings}
     assert seen == {name: expected["status"] for name, expected in failure.findings.items()}
@@ -71,24 +71,24 @@ def test_what_is_about_to_happen_is_seen_and_nothing_else_is_said(failure: Failu
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-def test_its_consequences_name_their_cause(failure: FailureMachine) -> None:
+def test_consequences_name_their_cause(failure: FailureMachine) -> None:
     found = findings_on(failure.row)
     blamed = {name: finding.because_of for name, finding in found.items() if finding.because_of}
     assert blamed == failure.because_of
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-def test_its_fix_is_planned(failure: FailureMachine) -> None:
+def test_the_fix_of_a_failure_is_planned(failure: FailureMachine) -> None:
     plan = make_plan(tuple(findings_on(failure.row).values()), unsafe=True)
     planned = {one.fix.id: [action.kind for action in one.fix.actions] for one in plan.fixes}
     assert (planned, [left.check for left in plan.left]) == (failure.plan, failure.by_hand)
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-def test_the_check_that_the_table_names_is_the_one_that_speaks(failure: FailureMachine) -> None:
+def test_the_finding_comes_from_the_check_in_the_table(failure: FailureMachine) -> None:
     (row,) = (row for row in failures().failures if row.id == failure.row)
     assert row.check in failure.findings.keys() | failure.because_of.keys()
 
 
-def test_most_rows_that_can_be_seen_beforehand_have_a_machine() -> None:
+def test_most_failures_that_a_check_can_find_have_a_machine() -> None:
     assert len({failure.row for failure in FAILURES}) >= 60

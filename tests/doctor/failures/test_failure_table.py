@@ -1,4 +1,4 @@
-"""The table itself: whole, sound, and tied to checks and samples."""
+"""The failure table is complete and valid, and its checks and samples exist."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.doctor.failures.samples import samples
 
 TABLE = failures()
 ROWS = {"A": 23, "B": 27, "C": 34, "D": 23, "E": 23, "F": 7}
-# Downloads, versions that are requested, programs and their memory: nothing to look at beforehand
+# Downloads, requested versions, programs and their memory: no check can find these in advance
 ONLY_IN_A_LOG = {
     *("A21", "A22", "A23", "B06", "B19", "B25", "B27", "C14", "C22", "C23", "C24", "C31", "C32"),
     *("D16", "D17", "D19", "D20", "D21", "E17", "E21", "E23"),
 }
 
 
-def test_every_known_failure_has_its_row() -> None:
+def test_every_known_failure_has_a_row() -> None:
     wanted = [f"{group}{number:02}" for group, count in ROWS.items() for number in range(1, count + 1)]
     assert [failure.id for failure in TABLE.failures] == wanted
 
@@ -35,16 +35,16 @@ def test_every_check_that_a_row_names_exists() -> None:
     assert named <= {check.id for check in CHECKS}
 
 
-def test_what_can_be_seen_beforehand_names_its_check() -> None:
+def test_a_failure_that_a_check_can_find_names_the_check() -> None:
     assert {failure.id for failure in TABLE.failures if failure.check is None} == ONLY_IN_A_LOG
 
 
-def test_every_row_that_shows_itself_in_a_log_has_a_sample() -> None:
+def test_every_row_with_symptoms_in_a_log_has_a_sample() -> None:
     assert {failure.id for failure in TABLE.failures if failure.symptoms} == {s.row for s in samples()}
 
 
 @pytest.mark.parametrize("failure", TABLE.failures, ids=lambda failure: failure.id)
-def test_what_is_said_is_short_and_complete(failure: Failure) -> None:
+def test_the_texts_are_short_and_complete(failure: Failure) -> None:
     for sentence in (failure.cause, failure.fix):
         assert 20 < len(sentence) < 260
         assert sentence.endswith(".")
@@ -72,7 +72,7 @@ def test_a_row_with_a_mistake_is_refused(change: dict[str, object], message: str
         FailureTable.model_validate({"groups": {"A": "paths"}, "failures": [row]})
 
 
-def test_causes_reach_through_others_the_nearest_first() -> None:
+def test_indirect_causes_follow_the_nearest_one() -> None:
     by_id = {failure.id: failure for failure in TABLE.failures}
     assert TABLE.causes(by_id["D08"]) == ("D14", "D07", "C01", "C02")
 
@@ -103,7 +103,7 @@ PATTERNS = sorted({s.pattern for f in TABLE.failures for s in f.symptoms})
 
 
 @given(st.data())
-def test_no_match_is_without_its_literal(data: st.DataObject) -> None:
+def test_every_match_contains_its_literal(data: st.DataObject) -> None:
     pattern = data.draw(st.sampled_from(PATTERNS))
     text = data.draw(st.from_regex(pattern.replace(r"\b", ""), fullmatch=False))
     if re.search(pattern, text):

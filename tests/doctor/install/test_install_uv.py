@@ -42,7 +42,7 @@ def environment(environment: Environment, server: Server, tmp_path: Path) -> Env
     return environment
 
 
-def test_success_and_back(environment: Environment, server: Server) -> None:
+def test_packages_are_installed_and_undone(environment: Environment, server: Server) -> None:
     wheel = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
     publish(environment.state, server, [wheel])
     before = environment.tree()

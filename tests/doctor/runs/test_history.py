@@ -80,7 +80,7 @@ def test_other_files_are_neither_shown_nor_deleted(doctor_with) -> None:
     assert "notes" not in run("runs").stdout
 
 
-def test_runs_shows_what_each_did_and_what_can_still_be_undone(doctor_with) -> None:
+def test_runs_lists_what_each_run_did_and_what_can_be_undone(doctor_with) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
     run()
     run("fix", "long-paths", "--yes")
@@ -97,7 +97,7 @@ def test_runs_shows_what_each_did_and_what_can_still_be_undone(doctor_with) -> N
     assert diagnosed in oldest and "diagnosed" in oldest and "2 errors" in oldest
 
 
-def test_without_runs_there_is_nothing_to_show(doctor_with) -> None:
+def test_without_runs_nothing_is_printed(doctor_with) -> None:
     doctor_with(LONG_PATHS)
     result = run("runs")
     assert (result.exit_code, result.stdout) == (0, "")

@@ -177,7 +177,7 @@ def test_a_diagnosis_reports_an_interrupted_fix_and_how_to_finish_it(interrupted
     assert line in run("--markdown").stdout.replace("\\", "")
 
 
-def test_the_next_fix_finishes_it(interrupted) -> None:
+def test_the_next_fix_finishes_an_interrupted_one(interrupted) -> None:
     finished = run("fix", "--yes")
     assert finished.exit_code == 0
     assert "A fix was interrupted" in finished.stdout
@@ -192,7 +192,7 @@ def test_undo_restores_what_an_interrupted_fix_changed(interrupted) -> None:
     assert "nothing to undo" in run("undo").stdout
 
 
-def test_a_fix_of_something_else_does_not_finish_it(interrupted) -> None:
+def test_an_interrupted_fix_is_finished_only_by_fixing_all_its_checks(interrupted) -> None:
     assert run("fix", "long-paths", "--yes").exit_code == 0
     assert len(report()[0]["reminders"]) == 1
     assert run("fix", "temp-dir", "--yes").exit_code == 0

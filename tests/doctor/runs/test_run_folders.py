@@ -18,7 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hóme of x"
 
 
-def test_each_run_has_a_folder_and_names_sort_by_time(host: Host, home: Path) -> None:
+def test_each_run_has_a_folder_whose_name_sorts_by_time(host: Host, home: Path) -> None:
     now = datetime(2026, 11, 21, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
     first, twin = new_run_folder(host, now), new_run_folder(host, now)
     later = new_run_folder(host, now + timedelta(seconds=1))

@@ -285,7 +285,7 @@ def test_a_bundle_can_be_trained_further(
     assert json.loads((tmp_path / "scratch/model/config.json").read_text())["hidden_size"] == 8
 
 
-def test_a_resumed_run_explores_as_if_never_stopped(
+def test_a_resumed_run_explores_as_an_uninterrupted_one(
     call: Call, text_file: Path, tmp_path: Path, records: Records
 ) -> None:
     """Losses and numbers of segments are equal to the last bit, although exploration is random in each step."""
