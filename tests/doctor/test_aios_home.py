@@ -24,7 +24,7 @@ def test_aios_home_decides(host: Host, home: Path, monkeypatch: pytest.MonkeyPat
     assert state_folder(host) == Path.cwd() / "relative"
 
 
-def test_a_system_that_does_not_say_where_data_goes_does_not_make_it_go_anywhere(
+def test_without_a_data_folder_of_the_system_the_home_folder_is_used(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under Wine, as an ordinary user, Windows names no folder, and platformdirs returns `.\\aios`."""

@@ -65,7 +65,7 @@ def test_each_device_gets_the_first_backend_that_ran_on_it() -> None:
     assert capability().devices == (CPU, GPU)
 
 
-def test_a_proof_that_came_to_no_end_is_unknown_with_its_reason() -> None:
+def test_a_proof_that_did_not_finish_is_unknown_with_its_reason() -> None:
     hung = ProbeFailure("the probe 'backend:sdpa' did not answer within 130 seconds")
     made = proven_capability(facts(sdpa=hung, manual=runs_on(CPU)), PRINT, NOW)
     assert (made.backends["sdpa"].status, made.backends["sdpa"].reasons) == ("unknown", (hung.reason,))
@@ -85,7 +85,7 @@ def test_all_four_proofs_are_needed() -> None:
     assert not has_all_proofs({name: fact for name, fact in facts().items() if name != "backend:manual"})
 
 
-def test_what_is_written_validates_and_is_read_back(tmp_path) -> None:
+def test_the_written_file_validates_and_is_read_back(tmp_path) -> None:
     path = tmp_path / "Zoë B" / "capability.json"
     write(path, capability())
     assert read(path) == capability()
@@ -106,7 +106,7 @@ def test_what_is_written_validates_and_is_read_back(tmp_path) -> None:
         (b'{"schema_version": 2}', "has schema version 2"),
     ],
 )
-def test_a_file_that_cannot_be_trusted_gives_one_clause(tmp_path, content, reason) -> None:
+def test_an_invalid_file_gives_a_short_reason(tmp_path, content, reason) -> None:
     path = tmp_path / "capability.json"
     if content is not None:
         path.write_bytes(content)
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_trusted_gives_one_clause(tmp_path, content, reaso
     assert "\n" not in problem.reason
 
 
-def test_a_torn_file_is_damaged_wherever_it_is_torn(tmp_path) -> None:
+def test_a_file_truncated_anywhere_is_damaged(tmp_path) -> None:
     path = tmp_path / "capability.json"
     write(path, capability())
     whole = path.read_bytes().rstrip()
@@ -125,12 +125,12 @@ def test_a_torn_file_is_damaged_wherever_it_is_torn(tmp_path) -> None:
         assert isinstance(read(path), CapabilityProblem), length
 
 
-def test_a_folder_in_the_files_place_cannot_be_read(tmp_path) -> None:
+def test_a_folder_at_the_path_of_the_file_is_reported(tmp_path) -> None:
     problem = read(tmp_path)
     assert isinstance(problem, CapabilityProblem) and problem.reason.startswith("cannot be read")
 
 
-def test_a_backend_that_is_not_mentioned_makes_the_file_useless(tmp_path) -> None:
+def test_a_missing_backend_makes_the_file_invalid(tmp_path) -> None:
     partial = capability()
     del partial.backends["manual"]
     write(tmp_path / "c.json", partial)
@@ -172,7 +172,7 @@ def test_this_machines_fingerprint_is_stable() -> None:
     assert current_fingerprint() == current_fingerprint()
 
 
-def test_where_the_file_lies(machine, tmp_path) -> None:
+def test_the_default_path_of_the_file(machine, tmp_path) -> None:
     host = machine(environment={"AIOS_HOME": str(tmp_path)})
     assert default_path(host=host) == tmp_path / "capability.json"
     host.set_variable("AIOS_CAPABILITY_FILE", str(tmp_path / "other.json"))

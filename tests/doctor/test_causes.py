@@ -43,18 +43,18 @@ def test_a_step_that_is_fine_does_not_hide_the_root(machine) -> None:
     }
 
 
-def test_of_two_causes_the_first_is_named(machine) -> None:
+def test_the_first_of_two_causes_is_named(machine) -> None:
     first, second = failing("first", "error"), failing("second", "error")
     assert told(machine, first, second, failing("leaf", "error", first, second))["leaf"] == "because of first"
 
 
-def test_what_could_not_be_seen_explains_only_what_could_not_be_seen(machine) -> None:
+def test_an_unknown_cause_explains_only_unknown_findings(machine) -> None:
     dark = failing("dark", "unknown")
     judged = told(machine, dark, failing("blind", "unknown", dark), failing("broken", "error", dark))
     assert judged == {"dark": "unknown", "blind": "because of dark", "broken": "error"}
 
 
-def test_a_cause_that_is_not_to_blame_stays_out_of_a_report_that_did_not_ask_for_it(machine) -> None:
+def test_a_cause_that_did_not_fail_is_not_added_to_the_report(machine) -> None:
     fine, warned = failing("fine", "ok"), failing("warned", "warning")
     assert told(machine, failing("leaf", "error", fine, warned)) == {"leaf": "error"}
 

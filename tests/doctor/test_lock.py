@@ -33,7 +33,7 @@ def holder(lock: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_another_process_waits_and_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_another_process_waits_and_learns_which_process_holds_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / "new folder" / "l"
     with holder(lock) as process:
         assert is_held(lock)
@@ -44,7 +44,7 @@ def test_another_process_waits_and_is_told_who_holds_it(tmp_path: Path) -> None:
         assert (tmp_path / "new folder" / "l.holder").read_text(encoding="utf-8") == "one"
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+def test_a_killed_process_releases_the_lock(tmp_path: Path) -> None:
     with holder(tmp_path / "l") as process:
         process.kill()
         process.wait()
@@ -53,7 +53,7 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
             pass
 
 
-def test_asking_does_not_take_or_make_it(tmp_path: Path) -> None:
+def test_checking_the_lock_neither_takes_nor_creates_it(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "l")
     assert not (tmp_path / "l").exists()
     with held(tmp_path / "l", "one", 0.0):
@@ -61,7 +61,7 @@ def test_asking_does_not_take_or_make_it(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "l")
 
 
-def test_where_there_can_be_no_lock_it_is_an_error(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(OSError), held(tmp_path / "taken" / "l", "one", 0.0):
         raise AssertionError("held nothing")

@@ -19,7 +19,7 @@ def _train(tokenizer: Any, trainer: Any) -> None:
 
 
 def byte_level(first: str = "<|begin|>", prefix_space: bool = False) -> Any:
-    """As Llama 3: byte-level BPE with `first` in front of every text; as GPT-2 if that is empty."""
+    """Like Llama 3: byte-level BPE with `first` before every text; like GPT-2 if `first` is empty."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     bpe: Any = Tokenizer(models.BPE())
@@ -40,7 +40,7 @@ def byte_level(first: str = "<|begin|>", prefix_space: bool = False) -> Any:
 
 
 def sentencepiece() -> Any:
-    """As Llama 2: a space before the text, which its decoder removes, and bytes for unknown characters."""
+    """Like Llama 2: a space before the text, which the decoder removes, and bytes for unknown characters."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     bpe: Any = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -72,7 +72,7 @@ def _without_special_bytes(tokenizer: Any) -> str:
 
 
 def metaspace() -> Any:
-    """As T5 and XGLM: a Unigram model with a Metaspace decoder, and end-of-text after every text."""
+    """Like T5 and XGLM: a Unigram model with a Metaspace decoder, and end-of-text after every text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     unigram: Any = Tokenizer(models.Unigram())
@@ -88,7 +88,7 @@ def metaspace() -> Any:
 
 
 def word_piece() -> Any:
-    """As BERT: no spaces in the tokens, a first token and a last one."""
+    """Like BERT: no spaces in the tokens, a first token and a last one."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     pieces: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))

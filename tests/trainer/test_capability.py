@@ -30,7 +30,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def doctor(monkeypatch, path):
-    """Replaces the child process: writes a valid file, unless told otherwise, and records its calls."""
+    """Replaces the child process: writes a valid file unless configured otherwise, and records its calls."""
 
     class Doctor:
         def __init__(self):
@@ -69,7 +69,7 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "foreign", "stale"])
-def test_file_that_is_no_use_costs_one_line_and_a_new_proof(how, path, doctor):
+def test_an_unusable_file_gives_one_line_and_a_new_proof(how, path, doctor):
     says = spoil(path, how)
     lines: list[str] = []
     known = load(path, say=lines.append)
@@ -105,7 +105,7 @@ def test_a_doctor_that_cannot_be_started_is_reported(path, monkeypatch):
     assert "timed out after 600 seconds" in lines[1]
 
 
-def test_good_file_is_used_as_it_is(path, doctor):
+def test_a_valid_file_is_used_unchanged(path, doctor):
     write(path, file_for(current_fingerprint()))
     assert load(path, say=pytest.fail) == file_for(current_fingerprint())
     assert doctor.commands == []
@@ -121,7 +121,7 @@ def test_strict_raises_without_starting_the_doctor(how, path, doctor):
 
 
 @pytest.mark.slow
-def test_real_doctor_proves_the_backends_of_this_machine(path):
+def test_the_doctor_proves_the_backends_of_this_machine(path):
     lines: list[str] = []
     known = load(path, say=lines.append)
     assert known is not None and len(lines) == 1

@@ -1,4 +1,4 @@
-"""transformers loads an exported model by itself, and computes the same with its own eager attention."""
+"""transformers loads an exported model without aios and computes the same with its eager attention."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def tokenizer_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gpt2(tmp_path: Path, tokenizer_folder: Path) -> Path:
-    """A GPT-2 as transformers saves one: tied weights, in shards, with a tokenizer and settings for generation."""
+    """A GPT-2 saved by transformers: tied weights, in shards, with a tokenizer and generation settings."""
     folder = tmp_path / "gpt2 ß"
     model = network("gpt2", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
     model.generation_config = GenerationConfig(max_new_tokens=7, eos_token_id=0)
@@ -101,7 +101,7 @@ def gpt2(tmp_path: Path, tokenizer_folder: Path) -> Path:
         ("smollm3", (9, 9, 9, None)),
     ],
 )
-def test_windows_are_said_in_the_words_of_transformers(kind: str, window: Any, tmp_path: Path) -> None:
+def test_windows_are_exported_as_settings_of_transformers(kind: str, window: Any, tmp_path: Path) -> None:
     windows = window * 2 if isinstance(window, tuple) and len(window) == 2 else window
     model = network(kind)
     without = logits(model)
@@ -126,14 +126,14 @@ def test_windows_are_said_in_the_words_of_transformers(kind: str, window: Any, t
         ("qwen3", (9, 5)),
     ],
 )
-def test_windows_that_transformers_has_no_words_for_are_not_made_up(kind: str, window: Any) -> None:
+def test_windows_without_a_setting_in_transformers_are_not_exported(kind: str, window: Any) -> None:
     windows = window * 2 if isinstance(window, tuple) and len(window) == 2 else window
     config = AutoConfig.for_model(kind, **SIZES, **(GPT2 if kind == "gpt2" else {}))
     huggingface.attach(config, backend="manual", window=windows)
     assert with_own_windows(config) is None
 
 
-def test_a_gpt2_of_transformers_is_trained_and_goes_back(
+def test_a_gpt2_of_transformers_is_trained_and_exported(
     gpt2: Path, settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     assert len([*gpt2.glob("model-*.safetensors")]) > 1
@@ -171,7 +171,7 @@ def test_weights_can_be_exported_in_16_bits(
     assert json.loads((tmp_path / "x" / "config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
 
 
-def test_a_window_that_would_be_lost_is_said_and_kept_for_ours(
+def test_a_window_that_transformers_would_lose_is_reported_and_kept_for_aios(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     settings["model"]["window_size"] = 9
@@ -185,7 +185,7 @@ def test_a_window_that_would_be_lost_is_said_and_kept_for_ours(
     assert len(texts) == 1
 
 
-def test_a_window_that_transformers_knows_is_its_own_afterwards(
+def test_a_window_that_transformers_supports_is_exported(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     sizes = {
@@ -216,7 +216,7 @@ def adapted(settings: Settings, write_config: WriteConfig, call: Call, tmp_path:
     return tmp_path / "base"
 
 
-def test_an_adapter_is_merged_into_a_model_of_its_own(adapted: Path, call: Call, tmp_path: Path) -> None:
+def test_an_adapter_is_merged_into_a_full_model(adapted: Path, call: Call, tmp_path: Path) -> None:
     asked = ("--checkpoint", tmp_path / "out", "--output", tmp_path / "x", "--merge")
     result = call("export", *asked)
     assert result.exit_code == 0, result.output
@@ -228,7 +228,7 @@ def test_an_adapter_is_merged_into_a_model_of_its_own(adapted: Path, call: Call,
     assert not torch.allclose(logits(merged), logits(base), atol=1e-1)
 
 
-def test_an_adapter_alone_is_what_transformers_loads_with_its_base(
+def test_an_adapter_is_exported_alone_and_transformers_loads_it_with_its_base(
     adapted: Path, call: Call, tmp_path: Path
 ) -> None:
     result = call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
@@ -265,7 +265,7 @@ def test_invalid_exports_are_rejected(
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_is_whole_or_not_there(
+def test_an_exported_folder_is_complete_or_absent(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert call("train", "--config", write_config(settings)).exit_code == 0
@@ -284,7 +284,7 @@ def test_a_folder_is_whole_or_not_there(
     assert not (tmp_path / "x.partial").exists()
 
 
-def test_a_model_that_only_aios_has_says_what_to_import(
+def test_exporting_a_model_of_aios_says_what_to_import(
     settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
 ) -> None:
     sizes = {"hidden_size": 32, "num_heads": 2, "h_layers": 1, "l_layers": 1}

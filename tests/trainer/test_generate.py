@@ -1,4 +1,4 @@
-"""`aios generate`: the cache changes nothing, the text is complete, and errors are explained."""
+"""`aios generate`: the cache does not change the text, the text is complete, and errors are explained."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sample(network: Any, prompt: bytes, **sampling: Any) -> list[int]:
 
 @pytest.mark.parametrize("window", [None, 1, 5])
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_with_the_cache_the_tokens_are_those_without(kind: str, window: int | None) -> None:
+def test_the_tokens_are_the_same_with_and_without_the_cache(kind: str, window: int | None) -> None:
     network = model(kind, window)
     tokens = list(b"once upon")
     expected: list[int] = []
@@ -68,7 +68,7 @@ def test_with_the_cache_the_tokens_are_those_without(kind: str, window: int | No
 @pytest.mark.parametrize("prefill", [1, 7, 8, 9, 100])
 @pytest.mark.parametrize("window", [8, (8, None), (3, 8)])
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_ten_windows_of_text_are_those_without_a_cache(kind: str, window: Any, prefill: int) -> None:
+def test_ten_windows_of_text_are_the_same_without_a_cache(kind: str, window: Any, prefill: int) -> None:
     network, prompt = model(kind, window, positions=128), list(b"it is a truth universally ack")
     sampling = Sampling(max_new_tokens=80, temperature=0)
     new = list(generation.generate(network, prompt, sampling, END, vocab_size=END, prefill=prefill))
@@ -79,7 +79,9 @@ def test_ten_windows_of_text_are_those_without_a_cache(kind: str, window: Any, p
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_the_cache_has_one_size_however_long_the_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_cache_does_not_depend_on_the_text(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network, sizes, caches = model(kind, 8, positions=256), set(), []
     monkeypatch.setattr(
         generation, "make_cache", lambda config: caches.append(make_cache(config)) or caches[-1]
@@ -92,24 +94,24 @@ def test_the_cache_has_one_size_however_long_the_text(kind: str, monkeypatch: py
     assert len(caches) == 1
 
 
-def test_it_goes_on_past_the_positions_of_the_model() -> None:
+def test_generation_continues_past_the_positions_of_the_model() -> None:
     assert len(sample(model("gpt2"), b"x" * 100, max_new_tokens=130, temperature=0)) == 130
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_text() -> None:
     network = model("gpt2")
     one, again, other = (sample(network, b"a", max_new_tokens=20, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
 
 
-def test_top_k_of_one_is_the_likeliest() -> None:
+def test_top_k_of_one_chooses_the_likeliest_token() -> None:
     network = model("gpt2")
     assert sample(network, b"ab", max_new_tokens=9, top_k=1, temperature=5) == sample(
         network, b"ab", max_new_tokens=9, temperature=0
     )
 
 
-def test_choosing_follows_the_distribution() -> None:
+def test_sampling_follows_the_distribution() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -50.0])
     generator = torch.Generator().manual_seed(0)
     drawn = [generation.choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
@@ -118,7 +120,7 @@ def test_choosing_follows_the_distribution() -> None:
     assert drawn.count(1) / 4000 == pytest.approx(expected[0].item(), abs=0.02)
 
 
-def test_end_of_text_ends_it_and_an_empty_prompt_begins_after_it() -> None:
+def test_end_of_text_ends_generation_and_an_empty_prompt_starts_after_it() -> None:
     network = model("gpt2")
     with torch.no_grad():
         network.lm_head.weight = torch.nn.Parameter(torch.zeros(VOCABULARY, 32))
@@ -142,7 +144,7 @@ def trained(settings: Settings, write_config: Callable[[Any], Path], call: Call,
     return tmp_path / "out"
 
 
-def test_a_trained_model_writes_what_it_learned(trained: Path, call: Call) -> None:
+def test_a_trained_model_generates_what_it_learned(trained: Path, call: Call) -> None:
     arguments = ("--prompt", "5 bottles of ", "--max-new-tokens", 24, "--temperature", 0)
     result = call("generate", "--checkpoint", trained, *arguments)
     assert result.exit_code == 0, result.output
@@ -165,7 +167,7 @@ def test_a_trained_model_writes_what_it_learned(trained: Path, call: Call) -> No
     assert "is damaged: model.safetensors has changed" in damaged.stderr
 
 
-def test_a_window_pattern_is_trained_with_saved_and_sampled_with(
+def test_a_window_pattern_is_used_in_training_saved_and_used_in_sampling(
     settings: Settings, write_config: Callable[[Any], Path], call: Call, tmp_path: Path, records: Any
 ) -> None:
     settings["model"] |= {"window_size": 9, "window_pattern": "SL"}
@@ -193,7 +195,7 @@ def test_sampling_in_16_bits(trained: Path, call: Call) -> None:
     assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
 
 
-def test_strict_sampling_lets_no_other_backend_stand_in(trained: Path, call: Call) -> None:
+def test_strict_sampling_refuses_a_fallback(trained: Path, call: Call) -> None:
     named = ("generate", "--checkpoint", trained, "--attention-backend", "xformers")
     strict = call(*named, "--strict")
     assert strict.exit_code == 2
@@ -217,9 +219,7 @@ def test_an_unknown_device_ends_with_status_2(call: Call, tmp_path: Path) -> Non
     assert "Use auto, cpu, cuda or cuda:N" in result.stderr
 
 
-def test_text_of_any_language_reaches_a_pipe_that_cannot_hold_it(
-    tmp_path: Path, capability_file: Path
-) -> None:
+def test_text_in_any_language_can_be_printed_in_any_pipe(tmp_path: Path, capability_file: Path) -> None:
     folder = tmp_path / "mödel"
     model("gpt2").save_pretrained(folder)
     ByteTokenizer().save(folder)

@@ -53,7 +53,7 @@ def test_gpt2_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_it_is_what_torch_counts(kind: str) -> None:
+def test_flops_agree_with_the_counter_of_torch(kind: str) -> None:
     network, length = model(kind), 40
     tokens = torch.randint(0, 61, (2, length))
     with FlopCounterMode(display=False) as counter:
@@ -91,7 +91,7 @@ CHIPS = {
 
 
 @pytest.mark.parametrize("gpu", CHIPS)
-def test_peaks_are_what_the_chips_make_of_their_clock(gpu: str) -> None:
+def test_peaks_equal_clock_times_operations_per_cycle(gpu: str) -> None:
     processors, clock, *rates = CHIPS[gpu]
     for arithmetic, rate in zip(("float16", "tf32", "float32"), rates, strict=True):
         if rate is not None:
@@ -122,7 +122,9 @@ def test_every_peak_has_a_source_and_no_name_has_two() -> None:
         ("Tesla T4", "bfloat16", "no peak for bfloat16 is published for Tesla T4"),
     ],
 )
-def test_without_a_peak_there_is_no_mfu_and_a_reason(gpu: str | None, arithmetic: str, reason: str) -> None:
+def test_without_a_peak_there_is_a_reason_instead_of_an_mfu(
+    gpu: str | None, arithmetic: str, reason: str
+) -> None:
     known = utilization(model("gpt2"), 32, (None,) * 3, 64, peak(gpu, arithmetic))
     assert known.mfu(1000) is None
     assert reason in (known.reason or "")
@@ -138,7 +140,7 @@ def test_a_mixture_of_experts_has_no_mfu() -> None:
     assert "experts" in (known.reason or "")
 
 
-def test_float32_is_tf32_where_torch_may_round_to_it() -> None:
+def test_the_peak_of_float32_is_that_of_tf32_if_torch_may_use_it() -> None:
     before = torch.get_float32_matmul_precision()
     try:
         assert Precision(torch.float32).arithmetic == "float32"
@@ -165,7 +167,7 @@ def trained(
     return train
 
 
-def test_a_run_on_a_cpu_says_why_it_has_none(trained: Any) -> None:
+def test_a_run_on_a_cpu_says_why_it_has_no_mfu(trained: Any) -> None:
     result, log = trained()
     assert log[0]["utilization"]["reason"] == "no peak is published for CPUs"
     assert log[0]["utilization"]["flops_per_token"] == 6 * (2 * 12 * 32**2 + 258 * 32) + 12 * 32 * 2 * 8
@@ -173,7 +175,7 @@ def test_a_run_on_a_cpu_says_why_it_has_none(trained: Any) -> None:
     assert "tokens/s (no MFU: no peak is published for CPUs)" in result.stdout
 
 
-def test_a_run_on_a_known_gpu_reports_it(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_a_known_gpu_reports_its_mfu(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "gpu_name", lambda _: "NVIDIA GeForce RTX 4090")
     result, log = trained()
     cost = log[0]["utilization"]

@@ -195,7 +195,7 @@ def test_chosen_and_rejected_wheels_agree_with_the_reference(machine: Machine, t
     fitting = [wheel for wheel in candidates if fits(wheel.filename, machine, torch)]
     if not fitting:
         assert choice.item is None
-        assert choice.reasons, "says why there is none"
+        assert choice.reasons, "the reason why there is none"
         return
     assert choice.match is not None and choice.item is not None
     assert set(choice.match.wheels) == set(fitting)
@@ -300,7 +300,7 @@ def test_the_chosen_xformers_accepts_this_torch_and_its_cuda(machine: Machine, t
 def test_every_address_is_unique_and_well_formed() -> None:
     wheels = [w for package in PACKAGES for w in CATALOGUE.of(package)]
     assert len(wheels) == len(CATALOGUE.wheels), (
-        "every row is of a package that we serve, and its name parses"
+        "every row is of a supported package, and its name can be parsed"
     )
     addresses = [wheel.url or wheel.filename for wheel in wheels]
     assert len(addresses) == len(set(addresses))
@@ -310,7 +310,7 @@ def test_every_address_is_unique_and_well_formed() -> None:
         address = urlsplit(wheel.url)
         assert (address.scheme, address.query, address.fragment) == ("https", "", "")
         assert unquote(address.path).endswith(f"/{wheel.filename}")
-        assert "+" not in address.path, "a literal plus does not survive every tool"
+        assert "+" not in address.path, "not every tool accepts a literal plus"
         assert address.netloc in {"github.com", "huggingface.co", "royallab-pip-index.netlify.app"}
 
 

@@ -21,7 +21,7 @@ def test_the_distribution_contains_the_catalogue_the_tables_and_py_typed(tmp_pat
         assert set(archive.namelist()) >= DATA | TYPED
         packed = archive.getinfo("wheels/catalogue.json")
     assert packed.file_size == SHIPPED.stat().st_size
-    assert packed.compress_size < 80_000, "few bytes in the download: most of each row repeats the one before"
+    assert packed.compress_size < 80_000, "it compresses well, because each row mostly repeats the one before"
 
 
 def test_the_distribution_contains_the_whole_package() -> None:

@@ -35,9 +35,9 @@ def test_an_address_gives_the_publisher_and_its_release_list() -> None:
         ListedWheel(NAME, None),
     ]
     catalogue = make_catalogue(listed, "2026-11-21")
-    told = {p.id: (p.download, p.releases, p.files) for p in catalogue.publishers}
-    assert told == {
-        "somebody/wheels": told["somebody/wheels"],
+    publishers = {p.id: (p.download, p.releases, p.files) for p in catalogue.publishers}
+    assert publishers == {
+        "somebody/wheels": publishers["somebody/wheels"],
         "other.example": ("https://other.example/whl/", None, None),
         "package index": (None, None, None),
     }
@@ -96,7 +96,7 @@ def test_a_written_catalogue_is_read_back_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "not a valid catalogue"),
         ("{", "not a valid catalogue"),
@@ -106,10 +106,12 @@ def test_a_written_catalogue_is_read_back_unchanged() -> None:
         ('{"schema_version": 2, "as_of": "x", "publishers": [], "wheels": []}', "schema_version"),
     ],
 )
-def test_an_invalid_catalogue_file_is_reported_with_its_path(tmp_path: Path, content: str, told: str) -> None:
+def test_an_invalid_catalogue_file_is_reported_with_its_path(
+    tmp_path: Path, content: str, message: str
+) -> None:
     file = tmp_path / "catalogue.json"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(CatalogueError, match=told):
+    with pytest.raises(CatalogueError, match=message):
         read_catalogue(file)
     with pytest.raises(CatalogueError, match="cannot be read"):
         read_catalogue(tmp_path)

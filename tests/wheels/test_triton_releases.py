@@ -46,7 +46,7 @@ def test_float8_and_the_compiler_of_triton_windows() -> None:
     old, new = Version("3.5.0.post20"), Version("3.5.0.post21")
     assert triton_windows_for_float8(old, (8, 6)) == "3.5.0.post21"
     assert triton_windows_for_float8(new, (8, 6)) is None
-    assert triton_windows_for_float8(old, (8, 9)) is None, "Ada has float8 of its own"
+    assert triton_windows_for_float8(old, (8, 9)) is None, "Ada supports float8 in hardware"
     assert not triton_windows_has_compiler(Version("3.2.0.post12"))
     assert triton_windows_has_compiler(Version("3.2.0.post13"))
     assert not triton_windows_has_compiler(Version("3.1.0.post17"))

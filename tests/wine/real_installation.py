@@ -75,7 +75,7 @@ def installing(
 ) -> Iterator[Installation]:
     """A machine with a GPU, and a server with torch and its dependencies; the caller adds a Python."""
     if not isinstance(windows, Wine):
-        pytest.skip("a machine of one's own is not pretended to be another")
+        pytest.skip("needs the Wine box: a real machine is not made to look like another")
     folder = windows.box.drive_c / "pretended"
     with removed_afterwards(folder), serving(www) as server:
         folder.mkdir()

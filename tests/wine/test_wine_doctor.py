@@ -25,7 +25,7 @@ SMI_FIELDS = ["0", "NVIDIA GeForce RTX 4090", "581.80", "8.9", "24564", "WDDM"]
 
 def report(done: Completed) -> Any:
     """The report that a run printed, which must be its only output."""
-    assert done.stdout.isascii(), "--json is for every stream, whatever its encoding"
+    assert done.stdout.isascii(), "--json is ASCII for streams of any encoding"
     return json.loads(done.stdout)
 
 

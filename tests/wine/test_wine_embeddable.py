@@ -77,7 +77,7 @@ def test_an_environment_made_by_uv_gets_pip_from_uv(
         box = installation.machine.wine.box
         uv = box.python / "Lib" / "site-packages" / "bin" / "uv.exe"
         if not uv.is_file():
-            pytest.skip("this box is older than the need of uv")
+            pytest.skip("this box has no uv: set it up again")
         shutil.copy(uv, programs.folder)
         installation.machine.make_environment(REPOSITORY)
         stand_ins.packed_again("pip", installation.server.folder / "index")

@@ -30,7 +30,7 @@ with held(Path(sys.argv[1]), "process 1, since noon"):
 def temp(registry: Registry, windows: Windows) -> Path:
     """`C:\\Temp`, which does not exist, and long paths turned off."""
     if not windows.is_wine:
-        pytest.skip("C:\\Temp and TEMP of a living user are not taken for a test")
+        pytest.skip("a real user's C:\\Temp and TEMP are not changed")
     registry.change((*LONG_PATHS, None, None))
     drive_c = windows.user_folder().parents[1]
     assert not (drive_c / "Temp").exists()
@@ -47,8 +47,8 @@ def killed(windows: Windows, workplace: Path, lines: int) -> bool:
 
 
 def reminders(aios: Aios) -> list[str]:
-    told: list[str] = json.loads(aios("doctor", "--json", *ONLY).stdout)["reminders"]
-    return told
+    reminded: list[str] = json.loads(aios("doctor", "--json", *ONLY).stdout)["reminders"]
+    return reminded
 
 
 @pytest.mark.parametrize("lines", [1, 2, 4])
@@ -57,8 +57,8 @@ def test_a_killed_fix_is_undone_exactly(
 ) -> None:
     before = registry.snapshot()
     interrupted = killed(windows, workplace, lines)
-    if interrupted and (told := reminders(aios)):
-        assert "A fix was interrupted" in told[0]
+    if interrupted and (reminded := reminders(aios)):
+        assert "A fix was interrupted" in reminded[0]
     while b"nothing to undo" not in (undone := aios("doctor", "undo")).stdout:
         assert undone.returncode == 0, undone.stdout
     assert registry.snapshot() == before
@@ -98,7 +98,7 @@ def test_of_two_simultaneous_fixes_the_second_names_the_first(
     assert done.returncode == 4
     assert b"another aios doctor (process " in done.stdout and b"since noon" in done.stdout
     assert registry.snapshot() == before
-    assert aios("doctor", "--only", "long-paths").returncode == 1, "looking is free"
+    assert aios("doctor", "--only", "long-paths").returncode == 1, "a diagnosis needs no lock"
     begun.unlink()
     first.join()
     assert aios("doctor", "--fix", "--yes", "--only", "long-paths").returncode == 0

@@ -80,9 +80,9 @@ def test_install_cmd_installs_everything_and_it_can_be_undone(
 ) -> None:
     """`--yes` also fixes what the doctor finds; everything is undone at the end."""
     if not isinstance(windows, Wine):
-        pytest.skip("a machine of one's own is not changed")
+        pytest.skip("needs the Wine box: a real machine is not changed")
     if not (windows.box.python / "Lib" / "venv").is_dir():
-        pytest.skip("this box was made by another Python than 3.11: it makes no environments")
+        pytest.skip("this box was made with another Python than 3.11 and cannot make environments")
     venv = workplace / "Zoë's env" / ".venv"
     state = {"AIOS_HOME": windows.path(workplace / "state"), "PYTHONPATH": ""}
     wishes = {

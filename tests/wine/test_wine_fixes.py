@@ -72,7 +72,7 @@ def test_an_unreadable_setting_is_unknown_and_not_changed(
     aios: Aios, registry: Registry, windows: Windows
 ) -> None:
     if not windows.is_wine:
-        pytest.skip("nobody's HKLM but the box's is locked for a test")
+        pytest.skip("only the HKLM of the Wine box is locked for a test")
     key, name = LONG_PATHS
     registry.change((key, name, "SDDL", NOBODY_READS))
     try:
@@ -119,7 +119,7 @@ def test_a_refused_elevation_does_not_stop_the_other_fixes(
 def temp(registry: Registry, windows: Windows) -> Path:
     """`C:\\Temp`, which does not exist; TEMP is below the user's folder, with its space and non-ASCII letters."""
     if not windows.is_wine:
-        pytest.skip("C:\\Temp and TEMP of a living user are not taken for a test")
+        pytest.skip("a real user's C:\\Temp and TEMP are not changed")
     drive_c = windows.user_folder().parents[1]
     assert not (drive_c / "Temp").exists()
     return drive_c / "Temp"
@@ -148,7 +148,7 @@ def test_temp_is_moved_and_restored(aios: Aios, registry: Registry, temp: Path) 
 def git_configuration(windows: Windows) -> Path:
     """The user's git configuration, which does not exist."""
     if not windows.is_wine:
-        pytest.skip("a living user's git configuration is not taken for a test")
+        pytest.skip("a real user's git configuration is not changed")
     file = windows.user_folder() / ".gitconfig"
     file.unlink(missing_ok=True)
     return file
@@ -164,7 +164,7 @@ def test_git_is_set_to_use_long_paths_and_restored(
     assert finding(fixed, "git-long-paths")["status"] == "ok"
     assert fixed.returncode == 0
     asked = windows.run(["git", "config", "--global", "core.longpaths"])
-    assert asked.stdout.strip() == b"true", "git for Windows itself says so"
+    assert asked.stdout.strip() == b"true", "git for Windows reads the same value"
     assert aios("doctor", "undo").returncode == 0
     assert windows.run(["git", "config", "--global", "core.longpaths"]).returncode == 1
     assert git_configuration.read_bytes() == before

@@ -35,7 +35,7 @@ def fix(aios: Aios, check: str, **options: Any) -> Completed:
 @pytest.fixture(autouse=True)
 def box(windows: Windows) -> None:
     if not windows.is_wine:
-        pytest.skip("a living user's PATH, caches and settings are not taken for a test")
+        pytest.skip("a real user's PATH, caches and settings are not changed")
 
 
 @pytest.mark.parametrize("type_", ["REG_EXPAND_SZ", "REG_SZ"])
@@ -102,9 +102,9 @@ def test_a_cache_in_use_at_undo_is_kept(aios: Aios, registry: Registry, windows:
     kernel = root / "triton" / "kernel.bin"
     kernel.write_bytes(b"made since")
     try:
-        assert aios("doctor", "undo").returncode != 0, "it says that something is left"
+        assert aios("doctor", "undo").returncode != 0, "it reports that a folder is left"
         assert kernel.read_bytes() == b"made since"
-        assert registry.snapshot() == before, "the variables are put back all the same"
+        assert registry.snapshot() == before, "the variables are restored in any case"
     finally:
         kernel.unlink()
         for folder in sorted(root.rglob("*"), reverse=True):

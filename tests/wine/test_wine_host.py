@@ -25,7 +25,7 @@ TIMEOUT = 3  # seconds
 
 
 @pytest.fixture(scope="module")
-def told(windows: Windows) -> dict[str, Any]:
+def readings(windows: Windows) -> dict[str, Any]:
     done = windows.run(["python", windows.path(HERE / "host_answers.py")])
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     answers: dict[str, Any] = json.loads(done.stdout)
@@ -33,13 +33,13 @@ def told(windows: Windows) -> dict[str, Any]:
 
 
 @pytest.fixture
-def answers(told: dict[str, Any]) -> Any:
-    return told["answers"]
+def answers(readings: dict[str, Any]) -> Any:
+    return readings["answers"]
 
 
 @pytest.fixture
-def others(told: dict[str, Any]) -> Any:
-    return told["others"]
+def others(readings: dict[str, Any]) -> Any:
+    return readings["others"]
 
 
 def test_volumes(answers: Any, others: Any) -> None:
@@ -62,9 +62,9 @@ def test_memory_boot_time_and_processors(answers: Any, others: Any) -> None:
     assert answers["processors"] == others["processors"]
 
 
-def test_the_boot_time_is_that_of_the_machine_below(windows: Windows, answers: Any) -> None:
+def test_the_boot_time_under_wine_is_that_of_the_host(windows: Windows, answers: Any) -> None:
     if not windows.is_wine:
-        pytest.skip("there is none below")
+        pytest.skip("Windows runs directly on this machine")
     assert abs(answers["boot_time"][1] - psutil.boot_time()) < 60
 
 
@@ -167,7 +167,7 @@ def test_a_program_ends_with_a_doctor_that_is_killed(
     windows: Windows, workplace: Path, programs: FakePrograms
 ) -> None:
     if not windows.is_wine:
-        pytest.skip("its programs are looked for from outside")
+        pytest.skip("its programs are counted from outside the box")
     programs.add("slow", end="hang")
     note, slow = workplace / "ended", programs.folder / "slow.exe"
     command = ["python", *map(windows.path, (HERE / "keep_running.py", slow, note))]

@@ -201,7 +201,7 @@ def test_uv_installs_python_without_winget(machine: Machine) -> None:
 )
 def test_any_folder_name_is_safe(machine: Machine, name: str) -> None:
     if "%" in name and machine.windows.is_wine:
-        pytest.skip("Wine's cmd expands what %~dp0 gives a second time")
+        pytest.skip("Wine's cmd expands the value of %~dp0 twice")
     machine.add("python", WORKS, f"programs/{name}")
     checkout = machine.checkout(name)
     path = (machine.windows.path(machine.programs / name),)
@@ -228,7 +228,7 @@ def test_a_script_unpacked_alone_explains_what_is_missing(machine: Machine) -> N
 
 def test_a_key_is_awaited_only_after_a_double_click(machine: Machine) -> None:
     if machine.windows.is_wine:
-        pytest.skip("Wine's cmd knows no CMDCMDLINE")
+        pytest.skip("Wine's cmd has no CMDCMDLINE")
     machine.add("python", WORKS)
     checkout = machine.checkout("a b")
     script = machine.windows.path(checkout / "scripts" / "install.cmd")
@@ -255,7 +255,7 @@ def test_the_default_folder_if_the_drive_is_not_writable(machine: Machine) -> No
 
     usual.mkdir()
     assert default(usual)[-1].endswith("/drive/aios/.venv")
-    assert not any((usual / "aios").iterdir()), "looking leaves nothing"
+    assert not any((usual / "aios").iterdir()), "the check leaves no file"
     said = default(machine.folder / "a file")
     assert said[-1].endswith("/local/aios/.venv")
     assert "cannot be written to" in said[0]
@@ -265,7 +265,7 @@ def test_the_default_folder_if_the_drive_is_not_writable(machine: Machine) -> No
 def test_install_cmd_installs_the_doctor(windows: Windows, workplace: Path) -> None:
     """Without a terminal every question is declined, so nothing on this machine is changed."""
     if windows.is_wine:
-        pytest.skip("in the box test_wine_first_install goes it, with an index of its own")
+        pytest.skip("test_wine_first_install runs it in the box, with its own index")
     venv = workplace / "Zoë" / ".venv"
     command = ["cmd", "/d", "/c", str(REPOSITORY / "scripts" / "install.cmd"), str(venv)]
     state = {"AIOS_HOME": str(workplace / "state"), "PYTHONPATH": ""}

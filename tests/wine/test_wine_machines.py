@@ -26,7 +26,7 @@ def machine(
 ) -> Iterator[PretendedMachine]:
     """A machine with long paths on, short temporary and cache folders, and an empty environment in a short folder."""
     if not isinstance(windows, Wine):
-        pytest.skip("a machine of one's own is not pretended to be another")
+        pytest.skip("needs the Wine box: a real machine is not made to look like another")
     drive_c = windows.box.drive_c
     folders = (
         drive_c / "pretended",

@@ -112,7 +112,7 @@ def test_auto_chooses_a_proven_backend_and_gives_the_reasons_against_the_others(
 ) -> None:
     done, folder = trained
     assert done.returncode == 0, done.stderr
-    assert b"capability" not in done.stdout + done.stderr, "the doctor's file is taken as it is"
+    assert b"capability" not in done.stdout + done.stderr, "the doctor's file is used unchanged"
     start = records(folder)[0]
     written = json.loads(proven.read_text(encoding="utf-8"))
     assert start["capability_fingerprint"] == written["fingerprint"]
@@ -162,7 +162,7 @@ def test_an_invalid_capability_file_gives_a_one_line_warning(
     assert len(about_it) == 1
     assert records(workplace / "run")[0]["attention"]["backend"] == "sdpa"
     assert json.loads(capability.read_text(encoding="utf-8"))["fingerprint"]["torch"].startswith("2."), (
-        "tried again"
+        "the backends were proven again"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_killed_run_is_resumed_bit_equal(
         *train("killed"),
     ]
     killed = windows.run(command, environment={"AIOS_HOME": windows.path(workplace / "state")})
-    assert killed.returncode == 0, "the run was ended from outside"
+    assert killed.returncode == 0, "the run was killed"
     assert max(losses(workplace / "killed")) < STEPS
     assert aios(*train("killed", "--resume")).returncode == 0
     assert losses(workplace / "killed") == losses(trained.folder)

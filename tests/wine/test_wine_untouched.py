@@ -38,7 +38,7 @@ def test_the_doctor_writes_nothing_but_its_state_folder(
     aios: Aios, windows: Windows, workplace: Path
 ) -> None:
     if not isinstance(windows, Wine):
-        pytest.skip("on a real Windows other programs write all the time")
+        pytest.skip("on real Windows other programs write all the time")
     state = workplace / "state"
     assert aios("doctor", "--offline", timeout=200).returncode in (
         0,
@@ -54,4 +54,4 @@ def test_the_doctor_writes_nothing_but_its_state_folder(
 
     assert difference(registry, registry_of(windows)) == []
     assert difference(files, files_of(windows.box.drive_c, state)) == []
-    assert len(list(state.rglob("*"))) > kept, "it did write into its own folder"
+    assert len(list(state.rglob("*"))) > kept, "it wrote to its own folder"

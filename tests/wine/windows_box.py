@@ -124,7 +124,7 @@ class NativeWindows:
         if admin != bool(ctypes.windll.shell32.IsUserAnAdmin()):  # type: ignore[attr-defined]
             pytest.skip(f"the tests run as {'an ordinary user' if admin else 'administrator'} here")
         if console:
-            pytest.skip("there is no console to look at here")
+            pytest.skip("there is no console to read here")
         variables = {**os.environ, "PYTHONIOENCODING": f"cp{code_page}", **(environment or {})}
         if programs:
             variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
@@ -187,7 +187,7 @@ def c_compiler() -> str:
     for name in ("x86_64-w64-mingw32-gcc", *["gcc"] * (os.name == "nt")):
         if found := shutil.which(name):
             return found
-    pytest.skip("no C compiler here to make the pretended programs with")
+    pytest.skip("no C compiler to build the fake programs")
 
 
 @dataclass(frozen=True)

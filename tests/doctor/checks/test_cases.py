@@ -93,9 +93,9 @@ def test_whole_machines_are_healthy(name: str) -> None:
     findings = diagnose(RecordedHost(patched(name, {})), CHECKS).findings
     assert [finding for finding in findings if finding.status in ("error", "warning", "unknown")] == []
     if name == "windows-rtx4090":
-        told = {finding.check for finding in findings if finding.status != "ok"}
-        assert told <= {"gpu-memory-fallback", "torch-flash-kernels", "wsl"}, (
-            "what no action can turn green, and what is Linux' own"
+        others = {finding.check for finding in findings if finding.status != "ok"}
+        assert others <= {"gpu-memory-fallback", "torch-flash-kernels", "wsl"}, (
+            "notes that no action can remove, and checks for Linux"
         )
 
 
@@ -106,9 +106,7 @@ def test_a_machine_without_recorded_facts_is_unknown() -> None:
     identity = {"windows-version", "python-version", "python-architecture", "console-encoding"}
     assert {findings.pop(check) for check in identity} == {"ok"}
     assert findings.pop("temp-dir") in ("unknown", "error")
-    assert set(findings.values()) <= {"unknown", "skipped"}, (
-        "nothing seen, or for want of something that was not seen"
-    )
+    assert set(findings.values()) <= {"unknown", "skipped"}, "nothing is known, or the cause is unknown"
 
 
 def test_a_driver_that_does_not_answer_makes_only_its_own_check_unknown() -> None:

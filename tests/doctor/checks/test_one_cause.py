@@ -135,8 +135,8 @@ FAULTY = [case for case in all_cases() if case.kind in ("fault", "crashed")]
 def test_a_fault_opens_one_finding(case: Case) -> None:
     findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
     opened = {f.check for f in findings.values() if f.status in ("error", "warning")}
-    told = findings[case.check.id].because_of or case.check.id
-    expected = {told} & opened  # empty if the fault is only a note
+    root = findings[case.check.id].because_of or case.check.id
+    expected = {root} & opened  # empty if the fault is only a note
     assert opened - OTHER_CUDA - ALSO.get(str(case), set()) == expected - OTHER_CUDA
 
 
@@ -145,8 +145,8 @@ def test_a_fault_of_one_build_tool_is_reported_once(case: Case) -> None:
     """Among the checks of tools and drivers. Most of these machines lack flash-attn, so the tools are needed."""
     findings = {f.check: f for f in diagnose(RecordedHost(case.machine), CHECKS).findings}
     bad = {name for name, f in findings.items() if f.status in ("error", "warning")} & JUDGED
-    told = findings[case.check.id].because_of or case.check.id
-    assert bad <= {told}
+    root = findings[case.check.id].because_of or case.check.id
+    assert bad <= {root}
 
 
 def on_windows(**changes: object) -> dict[str, Finding]:

@@ -431,7 +431,7 @@ def test_a_real_process_in_a_pipe_of_any_encoding(machine, tmp_path, encoding) -
     assert not (tmp_path / "s").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a shell script is no program there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not run shell scripts")
 def test_programs_that_hang_are_ended_and_named(tmp_path) -> None:
     for name in ("nvidia-smi", "nvcc", "git", "ldconfig", "c++"):
         (tmp_path / name).write_text("#!/bin/sh\nsleep 3600\n", encoding="utf-8")

@@ -57,36 +57,36 @@ def test_every_check_is_explained(doctor_with, check) -> None:
     doctor_with(replace(check, probes=(), judge=lambda: 1 / 0))
     result = run("explain", check.id)
     assert result.exit_code == 0, result.output
-    told = result.stdout
+    output = result.stdout
     for text in (check.looks_at, check.why, check.by_hand):
-        assert text in told
+        assert text in output
     for row in failures().failures:
-        assert (f"{row.id} {row.title}" in told) == (row.check == check.id)
+        assert (f"{row.id} {row.title}" in output) == (row.check == check.id)
     for cause in check.because_of:
-        assert cause.id in told
+        assert cause.id in output
 
 
 def test_explain_shows_the_finding_and_what_its_fix_would_do(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
-    told = run("explain", "long-paths").stdout
-    assert "✗ not as it should be" in told
-    assert "aios doctor fix long-paths" in told
-    assert enable_long_paths().describe() in told
-    assert "(asks for administrator rights; undone by `aios doctor undo`)" in told
-    assert "temp-dir" not in told
+    output = run("explain", "long-paths").stdout
+    assert "✗ not as it should be" in output
+    assert "aios doctor fix long-paths" in output
+    assert enable_long_paths().describe() in output
+    assert "(asks for administrator rights; undone by `aios doctor undo`)" in output
+    assert "temp-dir" not in output
 
 
 def test_a_healthy_check_shows_no_fix(doctor_with) -> None:
     host = doctor_with(LONG_PATHS)
     enable_long_paths().apply(host)
-    told = run("explain", "long-paths").stdout
-    assert "✓ as it should be" in told and "the fix" not in told
+    output = run("explain", "long-paths").stdout
+    assert "✓ as it should be" in output and "the fix" not in output
 
 
 def test_an_unsafe_fix_is_marked_and_shows_when_it_takes_effect(doctor_with) -> None:
     doctor_with(state_check("risky", short_temp(), applicability="unsafe", restart="session"))
-    told = run("explain", "risky").stdout
-    assert "takes effect when you sign in again; may not suit every machine" in told
+    output = run("explain", "risky").stdout
+    assert "takes effect when you sign in again; may not suit every machine" in output
 
 
 def test_explaining_changes_nothing(doctor_with) -> None:
@@ -98,8 +98,8 @@ def test_explaining_changes_nothing(doctor_with) -> None:
 
 def test_several_are_explained_by_a_pattern(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
-    told = run("explain", "*").stdout
-    assert told.count("looks at  ") == 2
+    output = run("explain", "*").stdout
+    assert output.count("looks at  ") == 2
 
 
 def test_an_unknown_check_gets_a_suggestion(doctor_with) -> None:

@@ -356,7 +356,7 @@ def test_an_exception_behind_a_loggers_prefix_is_an_error(before: str) -> None:
 def test_a_windows_error_reported_by_uv_is_recognized() -> None:
     there = "error: C:\\v\\x: A required privilege is not held by the client. (os error 1314)"
     assert named(there.encode()) == ["A19"]
-    assert named(there.replace("C:\\v\\", "/v/").encode()) == [], "on Linux the numbers mean something else"
+    assert named(there.replace("C:\\v\\", "/v/").encode()) == [], "these numbers have other meanings on Linux"
 
 
 def test_errors_come_before_warnings() -> None:

@@ -100,22 +100,22 @@ def _package(
             if isinstance(content, str):
                 entry.type, entry.linkname = tarfile.SYMTYPE, content
                 archive.addfile(entry)
-                told = {"_path": member, "path_type": "softlink"}
+                file = {"_path": member, "path_type": "softlink"}
             else:
                 data = content.read_bytes() if isinstance(content, Path) else content
                 entry.size = len(data)
                 entry.mode = 0o755 if member.startswith(("bin/", "condabin/")) else 0o644
                 archive.addfile(entry, io.BytesIO(data))
                 digest = hashlib.sha256(data).hexdigest()
-                told = {
+                file = {
                     "_path": member,
                     "path_type": "hardlink",
                     "sha256": digest,
                     "size_in_bytes": len(data),
                 }
-            info["paths.json"]["paths"].append(told)
-        for told_of, what in info.items():
+            info["paths.json"]["paths"].append(file)
+        for description, what in info.items():
             data = json.dumps(what).encode()
-            entry = tarfile.TarInfo(f"info/{told_of}")
+            entry = tarfile.TarInfo(f"info/{description}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))

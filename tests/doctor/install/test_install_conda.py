@@ -15,7 +15,7 @@ from tests.doctor.install.loopback import Server
 from tests.doctor.install.stand_ins import LABEL
 
 if sys.platform != "linux":
-    pytest.skip("rattler is for Linux alone among the test's packages", allow_module_level=True)
+    pytest.skip("rattler is a test dependency on Linux only", allow_module_level=True)
 
 from tests.doctor.install.conda_packages import make_channel, make_environment
 
@@ -75,7 +75,7 @@ def test_packages_in_the_user_folder_are_restored(
     publish(environment.state, server, [stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)])
     before = environment.tree(), tree_of(user)
     environment.install("torch", "flash-attn")
-    assert not list(user.rglob("flash_attn*")), "taken away"
+    assert not list(user.rglob("flash_attn*")), "uninstalled"
     assert environment.version("flash-attn") == "2.8.3"
     environment.install("--undo")
     assert (environment.tree(), tree_of(user)) == before

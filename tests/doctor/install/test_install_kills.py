@@ -97,7 +97,7 @@ def test_a_killed_repair_is_repaired(with_older: Environment) -> None:
     assert environment.tree() == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there Ctrl-C goes to a console")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows Ctrl-C is sent to a console")
 def test_ctrl_c_restores_the_environment(with_older: Environment) -> None:
     before = with_older.tree()
     process = subprocess.Popen(

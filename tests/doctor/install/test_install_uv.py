@@ -50,7 +50,7 @@ def test_packages_are_installed_and_undone(environment: Environment, server: Ser
     assert answer["status"] == "installed"
     assert sorted(answer["also"]) == ["einops-stand-in 1.0", "networkx-stand-in 1.0"]
     assert (environment.version("torch"), environment.version("flash_attn")) == ("2.13.0+cu130", "2.8.3")
-    assert environment.version("pip") is None, "it was run, and not installed"
+    assert environment.version("pip") is None, "pip was run without being installed"
     assert environment.install("torch", "flash-attn")["status"] == "unchanged"
     environment.install("--undo")
     assert environment.tree() == before

@@ -140,7 +140,9 @@ def test_consequences_are_counted_after_their_cause() -> None:
     (cause,) = (number for number, line in enumerate(lines) if line.startswith("✗ torch "))
     waiting = next(line for line in lines[cause:] if "because of it" in line)
     assert waiting.strip() == "2 checks were skipped because of it: flash-attn, xformers"
-    assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, "few checks: no reason is kept back"
+    assert "3 errors, 1 unknown, 1 warning, 1 info, 3 skipped" in lines, (
+        "with few checks, every reason is shown"
+    )
 
 
 def test_the_reason_of_a_skipped_check_is_shown_without_v() -> None:
@@ -196,8 +198,8 @@ def test_a_pending_restart_comes_before_all_other_steps() -> None:
     ],
 )
 def test_commands_in_a_hint_are_not_repeated(hint, commands, says) -> None:
-    told = advice(finding("x", "error", hint=hint, fix=by_hand(*commands) if commands else None))
-    assert str(told) == says
+    shown = advice(finding("x", "error", hint=hint, fix=by_hand(*commands) if commands else None))
+    assert str(shown) == says
 
 
 @pytest.mark.parametrize(
@@ -270,4 +272,4 @@ def test_colours_enclose_texts_not_letters(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_color_turns_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = set(re.findall(r"\x1b\[([0-9;]*)m", in_colour(monkeypatch, NO_COLOR="1")))
-    assert codes <= {"0", "1", "2"}, "bold and dim are no colours"
+    assert codes <= {"0", "1", "2"}, "bold and dim are not colours"

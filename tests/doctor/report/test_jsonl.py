@@ -46,12 +46,12 @@ def run(*arguments: str) -> Result:
 
 def events(text: str) -> list[dict[str, Any]]:
     """Parse the events and check them: all match the schema, the first is the plan, only the last is the report."""
-    told = [json.loads(line) for line in text.splitlines()]
-    for event in told:
+    parsed = [json.loads(line) for line in text.splitlines()]
+    for event in parsed:
         jsonschema.validate(event, SCHEMA)
-    names = [event["event"] for event in told]
+    names = [event["event"] for event in parsed]
     assert names[0] == "started" and names[-1] == "report" and names.count("report") == 1, names
-    return told
+    return parsed
 
 
 def report_in(text: str) -> Report:

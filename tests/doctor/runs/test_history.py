@@ -119,9 +119,9 @@ def test_undo_of_an_installation_names_its_command_once_and_then_undoes_older_ru
     host = doctor_with(LONG_PATHS, state_check("vc-redist", install_runtime()))
     run("fix", "long-paths", "--yes")
     run("fix", "vc-redist", "--yes")
-    told = run("undo")
-    assert told.exit_code == 4
-    assert "uninstall Microsoft Visual C++ Redistributable" in told.stdout
+    undone = run("undo")
+    assert undone.exit_code == 4
+    assert "uninstall Microsoft Visual C++ Redistributable" in undone.stdout
     assert run("undo").exit_code == 0
     assert not enable_long_paths().is_applied(host)
     assert "nothing to undo" in run("undo").stdout

@@ -89,8 +89,8 @@ def test_a_whole_recording_has_the_same_findings_as_its_machine(name: str) -> No
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_canary_is_in_any_report(case: Any) -> None:
     shared = redacted_report(inhabited(case.machine), [case.check])
-    told = to_markdown(shared.report, shared.versions) + shared.report.model_dump_json()
-    assert [canary for canary in CANARIES if canary in told.casefold()] == []
+    shown = to_markdown(shared.report, shared.versions) + shared.report.model_dump_json()
+    assert [canary for canary in CANARIES if canary in shown.casefold()] == []
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -88,7 +88,7 @@ def test_a_diagnosis_of_another_check_verifies_nothing(fixed) -> None:
 def test_an_unknown_boot_time_is_reported(doctor_with, then_unreadable) -> None:
     host = doctor_with(WAITS)
     host.boot("no clock" if then_unreadable else BOOT)
-    assert run("fix", "--yes").exit_code == 5, "that one is needed is known all the same"
+    assert run("fix", "--yes").exit_code == 5, "a restart is needed in any case"
     host.boot(BOOT if then_unreadable else "no clock")
     seen, status = report()
     assert (seen["pending_restart"], status) == (False, 0)

@@ -77,9 +77,9 @@ def test_every_rejected_candidate_has_a_reason_the_nearest_first() -> None:
 def test_unspecified_facts_are_listed_as_not_considered() -> None:
     answer = matched("--python", "3.12", "--torch", "2.13.0+cu130", "--platform", "linux_x86_64")
     assert answer["match"] is not None
-    told = " ".join(answer["reasons"])
+    message = " ".join(answer["reasons"])
     for option in ("--compute-capability", "--driver", "--platform manylinux_2_28_x86_64"):
-        assert option in told
+        assert option in message
     full = ("--platform", "manylinux_2_28_x86_64", "--compute-capability", "8.9", "--driver", "581.80")
     answer = matched("--python", "3.12", "--torch", "2.13.0+cu130", *full)
     assert "not checked" not in " ".join(answer["reasons"])
@@ -112,7 +112,7 @@ def test_an_installed_package_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--python", "two", *WINDOWS[2:]), ("'two'", "3.12")),
         ((*WINDOWS[:4], "--platform", "win"), ("'win'", "win_amd64", "linux_aarch64")),
@@ -129,12 +129,12 @@ def test_an_installed_package_is_kept() -> None:
     ],
 )
 def test_usage_errors_name_the_argument_and_the_valid_values(
-    arguments: tuple[str, ...], told: tuple[str, ...]
+    arguments: tuple[str, ...], message: tuple[str, ...]
 ) -> None:
     done = aios("match", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     words = " ".join(done.stderr.replace("│", " ").split())
-    for part in told:
+    for part in message:
         assert part in words
 
 

@@ -133,7 +133,7 @@ def test_an_invalid_list_is_reported_and_leaves_the_catalogue_unchanged(server, 
     assert len(done.problems) == 1
     assert "rate limit" not in done.problems[0]
     assert done.read_any is False
-    assert not done.pages, "it is asked for again"
+    assert not done.pages, "it is requested again next time"
 
 
 def test_incomplete_assets_are_skipped(server) -> None:
@@ -258,7 +258,7 @@ def test_match_reads_the_catalogue_that_refresh_wrote(server, tmp_path) -> None:
     assert matched(tmp_path, "2.14.0+cu130") is None
     server.pages[FIRST] = Page([release("v2", (NEW, f"sha256:{B}"))], etag='"1"')
     done = aios(tmp_path, "refresh", api=server.address)
-    assert done.returncode == 3, "the other publishers' lists are not there"
+    assert done.returncode == 3, "the lists of the other publishers are missing"
     assert done.stdout.startswith("1 new wheel, 0 hashes filled in")
     assert "the server answered 404" in done.stderr
     found = matched(tmp_path, "2.14.0+cu130")
@@ -294,9 +294,9 @@ def test_a_damaged_catalogue_is_named_and_rebuilt_by_refresh(server, tmp_path, c
     file = tmp_path / "catalogue.json"
     file.write_bytes(content)
     (tmp_path / "catalogue-pages.json").write_bytes(content)
-    told = aios(tmp_path, *MATCH, "--torch", "2.8.0+cu128")
-    assert told.returncode == 3
-    assert str(file) in told.stderr and "aios wheels refresh" in told.stderr
+    result = aios(tmp_path, *MATCH, "--torch", "2.8.0+cu128")
+    assert result.returncode == 3
+    assert str(file) in result.stderr and "aios wheels refresh" in result.stderr
     server.pages[FIRST] = Page([release("v2", (NEW, None))])
     assert aios(tmp_path, "refresh", api=server.address).stdout.startswith("1 new wheel")
     assert len(read_catalogue(file).wheels) > 4000

@@ -77,8 +77,8 @@ def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any
     """Parse a command line without training."""
     seen: list[Any] = []
 
-    def train_and_report(settings: TrainConfig, processes: Any, told: Any, finish: Any) -> int:
-        seen.append(SimpleNamespace(settings=settings, processes=processes, told=told))
+    def train_and_report(settings: TrainConfig, processes: Any, start: Any, finish: Any) -> int:
+        seen.append(SimpleNamespace(settings=settings, processes=processes, start=start))
         return 0
 
     def read(*arguments: object) -> Any:
@@ -238,7 +238,7 @@ def test_the_longer_command_lines_of_the_guides_run(
 @pytest.mark.slow
 def test_the_trained_model_beats_byte_bigrams(call: Call, tmp_path: Path) -> None:
     """200 steps of the configuration in the docs; bits per byte of held-out text."""
-    told = [
+    arguments = [
         "train",
         "--config",
         ROOT / "configs/actv1.yaml",
@@ -247,7 +247,7 @@ def test_the_trained_model_beats_byte_bigrams(call: Call, tmp_path: Path) -> Non
         "--output-dir",
         tmp_path / "out",
     ]
-    result = call(*told)
+    result = call(*arguments)
     assert result.exit_code == 0, result.output
     found = re.search(r"([0-9.]+) bits per byte .*, ([0-9.]+) by pairs", result.stdout)
     assert found
@@ -257,9 +257,9 @@ def test_the_trained_model_beats_byte_bigrams(call: Call, tmp_path: Path) -> Non
 def test_a_bundle_can_be_trained_further(
     call: Call, text_file: Path, tmp_path: Path, records: Records
 ) -> None:
-    told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--lr", 1e-2]
-    told += ["--steps", 30]
-    first = call(*told, "--tokenizer", "byte", *TINY, "--bundle-dir", tmp_path, "--brain-name", "Zoë")
+    arguments = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--lr", 1e-2]
+    arguments += ["--steps", 30]
+    first = call(*arguments, "--tokenizer", "byte", *TINY, "--bundle-dir", tmp_path, "--brain-name", "Zoë")
     assert first.exit_code == 0, first.output
     model = tmp_path / "Zoë" / "model"
     assert sorted(path.name for path in model.iterdir()) == [
@@ -268,19 +268,19 @@ def test_a_bundle_can_be_trained_further(
         "model.safetensors",
         "tokenizer_config.json",
     ]
-    second = call(*told, "--model", model, "--hidden-size", 16, "--bundle-dir", tmp_path / "next")
+    second = call(*arguments, "--model", model, "--hidden-size", 16, "--bundle-dir", tmp_path / "next")
     assert second.exit_code == 0, second.output
     fresh, started = (
         next(r["ce"] for r in records(tmp_path / bundle / "runs/001/metrics.jsonl") if r["event"] == "train")
         for bundle in ("Zoë", "next")
     )
     assert started < 4.5 < fresh
-    other = call(*told, "--model", model, "--hidden-size", 64, "--bundle-dir", tmp_path / "other")
+    other = call(*arguments, "--model", model, "--hidden-size", 64, "--bundle-dir", tmp_path / "other")
     assert other.exit_code == 2
     assert "--hidden-size 64: the model in" in other.stderr
     config = tmp_path / "sizes.json"
     config.write_text(json.dumps({"model_type": "hrm_act_v1", "hidden_size": 8, "num_attention_heads": 2}))
-    scratch = call(*told, "--model", config, "--tokenizer", "byte", "--bundle-dir", tmp_path / "scratch")
+    scratch = call(*arguments, "--model", config, "--tokenizer", "byte", "--bundle-dir", tmp_path / "scratch")
     assert scratch.exit_code == 0, scratch.output
     assert json.loads((tmp_path / "scratch/model/config.json").read_text())["hidden_size"] == 8
 
@@ -292,19 +292,19 @@ def test_a_resumed_run_explores_as_an_uninterrupted_one(
     config = tmp_path / "sizes.json"
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "halt_max_steps": 3, "halt_exploration_prob": 0.5}
     config.write_text(json.dumps({"model_type": "hrm_act_v1", **sizes}))
-    told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--steps", 8]
-    told += ["--model", config, "--tokenizer", "byte", "--checkpoint-every", 3, "--lr", 1e-2]
+    arguments = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--steps", 8]
+    arguments += ["--model", config, "--tokenizer", "byte", "--checkpoint-every", 3, "--lr", 1e-2]
 
     def curve(bundle: str) -> list[tuple[float, ...]]:
         found = records(tmp_path / bundle / "runs" / "001" / "metrics.jsonl")
         names = ("step", "loss", "ce", "bce_halt", "bce_continue", "used_segments", "grad_norm")
         return [tuple(r[name] for name in names) for r in found if r["event"] == "train"]
 
-    assert call(*told, "--bundle-dir", tmp_path / "whole").exit_code == 0
-    assert call(*told, "--bundle-dir", tmp_path / "cut").exit_code == 0
+    assert call(*arguments, "--bundle-dir", tmp_path / "whole").exit_code == 0
+    assert call(*arguments, "--bundle-dir", tmp_path / "cut").exit_code == 0
     last = tmp_path / "cut" / "runs" / "001" / "checkpoints" / "step-00000008"
     (last / "state.json").write_text("damaged")
-    resumed = call(*told, "--bundle-dir", tmp_path / "cut", "--resume")
+    resumed = call(*arguments, "--bundle-dir", tmp_path / "cut", "--resume")
     assert resumed.exit_code == 0, resumed.output
     assert "resuming from" in resumed.stderr
     assert curve("cut") == curve("whole")
@@ -323,9 +323,18 @@ def test_a_stopped_run_writes_an_incomplete_bundle(
             stop.touch()
 
     monkeypatch.setattr(MetricsLog, "write", and_a_stop_file)
-    told = ["hrm-hf", "train-actv1", "--dataset-file", text_file, "--max-seq-len", 32, "--tokenizer", "byte"]
-    told += [*TINY, "--stop-file", stop, "--bundle-dir", tmp_path / "brain"]
-    result = call(*told)
+    arguments = [
+        "hrm-hf",
+        "train-actv1",
+        "--dataset-file",
+        text_file,
+        "--max-seq-len",
+        32,
+        "--tokenizer",
+        "byte",
+    ]
+    arguments += [*TINY, "--stop-file", stop, "--bundle-dir", tmp_path / "brain"]
+    result = call(*arguments)
     assert result.exit_code == 130, result.output
     bundle = json.loads((tmp_path / "brain" / "brain.json").read_text(encoding="utf-8"))
     assert (bundle["completed"], bundle["step"]) == (False, 3)

@@ -1,4 +1,4 @@
-"""Configuration files as people write them by hand: what YAML makes of them, and what is refused."""
+"""Configuration files written by hand: how YAML reads them, and what is refused."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def growth(path: Path, cache_dir: Path, packing: bool) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="getrusage is not there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 @pytest.mark.parametrize(
     ("megabytes", "kind"), [(30, "jsonl"), pytest.param(200, "txt", marks=pytest.mark.slow)]
 )

@@ -138,8 +138,8 @@ def test_the_picture_shows_what_was_recorded(write: Callable[..., Path]) -> None
     assert (losses.get_ylabel(), rates.get_ylabel()) == ("loss (nats per token)", "tokens per second")
     assert rates.get_xlabel() == "optimizer steps"
     assert rates.get_ylim()[0] == 0
-    told = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert told == ["training", "held out", "not finite: step skipped"]
+    shown = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert shown == ["training", "held out", "not finite: step skipped"]
 
 
 def test_a_smoothed_line_has_its_own_points_behind_it(write: Callable[..., Path]) -> None:
@@ -148,8 +148,8 @@ def test_a_smoothed_line_has_its_own_points_behind_it(write: Callable[..., Path]
     kinds = drawn_lines(losses)
     np.testing.assert_array_equal(kinds["faint"][0].get_ydata(), run.loss.y)
     np.testing.assert_allclose(kinds["line"][0].get_ydata(), run.loss.smoothed(3).y)
-    told = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert told == ["training, mean of 3 records", "each record"]
+    shown = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert shown == ["training, mean of 3 records", "each record"]
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_an_svg_has_a_text_description(call: Call, write: Callable[..., Path], t
     folders = [write(*STEPS, name=name) for name in ("_hidden", "cost $5 and $6", "größer 漢字")]
     assert call("plot", *folders, "--output", tmp_path / "p.svg", "--x", "tokens").exit_code == 0
     root = ElementTree.parse(tmp_path / "p.svg").getroot()
-    told = {"".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"_hidden", "cost $5 and $6", "größer 漢字", "tokens trained on", "held out"} <= told
+    shown = {"".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"_hidden", "cost $5 and $6", "größer 漢字", "tokens trained on", "held out"} <= shown
 
 
 def test_the_default_output_is_next_to_the_log(call: Call, write: Callable[..., Path]) -> None:

@@ -159,8 +159,8 @@ def test_every_run_below_a_folder_is_listed_and_data_sets_are_not(call: Call, tm
     (tmp_path / "folder.jsonl").mkdir()
     result = call("runs", tmp_path)
     assert result.exit_code == 0, result.output
-    told = result.stdout.splitlines()
-    assert [row.split()[-1] for row in told if str(tmp_path) in row] == ["sdpa", "sdpa"]
+    shown = result.stdout.splitlines()
+    assert [row.split()[-1] for row in shown if str(tmp_path) in row] == ["sdpa", "sdpa"]
     for words in ("größer 漢字", "my log.jsonl", "124M", "4/4", "finished", "killed", "3.600", "123"):
         assert words in result.stdout
     assert "data.jsonl" not in result.stdout
@@ -179,8 +179,8 @@ def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path
     path = log(tmp_path, start(), train(1, 2), start(), train(1))
 
     def states() -> list[str]:
-        told = json.loads(call("runs", tmp_path, "--json").stdout)["runs"]
-        return [run["state"] for run in sorted(told, key=lambda run: str(run["name"]))]
+        shown = json.loads(call("runs", tmp_path, "--json").stdout)["runs"]
+        return [run["state"] for run in sorted(shown, key=lambda run: str(run["name"]))]
 
     with lock_run(tmp_path, path):
         assert states() == ["killed", "running"]
