@@ -77,8 +77,8 @@ def understood(monkeypatch: pytest.MonkeyPatch, call: Call) -> Callable[..., Any
     """Parse a command line without training."""
     seen: list[Any] = []
 
-    def train_and_report(settings: TrainConfig, processes: Any, start: Any, finish: Any) -> int:
-        seen.append(SimpleNamespace(settings=settings, processes=processes, start=start))
+    def train_and_report(settings: TrainConfig, processes: Any, options: Any, finish: Any) -> int:
+        seen.append(SimpleNamespace(settings=settings, processes=processes, options=options))
         return 0
 
     def read(*arguments: object) -> Any:
@@ -172,11 +172,11 @@ def test_an_option_without_effect_is_recorded(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     found = understood("--tokenizer", "byte", "--chunk-size", 512, "--ddp")
     assert found.processes == 1
-    assert [note.split()[0].rstrip(":") for note in found.told["notes"]] == ["--chunk-size", "--ddp"]
+    assert [note.split()[0].rstrip(":") for note in found.options["notes"]] == ["--chunk-size", "--ddp"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setattr(sys, "argv", ["aios"])
     found = understood("--tokenizer", "byte", "--ddp")
-    assert (found.processes, found.told["notes"]) == (4, ())
+    assert (found.processes, found.options["notes"]) == (4, ())
     assert sys.argv == ["aios", "--save-dir", str(found.settings.output.output_dir)]
 
 
