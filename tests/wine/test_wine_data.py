@@ -20,7 +20,7 @@ def test_tokens_are_rebuilt_while_an_earlier_run_reads_the_old_ones(
     done = windows.run(["python", *arguments], environment={"PYTHONPATH": windows.path(REPOSITORY)})
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode("utf-8").splitlines()
-    assert ["kept in" in line for line in said] == [True, False, True]
-    assert "text für Zoë.txt has 3015 bytes, before 3000" in said[1]
+    assert ["tokens cached in" in line for line in said] == [True, False, True]
+    assert "text für Zoë.txt has 3015 bytes now, 3000 when it was tokenized" in said[1]
     (folder,) = cache.iterdir()
     assert len(list(folder.glob("tokens-*.bin"))) in (1, 2)  # the old file is kept while it is read

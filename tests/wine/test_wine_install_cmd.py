@@ -223,7 +223,7 @@ def test_a_script_unpacked_alone_explains_what_is_missing(machine: Machine) -> N
     (checkout / "scripts" / "install.py").unlink()
     done = machine.run("cmd /d /c scripts\\install.cmd", checkout)
     assert done.returncode == 1
-    assert "Unpack the whole of aios" in lines(done)[-1]
+    assert "Unpack all of aios" in lines(done)[-1]
 
 
 def test_a_key_is_awaited_only_after_a_double_click(machine: Machine) -> None:
