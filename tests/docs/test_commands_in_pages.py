@@ -44,7 +44,7 @@ def test_the_parser_accepts_every_command_line(page: str, line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["wheels list flash-attn", "doctor --no-such-option", "doctor undo a b", "generate", "nonsense"]
 )
-def test_the_parser_rejects_what_is_wrong(line: str) -> None:
+def test_the_parser_rejects_invalid_command_lines(line: str) -> None:
     with pytest.raises(Exception):  # noqa: B017 - typer's own copy of click has the classes
         parse(line.split())
 

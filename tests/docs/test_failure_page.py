@@ -21,7 +21,7 @@ def test_the_page_is_current() -> None:
     assert module.page(failures()) == PAGE, "run: python scripts/regenerate.py"
 
 
-def test_every_test_and_page_that_it_names_is_there() -> None:
+def test_every_test_and_page_in_the_table_exists() -> None:
     for path in set(re.findall(r"`(tests/[^`]+)`", PAGE)):
         assert (ROOT / path).is_file(), path
     for path in set(re.findall(r"\]\((checks/[^)]+)\)", PAGE)):

@@ -18,7 +18,7 @@ def test_a_file_is_created_with_its_folder_and_then_replaced(tmp_path: Path) -> 
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_after_a_failed_write_the_old_file_is_there_and_no_other(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "f.json"
@@ -33,7 +33,7 @@ def test_after_a_failed_write_the_old_file_is_there_and_no_other(
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
 
 
-def test_a_folder_of_that_name_is_an_error_and_no_temporary_file_stays(tmp_path: Path) -> None:
+def test_a_folder_at_the_path_is_an_error_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError):
         write_atomically(tmp_path / "taken", b"x")

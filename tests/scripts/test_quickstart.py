@@ -48,7 +48,7 @@ def test_findings_of_the_doctor_do_not_stop_it(machine: Machine) -> None:
     assert (machine.repository / quickstart.RESULT / "checkpoints").exists(), "a second run keeps the model"
 
 
-def test_again_was_refused_because_the_old_checkpoints_were_still_there(
+def test_again_trains_from_the_start_despite_old_checkpoints(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["quickstart.py", "--again"])

@@ -44,7 +44,7 @@ def test_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("platform", ["win-arm64", "mingw_x86_64_ucrt"])
-def test_64_bit_and_not_for_the_wheels(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_64_bit_platform_without_wheels(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suitable_python, "os", SimpleNamespace(name="nt", path=os.path))
     monkeypatch.setattr(sysconfig, "get_platform", lambda: platform)
     assert platform in suitable_python.why_not()

@@ -15,7 +15,7 @@ def test_the_oldest_torch_is_that_of_the_train_extra() -> None:
     assert [next(iter(Requirement(text).specifier)).version for text in quoted] == [str(OLDEST_TORCH)]
 
 
-def test_triton_has_a_distribution_of_its_own_on_windows() -> None:
+def test_triton_has_a_separate_distribution_on_windows() -> None:
     assert [distribution_of(package, "windows") for package in PACKAGES] == [
         "torch", "flash-attn", "xformers", "triton-windows",
     ]  # fmt: skip

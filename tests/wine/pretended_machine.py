@@ -179,7 +179,7 @@ def removed_afterwards(*folders: Path) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_ones(findings: Mapping[str, Any]) -> dict[str, str]:
+def open_findings(findings: Mapping[str, Any]) -> dict[str, str]:
     """The checks with an open finding, and their status."""
     wanted = ("error", "warning", "unknown")
     return {name: found["status"] for name, found in findings.items() if found["status"] in wanted}

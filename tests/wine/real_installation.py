@@ -89,7 +89,7 @@ def installing(
         yield Installation(machine, server, state, inside)
 
 
-def bring_pip(site_packages: Path) -> None:
+def copy_pip(site_packages: Path) -> None:
     """Copy pip, whose files are the same on all systems."""
     found = importlib.util.find_spec("pip")
     assert found and found.origin

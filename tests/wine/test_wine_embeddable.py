@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.install import stand_ins
-from tests.doctor.install.fresh_environment import what_aios_needs
-from tests.wine.real_installation import Installation, bring_pip, installing
+from tests.doctor.install.fresh_environment import link_dependencies
+from tests.wine.real_installation import Installation, copy_pip, installing
 from tests.wine.windows_box import REPOSITORY, FakePrograms, Windows, Wine
 
 pytestmark = pytest.mark.wine
@@ -21,7 +21,7 @@ WITH_SITE = SHIPPED.replace("#import site", "import site")
 WITHOUT_SITE = SHIPPED.replace(".\r\n", ".\r\nLib\\site-packages\r\n{behind}\r\n")
 
 
-def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
+def make_embeddable(windows: Wine, folder: Path, path_file: str) -> None:
     """Make an embeddable Python: programs, DLLs and extension modules in one folder, the compiled library in an archive."""
     folder.mkdir()
     base = windows.box.python
@@ -39,7 +39,7 @@ def lay_out(windows: Wine, folder: Path, path_file: str) -> None:
             ):
                 archive.write(file, inside.as_posix())
     # Without the torch of the box, so that pip can uninstall whatever this Python finds
-    needed = what_aios_needs(folder.with_name("behind"), library / "site-packages")
+    needed = link_dependencies(folder.with_name("behind"), library / "site-packages")
     behind = [windows.path(needed), windows.path(REPOSITORY)]
     (folder / "python311._pth").write_text(path_file.format(behind="\r\n".join(behind)), newline="")
     (folder / "Lib" / "site-packages").mkdir(parents=True)
@@ -51,14 +51,14 @@ def test_packages_are_installed_into_an_embeddable_python_and_undone(
     windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path, path_file: str
 ) -> None:
     with installing(windows, workplace, programs, tmp_path / "www", inside="") as installation:
-        lay_out(installation.machine.wine, installation.machine.venv, path_file)
-        bring_pip(installation.machine.site_packages)
+        make_embeddable(installation.machine.wine, installation.machine.venv, path_file)
+        copy_pip(installation.machine.site_packages)
         site = installation.run("-c", "import sys; print(sys.flags.isolated, sys.flags.no_site)")
         assert site.stdout.split() == [b"1", b"0" if path_file == WITH_SITE else b"1"], site.stderr
-        take_and_give_back(installation)
+        install_and_undo(installation)
 
 
-def take_and_give_back(installation: Installation) -> None:
+def install_and_undo(installation: Installation) -> None:
     installation.flash_attn()
     before = installation.tree()
     answer = installation.install("torch", "flash-attn")
@@ -80,12 +80,12 @@ def test_an_environment_made_by_uv_gets_pip_from_uv(
             pytest.skip("this box has no uv: set it up again")
         shutil.copy(uv, programs.folder)
         installation.machine.make_environment(REPOSITORY)
-        stand_ins.packed_again("pip", installation.server.folder / "index")
+        stand_ins.repacked("pip", installation.server.folder / "index")
         installation.machine.environment |= {
             "UV_CACHE_DIR": windows.path(workplace / "cache"),
             "UV_DEFAULT_INDEX": f"{installation.server.address}/index/simple/",
             "UV_NO_CONFIG": "1",
             "UV_PYTHON": windows.path(box.python / "python.exe"),
         }
-        take_and_give_back(installation)
+        install_and_undo(installation)
         assert not list(installation.machine.site_packages.glob("pip*"))

@@ -10,7 +10,7 @@ import pytest
 from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
 from tests.doctor.install.loopback import Fault
-from tests.wine.real_installation import TAG, Installation, bring_pip, installing
+from tests.wine.real_installation import TAG, Installation, copy_pip, installing
 from tests.wine.windows_box import HERE, REPOSITORY, FakePrograms, Windows
 
 pytestmark = pytest.mark.wine
@@ -23,7 +23,7 @@ def installation(
     """An installation into a virtual environment with pip."""
     with installing(windows, workplace, programs, tmp_path / "www") as installation:
         installation.machine.make_environment(REPOSITORY)
-        bring_pip(installation.machine.site_packages)
+        copy_pip(installation.machine.site_packages)
         yield installation
 
 

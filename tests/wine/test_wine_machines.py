@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.wine.pretended_machine import PretendedMachine, compile_libraries, open_ones, removed_afterwards
+from tests.wine.pretended_machine import (
+    PretendedMachine,
+    compile_libraries,
+    open_findings,
+    removed_afterwards,
+)
 from tests.wine.windows_box import LONG_PATHS, REPOSITORY, FakePrograms, Registry, Windows, Wine
 
 pytestmark = pytest.mark.wine
@@ -68,7 +73,7 @@ def fitting(machine: PretendedMachine, libraries: Path, torch: str = "2.11.0+cu1
 
 def test_a_machine_without_a_fault_gets_no_warning(machine: PretendedMachine, libraries: Path) -> None:
     fitting(machine, libraries)
-    assert open_ones(machine.findings()) == {}
+    assert open_findings(machine.findings()) == {}
 
 
 def test_blackwell_with_an_old_driver_and_torch_for_cuda_12_6(
@@ -79,7 +84,7 @@ def test_blackwell_with_an_old_driver_and_torch_for_cuda_12_6(
     machine.torch("2.9.1+cu126", "12.6", libraries)
     machine.triton("3.5.1.post23")
     found = machine.findings()
-    assert open_ones(found) == {"torch-cuda-build": "error"}
+    assert open_findings(found) == {"torch-cuda-build": "error"}
     assert "no code for NVIDIA GeForce RTX 5090" in found["torch-cuda-build"]["summary"]
     assert found["torch-cuda-build"]["fix"]["commands"] == ["aios install torch"]
     assert "cu128" in " ".join(found["torch-cuda-build"]["fix"]["by_hand"])
@@ -91,7 +96,7 @@ def test_a_gtx_1660_is_served_without_flash_attention(machine: PretendedMachine,
     machine.torch("2.11.0+cu130", "13.0", libraries)
     machine.triton("3.6.0.post26")
     found = machine.findings()
-    assert open_ones(found) == {}
+    assert open_findings(found) == {}
     assert found["flash-attn"]["status"] == "info"
     assert "xformers and SDPA can run" in found["compute-capability"]["summary"]
 
@@ -102,7 +107,7 @@ def test_a_cpu_build_of_torch_with_a_gpu(machine: PretendedMachine, libraries: P
     machine.torch("2.11.0+cpu", None, libraries)
     machine.flash_attn("2.8.3+cu130torch2.11", libraries)
     found = machine.findings()
-    assert open_ones(found) == {"torch-cuda-build": "error"}
+    assert open_findings(found) == {"torch-cuda-build": "error"}
     assert found["flash-attn"]["summary"].startswith("Because of torch-cuda-build")
     assert found["torch-cuda-build"]["fix"]["commands"] == ["aios install torch"]
     assert "cu130" in " ".join(found["torch-cuda-build"]["fix"]["by_hand"])
@@ -114,7 +119,7 @@ def test_a_toolkit_older_than_that_of_torch(machine: PretendedMachine, libraries
     found = machine.findings()
     assert found["cuda-matches-torch"]["status"] in ("info", "warning")
     assert "12.4" in found["cuda-matches-torch"]["summary"]
-    assert set(open_ones(found)) <= {"cuda-matches-torch"}
+    assert set(open_findings(found)) <= {"cuda-matches-torch"}
 
 
 def test_a_compiler_newer_than_the_toolkit_supports(machine: PretendedMachine, libraries: Path) -> None:
@@ -128,7 +133,7 @@ def test_a_compiler_newer_than_the_toolkit_supports(machine: PretendedMachine, l
     found = machine.findings()
     assert found["msvc-supported-by-nvcc"]["status"] in ("info", "warning")
     assert "14.50" in found["msvc-supported-by-nvcc"]["summary"]
-    assert set(open_ones(found)) <= {"msvc-supported-by-nvcc"}
+    assert set(open_findings(found)) <= {"msvc-supported-by-nvcc"}
 
 
 def test_build_tools_without_their_compiler(machine: PretendedMachine, libraries: Path) -> None:
@@ -137,14 +142,14 @@ def test_build_tools_without_their_compiler(machine: PretendedMachine, libraries
     found = machine.findings()
     assert "without its C++ tools" in found["msvc"]["summary"]
     assert "Component.VC.Tools.x86.x64" in " ".join(found["msvc"]["fix"]["commands"])
-    assert open_ones(found) == {}
+    assert open_findings(found) == {}
 
 
 def test_a_driver_that_does_not_answer(machine: PretendedMachine, libraries: Path) -> None:
     fitting(machine, libraries)
     machine.programs.add("nvidia-smi", end="hang")
     found = machine.findings("--timeout", "6")
-    assert open_ones(found) == {"nvidia-driver": "unknown"}
+    assert open_findings(found) == {"nvidia-driver": "unknown"}
     assert "answer" in found["nvidia-driver"]["summary"]
     waiting = [name for name, f in found.items() if f["summary"].startswith("Because of nvidia-driver")]
     assert "gpu" in waiting
@@ -157,7 +162,7 @@ def test_a_user_with_a_cyrillic_name(machine: PretendedMachine, libraries: Path,
     temp = machine.wine.path(home / "Temp")
     registry.change(*((r"HKCU\Environment", name, "REG_SZ", temp) for name in ("TEMP", "TMP")))
     found = machine.findings()
-    assert open_ones(found) == {"temp-dir": "warning"}
+    assert open_findings(found) == {"temp-dir": "warning"}
     assert {action["kind"] for action in found["temp-dir"]["fix"]["actions"]} == {
         "make-directory",
         "set-user-environment-variable",
@@ -173,7 +178,7 @@ def test_a_path_of_nine_thousand_characters(
     assert 8800 < len(value) < 9200
     registry.change((r"HKCU\Environment", "PATH", "REG_EXPAND_SZ", value))
     found = machine.findings()
-    assert open_ones(found) == {"path-variable": "error"}
+    assert open_findings(found) == {"path-variable": "error"}
     (action,) = found["path-variable"]["fix"]["actions"]
     assert action["kind"] == "edit-path-entry"
     assert action["state"] == {"type": "REG_EXPAND_SZ", "value": ";".join(added_each_time)}
@@ -185,5 +190,5 @@ def test_an_environment_below_onedrive(machine: PretendedMachine, libraries: Pat
     machine.environment["OneDrive"] = machine.wine.path(folder)
     fitting(machine, libraries)
     found = machine.findings()
-    assert open_ones(found) == {"install-path": "warning"}
+    assert open_findings(found) == {"install-path": "warning"}
     assert "OneDrive" in found["install-path"]["summary"]

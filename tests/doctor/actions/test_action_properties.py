@@ -211,7 +211,7 @@ def test_a_file_is_not_written_into_a_missing_folder() -> None:
     assert host.machine == before
 
 
-def test_undo_reverted_an_upgrade_that_came_after_the_fix() -> None:
+def test_undo_keeps_an_upgrade_made_after_the_fix() -> None:
     """Both versions satisfy the specifier, but only one was installed by the run."""
     case = Case(
         {"distributions": {"setuptools": {"name": "setuptools", "version": "60", "location": "C:\\s"}}},

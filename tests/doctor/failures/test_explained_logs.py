@@ -348,7 +348,7 @@ def test_words_that_a_line_only_mentions_are_not_an_error(line: str) -> None:
         "ERROR    ",
     ],
 )
-def test_an_exception_behind_a_loggers_prefix_is_an_error(before: str) -> None:
+def test_an_exception_after_a_loggers_prefix_is_an_error(before: str) -> None:
     line = f"{before}ModuleNotFoundError: No module named 'triton'"
     assert [(place.sighting.failure.id, place.certain) for place in placed(line.encode())] == [("F01", True)]
 

@@ -95,7 +95,7 @@ def test_the_file_is_plain_utf8_json() -> None:
         (r"1\.x", "1.x"),
     ],
 )
-def test_the_literal_is_what_every_match_contains(pattern: str, needed: str) -> None:
+def test_the_literal_of_a_pattern_is_in_every_match(pattern: str, needed: str) -> None:
     assert literal(pattern) == needed
 
 

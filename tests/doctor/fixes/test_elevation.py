@@ -177,7 +177,7 @@ def test_a_journal_that_was_tampered_with_during_the_prompt_is_refused(machine, 
     assert enable_long_paths().read(host) == RegistryValue(type="REG_DWORD", value=1)
 
 
-def test_a_forged_journal_made_the_elevated_undo_write_anywhere(machine, run_folder) -> None:
+def test_the_elevated_undo_does_not_trust_a_forged_journal(machine, run_folder) -> None:
     """A program without administrator rights can forge the journal, so an elevated process must not trust it."""
     host = machine(elevated=False)
     anywhere = SetRegistryValue(key=r"HKLM\SOFTWARE\Anything", name="Run", state=ONE)
@@ -231,7 +231,7 @@ def answering(text: str) -> Callable[[Sequence[str]], int]:
         '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "applied", "x": 1}]}',
     ],
 )
-def test_a_garbage_report_crashed_the_parent(machine, run_folder, answer) -> None:
+def test_a_garbage_report_does_not_crash_the_parent(machine, run_folder, answer) -> None:
     host = machine(elevated=False)
     host.elevate = answering(answer)
     long_paths, *rest = execute(plan_for(host), host, run_folder)

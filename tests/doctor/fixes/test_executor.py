@@ -79,7 +79,7 @@ def test_a_change_that_did_not_take_effect_is_a_failure(machine, run_folder, mon
     assert changes_in_effect(run_folder, host) == ()  # the machine is as it was
 
 
-def test_what_cannot_be_read_is_not_changed(machine, run_folder) -> None:
+def test_an_unreadable_state_is_not_changed(machine, run_folder) -> None:
     plan = plan_for(machine(), LONG_PATHS)
     host = machine(registry={FILE_SYSTEM: {"LongPathsEnabled": {"unreadable": "access denied"}}})
     (outcome,) = execute(plan, host, run_folder)

@@ -43,7 +43,7 @@ def test_an_incomplete_last_line_is_skipped(run_folder) -> None:
         assert [entry.progress for entry in entries(run_folder)] == ["intended"], length
 
 
-def test_an_inverse_that_changes_something_else_was_believed(run_folder) -> None:
+def test_an_inverse_for_another_target_is_rejected(run_folder) -> None:
     (run_folder / ACTIONS).write_text(
         json.dumps(
             {

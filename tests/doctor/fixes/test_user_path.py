@@ -119,7 +119,7 @@ def test_undo_removes_the_created_folders_and_no_others(names: list[str], alread
     assert gone == {name for name, names_in in before.directories.items() if names_in is None}
 
 
-def test_an_old_undo_names_the_path_it_puts_back(machine: Callable[..., FakeHost]) -> None:
+def test_an_old_undo_names_the_path_that_it_restores(machine: Callable[..., FakeHost]) -> None:
     host = machine(registry={USER_ENVIRONMENT: {"Path": EXPAND}})
     inverse = EditUserPath(state=SHORTER).inverse(EditUserPath(state=SHORTER).read(host))
     assert str(EXPAND.value) in inverse.describe()

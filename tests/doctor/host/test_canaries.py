@@ -147,7 +147,7 @@ def test_no_canary_is_in_the_recording(machine: RecordedMachine) -> None:
             assert canary.casefold() not in text.casefold(), f"{kind}: {text}"
 
 
-def test_a_recording_has_no_canary_either(machine: RecordedMachine) -> None:
+def test_no_canary_is_in_what_the_recorder_writes(machine: RecordedMachine) -> None:
     """Through the recorder, as `aios doctor record` does."""
     host = Recorder(RecordedHost(machine))
     for path in machine.volumes:

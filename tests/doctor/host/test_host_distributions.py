@@ -132,7 +132,7 @@ def test_a_damaged_distribution_does_not_hide_others(host: Host, site: Path) -> 
     } == {"aios-good"}
 
 
-def test_what_pip_was_about_to_remove_is_not_installed(host: Host, site: Path) -> None:
+def test_a_distribution_that_pip_was_removing_is_not_installed(host: Host, site: Path) -> None:
     install(site, "~ios_probe-1", {"METADATA": "Metadata-Version: 2.1\nName: aios-probe\nVersion: 1\n"})
     assert "aios-probe" not in found_names(host)
 

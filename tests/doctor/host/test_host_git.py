@@ -33,7 +33,7 @@ def test_a_git_setting_is_set_and_restored_to_the_byte(host: Host, git_home: Pat
     assert list(git_home.iterdir()) == []
 
 
-def test_other_settings_of_git_stay(host: Host, git_home: Path) -> None:
+def test_other_git_settings_are_kept(host: Host, git_home: Path) -> None:
     config = git_home / ".gitconfig"
     config.write_text("[user]\n\tname = Zoë\n", encoding="utf-8", newline="\n")
     before = config.read_bytes()

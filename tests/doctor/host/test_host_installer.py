@@ -34,7 +34,7 @@ def test_output_goes_to_stderr_and_the_exit_code_is_returned() -> None:
     assert (done.stdout, done.stderr.split(), done.returncode) == (b"", [b"installing"], 41)
 
 
-def test_a_program_that_is_not_there(host: Host) -> None:
+def test_a_missing_program(host: Host) -> None:
     for name in ("aios-no-such-program", str(ROOT / "no such program")):
         with pytest.raises(FileNotFoundError):
             host.run_installer([name])

@@ -50,15 +50,15 @@ if sys.platform == "linux":
         assert isinstance(reading, Found)
         return reading.value
 
-    def test_a_whole_machine(tmp_path: Path) -> None:
+    def test_a_machine_without_limits(tmp_path: Path) -> None:
         assert machine(tmp_path) == WHOLE
 
-    def test_a_kernel_that_promises_no_more_than_it_has(tmp_path: Path) -> None:
+    def test_a_kernel_without_overcommit(tmp_path: Path) -> None:
         memory = machine(tmp_path, proc__sys__vm__overcommit_memory="2\n")
         assert (memory.commit_limit_bytes, memory.commit_available_bytes) == (12 * GIB, 3 * GIB)
         assert machine(tmp_path, proc__sys__vm__overcommit_memory="1\n") == WHOLE
 
-    def test_a_container_has_what_its_group_leaves(tmp_path: Path) -> None:
+    def test_a_container_has_the_memory_left_in_its_control_group(tmp_path: Path) -> None:
         memory = machine(
             tmp_path,
             proc__self__cgroup="0::/user/job\n",
@@ -74,7 +74,7 @@ if sys.platform == "linux":
             commit_available_bytes=3 * GIB,
         )
 
-    def test_a_group_above_limits_too(tmp_path: Path) -> None:
+    def test_the_limit_of_a_parent_group_applies(tmp_path: Path) -> None:
         memory = machine(
             tmp_path,
             proc__self__cgroup="0::/user/job\n",
@@ -83,7 +83,7 @@ if sys.platform == "linux":
         )
         assert memory.total_bytes == memory.available_bytes == 2 * GIB
 
-    def test_groups_of_version_1(tmp_path: Path) -> None:
+    def test_control_groups_of_version_1(tmp_path: Path) -> None:
         memory = machine(
             tmp_path,
             proc__self__cgroup="12:cpu,cpuacct:/x\n5:memory:/docker/1\n",
@@ -92,7 +92,7 @@ if sys.platform == "linux":
         )
         assert memory.total_bytes == GIB
 
-    def test_a_limit_above_the_machine_is_none(tmp_path: Path) -> None:
+    def test_a_limit_above_the_memory_of_the_machine_is_ignored(tmp_path: Path) -> None:
         files = {
             "proc__self__cgroup": "0::/\n",
             "sys__fs__cgroup__memory_dot_max": f"{64 * GIB}\n",

@@ -97,13 +97,13 @@ def test_a_lost_gpu_is_named_and_the_others_are_read() -> None:
     assert isinstance(parse_answer(json.dumps(ask(fake, windows=False))), Unreadable)
 
 
-def test_a_gpu_without_memory_of_its_own_has_none() -> None:
+def test_a_gpu_without_dedicated_memory() -> None:
     """The GB10 answers NVML_ERROR_NOT_SUPPORTED."""
     reading, _ = read_from_fake({"nvmlDeviceGetMemoryInfo": 3}, windows=False)
     assert [gpu.total_memory_bytes for gpu in reading.value.gpus] == [0, 0]
 
 
-def test_no_library_is_no_driver() -> None:
+def test_a_missing_library_means_no_driver() -> None:
     assert read_from_fake({"nvmlInit": 12})[0] == Absent()
 
 
@@ -140,14 +140,12 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-def test_a_library_that_crashed_took_the_doctor_with_it(library: Any) -> None:
+def test_a_crashing_library_does_not_crash_the_doctor(library: Any) -> None:
     library("crashes")
     assert live_host().nvml() == Unreadable("the NVML process ended with exit code -11")
 
 
-def test_a_library_that_hung_was_waited_for_without_end(
-    library: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_library_is_ended(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("doctor.host.nvml.TIMEOUT", 0.5)
     library("hangs")
     host = live_host()

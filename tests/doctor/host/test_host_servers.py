@@ -72,18 +72,18 @@ def test_an_untrusted_certificate_is_distinguished_from_other_failures(host: Hos
     assert "self" in reading.reason
 
 
-def test_a_server_that_refuses(host: Host) -> None:
+def test_a_server_that_refuses_the_connection(host: Host) -> None:
     with listen() as server:
         url = address(server)
     assert host.reach(url, 10) == Unreadable("the connection was refused")
 
 
-def test_a_silent_server_is_waited_for_until_the_time_limit(host: Host) -> None:
+def test_a_silent_server_times_out(host: Host) -> None:
     with listen() as server:
         assert host.reach(address(server), 0.5) == Unreadable("no answer within 0.5 s")
 
 
-def test_a_server_that_speaks_no_tls(host: Host) -> None:
+def test_a_server_without_tls(host: Host) -> None:
     with listen() as server:
 
         def serve() -> None:

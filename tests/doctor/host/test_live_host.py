@@ -31,7 +31,7 @@ def test_identity_agrees_with_what_python_says(host: Host) -> None:
     assert (identity.oem_code_page is None) == (not WINDOWS)
 
 
-def test_nothing_asks_the_platform_module() -> None:
+def test_the_platform_module_is_not_used() -> None:
     """On Windows, `platform` queries WMI, which can hang or crash the process."""
     for file in Path(__file__).parents[3].joinpath("doctor").rglob("*.py"):
         source = file.read_text(encoding="utf-8")

@@ -124,7 +124,7 @@ def test_a_file_that_is_not_a_program_is_unreadable(program: Callable[[str], Pat
     assert isinstance(ran, Unreadable) and ran.reason.startswith("broken.exe could not be started: ")
 
 
-def test_what_is_not_there_is_absent(tmp_path: Path) -> None:
+def test_a_missing_program_is_absent(tmp_path: Path) -> None:
     assert live_host().run([str(tmp_path / "nothing")], 5) == Absent()
     assert live_host().run(["aios-has-no-such-program"], 5) == Absent()
 

@@ -108,7 +108,7 @@ def test_a_later_change_of_the_machine_is_not_recorded(windows: RecordedMachine)
     assert recorder.machine().git_settings == {"core.longpaths": None}
 
 
-def test_git_of_the_system_is_recorded_apart(windows: RecordedMachine) -> None:
+def test_git_settings_of_the_system_are_recorded_separately(windows: RecordedMachine) -> None:
     host = RecordedHost(windows.model_copy(update={"git_system_settings": {"core.longpaths": "true"}}))
     recorder = Recorder(host)
     assert recorder.git_setting("core.longpaths") == Found("true")

@@ -140,17 +140,17 @@ def make_environment(folder: Path, *maker: str) -> Environment:
     environment = Environment(folder)
     environment.programs.mkdir(parents=True)
     subprocess.run([*(maker or (sys.executable, "-m", "venv")), str(environment.venv)], check=True)
-    give_aios(environment)
+    add_aios(environment)
     return environment
 
 
-def give_aios(environment: Environment) -> None:
+def add_aios(environment: Environment) -> None:
     """Add this project and the packages that it imports after those of the environment."""
-    behind = what_aios_needs(environment.folder / "behind", Path(sysconfig.get_path("purelib")))
+    behind = link_dependencies(environment.folder / "behind", Path(sysconfig.get_path("purelib")))
     (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
 
 
-def what_aios_needs(folder: Path, source: Path) -> Path:
+def link_dependencies(folder: Path, source: Path) -> Path:
     """Link the packages that this project imports from another Python's site-packages, without torch."""
     folder.mkdir()
     wanted = (

@@ -12,18 +12,18 @@ from tests.doctor.install.fresh_environment import Environment
 PATIENCE = 60.0
 
 
-def record_says(environment: Environment, event: str) -> Callable[[], bool]:
+def journal_has(environment: Environment, event: str) -> Callable[[], bool]:
     def is_there() -> bool:
         return any(f'"{event}"' in p.read_text() for p in environment.state.glob("runs/*/install.jsonl"))
 
     return is_there
 
 
-def file_is_there(*paths: Path) -> Callable[[], bool]:
+def file_exists(*paths: Path) -> Callable[[], bool]:
     return lambda: any(path.exists() for path in paths)
 
 
-def killed_when(environment: Environment, moment: Callable[[], bool], *arguments: str) -> None:
+def kill_when(environment: Environment, moment: Callable[[], bool], *arguments: str) -> None:
     """Start an installation, and kill that process alone when `moment` returns true."""
     process = subprocess.Popen(
         environment.command("install", "--yes", *arguments),

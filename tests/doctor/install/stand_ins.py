@@ -152,7 +152,7 @@ def files_of(name: str) -> dict[str, Path]:
     return {file.as_posix(): Path(str(file.locate())) for file in files}
 
 
-def packed_again(name: str, folder: Path) -> Path:
+def repacked(name: str, folder: Path) -> Path:
     """A wheel of the installed package."""
     path = folder / f"{name}-{importlib.metadata.version(name)}-{PURE}.whl"
     folder.mkdir(parents=True, exist_ok=True)

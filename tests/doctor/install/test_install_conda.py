@@ -10,7 +10,7 @@ import pytest
 
 from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
-from tests.doctor.install.fresh_environment import Environment, give_aios, tree_of
+from tests.doctor.install.fresh_environment import Environment, add_aios, tree_of
 from tests.doctor.install.loopback import Server
 from tests.doctor.install.stand_ins import LABEL
 
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> CondaEnvironment:
     environment.programs.mkdir(parents=True)
     make_environment(channel, environment.folder, "python", "pip", "conda")
     make_environment(channel, environment.venv, "python", "pip", "pytorch")
-    give_aios(environment)
+    add_aios(environment)
     return environment
 
 

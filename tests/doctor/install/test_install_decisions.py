@@ -88,7 +88,7 @@ def test_facts_of_the_machine() -> None:
     assert read_facts(recorded("linux-cpu")).machine.has_no_gpu
 
 
-def kept_of(host: Host) -> dict[str, bool]:
+def kept_packages(host: Host) -> dict[str, bool]:
     """The packages that an installation of everything would keep."""
     facts, request = read_facts(host), InstallRequest(PACKAGES, None, offline=True)
     installation = plan_installation(host, facts, shipped_catalogue(), request)
@@ -97,7 +97,7 @@ def kept_of(host: Host) -> dict[str, bool]:
 
 def test_an_installed_package_that_fits_is_kept() -> None:
     kept = {"torch": True, "flash-attn": True, "xformers": True, "triton-windows": True}
-    assert kept_of(recorded("windows-rtx4090")) == kept
+    assert kept_packages(recorded("windows-rtx4090")) == kept
 
 
 def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
@@ -107,7 +107,7 @@ def test_a_package_that_its_own_check_finds_broken_is_not_kept() -> None:
     content["directories"][packages] = [name for name in names if not name.startswith("flash_attn_2_cuda")]
     host = RecordedHost(RecordedMachine.model_validate(content))
     assert read_facts(host).broken == {"flash-attn"}
-    assert [package for package, kept in kept_of(host).items() if not kept] == ["flash-attn"]
+    assert [package for package, kept in kept_packages(host).items() if not kept] == ["flash-attn"]
 
 
 def test_a_driver_that_does_not_answer_is_an_error() -> None:

@@ -15,7 +15,7 @@ from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
 from tests.doctor.install.fresh_environment import Environment, make_environment
 from tests.doctor.install.loopback import Server
-from tests.doctor.install.moments import PATIENCE, file_is_there, killed_when, record_says
+from tests.doctor.install.moments import PATIENCE, file_exists, kill_when, journal_has
 from tests.doctor.install.stand_ins import LABEL
 
 
@@ -64,19 +64,19 @@ def test_a_killed_installation_is_repaired(
     environment, site = with_older, with_older.site_packages
     before = environment.tree()
     moments = {
-        "downloading": file_is_there(
+        "downloading": file_exists(
             environment.state / "downloads" / f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
         ),
-        "keeping": record_says(environment, "keeping"),
-        "installing": record_says(environment, "installing"),
+        "keeping": journal_has(environment, "keeping"),
+        "installing": journal_has(environment, "installing"),
         "removing": lambda: any(site.glob("~*")) or not (site / "flash_attn-2.8.2.dist-info").exists(),
-        "half there": file_is_there(site / "flash_attn" / "new.py", site / "flash_attn-2.8.3.dist-info"),
+        "half there": file_exists(site / "flash_attn" / "new.py", site / "flash_attn-2.8.3.dist-info"),
         "verifying": lambda: (
             environment.version("torch") == "2.13.0+cu130"
             and (site / "flash_attn-2.8.3.dist-info" / "RECORD").exists()
         ),
     }
-    killed_when(environment, moments[moment], "torch", "flash-attn")
+    kill_when(environment, moments[moment], "torch", "flash-attn")
     if by == "--undo":
         answer = environment.install("--undo")
         assert answer["status"] == "unchanged"
@@ -91,8 +91,8 @@ def test_a_killed_installation_is_repaired(
 def test_a_killed_repair_is_repaired(with_older: Environment) -> None:
     environment = with_older
     before = environment.tree()
-    killed_when(environment, record_says(environment, "installing"), "torch", "flash-attn")
-    killed_when(environment, record_says(environment, "putting back"), "torch", "flash-attn")
+    kill_when(environment, journal_has(environment, "installing"), "torch", "flash-attn")
+    kill_when(environment, journal_has(environment, "putting back"), "torch", "flash-attn")
     environment.install("--undo")
     assert environment.tree() == before
 
@@ -107,7 +107,7 @@ def test_ctrl_c_restores_the_environment(with_older: Environment) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    begun = record_says(with_older, "installing")
+    begun = journal_has(with_older, "installing")
     while not begun():
         assert process.poll() is None
         time.sleep(0.001)

@@ -13,7 +13,7 @@ from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
 from tests.doctor.install.fresh_environment import Environment, make_environment
 from tests.doctor.install.loopback import Fault, Server
-from tests.doctor.install.moments import killed_when, record_says
+from tests.doctor.install.moments import kill_when, journal_has
 from tests.doctor.install.stand_ins import LABEL
 
 
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture
 def environment(environment: Environment, server: Server, tmp_path: Path) -> Environment:
     """The environment with an empty uv cache and an index that has pip."""
-    stand_ins.packed_again("pip", server.folder / "index")
+    stand_ins.repacked("pip", server.folder / "index")
     environment.variables |= {
         "UV_CACHE_DIR": str(tmp_path / "cache"),
         "UV_DEFAULT_INDEX": f"{server.address}/index/simple/",
@@ -79,7 +79,7 @@ def test_a_package_that_does_not_work_is_removed(environment: Environment, serve
 def test_a_killed_installation_is_repaired(environment: Environment) -> None:
     """The pip from uv ends with aios, so that nothing writes afterwards."""
     before = environment.tree()
-    killed_when(environment, record_says(environment, "installing"), "torch")
+    kill_when(environment, journal_has(environment, "installing"), "torch")
     environment.install("--undo")
     assert environment.tree() == before
 
@@ -107,7 +107,7 @@ def test_offline_pip_is_run_from_a_wheel_in_the_folder(environment: Environment,
     refused = environment.install("torch", "--offline", "--wheel-dir", str(folder), status=1)
     assert "uv could not provide one" in refused["message"]
     assert "add pip's wheel to the folder of --wheel-dir" in refused["message"]
-    stand_ins.packed_again("pip", folder)
+    stand_ins.repacked("pip", folder)
     assert environment.install("torch", "--offline", "--wheel-dir", str(folder))["status"] == "installed"
     assert server.asked == []
 

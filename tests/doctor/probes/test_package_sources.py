@@ -41,7 +41,7 @@ def test_pip_files_are_read_as_pip_reads_them() -> None:
 
 
 @given(st.binary())
-def test_what_pip_rejects_is_rejected(content: bytes) -> None:
+def test_files_that_pip_rejects_are_rejected(content: bytes) -> None:
     with suppress(configparser.Error):
         assert isinstance(parse_pip_file(content), dict)
 

@@ -169,7 +169,7 @@ def test_list_prints_counts_and_names() -> None:
         ("2.9", "linux", None),  # no release, so what it was built for is unknown
     ],
 )
-def test_a_torch_without_a_label_is_what_a_plain_install_brings(
+def test_a_torch_without_a_label_is_the_build_of_a_plain_install(
     text: str, system: str, tag: str | None
 ) -> None:
     assert parse_torch(text, system).cuda_tag == tag

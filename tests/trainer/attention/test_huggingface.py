@@ -271,7 +271,7 @@ def test_models_with_attention_sinks_are_rejected_when_attached():
         attach(config)
 
 
-def test_a_models_own_mask_function_is_not_dropped_beside_an_attention_mask():
+def test_a_models_own_mask_function_is_applied_together_with_an_attention_mask():
     """Gemma 3 and HrmText add one for `token_type_ids`; with a padding mask it was dropped in silence."""
     kinds = torch.tensor([[1] * 5 + [0] * 5])
     config = HrmTextConfig(

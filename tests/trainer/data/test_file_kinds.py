@@ -286,7 +286,7 @@ def test_a_file_that_is_not_training_text_is_named_with_advice(
         assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_list_of_objects_beside_the_text_does_not_matter(tmp_path: Path) -> None:
+def test_a_column_of_objects_next_to_the_text_is_ignored(tmp_path: Path) -> None:
     records = [{"text": text, "entities": [{"start": 0}]} for text in TEXTS]
     for content in (json.dumps(records[:1]), json.dumps(records[0]), "\n".join(map(json.dumps, records))):
         (tmp_path / "d.json").write_text(content, encoding="utf-8")

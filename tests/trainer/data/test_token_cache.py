@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_explained(load: Load, tmp_path: Path
         load()
 
 
-def test_a_cache_folder_that_is_a_file_is_explained(load: Load, tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_cache_is_explained(load: Load, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(RunError, match="Could not write the token cache to"):
         load()

@@ -142,7 +142,7 @@ def test_the_picture_shows_what_was_recorded(write: Callable[..., Path]) -> None
     assert shown == ["training", "held out", "not finite: step skipped"]
 
 
-def test_a_smoothed_line_has_its_own_points_behind_it(write: Callable[..., Path]) -> None:
+def test_a_smoothed_line_is_drawn_over_its_points(write: Callable[..., Path]) -> None:
     run = curves(run_of(write(start(), *(train(step) for step in range(1, 9)))), "steps")
     losses = plot.figure([run], "steps", 3, log_scale=False).axes[0]
     kinds = drawn_lines(losses)

@@ -175,7 +175,7 @@ def test_the_reason_of_an_aborted_run_is_shown(call: Call, tmp_path: Path) -> No
     assert f"{tmp_path}: [bold]not finite[/bold]" in call("runs", tmp_path).stdout
 
 
-def test_a_run_is_running_as_long_as_it_holds_its_log(call: Call, tmp_path: Path) -> None:
+def test_a_run_is_running_while_it_holds_the_lock_of_its_log(call: Call, tmp_path: Path) -> None:
     path = log(tmp_path, start(), train(1, 2), start(), train(1))
 
     def states() -> list[str]:
