@@ -13,7 +13,7 @@ from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
 from tests.doctor.install.fresh_environment import Environment, make_environment
 from tests.doctor.install.loopback import Fault, Server
-from tests.doctor.install.moments import kill_when, journal_has
+from tests.doctor.install.moments import journal_has, kill_when
 from tests.doctor.install.stand_ins import LABEL
 
 
