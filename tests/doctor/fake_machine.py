@@ -103,7 +103,7 @@ def state_check(check_id: str, *actions: Action, applicability: Any = "safe", re
     """A check that every action is applied; its fix applies them."""
 
     def look(host: Reader) -> Any:
-        states = []
+        states: list[object] = []
         for action in actions:
             if isinstance(action, RunInstaller):
                 states.append("run" if host.installed else None)  # type: ignore[attr-defined]

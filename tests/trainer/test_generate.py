@@ -83,9 +83,12 @@ def test_the_size_of_the_cache_does_not_depend_on_the_text(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, sizes, caches = model(kind, 8, positions=256), set(), []
-    monkeypatch.setattr(
-        generation, "make_cache", lambda config: caches.append(make_cache(config)) or caches[-1]
-    )
+
+    def make(config: Any) -> Any:
+        caches.append(make_cache(config))
+        return caches[-1]
+
+    monkeypatch.setattr(generation, "make_cache", make)
     for _ in generation.generate(network, list(b"it was"), Sampling(200, temperature=0), END, vocab_size=END):
         sizes.add(cache_bytes(caches[-1]))
     heads = {"gpt2": 2, "llama": 2}[kind]

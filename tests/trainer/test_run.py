@@ -19,7 +19,8 @@ from typer.testing import Result
 
 from trainer.data import entropies
 from trainer.learning import loop, objective
-from trainer.learning.step import StepResult
+from trainer.learning.cross_entropy import summed_cross_entropy
+from trainer.learning.step import StepResult, optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
 from trainer.survival import memory_estimate
 
@@ -230,8 +231,10 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(
 
 
 def start_training(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, ROOT / "aios.py", "train", *map(str, arguments)]
-    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
+    command = [sys.executable, str(ROOT / "aios.py"), "train", *map(str, arguments)]
+    flags: dict[str, Any] = {}
+    if sys.platform == "win32":
+        flags["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -301,7 +304,7 @@ def test_a_second_ctrl_c_stops_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = loop.optimizer_step
+    real = optimizer_step
 
     def impatient(*arguments: Any) -> StepResult:
         for _ in range(2):
@@ -327,7 +330,7 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
 ) -> None:
     settings["training"] |= {"steps": 50, "checkpoint_every": 2}
     monkeypatch.setattr(memory_estimate, "estimate", lambda *arguments: None)  # it takes such a step, too
-    real, count = objective.summed_cross_entropy, iter(range(1000))
+    real, count = summed_cross_entropy, iter(range(1000))
     monkeypatch.setattr(
         objective,
         "summed_cross_entropy",

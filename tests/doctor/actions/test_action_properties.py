@@ -197,6 +197,7 @@ def test_a_folder_is_moved_aside_and_back_and_never_over_another() -> None:
         (outcome,) = undo(run, host)
         assert outcome.result == "applied"
         names = host._machine.directories["C:\\s"]
+        assert isinstance(names, tuple)
         host._machine.directories["C:\\s"] = tuple(sorted(names, reverse=True))  # a listing has no order
         assert host.machine == before
 

@@ -8,6 +8,7 @@ import pytest
 
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
+from doctor.host import NvidiaDriver
 from doctor.host.recorded import RecordedHost
 from doctor.models import Fix
 from tests.doctor.checks.cases import all_cases
@@ -60,6 +61,7 @@ def test_no_command_uses_a_variable_that_only_cmd_expands(fix: Fix) -> None:
 def test_no_cpu_build_is_suggested_for_an_unsupported_gpu() -> None:
     (failure,) = (one for one in FAILURES if one.row == "B02")
     known = failure.machine.identity.model_copy(update={"python": "3.13.9"})
+    assert isinstance(failure.machine.nvml, NvidiaDriver)
     old = failure.machine.nvml.model_copy(update={"driver_version": "446.14"})
     machine = failure.machine.model_copy(update={"identity": known, "nvml": old})
     found = {one.check: one for one in diagnose(RecordedHost(machine), CHECKS).findings}["torch"]

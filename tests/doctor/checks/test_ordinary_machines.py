@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from doctor.checks import CHECKS
@@ -21,7 +23,7 @@ def version_py(version: str, cuda: str | None) -> dict[str, str]:
     return {"text": f"__version__ = '{version}'\ncuda: Optional[str] = {cuda!r}\n"}
 
 
-ORDINARY = {
+ORDINARY: dict[str, tuple[str, dict[str, Any]]] = {
     "pip's torch for CUDA on Linux, and no xformers": (
         "linux-h100",
         {

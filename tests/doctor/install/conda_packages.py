@@ -15,14 +15,14 @@ import tarfile
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import rattler
 import rattler.index
 
 from tests.doctor.install import stand_ins
 
-PLATFORM = "linux-64"
+PLATFORM: Literal["linux-64"] = "linux-64"
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "__pycache__"}
 PACKAGES_OF_PYTHON = {"site-packages", "dist-packages"}
 
@@ -100,7 +100,7 @@ def _package(
             if isinstance(content, str):
                 entry.type, entry.linkname = tarfile.SYMTYPE, content
                 archive.addfile(entry)
-                file = {"_path": member, "path_type": "softlink"}
+                file: dict[str, str | int] = {"_path": member, "path_type": "softlink"}
             else:
                 data = content.read_bytes() if isinstance(content, Path) else content
                 entry.size = len(data)

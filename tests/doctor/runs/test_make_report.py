@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from doctor.check import Group
 from doctor.diagnosis import diagnose
 from doctor.models import Evidence, Finding, Report, to_json
 from doctor.report.console import Printer
@@ -21,7 +22,7 @@ from tests.doctor.fake_machine import LONG_PATHS, TEMP_DIR, identity
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "doctor" / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
 AT = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
-GROUPS = {"long-paths": "system", "temp-dir": "system", "gpu": "gpu", "x": "packages"}
+GROUPS: dict[str, Group] = {"long-paths": "system", "temp-dir": "system", "gpu": "gpu", "x": "packages"}
 NASTY = "C:\\data\\[toolchain] [bold]Zoë[/bold] \x1b[31m ✓ 日本 \udc80\nsecond line"
 
 

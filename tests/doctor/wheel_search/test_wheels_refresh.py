@@ -15,7 +15,7 @@ import pytest
 from doctor.host.web import get
 from doctor.wheel_search.refresh import Reading, Refreshed, refresh
 from tests.doctor.wheel_search.release_lists import ListServer, Page, list_server
-from wheels.catalogue import Catalogue, Publisher, read_catalogue
+from wheels.catalogue import Catalogue, Publisher, Wheel, read_catalogue, shipped_catalogue
 from wheels.publisher_lists import merge
 
 ROOT = Path(__file__).parents[3]
@@ -283,9 +283,7 @@ def test_a_changed_file_is_a_finding(server, tmp_path) -> None:
     assert f"WARNING: The file at {DOWNLOAD}{known.folder}/{known.filename} has changed" in done.stderr
 
 
-def shipped() -> tuple[object, ...]:
-    from wheels.catalogue import shipped_catalogue
-
+def shipped() -> tuple[Wheel, ...]:
     return shipped_catalogue().of("flash-attn")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import get_args
+from typing import Any, cast, get_args
 
 import pytest
 import torch
 
 from doctor import capability as capability_file
-from doctor.capability import BackendCapability, Capability, Features, Fingerprint
+from doctor.capability import BackendCapability, BackendName, Capability, Features, Fingerprint
 from trainer import config
 from trainer.attention import attention, choice, manual
 from trainer.attention.backend import Backend
@@ -46,7 +46,7 @@ BARE = {
 }
 
 
-def capability(backends: dict[str, BackendCapability]) -> Capability:
+def capability(backends: dict[Any, BackendCapability]) -> Capability:
     return Capability(
         written_at="2026-11-21T00:00:00Z",
         aios_version="0",
@@ -183,7 +183,7 @@ def test_a_new_backend_needs_one_value_and_one_entry(monkeypatch):
         return manual.run(q, k, v, options)
 
     new = Backend(
-        name="new",
+        name=cast(BackendName, "new"),
         label=lambda request: f"new, on {request.device}",
         distribution="new-kernels",
         max_head_dim=32,

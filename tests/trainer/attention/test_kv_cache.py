@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,8 @@ def test_only_layers_without_a_window_grow():
     model = windowed("llama, LSSL")
     cache = make_cache(model.config)
     in_pieces(model, tokens(1, 200), [100, 100], cache)
-    assert [layer.keys.shape[2] for layer in cache.layers] == [200, 2 * W - 1, 2 * W - 1, 200]
+    layers: Any = cache.layers
+    assert [layer.keys.shape[2] for layer in layers] == [200, 2 * W - 1, 2 * W - 1, 200]
     assert cache.is_sliding == [False, True, True, False]
 
 

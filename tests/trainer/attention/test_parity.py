@@ -54,7 +54,10 @@ def test_outputs_and_gradients_equal_those_of_the_triple_loop(way, window, dtype
             continue
         leaves = [x.to(dtype).requires_grad_() for x in (answer.q, answer.k, answer.v)]
         output = WAYS[way](
-            *leaves, Options(effective, answer.document_ids, case.head_dim**-0.5, softcap=case.softcap)
+            leaves[0],
+            leaves[1],
+            leaves[2],
+            Options(effective, answer.document_ids, case.head_dim**-0.5, softcap=case.softcap),
         )
         got = (output, *torch.autograd.grad(output, leaves, answer.grad.to(dtype)))
         for name, mine, theirs in zip(("output", "dq", "dk", "dv"), got, answer.expected, strict=True):

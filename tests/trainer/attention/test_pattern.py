@@ -156,7 +156,7 @@ def test_as_many_windows_as_layers_are_needed():
 
 
 def test_a_window_in_the_configuration_that_the_model_ignores_is_refused():
-    model = build(LlamaConfig(**SMALL, sliding_window=5), backend="sdpa")
+    model = build(LlamaConfig(**{**SMALL, "sliding_window": 5}), backend="sdpa")
     with pytest.raises(ValueError, match="attends with the window None, but its configuration says 5"):
         model(tokens(1, 9))
 

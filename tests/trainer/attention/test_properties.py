@@ -160,13 +160,15 @@ def test_strided_inputs_give_the_same_results_as_contiguous_ones():
     for way, call in BANDED.items():
         options = Options(30, None, 0.3)
         strided = call(q, k, v, options)
-        torch.testing.assert_close(strided, call(*(x.contiguous() for x in (q, k, v)), options), msg=way)
+        torch.testing.assert_close(
+            strided, call(q.contiguous(), k.contiguous(), v.contiguous(), options), msg=way
+        )
 
 
 def test_real_block_sizes_agree_with_torch_over_many_blocks():
     q, k, v = (x.requires_grad_() for x in torch.randn(3, 1, 2, 1500, 8).unbind())
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    output = sdpa.banded(q, k, v, Options(None, None, 8**-0.5))
+    output = banded.banded(q, k, v, Options(None, None, 8**-0.5))
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
     for mine, theirs in zip(
@@ -184,7 +186,7 @@ def test_splitting_batch_and_heads_does_not_change_the_results(dtype, packed, mo
     ids = (torch.arange(150) // torch.tensor([[40], [70], [200]])) if packed else None
 
     def results():
-        output = sdpa.banded(*leaves, Options(30, ids, 0.3))
+        output = banded.banded(leaves[0], leaves[1], leaves[2], Options(30, ids, 0.3))
         return output.detach(), *torch.autograd.grad(output.square().sum(), leaves)
 
     whole = results()
@@ -196,7 +198,7 @@ def test_splitting_batch_and_heads_does_not_change_the_results(dtype, packed, mo
 def test_dropout_differs_between_parts(monkeypatch):
     monkeypatch.setattr(blocks, "COLUMNS", 1)
     q, k, v = (x.repeat(2, 2, 1, 1).requires_grad_() for x in torch.randn(3, 1, 1, 100, 8).double().unbind())
-    output = sdpa.banded(q, k, v, Options(30, None, 0.3, 0.4))
+    output = banded.banded(q, k, v, Options(30, None, 0.3, 0.4))
     assert len({tuple(head.flatten().tolist()) for head in output.flatten(0, 1)}) == 4
     grad = torch.randn_like(output)
     (dv,) = torch.autograd.grad(output, v, grad)
@@ -385,7 +387,7 @@ def test_gradients_agree_with_finite_differences(packed, monkeypatch):
     q = torch.randn(1, 4, 9, 2, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(1, 2, 13, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ids = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 2, 2, 2, 2, 3, 2]]) if packed else None
-    assert torch.autograd.gradcheck(lambda *x: sdpa.banded(*x, Options(5, ids, 0.7)), (q, k, v))
+    assert torch.autograd.gradcheck(lambda q, k, v: banded.banded(q, k, v, Options(5, ids, 0.7)), (q, k, v))
 
 
 def test_results_agree_with_the_local_attention_package():

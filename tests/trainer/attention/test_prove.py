@@ -51,6 +51,7 @@ def test_child_process_prints_one_json_line():
     )
     assert "cpu" in backend.devices and backend.dtypes == ("float32", "float16", "bfloat16")
     assert backend.implementations == ("causal", "dense", "banded")
+    assert backend.features and backend.evidence
     assert all(backend.features.model_dump().values())
     assert 0 < backend.evidence.forward_error < 0.02 and 0 < backend.evidence.backward_error < 0.05
     assert backend.evidence.window_support_exact and backend.evidence.milliseconds > 0
@@ -155,6 +156,7 @@ def test_fault_is_found_in_every_dtype(fault):
         assert {trial.dtype for trial in trials if trial.case == case and trial.problem} == set(prove.DTYPES)
     capability = summarize(trials, "1", None)
     if FAULTS[fault]:
+        assert capability.features
         features = capability.features.model_dump()
         assert [name for name, proven in features.items() if not proven] == [FAULTS[fault]]
     else:
@@ -180,6 +182,7 @@ def test_a_kernel_that_raises_loses_only_the_features_that_failed():
 
     capability = judged(no_bf16_no_documents)
     assert capability.status == "available" and capability.dtypes == ("float32", "float16")
+    assert capability.features
     features = capability.features.model_dump()
     assert features == {"window": True, "packed": False, "gqa": True, "dropout": True}
     assert "cpu bfloat16 plain: no kernel for bfloat16" in capability.reasons
@@ -204,7 +207,8 @@ def test_wrong_dropout_is_found(problem):
         return WRONG_DROPOUT[problem](dropped) if options.dropout else dropped(0.0)
 
     capability = judged(wrong)
-    assert capability.status == "available" and not capability.features.dropout
+    assert capability.status == "available" and capability.features
+    assert not capability.features.dropout
     assert capability.reasons[0].startswith(f"cpu float32 dropout: {problem[:30]}")
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -172,7 +173,8 @@ def flash(monkeypatch):
 @pytest.fixture
 def memory_efficient(monkeypatch):
     kernels = Xformers()
-    ops, biases = ModuleType("xformers.ops"), ModuleType("xformers.ops.fmha.attn_bias")
+    ops: Any = ModuleType("xformers.ops")
+    biases: Any = ModuleType("xformers.ops.fmha.attn_bias")
     ops.memory_efficient_attention = kernels.memory_efficient_attention
     biases.LowerTriangularFromBottomRightMask = LowerTriangularFromBottomRightMask
     biases.BlockDiagonalMask = BlockDiagonalMask
@@ -199,7 +201,7 @@ def test_same_result_as_the_reference(backend, queries, window, key_heads, packe
     ids = torch.stack([torch.arange(40) // 11, torch.arange(40) // 35]) if packed else None
     leaves = [x.requires_grad_() for x in (q, k, v)]
     options = Options(window, ids, 0.3)
-    output, expected = backend.run(*leaves, options), manual.run(*leaves, options)
+    output, expected = backend.run(q, k, v, options), manual.run(q, k, v, options)
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
     torch.testing.assert_close(
@@ -259,7 +261,7 @@ def test_an_interrupted_document_is_refused():
 def test_packed_flash_attn_stays_within_32_bit_indices():
     row = 64 * 256  # 64 heads of 256
     most = 2**31 // row - 1
-    lengths = (most // 2,) * 5
+    lengths: tuple[int, ...] = (most // 2,) * 5
     parts = list(within_32_bits(lengths, 64, 250))
     assert [part for part in parts if sum(x + 128 for x in lengths[part]) * row >= 2**31] == []
     assert [index for part in parts for index in range(part.start, part.stop)] == list(range(5))

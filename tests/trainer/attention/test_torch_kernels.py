@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from trainer.attention.proof_cases import CASES as PROOF_CASES
 from trainer.attention.proof_cases import Harness
 from trainer.attention.request import AttentionRequest, Options
 
+VARLEN_ATTN = vars(varlen_flash)["varlen_attn"]
 IMPLEMENTATIONS = {one.name: one for one in sdpa.IMPLEMENTATIONS}
 CASES = [
     (queries, window, key_heads, packed)
@@ -38,8 +40,8 @@ class VarlenAttn:
     """`torch.nn.attention.varlen.varlen_attn` with its checks and layout; arguments are bound to the real signature."""
 
     def __init__(self) -> None:
-        self.calls = []
-        self.__signature__ = inspect.signature(varlen_flash.varlen_attn)
+        self.calls: list[tuple[int, int]] = []
+        self.__signature__ = inspect.signature(VARLEN_ATTN)
 
     def __call__(self, *args, **kwargs):
         given = self.__signature__.bind(*args, **kwargs)
@@ -61,7 +63,7 @@ class Efficient:
     """The two operators of PyTorch's memory-efficient attention, with the argument names of the real schema."""
 
     def __init__(self) -> None:
-        self.calls = []
+        self.calls: list[tuple[str, Any]] = []
         self._schemas = [
             getattr(torch.ops.aten, f"_efficient_attention_{name}").default._schema.arguments
             for name in ("forward", "backward")
@@ -84,7 +86,8 @@ class Efficient:
             assert q.shape[0] == 1
             return in_documents(q[0], k[0], v[0], a["cu_seqlens_q"], a["cu_seqlens_k"], *options)[None]
         starts = [torch.tensor([0, x.shape[1]]) for x in (q, k)]
-        return torch.stack([in_documents(*row, *starts, *options) for row in zip(q, k, v, strict=True)])
+        rows = zip(q, k, v, strict=True)
+        return torch.stack([in_documents(a, b, c, starts[0], starts[1], *options) for a, b, c in rows])
 
     def forward(self, *args, **kwargs):
         a = self._named(0, args, kwargs)
@@ -120,7 +123,7 @@ def kernels(monkeypatch):
     return both
 
 
-@pytest.mark.skipif(varlen_flash.varlen_attn is None, reason="torch before 2.11")
+@pytest.mark.skipif(VARLEN_ATTN is None, reason="torch before 2.11")
 @pytest.mark.parametrize(("queries", "window", "key_heads", "packed"), CASES)
 @pytest.mark.parametrize("name", ["varlen-flash", "efficient"])
 def test_same_result_as_the_reference(name, queries, window, key_heads, packed, kernels):
@@ -130,7 +133,7 @@ def test_same_result_as_the_reference(name, queries, window, key_heads, packed, 
     ids = torch.stack([torch.arange(40) // 11, torch.arange(40) // 35]) if packed else None
     leaves = [x.requires_grad_() for x in (q, k, v)]
     options = Options(window, ids, 0.3)
-    output, expected = IMPLEMENTATIONS[name].run(*leaves, options), manual.run(*leaves, options)
+    output, expected = IMPLEMENTATIONS[name].run(q, k, v, options), manual.run(q, k, v, options)
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
     torch.testing.assert_close(
@@ -173,7 +176,7 @@ def gpu(monkeypatch):
         module._missing_here.cache_clear()
 
 
-@pytest.mark.skipif(varlen_flash.varlen_attn is None, reason="torch before 2.11")
+@pytest.mark.skipif(VARLEN_ATTN is None, reason="torch before 2.11")
 @pytest.mark.parametrize(
     ("changes", "document_ids", "capability", "runs"),
     [

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trainer.attention import manual, sdpa
+from trainer.attention import banded, manual, sdpa
 from trainer.attention.request import Options
 
 Rows = list[list[float]]
@@ -102,7 +102,10 @@ def triple_loop(case: Case) -> Reference:
         for head in range(case.query_heads):
             shared = head * case.key_heads // case.query_heads
             parts = one_head(
-                *(x.tolist() for x in (q[b, head], k[b, shared], v[b, shared], grad[b, head])),
+                q[b, head].tolist(),
+                k[b, shared].tolist(),
+                v[b, shared].tolist(),
+                grad[b, head].tolist(),
                 case.window,
                 None if ids is None else ids[b].tolist(),
                 case.softcap,
@@ -117,5 +120,5 @@ WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Options], Tensor]] = {
     "manual": manual.run,
     "sdpa:causal": sdpa.causal,
     "sdpa:dense": sdpa.dense,
-    "sdpa:banded": sdpa.banded,
+    "sdpa:banded": banded.banded,
 }

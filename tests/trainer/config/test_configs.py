@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -33,7 +34,7 @@ QWEN3 = {
     **{"max_position_embeddings": 32_768, "tie_word_embeddings": True},
 }
 # What the config.json of each model says, as published at https://huggingface.co/Qwen.
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-0.6B-Base": {
         **QWEN3,
         **{
@@ -227,7 +228,7 @@ def test_a_step_needs_the_memory_that_the_comment_says(
         (folder / "model.safetensors").touch()  # the estimate is made before it is read
     SAMPLE.write_bytes((ROOT / SAMPLE).read_bytes())
     monkeypatch.setitem(memory_estimate.OVERHEAD, "cpu", memory_estimate.OVERHEAD["cuda"])
-    monkeypatch.setattr(memory_estimate.psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
     result = call("train", "--config", file, "--device", "cpu")
     assert result.exit_code == 2, result.output
     estimated = re.search(r"A step needs about ([\d.]+) GiB", " ".join(result.stderr.split()))

@@ -102,7 +102,7 @@ def test_the_order_of_the_data_changes_the_losses(
 ) -> None:
     settings["training"]["steps"] = 3
     curves = []
-    ways = (
+    ways: tuple[list[Any], ...] = (
         [],
         ["--linear-dataset"],
         ["--dataset-start-offset", 8],

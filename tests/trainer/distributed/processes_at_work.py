@@ -28,6 +28,7 @@ from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.evaluation import evaluate_on
 from trainer.learning.objective import NextToken, Objective, Part
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.position import Position
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import Progress, Run
 from trainer.learning.step import optimizer_step
@@ -35,7 +36,7 @@ from trainer.models.model import checkpoint_activations
 from trainer.models.tokenizer import ByteTokenizer
 
 CPU = torch.device("cpu")
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "gpt2": {
         "n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64,
         "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
@@ -121,7 +122,7 @@ def train(
         position = progress.position
         result = optimizer_step(run, progress, loop.batches(run, position), 1e-2, lambda *retry: None)
         found.append([result.loss, result.grad_norm, float(result.tokens)])
-        progress.position = loop.Position(step, position.samples + loop.samples_of_step(run, position))
+        progress.position = Position(step, position.samples + loop.samples_of_step(run, position))
     found.append([evaluate_on(run, stream).loss])
     return found, gather(network.state_dict(keep_vars=True), processes.first)
 

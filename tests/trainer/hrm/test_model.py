@@ -186,7 +186,7 @@ def test_the_model_is_saved_and_loaded_by_transformers(tmp_path: Path) -> None:
 
 def test_an_untrained_model_predicts_uniformly_and_never_halts() -> None:
     config = HRMConfig(vocab_size=258, hidden_size=64, num_attention_heads=4)
-    network, _ = models.build(config, None, seed=1)
+    network: Any = models.build(config, None, seed=1)[0]
     tokens = some(8, 64)
     found = network(input_ids=tokens, labels=tokens)
     assert set(found.used_segments.flatten().tolist()) == {2}

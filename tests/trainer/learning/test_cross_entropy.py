@@ -122,7 +122,10 @@ def test_tensors_that_need_no_gradient_get_none() -> None:
 def test_embeddings_tied_to_the_head_get_both_gradients() -> None:
     tokens = torch.tensor([[1, 2, 3, 1]])
     found = []
-    for loss_of in (lambda *x: summed_cross_entropy(*x, torch.float64), lambda *x: reference(*x)[0]):
+    for loss_of in (
+        lambda hidden, head, targets: summed_cross_entropy(hidden, head, targets, torch.float64),
+        lambda hidden, head, targets: reference(hidden, head, targets)[0],
+    ):
         table = random(5, 3, seed=0).requires_grad_()
         loss_of(table[tokens], Head(table), tokens.roll(-1, 1)).backward()
         found.append(table.grad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_mixed_precision_keeps_float32_weights_and_a_similar_loss() -> None:
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
-    training = TrainingSection(steps=100, warmup_steps=10, learning_rate=1.0)
+    training = TrainingSection(steps=100, warmup_steps=10, lr=1.0)
     rates = [learning_rate(step, training) for step in range(1, 101)]
     assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
     assert all(a > b for a, b in itertools.pairwise(rates[9:]))
@@ -122,9 +123,10 @@ def plain_losses(
 
 def test_the_loss_curve_equals_plain_pytorch_with_eager_attention() -> None:
     """200 steps. The tolerance is the difference between plain PyTorch in float32 and in float64."""
-    settings = {"steps": 200, "size": 4, "length": 32, "top": 1e-3, "warmup": 20}
+    settings: dict[str, Any] = {"steps": 200, "size": 4, "length": 32, "top": 1e-3, "warmup": 20}
     ours = losses(run(model(), steps=200, batch_size=4, warmup_steps=20))
-    exact, rounded = (np.array(plain_losses(dtype, **settings)) for dtype in (torch.float64, torch.float32))
+    exact = np.array(plain_losses(torch.float64, **settings), dtype=np.float64)
+    rounded = np.array(plain_losses(torch.float32, **settings), dtype=np.float64)
     noise = np.abs(rounded / exact - 1).max()
     assert np.abs(np.array(ours) / exact - 1).max() < max(4 * noise, 1e-6)
     assert noise < 1e-3

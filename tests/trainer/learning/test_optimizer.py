@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
 from trainer.config import TrainingSection
+from trainer.config.sections import OptimizerName
 from trainer.errors import UserError
 from trainer.learning.optimizer import load_state_tensors, make_optimizer, state_tensors
 
@@ -38,7 +39,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def muon() -> str:
+def muon() -> OptimizerName:
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("torch.optim.Muon came with torch 2.9")
     return "muon"
@@ -71,7 +72,7 @@ def names(model: Any, optimizer: torch.optim.Optimizer) -> list[tuple[set[str], 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_matrices_inside_the_model_get_the_configured_optimizer_and_all_others_adamw(
-    muon: str, kind: str
+    muon: OptimizerName, kind: str
 ) -> None:
     model = network(kind)
     inner, tables, vectors = names(model, make_optimizer(model, TrainingSection(optimizer=muon)))
@@ -94,11 +95,11 @@ def orthogonalized(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_muon_takes_the_steps_of_its_paper(muon: str, kind: str) -> None:
+def test_muon_takes_the_steps_of_its_paper(muon: OptimizerName, kind: str) -> None:
     """Momentum, Nesterov, Newton-Schulz, the step size of Liu et al. 2025, and decoupled weight decay."""
     model, rate, decay = network(kind), 0.01, 10.0
-    matrices = make_optimizer(model, TrainingSection(optimizer=muon, learning_rate=rate)).param_groups[0]
-    optimizer = make_optimizer(model, TrainingSection(optimizer=muon, learning_rate=rate, weight_decay=decay))
+    matrices = make_optimizer(model, TrainingSection(optimizer=muon, lr=rate)).param_groups[0]
+    optimizer = make_optimizer(model, TrainingSection(optimizer=muon, lr=rate, weight_decay=decay))
     before = [p.detach().double().numpy().copy() for p in matrices["params"]]
     weights = [*before]
     momenta = [np.zeros_like(weight) for weight in weights]
@@ -119,7 +120,7 @@ def test_muon_takes_the_steps_of_its_paper(muon: str, kind: str) -> None:
 
 
 def test_adamw_takes_the_steps_of_its_paper() -> None:
-    settings = TrainingSection(adam_beta1=0.8, adam_beta2=0.9, adam_epsilon=1e-3, learning_rate=0.01)
+    settings = TrainingSection(adam_beta1=0.8, adam_beta2=0.9, adam_epsilon=1e-3, lr=0.01)
     model = network()
     optimizer = make_optimizer(model, settings)
     parameter = model.transformer.h[0].mlp.c_fc.weight
@@ -139,10 +140,11 @@ def test_adamw_takes_the_steps_of_its_paper() -> None:
 
 def test_8_bit_steps_are_close_to_32_bit_ones_with_a_quarter_of_the_state() -> None:
     pytest.importorskip("bitsandbytes")
-    models = {name: network(width=128) for name in ("adamw", "adamw_8bit")}
+    both: tuple[OptimizerName, ...] = ("adamw", "adamw_8bit")
+    models = {name: network(width=128) for name in both}
     sizes: dict[str, int] = {}
     for name, model in models.items():
-        optimizer = make_optimizer(model, TrainingSection(optimizer=name, learning_rate=1e-3))
+        optimizer = make_optimizer(model, TrainingSection(optimizer=name, lr=1e-3))
         take_steps(model, optimizer, 5)
         weight = model.transformer.h[0].mlp.c_fc.weight
         state: dict[str, Tensor] = optimizer.state[weight]
@@ -212,7 +214,7 @@ def test_each_optimizer_learns(
 
 
 def test_another_optimizer_is_refused_when_resuming(
-    settings: Settings, write_config: WriteConfig, call: Call, muon: str
+    settings: Settings, write_config: WriteConfig, call: Call, muon: OptimizerName
 ) -> None:
     config = write_config(settings)
     assert call("train", "--config", config).exit_code == 0

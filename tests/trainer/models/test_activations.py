@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -37,7 +39,7 @@ def test_models_get_the_fused_activation_and_keep_weights_and_configuration() ->
     config = AutoConfig.for_model(
         "gpt2", n_layer=1, n_embd=8, n_head=2, vocab_size=11, eos_token_id=0, bos_token_id=0
     )
-    network, _ = model.build(config, None, seed=3)
+    network: Any = model.build(config, None, seed=3)[0]
     torch.manual_seed(3)
     plain = AutoModelForCausalLM.from_config(config)
     assert any(type(module) is nn.GELU for module in network.modules())

@@ -216,7 +216,7 @@ def test_only_the_adapter_is_trained_and_initially_it_changes_nothing(kind: str)
 @pytest.mark.parametrize("kind", SIZES)
 def test_recomputed_activations_give_the_same_gradient(kind: str) -> None:
     """A frozen embedding has no gradient, so its output must require one for the layers to get any."""
-    gradients = []
+    gradients: list[dict[str, Any]] = []
     for again in (False, True):
         model = network(kind).train()
         torch.manual_seed(1)
@@ -298,7 +298,8 @@ def test_an_adapter_saved_by_peft_is_loaded_as_peft_loads_it(kind: str, llama: P
     expected = adapter(llama, tmp_path / "adapter", **OTHER_TRAINERS[kind])
     config = read_config(tmp_path / "adapter")
     assert not torch.allclose(logits(network("llama")), logits(expected), atol=1e-3)
-    merged, notes = build_trained(config, tmp_path / "adapter")
+    built: tuple[Any, Any] = build_trained(config, tmp_path / "adapter")
+    merged, notes = built
     assert torch.allclose(logits(merged), logits(expected), atol=1e-5)
     assert not notes
     merged.save_pretrained(tmp_path / "exported")

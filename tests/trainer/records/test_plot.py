@@ -330,6 +330,8 @@ def test_no_display_is_needed(write: Callable[..., Path]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     done = subprocess.run(
         [sys.executable, ROOT / "aios.py", "plot", write(*STEPS)],
-        **{"env": environment | {"MPLBACKEND": "tkagg"}, "capture_output": True, "check": False},
+        env=environment | {"MPLBACKEND": "tkagg"},
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")

@@ -41,7 +41,7 @@ def network() -> Any:
 
 
 @pytest.fixture
-def optimizer(network: Any) -> torch.optim.AdamW:
+def optimizer(network: Any) -> torch.optim.Optimizer:
     made = make_optimizer(network, TrainingSection())
     network(torch.arange(8)[None]).logits.sum().backward()
     made.step()
@@ -49,7 +49,7 @@ def optimizer(network: Any) -> torch.optim.AdamW:
 
 
 @pytest.fixture
-def save(folder: Path, network: Any, optimizer: torch.optim.AdamW) -> Save:
+def save(folder: Path, network: Any, optimizer: torch.optim.Optimizer) -> Save:
     def write(step: int, keep: int = 9) -> Path:
         scaler = torch.amp.GradScaler("cpu", enabled=True)
         state = SavedState(
@@ -73,7 +73,7 @@ def names(folder: Path) -> list[str]:
 def newest(folder: Path) -> tuple[str | None, list[str]]:
     said: list[str] = []
     found = CheckpointFolder(folder, 1).newest(said.append)
-    return found and found.name, said
+    return found.name if found else None, said
 
 
 def damage(path: Path) -> None:
@@ -82,7 +82,7 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_everything_saved_is_restored(save: Save, network: Any, optimizer: torch.optim.AdamW) -> None:
+def test_everything_saved_is_restored(save: Save, network: Any, optimizer: torch.optim.Optimizer) -> None:
     path = save(7)
     random_after_saving = torch.rand(3)
     fresh = make_optimizer(network, TrainingSection())
@@ -197,7 +197,7 @@ def test_the_error_about_a_missing_or_damaged_checkpoint(save: Save, tmp_path: P
     with pytest.raises(UserError, match=r"damaged: model.safetensors has changed"):
         checkpoint.find(path, pytest.fail)
     with pytest.raises(UserError, match="All checkpoints are damaged in"):
-        checkpoint.find(path.parent.parent, [].append)
+        checkpoint.find(path.parent.parent, lambda _: None)
 
 
 def test_the_state_is_read_back_as_saved(tmp_path: Path) -> None:

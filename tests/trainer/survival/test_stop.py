@@ -14,6 +14,7 @@ from trainer import stop
 from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.learning import loop
+from trainer.learning import step as step_module
 from trainer.learning.objective import NextToken, Part
 from trainer.learning.step import StepResult
 from trainer.stop import StopRequest
@@ -30,7 +31,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None
     """Call a function during a step."""
 
     def arrange(step: int, happen: Callable[[], None]) -> None:
-        real, count = loop.optimizer_step, iter(range(1, 999))
+        real, count = step_module.optimizer_step, iter(range(1, 999))
 
         def optimizer_step(*arguments: Any) -> StepResult:
             if next(count) == step:
