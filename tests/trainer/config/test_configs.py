@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
@@ -225,7 +226,8 @@ def test_a_step_needs_the_memory_that_the_comment_says(
         folder.mkdir(parents=True)
         AutoConfig.for_model(**MODELS[model]).save_pretrained(folder)
         ByteTokenizer().save(folder)
-        (folder / "model.safetensors").touch()  # the estimate is made before it is read
+        # The estimate is made before the weights are loaded.
+        save_file({}, folder / "model.safetensors")
     SAMPLE.write_bytes((ROOT / SAMPLE).read_bytes())
     monkeypatch.setitem(memory_estimate.OVERHEAD, "cpu", memory_estimate.OVERHEAD["cuda"])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))

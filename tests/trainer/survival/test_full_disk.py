@@ -106,7 +106,7 @@ def test_records_that_cannot_be_written_stop_the_run_with_a_checkpoint(
         (disk / "other").write_bytes(bytes(4096))
         ended = call("train", "--config", config, "--log-file", log)
         assert ended.exit_code == 1, ended.output
-        assert "metrics.jsonl cannot be written: " in ended.stderr
+        assert "cannot write the log file " in ended.stderr
         assert "No space left on device" in " ".join(ended.stderr.split())
         newest = CheckpointFolder(tmp_path / "out" / "checkpoints", 1).newest(pytest.fail)
         assert newest
@@ -143,7 +143,7 @@ def test_a_record_that_cannot_be_written_is_retried(
     config = write_config(settings)
     ended = call("train", "--config", config)
     assert ended.exit_code == 130, "all records were written in the end"
-    assert "Stopping after this step, with a checkpoint: the log file" in ended.stderr
+    assert "Stopping after this step, with a checkpoint: cannot write the log file" in ended.stderr
     assert call("train", "--config", config, "--resume").exit_code == 0
     assert losses(records(tmp_path / "out" / "metrics.jsonl")) == whole
 

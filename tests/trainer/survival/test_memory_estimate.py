@@ -82,7 +82,7 @@ def test_full_training_of_an_8b_model_is_refused_on_16_gb_before_anything_is_loa
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(LLAMA_8B), encoding="utf-8")
     ByteTokenizer().save(folder)
-    settings["model"] = {"name": str(folder)}
+    settings["model"] = {"name": str(folder), "from_scratch": True}
     real = memory_estimate.preflight
 
     def with_16_gb(*arguments: Any) -> Preflight:
