@@ -44,8 +44,10 @@ def read_own_files() -> Reading[OwnFiles]:
 
 
 def _recorded_rows(installed: Distribution) -> Iterator[tuple[str, str]]:
-    """Yield path and hash of each own file. An editable installation records none of them."""
+    """Yield path and hash of each own file. An editable installation records none, and some tools write no RECORD."""
     record = Path(installed.location, f"{METADATA_NAME}-{installed.version}.dist-info", "RECORD")
+    if not record.exists():
+        return
     for path, digest, *_ in csv.reader(record.read_text(encoding="utf-8").splitlines()):
         if OWN.match(f"{path},") and digest:
             yield path, digest

@@ -83,7 +83,7 @@ class PretendedMachine:
         (folder / "__init__.py").write_text("raise ImportError('pretended')\n")
         names = ["c10", "torch_cpu", "torch_python", "fbgemm", "shm"]
         if cuda:
-            names += ["c10_cuda", "torch_cuda", f"cudart64_{cuda.partition('.')[0]}"]
+            names += ["c10_cuda", "torch_cuda", "cudnn64_9", f"cudart64_{cuda.partition('.')[0]}"]
         for name in names:
             shutil.copy(libraries / "c10.dll", folder / "lib" / f"{name}.dll")
         self.install("torch", version.partition("+")[0])
