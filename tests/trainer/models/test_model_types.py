@@ -73,7 +73,7 @@ SLOW: dict[str, dict[str, Any]] = {
     "cohere2": {},
     "glm": {"head_dim": 8},
     "glm4": {"head_dim": 8},
-    "gpt_neox": {},
+    "gpt_neox": {"num_key_value_heads": None},
     "starcoder2": {},
     "smollm3": {},
     "exaone4": {},
@@ -82,7 +82,7 @@ SLOW: dict[str, dict[str, Any]] = {
     "arcee": {},
     "apertus": {},
     "nanochat": {},
-    "ministral": {},
+    "ministral": {"head_dim": 8},
     "minicpm3": LATENT | {"q_lora_rank": 16, "num_key_value_heads": 4},
     "deepseek_v3": LATENT | ROUTED | {"q_lora_rank": 16, "first_k_dense_replace": 1},
 }
@@ -96,7 +96,8 @@ def train(
     values: dict[str, Any],
     *arguments: str,
 ) -> Result:
-    settings["model"]["architecture"] = {"model_type": kind} | COMMON | values
+    shape = {"model_type": kind} | COMMON | values
+    settings["model"]["architecture"] = {key: value for key, value in shape.items() if value is not None}
     settings["data"]["eval_fraction"] = 0
     settings["training"]["steps"] = 2
     return call("train", "--config", write_config(settings), *arguments)
