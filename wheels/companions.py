@@ -1,24 +1,59 @@
-"""Facts about torchvision and torchaudio for a torch release, and about Windows builds of torch.
+"""Facts about the packages beside torch: which torchvision, torchaudio, torchcodec, torchao and bitsandbytes fit it.
 
 Pure functions over `compatibility.json`; arguments are spelled as in `wheels.compatibility`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheels.compatibility import minor
-from wheels.compatibility_data import table
+from wheels.compatibility_data import numbers, table
+
+COMPANIONS = ("torchvision", "torchaudio", "torchcodec", "torchao")
 
 
 def companion_requirement(package: str, torch: Version) -> str | None:
-    """Return the specifier of the "torchvision" or "torchaudio" releases for this torch: "==0.28.*".
+    """Return the specifier of the releases of one of COMPANIONS for this torch: "==0.28.*".
 
     None: not known. Nightlies of torch have companion nightlies without a fixed version number.
     """
     found: str | None = table()["companions"][package].get(minor(torch))
     return None if torch.is_prerelease else found
+
+
+# -- bitsandbytes: one wheel for every torch, with one library for each CUDA version
+
+
+def newest_bitsandbytes() -> str:
+    return str(table()["bitsandbytes"]["newest"])
+
+
+def bitsandbytes_cuda(bitsandbytes: Version) -> tuple[str, ...] | None:
+    """Return the CUDA versions of the libraries in a release: ("11.8", ..., "13.0"). None: not known."""
+    row = _bitsandbytes_row(bitsandbytes)
+    return tuple(row["cuda"].split()) if row else None
+
+
+def bitsandbytes_fault(bitsandbytes: Version, torch: Version, cuda: tuple[int, int]) -> str | None:
+    """Return why a release does not work beside this torch with this CUDA, as a clause. None: it works, or is not known."""
+    row = _bitsandbytes_row(bitsandbytes)
+    if row is None:
+        return None
+    if torch.base_version not in SpecifierSet(row["torch"]):
+        return f"requires torch{row['torch']}"
+    contained = [numbers(version) for version in row["cuda"].split()]
+    if cuda in contained or (row["same_major"] and any(each[0] == cuda[0] for each in contained)):
+        return None
+    return "has no library for CUDA {}.{}".format(*cuda)
+
+
+def _bitsandbytes_row(bitsandbytes: Version) -> dict[str, Any] | None:
+    rows: list[dict[str, Any]] = table()["bitsandbytes"]["releases"]
+    return next((row for row in rows if bitsandbytes.base_version in SpecifierSet(row["versions"])), None)
 
 
 def exists_for_windows(torch_minor: str, tag: str) -> bool | None:
