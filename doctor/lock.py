@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from doctor.ownership import HOLDER, LOCK, ForeignFileError, require_ours
+
 
 class HeldError(Exception):
     """Another process holds the lock; the message names it."""
@@ -21,8 +23,10 @@ def held(path: Path, holder: str, timeout: float = 0.0) -> Iterator[None]:
 
     Raises:
         HeldError: another process still holds the lock after `timeout` seconds.
-        OSError: the lock file cannot be written.
+        OSError: the lock file cannot be written, or is not a file of aios.
     """
+    require_ours(path, LOCK)
+    require_ours(_holder_file(path), HOLDER)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -46,10 +50,13 @@ def is_held(path: Path) -> bool:
     if not path.exists():
         return False
     try:
+        require_ours(path, LOCK)
         with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True
+    except ForeignFileError:
+        return False
     except OSError:
         return _holder_file(path).exists()
 

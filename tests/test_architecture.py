@@ -79,6 +79,7 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
+        ("ownership",),
         ("files", "lock", "version", "extras"),
         ("host",),
         ("actions",),
@@ -308,9 +309,10 @@ def long_judgements(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
-    """`doctor.files` and `doctor.lock` are one atomic write, one SHA-256 and one lock for the whole project;
+    """`doctor.files`, `doctor.ownership` and `doctor.lock` are one atomic write, one SHA-256, one decision about whose a file
+    is and one lock for the whole project;
     `doctor.extras` is the one place that says how to install an optional package."""
-    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.", "doctor.extras.")
+    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.", "doctor.extras.", "doctor.ownership.")
     names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))
     return (name for name in names if not f"{name}.".startswith(allowed))
 

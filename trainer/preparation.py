@@ -358,6 +358,7 @@ def _progress(setup: _Setup, run: Run) -> Progress:
     progress = Progress(memory=setup.memory)
     if setup.start.checkpoint:
         progress.position = restore(setup.start.checkpoint, run.optimizer, run.scaler, setup.device, rank)
+        progress.checkpoints.saved(setup.start.checkpoint)
     return progress
 
 

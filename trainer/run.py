@@ -24,7 +24,7 @@ from trainer.learning.position import Position
 from trainer.preparation import Prepared, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
-from trainer.start import Options
+from trainer.start import Options, keep_out_of_the_data
 from trainer.stop import StopRequest
 from trainer.survival.checkpoint import SavedState
 from trainer.survival.lock import lock_run
@@ -59,6 +59,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Pr
         UserError: the run cannot be done as configured; found before the first step.
         RunError: the run failed.
     """
+    keep_out_of_the_data(config)
     lock = lock_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
     with lock:
         return _run(config, options, reporter, processes)
@@ -81,10 +82,10 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
             log.write("backend_fallback", step, **prepared.decision.to_json())
         try:
             _train(config, prepared, log, reporter, stop)
+            return _finish(prepared, log, reporter, stop)
         except (KeyboardInterrupt, RunError) as reason:
             log.write("stopped", log.step, reason=str(reason) or "interrupted, without a checkpoint")
             raise
-        return _finish(prepared, log, reporter, stop)
 
 
 def _start_record(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _train(
 ) -> None:
     run, progress = prepared.run, prepared.progress
 
-    def save() -> None:
+    def save() -> Path:
         state = SavedState(
             position=progress.position,
             processes=run.processes.count,
@@ -133,6 +134,7 @@ def _train(
             processes=run.processes,
         )
         log.write("checkpoint", progress.position.step, path=str(path))
+        return path
 
     total = None if config.data.iterate else config.training.steps
     with reporter.steps(total, done=progress.position.step), explain_lost_processes():
@@ -144,7 +146,7 @@ def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopR
     run, progress = prepared.run, prepared.progress
     position, dataset = progress.position, run.dataset
     completed = finished(run, position)
-    evaluation = evaluate(run, position.step, log, reporter) if completed else None
+    evaluation = evaluate(run, progress, log, reporter) if completed else None
     if not completed:
         log.write("stopped", position.step, reason=stop.reason or "another process received a stop request")
     rate = statistics.median(progress.tokens_per_second) if progress.tokens_per_second else None

@@ -63,6 +63,22 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
+def keep_out_of_the_data(config: TrainConfig) -> None:
+    """Raise UserError if the run would write into its own data set: its files would become data of the next run."""
+    written = {
+        "output.output_dir (--output-dir)": config.output.output_dir,
+        "output.log_file (--log-file)": config.log_file,
+    }
+    for data in filter(None, (config.data.dataset_file, config.data.eval_file)):
+        for key, path in written.items():
+            if path.resolve().is_relative_to(data.resolve()):
+                where = "in the data set" if data.is_dir() else "the data set"
+                raise UserError(
+                    f"{path.absolute()} is {where} {data.absolute()}: the run would change its own data. Choose another "
+                    f"path with {key}."
+                )
+
+
 def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
     """Return where the run starts, by its configuration and the checkpoints in its folder.
 

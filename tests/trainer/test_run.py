@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import Result
 
 from trainer.data import entropies
-from trainer.learning import loop, objective
+from trainer.learning import evaluation, loop, objective
 from trainer.learning.cross_entropy import summed_cross_entropy
 from trainer.learning.step import StepResult, optimizer_step
 from trainer.models.tokenizer import ByteTokenizer
@@ -328,7 +329,7 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings["training"] |= {"steps": 50, "checkpoint_every": 2}
+    settings["training"] |= {"steps": 50, "checkpoint_every": 1}
     monkeypatch.setattr(memory_estimate, "estimate", lambda *arguments: None)  # it takes such a step, too
     real, count = summed_cross_entropy, iter(range(1000))
     monkeypatch.setattr(
@@ -344,6 +345,58 @@ def test_a_loss_that_is_not_a_number_is_skipped_recorded_and_finally_ends_the_ru
     assert [record["step"] for record in skipped] == [2, *range(5, 25)]
     assert all(record["loss"] is None for record in skipped)
     assert found[-1]["event"] == "stopped"
+    checkpoints = tmp_path / "out" / "checkpoints"
+    assert (
+        f"The last good checkpoint is {checkpoints / 'step-00000003'}. Delete the later ones" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(("first_bad", "good"), [(1, None), (2, "step-00000002"), (3, "step-00000004")])
+def test_a_held_out_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first_bad: int,
+    good: str | None,
+) -> None:
+    settings["training"] |= {"eval_every": 2, "checkpoint_every": 2}
+    real, count = evaluation.evaluate_on, iter(range(1, 99))
+    bad = evaluation.Evaluation(math.nan, math.inf, 0.0, math.nan)
+    monkeypatch.setattr(evaluation, "evaluate_on", lambda *a: real(*a) if next(count) < first_bad else bad)
+    result = call("train", "--config", write_config(settings))
+    assert result.exit_code == 1
+    step = 2 * first_bad
+    assert f"The held-out loss is not finite after step {step}. " in result.stderr
+    assert f"step {step}/6  held-out loss is not finite" in result.stderr
+    expected = (
+        f"last good checkpoint is {tmp_path / 'out' / 'checkpoints' / good}" if good else "No checkpoint"
+    )
+    assert expected in result.stderr
+    assert records(tmp_path / "out" / "metrics.jsonl")[-1]["event"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("option", "path"), [("--output-dir", "data/run"), ("--output-dir", "data"), ("--log-file", "data/a.txt")]
+)
+def test_a_run_does_not_write_into_its_data_set(
+    settings: Settings,
+    write_config: WriteConfig,
+    call: Call,
+    text_file: Path,
+    tmp_path: Path,
+    option: str,
+    path: str,
+) -> None:
+    (tmp_path / "data").mkdir()
+    text_file.rename(tmp_path / "data" / "a.txt")
+    settings["data"]["dataset_file"] = str(tmp_path / "data")
+    result = call("train", "--config", write_config(settings), option, tmp_path / path)
+    assert result.exit_code == 2
+    assert f"is in the data set {tmp_path / 'data'}" in result.stderr
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["a.txt"]
 
 
 def test_continued_pre_training_starts_from_the_weights_and_lowers_the_loss(

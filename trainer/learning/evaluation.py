@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trainer.data import Indices, Stream
-from trainer.learning.state import Run
+from trainer.learning.divergence import NotFiniteError
+from trainer.learning.state import Progress, Run
 from trainer.models.generation import Sampling, generate
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.metrics import MetricsLog
@@ -34,11 +35,21 @@ class Evaluation:
     bits_per_byte: float
 
 
-def evaluate(run: Run, step: int, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
-    """Record the evaluation on held-out text and a sample; each only if the run has held-out text or a prompt."""
+def evaluate(run: Run, progress: Progress, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
+    """Record the evaluation on held-out text and a sample; each only if the run has held-out text or a prompt.
+
+    Raises:
+        NotFiniteError: the held-out loss is not finite: the weights are of no use.
+    """
+    step = progress.position.step
     evaluation = evaluate_on(run, run.dataset.held_out) if run.dataset.held_out else None
     if evaluation:
         log.write("eval", step, **asdict(evaluation))
+        if not math.isfinite(evaluation.loss):
+            raise NotFiniteError(
+                f"The held-out loss is not finite after step {step}. {progress.checkpoints.advice()}"
+            )
+        progress.checkpoints.evaluation_was_finite()
     if (prompt := run.training.sample_prompt) is not None:
         text = sample(run, prompt)
         log.write("sample", step, prompt=prompt, text=text)

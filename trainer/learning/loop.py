@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
-from trainer.errors import RunError
+from trainer.learning.divergence import NONFINITE_LIMIT, NotFiniteError
 from trainer.learning.evaluation import evaluate
 from trainer.learning.out_of_memory import StepOutOfMemoryError
 from trainer.learning.position import Position
@@ -19,19 +20,13 @@ from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 from trainer.stop import StopRequest
 
-NONFINITE_LIMIT = 20  # steps in a row; a gradient scaler may need several to find its scale
-
-
-class NotFiniteError(RunError):
-    """The loss or its gradient was not a number for too many steps in a row."""
-
 
 def train(
     run: Run,
     progress: Progress,
     log: MetricsLog,
     reporter: Reporter,
-    save: Callable[[], object],
+    save: Callable[[], Path],
     stop: StopRequest,
 ) -> None:
     """Take steps until the run is complete or a stop is requested.
@@ -41,10 +36,10 @@ def train(
         save: writes a checkpoint of the progress; called whenever one is due, and at the end.
 
     Raises:
-        NotFiniteError: training has diverged. The weights are those of the last good step.
+        NotFiniteError: training has diverged.
         StepOutOfMemoryError: a step does not fit into memory. The step before it has a checkpoint.
     """
-    training = run.training
+    training, checkpoints = run.training, progress.checkpoints
     not_finite = 0
     run.model.train()
     stopping = run.processes.any(stop.requested)
@@ -73,9 +68,11 @@ def train(
             if not_finite == NONFINITE_LIMIT:
                 raise NotFiniteError(
                     f"The loss or its gradient was not finite for {NONFINITE_LIMIT} steps in a row, up to step {step}. "
-                    "A lower learning rate (--learning-rate) or a longer warm-up (--warmup-steps) usually helps."
+                    f"{checkpoints.advice()}"
                 )
-        elif step % training.log_every == 0 or last:
+        else:
+            checkpoints.step_was_finite()
+        if result.finite and (step % training.log_every == 0 or last):
             log.write(
                 "train",
                 step,
@@ -91,9 +88,10 @@ def train(
                 **run.labels,
             )
         if _due(step, training.eval_every) and not last:
-            evaluate(run, step, log, reporter)
-        if _due(step, training.checkpoint_every) or last or stopping:
-            save()
+            evaluate(run, progress, log, reporter)
+        due = _due(step, training.checkpoint_every) and result.finite  # keeps the last good checkpoint
+        if due or last or stopping:
+            checkpoints.saved(save())
 
 
 def batches(run: Run, position: Position) -> list[Batch]:

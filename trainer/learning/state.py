@@ -11,6 +11,7 @@ import torch
 from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.distributed.processes import ALONE, Processes
+from trainer.learning.divergence import Checkpoints
 from trainer.learning.objective import Objective
 from trainer.learning.position import Position
 from trainer.learning.sharded_objective import Shards
@@ -49,6 +50,7 @@ class Progress:
     position: Position = field(default_factory=Position)
     memory: MemorySettings = field(default_factory=MemorySettings)
     tokens_per_second: list[float] = field(default_factory=list)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import Any
 
 from doctor.files import write_atomically
+from doctor.ownership import Mark, require_ours
 from trainer.errors import RunError, UserError
 from trainer.records.reading import parse
 from trainer.say import Say
 
 SCHEMA_VERSION = 1
+BEGINNING = b'{"schema_version": '  # of each record
 
 Sink = Callable[[dict[str, Any]], None]  # receives each record when it is written
 
@@ -55,10 +57,12 @@ class MetricsLog:
         self._error: OSError | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-            kept = _without_later(before, resumed_from)
-            if kept != before:
-                write_atomically(path, kept.encode())
+            if path != Path(os.devnull):
+                require_ours(path, MARK)
+                before = path.read_bytes() if path.exists() else b""
+                kept = _without_later(before, resumed_from)
+                if kept != before:
+                    write_atomically(path, kept)
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(
@@ -109,20 +113,40 @@ class MetricsLog:
             )
 
 
-def _without_later(text: str, resumed_from: int | None) -> str:
-    """The log without an incomplete last line and, on resume, without the last run's records after that step."""
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
+def _bears_our_mark(head: bytes) -> bool:
+    """Whether a file begins with a record, or with the part of one that a kill left."""
+    first, newline, _ = head.partition(b"\n")
+    return bool(parse(_text(first))) or (not newline and _is_cut_off(first))
+
+
+MARK = Mark("a log of `aios train`", _bears_our_mark)
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether a last line without a line feed is a part of a record, not a note of the user's."""
+    return line.startswith(BEGINNING) or BEGINNING.startswith(line)
+
+
+def _without_later(content: bytes, resumed_from: int | None) -> bytes:
+    """The log without an incomplete last record and, on resume, without the last run's records after that step."""
+    lines = content.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        tail = lines.pop()
+        if parse(_text(tail)) or not _is_cut_off(tail):
+            lines.append(tail + b"\n")
     if resumed_from is None:
-        return "".join(lines)
-    records = [parse(line) for line in lines]
+        return b"".join(lines)
+    records = [parse(_text(line)) for line in lines]
     starts = [
         i for i, r in enumerate(records) if r.get("event") == "run_start" and r.get("resumed_from") is None
     ]
     last = starts[-1] if starts else 0
     kept = [line for i, line in enumerate(lines) if i < last or records[i].get("step", 0) <= resumed_from]
-    return "".join(kept)
+    return b"".join(kept)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
 
 
 def _finite(value: Any) -> Any:

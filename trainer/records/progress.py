@@ -58,8 +58,7 @@ class Reporter:
         if event == "train":
             self._step(step, record)
         elif event == "eval":
-            figures = f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"
-            self.say(f"step {self._of_all(step)}  {figures}")
+            self.say(f"step {self._of_all(step)}  {_held_out(record)}")
         elif event == "nonfinite":
             self.say(f"WARNING: step {self._of_all(step)} was skipped: its loss or gradient is not finite.")
 
@@ -74,3 +73,10 @@ class Reporter:
 
     def _of_all(self, step: int) -> str:
         return str(step) if self._total is None else f"{step}/{self._total}"
+
+
+def _held_out(record: Mapping[str, Any]) -> str:
+    """The figures of an evaluation. A log has null for a number that is not finite."""
+    if record["loss"] is None or record["bits_per_byte"] is None:
+        return "held-out loss is not finite"
+    return f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"

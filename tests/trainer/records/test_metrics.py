@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,53 @@ def test_resuming_keeps_earlier_runs_in_the_same_file(tmp_path: Path) -> None:
     assert steps_of(path) == [*first, *first[:2], ("run_start", 1), ("train", 2)]
 
 
-def test_a_line_from_another_program_is_kept(tmp_path: Path) -> None:
+def test_lines_that_the_user_added_to_a_log_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    path.write_text("a note\n[1]\n")
-    write_run(path, 1, resumed_from=5)
-    assert path.read_text().startswith("a note\n[1]\n")
+    write_run(path, 1)
+    before = path.read_bytes()
+    notes = b"a note\n[1]\nth\xe9 last, without a line feed"
+    path.write_bytes(before + notes)
+    write_run(path, 2, resumed_from=1)
+    assert path.read_bytes().startswith(before + notes + b"\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"first line\nthe last line, typed without a line feed",
+        bytes(range(256)) * 100,
+        b"model:\n  tokenizer: byte\n",
+        b'{"text": "a document"}\n{"text": "cut o',
+        b'{"schema_version": 1, "devices": []}\n',
+        b"\xff\xfe\x00" + b"x" * 70_000,
+    ],
+    ids=["notes", "binary", "configuration", "data set", "capability file", "one long line"],
+)
+@pytest.mark.parametrize("resumed_from", [None, 3])
+def test_a_file_that_is_not_a_log_is_refused_and_left_as_it_is(
+    tmp_path: Path, content: bytes, resumed_from: int | None
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"notes.txt exists and is not a log of `aios train`.*--log-file"):
+        MetricsLog(path, resumed_from, failed=pytest.fail)
+    assert path.read_bytes() == content
+
+
+def test_a_log_whose_first_record_was_cut_off_by_a_kill_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    for cut in (b"", b"{", b'{"schema_version": 1, "eve'):
+        path.write_bytes(cut)
+        write_run(path, 1)
+        assert steps_of(path) == [("run_start", 0), ("train", 1)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("")
+    (tmp_path / "m.jsonl").symlink_to(tmp_path / "kept")
+    with pytest.raises(UserError, match="is a link"):
+        MetricsLog(tmp_path / "m.jsonl", failed=pytest.fail)
 
 
 def test_a_log_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
