@@ -1,7 +1,6 @@
 """Run fast tests of the doctor with the lowest versions that pyproject.toml allows for aios' own dependencies.
 
-The environment is made by uv in `.venv-lowest`, with Python 3.10 if that is installed. `scripts/run_tests.py` has to have
-run before: it installs uv.
+The environment is made by uv in `.venv-lowest`, with Python 3.10 if that is installed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from environment import OLDEST_PYTHON, REPOSITORY, Environment, say
+from environment import OLDEST_PYTHON, REPOSITORY, Environment, PreparationError, say
 
 LOWEST = Environment(REPOSITORY / ".venv-lowest")
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "jsonschema")
@@ -24,7 +23,13 @@ TESTS = (
 
 def main() -> int:
     """Create the environment and run the tests in it. Return the exit status of the first step that fails."""
-    uv = (str(Environment().python), "-m", "uv")
+    environment = Environment()
+    try:
+        environment.prepare("test")  # has uv
+    except PreparationError as error:
+        say(f"\n{error}")
+        return 1
+    uv = (str(environment.python), "-m", "uv")
     install = (*uv, "pip", "install", "--quiet", "--python", str(LOWEST.python))
     steps: list[tuple[str, ...]] = [
         (*uv, "venv", "--quiet", "--clear", "--python", _oldest_python(), str(LOWEST.folder)),

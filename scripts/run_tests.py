@@ -1,14 +1,15 @@
 """Run all checks of the project: ruff, mypy, then the test suite. Arguments go to pytest.
 
 Without an NVIDIA GPU, tests that need one are deselected. Tests that need something else are skipped with the reason.
-Tests marked `long` run only with `-m long`. The tests under Wine run one at a time, in parallel with all others, whose
-output follows at the end.
+Tests marked `long` run only with `-m long`. Without arguments, the suite runs in three parts side by side: the tests under
+Wine, which use one box, the trainer's, and all others. The output of the first is shown while it runs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from tempfile import TemporaryFile
 
 from environment import Environment, PreparationError, has_gpu, say
@@ -17,8 +18,14 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy", "--platform", "linux"],
-    ["mypy", "--platform", "win32", "doctor", "trainer"],  # the Wine scripts run only on Linux
+    # The Wine scripts run only on Linux. With a cache of its own, because both run at once
+    ["mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32", "doctor", "trainer"],
 )
+PARTS = {
+    "under Wine": ("wine", []),
+    "of the trainer": ("not wine", ["tests/trainer"]),
+    "of everything else": ("not wine", ["--ignore", "tests/trainer"]),
+}
 
 
 def main() -> int:
@@ -29,30 +36,39 @@ def main() -> int:
     except PreparationError as error:
         say(f"\n{error}")
         return 1
-    status = 0
-    for check in CHECKS:
-        say(f"=== {' '.join(check)}")
-        status = environment.run("-m", *check) or status
+    status = side_by_side(environment, {" ".join(check): check for check in CHECKS})
     gpu = "" if has_gpu() else "not gpu"
     if sys.argv[1:] or os.name == "nt":
         say("=== pytest")
         return environment.run("-m", "pytest", *["-m", gpu] * bool(gpu), *sys.argv[1:]) or status
-    return both_parts(environment, gpu) or status
-
-
-def both_parts(environment: Environment, gpu: str) -> int:
-    """Run the tests under Wine and all others in parallel."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    under_wine, others = (" and ".join(filter(None, (part, gpu))) for part in ("wine", "not wine"))
-    with TemporaryFile() as output:
-        beside = environment.start("-m", "pytest", "-m", others, output=output)
-        say("=== pytest: the tests under Wine (all others run in parallel)")
-        status = environment.run("-m", "pytest", "-m", under_wine)
-        status = beside.wait() or status
-        say("=== pytest: all others")
-        output.seek(0)
-        for line in output:
-            say(line.decode(errors="replace").rstrip())
+    parts = {
+        f"pytest: the tests {name}": ["pytest", "-m", " and ".join(filter(None, (marker, gpu))), *paths]
+        for name, (marker, paths) in PARTS.items()
+    }
+    return side_by_side(environment, parts) or status
+
+
+def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> int:
+    """Run modules of the environment in parallel, and print the output of each under its title, in order.
+
+    Returns:
+        The exit status of the last that failed.
+    """
+    (first, command), *others = modules.items()
+    with ExitStack() as files:
+        beside = []
+        for title, module in others:
+            output = files.enter_context(TemporaryFile())
+            beside.append((title, output, environment.start("-m", *module, output=output)))
+        say(f"=== {first}")
+        status = environment.run("-m", *command)
+        for title, output, process in beside:
+            status = process.wait() or status
+            say(f"=== {title}")
+            output.seek(0)
+            for line in output:
+                say(line.decode(errors="replace").rstrip())
     return status
 
 
