@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,16 +10,25 @@ ROOT = Path(__file__).parents[1]
 MODULE = "import pytest\n\n@pytest.mark.long\ndef test_hours(): ...\n\ndef test_seconds(): ...\n"
 
 
+class Collected:
+    """A plugin that stores the names of the selected tests."""
+
+    names: frozenset[str] = frozenset()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.names = frozenset(item.name for item in session.items)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "collected"),
+    ("arguments", "selected"),
     [([], {"test_seconds"}), (["-m", "not wine"], {"test_seconds"}), (["-m", "long"], {"test_hours"})],
     ids=["default", "another-marker", "long"],
 )
 def test_the_marker_is_deselected_by_default(
-    tmp_path: Path, arguments: list[str], collected: set[str]
+    tmp_path: Path, arguments: list[str], selected: set[str]
 ) -> None:
     (tmp_path / "test_module.py").write_text(MODULE, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest"]
-    options = ["--collect-only", "--quiet", "-p", "no:cacheprovider", *arguments, str(tmp_path)]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
-    assert {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line} == collected
+    collected = Collected()
+    project = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    pytest.main([*project, "--collect-only", "--quiet", *arguments, str(tmp_path)], plugins=[collected])
+    assert collected.names == selected

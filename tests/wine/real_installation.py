@@ -94,6 +94,5 @@ def copy_pip(site_packages: Path) -> None:
     found = importlib.util.find_spec("pip")
     assert found and found.origin
     package = Path(found.origin).parent
-    ignored = shutil.ignore_patterns("__pycache__")
     for part in (package, *package.parent.glob("pip-*.dist-info")):
-        shutil.copytree(part, site_packages / part.name, ignore=ignored)
+        shutil.copytree(part, site_packages / part.name)

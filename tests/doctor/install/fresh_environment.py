@@ -151,7 +151,10 @@ def add_aios(environment: Environment) -> None:
 
 
 def link_dependencies(folder: Path, source: Path) -> Path:
-    """Link the packages that this project imports from another Python's site-packages, without torch."""
+    """Link the packages that this project imports from another Python's site-packages, without torch.
+
+    The compiled files come with them: PYTHONDONTWRITEBYTECODE keeps each process from writing them.
+    """
     folder.mkdir()
     wanted = (
         "typer", "rich", "packaging", "yaml", "_yaml", "pydantic", "pydantic_core", "psutil", "pynvml", "platformdirs", "shellingham",
@@ -160,12 +163,7 @@ def link_dependencies(folder: Path, source: Path) -> Path:
     for entry in source.iterdir():
         if entry.name.partition(".")[0].partition("-")[0] in wanted:
             if entry.is_dir():
-                shutil.copytree(
-                    entry,
-                    folder / entry.name,
-                    copy_function=_link,
-                    ignore=shutil.ignore_patterns("__pycache__"),
-                )
+                shutil.copytree(entry, folder / entry.name, copy_function=_link)
             else:
                 _link(entry, folder / entry.name)
     return folder
