@@ -56,7 +56,9 @@ def test_the_rights_of_the_process_are_detected(aios: Aios, admin: bool) -> None
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("code_page", [1252, 437, 1251])
+@pytest.mark.parametrize(
+    "code_page", [pytest.param(1252, marks=pytest.mark.long), pytest.param(437, marks=pytest.mark.long), 1251]
+)
 def test_every_text_can_be_encoded_in_the_code_page_of_the_pipe(aios: Aios, code_page: int) -> None:
     """The letters of the user folder are in none of them; they must neither end the run nor be replaced by other letters."""
     done = aios("doctor", *WITHOUT_TORCH, "--verbose", code_page=code_page)

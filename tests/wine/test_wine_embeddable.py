@@ -46,7 +46,13 @@ def make_embeddable(windows: Wine, folder: Path, path_file: str) -> None:
     (folder / "Lib" / "site-packages" / "behind.pth").write_text("\n".join(behind) + "\n")
 
 
-@pytest.mark.parametrize("path_file", [WITH_SITE, WITHOUT_SITE], ids=["import site", "paths alone"])
+@pytest.mark.parametrize(
+    "path_file",
+    [
+        pytest.param(WITH_SITE, id="import site"),
+        pytest.param(WITHOUT_SITE, id="paths alone", marks=pytest.mark.long),
+    ],
+)
 def test_packages_are_installed_into_an_embeddable_python_and_undone(
     windows: Windows, workplace: Path, programs: FakePrograms, tmp_path: Path, path_file: str
 ) -> None:

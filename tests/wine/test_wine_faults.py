@@ -51,7 +51,9 @@ def reminders(aios: Aios) -> list[str]:
     return reminded
 
 
-@pytest.mark.parametrize("lines", [1, 2, 4])
+@pytest.mark.parametrize(
+    "lines", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(4, marks=pytest.mark.long)]
+)
 def test_a_killed_fix_is_undone_exactly(
     aios: Aios, windows: Windows, workplace: Path, registry: Registry, temp: Path, lines: int
 ) -> None:

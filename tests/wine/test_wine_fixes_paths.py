@@ -38,7 +38,7 @@ def box(windows: Windows) -> None:
         pytest.skip("a real user's PATH, caches and settings are not changed")
 
 
-@pytest.mark.parametrize("type_", ["REG_EXPAND_SZ", "REG_SZ"])
+@pytest.mark.parametrize("type_", ["REG_EXPAND_SZ", pytest.param("REG_SZ", marks=pytest.mark.long)])
 def test_duplicates_in_a_path_of_9000_characters_are_removed_and_restored(
     aios: Aios, registry: Registry, type_: str
 ) -> None:

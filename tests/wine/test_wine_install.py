@@ -71,7 +71,7 @@ def test_an_old_triton_is_replaced_by_triton_windows_and_restored(
     assert installation.tree() == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_that_fails_a_check_changes_nothing(installation: Installation) -> None:
     before = installation.tree()
     wheel = installation.flash_attn()
@@ -94,7 +94,9 @@ def test_a_file_that_fails_a_check_changes_nothing(installation: Installation) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", ["1", "2"], ids=["keeping", "installing"])
+@pytest.mark.parametrize(
+    "lines", [pytest.param("1", id="keeping", marks=pytest.mark.long), pytest.param("2", id="installing")]
+)
 def test_a_killed_installation_is_repaired(installation: Installation, lines: str) -> None:
     installation.flash_attn()
     before = installation.tree()

@@ -59,7 +59,7 @@ def losses(folder: Path) -> dict[int, float]:
     return {one["step"]: one["loss"] for one in map(json.loads, lines) if one["event"] == "train"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
     aios: Aios, windows: Windows, workplace: Path, train: Any
 ) -> None:

@@ -50,10 +50,10 @@ def with_older(environment: Environment, server: Server) -> Environment:
 @pytest.mark.parametrize(
     ("moment", "by"),
     [
-        ("downloading", "the next installation"),
+        pytest.param("downloading", "the next installation", marks=pytest.mark.long),
         ("keeping", "--undo"),
-        ("installing", "--undo"),
-        ("removing", "--undo"),
+        pytest.param("installing", "--undo", marks=pytest.mark.long),
+        pytest.param("removing", "--undo", marks=pytest.mark.long),
         ("half there", "the next installation"),
         ("verifying", "--undo"),
     ],

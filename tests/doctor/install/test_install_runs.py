@@ -274,7 +274,7 @@ def test_torchvision_is_replaced_together_with_torch(environment: Environment, s
     assert environment.tree() == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_real_torch_for_the_cpu(environment: Environment, tmp_path: Path) -> None:
     (environment.programs / "nvidia-smi").unlink()
     folder = tmp_path / "wheels"

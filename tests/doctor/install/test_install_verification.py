@@ -82,7 +82,7 @@ def test_a_wrong_compiled_kernel_is_found() -> None:
         compare_compiled(lambda function, fullgraph: lambda x: function(x) + 1, "cpu")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile for the CPU needs a C++ compiler")
 def test_torch_compile_on_the_cpu_passes() -> None:
     """In a separate process, because torch's compiler raises warnings, which are errors in the tests."""
