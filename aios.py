@@ -103,7 +103,9 @@ def load(source: Source) -> Any:
     app.rich_markup_mode = None
     for command in app.registered_commands:
         command.cls = PlainCommand
-    return typer.main.get_command(app)
+    loaded: Any = typer.main.get_command(app)
+    loaded.command_class = PlainCommand  # of subcommands that a group imports when they are called
+    return loaded
 
 
 def why_not_own(source: Source, root: Path) -> str | None:

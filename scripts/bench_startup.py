@@ -1,4 +1,5 @@
-"""Compare the time of `aios --help` with that of a three-line typer app (limit: 1.3 times).
+"""Compare the time of `aios --help` with that of a three-line typer app (limit: 1.3 times), and how long
+`aios doctor explain-log` takes to its first line of output (limit: 2.5 times).
 
 python scripts/bench_startup.py [--rounds 15]
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,17 +24,32 @@ def _help_of(*program: str) -> None:
     subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
+def _first_line_of(*program: str) -> None:
+    command: Sequence[str] = [sys.executable, *program]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout
+        if not process.stdout.readline():
+            raise RuntimeError(f"{' '.join(command)} printed nothing")
+        process.kill()
+
+
 def main() -> int:
     """Print the table. Return 1 if the limit is exceeded."""
     rounds = parse_rounds(__doc__, 15).parse_args().rounds
-    comparison = Comparison(
-        ours="aios --help",
-        run_ours=lambda: _help_of("-m", "aios"),
-        theirs="three-line typer app --help",
-        run_theirs=lambda: _help_of("-c", THREE_LINES),
-        limit=1.3,
-    )
-    return compare([comparison], rounds)
+    typer_app, run_typer_app = "three-line typer app --help", lambda: _help_of("-c", THREE_LINES)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "failed.log"
+        log.write_text("ModuleNotFoundError: No module named 'triton'\n", encoding="utf-8")
+        explain_log = ("-m", "aios", "doctor", "explain-log", str(log))
+        comparisons = [
+            Comparison("aios --help", lambda: _help_of("-m", "aios"), typer_app, run_typer_app, 1.3),
+            Comparison(
+                "aios doctor explain-log", lambda: _first_line_of(*explain_log), typer_app, run_typer_app, 2.5
+            ),
+        ]
+        return compare(comparisons, rounds)
 
 
 if __name__ == "__main__":

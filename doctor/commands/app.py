@@ -1,27 +1,68 @@
-"""`aios doctor` and its subcommands. Each parses its arguments, runs the operation, and prints the result."""
+"""`aios doctor`: lists its subcommands without importing them, and imports the one that is called."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from doctor.commands import apply_elevated as elevated
 from doctor.commands.diagnose import doctor
-from doctor.commands.explain import explain
-from doctor.commands.explain_log import explain_log
-from doctor.commands.fix import fix, undo
-from doctor.commands.history import diff, runs
-from doctor.commands.list import list_checks
-from doctor.commands.record import record
-from doctor.commands.report import report
 
-app = typer.Typer(add_completion=False, invoke_without_command=True)
+
+@dataclass(frozen=True)
+class Source:
+    """Where a subcommand is defined: `function` of `module`. `help` is its line in `aios doctor --help`."""
+
+    module: str
+    function: str
+    help: str
+    hidden: bool = False
+
+
+COMMANDS = {
+    "fix": Source("fix", "fix", "Show the plan, ask, apply it, and check again."),
+    "undo": Source("fix", "undo", "Undo what a fix changed."),
+    "runs": Source("history", "runs", "List earlier runs and what they changed, newest first."),
+    "diff": Source("history", "diff", "Show what changed between run A and run B, and what aios did."),
+    "list": Source("list", "list_checks", "List the checks, one line each."),
+    "explain": Source("explain", "explain", "Explain what a check looks at, and how to fix it."),
+    "explain-log": Source(
+        "explain_log", "explain_log", "Name the cause of a failed install, build or training."
+    ),
+    "record": Source("record", "record", "Save what the doctor sees here, without personal data."),
+    "report": Source("report", "report", "Print a report for an issue, without personal data."),
+    "apply-elevated": Source("apply_elevated", "apply", "Started by `aios doctor fix`.", hidden=True),
+    "undo-elevated": Source("apply_elevated", "undo", "Started by `aios doctor undo`.", hidden=True),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists COMMANDS, and imports the one that is called, as a `command_class`."""
+
+    command_class: type[TyperCommand] = TyperCommand
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        source = COMMANDS.get(cmd_name)
+        return source and TyperCommand(cmd_name, callback=None, help=source.help, hidden=source.hidden)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, self.load(str(name)), rest
+
+    def load(self, name: str) -> Any:
+        """Import a subcommand."""
+        source = COMMANDS[name]
+        module = importlib.import_module(f"doctor.commands.{source.module}")
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name, cls=self.command_class, hidden=source.hidden)(getattr(module, source.function))
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(add_completion=False, invoke_without_command=True, cls=LazyGroup)
 app.callback()(doctor)
-app.command()(fix)
-app.command()(undo)
-app.command()(runs)
-app.command()(diff)
-app.command("list")(list_checks)
-app.command(short_help="Explain what a check looks at, and how to fix it.")(explain)
-app.command("explain-log", short_help="Name the cause of a failed install, build or training.")(explain_log)
-app.command(short_help="Save what the doctor sees here, without personal data.")(record)
-app.command(short_help="Print a report for an issue, without personal data.")(report)
-app.command("apply-elevated", hidden=True)(elevated.apply)
-app.command("undo-elevated", hidden=True)(elevated.undo)

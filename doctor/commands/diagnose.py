@@ -7,19 +7,6 @@ from typing import Annotated
 
 import typer
 
-from doctor.commands.common import (
-    Format,
-    Output,
-    recorded_host,
-    run_with_progress,
-    selected,
-    this_machine,
-    with_capability_error,
-)
-from doctor.commands.fix import fix_findings
-from doctor.runs.doctor_run import Target
-from doctor.runs.make_report import exit_status
-
 
 def doctor(
     context: typer.Context,
@@ -63,18 +50,25 @@ def doctor(
         )
     if machine and fix and not dry_run:
         raise typer.BadParameter("a recorded machine cannot be fixed; add --dry-run to see the plan")
-    host = recorded_host(machine) if machine else this_machine()
-    target = Target(host, selected(only, skip), timeout, recorded=machine is not None, offline=offline)
-    form: Format = "json" if json else "jsonl" if jsonl else "markdown" if markdown else "console"
-    output = Output(form, ascii, verbose)
+    # The checks are imported only here: the subcommands start without them
+    from doctor.commands import common
+    from doctor.commands.fix import fix_findings
+    from doctor.runs.doctor_run import Target
+    from doctor.runs.make_report import exit_status
+
+    host = common.recorded_host(machine) if machine else common.this_machine()
+    checks = common.selected(only, skip)
+    target = Target(host, checks, timeout, recorded=machine is not None, offline=offline)
+    form: common.Format = "json" if json else "jsonl" if jsonl else "markdown" if markdown else "console"
+    output = common.Output(form, ascii, verbose)
     with output.closing_events(target):
-        run = run_with_progress(target, capability_file, output)
+        run = common.run_with_progress(target, capability_file, output)
         if fix:
             status = fix_findings(target, run, output, yes=yes, dry_run=dry_run, strict=strict)
         else:
             output.show(run.report)
             status = exit_status(run.report, strict=strict)
-    raise typer.Exit(with_capability_error(status, run))
+    raise typer.Exit(common.with_capability_error(status, run))
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from doctor.checks import CHECKS
-from doctor.commands.common import progress, this_machine
-from doctor.diagnosis import diagnose
 from doctor.failures.explanation import LogExplanation, explain
 from doctor.failures.log import pieces
 from doctor.failures.match import Sighting, find_in
@@ -79,6 +76,11 @@ def _sightings(file: Path) -> tuple[Sighting, ...]:
 
 def _findings(sightings: Sequence[Sighting]) -> Mapping[str, Finding]:
     """What the checks of these failures find here, without those that use the network."""
+    # Imported only here: the log is explained without the checks
+    from doctor.checks import CHECKS
+    from doctor.commands.common import progress, this_machine
+    from doctor.diagnosis import diagnose
+
     named = {seen.failure.check for seen in sightings}
     with progress() as on_progress:
         checks = [check for check in CHECKS if check.id in named and not check.online]
