@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -103,7 +104,7 @@ def every_command() -> list[list[str]]:
     """Yield the arguments of `aios`, of every command and of every subcommand."""
     named: list[list[str]] = [[]]
     for name in COMMANDS:
-        command = load(COMMANDS[name])
+        command: Any = load(COMMANDS[name])
         subcommands = command.list_commands(None) if isinstance(command, TyperGroup) else []
         named += [[name], *([name, sub] for sub in subcommands if not command.get_command(None, sub).hidden)]
     return named

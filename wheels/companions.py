@@ -13,6 +13,7 @@ from packaging.version import Version
 from wheels.compatibility import minor
 from wheels.compatibility_data import numbers, table
 
+LAST_NUMPY_1 = "1.26.4"
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec", "torchao")
 
 
@@ -54,6 +55,21 @@ def bitsandbytes_fault(bitsandbytes: Version, torch: Version, cuda: tuple[int, i
 def _bitsandbytes_row(bitsandbytes: Version) -> dict[str, Any] | None:
     rows: list[dict[str, Any]] = table()["bitsandbytes"]["releases"]
     return next((row for row in rows if bitsandbytes.base_version in SpecifierSet(row["versions"])), None)
+
+
+# -- NumPy
+
+
+def oldest_for_numpy_2(package: str) -> str | None:
+    """Return the oldest release of a compiled package that was built for NumPy 2. None: not known."""
+    found: str | None = table()["numpy_2"]["built_for_it_from"].get(package)
+    return found
+
+
+def refuses_numpy_2(specifier: str) -> bool:
+    """Does this requirement of NumPy accept a 1.x, and no 2.x? "<2" does."""
+    accepts = SpecifierSet(specifier).contains
+    return accepts(LAST_NUMPY_1) and not any(accepts(f"2.{each}.0") for each in range(10))
 
 
 def exists_for_windows(torch_minor: str, tag: str) -> bool | None:

@@ -32,7 +32,7 @@ class CudaDlls:
 
 def cuda_dlls(host: Reader) -> CudaDlls:
     on_path: dict[str, list[str]] = {}
-    for folder in _path_folders(host):
+    for folder in path_folders(host):
         for name in _matching(host.list_directory(folder)):
             on_path.setdefault(name, []).append(folder)
     libraries = torch_libraries(host)
@@ -50,7 +50,7 @@ def _matching(names: Reading[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name.lower() for name in found if CUDA_DLL.fullmatch(name))
 
 
-def _path_folders(host: Reader) -> list[str]:
+def path_folders(host: Reader) -> list[str]:
     """The folders on PATH without duplicates. Windows' own folders are left out: thousands of files, none from CUDA."""
     windows = windows_folder(host).casefold()
     folders: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from doctor.check import Check
 from doctor.checks.packages import (
     broken_distributions,
+    companions,
     distributed,
     dll_shadowing,
     extensions,
@@ -35,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     flash_attn.CHECK,
     xformers.CHECK,
     extensions.CHECK,
+    companions.CHECK,
     triton.CHECK,
     triton_compiler.CHECK,
     package_conflicts.CHECK,

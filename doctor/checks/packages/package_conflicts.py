@@ -91,7 +91,7 @@ def _unmet(
     Requirements that other checks judge are left out, and so are packages that could not be read: they may be there.
     """
     versions = {name: package.version for name, package in installed.distributions.items()}
-    environment = _environment(identity)
+    environment = marker_environment(identity)
     unread = {each.package for each in site.value.damaged} if isinstance(site, Found) else set()
     if isinstance(torch.distribution, Unreadable):
         unread.add("torch")
@@ -105,7 +105,7 @@ def _unmet(
     ]
 
 
-def _environment(identity: Identity) -> dict[str, str]:
+def marker_environment(identity: Identity) -> dict[str, str]:
     """The values of environment markers on that machine."""
     systems = {"windows": ("nt", "win32", "Windows"), "linux": ("posix", "linux", "Linux")}
     os_name, sys_platform, platform_system = systems.get(identity.os, ("posix", "darwin", "Darwin"))
