@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 import aios
@@ -105,7 +104,7 @@ def every_command() -> list[list[str]]:
     named: list[list[str]] = [[]]
     for name in COMMANDS:
         command: Any = load(COMMANDS[name])
-        subcommands = command.list_commands(None) if isinstance(command, TyperGroup) else []
+        subcommands = command.list_commands(None) if hasattr(command, "list_commands") else []
         named += [[name], *([name, sub] for sub in subcommands if not command.get_command(None, sub).hidden)]
     return named
 

@@ -172,11 +172,12 @@ class Memory(Frozen):
 
 
 class Binary(Frozen):
-    """A Windows program or library (PE file), from its headers; it is not executed."""
+    """A program or library of Windows (PE file) or Linux (ELF file), from its headers; it is not executed."""
 
     machine: Literal["x64", "x86", "arm64", "other"]
-    imports: tuple[str, ...]  # the DLLs that it needs to load, in lower case
+    imports: tuple[str, ...]  # the libraries that it needs to load; DLLs in lower case
     version: str | None = None  # "14.44.35112.1", from its version resource
+    symbol_versions: tuple[str, ...] = ()  # Linux: those it needs of its libraries, such as "GLIBC_2.32"
 
 
 class RunningProgram(Frozen):
@@ -261,7 +262,7 @@ class Reader(Protocol):
         """The memory of the machine."""
 
     def binary(self, path: str) -> Reading[Binary]:
-        """A Windows program or library, from its headers."""
+        """A program or library of Windows or Linux, from its headers."""
 
     def programs_using(self, folder: str) -> Reading[tuple[RunningProgram, ...]]:
         """The other Python programs that have a file below `folder` loaded."""

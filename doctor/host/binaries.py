@@ -1,4 +1,4 @@
-"""Reads the headers of Windows programs and libraries (PE files) without executing them.
+"""Reads the headers of programs and libraries without executing them: here those of Windows (PE files).
 
 The names are those of Microsoft's "PE Format". The libraries of torch have hundreds of megabytes, so only the tables are
 read; each has a size limit, since the file may be damaged.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from doctor.host import elf
 from doctor.host.base import Binary
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
@@ -60,9 +61,11 @@ class _Image:
 
 
 def read_binary(path: str) -> Reading[Binary]:
-    """Return the headers of a PE file. Absent: there is no such file."""
+    """Return the headers of a PE or ELF file. Absent: there is no such file."""
     try:
         with Path(path).open("rb") as file:
+            if _read(file, 0, 4) == elf.MAGIC:
+                return Found(elf.read_elf(file))
             image = _open(file)
             return Found(
                 Binary(
@@ -90,10 +93,10 @@ def _unpack(layout: str, data: bytes) -> tuple[int, ...]:
 
 def _open(file: BinaryIO) -> _Image:
     if _read(file, 0, 2) != b"MZ":
-        raise DamagedError("not a Windows program or library")
+        raise DamagedError("not a program or library")
     (start,) = _unpack("<I", _read(file, 0x3C, 4))
     if _read(file, start, 4) != b"PE\0\0":
-        raise DamagedError("not a Windows program or library")
+        raise DamagedError("not a program or library")
     machine, count, _, _, _, header_size = _unpack("<HHIIIH", _read(file, start + 4, 18))
     header = _read(file, start + 24, header_size)
     (magic,) = _unpack("<H", header)

@@ -7,26 +7,35 @@ import re
 from doctor.check import Check, Requirement
 from doctor.checks.packages import torch_cuda_build
 from doctor.checks.requires import TORCH_INSTALLED, known_torch, present
-from doctor.checks.shared import could_not_look, value_of
-from doctor.host import Distribution, Found, Reading, Unreadable
+from doctor.checks.shared import could_not_look, dotted, value_of
+from doctor.host import Distribution, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
-from doctor.probes.extensions import EXTENSIONS, Extension, Extensions
+from doctor.probes.extensions import EXTENSIONS, FLASH_ATTN, Extension, Extensions
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.site_packages import INSTALLED, Installed
+from doctor.probes.system import IDENTITY
 from wheels.machine import TorchBuild
 
 # These have checks of their own
 OTHERS = {"torch", "torchvision", "torchaudio", "flash-attn", "xformers"}
-CUDA_LIBRARY = re.compile(r"(?:cudart64|cublas64|cublaslt64)_(\d{2})\d?\.dll")
+CUDA_LIBRARY = re.compile(
+    r"(?:cudart64|cublas64|cublaslt64)_(\d{2})\d?\.dll|lib(?:cudart|cublas)\w*\.so\.(\d+)"
+)
 # "+cu128torch2.9", "+torch2.9", "+pt2.8"; "andhigher" marks a build that newer releases can load, too
 LABEL = re.compile(r"(?:torch|pt)(\d+)\.(\d+)[\d.]*(andhigher)?")
 CUDA_LABEL = re.compile(r"cu(\d{2})\d")
 
 
-def judge(extensions: Reading[Extensions], installed: Reading[Installed], torch: TorchFacts) -> Finding:
+def judge(
+    extensions: Reading[Extensions], installed: Reading[Installed], torch: TorchFacts, identity: Identity
+) -> Finding:
     found, build = value_of(extensions), value_of(torch.build)
     distributions = installed.value.distributions if isinstance(installed, Found) else {}
+    for_newer_linux = {
+        m.package: what for m in found.modules if (what := _why_this_linux_is_too_old(m, identity))
+    }
     faults = {
+        **for_newer_linux,
         **_labels_that_do_not_fit(distributions, build),
         **{module.package: fault for module in found.modules if (fault := _fault(module, build))},
     }
@@ -49,19 +58,28 @@ def judge(extensions: Reading[Extensions], installed: Reading[Installed], torch:
     package, fault = next(iter(faults.items()))
     also = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     cuda = f" and CUDA {build.cuda_version}" if build.cuda else ""
+    wanted = "an older glibc" if package in for_newer_linux else f"torch {build.minor}{cuda}"
     return finding.but(
         status="warning",
         summary=f"{fault}{also}",
         impact=CHECK.why,
-        hint=f"Install the build of {package} for torch {build.minor}{cuda} from its own releases, build it here, or uninstall it.",
+        hint=f"Install the build of {package} for {wanted} from its own releases, build it here, or uninstall it.",
+    )
+
+
+def _why_this_linux_is_too_old(module: Extension, identity: Identity) -> str | None:
+    if not (module.glibc and identity.glibc and module.glibc > identity.glibc):
+        return None
+    return (
+        f"{module.package} needs glibc {dotted(module.glibc)}, and this system has {dotted(identity.glibc)}"
     )
 
 
 def _fault(module: Extension, build: TorchBuild) -> str | None:
     """Return why this module does not load, as a sentence."""
-    if not module.missing:
+    if not module.missing or module.package == FLASH_ATTN:
         return None
-    majors = {int(match[1]) for name in module.missing if (match := CUDA_LIBRARY.fullmatch(name))}
+    majors = {int(match[1] or match[2]) for name in module.missing if (match := CUDA_LIBRARY.fullmatch(name))}
     if majors and build.cuda is None:
         return f"{module.package} was built for CUDA {max(majors)}, but {build} has no CUDA"
     if majors and max(majors) != build.cuda_major:
@@ -95,10 +113,10 @@ def _unreadable_packages(check: str, installed: Reading[Installed]) -> Finding |
 CHECK = Check(
     id="extensions",
     group="packages",
-    looks_at="The compiled modules in site-packages and in the folders directly below it: on Windows the libraries of torch and CUDA that they import, and on every system the torch and CUDA in a version such as 1.0.2+cu128torch2.9.",
-    why="An extension built for another torch or CUDA fails with 'DLL load failed while importing' or 'undefined symbol'.",
+    looks_at="The compiled modules in site-packages and in the folders directly below it: the libraries of torch and CUDA that they import, on Linux the C library (glibc) that they need, and the torch and CUDA in a version such as 1.0.2+cu128torch2.9.",
+    why="An extension built for another torch or CUDA fails with 'DLL load failed while importing', 'undefined symbol' or 'cannot open shared object file', and one for a newer Linux with 'version GLIBC_2.32 not found'.",
     by_hand="Install the build for the installed torch and CUDA from the package's own releases, or build it here.",
-    probes=(EXTENSIONS, INSTALLED, TORCH),
+    probes=(EXTENSIONS, INSTALLED, TORCH, IDENTITY),
     judge=judge,
     because_of=(torch_cuda_build.CHECK,),
     requires=(
