@@ -105,3 +105,11 @@ def msvc_accepted_by_nvcc(nvcc: tuple[int, int]) -> range | None:
         if numbers(row["nvcc_from"]) <= nvcc < numbers(row["nvcc_below"]):
             return range(row["msc_ver_from"], row["msc_ver_below"])
     return None
+
+
+def newest_gcc_for_nvcc(nvcc: tuple[int, int]) -> int | None:
+    """Return the newest major version of gcc that this nvcc accepts; None: not known."""
+    for row in table()["gcc"]["newest_accepted"]:
+        if numbers(row["nvcc_from"]) <= nvcc < numbers(row["nvcc_below"]):
+            return int(row["gcc"])
+    return None

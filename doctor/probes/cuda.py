@@ -21,13 +21,15 @@ class Toolkit:
     Attributes:
         found_by: what named it.
         nvcc: the version of its nvcc; Absent if it has none.
-        accepts: the compilers (_MSC_VER) that its host_config.h accepts; Absent without that header.
+        accepts: the compilers (_MSC_VER) that its host_config.h accepts; Absent without that header, and on other systems.
+        newest_gcc: the newest gcc that it accepts; Absent without that header, and on other systems.
     """
 
     path: str
     found_by: tuple[str, ...]
     nvcc: Reading[tuple[int, int]]
     accepts: Reading[range]
+    newest_gcc: Reading[int]
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,22 @@ def _accepted(host: Reader, toolkit: str) -> Reading[range]:
     return Found(accepted)
 
 
+def parse_newest_gcc(text: str) -> int | None:
+    """Return the newest gcc that a toolkit's crt/host_config.h accepts."""
+    found = re.search(r"#\s*if\s+__GNUC__\s*>\s*(\d{1,3})\s*\n", text)
+    return int(found[1]) if found and "unsupported GNU version" in text else None
+
+
+def _newest_gcc(host: Reader, toolkit: str) -> Reading[int]:
+    if host.identity.os == "windows":
+        return Absent()
+    header = read_text(host, join(host, toolkit, "include", "crt", "host_config.h"))
+    if not isinstance(header, Found):
+        return header
+    newest = parse_newest_gcc(header.value)
+    return Found(newest) if newest else Unreadable("host_config.h does not state which gcc it accepts")
+
+
 def _default_folders(host: Reader) -> Reading[tuple[str, ...]]:
     """The default install locations, in the order torch searches them."""
     windows = host.identity.os == "windows"
@@ -165,7 +183,9 @@ def _cuda(host: Reader) -> CudaFacts:
         cuda_home=host.variable("CUDA_HOME"),
         cuda_path=host.variable("CUDA_PATH"),
         toolkits=tuple(
-            Toolkit(path, tuple(names), _nvcc_version(host, path), _accepted(host, path))
+            Toolkit(
+                path, tuple(names), _nvcc_version(host, path), _accepted(host, path), _newest_gcc(host, path)
+            )
             for path, names in distinct
         ),
         chosen=chosen,

@@ -107,3 +107,17 @@ def test_the_windows_build_of_torch_exists(torch: str, tag: str, expected: bool 
 )
 def test_flash_kernels(torch: str, platform: str, expected: bool) -> None:
     assert c.contains_flash_kernels(Version(torch), platform) is expected
+
+
+def test_the_packages_of_the_table_refused_numpy_2_before_or_say_nothing() -> None:
+    """Metadata of the releases just before: pandas 2.2.1, scipy 1.12.0, contourpy 1.2.0 and shapely 2.0.3."""
+    before = {
+        "pandas": "<2,>=1.23.2",
+        "contourpy": "<2.0,>=1.20",
+        "shapely": "<2,>=1.14",
+        "numba": "<1.27,>=1.22",
+    }
+    assert all(
+        c.refuses_numpy_2(specifier) and c.oldest_for_numpy_2(name) for name, specifier in before.items()
+    )
+    assert not any(map(c.refuses_numpy_2, ("", ">=1.22", "<2.1,>=1.22", "<2.3", ">=2", "==1.21")))

@@ -122,3 +122,19 @@ def test_msvc_accepted_by_nvcc(nvcc: tuple[int, int], accepted: int, refused: in
 def test_msvc_for_an_unknown_nvcc_is_unknown() -> None:
     assert msvc_accepted_by_nvcc((10, 0)) is None
     assert msvc_accepted_by_nvcc((14, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("nvcc", "gcc"),
+    [
+        ((11, 8), 11),
+        ((12, 3), 12),
+        ((12, 4), 13),
+        ((12, 9), 14),
+        ((13, 3), 15),
+        ((13, 5), 16),
+        ((14, 0), None),
+    ],
+)
+def test_the_newest_gcc_is_that_of_the_published_host_config(nvcc: tuple[int, int], gcc: int | None) -> None:
+    assert b.newest_gcc_for_nvcc(nvcc) == gcc

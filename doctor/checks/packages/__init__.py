@@ -8,6 +8,7 @@ from doctor.checks.packages import (
     dll_shadowing,
     extensions,
     flash_attn,
+    library_path,
     openmp,
     own_files,
     package_conflicts,
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     triton_compiler.CHECK,
     package_conflicts.CHECK,
     dll_shadowing.CHECK,
+    library_path.CHECK,
     openmp.CHECK,
     distributed.CHECK,
 )

@@ -71,21 +71,23 @@ def judge(
         ),
     )
     if misfits:
-        first = misfits[0]
-        also = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
-        command = pip_install(identity, first.wanted) if first.wanted else None
-        return finding.but(
-            status=first.status,
-            summary=f"{first.what}{also}",
-            impact=CHECK.why,
-            hint=first.hint,
-            fix=Fix(id="install-companions", applicability="manual", commands=(command,))
-            if command
-            else None,
-        )
+        return _problem(finding, misfits, identity)
     if "torchcodec" in versions and identity.os == "windows" and isinstance(libraries.ffmpeg, Absent):
         return _without_ffmpeg(finding, versions["torchcodec"])
     return finding
+
+
+def _problem(finding: Finding, misfits: list[Misfit], identity: Identity) -> Finding:
+    first = misfits[0]
+    also = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
+    commands = (pip_install(identity, first.wanted),) if first.wanted else ()
+    return finding.but(
+        status=first.status,
+        summary=f"{first.what}{also}",
+        impact=CHECK.why,
+        hint=first.hint,
+        fix=Fix(id="install-companions", applicability="manual", commands=commands) if commands else None,
+    )
 
 
 def _torchcodec(package: Distribution | None, build: TorchBuild) -> Iterator[Misfit]:

@@ -55,10 +55,14 @@ def judge(
         if found.unreadable:
             return could_not_look(CHECK.id, *next(iter(found.unreadable.items())))
         return finding
+    return _problem(finding, faults, build, next(iter(faults)) in for_newer_linux)
+
+
+def _problem(finding: Finding, faults: dict[str, str], build: TorchBuild, newer_linux: bool) -> Finding:
     package, fault = next(iter(faults.items()))
     also = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     cuda = f" and CUDA {build.cuda_version}" if build.cuda else ""
-    wanted = "an older glibc" if package in for_newer_linux else f"torch {build.minor}{cuda}"
+    wanted = "an older glibc" if newer_linux else f"torch {build.minor}{cuda}"
     return finding.but(
         status="warning",
         summary=f"{fault}{also}",

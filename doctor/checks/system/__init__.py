@@ -2,6 +2,7 @@
 
 from doctor.check import Check
 from doctor.checks.system import (
+    antivirus,
     cache_folders,
     console_encoding,
     developer_mode,
@@ -53,4 +54,5 @@ CHECKS: tuple[Check, ...] = (
     developer_mode.CHECK,
     console_encoding.CHECK,
     smart_app_control.CHECK,
+    antivirus.CHECK,
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.host import Found
-from doctor.probes.cuda import parse_host_config, parse_nvcc
+from doctor.probes.cuda import parse_host_config, parse_newest_gcc, parse_nvcc
 from doctor.probes.msvc import parse_vswhere, version_key
 from doctor.probes.nvidia import parse_visible_devices
 from doctor.probes.nvidia_smi import parse_smi, parse_smi_cuda, parse_smi_version
@@ -224,3 +224,14 @@ def test_visible_devices_can_be_any_text(text: str, count: int) -> None:
     chosen = parse_visible_devices(text, count)
     assert len(set(chosen)) == len(chosen)
     assert all(0 <= number < count for number in chosen)
+
+
+def test_the_newest_gcc_that_a_toolkit_accepts() -> None:
+    """As crt/host_config.h of CUDA 12.8 states it."""
+    header = (
+        "#if defined(__GNUC__)\n\n#if __GNUC__ > 14\n\n"
+        "#error -- unsupported GNU version! gcc versions later than 14 are not supported!\n\n"
+        "#endif /* __GNUC__ > 14 */\n"
+    )
+    assert parse_newest_gcc(header) == 14
+    assert parse_newest_gcc("#if __GNUC__ > 14\n#define SOMETHING\n#endif\n") is None

@@ -1,0 +1,66 @@
+"""Can an antivirus or Controlled folder access keep Python from writing its files?"""
+
+from __future__ import annotations
+
+from doctor.check import Check
+from doctor.checks.requires import readable
+from doctor.checks.shared import registry_evidence
+from doctor.host import Found, Identity, Reading
+from doctor.models import Evidence, Finding
+from doctor.probes.antivirus import ANTIVIRUS, CONTROLLED, SETTING, AntivirusFacts
+from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
+from doctor.probes.system import IDENTITY
+
+LINKS = ("https://learn.microsoft.com/defender-endpoint/controlled-folders",)
+BLOCKS = 1
+
+
+def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity) -> Finding:
+    setting = facts.controlled.value.value if isinstance(facts.controlled, Found) else None
+    controlled = "on" if setting == BLOCKS else "off"
+    products = ", ".join(facts.products)
+    finding = Finding(
+        check=CHECK.id,
+        status="ok",
+        summary=f"Antivirus: {products or 'Microsoft Defender'}; Controlled folder access is {controlled}",
+        measured=f"{SETTING} is {setting}; products: {products or 'none but Microsoft Defender'}",
+        expected="an environment that Python may write to",
+        evidence=(
+            registry_evidence(CONTROLLED, SETTING, facts.controlled),
+            Evidence(source="registry", name="antivirus products", value=list(facts.products)),
+        ),
+    )
+    folder = next((each for each in facts.protected if _is_below(identity, identity.prefix, each)), None)
+    if setting == BLOCKS and folder and not facts.allowed:
+        return finding.but(
+            status="warning",
+            summary=f"Controlled folder access protects {folder}, where this environment is: Python may not write there",
+            impact=CHECK.why,
+            hint="Move the environment to a folder that is not protected, such as C:\\aios, or allow this python.exe in Windows Security > Ransomware protection.",
+            links=LINKS,
+        )
+    if facts.products and isinstance(site, Found) and site.value.remains:
+        return finding.but(
+            status="info",
+            summary=f"{products} scans the files that pip replaces; pip could not remove {site.value.remains[0]}",
+            impact=CHECK.why,
+            hint=f"If that happens again, exclude {identity.prefix} and pip's cache from scanning while you install.",
+        )
+    return finding
+
+
+def _is_below(identity: Identity, path: str, folder: str) -> bool:
+    return identity.path(folder) in (identity.path(path), *identity.path(path).parents)
+
+
+CHECK = Check(
+    id="antivirus",
+    group="system",
+    looks_at="The antivirus products that are registered in Windows, and whether Controlled folder access protects the folder of this environment.",
+    why="A file that is being scanned cannot be renamed or removed ('[WinError 5]', '[WinError 32]'), and Controlled folder access denies Python to write into Documents, Desktop and other folders.",
+    by_hand="Keep environments outside of Documents and Desktop, for example in C:\\aios. Windows Security > Protection history lists what was blocked.",
+    probes=(ANTIVIRUS, SITE_PACKAGES, IDENTITY),
+    judge=judge,
+    systems=frozenset({"windows"}),
+    requires=(readable(ANTIVIRUS, f"{SETTING} in the registry", lambda facts: facts.controlled),),
+)
