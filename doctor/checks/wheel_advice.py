@@ -33,6 +33,10 @@ def advice(
     machine = machine_of(identity, nvidia, torch)
     if machine is None:
         return None
+    if torch is not None and package != "torch" and torch.version.is_devrelease:
+        return Advice(
+            f"Packages are built for releases of torch, and {torch} is a nightly build: install a release first, or build {package} here."
+        )
     asked = (package, "xformers") if package == "flash-attn" else (package,)
     resolution = resolve(machine, catalogue, asked)
     choice = resolution.choices[0]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from doctor.check import Check
-from doctor.checks.requires import readable
 from doctor.checks.shared import registry_evidence
-from doctor.host import Found, Identity, Reading
+from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.antivirus import ANTIVIRUS, CONTROLLED, SETTING, AntivirusFacts
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
@@ -31,6 +30,11 @@ def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity
         ),
     )
     folder = next((each for each in facts.protected if _is_below(identity, identity.prefix, each)), None)
+    if isinstance(facts.controlled, Unreadable):
+        return finding.but(
+            status="info",
+            summary=f"Antivirus: {products or 'Microsoft Defender'}; whether Controlled folder access is on could not be read: {facts.controlled.reason}",
+        )
     if setting == BLOCKS and folder and not facts.allowed:
         return finding.but(
             status="warning",
@@ -62,5 +66,4 @@ CHECK = Check(
     probes=(ANTIVIRUS, SITE_PACKAGES, IDENTITY),
     judge=judge,
     systems=frozenset({"windows"}),
-    requires=(readable(ANTIVIRUS, f"{SETTING} in the registry", lambda facts: facts.controlled),),
 )
