@@ -95,6 +95,12 @@ class PretendedMachine:
         shutil.copy(libraries / "extension.pyd", self.site_packages / "flash_attn_2_cuda.cp311-win_amd64.pyd")
         self.install("flash-attn", version)
 
+    def extension(self, package: str, libraries: Path) -> None:
+        """Write a package whose compiled module imports the runtime of CUDA 12."""
+        (self.site_packages / package).mkdir()
+        shutil.copy(libraries / "for_cuda_12.pyd", self.site_packages / package / "_C.cp311-win_amd64.pyd")
+        self.install(package, "1.0")
+
     def triton(self, version: str) -> None:
         """Write triton-windows, which contains the package `triton`."""
         compiler = self.site_packages / "triton" / "runtime" / "tcc"
@@ -103,10 +109,12 @@ class PretendedMachine:
         (compiler / "tcc.exe").write_bytes(b"")
         self.install("triton-windows", version)
 
-    def gpu(self, name: str, driver: str, capability: str, memory_mib: int = 24564) -> None:
-        """Add an nvidia-smi that reports this GPU; the box has no NVML."""
+    def gpu(
+        self, name: str, driver: str, capability: str, memory_mib: int = 24564, complaint: str = ""
+    ) -> None:
+        """Add an nvidia-smi that reports this GPU, after a complaint about another one; the box has no NVML."""
         row = f"0, {name}, {driver}, {capability}, {memory_mib}, WDDM\r\n"
-        self.programs.add("nvidia-smi", prints=row.encode())
+        self.programs.add("nvidia-smi", prints=(complaint + row).encode())
 
     def toolkit(self, version: str, largest_msc_ver: int) -> None:
         """Write a CUDA toolkit in the folder of NVIDIA's installer, and set its variables."""
@@ -122,13 +130,14 @@ class PretendedMachine:
         self.environment["CUDA_PATH"] = self.wine.path(folder)
         self.environment[f"CUDA_PATH_V{version.replace('.', '_')}"] = self.wine.path(folder)
 
-    def visual_studio(self, version: str, toolset: str | None) -> None:
+    def visual_studio(self, version: str, toolset: str | None, complete: bool = True) -> None:
         """Write Build Tools that vswhere lists, with the C++ workload if `toolset` is given."""
         studio = self.drive_c / "Program Files (x86)" / "Microsoft Visual Studio"
         installer, tools = studio / "Installer", studio / "2022" / "BuildTools"
         installer.mkdir(parents=True)
         tools.mkdir(parents=True)
         listing = f"instanceId: c0\r\ninstallationPath: {self.wine.path(tools)}\r\ninstallationVersion: {version}\r\n"
+        listing += f"isComplete: {complete:d}\r\nisLaunchable: {complete:d}\r\nisRebootRequired: 0\r\n"
         FakePrograms(installer, self.programs.player).add("vswhere", prints=listing.encode())
         if toolset:
             build = tools / "VC" / "Auxiliary" / "Build"
@@ -157,14 +166,15 @@ class PretendedMachine:
 
 
 def compile_libraries(folder: Path) -> Path:
-    """A c10.dll, and an extension module that cannot load without it."""
-    sources = {"c10.dll": LIBRARY, "extension.pyd": EXTENSION}
-    for name, source in sources.items():
-        file = folder / f"{name}.c"
-        file.write_text(source.format(name="c10"))
-        needs = [folder / "c10.dll"] if name != "c10.dll" else []
-        command = [c_compiler(), "-shared", "-s", "-o", str(folder / name), str(file), *map(str, needs)]
-        subprocess.run(command, check=True)
+    """A c10.dll and a CUDA runtime, and two extension modules that cannot load without them."""
+    for library, module in (("c10", "extension"), ("cudart64_12", "for_cuda_12")):
+        sources = {f"{library}.dll": LIBRARY, f"{module}.pyd": EXTENSION}
+        for name, source in sources.items():
+            file = folder / f"{name}.c"
+            file.write_text(source.format(name=library))
+            needs = [folder / f"{library}.dll"] if source is EXTENSION else []
+            command = [c_compiler(), "-shared", "-s", "-o", str(folder / name), str(file), *map(str, needs)]
+            subprocess.run(command, check=True)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Ten machines on a real Windows Python: the root cause is the only finding, and its fix is offered."""
+"""Eleven machines on a real Windows Python: the root cause is the only finding, and its fix is offered."""
 
 from __future__ import annotations
 
@@ -182,6 +182,22 @@ def test_a_path_of_nine_thousand_characters(
     (action,) = found["path-variable"]["fix"]["actions"]
     assert action["kind"] == "edit-path-entry"
     assert action["state"] == {"type": "REG_EXPAND_SZ", "value": ";".join(added_each_time)}
+
+
+def test_a_lost_gpu_an_incomplete_visual_studio_and_an_extension_for_another_cuda(
+    machine: PretendedMachine, libraries: Path
+) -> None:
+    fitting(machine, libraries)
+    lost = "Unable to determine the device handle for GPU1: 0000:34:00.0: Unknown Error\r\n"
+    machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9", complaint=lost)
+    machine.visual_studio("17.14.2", "14.44.35207", complete=False)
+    machine.extension("nunchaku", libraries)
+    found = machine.findings()
+    assert open_findings(found) == {"gpu": "warning", "extensions": "warning"}
+    assert list(open_findings(found)) == ["gpu", "extensions"]
+    assert found["gpu"]["summary"].startswith("A GPU does not answer: Unable to determine the device handle")
+    assert "nunchaku was built for CUDA 12, but torch for CUDA 13" in found["extensions"]["summary"]
+    assert "its installation is not complete" in found["msvc"]["summary"]
 
 
 def test_an_environment_below_onedrive(machine: PretendedMachine, libraries: Path) -> None:
