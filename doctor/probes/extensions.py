@@ -60,15 +60,16 @@ def _modules(host: Reader, folder: str, names: tuple[str, ...]) -> list[tuple[st
     """Return the compiled modules in site-packages and in the folders directly below it: package, folder, file."""
     found = []
     windows = host.identity.os == "windows"
-    ending = ".pyd" if windows else ".so"
+    # Packages choose among their libraries (libbitsandbytes_cuda128.so) by themselves
+    module = re.compile(r".+\.pyd" if windows else r"(?!lib[^.]+\.so$).+\.so")
     for name in names:
-        if name.endswith(ending) and not (windows and name.startswith(FLASH_ATTN)):
+        if module.fullmatch(name) and not (windows and name.startswith(FLASH_ATTN)):
             found.append((name.partition(".")[0], folder, name))
         elif "." not in name and name not in SKIPPED:
             inside = join(host, folder, name)
             listed = host.list_directory(inside)
             files = listed.value if isinstance(listed, Found) else ()
-            found += [(name, inside, file) for file in files if file.endswith(ending)]
+            found += [(name, inside, file) for file in files if module.fullmatch(file)]
     return found
 
 
