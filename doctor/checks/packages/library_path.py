@@ -15,6 +15,7 @@ from doctor.probes.site_packages import INSTALLED, Installed
 from wheels.compatibility import parse_version
 
 LINK = "https://github.com/pytorch/pytorch/issues/134929"
+CERTAIN = "libnvJitLink"  # NVIDIA's libraries load it by way of the variable
 # NVIDIA's packages, which torch's wheels for Linux need: nvidia-nvjitlink-cu12, nvidia-nvjitlink
 PACKAGES = {
     "libcudnn": "nvidia-cudnn",
@@ -51,11 +52,13 @@ def judge(facts: LibraryPathFacts, installed: Reading[Installed]) -> Finding:
             ),
         ),
     )
-    problem = finding.but(status="warning", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
+    # torch's own libraries carry the folders of their packages, which come before the variable
+    problem = finding.but(status="info", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
     if older:
-        library, wanted = older[0]
+        library, wanted = next((each for each in older if each[0].name == CERTAIN), older[0])
         return problem.but(
-            summary=f"LD_LIBRARY_PATH puts {library.name} {_dotted(library.version)} ({library.folder}) before torch's {_dotted(wanted)}"
+            status="warning" if library.name == CERTAIN else "info",
+            summary=f"LD_LIBRARY_PATH puts {library.name} {_dotted(library.version)} ({library.folder}) before torch's {_dotted(wanted)}",
         )
     mine = next((each for each in facts.libraries if each.name == STANDARD_LIBRARY), None)
     if mine and facts.system and mine.version < facts.system.version:

@@ -14,7 +14,9 @@ from doctor.host.recorded import RecordedHost
 from doctor.report.wording import WORST_FIRST, advice
 from tests.doctor.checks.cases import MACHINES, patched
 
-REPORTS: list[dict[str, Any]] = json.loads((MACHINES / "reports" / "machines.json").read_text(encoding="utf-8"))
+REPORTS: list[dict[str, Any]] = json.loads(
+    (MACHINES / "reports" / "machines.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report["source"])
