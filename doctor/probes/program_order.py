@@ -15,12 +15,14 @@ class ProgramOrderFacts:
     """The programs of one name on PATH.
 
     Attributes:
+        path: whether PATH is set.
         git: the folders that contain git on Windows, in the order of PATH.
         python: those that contain python.
         active: the environment that is activated in this terminal (VIRTUAL_ENV).
         scripts: the folder of this environment's programs.
     """
 
+    path: bool
     git: tuple[str, ...]
     python: tuple[str, ...]
     active: str | None
@@ -43,7 +45,9 @@ def _program_order(host: Reader) -> ProgramOrderFacts:
                 found.append(folder)
     scripts = join(host, host.identity.prefix, "Scripts" if windows else "bin")
     git = tuple(programs["git"]) if windows else ()
-    return ProgramOrderFacts(git, tuple(programs["python"]), host.variable("VIRTUAL_ENV"), scripts)
+    return ProgramOrderFacts(
+        bool(host.variable("PATH")), git, tuple(programs["python"]), host.variable("VIRTUAL_ENV"), scripts
+    )
 
 
 PROGRAM_ORDER = Probe("program-order", _program_order)

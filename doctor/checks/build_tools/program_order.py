@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from doctor.check import Check
+from doctor.check import Check, Requirement
 from doctor.checks.build_tools import cuda_home
 from doctor.checks.build_tools.build_relevance import with_build_severity
-from doctor.checks.shared import dotted
+from doctor.checks.shared import dotted, skipped
 from doctor.host import Found, Identity
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import CUDA, CudaFacts, same_path
@@ -58,6 +58,10 @@ def judge(
     return finding
 
 
+def _no_path(check: str, order: ProgramOrderFacts) -> Finding | None:
+    return None if order.path else skipped(check, "PATH is not set")
+
+
 def _foreign_git(order: ProgramOrderFacts) -> tuple[str, str] | None:
     """Return the folder of Cygwin's or MSYS2's git, if it comes first, and that of another git."""
     others = [folder for folder in order.git if not UNIX_LIKE.search(f"{folder}\\")]
@@ -96,5 +100,6 @@ CHECK = Check(
     probes=(PROGRAM_ORDER, CUDA, NVIDIA, TORCH, FLASH_ATTN, IDENTITY),
     judge=judge,
     systems=frozenset({"windows", "linux"}),
+    requires=(Requirement((PROGRAM_ORDER,), _no_path),),
     because_of=(cuda_home.CHECK,),
 )

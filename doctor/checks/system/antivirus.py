@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from doctor.check import Check
-from doctor.checks.shared import registry_evidence
+from doctor.check import Check, Requirement
+from doctor.checks.shared import registry_evidence, skipped
 from doctor.host import Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.antivirus import ANTIVIRUS, CONTROLLED, SETTING, AntivirusFacts
@@ -30,11 +30,6 @@ def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity
         ),
     )
     folder = next((each for each in facts.protected if _is_below(identity, identity.prefix, each)), None)
-    if isinstance(facts.controlled, Unreadable):
-        return finding.but(
-            status="info",
-            summary=f"Antivirus: {products or 'Microsoft Defender'}; whether Controlled folder access is on could not be read: {facts.controlled.reason}",
-        )
     if setting == BLOCKS and folder and not facts.allowed:
         return finding.but(
             status="warning",
@@ -53,6 +48,13 @@ def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity
     return finding
 
 
+def _setting_unreadable(check: str, facts: AntivirusFacts) -> Finding | None:
+    """The check is only a hint, so what it cannot read is no finding."""
+    if isinstance(facts.controlled, Unreadable):
+        return skipped(check, f"{SETTING} in the registry could not be read: {facts.controlled.reason}")
+    return None
+
+
 def _is_below(identity: Identity, path: str, folder: str) -> bool:
     return identity.path(folder) in (identity.path(path), *identity.path(path).parents)
 
@@ -66,4 +68,5 @@ CHECK = Check(
     probes=(ANTIVIRUS, SITE_PACKAGES, IDENTITY),
     judge=judge,
     systems=frozenset({"windows"}),
+    requires=(Requirement((ANTIVIRUS,), _setting_unreadable),),
 )
