@@ -223,7 +223,7 @@ def test_the_command_line_of_the_guides_runs_reproducibly(
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("line", LONG)
 def test_the_longer_command_lines_of_the_guides_run(
     workplace: Path, call: Call, records: Records, line: str
@@ -235,7 +235,7 @@ def test_the_longer_command_lines_of_the_guides_run(
     assert found[-1]["loss"] < found[0]["loss"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_trained_model_beats_byte_bigrams(call: Call, tmp_path: Path) -> None:
     """200 steps of the configuration in the docs; bits per byte of held-out text."""
     arguments = [

@@ -214,7 +214,10 @@ def test_the_number_of_parameters_is_that_of_the_comment(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cpt_16gb", "long_context_32k", "long_context_100k", "lora"])
+@pytest.mark.parametrize(
+    "name",
+    ["cpt_16gb", pytest.param("long_context_32k", marks=pytest.mark.long), "long_context_100k", "lora"],
+)
 def test_a_step_needs_the_memory_that_the_comment_says(
     name: str, tiny_world: object, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

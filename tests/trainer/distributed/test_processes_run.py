@@ -139,7 +139,7 @@ def test_the_memory_estimate_of_shards_counts_whole_gradients_until_the_last_bat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sharding", ["none", "full"])
+@pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.long), "full"])
 def test_a_run_resumed_in_two_processes_is_bit_equal(
     start: Start, records: Records, tmp_path: Path, sharding: str
 ) -> None:

@@ -217,7 +217,7 @@ def test_on_uniformly_random_bytes_the_loss_stays_at_ln_256(maximum: int) -> Non
     assert abs(sum(tail) / len(tail) - math.log(256)) < 0.04
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("window", [None, 1, 9])
 @pytest.mark.parametrize("backend", ["sdpa", "manual"])
 def test_on_random_bytes_the_loss_stays_at_ln_256_for_long(backend: str, window: int | None) -> None:

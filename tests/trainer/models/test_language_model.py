@@ -56,7 +56,7 @@ def test_a_document_does_not_see_the_one_before(backend: str) -> None:
 
 
 FLOOR = [
-    pytest.param(kind, backend, window, marks=[] if (backend, window) == ("sdpa", 5) else pytest.mark.slow)
+    pytest.param(kind, backend, window, marks=[] if (backend, window) == ("sdpa", 5) else pytest.mark.long)
     for kind, backend, window in itertools.product(SMALL, ["sdpa", "manual"], [None, 5, 24])
 ]
 

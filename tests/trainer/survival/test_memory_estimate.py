@@ -169,13 +169,13 @@ LLAMA = {
     ("architecture", "batch", "length", "arguments"),
     [
         (GPT2, 2, 256, []),
-        pytest.param(GPT2, 8, 256, [], marks=pytest.mark.slow),
+        pytest.param(GPT2, 8, 256, [], marks=pytest.mark.long),
         pytest.param(GPT2, 4, 512, ["--gradient-checkpointing"], marks=pytest.mark.slow),
-        pytest.param(LLAMA, 8, 1024, ["--gradient-checkpointing"], marks=pytest.mark.slow),
-        pytest.param({**GPT2, "resid_pdrop": 0.1, "attn_pdrop": 0.1}, 2, 512, [], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 8, 1024, ["--gradient-checkpointing"], marks=pytest.mark.long),
+        pytest.param({**GPT2, "resid_pdrop": 0.1, "attn_pdrop": 0.1}, 2, 512, [], marks=pytest.mark.long),
         pytest.param(LLAMA, 4, 512, [], marks=pytest.mark.slow),
         pytest.param(LLAMA, 2, 1024, ["--window-size", "256"], marks=pytest.mark.slow),
-        pytest.param(LLAMA, 1, 1024, ["--optimizer", "muon"], marks=pytest.mark.slow),
+        pytest.param(LLAMA, 1, 1024, ["--optimizer", "muon"], marks=pytest.mark.long),
     ],
     ids=[
         "gpt2",
