@@ -176,7 +176,8 @@ def _attend(
     if attention_mask is not None:
         if attention_mask.ndim != 4 or attention_mask.dtype != torch.long or attention_mask.shape[2] != 1:
             raise ValueError(
-                "a 4-dimensional attention mask is not supported: pass a window, document_ids, or a padding mask (B, S)"
+                f"{type(module).__name__} gets a 4-dimensional attention mask, which no backend supports: a model must leave "
+                "masks to a window, document_ids, or a padding mask (B, S)"
             )
         if document_ids is not None:
             raise ValueError(

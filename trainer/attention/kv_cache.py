@@ -64,7 +64,7 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
 
         If all new tokens have a slot, the result is a view, valid until the next call.
         """
-        if not self.is_initialized:
+        if not self.is_initialized or self._has_other_rows(key_states):
             self.lazy_initialization(key_states, value_states)
         new, past = key_states.shape[2], self._past()
         self.cumulative_length += new
@@ -98,9 +98,34 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
         return past + query_length, self.cumulative_length - past
 
     def reset(self) -> None:
-        """Forget all tokens; the slots stay allocated."""
+        """Forget all tokens; the slots stay allocated for as many rows."""
         super().reset()
         self.end = 0
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the newest tokens, as assisted decoding does with those that were not accepted.
+
+        Args:
+            tokens_to_remove: their number, negative, as transformers passes it.
+
+        Raises:
+            ValueError: a positive number; or the next query would see tokens that are no longer stored.
+        """
+        if tokens_to_remove > 0:
+            raise ValueError(
+                f"crop takes the number of tokens to remove as a negative number, got {tokens_to_remove}"
+            )
+        length = max(self.cumulative_length + tokens_to_remove, 0)
+        end = self.end - (self.cumulative_length - length)
+        if end < min(length, self.sliding_window - 1):
+            raise ValueError(
+                f"cannot remove {-tokens_to_remove} tokens from a cache with a window of {self.sliding_window}: it no longer "
+                "has all tokens that the next one sees"
+            )
+        self.cumulative_length, self.end = length, end
+
+    def _has_other_rows(self, key_states: Tensor) -> bool:
+        return self.cumulative_length == 0 and self.keys.shape[:2] != key_states.shape[:2]
 
     def _past(self) -> int:
         """Number of stored tokens that the next one sees."""

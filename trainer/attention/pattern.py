@@ -64,14 +64,19 @@ def own_windows(config: Any) -> Windows:
     window = getattr(text, "sliding_window", None) or None
     types = getattr(text, "layer_types", None)
     if types is None:
-        return tuple([window] * text.num_hidden_layers)
+        return (window,) * _layers(text)
     return tuple(window if kind == "sliding_attention" else None for kind in types)
 
 
 def trained_windows(config: Any) -> Windows:
     """The windows that a model was trained with here, in addition to those of its architecture."""
     text = config.get_text_config(decoder=True)
-    return tuple(getattr(text, "aios_windows", None) or (None,) * text.num_hidden_layers)
+    return tuple(getattr(text, "aios_windows", None) or (None,) * _layers(text))
+
+
+def _layers(text: Any) -> int:
+    """The number of layers; 0 if the configuration does not say, as those of some encoders do not."""
+    return getattr(text, "num_hidden_layers", None) or 0
 
 
 def layer_windows(config: Any) -> Windows:

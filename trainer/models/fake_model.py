@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -25,13 +26,14 @@ class DataFree(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             return func(*args, **(kwargs or {}))
         except DataDependentOutputException:
-            return func in EQUAL
+            return True if func in EQUAL else 0  # not False: JetMoE splits by such numbers
 
 
 @contextmanager
 def fake_tensors(mode: DataFree) -> Iterator[None]:
     """While entered, new tensors are fake, and models of transformers and peft can be built and called on them."""
     with ExitStack() as stack:
+        stack.enter_context(_silenced(logging.getLogger(FakeTensorMode.__module__)))  # it logs what we catch
         stack.enter_context(FakeTensorMode())
         stack.enter_context(mode)
         # In positions without data transformers would always find packed sequences.
@@ -44,6 +46,15 @@ def fake_tensors(mode: DataFree) -> Iterator[None]:
         # peft moves modules, and torch cannot convert fake parameters.
         stack.enter_context(_replaced(nn.Module, "to", lambda self, *_, **__: self))
         yield
+
+
+@contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[None]:
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

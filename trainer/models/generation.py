@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from trainer.attention.kv_cache import make_cache
+from trainer.models import rope
 
 PREFILL = 512  # tokens of a prompt in one forward pass
 
@@ -37,7 +39,8 @@ def generate(
 ) -> Iterator[int]:
     """Yield new tokens up to the end-of-text token, which is not included.
 
-    When a model with a fixed number of positions runs out of them, the last half of the text becomes its prompt.
+    When a model with a fixed number of positions runs out of them, the last half of the text becomes its prompt. Where
+    the model changes the frequencies of its rotary positions, the text is read again, since the cache has the old ones.
 
     Args:
         model: a causal language model of transformers.
@@ -46,21 +49,32 @@ def generate(
         prefill: tokens of the prompt in one forward pass; affects only memory.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tokens = [*prompt] or [end_id]
-    new, cache, cache_name = tokens, make_cache(model.config), _cache_name(model)
+    positions = rope.max_length(model.config)
+    text = [*prompt] or [end_id]
+    cached = 0  # number of tokens of the text that are in the cache
     for _ in range(sampling.max_new_tokens):
-        if positions and cache.get_seq_length() + len(new) > positions:
-            new, cache = tokens[-(positions // 2 or 1) :], make_cache(model.config)
-        for first in range(0, len(new), prefill):
-            part = torch.tensor([new[first : first + prefill]], device=model.device)
-            logits = model(input_ids=part, use_cache=True, **{cache_name: cache}).logits
-        token = choose(logits[0, -1, :vocab_size], sampling, generator)
+        if positions and len(text) > positions:
+            text, cached = text[-(positions // 2 or 1) :], 0
+        if not cached or rope.frequencies(model.config, cached) != rope.frequencies(model.config, len(text)):
+            cache, cached = make_cache(model.config), 0
+        logits = _next_logits(model, text, cached, cache, prefill)
+        cached = len(text)
+        token = choose(logits[:vocab_size], sampling, generator)
         if token == end_id:
             return
         yield token
-        new = [token]
-        tokens.append(token)
+        text.append(token)
+
+
+def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill: int) -> Tensor:
+    """The logits (V,) of the token after a text, of which the first tokens are in the cache already."""
+    same = rope.frequencies(model.config, cached + prefill) == rope.frequencies(model.config, len(text))
+    step = prefill if same else len(text)
+    for first in range(cached, len(text), step):
+        part = torch.tensor([text[first : first + step]], device=model.device)
+        logits = model(input_ids=part, use_cache=True, **{_cache_name(model): cache}).logits
+    last: Tensor = logits[0, -1]
+    return last
 
 
 def _cache_name(model: Any) -> str:

@@ -25,7 +25,7 @@ from trainer.config import ModelSection
 from trainer.device import Precision, return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
-from trainer.models import activations, hub, lora, trial
+from trainer.models import activations, hub, lora, rope, trial
 from trainer.models.tokenizer import Tokenizer
 from trainer.models.weights import load as load_weights
 from trainer.say import Say
@@ -57,7 +57,7 @@ def read_config(folder: Path) -> Any:
                 "transformers if a newer release has it."
             ) from error
         raise UserError(
-            f"{folder} has no model configuration that can be read: {_first_line(error)}"
+            f"{folder} has no model configuration that can be read: {trial.first_line(error)}"
         ) from error
 
 
@@ -111,7 +111,7 @@ def check_length(config: Any, max_length: int) -> None:
     Raises:
         UserError: it has fewer.
     """
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    positions = rope.max_length(config)
     if positions is not None and max_length > positions:
         raise UserError(
             f"data.max_length = {max_length}, but the model has {positions} positions. "
@@ -264,7 +264,7 @@ def build(
     trial.check_quantization(config)
     torch.manual_seed(seed)
     if weights is None:
-        with trial.build_errors("architecture"):
+        with trial.build_errors(trial.ARCHITECTURE):
             model = CausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
         activations.fuse(model)
         return model, []
@@ -307,7 +307,3 @@ def checkpoint_activations(network: Any) -> None:
         raise UserError(
             f"model.gradient_checkpointing: {error} Turn it off (--no-gradient-checkpointing)."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

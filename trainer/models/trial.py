@@ -19,6 +19,7 @@ from trainer.models.fake_model import DataFree, fake_tensors
 CausalLM: Any = AutoModelForCausalLM
 SERVED = "gpt2, llama, mistral, mixtral, qwen2, qwen3, gemma2, gemma3_text, phi3, olmo2, granite, deepseek_v3"
 CHOOSE = f"Choose a model of another type, for example {SERVED}."
+ARCHITECTURE = "architecture"  # what a model is built from, without weights
 # What a quantised model's `quant_method` means to a user.
 QUANTIZED = {
     "bitsandbytes": "bitsandbytes (4 or 8 bits)",
@@ -76,7 +77,7 @@ def try_out(config: Any, windows: Windows) -> tuple[TracedCall, ...]:
         huggingface.attach(config, backend="manual", window=windows)
         try:
             with fake_tensors(DataFree()), traced() as trace, torch.no_grad():  # type: ignore[no-untyped-call]
-                with build_errors("architecture"):
+                with build_errors(ARCHITECTURE):
                     model = CausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
                 model(input_ids=torch.zeros(1, 2, dtype=torch.long), use_cache=False)
         except (RuntimeError, NotImplementedError):
@@ -120,10 +121,14 @@ def build_errors(source: str) -> Iterator[None]:
             "model.safetensors."
         ) from error
     except Exception as error:  # transformers raises many types, for example NotImplementedError and KeyError
+        way_out = f". {CHOOSE}" if source == ARCHITECTURE else ""
         raise UserError(
-            f"No causal language model could be built from the {source}: {first_line(error)}"
+            f"No causal language model could be built from the {source}: {first_line(error).rstrip('.')}{way_out}"
         ) from error
 
 
 def first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    """The first line of an error that says something: of several, the first may only announce the others."""
+    lines = [line.strip() for line in str(error).strip().split("\n")]
+    announced = len(lines) > 1 and lines[0].endswith(":")
+    return " ".join(lines[: 2 if announced else 1]) or type(error).__name__

@@ -131,6 +131,41 @@ def test_reset_empties_the_cache_and_keeps_its_memory():
     assert cache_bytes(cache) == before
 
 
+def test_a_cache_that_was_reset_takes_another_number_of_rows():
+    layer = SlidingLayer(5)
+    layer.update(*torch.randn(2, 2, 1, 3, 4))
+    layer.reset()
+    new = torch.randn(1, 1, 3, 4)
+    keys, values = layer.update(new, -new)
+    assert torch.equal(keys, new)
+    assert torch.equal(values, -new)
+
+
+def numbered(first, last):
+    return torch.arange(first, last).double().view(1, 1, -1, 1)
+
+
+@pytest.mark.parametrize(("before", "removed"), [(4, 2), (4, 4), (7, 3), (60, 4), (65, 3)])
+def test_a_cropped_cache_continues_as_if_the_tokens_had_never_come(before, removed):
+    layer = SlidingLayer(20)
+    for position in range(before):
+        layer.update(numbered(position, position + 1), numbered(position, position + 1))
+    layer.crop(-removed)
+    left = before - removed
+    assert layer.get_seq_length() == left
+    keys, _ = layer.update(numbered(left, left + 3), numbered(left, left + 3))
+    assert keys.flatten().tolist() == [*range(max(0, left - 19), left + 3)]
+
+
+def test_tokens_that_are_no_longer_stored_cannot_come_back():
+    layer = SlidingLayer(5)
+    layer.update(numbered(0, 100), numbered(0, 100))
+    with pytest.raises(ValueError, match="cannot remove 2 tokens from a cache with a window of 5"):
+        layer.crop(-2)
+    with pytest.raises(ValueError, match="as a negative number, got 2"):
+        layer.crop(2)
+
+
 @pytest.mark.parametrize(("name", "beams"), [*((name, 1) for name in CONFIGS), ("gpt2", 3), ("gemma3", 3)])
 def test_transformers_generates_the_same_text_with_the_cache_as_without(name, beams):
     model = build(CONFIGS[name](), backend="sdpa", window=(9, 30))
