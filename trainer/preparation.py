@@ -367,6 +367,12 @@ def _warnings(setup: _Setup) -> Iterator[str]:
     config, processes, saved = setup.config, setup.processes, setup.start.saved
     if setup.precision.note:
         yield setup.precision.note
+    steps, warmup = config.training.steps, config.training.warmup_steps
+    if warmup > steps:
+        yield (
+            f"training.warmup_steps = {warmup} is more than training.steps = {steps}, so the learning rate reaches only "
+            f"{steps / warmup:.0%} of its peak."
+        )
     if config.training.sharding == "full" and not setup.sharded:
         yield "training.sharding = full has no effect with one process: it holds the whole model."
     if setup.memory != MemorySettings(gradient_checkpointing=config.model.gradient_checkpointing):

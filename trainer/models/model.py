@@ -48,7 +48,7 @@ def read_config(folder: Path) -> Any:
     source = base if lora.is_adapter(folder) and base.exists() else weights_folder(folder)
     hub.check_not_pointers([source / CONFIG])
     try:
-        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         if code := hub.own_code(source, CONFIG):
             raise UserError(
@@ -59,6 +59,8 @@ def read_config(folder: Path) -> Any:
         raise UserError(
             f"{folder} has no model configuration that can be read: {trial.first_line(error)}"
         ) from error
+    trial.check_text_model(config)
+    return config
 
 
 def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
@@ -84,7 +86,8 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
     special = {
         "bos_token_id": tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end_id,
         "eos_token_id": tokenizer.end_id,
-        "pad_token_id": tokenizer.pad_id,
+        # A token that transformers takes for padding has an embedding that is never trained.
+        "pad_token_id": tokenizer.padding_token,
     }
     try:
         return AutoConfig.for_model(model_type, **{"vocab_size": tokenizer.vocab_size, **special, **values})

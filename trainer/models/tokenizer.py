@@ -38,13 +38,15 @@ class Tokenizer(Protocol):
 
     Attributes:
         end_id: the end-of-text token.
-        pad_id: never equals end_id.
+        pad_id: never equals end_id; a real token if there is none for padding.
+        padding_token: pad_id, or None if that is a real token.
         prefix: the tokens in front of every document and prompt, such as the beginning-of-text token; often none.
     """
 
     vocab_size: int
     end_id: int
     pad_id: int
+    padding_token: int | None
     prefix: tuple[int, ...]
 
     @property
@@ -101,6 +103,7 @@ class ByteTokenizer:
 
     end_id = 256
     pad_id = 257
+    padding_token: int | None = pad_id
     vocab_size = 258
     prefix: tuple[int, ...] = ()
     fingerprint = "byte"
@@ -154,15 +157,17 @@ class HuggingFaceTokenizer:
         self._tokenizer = _read(folder)
         if self._tokenizer.eos_token_id is None:
             raise UserError(
-                f"The tokenizer in {folder} has no end-of-text token, so documents cannot be separated."
+                f"The tokenizer in {folder} has no end-of-text token, so documents cannot be separated. Name one of its "
+                f"tokens as eos_token in {CONFIG_FILE}, or another tokenizer with model.tokenizer (--tokenizer)."
             )
         saved = _saved_prefix(folder) if add_bos_token is None else None
         self.prefix = self._choose_prefix(add_bos_token, folder) if saved is None else saved
         self.vocab_size = len(self._tokenizer)
         self.end_id = int(self._tokenizer.eos_token_id)
         pad = self._tokenizer.pad_token_id
+        self.padding_token = int(pad) if pad not in (None, self.end_id) else None
         # Padding is never a target, and no real token sees it, so any other id works.
-        self.pad_id = int(pad) if pad not in (None, self.end_id) else int(self.end_id == 0)
+        self.pad_id = int(self.end_id == 0) if self.padding_token is None else self.padding_token
 
     @cached_property
     def fingerprint(self) -> str:

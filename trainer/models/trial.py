@@ -52,6 +52,25 @@ def check_quantization(config: Any) -> None:
     )
 
 
+def check_text_model(config: Any) -> None:
+    """Check that a configuration describes one text model.
+
+    Raises:
+        UserError: it describes several, as those of audio models do, or does not say how many tokens it has.
+    """
+    try:
+        tokens = getattr(config.get_text_config(), "vocab_size", None)
+    except ValueError as error:
+        raise UserError(
+            f"A model of the type {config.model_type} cannot be used here: it consists of several text models. {CHOOSE}"
+        ) from error
+    if not isinstance(tokens, int):
+        raise UserError(
+            f"A model of the type {config.model_type} cannot be used here: its configuration does not say how many tokens it "
+            f"has. {CHOOSE}"
+        )
+
+
 def dequantized(config: Any) -> Any:
     """The configuration, with fp8 weights converted to plain numbers when they are loaded, on every device."""
     settings = getattr(config, "quantization_config", None)

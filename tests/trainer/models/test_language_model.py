@@ -175,3 +175,17 @@ def test_an_optional_key_that_only_the_code_reads_is_accepted() -> None:
     assert config.head_dim == 16
     with pytest.raises(UserError, match="has no such key"):
         make_config({"model_type": "qwen3_moe", "head_dimension": 16}, ByteTokenizer())
+
+
+def test_every_token_of_a_tokenizer_without_padding_is_trained() -> None:
+    """The token that padded rows would be filled with was declared as padding, so its embedding stayed zero."""
+    tokenizer = ByteTokenizer()
+    tokenizer.padding_token = None
+    architecture = {
+        "model_type": "llama",
+        "num_hidden_layers": 1,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+    }
+    network, _ = build(make_config(architecture | {"intermediate_size": 32}, tokenizer), None, seed=0)
+    assert network.get_input_embeddings().padding_idx is None
