@@ -187,5 +187,5 @@ def test_every_token_of_a_tokenizer_without_padding_is_trained() -> None:
         "hidden_size": 32,
         "num_attention_heads": 4,
     }
-    network, _ = build(make_config(architecture | {"intermediate_size": 32}, tokenizer), None, seed=0)
+    network: Any = build(make_config(architecture | {"intermediate_size": 32}, tokenizer), None, seed=0)[0]
     assert network.get_input_embeddings().padding_idx is None
