@@ -193,7 +193,7 @@ def test_a_lost_gpu_an_incomplete_visual_studio_and_an_extension_for_another_cud
     machine.visual_studio("17.14.2", "14.44.35207", complete=False)
     machine.extension("nunchaku", libraries)
     found = machine.findings()
-    assert open_findings(found) == {"gpu": "warning", "extensions": "warning"}
+    assert open_findings(found) == {"gpu": "warning", "extensions": "warning"}, found["extensions"]
     assert list(open_findings(found)) == ["gpu", "extensions"]
     assert found["gpu"]["summary"].startswith("A GPU does not answer: Unable to determine the device handle")
     assert "nunchaku was built for CUDA 12, but torch for CUDA 13" in found["extensions"]["summary"]

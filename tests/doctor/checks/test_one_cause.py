@@ -8,6 +8,7 @@ import pytest
 
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
+from doctor.host import NvidiaDriver
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding
 from tests.doctor.checks.cases import Case, all_cases, patched
@@ -219,3 +220,13 @@ def test_a_store_python_is_why_the_path_is_too_long() -> None:
     findings = on_windows(identity=store, registry=LONG_PATHS_OFF)
     assert findings["python-distribution"].status == "error"
     assert "install-path" in skipped_because_of(findings, "python-distribution")
+
+
+def test_a_lost_gpu_does_not_hide_the_fault_of_a_package() -> None:
+    (case,) = (case for case in all_cases() if str(case) == "extensions: an extension for another CUDA")
+    assert isinstance(case.machine.nvml, NvidiaDriver)
+    complaint = "GPU 1: NVML_ERROR_GPU_IS_LOST (GPU is lost)"
+    lost = case.machine.nvml.model_copy(update={"complaints": (complaint,)})
+    machine = case.machine.model_copy(update={"nvml": lost})
+    found = {finding.check: finding.status for finding in diagnose(RecordedHost(machine), CHECKS).findings}
+    assert (found["gpu"], found["extensions"]) == ("warning", "warning")
