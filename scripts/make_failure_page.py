@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from doctor.failures.literal import literal  # noqa: E402
 from doctor.failures.table import Failure, FailureTable, failures  # noqa: E402
 
 PAGE = ROOT / "docs" / "failures.md"
@@ -21,8 +22,8 @@ INTRODUCTION = """\
 # Known failures
 
 This page lists {count} ways in which installing and using torch, flash-attn, xformers and Triton fails, most of them on Windows.
-`aios doctor` predicts {seen} of them: the column *check* names the check. {symptoms} can be recognized in the output of the command that
-failed. To find the failure in a log:
+`aios doctor` predicts {seen} of them: the column *seen ahead by* names the check. {symptoms} can be recognized in the output of the
+command that failed: the column *in a log* has a part of a line that shows the failure. To find the failure in a log:
 
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
@@ -44,6 +45,14 @@ def _test(failure: Failure) -> str:
     return next((path for path in candidates if (ROOT / path).is_file()), SAMPLES).as_posix()
 
 
+def _line(failure: Failure) -> str:
+    """Return the fixed text of the symptom that shows the failure best."""
+    if not failure.symptoms:
+        return "nothing"
+    best = min(failure.symptoms, key=lambda symptom: (symptom.generic, symptom.harmless))
+    return f"`{_cell(literal(best.pattern).strip())}`" + (" (possibly)" if best.generic else "")
+
+
 def _row(failure: Failure) -> str:
     title = f"[{_cell(failure.title)}]({failure.link})" if failure.link else _cell(failure.title)
     check = f"[{failure.check}](checks/{failure.check}.md)" if failure.check else "only in a log"
@@ -52,6 +61,7 @@ def _row(failure: Failure) -> str:
         f"**{title}** {_cell(failure.cause)}",
         _cell(failure.fix),
         check,
+        _line(failure),
         f"`{_test(failure)}`",
     )
     return f"| {' | '.join(cells)} |"
@@ -69,7 +79,7 @@ def page(table: FailureTable) -> str:
     for letter, heading in table.groups.items():
         rows = "\n".join(_row(failure) for failure in table.failures if failure.id[0] == letter)
         parts.append(
-            f"## {heading}\n\n| id | what happens | what to do | check | test |\n|---|---|---|---|---|\n{rows}\n"
+            f"## {heading}\n\n| id | what happens | what to do | seen ahead by | in a log | test |\n|---|---|---|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 

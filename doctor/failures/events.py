@@ -8,13 +8,14 @@ from doctor.failures.log import Log
 
 TRACEBACK_LINES = 60  # lines above an exception that may be frames of its traceback
 TRACEBACK = "Traceback (most recent call last)"
-# A record of a level at which programs report no errors, unless it relays another program's stderr
-UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)(?!.*\bSTDERR\b)")
+# A record of a level at which programs report no errors
+UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)")
+RELAYED = "STDERR"  # after the level: the record relays what another program reports
 # A value in a dict, a reason, an exception in quotes or parentheses, or an attempt that is retried
 QUOTATION = re.compile(
     r"\{['\"]\w+['\"]\s*:|reason['\"]?\s*[:=]|['\"(]\w*(?:Error|Exception): $|\bRetrying\b"
 )
-WARNING = re.compile(r"\bWARN(?:ING)?\b|\w*Warning\]?:? ")
+WARNING = re.compile(r"\bWARN(?:ING)?\b|Warning\]?:? ")
 FRAME = re.compile(r"(?:site|dist)-packages[\\/]+(?P<path>(?P<name>\w+)(?=[\\/.])[^\s\"']*)")
 # Code that calls other packages: a frame in it does not name the package that failed
 CALLERS = re.compile(
@@ -25,7 +26,7 @@ CALLERS = re.compile(
 
 def mentioned_only(before: str) -> bool:
     """Whether the words after `before`, the start of their line, are quoted or part of a message of level INFO."""
-    return bool(QUOTATION.search(before) or UNREPORTED_LEVEL.search(before))
+    return bool(QUOTATION.search(before) or UNREPORTED_LEVEL.search(before, max(before.rfind(RELAYED), 0)))
 
 
 def is_warning(line: str) -> bool:

@@ -1,9 +1,13 @@
-"""The fixed text of a regular expression. Searching for that first makes the search of a long log fast."""
+"""What makes the search of a long log fast: the fixed text of an expression, and limits for what it repeats."""
 
 from __future__ import annotations
 
 import re
 
+COMMON = "site-packages"  # is in nearly every log
+# Characters that an unlimited repetition matches at most, by what is repeated: two long paths, a path or version, a name
+LIMITS = ((r"[\\/]", 8), (".", 400), (r"\S", 150), ("[^", 150), (r"\w", 60), ("[", 60))
+SHORT = 8  # digits, spaces, separators of paths
 PART = re.compile(
     r"""(?P<open>\() | (?P<close>\)) | \[\^?\]?(?:\\.|[^\]\\])*\]
     | \\(?P<escaped>.) | (?P<repeat>[*?]|\{[^}]*\}) | (?P<other>.)""",
@@ -17,6 +21,16 @@ def literal(pattern: str) -> str:
     Raises:
         ValueError: `pattern` has alternatives that are not in a group.
     """
+    return max(_runs(pattern), key=lambda run: (COMMON not in run, len(run)))
+
+
+def starts_with_literal(pattern: str) -> bool:
+    """Whether every match of `pattern` starts with its literal."""
+    return _runs(pattern)[0] == literal(pattern)
+
+
+def _runs(pattern: str) -> list[str]:
+    """The runs of fixed characters outside groups, in their order; the first is at the start of the pattern."""
     runs, depth = [""], 0
     for part in PART.finditer(pattern):
         escaped, other = part["escaped"], part["other"]
@@ -31,4 +45,24 @@ def literal(pattern: str) -> str:
             runs[-1] += other
         else:
             runs.append("")
-    return max(runs, key=len)
+    return runs
+
+
+def bounded(pattern: str) -> str:
+    """`pattern` with a limit for each unlimited repetition.
+
+    The time of a search is then proportional to the length of the text, whatever it contains.
+    """
+    parts, repeated = [""], ""
+    for part in PART.finditer(pattern):
+        text = part[0]
+        is_repeat = bool(part["repeat"]) or (text == "+" and not part["escaped"])
+        if is_repeat and parts[-1] != repeated:
+            limit = next((limit for start, limit in LIMITS if parts[-1].startswith(start)), SHORT)
+            if text in "*+":
+                text = f"{{{int(text == '+')},{limit}}}"
+            elif text.endswith(",}"):
+                text = f"{text[:-1]}{int(text[1:-2]) + limit}}}"
+            repeated = text
+        parts.append(text)
+    return "".join(parts)

@@ -54,6 +54,10 @@ class Log:
     def _line_ends(self) -> list[int]:
         return [match.start() for match in re.finditer("\n", self.text)]
 
+    @cached_property
+    def _has_returns(self) -> bool:
+        return "\r" in self.text
+
     def line_number(self, place: int) -> int:
         """The number of the line that contains `place`."""
         return bisect_left(self._line_ends, place) + self.first_line
@@ -64,9 +68,14 @@ class Log:
         A carriage return ends a line, too: each state of a progress bar is a line.
         """
         low, high = max(place - WIDTH, 0), min(place + WIDTH, len(self.text))
-        start = max(self.text.rfind("\n", low, place), self.text.rfind("\r", low, place)) + 1
-        ends = [end for end in (self.text.find(c, place, high) for c in "\n\r") if end >= 0]
-        return start or low, min(ends, default=high)
+        start = max(self.text.rfind("\n", low, place) + 1, low)
+        end = self.text.find("\n", place, high)
+        end = high if end < 0 else end
+        if self._has_returns:
+            start = max(self.text.rfind("\r", start, place) + 1, start)
+            back = self.text.find("\r", place, end)
+            end = end if back < 0 else back
+        return start, end
 
     def around(self, place: int, before: int, after: int) -> tuple[int, int]:
         """The start and the end of the line of `place` with `before` lines before and `after` lines after it, within NEAR."""
@@ -122,4 +131,6 @@ def shown(text: str, place: int, width: int = 240) -> str:
     start = max(0, min(place - width // 3, len(text) - width))
     part = text[start : start + width]
     part = f"{'...' if start else ''}{part}{'...' if start + width < len(text) else ''}".strip()
+    if part.isprintable():
+        return part
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in part)

@@ -25,11 +25,13 @@ def arrange(
 
     A failure is certain if one of its symptoms is specific to it, or if its check is among `failing`, the checks that fail
     on this machine. A possible failure is left out if certain ones explain all of its lines, or if the log does not name
-    the package that the failure is about.
+    the package that the failure is about; a last resort, if any other is certain.
     """
     certain = [seen for seen in sightings if seen.certain or seen.failure.check in failing]
     explained = frozenset[int]().union(*(seen.lines for seen in certain))
     kept = [seen for seen in sightings if seen in certain or (seen.supported and not seen.lines <= explained)]
+    if any(not seen.failure.last_resort and not seen.harmless for seen in certain):
+        kept = [seen for seen in kept if not seen.failure.last_resort]
     names = {seen.failure.id: seen for seen in reversed(kept)}
 
     def rank(seen: Sighting) -> tuple[bool, bool, bool, int]:

@@ -2,45 +2,80 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-PART = 5  # characters that texts have in common
+RUN = re.compile("[A-Za-z]{3,}")  # letters in a row
+REMEMBERED = 300_000  # words of a log that are remembered: it repeats most of them
+NEW = 3_000  # words of a text that are remembered at most: more are numbers and identifiers, which do not come again
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a text must have if it contains a fixed text: these runs as a whole, and these as parts of a run."""
+
+    whole: frozenset[str]
+    parts: frozenset[str]
 
 
 class Prefilter:
-    """Fixed texts, grouped by something that a text must contain if it contains one of them.
-
-    A fixed text of three words or more contains a whole word, which is looked up in the set of the words. The others are
-    searched in groups that have a part in common.
-    """
+    """Fixed texts, looked up by the runs of letters of a text."""
 
     def __init__(self, fixed: Iterable[str]) -> None:
-        self.by_word: dict[str, list[str]] = defaultdict(list)
-        self.by_part: dict[str, list[str]] = {}
-        rest = []
+        self.needs: dict[str, _Needs] = {}
+        self.without_letters: list[str] = []
         for text in sorted(fixed):
-            if whole := text.split(" ")[1:-1]:
-                self.by_word[max(whole, key=len)].append(text)
+            if needs := _needs(text):
+                self.needs[text] = needs
             else:
-                rest.append(text)
-        while rest:
-            part = _most_common_part(rest)
-            self.by_part[part] = [text for text in rest if part in text]
-            rest = [text for text in rest if part not in text]
+                self.without_letters.append(text)
+        self.whole = frozenset[str]().union(*(needs.whole for needs in self.needs.values()))
+        self.parts = sorted(frozenset[str]().union(*(needs.parts for needs in self.needs.values())))
+        self.without: set[str] = set()  # words in which there is nothing
+        self.found: dict[str, _Needs] = {}  # what is in the others
 
     def candidates(self, text: str) -> Iterator[str]:
         """The fixed texts that `text` may contain: all that it contains, and few others."""
-        for word in self.by_word.keys() & set(text.split()):
-            yield from self.by_word[word]
-        for part, texts in self.by_part.items():
-            if part in text:
-                yield from texts
+        words = set(text.split())
+        new = words - self.without - self.found.keys()
+        known = [self.found[word] for word in words & self.found.keys()]
+        has = [*known, self._remembered(new)]
+        whole = frozenset[str]().union(*(each.whole for each in has))
+        parts = frozenset[str]().union(*(each.parts for each in has))
+        for fixed, needs in self.needs.items():
+            if needs.whole <= whole and needs.parts <= parts:
+                yield fixed
+        for fixed in self.without_letters:
+            if fixed in text:
+                yield fixed
+
+    def _remembered(self, words: set[str]) -> _Needs:
+        """What is in these words, which are remembered."""
+        every = self._looked_up("\n".join(words), self.parts)
+        if len(self.without) + len(self.found) > REMEMBERED:
+            self.without.clear()
+            self.found.clear()
+        if len(words) <= NEW:
+            for word in words:
+                has = self._looked_up(word, every.parts)
+                if has.whole or has.parts:
+                    self.found[word] = has
+                else:
+                    self.without.add(word)
+        return every
+
+    def _looked_up(self, text: str, parts: Iterable[str]) -> _Needs:
+        return _Needs(
+            self.whole.intersection(RUN.findall(text)), frozenset(part for part in parts if part in text)
+        )
 
 
-def _most_common_part(texts: Iterable[str]) -> str:
-    counts: dict[str, int] = defaultdict(int)
-    for text in texts:
-        for part in {text[i : i + PART] for i in range(max(len(text) - PART + 1, 1))}:
-            counts[part] += 1
-    return max(sorted(counts), key=counts.__getitem__)
+def _needs(text: str) -> _Needs | None:
+    """What a text with `text` in it must have; None if nothing that can be looked up."""
+    whole: set[str] = set()
+    parts: set[str] = set()
+    for run in RUN.finditer(text):
+        at_an_edge = run.start() == 0 or run.end() == len(text)
+        (parts if at_an_edge else whole).add(run.group())
+    return _Needs(frozenset(whole), frozenset(parts)) if whole or parts else None

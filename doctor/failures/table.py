@@ -73,6 +73,7 @@ class Failure(Frozen):
     Attributes:
         check: the check that predicts it.
         because_of: failures that may cause it, the likeliest first.
+        last_resort: not named if another failure is certain.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Failure(Frozen):
     symptoms: tuple[Symptom, ...] = ()
     check: str | None = None
     because_of: tuple[str, ...] = ()
+    last_resort: bool = False
     link: str | None = None
 
     @property

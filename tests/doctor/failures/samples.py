@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,6 +89,40 @@ def reports() -> tuple[Report, ...]:
         row, _, package = row.partition(" ")
         found.append(Report(row, package or None, source, text))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Found(Report):
+    """A report that was looked for after the table was written.
+
+    Attributes:
+        set: one that the table was then changed for, or one that only measures it.
+        before: the verdict, and the rows that were named before the table was changed for it.
+        shown: the log shows the cause; otherwise it is not named first.
+    """
+
+    set: str
+    before: tuple[str, ...]
+    shown: bool
+
+    def verdict(self, rows: Sequence[str]) -> str:
+        """How good it is to name these rows, in this order."""
+        if not rows:
+            return "silent"
+        return "right" if rows[0] == self.row else "partly" if self.row in rows else "wrong"
+
+
+@cache
+def found() -> tuple[Found, ...]:
+    every = []
+    for head, text in _blocks("found.txt"):
+        row, source, name, before, _ = head.split(" | ", 4)
+        row, _, package = row.partition(" ")
+        shown = not row.endswith("?")
+        every.append(
+            Found(row.rstrip("?"), package or None, source, text, name, tuple(before.split()), shown)
+        )
+    return tuple(every)
 
 
 @cache
