@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from doctor.check import Check, Requirement
-from doctor.checks.build_tools import cuda_home
 from doctor.checks.build_tools.build_relevance import with_build_severity
-from doctor.checks.shared import dotted, skipped
+from doctor.checks.shared import dotted, skipped, torch_is
 from doctor.host import Found, Identity
 from doctor.models import Evidence, Finding
 from doctor.probes.cuda import CUDA, CudaFacts, same_path
@@ -15,6 +14,7 @@ from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
 from doctor.probes.program_order import PROGRAM_ORDER, ProgramOrderFacts
 from doctor.probes.system import IDENTITY
+from wheels.machine import TorchBuild
 
 LINKS = ("https://github.com/pypa/pip/issues/4895",)
 # They read C:\\x as the name of a file, or bring no helper for https
@@ -53,7 +53,7 @@ def judge(
             summary=f"python on PATH is in {python}, not in the activated environment {identity.prefix}",
             hint="Activate the environment again, as the last change to PATH; until then, use its python by its full path.",
         )
-    if nvcc := _foreign_nvcc(cuda):
+    if nvcc := _foreign_nvcc(cuda, torch_is(torch)):
         return with_build_severity(problem.but(summary=nvcc), nvidia, torch, flash_attn)
     return finding
 
@@ -75,15 +75,16 @@ def _foreign_python(order: ProgramOrderFacts, identity: Identity) -> str | None:
     return None if same_path(order.python[0], order.scripts) else order.python[0]
 
 
-def _foreign_nvcc(cuda: CudaFacts) -> str | None:
-    """Say how the nvcc on PATH differs from the one that torch builds with."""
+def _foreign_nvcc(cuda: CudaFacts, torch: TorchBuild | None) -> str | None:
+    """Say how the nvcc on PATH differs from the one that torch builds with, if that one fits torch (see cuda-home)."""
     chosen, on_path = (
         cuda.chosen_toolkit,
         next((each for each in cuda.toolkits if "PATH" in each.found_by), None),
     )
     if not (chosen and on_path and isinstance(chosen.nvcc, Found) and isinstance(on_path.nvcc, Found)):
         return None
-    if chosen.nvcc.value[0] == on_path.nvcc.value[0]:
+    fits = torch is None or torch.cuda_major == chosen.nvcc.value[0]
+    if not fits or chosen.nvcc.value[0] == on_path.nvcc.value[0]:
         return None
     return (
         f"nvcc on PATH is that of CUDA {dotted(on_path.nvcc.value)} in {on_path.path}; "
@@ -101,5 +102,4 @@ CHECK = Check(
     judge=judge,
     systems=frozenset({"windows", "linux"}),
     requires=(Requirement((PROGRAM_ORDER,), _no_path),),
-    because_of=(cuda_home.CHECK,),
 )
