@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from wheels.filename import WheelName, parse_wheel_name
 
+OLD = 30  # days after which a list may lack new wheels
 SHIPPED = Path(__file__).with_name("catalogue.json")
 
 
@@ -47,7 +49,14 @@ class Catalogue(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    as_of: str = Field(description="the date on which the lists were read")
+    as_of: str = Field(description="the date on which this catalogue was made")
+    listed_on: dict[str, str] = Field(
+        default_factory=dict,
+        description="the date of each publisher's list, by its id; a publisher without a dated list is missing",
+    )
+    includes: str = Field(
+        default="", description="`as_of` of the catalogue shipped with aios that this one contains"
+    )
     publishers: tuple[Publisher, ...]
     wheels: tuple[Row, ...]
     _wheels: dict[tuple[str, str], tuple[Wheel, ...]] = PrivateAttr(default_factory=dict)
@@ -63,6 +72,20 @@ class Catalogue(BaseModel):
         if (package, platform) not in self._wheels:
             self._wheels[package, platform] = tuple(self._of(package, platform))
         return self._wheels[package, platform]
+
+    def newest_list(self, package: str, platform: str = "") -> tuple[str, str] | None:
+        """Return date and publisher of the newest list that has wheels of a package; None: no list is dated."""
+        publishers = {wheel.publisher.id for wheel in self.of(package, platform)} or {
+            wheel.publisher.id for wheel in self.of(package)
+        }
+        dated = ((self.listed_on[name], name) for name in publishers if name in self.listed_on)
+        return max(dated, default=None)
+
+    def old_lists(self, today: date) -> tuple[str, ...]:
+        """Return the publishers whose list was read more than 30 days ago, with its date, the oldest first."""
+        before = (today - timedelta(days=OLD)).isoformat()
+        old = sorted((day, name) for name, day in self.listed_on.items() if day < before)
+        return tuple(f"{name} ({day})" for day, name in old)
 
     def _of(self, package: str, platform: str) -> Iterator[Wheel]:
         start = package.replace("-", "_") + "-"

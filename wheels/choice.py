@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wheels.catalogue import Wheel
+from wheels.catalogue import Catalogue, Wheel
+from wheels.compatibility_data import table
 from wheels.match import Match
 
 PYTORCH_INDEX = "https://download.pytorch.org/whl/"
@@ -47,6 +48,21 @@ def keep_installed(package: str, *reasons: str) -> Choice:
 
 def none_fits(package: str, *reasons: str, match: Match | None = None) -> Choice:
     return Choice(package, None, reasons, match=match)
+
+
+def listed(catalogue: Catalogue, package: str, platform: str) -> str:
+    """Return how old the lists of a package's wheels are, and how to update them, as a clause."""
+    update = "aios wheels refresh reads the current ones"
+    newest = catalogue.newest_list(package, platform)
+    if newest is None:
+        return f"the lists of {package} wheels have no date; {update}"
+    date, publisher = newest
+    return f"the newest list of {package} wheels is that of {publisher} of {date}; {update}"
+
+
+def known_on(part: str) -> str:
+    """Return the date of a table in `compatibility.json`, as a clause."""
+    return f"as known on {table()[part]['date']}"
 
 
 def index_of(cuda_tag: str | None) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from packaging.specifiers import SpecifierSet
+
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Choice, Item, none_fits
+from wheels.choice import Choice, Item, known_on, listed, none_fits
 from wheels.compatibility import ComputeCapability, contains_code_for
 from wheels.flash_attn_builds import flash_attn_architectures, flash_attn_minimum_capability
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, newest_first, release_first
 from wheels.rules import (
+    not_known_bad,
     same_cuda_major,
     same_cxx11_abi,
     same_platform,
@@ -19,6 +22,7 @@ from wheels.rules import (
     same_torch,
     says_what_it_was_built_for,
 )
+from wheels.xformers_releases import bounds
 
 PACKAGE = "flash-attn"
 
@@ -46,6 +50,7 @@ RULES = (
     same_cuda_major,
     same_cxx11_abi,
     code_for_these_gpus,
+    not_known_bad,
 )
 
 
@@ -55,20 +60,29 @@ def exists(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> bool:
     return any(all(rule(wheel, machine, torch) is None for rule in RULES) for wheel in for_torch)
 
 
-def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
-    """Choose the flash-attn wheel for this machine and this torch."""
+def choose(
+    machine: Machine, torch: TorchBuild, catalogue: Catalogue, accepted: SpecifierSet | None = None
+) -> Choice:
+    """Choose the flash-attn wheel for this machine and this torch; `accepted`: the versions to choose from."""
     oldest = flash_attn_minimum_capability()
     too_old = [capability for capability in machine.capabilities if capability < oldest]
     if too_old:
         reason = "it needs compute capability {}.{}; this GPU has {}.{}".format(*oldest, *min(too_old))
-        return none_fits(PACKAGE, reason)
+        return none_fits(PACKAGE, reason, known_on("flash_attn"))
 
     def preference(wheel: Wheel) -> tuple[object, ...]:
         return _preference(wheel, torch)
 
-    found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, preference)
+    def version_accepted(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+        if accepted is None or accepted.contains(wheel.name.version, prereleases=True):
+            return None
+        return f"is not one that xformers accepts ({bounds(accepted)})"
+
+    rules = (*RULES, version_accepted) if accepted is not None else RULES
+    found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, preference)
     if found.best is None:
-        return none_fits(PACKAGE, found.nearest or f"there are no wheels for {machine.platform}", match=found)
+        reason = found.nearest or f"there are no wheels for {machine.platform}"
+        return none_fits(PACKAGE, reason, listed(catalogue, PACKAGE, machine.platform), match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     built_for = f"built for torch {torch.minor} and CUDA {found.best.cuda}, for Python {machine.python}"
@@ -81,12 +95,13 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
 
 
 def _preference(wheel: Wheel, torch: TorchBuild) -> tuple[object, ...]:
-    """Sort key, in this order: a URL seen in a publisher's list; the same CUDA as torch's, then a label with the major
-    version only, then the nearest older CUDA, then the nearest newer; the newest version; a known hash; the preferred
+    """Sort key, in this order: the same CUDA as torch's; a URL seen in a publisher's list; a label with the CUDA major
+    only, then the nearest older CUDA, then the nearest newer; the newest version; a known hash; the preferred
     publisher; a platform tag that names the C library; the publisher's newest release.
     """
     assert wheel.name.cuda is not None and torch.cuda is not None
     return (
+        wheel.name.cuda != torch.cuda,
         not wheel.publisher.confirmed,
         _distance(wheel.name.cuda[1], torch.cuda[1]),
         release_first(wheel.name.version),

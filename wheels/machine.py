@@ -7,7 +7,7 @@ from functools import cached_property
 
 from packaging.version import Version
 
-from wheels.compatibility import ComputeCapability, cuda_of_tag, minor
+from wheels.compatibility import ComputeCapability, cuda_of_tag, minor, parse_version
 from wheels.compatibility_data import numbers
 
 
@@ -71,6 +71,13 @@ class Machine:
     torch: TorchBuild | None = None
     compute_capabilities: tuple[ComputeCapability, ...] | None = ()  # of the NVIDIA GPUs
     driver: str | None = None
+    installed: tuple[
+        tuple[str, str], ...
+    ] = ()  # distributions that others may refuse: ("flash-attn", "2.8.3")
+
+    def installed_version(self, package: str) -> Version | None:
+        """Return the version of an installed package; None: not installed, or not known."""
+        return next((parse_version(text) for name, text in self.installed if name == package), None)
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:

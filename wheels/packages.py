@@ -13,7 +13,7 @@ DISTRIBUTIONS = {
 }
 PACKAGES = tuple(DISTRIBUTIONS)
 # The distributions whose wheels a catalogue lists. PyTorch's own index lists torch, PyPI lists Triton for Linux.
-CATALOGUED = ("flash-attn", "flash-attn-3", "xformers", "triton-windows")
+CATALOGUED = ("flash-attn", "flash-attn-3", "xformers", "triton-windows", "sageattention")
 # PyTorch's own packages that are built for one release of torch
 TORCH_COMPANIONS = ("torchvision", "torchaudio")
 OLDEST_TORCH = Version("2.6")  # pyproject.toml: the extra [train]

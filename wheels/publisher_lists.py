@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -64,8 +64,13 @@ def _hash(digest: str) -> str | None:
     return digest if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else None
 
 
-def make_catalogue(listed: Iterable[ListedWheel], as_of: str) -> Catalogue:
-    """Make a catalogue of the listed wheels of catalogued packages, each URL once."""
+def make_catalogue(
+    listed: Iterable[ListedWheel], as_of: str, listed_on: Mapping[str, str] | None = None
+) -> Catalogue:
+    """Make a catalogue of the listed wheels of catalogued packages, each URL once.
+
+    `listed_on`: the date of each publisher's list, by its id; those of other publishers are left out.
+    """
     found: dict[tuple[Publisher, str | None, str], tuple[int | None, str | None]] = {}
     for wheel in listed:
         download, folder, name = _place(wheel.url) if wheel.url else (None, None, wheel.filename)
@@ -84,7 +89,9 @@ def make_catalogue(listed: Iterable[ListedWheel], as_of: str) -> Catalogue:
         (name, ranks[publisher], folder, size, sha256)
         for (publisher, folder, name), (size, sha256) in found.items()
     ]
-    return Catalogue(as_of=as_of, publishers=tuple(publishers), wheels=_sorted(rows))
+    ids = sorted({publisher.id for publisher in publishers})
+    dates = {name: (listed_on or {})[name] for name in ids if name in (listed_on or {})}
+    return Catalogue(as_of=as_of, listed_on=dates, publishers=tuple(publishers), wheels=_sorted(rows))
 
 
 def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -157,6 +164,8 @@ def merge(base: Catalogue, addition: Catalogue) -> Merged:
         rows[key] = seen, (name, 0, folder, size if size is not None else row[3], sha256 or row[4])
     catalogue = Catalogue(
         as_of=max(base.as_of, addition.as_of),
+        listed_on=_newest(base.listed_on, addition.listed_on),
+        includes=max(base.includes, addition.includes),
         publishers=tuple(publishers),
         wheels=_sorted(
             (name, ranks[publisher], folder, size, sha256)
@@ -164,6 +173,12 @@ def merge(base: Catalogue, addition: Catalogue) -> Merged:
         ),
     )
     return Merged(catalogue, new, hashed, tuple(changed))
+
+
+def _newest(*dates: Mapping[str, str]) -> dict[str, str]:
+    """Return the newest date of each publisher's list."""
+    names = sorted({name for each in dates for name in each})
+    return {name: max(each[name] for each in dates if name in each) for name in names}
 
 
 def address(catalogue: Catalogue, row: Row) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheels import flash_attn, torch, triton, xformers
@@ -12,8 +13,14 @@ from wheels.catalogue import Catalogue
 from wheels.choice import Choice, none_fits
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
+from wheels.xformers_releases import (
+    accepted_flash_attn,
+    bounds,
+    xformers_accepting,
+    xformers_torch_requirement,
+)
 
-COMPANIONS = {"flash-attn": flash_attn, "xformers": xformers, "triton": triton}
+BESIDE_TORCH = ("flash-attn", "xformers", "triton")
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,21 @@ class Resolution:
 
     @property
     def fallback(self) -> str | None:
-        """The next best attention, "xformers" or "sdpa", if no flash-attn fits."""
-        items = {choice.package: choice for choice in self.choices}
-        wanted = items.get("flash-attn")
-        if wanted is None or wanted.item or wanted.kept:
+        """The next best attention, "xformers" or "sdpa", if no flash-attn fits, or no xformers when only that was asked for."""
+        found = {choice.package: bool(choice.item or choice.kept) for choice in self.choices}
+        if found.get("flash-attn", "xformers" not in found):
             return None
-        other = items.get("xformers")
-        return "xformers" if other and (other.item or other.kept) else "sdpa"
+        if "flash-attn" not in found:
+            return None if found["xformers"] else "sdpa"
+        return "xformers" if found.get("xformers") else "sdpa"
+
+
+def resolve_one(machine: Machine, catalogue: Catalogue, package: str) -> Resolution:
+    """Choose a build of one package for the installed torch; if it is flash-attn and none fits, also of xformers."""
+    alone = resolve(machine, catalogue, (package,))
+    if package != "flash-attn" or alone.fallback is None:
+        return alone
+    return resolve(machine, catalogue, ("flash-attn", "xformers"))
 
 
 def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = PACKAGES) -> Resolution:
@@ -45,15 +60,73 @@ def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = 
         missing = "no torch fits this machine"
     else:
         choices, build, missing = [], *_installed(machine)
-    for package in COMPANIONS:
-        if package in packages:
-            if machine.has_no_gpu:
-                choices.append(none_fits(package, "there is no NVIDIA GPU"))
-            elif build is None:
-                choices.append(none_fits(package, missing))
-            else:
-                choices.append(COMPANIONS[package].choose(machine, build, catalogue))
+    wanted = [package for package in BESIDE_TORCH if package in packages]
+    if machine.has_no_gpu:
+        choices += [none_fits(package, "there is no NVIDIA GPU") for package in wanted]
+    elif build is None:
+        choices += [none_fits(package, missing) for package in wanted]
+    else:
+        choices += _attention(machine, build, catalogue, wanted)
+        choices += [triton.choose(machine, build, catalogue)] * ("triton" in wanted)
     return Resolution(build, tuple(choices))
+
+
+def _attention(
+    machine: Machine, build: TorchBuild, catalogue: Catalogue, wanted: Collection[str]
+) -> tuple[Choice, ...]:
+    """Choose flash-attn and xformers, neither of which refuses the other or the installed one."""
+    installed = machine.installed_version("flash-attn")
+    if "flash-attn" not in wanted:
+        return (_beside_installed(machine, build, catalogue, installed),) * ("xformers" in wanted)
+    if "xformers" not in wanted:
+        return (flash_attn.choose(machine, build, catalogue, _accepted_by_installed(machine, build)),)
+    best = flash_attn.choose(machine, build, catalogue)
+    beside = Version(best.item.version) if best.item else installed
+    other = xformers.choose(machine, build, catalogue, beside)
+    if best.item is None or other.item:
+        return best, other
+    return next(_older_flash_attn(machine, build, catalogue), (best, other))
+
+
+def _beside_installed(
+    machine: Machine, build: TorchBuild, catalogue: Catalogue, installed: Version | None
+) -> Choice:
+    """Choose an xformers beside the installed flash-attn. If it refuses that one, name the command that installs both."""
+    choice = xformers.choose(machine, build, catalogue, installed)
+    if choice.item or not any(pair[1].item for pair in _older_flash_attn(machine, build, catalogue)):
+        return choice
+    both = "a flash-attn and an xformers that fit each other: aios install flash-attn xformers"
+    return replace(choice, reasons=(choice.reasons[0], both, *choice.reasons[1:]))
+
+
+def _older_flash_attn(
+    machine: Machine, build: TorchBuild, catalogue: Catalogue
+) -> Iterator[tuple[Choice, Choice]]:
+    """Yield pairs of a flash-attn and an xformers that accepts it, the newest xformers first."""
+    for release in xformers_accepting(build.version):
+        accepted = accepted_flash_attn(Version(release))
+        if accepted is None:
+            continue
+        first = flash_attn.choose(machine, build, catalogue, accepted)
+        if first.item is None:
+            continue
+        second = xformers.choose(machine, build, catalogue, Version(first.item.version))
+        if second.item:
+            reason = f"xformers {second.item.version} accepts flash-attn {bounds(accepted)}"
+            yield replace(first, reasons=(*first.reasons, reason)), second
+
+
+def _accepted_by_installed(machine: Machine, build: TorchBuild) -> SpecifierSet | None:
+    """Return the flash-attn releases that the installed xformers accepts, if that one is for this torch."""
+    installed = machine.installed_version("xformers")
+    requirement = xformers_torch_requirement(installed) if installed else None
+    if (
+        installed is None
+        or requirement is None
+        or build.version.base_version not in SpecifierSet(requirement)
+    ):
+        return None
+    return accepted_flash_attn(installed)
 
 
 def _installed(machine: Machine) -> tuple[TorchBuild | None, str]:

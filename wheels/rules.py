@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from wheels.catalogue import Wheel
 from wheels.compatibility import linux_cxx11_abi
+from wheels.compatibility_data import table
 from wheels.machine import Machine, TorchBuild
 from wheels.tags import fits_but_for_glibc, fits_platform, fits_python
 
@@ -42,6 +44,17 @@ def says_what_it_was_built_for(wheel: Wheel, machine: Machine, torch: TorchBuild
         what for what, label in (("torch", wheel.name.torch), ("CUDA", wheel.name.cuda)) if label is None
     ]
     return f"does not state which {' and '.join(silent)} it was built for" if silent else None
+
+
+def not_known_bad(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+    for file in table()["known_bad_wheels"]["files"]:
+        if (
+            wheel.publisher.id == file["publisher"]
+            and file.get("folder") in (None, wheel.folder)
+            and fnmatchcase(wheel.filename, file["file"])
+        ):
+            return str(file["why"])
+    return None
 
 
 def same_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:

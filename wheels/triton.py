@@ -6,7 +6,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Choice, Item, keep_installed, none_fits
+from wheels.choice import Choice, Item, keep_installed, known_on, listed, none_fits
 from wheels.compatibility_data import numbers
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
@@ -23,11 +23,15 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
     requirement = triton_windows_requirement(torch.version)
     minor = triton_windows_minor(torch.version)
     if requirement is None or minor is None:
-        return none_fits(PACKAGE, f"no release for torch {torch.minor} is published")
+        return none_fits(
+            PACKAGE, f"no release for torch {torch.minor} is published", known_on("triton_windows")
+        )
     if not serves(machine, torch):
         capability = min(machine.capabilities)
         return none_fits(
-            PACKAGE, "Triton {} does not support compute capability {}.{}".format(minor, *capability)
+            PACKAGE,
+            "Triton {} does not support compute capability {}.{}".format(minor, *capability),
+            known_on("triton"),
         )
     wanted = Requirement(requirement).specifier
 
@@ -43,7 +47,8 @@ def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
     rules = (same_platform, same_python, the_triton_of_this_torch)
     found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, newest)
     if found.best is None:
-        return none_fits(PACKAGE, found.nearest or "there are no wheels", match=found)
+        reason = found.nearest or "there are no wheels"
+        return none_fits(PACKAGE, reason, listed(catalogue, PACKAGE, machine.platform), match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     return Choice(PACKAGE, item, (f"for torch {torch.minor}, which needs Triton {minor}",), match=found)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from packaging.version import Version
 
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import Choice, Item, index_of, none_fits
+from wheels.choice import Choice, Item, index_of, known_on, listed, none_fits
 from wheels.filename import parse_wheel_name
 from wheels.machine import Machine, TorchBuild
 from wheels.match import match, release_first
 from wheels.rules import same_platform, same_python, same_torch, says_what_it_was_built_for
 from wheels.tags import fits_platform, fits_python
 from wheels.xformers_releases import (
+    accepted_flash_attn,
+    bounds,
+    needed_flash_attn,
     xformers_accepting,
     xformers_fault,
     xformers_index_tags,
@@ -31,6 +34,24 @@ def works_on_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> st
     return _why_not_on_these_gpus(Version(wheel.name.version), machine)
 
 
+def why_not_beside(
+    version: Version, flash_attn: Version | None, machine: Machine, torch: TorchBuild
+) -> str | None:
+    """Return why a release does not work beside this flash-attn (None: beside none), as a clause; None: it works."""
+    accepted = accepted_flash_attn(version)
+    if flash_attn is not None and accepted is not None:
+        if accepted.contains(flash_attn.public, prereleases=True):
+            return None
+        return f"refuses flash-attn {flash_attn.public}: it accepts {bounds(accepted)}"
+    needed = needed_flash_attn(version, torch.version, machine.system, machine.capabilities)
+    if flash_attn is not None or needed is None:
+        return None
+    capability = "{}.{}".format(*max(machine.capabilities))
+    return (
+        f"has no kernels of its own for compute capability {capability} and needs flash-attn {bounds(needed)}"
+    )
+
+
 RULES = (
     same_platform,
     same_python,
@@ -41,22 +62,34 @@ RULES = (
 )
 
 
-def choose(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
-    """Choose the newest xformers that accepts this torch and has kernels for its CUDA and these GPUs."""
+def choose(
+    machine: Machine, torch: TorchBuild, catalogue: Catalogue, flash_attn: Version | None = None
+) -> Choice:
+    """Choose the newest xformers that accepts this torch and has kernels for its CUDA and these GPUs.
+
+    `flash_attn`: the one beside which it is installed; None: none.
+    """
     if torch.cuda_tag is None:
         return none_fits(PACKAGE, f"needs a CUDA build of torch; this is {torch}")
     reasons = []
     for version in xformers_accepting(torch.version):
         reason = _why_not_from_the_index(Version(version), machine, torch.cuda_tag)
+        reason = reason or why_not_beside(Version(version), flash_attn, machine, torch)
         if reason is None:
             item = Item(PACKAGE, version, f"{PACKAGE}=={version}", index=index_of(torch.cuda_tag))
             fits = f"for torch {torch.version.base_version} and {torch.cuda_tag}"
             return Choice(PACKAGE, item, (fits, "from PyTorch's own index"))
         reasons.append(f"{version} {reason}")
-    found = match(catalogue.of(PACKAGE, machine.platform), RULES, machine, torch, _preference)
+
+    def works_beside_flash_attn(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
+        return why_not_beside(Version(wheel.name.version), flash_attn, machine, torch)
+
+    rules = (*RULES, works_beside_flash_attn)
+    found = match(catalogue.of(PACKAGE, machine.platform), rules, machine, torch, _preference)
     if found.best is None:
-        no_release = f"no release accepts torch {torch.version.base_version}"
-        return none_fits(PACKAGE, *(reasons or [no_release]), match=found)
+        reasons = reasons or [f"no release accepts torch {torch.version.base_version}"]
+        dates = known_on("xformers"), listed(catalogue, PACKAGE, machine.platform)
+        return none_fits(PACKAGE, *reasons, *dates, match=found)
     version = found.best.name.version
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}", wheel=found.best)
     return Choice(PACKAGE, item, (f"built for torch {torch.minor} and {torch.cuda_tag}",), match=found)

@@ -1,4 +1,4 @@
-"""Facts about xformers releases: the torch that they require, their wheels, and known faults.
+"""Facts about xformers releases: the torch and flash-attn that they require, their wheels, and known faults.
 
 Pure functions over `compatibility.json`, which names its sources.
 """
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from wheels.companions import contains_flash_kernels
 from wheels.compatibility import ComputeCapability
 from wheels.compatibility_data import numbers, table
 
 
 @dataclass(frozen=True)
 class KnownFault:
-    """Why a release is known not to work, and the release to use instead."""
+    """Why a release is known not to work, and what to use instead: "xformers 0.0.31.post1"."""
 
     why: str
     use: str
@@ -72,9 +73,40 @@ def xformers_index_wheels(xformers: Version) -> IndexWheels:
 
 def _for_release(xformers: Version, part: str) -> dict[str, str]:
     rows: list[dict[str, str]] = table()["xformers"][part]
-    return next(
-        (row for row in rows if SpecifierSet(row["versions"]).contains(xformers.base_version)), rows[0]
-    )
+    return next((row for row in rows if _includes(row, xformers)), rows[0])
+
+
+def _includes(row: dict[str, str], xformers: Version) -> bool:
+    """Is a release in a row's range? Post-releases count: 0.0.29.post3 is not below 0.0.29.post2."""
+    return SpecifierSet(row["versions"]).contains(xformers.public, prereleases=True)
+
+
+def accepted_flash_attn(xformers: Version) -> SpecifierSet | None:
+    """Return the flash-attn releases beside which this xformers can be imported; None: any.
+
+    It looks for the package flash_attn when it is imported, and raises an ImportError for any other release.
+    """
+    rows = table()["xformers"]["flash_attn_package"]
+    return next((SpecifierSet(row["accepts"]) for row in rows if _includes(row, xformers)), None)
+
+
+def bounds(versions: SpecifierSet) -> str:
+    """Return the text of a range, the lower bound first: ">=2.7.1,<=2.8.2"."""
+    return ",".join(sorted(map(str, versions), reverse=True))
+
+
+def needed_flash_attn(
+    xformers: Version, torch: Version, platform: str, capabilities: Iterable[ComputeCapability]
+) -> SpecifierSet | None:
+    """Return the flash-attn releases one of which this xformers needs on these GPUs; None: it needs none.
+
+    On GPUs above its own kernels' limit, it can only use those of flash-attn and those of torch.
+    """
+    strongest = max(capabilities, default=(0, 0))
+    for row in table()["xformers"]["kernels"]:
+        if _includes(row, xformers) and strongest > numbers(row["highest_capability"]):
+            return None if contains_flash_kernels(torch, platform) else accepted_flash_attn(xformers)
+    return None
 
 
 def xformers_fault(

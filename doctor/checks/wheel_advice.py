@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from doctor.checks.shared import for_this_python
 from doctor.host import Identity
@@ -12,7 +12,7 @@ from doctor.probes.wheel_machine import machine_of
 from wheels.catalogue import Catalogue
 from wheels.choice import Item, index_of
 from wheels.machine import TorchBuild
-from wheels.resolve import resolve
+from wheels.resolve import resolve_one
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,17 @@ class Advice:
 
 
 def advice(
-    package: str, identity: Identity, nvidia: NvidiaFacts, torch: TorchBuild | None, catalogue: Catalogue
+    package: str,
+    identity: Identity,
+    nvidia: NvidiaFacts,
+    torch: TorchBuild | None,
+    catalogue: Catalogue,
+    installed: tuple[tuple[str, str], ...] = (),
 ) -> Advice | None:
     """Return how to install a package beside `torch`, or torch itself. None: there is nothing to advise.
 
-    Either it is not known what fits this machine, or the installed build fits.
+    Either it is not known what fits this machine, or the installed build fits. `installed`: names and versions of
+    packages that it must work beside.
     """
     machine = machine_of(identity, nvidia, torch)
     if machine is None:
@@ -37,8 +43,8 @@ def advice(
         return Advice(
             f"Packages are built for releases of torch, and {torch} is a nightly build: install a release first, or build {package} here."
         )
-    asked = (package, "xformers") if package == "flash-attn" else (package,)
-    resolution = resolve(machine, catalogue, asked)
+    machine = replace(machine, installed=installed)
+    resolution = resolve_one(machine, catalogue, package)
     choice = resolution.choices[0]
     if choice.item:
         name = f"{choice.item.package} {choice.item.version}"

@@ -18,6 +18,7 @@ from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.web import get
 from doctor.models import to_json
+from doctor.probes.package_index import configured_index
 from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
@@ -31,7 +32,7 @@ from wheels.catalogue import to_json as catalogue_to_json
 from wheels.machine import Machine
 from wheels.packages import PACKAGES
 from wheels.publisher_lists import GITHUB, HUGGING_FACE
-from wheels.resolve import resolve
+from wheels.resolve import resolve_one
 
 NEAREST = 8  # misses shown on the console
 MEBIBYTE = 2**20
@@ -79,10 +80,9 @@ def match_wheel(
         machine = parse_machine(python, platform, torch, tuple(capabilities or ()), driver)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    asked = ("flash-attn", "xformers") if package == "flash-attn" else (package,)
     found = make_match_answer(
         package,
-        resolve(machine, _catalogue(live_host()), asked),
+        resolve_one(machine, _catalogue(live_host()), package),
         machine.python,
         machine.platform,
         _unknown(machine),
@@ -103,14 +103,20 @@ def list_wheels(
     printer = Printer(sys.stdout)
     names = sorted({row[0].partition("-")[0].replace("_", "-") for row in catalogue.wheels})
     if package is None:
-        printer.line(f"{len(catalogue.wheels)} wheels, as listed by {catalogue.as_of}")
+        printer.line(f"{len(catalogue.wheels)} wheels in the catalogue of {catalogue.as_of}")
         for name in names:
             wheels = catalogue.of(name)
             newest = max((wheel.name.version for wheel in wheels), key=Version)
             printer.line()
             printer.line(f"{name}: {len(wheels)} wheels, the newest of version {newest}")
             for publisher, count in Counter(wheel.publisher.id for wheel in wheels).most_common():
-                printer.line(f"  {count:5}  {publisher}")
+                day = catalogue.listed_on.get(publisher, "no date   ")
+                printer.line(f"  {count:5}  {day}  {publisher}")
+        if catalogue.old_lists(datetime.now(timezone.utc).date()):
+            printer.line()
+            printer.line(
+                "Some of these lists are more than 30 days old. To read the current ones: aios wheels refresh"
+            )
         return
     if package not in names:
         raise typer.BadParameter(
@@ -133,13 +139,19 @@ def refresh_catalogue() -> None:
         known, read_before = shipped_catalogue(), {}
     mirrors = {name: (host.variable(name) or own).rstrip("/") + "/" for name, own in MIRRORS.items()}
     reading = Reading(
-        get, datetime.now(timezone.utc), mirrors["AIOS_GITHUB_API"], mirrors["HF_ENDPOINT"], read_before
+        get,
+        datetime.now(timezone.utc),
+        mirrors["AIOS_GITHUB_API"],
+        mirrors["HF_ENDPOINT"],
+        configured_index(host),
+        read_before,
     )
     done = refresh(known, reading, printer.line)
+    with_shipped = done.merged.catalogue.model_copy(update={"includes": shipped_catalogue().as_of})
     if done.read_any:
         content = {url: [page.etag, page.next] for url, page in done.pages.items()}
         try:  # the catalogue first: without the pages file, all pages are read again next time
-            write_atomically(path, catalogue_to_json(done.merged.catalogue).encode())
+            write_atomically(path, catalogue_to_json(with_shipped).encode())
             write_atomically(pages, json_module.dumps(content, indent=1).encode())
         except OSError as error:
             printer.line(
@@ -159,6 +171,8 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
         )
     for complaint in done.problems:
         printer.line(f"Not read: {complaint}")
+    if old := merged.catalogue.old_lists(datetime.now(timezone.utc).date()):
+        printer.line(f"More than 30 days old: {', '.join(old)}")
     if done.without_hash:
         printer.line(f"{done.without_hash} files have no published hash.")
     if done.read_any:

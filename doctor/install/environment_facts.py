@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
 
@@ -16,6 +16,8 @@ from doctor.probes.system import LONG_PATHS
 from doctor.probes.wheel_machine import machine_of
 from doctor.wheel_search.install_error import InstallError
 from wheels.machine import Machine
+
+OTHERS = ("flash-attn", "xformers")  # each may refuse the other
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ def read_facts(host: Host) -> EnvironmentFacts:
     if not isinstance(distributions, Found):
         raise InstallError("The installed packages cannot be listed. See: aios doctor")
     installed = {str(canonicalize_name(each.name)): each for each in distributions.value}
+    beside = tuple((name, each.version) for name, each in sorted(installed.items()) if name in OTHERS)
     judged = diagnose(host, (flash_attn.CHECK, xformers.CHECK, triton.CHECK)).findings
     return EnvironmentFacts(
-        machine,
+        replace(machine, installed=beside),
         PYTHON.collect(host),
         XFORMERS.collect(host),
         installed,

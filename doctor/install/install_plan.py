@@ -36,6 +36,7 @@ from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
 from wheels.resolve import Resolution, resolve
 from wheels.torch import why_unfit
+from wheels.xformers import why_not_beside
 
 # A distribution to install -> the one that contains the same files, and is uninstalled first
 SAME_FILES = {"triton-windows": "triton"}
@@ -101,7 +102,11 @@ def plan_installation(
 ) -> Installation:
     """Choose the builds, and look up the URL, size and hash of each file. Raises InstallError."""
     resolution = _resolve(facts.machine, catalogue, request)
-    choices = tuple(_keep_if_it_fits(choice, resolution.torch, facts) for choice in resolution.choices)
+    choices = _without_refusals(
+        tuple(_keep_if_it_fits(choice, resolution.torch, facts) for choice in resolution.choices),
+        resolution,
+        facts,
+    )
     _check_length(choices, facts)
     answers, targets, final = [], [], []
     for choice in (*choices, *_companions(resolution, facts)):
@@ -176,6 +181,29 @@ def _keep_if_it_fits(choice: Choice, torch: TorchBuild | None, facts: Environmen
     else:
         fits = package == "triton" and version == wanted
     return keep_installed(choice.package, f"{there.version} is installed, for {torch}") if fits else choice
+
+
+def _without_refusals(
+    choices: tuple[Choice, ...], resolution: Resolution, facts: EnvironmentFacts
+) -> tuple[Choice, ...]:
+    """Drop a new xformers that would refuse the installed flash-attn that is kept; replace that one if both are installed."""
+    found = {choice.package: choice for choice in choices}
+    flash_attn, xformers = found.get("flash-attn"), found.get("xformers")
+    installed = facts.machine.installed_version("flash-attn")
+    if flash_attn is None or not flash_attn.kept or installed is None or xformers is None:
+        return choices
+    both = facts.machine.installed_version("xformers")
+    version = Version(xformers.item.version) if xformers.item else both if xformers.kept else None
+    refused = (
+        version and resolution.torch and why_not_beside(version, installed, facts.machine, resolution.torch)
+    )
+    if not refused:
+        return choices
+    if both:
+        planned = next(choice for choice in resolution.choices if choice.package == "flash-attn")
+        return tuple(planned if choice is flash_attn else choice for choice in choices)
+    dropped = none_fits("xformers", f"{version} {refused}")
+    return tuple(dropped if choice is xformers else choice for choice in choices)
 
 
 def _distribution(item: Item) -> str:

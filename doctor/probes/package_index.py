@@ -67,6 +67,13 @@ class IndexFacts:
         return None
 
 
+def configured_index(host: Reader) -> str | None:
+    """Return the index that `pip install` uses, or a plain pip's default. None: not known."""
+    facts = index_facts(host)
+    default = facts.pip_index.value if isinstance(facts.pip_index, Found) else None
+    return host.variable("PIP_INDEX_URL") or facts.setting("index-url") or default
+
+
 def parse_pip_file(content: bytes) -> dict[str, str]:
     """Parse a pip.ini or pip.conf. Raises configparser.Error for a file that pip would reject."""
     parser = configparser.RawConfigParser()

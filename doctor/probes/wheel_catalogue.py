@@ -23,7 +23,7 @@ def known_wheels(host: Reader) -> Catalogue:
     if not path.exists():
         return shipped
     refreshed = read_catalogue(path)
-    if refreshed.as_of > shipped.as_of:  # it already includes the shipped one
+    if refreshed.includes == shipped.as_of:
         return refreshed
     return merge(shipped, refreshed).catalogue
 

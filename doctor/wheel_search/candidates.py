@@ -91,8 +91,21 @@ def published_hash(wheel: Wheel) -> str | None:
 
 
 def with_known_hash(wheels: tuple[Wheel, ...]) -> Wheel | None:
-    """Return the best wheel that has a hash, with the hash filled in; None: none of the best has one."""
+    """Return the best wheel that has a hash, with the hash filled in; None: none of the best has one.
+
+    A wheel whose URL was derived from a pattern may not exist, so the next one is tried. Raises NotFoundError.
+    """
+    unread = None
     for wheel in wheels[:MOST_ASKED]:
-        if found := published_hash(wheel):
+        try:
+            found = published_hash(wheel)
+        except NotFoundError as error:
+            if wheel.publisher.confirmed:
+                raise
+            unread = error
+            continue
+        if found:
             return wheel._replace(sha256=found)
+    if unread:
+        raise unread
     return None

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
 from doctor.host.web import Response
+from doctor.wheel_search.package_index import parse_listing
 from wheels.catalogue import Catalogue, Publisher
 from wheels.publisher_lists import (
     GITHUB,
@@ -55,17 +56,24 @@ class UnreadableListError(Exception):
 
 @dataclass
 class Reading:
-    """Reads lists. `github` and `hugging_face`: the services, or mirrors of them. `known`: pages read before."""
+    """Reads lists. `github` and `hugging_face`: the services, or mirrors of them. `known`: pages read before.
+
+    `package_index`: the index that pip is configured with; None: not known.
+    """
 
     ask: Ask
     now: datetime
     github: str = GITHUB
     hugging_face: str = HUGGING_FACE
+    package_index: str | None = None
     known: Mapping[str, Page] = field(default_factory=dict)
     seen: dict[str, Page] = field(default_factory=dict)
 
     def wheels(self, publisher: Publisher) -> Iterator[ListedWheel]:
         """Yield the wheels on the pages that changed since they were last read. Raises UnreadableListError, OSError."""
+        if not (publisher.releases or publisher.files):
+            yield from self._on_a_page(publisher.download or "")
+            return
         for content in self._pages(self._address(publisher)):
             try:
                 if publisher.releases:
@@ -74,6 +82,21 @@ class Reading:
                     yield from hugging_face_files(content, publisher.download or "")
             except ListError as error:
                 raise UnreadableListError(str(error)) from error
+
+    def on_the_index(self, package: str) -> Iterator[ListedWheel]:
+        """Yield the wheels of a package on the package index. Raises UnreadableListError, OSError."""
+        if self.package_index is None:
+            raise UnreadableListError("the index that pip uses is not known: set PIP_INDEX_URL")
+        for wheel in self._on_a_page(f"{self.package_index.rstrip('/')}/{package}/"):
+            yield wheel._replace(url=None)
+
+    def _on_a_page(self, url: str) -> Iterator[ListedWheel]:
+        """Yield the wheels linked on a page of a package index (PEP 503)."""
+        reply = self.ask(url, {"Accept": "text/html"})
+        if reply.status != OK:
+            raise UnreadableListError(_why(reply, self.now))
+        for file in parse_listing(reply.body.decode("utf-8", "replace"), url):
+            yield ListedWheel(file.filename, file.url, None, file.sha256)
 
     def _address(self, publisher: Publisher) -> str:
         if publisher.releases:
@@ -107,17 +130,19 @@ def refresh(known: Catalogue, reading: Reading, say: Say) -> Refreshed:
     """Read the lists of every publisher in `known`. What was read before an error counts."""
     found: list[ListedWheel] = []
     problems = []
-    publishers = {p.releases or p.files: p for p in known.publishers if p.releases or p.files}
+    today = reading.now.strftime("%Y-%m-%d")
+    publishers = {p.releases or p.files or p.download: p for p in known.publishers}
+    read = {publisher.id: today for publisher in publishers.values()}
     for publisher in publishers.values():
         before = len(found)
         try:
-            for wheel in reading.wheels(publisher):
-                if publisher.download and wheel.url and wheel.url.startswith(publisher.download):
-                    found.append(wheel)
+            for wheel in _wheels(publisher, known, reading):
+                found.append(wheel)
         except (UnreadableListError, OSError) as error:
             problems.append(f"{publisher.id}: {error}")
+            read.pop(publisher.id, None)
         say(f"{publisher.id}: {len(found) - before} files")
-    addition = make_catalogue(found, reading.now.strftime("%Y-%m-%d"))
+    addition = make_catalogue(found, today).model_copy(update={"listed_on": read})
     without_hash = sum(row[4] is None for row in addition.wheels)
     return Refreshed(
         merge(known, addition),
@@ -126,6 +151,17 @@ def refresh(known: Catalogue, reading: Reading, say: Say) -> Refreshed:
         without_hash,
         read_any=bool(found or reading.seen),
     )
+
+
+def _wheels(publisher: Publisher, known: Catalogue, reading: Reading) -> Iterator[ListedWheel]:
+    if publisher.download is None:
+        rank = known.publishers.index(publisher)
+        for package in sorted({row[0].partition("-")[0] for row in known.wheels if row[1] == rank}):
+            yield from reading.on_the_index(package.replace("_", "-"))
+        return
+    for wheel in reading.wheels(publisher):
+        if wheel.url and wheel.url.startswith(publisher.download):
+            yield wheel
 
 
 def _next(reply: Response, start: str) -> str | None:

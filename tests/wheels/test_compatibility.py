@@ -90,7 +90,7 @@ def test_an_unknown_build_has_unknown_architectures() -> None:
 @pytest.mark.parametrize(
     ("tag", "python", "release"),
     [
-        ("cu130", "3.12", "2.13.0"),
+        ("cu130", "3.12", "2.14.1"),
         ("cu128", "3.12", "2.11.0"),
         ("cu129", "3.12", "2.9.0"),
         ("cu118", "3.13", "2.7.1"),

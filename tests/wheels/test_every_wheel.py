@@ -24,7 +24,7 @@ from wheels.machine import Machine, TorchBuild
 from wheels.xformers_releases import xformers_torch_requirement
 
 CATALOGUE = shipped_catalogue()
-PACKAGES = ("flash-attn", "flash-attn-3", "xformers", "triton-windows")
+PACKAGES = ("flash-attn", "flash-attn-3", "xformers", "triton-windows", "sageattention")
 PLATFORMS = ("win_amd64", "linux_x86_64", "linux_aarch64")
 WHEELS = [wheel for platform in PLATFORMS for wheel in CATALOGUE.of("flash-attn", platform)]
 NEWEST_GLIBC = 45
@@ -103,8 +103,11 @@ def fits(filename: str, machine: Machine, torch: TorchBuild) -> bool:
 
 
 def is_better(one: Wheel, other: Wheel, torch: TorchBuild) -> bool:
-    """Whether `one` is preferred: a confirmed address first, then the nearer CUDA version, then the newer release."""
+    """Whether `one` is preferred: the same CUDA first, then a confirmed address, the nearer CUDA, the newer release."""
     assert torch.cuda is not None
+    same = [cuda_of(wheel.filename) == torch.cuda for wheel in (one, other)]
+    if same[0] != same[1]:
+        return same[0]
     if one.publisher.confirmed != other.publisher.confirmed:
         return one.publisher.confirmed
 

@@ -21,7 +21,7 @@ from tests.wine.pretended_machine import PretendedMachine, removed_afterwards
 from tests.wine.windows_box import Completed, FakePrograms, Windows, Wine
 
 TAG = "cp311-cp311-win_amd64"
-LABEL = "cu130torch2.13"
+LABEL = "cu130torch2.14"
 
 
 @dataclass
@@ -83,7 +83,7 @@ def installing(
         machine.gpu("NVIDIA GeForce RTX 4090", "581.80", "8.9")
         state = workplace / "state"
         machine.environment["AIOS_HOME"] = windows.path(state)
-        stand_ins.torch(server.folder / "whl" / "cu130", "2.13.0+cu130", "13.0", tag=TAG)
+        stand_ins.torch(server.folder / "whl" / "cu130", "2.14.1+cu130", "13.0", tag=TAG)
         for name in ("networkx-stand-in", "einops-stand-in"):
             stand_ins.wheel(server.folder / "index", name, "1.0", {f"{name.replace('-', '_')}.py": "x = 1\n"})
         yield Installation(machine, server, state, inside)

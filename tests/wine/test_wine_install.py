@@ -32,7 +32,7 @@ def test_packages_are_installed_and_undone(installation: Installation) -> None:
     before = installation.tree()
     answer = installation.install("torch", "flash-attn")
     assert [(each["package"], each["version"]) for each in answer["packages"]] == [
-        ("torch", "2.13.0+cu130"),
+        ("torch", "2.14.1+cu130"),
         ("flash-attn", "2.8.3"),
     ]
     after = installation.tree()
@@ -55,7 +55,7 @@ def test_an_old_triton_is_replaced_by_triton_windows_and_restored(
     new = stand_ins.wheel(
         installation.server.folder / "files" / "v1",
         "triton-windows",
-        "3.7.1.post20",
+        "3.8.0.post20",
         {"triton/__init__.py": "new = True\n"},
         tag=TAG,
     )

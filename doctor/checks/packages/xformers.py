@@ -12,21 +12,34 @@ from doctor.checks.requires import NVIDIA_GPU, TORCH_INSTALLED, complete, readab
 from doctor.checks.shared import (
     cannot_tell,
     could_not_look,
+    for_this_python,
     places_searched,
     torch_is,
     why_torch_is_unknown,
 )
 from doctor.checks.wheel_advice import Advice, advice
 from doctor.host import Absent, Found, Identity, Unreadable
-from doctor.models import Evidence, Finding
+from doctor.models import Evidence, Finding, Fix
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
-from doctor.probes.packages import TORCH, XFORMERS, TorchFacts, XformersBuild, XformersFacts
+from doctor.probes.packages import (
+    FLASH_ATTN,
+    TORCH,
+    XFORMERS,
+    FlashAttnFacts,
+    TorchFacts,
+    XformersBuild,
+    XformersFacts,
+)
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
+from doctor.probes.wheel_machine import machine_of
 from wheels.catalogue import Catalogue
 from wheels.compatibility import minor, parse_version
 from wheels.machine import TorchBuild
+from wheels.xformers import why_not_beside
 from wheels.xformers_releases import (
+    accepted_flash_attn,
+    bounds,
     is_pure_python_xformers,
     xformers_fault,
     xformers_for_torch,
@@ -38,7 +51,12 @@ LINK = "https://github.com/facebookresearch/xformers"
 
 
 def judge(
-    xformers: XformersFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
+    xformers: XformersFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+    wheels: Catalogue,
+    flash_attn: FlashAttnFacts,
 ) -> Finding:
     build = torch_is(torch)
     if not isinstance(xformers.distribution, Found):
@@ -49,7 +67,9 @@ def judge(
         return could_not_look(CHECK.id, "xformers' version", f"{text!r} is not a version number")
     if build is None:
         return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
-    advised = advice("xformers", identity, nvidia, build, wheels) or Advice(CHECK.by_hand)
+    other = flash_attn.distribution.value.version if isinstance(flash_attn.distribution, Found) else None
+    installed = (("flash-attn", other),) if other else ()
+    advised = advice("xformers", identity, nvidia, build, wheels, installed) or Advice(CHECK.by_hand)
     ok = Finding(
         check=CHECK.id,
         status="ok",
@@ -63,8 +83,12 @@ def judge(
         return _with_kernels_in_mslk(text, xformers, trouble)
     if fault := xformers_fault(version, identity.os, nvidia.capabilities):
         summary = f"xformers {text} does not work here: {fault.why}"
-        return trouble.but(summary=summary, expected=f"xformers {fault.use}")
-    return _judge_kernels(text, version, xformers, build, ok, trouble)
+        finding = trouble.but(summary=summary, expected=fault.use)
+        return finding if advised.fix else _to_uninstall(finding, fault.use, identity)
+    finding = _judge_kernels(text, version, xformers, build, ok, trouble)
+    if finding.status != "ok" or isinstance(flash_attn.distribution, Unreadable):
+        return finding
+    return _judge_beside_flash_attn(text, version, other, build, identity, nvidia, finding) or finding
 
 
 def _expected(build: TorchBuild | None) -> str:
@@ -125,6 +149,56 @@ def _judge_kernels(
     return ok.but(evidence=evidence)
 
 
+def _to_uninstall(finding: Finding, instead: str, identity: Identity) -> Finding:
+    """No release for this torch works on this machine."""
+    return finding.but(
+        hint=f"Uninstall xformers and use {instead}.",
+        fix=Fix(
+            id="uninstall-xformers",
+            applicability="manual",
+            commands=(for_this_python(identity, "pip", "uninstall xformers"),),
+        ),
+    )
+
+
+def _judge_beside_flash_attn(
+    text: str,
+    version: Version,
+    flash_attn: str | None,
+    build: TorchBuild,
+    identity: Identity,
+    nvidia: NvidiaFacts,
+    ok: Finding,
+) -> Finding | None:
+    """Judge whether xformers accepts the installed flash-attn, or needs one on these GPUs. None: it works.
+
+    That flash-attn is missing is the finding of its own check, so this one only adds what follows from it.
+    """
+    machine = machine_of(identity, nvidia, build)
+    other = parse_version(flash_attn) if flash_attn else None
+    if machine is None or (flash_attn and other is None):
+        return None
+    accepted = accepted_flash_attn(version)
+    why = why_not_beside(version, other, machine, build)
+    if why is None or accepted is None:
+        return None
+    instead = f"flash-attn {bounds(accepted)}"
+    finding = ok.but(summary=f"xformers {text} {why}", expected=f"xformers {text} with {instead}")
+    if flash_attn is None:
+        return finding.but(status="info", impact="Until then every call of xformers' attention fails here.")
+    return finding.but(
+        status="error",
+        impact="Importing xformers.ops fails.",
+        hint=f"Install {instead}, or uninstall xformers: PyTorch's own attention (sdpa) serves without both.",
+        links=(LINK,),
+        fix=Fix(
+            id="install-flash-attn",
+            applicability="manual",
+            commands=("aios install flash-attn",),
+        ),
+    )
+
+
 def _mismatch(xformers: Version, kernels: XformersBuild, build: TorchBuild) -> str | None:
     """How the kernels and torch differ, as a clause."""
     requirement = xformers_torch_requirement(xformers)
@@ -146,10 +220,10 @@ def _mismatch(xformers: Version, kernels: XformersBuild, build: TorchBuild) -> s
 CHECK = Check(
     id="xformers",
     group="packages",
-    looks_at="The xformers package: its version, xformers/cpp_lib.json (which torch and CUDA it was built with) and, on Windows, the DLLs that its kernels need. Nothing is imported.",
-    why="An xformers for another torch or CUDA imports with a warning and has no kernels. If pip repairs that, it may replace a CUDA torch with the CPU build.",
+    looks_at="The xformers package: its version, xformers/cpp_lib.json (which torch and CUDA it was built with), the version of flash-attn beside it and, on Windows, the DLLs that its kernels need. Nothing is imported.",
+    why="An xformers for another torch or CUDA imports with a warning and has no kernels. Beside a flash-attn that it does not accept, its attention cannot be imported; on GPUs above compute capability 9.0, xformers 0.0.33 and newer have no kernels of their own. If pip repairs that, it may replace a CUDA torch with the CPU build.",
     by_hand="Install the release that your torch needs, built for its CUDA version, with pip's --no-deps from PyTorch's own index.",
-    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, WHEELS),
+    probes=(XFORMERS, TORCH, NVIDIA, IDENTITY, WHEELS, FLASH_ATTN),
     judge=judge,
     because_of=(torch_cuda_build.CHECK, vc_redist.CHECK),
     requires=(

@@ -51,14 +51,14 @@ def advised(
 @pytest.mark.parametrize(
     ("driver", "capability", "changes", "wanted"),
     [
-        ("581.80", (8, 9), {}, "torch==2.13.0+cu130"),
-        ("566.36", (8, 9), {}, "torch==2.13.0+cu126"),
-        ("581.80", (6, 1), {}, "torch==2.13.0+cu126"),
+        ("581.80", (8, 9), {}, "torch==2.14.1+cu130"),
+        ("566.36", (8, 9), {}, "torch==2.14.1+cu126"),
+        ("581.80", (6, 1), {}, "torch==2.14.1+cu126"),
         ("572.61", (12, 0), {}, "torch==2.11.0+cu128"),
         ("472.12", (8, 9), {}, "torch==2.7.1+cu118"),
         ("581.80", (8, 9), {"python": "3.8.13"}, None),
         ("446.14", (8, 9), {}, None),
-        ("580.95.05", (9, 0), LINUX, "torch==2.13.0+cu130"),
+        ("580.95.05", (9, 0), LINUX, "torch==2.14.1+cu130"),
     ],
 )
 def test_the_suggested_build_runs_on_the_machine(
@@ -104,9 +104,9 @@ def test_flash_attn_by_hand_is_one_file_without_dependencies() -> None:
 
 
 def test_without_a_wheel_the_nearest_one_and_the_fallback_are_named() -> None:
-    found = advised("flash-attn", torch_for("cu130", "2.14.0"))
-    assert "flash_attn-2.8.3+cu130torch2.13-cp312-cp312-win_amd64.whl" in found.hint
-    assert "was built for torch 2.13, not for 2.14" in found.hint
+    found = advised("flash-attn", torch_for("cu130", "2.15.0"))
+    assert "flash_attn-2.8.3+cu130torch2.14-cp312-cp312-win_amd64.whl" in found.hint
+    assert "was built for torch 2.14, not for 2.15" in found.hint
     assert found.fix and found.fix.commands == ("aios install xformers",)
     found = advised("flash-attn", torch_for("cu132", "2.15.0"))
     assert found.fix is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.doctor.install.loopback import Server
 from tests.doctor.install.stand_ins import sha256
+from wheels.catalogue import shipped_catalogue
 
 
 def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bool = True) -> None:
@@ -23,7 +24,8 @@ def publish(state: Path, server: Server, wheels: Collection[Path], *, hashed: bo
     }
     catalogue = {
         "schema_version": 1,
-        "as_of": "9999-12-31",  # newer than the shipped one, which it replaces
+        "as_of": "2026-12-31",
+        "includes": shipped_catalogue().as_of,  # so it replaces the shipped one
         "publishers": [publisher],
         "wheels": rows,
     }

@@ -29,8 +29,8 @@ def made(with_pip: Environment) -> Environment:
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server whose indexes have torch for two CUDA versions and for the CPU, with its dependencies."""
     folder = tmp_path / "www"
-    stand_ins.torch(folder / "whl" / "cu130", "2.13.0+cu130", "13.0")
-    stand_ins.torch(folder / "whl" / "cu126", "2.13.0+cu126", "12.6")
+    stand_ins.torch(folder / "whl" / "cu130", "2.14.1+cu130", "13.0")
+    stand_ins.torch(folder / "whl" / "cu126", "2.14.1+cu126", "12.6")
     stand_ins.torch(folder / "whl" / "cpu", "2.15.0", None)
     stand_ins.wheel(folder / "index", "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
     stand_ins.wheel(folder / "index", "einops-stand-in", "1.0", {"einops_stand_in.py": "x = 1\n"})

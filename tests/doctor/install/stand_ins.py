@@ -14,7 +14,7 @@ TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 PLATFORM = "win_amd64" if sys.platform == "win32" else "linux_x86_64"
 NATIVE = f"{TAG}-{TAG}-{PLATFORM}"
 PURE = "py3-none-any"
-LABEL = "cu130torch2.13cxx11abiTRUE"  # of a flash-attn
+LABEL = "cu130torch2.14cxx11abiTRUE"  # of a flash-attn
 
 TORCH = """
 from torch.version import __version__, cuda as _cuda

@@ -57,7 +57,7 @@ def test_a_conda_environment_is_installed_into_and_restored(
     answer = environment.install("torch", "flash-attn")
     assert (answer["status"], answer["python"]) == ("installed", str(environment.venv / "bin" / "python"))
     assert answer["packages"][0]["installed"] == "2.12.0+cpu"
-    assert environment.version("torch") == "2.13.0+cu130"
+    assert environment.version("torch") == "2.14.1+cu130"
     environment.install("--undo")
     assert environment.tree() == before
     assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"

@@ -65,14 +65,14 @@ def test_a_killed_installation_is_repaired(
     before = environment.tree()
     moments = {
         "downloading": file_exists(
-            environment.state / "downloads" / f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+            environment.state / "downloads" / f"torch-2.14.1+cu130-{stand_ins.NATIVE}.whl"
         ),
         "keeping": journal_has(environment, "keeping"),
         "installing": journal_has(environment, "installing"),
         "removing": lambda: any(site.glob("~*")) or not (site / "flash_attn-2.8.2.dist-info").exists(),
         "half there": file_exists(site / "flash_attn" / "new.py", site / "flash_attn-2.8.3.dist-info"),
         "verifying": lambda: (
-            environment.version("torch") == "2.13.0+cu130"
+            environment.version("torch") == "2.14.1+cu130"
             and (site / "flash_attn-2.8.3.dist-info" / "RECORD").exists()
         ),
     }

@@ -59,7 +59,7 @@ def test_success(environment: Environment, server: Server) -> None:
     answer = environment.install("torch", "flash-attn")
     jsonschema.validate(answer, SCHEMA)
     assert answer["status"] == "installed"
-    assert packages(answer) == {"torch": ("install", "2.13.0+cu130"), "flash-attn": ("install", "2.8.3")}
+    assert packages(answer) == {"torch": ("install", "2.14.1+cu130"), "flash-attn": ("install", "2.8.3")}
     assert sorted(answer["also"]) == ["einops-stand-in 1.0", "networkx-stand-in 1.0"]
     assert of_pip(without_kept(environment.tree())) == of_pip(wanted)
     assert not (environment.state / "downloads").exists()
@@ -73,7 +73,7 @@ def test_success(environment: Environment, server: Server) -> None:
     first, _, last = sorted(folder.name for folder in (environment.state / "runs").iterdir())
     changed = environment.aios("doctor", "diff", first, last).stdout
     assert f"changed by {answer['run']}:" in changed
-    assert "install torch 2.13.0+cu130" in changed
+    assert "install torch 2.14.1+cu130" in changed
     assert environment.install("--undo")["status"] == "undone"
     assert environment.tree() == before
     assert environment.install("--undo")["status"] == "unchanged"
@@ -83,7 +83,7 @@ def test_a_dry_run_changes_nothing(environment: Environment) -> None:
     before = environment.tree()
     done = environment.aios("install", "torch", "--dry-run")
     assert done.returncode == 0
-    for part in ("2.13.0+cu130", "SHA-256", "/whl/cu130/"):
+    for part in ("2.14.1+cu130", "SHA-256", "/whl/cu130/"):
         assert part in done.stdout
     assert environment.tree() == before
     assert not (environment.state / "runs").exists()
@@ -107,14 +107,14 @@ def test_a_cpu_build_of_torch_is_replaced_and_restored_by_undo(
     before = environment.tree()
     answer = environment.install("torch")
     assert answer["packages"][0]["installed"] == "2.12.0+cpu"
-    assert environment.version("torch") == "2.13.0+cu130"
+    assert environment.version("torch") == "2.14.1+cu130"
     environment.install("--undo")
     assert environment.tree() == before
 
 
 def test_a_file_with_another_hash_is_not_installed(environment: Environment, server: Server) -> None:
     before = environment.tree()
-    name = f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+    name = f"torch-2.14.1+cu130-{stand_ins.NATIVE}.whl"
     content = (server.folder / "whl" / "cu130" / name).read_bytes()
     server.faults[name] = Fault(content=content[:-1] + b"!")
     answer = environment.install("torch", status=1)
@@ -264,7 +264,7 @@ def test_a_missing_hash_is_read_from_the_publishers_release_list(
 def test_torchvision_is_replaced_together_with_torch(environment: Environment, server: Server) -> None:
     tag = stand_ins.NATIVE
     old = stand_ins.wheel(server.folder / "old", "torchvision", "0.27.0", {"torchvision.py": ""}, tag=tag)
-    asks, folder = ["torch==2.13.0"], server.folder / "whl" / "cu130"
+    asks, folder = ["torch==2.14.1"], server.folder / "whl" / "cu130"
     stand_ins.wheel(folder, "torchvision", "0.28.0+cu130", {"torchvision.py": ""}, tag=tag, requires=asks)
     environment.pip("install", "--no-deps", str(old))
     before = environment.tree()
@@ -279,7 +279,7 @@ def test_the_real_torch_for_the_cpu(environment: Environment, tmp_path: Path) ->
     (environment.programs / "nvidia-smi").unlink()
     folder = tmp_path / "wheels"
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.13.0"], check=True
+        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.14.1"], check=True
     )
     before = environment.tree()
     answer = environment.install("torch", "--offline", "--wheel-dir", str(folder))
@@ -291,7 +291,7 @@ def test_the_real_torch_for_the_cpu(environment: Environment, tmp_path: Path) ->
 
 def test_offline_from_a_folder_of_wheels(environment: Environment, server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
-    stand_ins.torch(folder, "2.13.0+cu130", "13.0")
+    stand_ins.torch(folder, "2.14.1+cu130", "13.0")
     stand_ins.flash_attn(folder, LABEL)
     stand_ins.wheel(folder, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
     stand_ins.wheel(folder, "einops-stand-in", "1.0", {"einops_stand_in.py": "x = 1\n"})
@@ -316,7 +316,7 @@ def test_offline_without_the_required_wheel_changes_nothing(
 ) -> None:
     before = environment.tree()
     answer = environment.install("torch", "--offline", "--wheel-dir", str(tmp_path), status=1)
-    assert "torch==2.13.0+cu130" in answer["message"]
+    assert "torch==2.14.1+cu130" in answer["message"]
     assert (server.asked, environment.tree()) == ([], before)
 
 

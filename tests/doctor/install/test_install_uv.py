@@ -49,7 +49,7 @@ def test_packages_are_installed_and_undone(environment: Environment, server: Ser
     answer = environment.install("torch", "flash-attn")
     assert answer["status"] == "installed"
     assert sorted(answer["also"]) == ["einops-stand-in 1.0", "networkx-stand-in 1.0"]
-    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.13.0+cu130", "2.8.3")
+    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.14.1+cu130", "2.8.3")
     assert environment.version("pip") is None, "pip was run without being installed"
     assert environment.install("torch", "flash-attn")["status"] == "unchanged"
     environment.install("--undo")
@@ -87,12 +87,12 @@ def test_a_killed_installation_is_repaired(environment: Environment) -> None:
 def test_the_pip_from_uv_checks_the_hash(environment: Environment, server: Server) -> None:
     """The file is changed after aios has checked it and before pip reads it."""
     before = environment.tree()
-    name = f"torch-2.13.0+cu130-{stand_ins.NATIVE}.whl"
+    name = f"torch-2.14.1+cu130-{stand_ins.NATIVE}.whl"
     fetched = environment.state / "downloads" / name
 
     def change(path: str) -> None:  # pip requests a dependency of torch, so torch itself was checked
         if "networkx" in path and fetched.exists():
-            stand_ins.torch(fetched.parent, "2.13.0+cu130", "12.6")
+            stand_ins.torch(fetched.parent, "2.14.1+cu130", "12.6")
 
     server.when_asked = change
     answer = environment.install("torch", status=4)
@@ -102,7 +102,7 @@ def test_the_pip_from_uv_checks_the_hash(environment: Environment, server: Serve
 
 def test_offline_pip_is_run_from_a_wheel_in_the_folder(environment: Environment, server: Server) -> None:
     folder = server.folder / "wheels"
-    stand_ins.torch(folder, "2.13.0+cu130", "13.0")
+    stand_ins.torch(folder, "2.14.1+cu130", "13.0")
     stand_ins.wheel(folder, "networkx-stand-in", "1.0", {"networkx_stand_in.py": "x = 1\n"})
     refused = environment.install("torch", "--offline", "--wheel-dir", str(folder), status=1)
     assert "uv could not provide one" in refused["message"]

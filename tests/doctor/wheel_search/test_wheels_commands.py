@@ -63,15 +63,19 @@ def test_the_example_of_the_contract() -> None:
 
 
 def test_every_rejected_candidate_has_a_reason_the_nearest_first() -> None:
-    machine = ("--python", "3.13", "--torch", "2.14.0+cu130", "--platform", "win_amd64")
+    machine = ("--python", "3.13", "--torch", "2.15.0+cu130", "--platform", "win_amd64")
     answer = matched(*machine, "--compute-capability", "8.9", "--driver", "581.80")
     assert answer["match"] is None
     assert answer["fallback"] == "xformers"
     assert len(answer["rejected"]) == len(shipped_catalogue().of("flash-attn", "win_amd64"))
     first = answer["rejected"][0]
-    assert first["filename"] == "flash_attn-2.8.3+cu130torch2.13-cp313-cp313-win_amd64.whl"
-    assert first["reason"] == "was built for torch 2.13, not for 2.14"
-    assert answer["reasons"] == [f"the nearest match, {first['filename']}, {first['reason']}"]
+    assert first["filename"] == "flash_attn-2.8.3+cu130torch2.14-cp313-cp313-win_amd64.whl"
+    assert first["reason"] == "was built for torch 2.14, not for 2.15"
+    assert answer["reasons"] == [
+        f"the nearest match, {first['filename']}, {first['reason']}",
+        "the newest list of flash-attn wheels is that of mjun0812/flash-attention-prebuild-wheels of 2026-09-14; "
+        "aios wheels refresh reads the current ones",
+    ]
 
 
 def test_unspecified_facts_are_listed_as_not_considered() -> None:
@@ -93,7 +97,7 @@ def test_unspecified_facts_are_listed_as_not_considered() -> None:
         (
             "torch",
             ("--python", "3.12", "--platform", "win_amd64", "--driver", "560.94"),
-            "torch==2.13.0+cu126",
+            "torch==2.14.1+cu126",
             "https://download.pytorch.org/whl/cu126",
         ),
     ],
@@ -104,6 +108,13 @@ def test_other_packages(
     found = matched(*arguments, "--compute-capability", "8.9", "--package", package)["match"]
     assert (found["requirement"], found["index"]) == (requirement, index)
     assert matched(*arguments, "--package", package)["fallback"] is None
+
+
+def test_without_an_xformers_pytorchs_own_attention_serves() -> None:
+    torch = ("--python", "3.12", "--torch", "2.14.1+cu130", "--platform", "win_amd64")
+    answer = matched(*torch, "--compute-capability", "12.0", "--package", "xformers")
+    assert (answer["match"], answer["fallback"]) == (None, "sdpa")
+    assert "needs flash-attn >=2.7.1,<=2.8.4" in answer["reasons"][0]
 
 
 def test_an_installed_package_is_kept() -> None:

@@ -7,23 +7,27 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from doctor.host.machine import RecordedMachine, load_machine
+from doctor.host.recorded import RecordedHost
 from doctor.host.web import get
+from doctor.probes.wheel_catalogue import known_wheels
 from doctor.wheel_search.refresh import Reading, Refreshed, refresh
 from tests.doctor.wheel_search.release_lists import ListServer, Page, list_server
-from wheels.catalogue import Catalogue, Publisher, Wheel, read_catalogue, shipped_catalogue
+from wheels.catalogue import Catalogue, Publisher, Wheel, read_catalogue, shipped_catalogue, to_json
 from wheels.publisher_lists import merge
 
 ROOT = Path(__file__).parents[3]
+MACHINES = ROOT / "tests" / "machines"
 REPOSITORY = "mjun0812/flash-attention-prebuild-wheels"
 DOWNLOAD = f"https://github.com/{REPOSITORY}/releases/download/"
 FIRST = f"/repos/{REPOSITORY}/releases?per_page=100"
 SECOND = f"/repos/{REPOSITORY}/releases?per_page=100&page=2"
-OLD, NEW = (f"flash_attn-2.8.3+cu130torch2.{minor}-cp312-cp312-win_amd64.whl" for minor in (13, 14))
+OLD, NEW = (f"flash_attn-2.8.3+cu130torch2.{minor}-cp312-cp312-win_amd64.whl" for minor in (13, 15))
 A, B = "a" * 64, "b" * 64
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -217,6 +221,68 @@ def test_files_on_hugging_face_have_the_hash_of_their_lfs_object(server) -> None
     }
 
 
+def test_the_package_index_is_read_as_pip_reads_it(server) -> None:
+    known = Catalogue(
+        as_of="2026-11-20",
+        publishers=(Publisher(id="package index", download=None),),
+        wheels=(("triton_windows-3.8.0.post29-cp312-cp312-win_amd64.whl", 0, None, 7, A),),
+    )
+    new = "triton_windows-3.9.0.post30-cp312-cp312-win_amd64.whl"
+    page = f'<a href="../../files/{new}#sha256={B}">{new}</a><a href="/f/notes.txt">notes</a>'
+    server.pages["/simple/triton-windows/"] = Page(raw=page.encode())
+    done = refreshed(server, known, package_index=f"{server.address}/simple")
+    assert rows(done)[new] == B
+    (wheel,) = [wheel for wheel in done.merged.catalogue.of("triton-windows") if wheel.filename == new]
+    assert (wheel.url, wheel.publisher.id) == (None, "package index")
+    assert done.merged.catalogue.listed_on == {"package index": "2026-12-01"}
+    unknown = refreshed(server, known)
+    assert unknown.problems == ("package index: the index that pip uses is not known: set PIP_INDEX_URL",)
+
+
+def test_a_publisher_with_a_page_of_links_is_read(server) -> None:
+    download = f"{server.address}/whl/cu130/flash-attn/"
+    known = Catalogue(as_of="2026-11-20", publishers=(Publisher(id="page", download=download),), wheels=())
+    page = f'<a href="{NEW}#sha256={B}">a</a> <a href="https://elsewhere.example/{OLD}">b</a>'
+    server.pages["/whl/cu130/flash-attn/"] = Page(raw=page.encode())
+    assert rows(refreshed(server, known)) == {NEW: B}
+
+
+def test_a_list_has_the_date_on_which_it_was_last_read_completely(server) -> None:
+    known = catalogue((OLD, "v1", A)).model_copy(update={"listed_on": {REPOSITORY: "2026-09-14"}})
+    server.pages[FIRST] = Page([release("v2", (NEW, None))], etag='"1"', next=SECOND)
+    half = refreshed(server, known)
+    assert half.problems and half.merged.catalogue.listed_on == {REPOSITORY: "2026-09-14"}
+    server.pages[SECOND] = Page([], etag='"2"')
+    whole = refreshed(server, known)
+    assert whole.merged.catalogue.listed_on == {REPOSITORY: "2026-12-01"}
+    unchanged = refreshed(server, known, known=whole.pages)
+    assert unchanged.merged.catalogue.listed_on == {REPOSITORY: "2026-12-01"}
+
+
+def test_a_list_is_old_after_30_days() -> None:
+    known = catalogue().model_copy(update={"listed_on": {"new": "2026-11-01", "old": "2026-10-31"}})
+    assert known.old_lists(date(2026, 12, 1)) == ("old (2026-10-31)",)
+    assert known.old_lists(date(2026, 11, 30)) == ()
+    assert not [name for name in shipped_catalogue().listed_on if name not in ids(shipped_catalogue())]
+
+
+def ids(known: Catalogue) -> set[str]:
+    return {publisher.id for publisher in known.publishers}
+
+
+def test_a_catalogue_refreshed_before_an_upgrade_of_aios_lacks_nothing(tmp_path) -> None:
+    file = tmp_path / "catalogue.json"
+    older = catalogue((NEW, "v2", B)).model_copy(update={"as_of": "2030-01-01", "includes": "2026-11-20"})
+    file.write_text(to_json(older), encoding="utf-8")
+    content = load_machine(MACHINES / "windows-rtx4090.json").model_dump()
+    content["environment"] |= {"AIOS_HOME": str(tmp_path)}
+    host = RecordedHost(RecordedMachine.model_validate(content))
+    assert len(known_wheels(host).wheels) == len(shipped_catalogue().wheels) + 1
+    current = older.model_copy(update={"includes": shipped_catalogue().as_of})
+    file.write_text(to_json(current), encoding="utf-8")
+    assert len(known_wheels(host).wheels) == 1, "it contains the shipped one, so it is not merged again"
+
+
 def test_a_server_that_does_not_answer_is_reported() -> None:
     with list_server() as server:
         address = server.address
@@ -238,7 +304,8 @@ def test_a_guessed_address_is_confirmed_by_the_list() -> None:
 
 
 def aios(home: Path, *arguments: str, api: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AIOS_HOME": str(home), "AIOS_GITHUB_API": api, "HF_ENDPOINT": api}
+    mirrors = {"AIOS_GITHUB_API": api, "HF_ENDPOINT": api, "PIP_INDEX_URL": f"{api}/simple"}
+    environment = {**os.environ, "AIOS_HOME": str(home), **mirrors}
     return subprocess.run(
         [sys.executable, "aios.py", "wheels", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120,
@@ -255,13 +322,13 @@ def matched(home: Path, torch: str) -> dict[str, object] | None:
 
 
 def test_match_reads_the_catalogue_that_refresh_wrote(server, tmp_path) -> None:
-    assert matched(tmp_path, "2.14.0+cu130") is None
+    assert matched(tmp_path, "2.15.0+cu130") is None
     server.pages[FIRST] = Page([release("v2", (NEW, f"sha256:{B}"))], etag='"1"')
     done = aios(tmp_path, "refresh", api=server.address)
     assert done.returncode == 3, "the lists of the other publishers are missing"
     assert done.stdout.startswith("1 new wheel, 0 hashes filled in")
     assert "the server answered 404" in done.stderr
-    found = matched(tmp_path, "2.14.0+cu130")
+    found = matched(tmp_path, "2.15.0+cu130")
     assert found and (found["filename"], found["sha256"]) == (NEW, B)
     server.asked.clear()
     again = aios(tmp_path, "refresh", api=server.address)
