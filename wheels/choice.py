@@ -19,6 +19,7 @@ class Item:
         requirement: the pip requirement to use if `wheel` has no URL: "torch==2.13.0+cu130".
         index: the package index to use; None: the one that pip is configured with.
         wheel: the file, if the catalogue lists it, with its URL, size and hash.
+        also: requirements of its dependencies that its metadata does not state.
     """
 
     package: str
@@ -26,6 +27,7 @@ class Item:
     requirement: str
     index: str | None = None
     wheel: Wheel | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

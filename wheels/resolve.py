@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from wheels import flash_attn, torch, triton, xformers
+from wheels import beside_torch, flash_attn, sageattention, torch, triton, xformers
 from wheels.catalogue import Catalogue
 from wheels.choice import Choice, none_fits
 from wheels.machine import Machine, TorchBuild
-from wheels.packages import PACKAGES
+from wheels.packages import ON_REQUEST, PACKAGES, WITHOUT_A_GPU
 from wheels.xformers_releases import (
     accepted_flash_attn,
     bounds,
@@ -21,6 +21,14 @@ from wheels.xformers_releases import (
 )
 
 BESIDE_TORCH = ("flash-attn", "xformers", "triton")
+REQUESTED: dict[str, Callable[[Machine, TorchBuild, Catalogue], Choice]] = {
+    "torchvision": beside_torch.choose_torchvision,
+    "torchaudio": beside_torch.choose_torchaudio,
+    "torchcodec": beside_torch.choose_torchcodec,
+    "bitsandbytes": beside_torch.choose_bitsandbytes,
+    "sageattention": sageattention.choose,
+    "flash-attn-4": beside_torch.choose_flash_attn_4,
+}
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,15 @@ def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = 
         missing = "no torch fits this machine"
     else:
         choices, build, missing = [], *_installed(machine)
-    wanted = [package for package in BESIDE_TORCH if package in packages]
-    if machine.has_no_gpu:
-        choices += [none_fits(package, "there is no NVIDIA GPU") for package in wanted]
-    elif build is None:
-        choices += [none_fits(package, missing) for package in wanted]
+    wanted = [package for package in (*BESIDE_TORCH, *ON_REQUEST) if package in packages]
+    served = [package for package in wanted if package in WITHOUT_A_GPU or not machine.has_no_gpu]
+    choices += [none_fits(package, "there is no NVIDIA GPU") for package in wanted if package not in served]
+    if build is None:
+        choices += [none_fits(package, missing) for package in served]
     else:
-        choices += _attention(machine, build, catalogue, wanted)
-        choices += [triton.choose(machine, build, catalogue)] * ("triton" in wanted)
+        choices += _attention(machine, build, catalogue, served)
+        choices += [triton.choose(machine, build, catalogue)] * ("triton" in served)
+        choices += [REQUESTED[name](machine, build, catalogue) for name in served if name in REQUESTED]
     return Resolution(build, tuple(choices))
 
 

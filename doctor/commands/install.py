@@ -31,7 +31,7 @@ from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates, with_folder
 from doctor.wheel_search.install_error import InstallError
-from wheels.packages import PACKAGES
+from wheels.packages import INSTALLABLE, ON_REQUEST, PACKAGES
 
 STATUS: dict[Status, int] = {
     "planned": ExitStatus.HEALTHY,
@@ -81,7 +81,7 @@ def install(
         list[str] | None,
         typer.Argument(
             metavar="PACKAGE",
-            help=f"{', '.join(PACKAGES)}. Default: all that this machine can use.",
+            help=f"{', '.join(PACKAGES)} (default: all of these that this machine can use), {', '.join(ON_REQUEST)}.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -101,8 +101,10 @@ def install(
     ] = False,
 ) -> None:
     """Install the torch, flash-attn, xformers and Triton that fit this machine, and verify that they work."""
-    if unknown := [name for name in packages or () if name not in PACKAGES]:
-        raise typer.BadParameter(f"unknown package {', '.join(unknown)}; choose from {', '.join(PACKAGES)}")
+    if unknown := [name for name in packages or () if name not in INSTALLABLE]:
+        raise typer.BadParameter(
+            f"unknown package {', '.join(unknown)}; choose from {', '.join(INSTALLABLE)}"
+        )
     if wheel_dir is not None and not wheel_dir.is_dir():
         raise typer.BadParameter(f"--wheel-dir: folder not found: {wheel_dir}")
     if undo and (packages or dry_run or offline or wheel_dir):
@@ -110,7 +112,7 @@ def install(
             "--undo undoes the newest installation as a whole; it cannot be combined with packages or other options"
         )
     call = Call(live_host(), json, yes, dry_run)
-    chosen = tuple(name for name in PACKAGES if not packages or name in packages)
+    chosen = tuple(name for name in INSTALLABLE if name in (packages or PACKAGES))
     try:
         if dry_run:
             raise call.end(_show(call, *_prepared(call, InstallRequest(chosen, wheel_dir, offline))[1:]))

@@ -30,7 +30,7 @@ from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
 from wheels.catalogue import Catalogue, Wheel, shipped_catalogue
 from wheels.catalogue import to_json as catalogue_to_json
 from wheels.machine import Machine
-from wheels.packages import PACKAGES
+from wheels.packages import INSTALLABLE
 from wheels.publisher_lists import GITHUB, HUGGING_FACE
 from wheels.resolve import resolve_one
 
@@ -65,13 +65,13 @@ def match_wheel(
             metavar="CAPABILITY",
         ),
     ] = None,
-    package: Annotated[str, typer.Option(help=f"{', '.join(PACKAGES)}.")] = "flash-attn",
+    package: Annotated[str, typer.Option(help=f"{', '.join(INSTALLABLE)}.")] = "flash-attn",
     driver: Annotated[str | None, typer.Option(help="NVIDIA driver: 581.80.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Show the wheel for a described machine, or why there is none."""
-    if package not in PACKAGES:
-        raise typer.BadParameter(f"--package: {package!r} is not one of {', '.join(PACKAGES)}")
+    if package not in INSTALLABLE:
+        raise typer.BadParameter(f"--package: {package!r} is not one of {', '.join(INSTALLABLE)}")
     if torch is None and package != "torch":
         raise typer.BadParameter(
             f"--torch is required, for example 2.8.0+cu128: each {package} is built for one torch"

@@ -8,15 +8,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from doctor.files import sha256_of
-from doctor.host import Found, Host
+from doctor.host import Host
 from doctor.host.web import content_length
 from doctor.install.environment_facts import EnvironmentFacts
 from doctor.install.install_answer import PackageAnswer
+from doctor.install.kept_packages import distribution_name, keep_if_it_fits, without_refusals
 from doctor.install.preconditions import why_too_long
 from doctor.wheel_search.candidates import torch_wheels_in, with_known_hash
 from doctor.wheel_search.install_error import InstallError
@@ -28,15 +27,12 @@ from doctor.wheel_search.package_index import (
     newest_fitting,
 )
 from wheels.catalogue import Catalogue, Wheel
-from wheels.choice import PYTORCH_INDEX, Choice, Item, index_of, keep_installed, none_fits
-from wheels.companions import companion_requirement
-from wheels.compatibility import parse_version, torch_longest_path
-from wheels.flash_attn_builds import parse_flash_attn
-from wheels.machine import Machine, TorchBuild
-from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of
+from wheels.choice import PYTORCH_INDEX, Choice, Item, none_fits
+from wheels.compatibility import torch_longest_path
+from wheels.machine import Machine
+from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of, needed
 from wheels.resolve import Resolution, resolve
 from wheels.torch import why_unfit
-from wheels.xformers import why_not_beside
 
 # A distribution to install -> the one that contains the same files, and is uninstalled first
 SAME_FILES = {"triton-windows": "triton"}
@@ -51,6 +47,7 @@ class Target:
         labelled: only the file name states the full version, so pip must be given the file itself.
         index: PyTorch's index that it comes from; None: a known URL, or the user's index.
         url: the URL of the file; None: pip downloads it from the user's index, with its configuration.
+        also: requirements of its dependencies that its metadata does not state.
     """
 
     package: str
@@ -62,6 +59,7 @@ class Target:
     size: int | None
     index: str | None = None
     labelled: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path | None:
@@ -102,14 +100,14 @@ def plan_installation(
 ) -> Installation:
     """Choose the builds, and look up the URL, size and hash of each file. Raises InstallError."""
     resolution = _resolve(facts.machine, catalogue, request)
-    choices = _without_refusals(
-        tuple(_keep_if_it_fits(choice, resolution.torch, facts) for choice in resolution.choices),
+    choices = without_refusals(
+        tuple(keep_if_it_fits(choice, resolution.torch, facts) for choice in resolution.choices),
         resolution,
         facts,
     )
     _check_length(choices, facts)
     answers, targets, final = [], [], []
-    for choice in (*choices, *_companions(resolution, facts)):
+    for choice in (*choices, *_companions(resolution, facts, catalogue, request)):
         target: Target | None = None
         if choice.item:
             try:
@@ -136,11 +134,12 @@ def _to_uninstall(target: Target, facts: EnvironmentFacts) -> str | None:
 
 def _resolve(machine: Machine, catalogue: Catalogue, request: InstallRequest) -> Resolution:
     """Resolve the request. Offline, the newest torch in the folder that fits replaces the newest published one."""
-    resolution = resolve(machine, catalogue, request.packages)
+    packages = needed(request.packages)
+    resolution = resolve(machine, catalogue, packages)
     chosen = next((choice for choice in resolution.choices if choice.package == "torch"), None)
     if not request.offline or chosen is None or chosen.item is None:
         return resolution
-    others = [package for package in request.packages if package != "torch"]
+    others = [package for package in packages if package != "torch"]
     for version, build in torch_wheels_in(request.folder, machine):
         if machine.has_no_gpu or why_unfit(build, machine) is None:
             reasons = (f"the newest in {request.folder} that fits", *chosen.reasons[1:])
@@ -158,59 +157,6 @@ def pytorch_index(host: Host, index: str | None) -> str | None:
     return mirror.rstrip("/") + "/" + index.removeprefix(PYTORCH_INDEX)
 
 
-def _keep_if_it_fits(choice: Choice, torch: TorchBuild | None, facts: EnvironmentFacts) -> Choice:
-    """Keep an installed package that is built for this torch, unless its check reports an error."""
-    item = choice.item
-    there = facts.installed.get(_distribution(item)) if item else None
-    package = choice.package.removesuffix("-windows")  # as its check is called
-    if item is None or there is None or torch is None or package in facts.broken:
-        return choice
-    version, wanted = parse_version(there.version), Version(item.version)
-    if version is None or Version(version.public) < Version(wanted.public):
-        return choice
-    if package == "flash-attn":
-        build = parse_flash_attn(there.version, there.direct_url)
-        cuda = torch.cuda[0] if torch.cuda else None
-        fits = (build.torch, build.cuda_major) == (torch.minor, cuda)
-    elif package == "xformers":
-        fits = (
-            isinstance(facts.xformers.build, Found)
-            and facts.xformers.build.value.cuda == torch.cuda
-            and Version(version.public) == Version(wanted.public)
-        )
-    else:
-        fits = package == "triton" and version == wanted
-    return keep_installed(choice.package, f"{there.version} is installed, for {torch}") if fits else choice
-
-
-def _without_refusals(
-    choices: tuple[Choice, ...], resolution: Resolution, facts: EnvironmentFacts
-) -> tuple[Choice, ...]:
-    """Drop a new xformers that would refuse the installed flash-attn that is kept; replace that one if both are installed."""
-    found = {choice.package: choice for choice in choices}
-    flash_attn, xformers = found.get("flash-attn"), found.get("xformers")
-    installed = facts.machine.installed_version("flash-attn")
-    if flash_attn is None or not flash_attn.kept or installed is None or xformers is None:
-        return choices
-    both = facts.machine.installed_version("xformers")
-    version = Version(xformers.item.version) if xformers.item else both if xformers.kept else None
-    refused = (
-        version and resolution.torch and why_not_beside(version, installed, facts.machine, resolution.torch)
-    )
-    if not refused:
-        return choices
-    if both:
-        planned = next(choice for choice in resolution.choices if choice.package == "flash-attn")
-        return tuple(planned if choice is flash_attn else choice for choice in choices)
-    dropped = none_fits("xformers", f"{version} {refused}")
-    return tuple(dropped if choice is xformers else choice for choice in choices)
-
-
-def _distribution(item: Item) -> str:
-    """Return the normalised name of the distribution: triton-windows for Triton."""
-    return str(canonicalize_name(Requirement(item.requirement).name))
-
-
 def _check_length(choices: Collection[Choice], facts: EnvironmentFacts) -> None:
     for choice in choices:
         if choice.package == "torch" and choice.item:
@@ -220,18 +166,15 @@ def _check_length(choices: Collection[Choice], facts: EnvironmentFacts) -> None:
                 raise InstallError(too_long)
 
 
-def _companions(resolution: Resolution, facts: EnvironmentFacts) -> tuple[Choice, ...]:
-    """Choose the torchvision and torchaudio for a new torch, if they are installed."""
+def _companions(
+    resolution: Resolution, facts: EnvironmentFacts, catalogue: Catalogue, request: InstallRequest
+) -> tuple[Choice, ...]:
+    """Choose the torchvision, torchaudio and torchcodec for a new torch, if they are installed and not asked for."""
     torch = resolution.torch
     if torch is None or not any(choice.package == "torch" and choice.item for choice in resolution.choices):
         return ()
-    found = []
-    for package in TORCH_COMPANIONS:
-        wanted = companion_requirement(package, torch.version)
-        if wanted and package in facts.installed:
-            item = Item(package, wanted, f"{package}{wanted}", index_of(torch.cuda_tag))
-            found.append(Choice(package, item, (f"the release for torch {torch.minor}",)))
-    return tuple(found)
+    names = [name for name in TORCH_COMPANIONS if name in facts.installed and name not in request.packages]
+    return resolve(replace(facts.machine, torch=torch), catalogue, names).choices
 
 
 def _target(choice: Choice, host: Host, machine: Machine, request: InstallRequest) -> Target | None:
@@ -241,7 +184,7 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
     if wheel is not None and wheel.url is not None:
         if not wheel.url.startswith("file:"):
             wheel = with_known_hash(choice.match.wheels if choice.match else (wheel,))
-        return _published(package, _distribution(item), wheel) if wheel else None
+        return _published(package, distribution_name(item), wheel) if wheel else None
     if request.folder and (found := newest_fitting(files_in(request.folder), item.requirement, machine)):
         return _listed(package, item, *found)
     if request.offline:
@@ -252,24 +195,33 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
         )
     index = pytorch_index(host, item.index)
     if index:
-        found = newest_fitting(files_on_index(index, _distribution(item)), item.requirement, machine)
+        found = newest_fitting(files_on_index(index, distribution_name(item)), item.requirement, machine)
         if found is None:
             raise NotFoundError(f"{index} has no {item.requirement} for Python {machine.python}")
         return _listed(package, item, *found, index=index) if found[0].sha256 else None
     return Target(
         package=package,
-        name=_distribution(item),
+        name=distribution_name(item),
         version=item.version,
         filename=wheel.filename if wheel else "",
         url=None,
         sha256=wheel.sha256 if wheel else None,
         size=wheel.size if wheel else None,
+        also=item.also,
     )
 
 
 def _listed(package: str, item: Item, file: IndexFile, version: Version, index: str | None = None) -> Target:
     target = Target(
-        package, _distribution(item), str(version), file.filename, file.url, file.sha256, None, index
+        package,
+        distribution_name(item),
+        str(version),
+        file.filename,
+        file.url,
+        file.sha256,
+        None,
+        index,
+        also=item.also,
     )
     size = target.file.stat().st_size if target.file else content_length(file.url)
     return replace(target, size=size, sha256=sha256_of(target.file) if target.file else file.sha256)

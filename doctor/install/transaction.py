@@ -14,12 +14,14 @@ from doctor.failures.order import arrange
 from doctor.failures.table import failures
 from doctor.files import sha256_of
 from doctor.host import Found, Host
+from doctor.install.affected_files import Scheme
 from doctor.install.backup import back_up, discard_older_backups, restore
 from doctor.install.download import discard, download
 from doctor.install.dry_run_check import additional_packages
 from doctor.install.environment_facts import EnvironmentFacts
 from doctor.install.install_plan import Installation, InstallRequest, Target
 from doctor.install.install_record import InstallRun, append_event, installations
+from doctor.install.overwritten_files import why_overwritten
 from doctor.install.pip import Pip, Resolved, Sources
 from doctor.install.preconditions import why_too_long
 from doctor.install.verification import verify
@@ -96,7 +98,9 @@ def install_packages(
     fetched = [_fetch(target, store, host, pip, request, progress) for target in installation.targets]
     say("Asking pip what else this would change")
     torch = facts.machine.torch if "torch" in facts.installed else None
-    reported = pip.dry_run([f"{each.wheel.name} @ {each.wheel.path.as_uri()}" for each in fetched], sources)
+    files = [f"{each.wheel.name} @ {each.wheel.path.as_uri()}" for each in fetched]
+    also_required = [requirement for target in installation.targets for requirement in target.also]
+    reported = pip.dry_run([*files, *also_required], sources)
     brings_triton = facts.machine.system == "linux"
     also = additional_packages(reported, installation.targets, torch, brings_triton)
     if also:
@@ -107,6 +111,9 @@ def install_packages(
     for wheel in wheels:
         if too_long := why_too_long(facts, wheel.path.name, len(wheel.longest)):
             raise InstallError(too_long)
+    scheme = Scheme.of_this_environment(host.identity.prefix, host.identity.site_packages)
+    if overwritten := why_overwritten(wheels, facts.installed, scheme):
+        raise InstallError(overwritten)
     _enough_room(host, host.identity.site_packages, sum(wheel.unpacked_bytes for wheel in wheels))
     folder = new_run_folder(host, datetime.now(timezone.utc))
     completed = False

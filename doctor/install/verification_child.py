@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Attention = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 TOLERANCE = 0.02  # of float16, relative to the largest element
+SIMILAR = 0.99  # cosine, of attention in 8 bits
+FOUR_BITS = 0.2  # mean error of normally distributed numbers in 4 bits
 GPU_ONLY = "cuda"  # the device on which attention and compiled kernels are tried
 
 
@@ -51,7 +53,67 @@ def use_xformers(device: str) -> None:
         )
 
 
-def compare_attention(attention: Attention, device: str) -> None:
+def use_flash_attn_4(device: str) -> None:
+    """Compile and run its kernels forwards; backwards only where it has kernels for that."""
+    import torch
+    from flash_attn.cute import flash_attn_func
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        result: Tensor = flash_attn_func(q, k, v, causal=True)[0]  # without the log-sum-exp
+        return result
+
+    if device == GPU_ONLY:
+        compare_attention(attention, device, backward=torch.cuda.get_device_capability() >= (9, 0))
+
+
+def use_sageattention(device: str) -> None:
+    from sageattention import sageattn
+
+    if device == GPU_ONLY:
+        compare_quantised(lambda q, k, v: sageattn(q, k, v, tensor_layout="NHD", is_causal=True), device)
+
+
+def compare_quantised(attention: Attention, device: str) -> None:
+    """Compare attention in 8 bits, forwards only, with PyTorch's own: the directions of both must agree."""
+    import torch
+    from torch.nn.functional import cosine_similarity, scaled_dot_product_attention
+
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 128, 2, 64, device=device, dtype=torch.float16) for _ in range(3))
+    queries, keys, values = (x.float().transpose(1, 2) for x in (q, k, v))
+    expected = scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2)
+    similar = cosine_similarity(attention(q, k, v).float().flatten(), expected.flatten(), dim=0).item()
+    if not similar > SIMILAR:
+        sys.exit(f"its result differs from PyTorch's own attention: the cosine of both is {similar}")
+
+
+def use_bitsandbytes(device: str) -> None:
+    """Quantise numbers to 4 bits and back."""
+    import torch
+    from bitsandbytes import functional
+
+    if device == GPU_ONLY:
+        numbers = torch.randn(1024, device=device, dtype=torch.float16)
+        again = functional.dequantize_4bit(*functional.quantize_4bit(numbers))
+        error = (again - numbers).abs().mean().item()
+        if not error < FOUR_BITS:
+            sys.exit(f"numbers quantised to 4 bits and back differ by {error} on average")
+
+
+def use_torchcodec(device: str) -> None:
+    """Import it, which loads FFmpeg's libraries."""
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except RuntimeError as error:
+        text = str(error)
+        if "libtorchcodec" in text and "undefined symbol" not in text and "procedure" not in text:
+            sys.exit(
+                "FFmpeg's libraries were not found: install FFmpeg 4 to 8, on Windows a build with shared libraries"
+            )
+        raise
+
+
+def compare_attention(attention: Attention, device: str, *, backward: bool = True) -> None:
     """Compare causal attention and its gradients with PyTorch's own in float32. Tensors are (batch, time, heads, width)."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -69,7 +131,8 @@ def compare_attention(attention: Attention, device: str) -> None:
     def gradients(output: Tensor) -> tuple[Tensor, ...]:
         return torch.autograd.grad(output.float().square().sum(), (q, k, v), retain_graph=True)
 
-    pairs = zip((result, *gradients(result)), (expected, *gradients(expected)), strict=True)
+    found_all, right_all = ([x, *(gradients(x) if backward else ())] for x in (result, expected))
+    pairs = zip(found_all, right_all, strict=True)
     for found, right in pairs:
         error = (found.float() - right.float()).abs().max().item()
         if error > TOLERANCE * max(1.0, right.float().abs().max().item()):
@@ -107,6 +170,10 @@ USES: dict[str, Callable[[str], object]] = {
     "triton-windows": use_triton,
     "torchvision": lambda device: importlib.import_module("torchvision"),
     "torchaudio": lambda device: importlib.import_module("torchaudio"),
+    "torchcodec": use_torchcodec,
+    "bitsandbytes": use_bitsandbytes,
+    "sageattention": use_sageattention,
+    "flash-attn-4": use_flash_attn_4,
 }
 
 

@@ -79,6 +79,45 @@ def test_success(environment: Environment, server: Server) -> None:
     assert environment.install("--undo")["status"] == "unchanged"
 
 
+def test_packages_on_request_have_the_same_plan_and_undo(environment: Environment, server: Server) -> None:
+    index = server.folder / "index"
+    flash = stand_ins.flash_attn(server.folder / "files" / "v1", LABEL)
+    publish(environment.state, server, [flash])
+    stand_ins.wheel(
+        server.folder / "whl" / "cu130", "torchvision", "0.29.2+cu130", {"torchvision/__init__.py": ""}
+    )
+    four_bits = "def quantize_4bit(x):\n    return x, None\ndef dequantize_4bit(x, state):\n    return x\n"
+    stand_ins.wheel(
+        index,
+        "bitsandbytes",
+        "0.50.2",
+        {"bitsandbytes/__init__.py": "", "bitsandbytes/functional.py": four_bits},
+    )
+    cute = "import torch\ndef flash_attn_func(q, k, v, causal):\n    return torch.Tensor(), None\n"
+    stand_ins.wheel(
+        index,
+        "flash-attn-4",
+        "4.0.0b36",
+        {"flash_attn/cute/__init__.py": cute},
+        requires=["torch", "nvidia-cutlass-dsl>=4.6.2"],
+    )
+    for version in ("4.6.1", "4.6.2"):
+        stand_ins.wheel(index, "nvidia-cutlass-dsl", version, {"cutlass.py": ""})
+    before = environment.tree()
+    answer = environment.install("torch", "torchvision", "bitsandbytes", "flash-attn-4")
+    assert answer["status"] == "installed", answer["message"]
+    assert packages(answer) == {
+        "torch": ("install", "2.14.1+cu130"),
+        "triton": ("keep", None),
+        "torchvision": ("install", "0.29.2+cu130"),
+        "bitsandbytes": ("install", "0.50.2"),
+        "flash-attn-4": ("install", "4.0.0b36"),
+    }
+    assert "nvidia-cutlass-dsl 4.6.2" in answer["also"]
+    assert environment.install("--undo")["status"] == "undone"
+    assert environment.tree() == before
+
+
 def test_a_dry_run_changes_nothing(environment: Environment) -> None:
     before = environment.tree()
     done = environment.aios("install", "torch", "--dry-run")
