@@ -304,11 +304,11 @@ def test_torchvision_is_replaced_together_with_torch(environment: Environment, s
     tag = stand_ins.NATIVE
     old = stand_ins.wheel(server.folder / "old", "torchvision", "0.27.0", {"torchvision.py": ""}, tag=tag)
     asks, folder = ["torch==2.14.1"], server.folder / "whl" / "cu130"
-    stand_ins.wheel(folder, "torchvision", "0.28.0+cu130", {"torchvision.py": ""}, tag=tag, requires=asks)
+    stand_ins.wheel(folder, "torchvision", "0.29.2+cu130", {"torchvision.py": ""}, tag=tag, requires=asks)
     environment.pip("install", "--no-deps", str(old))
     before = environment.tree()
     answer = environment.install("torch")
-    assert packages(answer)["torchvision"] == ("install", "0.28.0+cu130")
+    assert packages(answer)["torchvision"] == ("install", "0.29.2+cu130")
     environment.install("--undo")
     assert environment.tree() == before
 
@@ -318,7 +318,7 @@ def test_the_real_torch_for_the_cpu(environment: Environment, tmp_path: Path) ->
     (environment.programs / "nvidia-smi").unlink()
     folder = tmp_path / "wheels"
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.14.1"], check=True
+        [sys.executable, "-m", "pip", "download", "-q", "--dest", str(folder), "torch==2.13.0"], check=True
     )
     before = environment.tree()
     answer = environment.install("torch", "--offline", "--wheel-dir", str(folder))
