@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -10,6 +12,7 @@ from wheels.choice import Choice, Item, index_of, known_on, none_fits
 from wheels.companions import bitsandbytes_fault, companion_requirement, newest_bitsandbytes
 from wheels.compatibility_data import numbers, table
 from wheels.machine import Machine, TorchBuild
+from wheels.xformers import why_not_beside
 
 
 def choose_torchvision(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
@@ -93,6 +96,8 @@ def choose_flash_attn_4(machine: Machine, torch: TorchBuild, catalogue: Catalogu
         return none_fits(
             package, reason + " (free-threaded)" * machine.free_threaded, known_on("flash_attn_4")
         )
+    if refused := _refused_by_xformers(machine, torch):
+        return none_fits(package, refused)
     extra = "[cu13]" if torch.cuda[0] >= 13 else ""
     bound = (
         table()["flash_attn"]["cute_on_windows_from"]
@@ -109,3 +114,12 @@ def choose_flash_attn_4(machine: Machine, torch: TorchBuild, catalogue: Catalogu
             )
         )
     return Choice(package, item, tuple(reasons))
+
+
+def _refused_by_xformers(machine: Machine, torch: TorchBuild) -> str | None:
+    xformers, flash_attn = machine.installed_version("xformers"), machine.installed_version("flash-attn")
+    if xformers is None or flash_attn is not None:
+        return None
+    with_it = replace(machine, installed=(*machine.installed, ("flash-attn-4", "4")))
+    refused = why_not_beside(xformers, None, with_it, torch)
+    return f"the installed xformers {xformers} {refused}" if refused and "flash-attn-4" in refused else None

@@ -74,10 +74,20 @@ def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = 
     if build is None:
         choices += [none_fits(package, missing) for package in served]
     else:
-        choices += _attention(machine, build, catalogue, served)
+        if "flash-attn-4" in served:
+            machine = _with(machine, beside_torch.choose_flash_attn_4(machine, build, catalogue))
+        attention = _attention(machine, build, catalogue, served)
+        machine = _with(machine, *attention)
+        choices += attention
         choices += [triton.choose(machine, build, catalogue)] * ("triton" in served)
         choices += [REQUESTED[name](machine, build, catalogue) for name in served if name in REQUESTED]
     return Resolution(build, tuple(choices))
+
+
+def _with(machine: Machine, *choices: Choice) -> Machine:
+    """Return the machine with what was chosen installed."""
+    new = {choice.package: choice.item.version for choice in choices if choice.item}
+    return replace(machine, installed=tuple(({**dict(machine.installed), **new}).items()))
 
 
 def _attention(

@@ -39,6 +39,10 @@ def why_not_beside(
 ) -> str | None:
     """Return why a release does not work beside this flash-attn (None: beside none), as a clause; None: it works."""
     accepted = accepted_flash_attn(version)
+    if flash_attn is None and accepted is not None and machine.installed_version("flash-attn-4"):
+        return (
+            f"cannot be imported beside flash-attn-4 unless flash-attn {bounds(accepted)} is installed, too"
+        )
     if flash_attn is not None and accepted is not None:
         if accepted.contains(flash_attn.public, prereleases=True):
             return None

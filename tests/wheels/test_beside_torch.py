@@ -119,9 +119,32 @@ def test_flash_attn_4_says_where_it_cannot_train(gpu: tuple[int, int], trains: b
 def test_flash_attn_4_is_never_taken_for_flash_attn() -> None:
     catalogue = shipped_catalogue()
     assert {wheel.name.package for wheel in catalogue.of("flash-attn")} == {"flash-attn"}
-    four = machine("2.14.1+cu130", installed=(("flash-attn-4", "4.0.0b36"),))
-    (choice,) = resolve(four, catalogue, ["xformers"]).choices
-    assert choice.item is not None, "xformers refuses another flash-attn, not flash-attn-4"
+
+
+# xformers/ops/fmha/flash.py of 0.0.35: it imports flash_attn.flash_attn_interface wherever it finds flash_attn
+@pytest.mark.parametrize(
+    ("installed", "asked", "reason"),
+    [
+        ({"flash-attn-4": "4.0.0b36"}, ["xformers"], "0.0.35 cannot be imported beside flash-attn-4 unless"),
+        ({"xformers": "0.0.35"}, ["flash-attn-4"], "the installed xformers 0.0.35 cannot be imported beside"),
+        ({"xformers": "0.0.35", "flash-attn": "2.8.3"}, ["flash-attn-4"], ""),
+        ({"flash-attn-4": "4.0.0b36", "flash-attn": "2.8.3"}, ["xformers"], ""),
+        ({"xformers": "0.0.30"}, ["flash-attn-4"], ""),
+    ],
+)
+def test_xformers_beside_flash_attn_4(installed: dict[str, str], asked: list[str], reason: str) -> None:
+    here = machine("2.13.0+cu130", installed=tuple(installed.items()))
+    (choice,) = resolve(here, shipped_catalogue(), asked).choices
+    assert (choice.item is None) is bool(reason)
+    assert choice.reasons[0].startswith(reason)
+
+
+def test_all_three_in_one_plan_work_together() -> None:
+    asked = ("flash-attn", "xformers", "flash-attn-4")
+    choices = resolve(machine("2.13.0+cu130"), shipped_catalogue(), asked).choices
+    assert [choice.item is not None for choice in choices] == [True, True, True]
+    turing = resolve(machine("2.13.0+cu130", gpu=(7, 5)), shipped_catalogue(), asked).choices
+    assert [choice.item is not None for choice in turing] == [False, True, False]
 
 
 def test_without_a_gpu_only_the_packages_of_torch_are_chosen() -> None:

@@ -46,7 +46,8 @@ def reasons_against(request: AttentionRequest) -> list[str]:
 
 def reasons_here() -> list[str]:
     """The first reason why it cannot run on this machine."""
-    if importlib.util.find_spec("flash_attn") is None:
+    found = importlib.util.find_spec("flash_attn")
+    if found is None or found.origin is None:  # without __init__.py it is flash-attn-4: flash_attn/cute alone
         return ["flash-attn package not installed"]
     if not torch.cuda.is_available():
         return ["needs an NVIDIA GPU that torch can use"]

@@ -231,6 +231,15 @@ def test_an_xformers_that_cannot_place_a_mask_on_a_device_is_refused(memory_effi
     assert "takes no device" in xformers.reasons_here()[0]
 
 
+def test_flash_attn_4_alone_is_not_flash_attn(tmp_path, monkeypatch):
+    """It installs the folder flash_attn/cute and no flash_attn/__init__.py, so `import flash_attn` succeeds."""
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    (tmp_path / "flash_attn" / "cute" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "flash_attn", raising=False)
+    assert flash_attn_2.reasons_here() == ["flash-attn package not installed"]
+
+
 def test_dropout_and_scale_reach_flash_attn(flash):
     q, k, v = torch.randn(3, 1, 2, 5, 8).unbind()
     flash_attn_2.run(q, k, v, Options(None, None, 0.3, 0.1))
