@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -21,11 +23,15 @@ from doctor.install.verification_child import (
     USES,
     compare_compiled,
     main,
+    use_bitsandbytes,
     use_flash_attn,
+    use_flash_attn_4,
+    use_sageattention,
     use_torch,
+    use_torchcodec,
     use_xformers,
 )
-from wheels.packages import DISTRIBUTIONS, TORCH_COMPANIONS
+from wheels.packages import DISTRIBUTIONS, ON_REQUEST
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,6 +75,74 @@ def test_attention_is_compared_with_its_definition(
             use("cpu")
 
 
+@pytest.mark.parametrize(("capability", "trains"), [((8, 9), False), ((9, 0), True)])
+def test_flash_attn_4_is_compared_backwards_only_where_it_has_kernels_for_that(
+    capability: tuple[int, int], trains: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(function: Callable[..., Tensor]) -> None:
+        cute = ModuleType("flash_attn.cute")
+        cute.flash_attn_func = lambda q, k, v, causal: (function(q, k, v, causal=causal), None)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
+        monkeypatch.setitem(sys.modules, cute.__name__, cute)
+
+    monkeypatch.setattr(verification_child, "GPU_ONLY", "cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    install(attention)
+    use_flash_attn_4("cpu")
+    install(wrong_gradient)
+    with pytest.raises(SystemExit, match="differs") if trains else nullcontext():
+        use_flash_attn_4("cpu")
+    install(lambda q, k, v, causal: attention(q, k, v, causal=False))
+    with pytest.raises(SystemExit, match="differs"):
+        use_flash_attn_4("cpu")
+
+
+def test_attention_in_8_bits_must_be_similar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounded(q: Tensor, k: Tensor, v: Tensor, tensor_layout: str, is_causal: bool) -> Tensor:
+        assert tensor_layout == "NHD"
+        return (attention(q, k, v, causal=is_causal) * 32).round() / 32
+
+    module = ModuleType("sageattention")
+    monkeypatch.setitem(sys.modules, "sageattention", module)
+    monkeypatch.setattr(verification_child, "GPU_ONLY", "cpu")
+    module.sageattn = rounded  # type: ignore[attr-defined]
+    use_sageattention("cpu")
+    module.sageattn = lambda q, k, v, **_: attention(q, k, v, causal=False)  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit, match="the cosine of both is"):
+        use_sageattention("cpu")
+
+
+def test_numbers_in_4_bits_must_be_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    functional = ModuleType("bitsandbytes.functional")
+    functional.quantize_4bit = lambda x: (x.abs().max(), x)  # type: ignore[attr-defined]
+    functional.dequantize_4bit = lambda scale, x: (x / scale * 7).round() / 7 * scale  # type: ignore[attr-defined]
+    package = ModuleType("bitsandbytes")
+    package.functional = functional  # type: ignore[attr-defined]
+    for module in (package, functional):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(verification_child, "GPU_ONLY", "cpu")
+    use_bitsandbytes("cpu")
+    functional.dequantize_4bit = lambda scale, x: x * 0  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit, match="4 bits and back differ"):
+        use_bitsandbytes("cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("Could not load libtorchcodec. libavutil.so.60: cannot open shared object file", "install FFmpeg"),
+        ("Could not load libtorchcodec. undefined symbol: _ZN3c10", None),
+    ],
+)
+def test_a_missing_ffmpeg_is_named(error: str, said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(SystemExit if said else RuntimeError, match=said or "undefined symbol"):
+        use_torchcodec("cpu")
+
+
 def test_torch_multiplies_and_differentiates(monkeypatch: pytest.MonkeyPatch) -> None:
     use_torch("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -94,7 +168,7 @@ def test_torch_compile_on_the_cpu_passes() -> None:
 
 
 def test_every_package_that_can_be_installed_can_be_verified() -> None:
-    assert set(USES) == {*TORCH_COMPANIONS, *(name for names in DISTRIBUTIONS.values() for name in names)}
+    assert set(USES) == {*ON_REQUEST, *(name for names in DISTRIBUTIONS.values() for name in names)}
 
 
 def test_an_unexpected_version_is_an_error() -> None:
