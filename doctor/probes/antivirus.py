@@ -33,12 +33,14 @@ class AntivirusFacts:
         controlled: the setting of Controlled folder access: 1 blocks, 2 only records.
         allowed: whether this Python is among its allowed programs.
         protected: the folders that it protects by default.
+        remains: the folders that pip renamed ("~orch") and could not remove.
     """
 
     products: tuple[str, ...]
     controlled: Reading[RegistryValue]
     allowed: bool
     protected: tuple[str, ...]
+    remains: tuple[str, ...]
 
 
 def _products(host: Reader) -> tuple[str, ...]:
@@ -58,11 +60,15 @@ def _controlled(host: Reader) -> Reading[RegistryValue]:
 
 def _antivirus(host: Reader) -> AntivirusFacts:
     allowed = host.registry_value(f"{CONTROLLED}\\AllowedApplications", host.identity.executable)
+    names = host.list_directory(host.identity.site_packages)
     return AntivirusFacts(
         products=_products(host),
         controlled=_controlled(host),
         allowed=isinstance(allowed, Found),
         protected=tuple(join(host, host.identity.home, name) for name in PROTECTED),
+        remains=tuple(name for name in names.value if name.startswith("~"))
+        if isinstance(names, Found)
+        else (),
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from doctor.check import Check, Requirement
 from doctor.checks.shared import registry_evidence, skipped
-from doctor.host import Found, Identity, Reading, Unreadable
+from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding
 from doctor.probes.antivirus import ANTIVIRUS, CONTROLLED, SETTING, AntivirusFacts
-from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
 from doctor.probes.system import IDENTITY
 
 LINKS = ("https://learn.microsoft.com/defender-endpoint/controlled-folders",)
 BLOCKS = 1
 
 
-def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity) -> Finding:
+def judge(facts: AntivirusFacts, identity: Identity) -> Finding:
     setting = facts.controlled.value.value if isinstance(facts.controlled, Found) else None
     controlled = "on" if setting == BLOCKS else "off"
     products = ", ".join(facts.products)
@@ -38,10 +37,10 @@ def judge(facts: AntivirusFacts, site: Reading[SitePackages], identity: Identity
             hint="Move the environment to a folder that is not protected, such as C:\\aios, or allow this python.exe in Windows Security > Ransomware protection.",
             links=LINKS,
         )
-    if facts.products and isinstance(site, Found) and site.value.remains:
+    if facts.products and facts.remains:
         return finding.but(
             status="info",
-            summary=f"{products} scans the files that pip replaces; pip could not remove {site.value.remains[0]}",
+            summary=f"{products} scans the files that pip replaces; pip could not remove {facts.remains[0]}",
             impact=CHECK.why,
             hint=f"If that happens again, exclude {identity.prefix} and pip's cache from scanning while you install.",
         )
@@ -65,7 +64,7 @@ CHECK = Check(
     looks_at="The antivirus products that are registered in Windows, and whether Controlled folder access protects the folder of this environment.",
     why="A file that is being scanned cannot be renamed or removed ('[WinError 5]', '[WinError 32]'), and Controlled folder access denies Python to write into Documents, Desktop and other folders.",
     by_hand="Keep environments outside of Documents and Desktop, for example in C:\\aios. Windows Security > Protection history lists what was blocked.",
-    probes=(ANTIVIRUS, SITE_PACKAGES, IDENTITY),
+    probes=(ANTIVIRUS, IDENTITY),
     judge=judge,
     systems=frozenset({"windows"}),
     requires=(Requirement((ANTIVIRUS,), _setting_unreadable),),
