@@ -79,6 +79,18 @@ def test_ten_windows_of_text_are_the_same_without_a_cache(kind: str, window: Any
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_only_the_last_token_of_a_prompt_has_its_logits_computed(kind: str) -> None:
+    network, rows = model(kind, positions=64), []
+    network.get_output_embeddings().register_forward_hook(
+        lambda _, inputs, __: rows.append(inputs[0].shape[1])
+    )
+    list(
+        generation.generate(network, list(range(40)), Sampling(2, temperature=0), -1, VOCABULARY, prefill=16)
+    )
+    assert rows == [1, 1, 1, 1]  # three parts of the prompt, and one token
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_the_size_of_the_cache_does_not_depend_on_the_text(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,9 @@ from transformers import Cache
 from trainer.attention.kv_cache import make_cache
 from trainer.models import rope
 
-PREFILL = 512  # tokens of a prompt in one forward pass
+# Tokens of a prompt in one forward pass. The first pass runs torch's causal kernel, which takes less than half the time of
+# blocks over earlier keys: eight passes over 4,096 tokens take 1.2 times as long as one.
+PREFILL = 4096
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,17 @@ def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill
     """The logits (V,) of the token after a text, of which the first tokens are in the cache already."""
     same = rope.frequencies(model.config, cached + prefill) == rope.frequencies(model.config, len(text))
     step = prefill if same else len(text)
+    accepted = inspect.signature(model.forward).parameters
+    how: dict[str, Any] = {
+        "cache" if "cache" in accepted else "past_key_values": cache
+    }  # `cache` in transformers 5.24 and later
+    if "logits_to_keep" in accepted:
+        how["logits_to_keep"] = 1
     for first in range(cached, len(text), step):
         part = torch.tensor([text[first : first + step]], device=model.device)
-        logits = model(input_ids=part, use_cache=True, **{_cache_name(model): cache}).logits
+        logits = model(input_ids=part, use_cache=True, **how).logits
     last: Tensor = logits[0, -1]
     return last
-
-
-def _cache_name(model: Any) -> str:
-    """The name of the argument for the cache: `cache` in transformers 5.24 and later."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
