@@ -58,10 +58,11 @@ def language_model(window: int, positions: int, ours: bool) -> Any:
         huggingface.attach(config, backend="sdpa")
     torch.manual_seed(0)
     implementation = {} if ours else {"attn_implementation": "sdpa"}
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, **implementation).eval()
+    make: Any = AutoModelForCausalLM.from_config  # it has no type annotations
+    return make(config, dtype=torch.float32, **implementation).eval()
 
 
-class _Clock(BaseStreamer):  # type: ignore[misc]
+class _Clock(BaseStreamer):
     """Notes when transformers has chosen each token. The first call brings the prompt."""
 
     def __init__(self) -> None:

@@ -5,6 +5,11 @@ one process, so that other load on the machine affects all of them equally. Rati
 compared. Memory is the peak of a new process for each program. Environment variables (MALLOC_*, OMP_NUM_THREADS) are the same.
 
     python scripts/bench_training.py --rounds 10
+
+TRL's SFTTrainer takes the place of the other two if it is installed (`pip install trl==1.16.0`, best in another environment).
+"As it comes" trains in bfloat16 and recomputes activations, as its defaults do; "set alike" does neither, like ours.
+
+    python scripts/bench_training.py --rounds 10 --against trl --vocabularies 50257
 """
 
 from __future__ import annotations
@@ -13,19 +18,19 @@ import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from trainer_programs import AfterStep, hf_trainer, sft_trainer
 
 LAYERS, WIDTH, HEADS, LENGTH, SIZE = 6, 384, 6, 512, 4
 RATE, DECAY, BETAS, CLIP = 6e-4, 0.1, (0.9, 0.95), 1.0
 OURS, TRAINER, NANOGPT = "ours", "HF Trainer", "nanoGPT style"
-Step = Callable[[], float]  # takes a step and returns its loss
+TRL_ALIKE, TRL_DEFAULT = "TRL, set alike", "TRL, as it comes"
 
 
 def tokens(vocabulary: int, batches: int) -> Tensor:
@@ -36,18 +41,24 @@ def tokens(vocabulary: int, batches: int) -> Tensor:
     return drawn.view(batches, SIZE, LENGTH)
 
 
-def gpt2(vocabulary: int) -> Any:
-    """Return Hugging Face's model, always with the same weights."""
+def gpt2(vocabulary: int, lora: bool = False) -> Any:
+    """Return Hugging Face's model, always with the same weights; frozen, with an adapter on all linear layers for LoRA."""
     from transformers import GPT2Config, GPT2LMHeadModel
+
+    from trainer.config import ModelSection
+    from trainer.models import lora as adapter
 
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=vocabulary, n_layer=LAYERS, n_embd=WIDTH, n_head=HEADS, n_positions=LENGTH)
     config.update(dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0))
     config.update(dict.fromkeys(("bos_token_id", "eos_token_id"), 0))
-    return GPT2LMHeadModel(config)
+    model = GPT2LMHeadModel(config)
+    if lora:
+        adapter.add(model, ModelSection(name="gpt2"))
+    return model
 
 
-def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
+def ours(data: Tensor, vocabulary: int, bf16: bool, lora: bool = False) -> Iterator[float]:
     """Train with our code and yield the loss of each step."""
     from trainer.attention import huggingface
     from trainer.config import TrainingSection
@@ -60,7 +71,7 @@ def ours(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
     from trainer.models import activations
     from trainer.models.tokenizer import ByteTokenizer
 
-    model = gpt2(vocabulary)
+    model = gpt2(vocabulary, lora)
     activations.fuse(model)
     huggingface.attach(model.config, backend="sdpa")
     training = TrainingSection(lr=RATE, weight_decay=DECAY, max_grad_norm=CLIP)
@@ -153,51 +164,30 @@ def nanogpt(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
         yield loss.item()
 
 
-def hf_trainer(data: Tensor, vocabulary: int, bf16: bool, after_step: Callable[[float], None]) -> None:
-    """Train with Hugging Face's Trainer. `after_step` is called with the loss of each step."""
-    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-
-    class ReportLoss(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            if "loss" in others["logs"]:
-                after_step(float(others["logs"]["loss"]))
-
-    # The Trainer shifts labels itself. The first label is never a target, but without -100 it would be counted as one.
-    samples = [{"input_ids": row, "labels": F.pad(row[1:], (1, 0), value=-100)} for row in data.flatten(0, 1)]
-
-    class InOrder(Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return torch.utils.data.SequentialSampler(samples)
-
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=SIZE,
-            max_steps=len(data),
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            weight_decay=DECAY,
-            adam_beta1=BETAS[0],
-            adam_beta2=BETAS[1],
-            max_grad_norm=CLIP,
-            bf16=bf16,
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        )
-        trainer = InOrder(gpt2(vocabulary), arguments, train_dataset=samples, callbacks=[ReportLoss()])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+def driver(name: str, data: Tensor, vocabulary: int, bf16: bool, lora: bool, after_step: AfterStep) -> None:
+    """Train with a program that takes all steps by itself and calls `after_step` after each."""
+    settings = {
+        "learning_rate": RATE,
+        "weight_decay": DECAY,
+        "adam_beta1": BETAS[0],
+        "adam_beta2": BETAS[1],
+        "max_grad_norm": CLIP,
+    }
+    if name != TRL_DEFAULT:
+        settings |= {"bf16": bf16, "gradient_checkpointing": False}
+    program = hf_trainer if name == TRAINER else sft_trainer
+    program(gpt2(vocabulary, lora), data, settings, after_step)
 
 
-def side_by_side(vocabulary: int, bf16: bool, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+def side_by_side(
+    vocabulary: int, bf16: bool, rounds: int, lora: bool = False, theirs: str = TRAINER
+) -> dict[str, tuple[list[float], list[float]]]:
     """Return the seconds and losses of the steps of each program. The seconds leave out the first step, which warms up."""
     data = tokens(vocabulary, rounds + 1)
-    others = {NANOGPT: nanogpt(data, vocabulary, bf16), OURS: ours(data, vocabulary, bf16)}
-    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in (OURS, NANOGPT, TRAINER)}
+    others = {OURS: ours(data, vocabulary, bf16, lora)}
+    if theirs == TRAINER and not lora:
+        others[NANOGPT] = nanogpt(data, vocabulary, bf16)
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in (*others, theirs)}
 
     def note(name: str, seconds: float, loss: float) -> None:
         found[name][0].append(seconds)
@@ -206,51 +196,52 @@ def side_by_side(vocabulary: int, bf16: bool, rounds: int) -> dict[str, tuple[li
     began = 0.0
 
     def after_step(loss: float) -> None:
-        """Run a step of the other programs between two steps of the Trainer."""
+        """Run a step of the other programs between two steps of the one that drives."""
         nonlocal began
-        note(TRAINER, time.perf_counter() - began, loss)
+        note(theirs, time.perf_counter() - began, loss)
         for name, steps in others.items():
             began = time.perf_counter()
             loss = next(steps)
             note(name, time.perf_counter() - began, loss)
         began = time.perf_counter()
 
-    hf_trainer(data, vocabulary, bf16, after_step)
+    driver(theirs, data, vocabulary, bf16, lora, after_step)
     return {name: (seconds[1:], losses) for name, (seconds, losses) in found.items()}
 
 
-def peak(program: str, vocabulary: int, bf16: bool) -> float:
+def peak(program: str, vocabulary: int, bf16: bool, lora: bool) -> float:
     """Return the peak memory in MB of a new process that takes a few steps."""
     command = [sys.executable, __file__, "--alone", program, "--vocabularies", str(vocabulary)]
-    done = subprocess.run(
-        [*command, "--dtypes", "bfloat16" if bf16 else "float32"], capture_output=True, text=True, check=True
-    )
+    command += ["--dtypes", "bfloat16" if bf16 else "float32", *["--lora"] * lora]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) / 1e6
 
 
-def peak_alone(program: str, vocabulary: int, bf16: bool) -> int:
+def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool) -> int:
     """Take a few steps in this process and return its peak memory in bytes."""
     from trainer.device import peak_memory_bytes
 
     data = tokens(vocabulary, 3)
-    if program == TRAINER:
-        hf_trainer(data, vocabulary, bf16, lambda loss: None)
+    if program == OURS:
+        list(ours(data, vocabulary, bf16, lora))
+    elif program == NANOGPT:
+        list(nanogpt(data, vocabulary, bf16))
     else:
-        list((ours if program == OURS else nanogpt)(data, vocabulary, bf16))
+        driver(program, data, vocabulary, bf16, lora, lambda loss: None)
     return peak_memory_bytes(torch.device("cpu"))
 
 
-def rows(vocabulary: int, bf16: bool, rounds: int) -> Iterator[str]:
+def rows(vocabulary: int, bf16: bool, rounds: int, lora: bool, theirs: str) -> Iterator[str]:
     """Yield the rows of the table, one for each program."""
-    memory = {name: peak(name, vocabulary, bf16) for name in (OURS, NANOGPT, TRAINER)}
-    found = side_by_side(vocabulary, bf16, rounds)
-    mine, right = found[OURS][0], found[TRAINER][1]
+    found = side_by_side(vocabulary, bf16, rounds, lora, theirs)
+    memory = {name: peak(name, vocabulary, bf16, lora) for name in found}
+    mine, right = found[OURS][0], found[theirs][1]
     for name, (seconds, losses) in found.items():
         ratio = statistics.median(their / my for their, my in zip(seconds, mine, strict=True))
         apart = max(abs(one - other) / other for one, other in zip(losses, right, strict=True))
         cells = [
             str(vocabulary),
-            "bfloat16" if bf16 else "float32",
+            ("bfloat16" if bf16 else "float32") + (", LoRA" if lora else ""),
             name,
             f"{SIZE * LENGTH / statistics.median(seconds):.0f}",
             f"{SIZE * LENGTH / min(seconds):.0f}",
@@ -271,18 +262,26 @@ def main() -> int:
         "--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"]
     )
     parser.add_argument("--rounds", type=int, default=10, help="steps of each program")
-    parser.add_argument("--alone", choices=[OURS, TRAINER, NANOGPT], help=argparse.SUPPRESS)
+    parser.add_argument("--against", choices=["trainer", "trl"], default="trainer")
+    parser.add_argument("--lora", action="store_true", help="train an adapter, not the whole model")
+    everything = [OURS, TRAINER, NANOGPT, TRL_ALIKE, TRL_DEFAULT]
+    parser.add_argument("--alone", choices=everything, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
-        print(peak_alone(options.alone, options.vocabularies[0], options.dtypes == ["bfloat16"]))  # noqa: T201
+        bf16 = options.dtypes == ["bfloat16"]
+        print(peak_alone(options.alone, options.vocabularies[0], bf16, options.lora))  # noqa: T201
         return 0
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds\n")  # noqa: T201
     heads = "V | dtype | program | tokens/s, median | best | time / ours | peak MB | largest relative difference in loss"
     print(f"| {heads} |\n|{'---|' * (heads.count('|') + 1)}")  # noqa: T201
     for vocabulary in options.vocabularies:
         for dtype in options.dtypes:
-            for row in rows(vocabulary, dtype == "bfloat16", options.rounds):
-                print(row, flush=True)  # noqa: T201
+            bf16 = dtype == "bfloat16"
+            # As it comes, TRL trains in bfloat16.
+            trl = [TRL_ALIKE, TRL_DEFAULT] if bf16 else [TRL_ALIKE]
+            for theirs in trl if options.against == "trl" else [TRAINER]:
+                for row in rows(vocabulary, bf16, options.rounds, options.lora, theirs):
+                    print(row, flush=True)  # noqa: T201
     return 0
 
 
