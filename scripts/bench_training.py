@@ -174,7 +174,9 @@ def driver(name: str, data: Tensor, vocabulary: int, bf16: bool, lora: bool, aft
         "max_grad_norm": CLIP,
     }
     if name != TRL_DEFAULT:
-        settings |= {"bf16": bf16, "gradient_checkpointing": False}
+        settings["bf16"] = bf16
+    if name == TRL_ALIKE:
+        settings["gradient_checkpointing"] = False
     program = hf_trainer if name == TRAINER else sft_trainer
     program(gpt2(vocabulary, lora), data, settings, after_step)
 

@@ -73,9 +73,8 @@ def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill
     same = rope.frequencies(model.config, cached + prefill) == rope.frequencies(model.config, len(text))
     step = prefill if same else len(text)
     accepted = inspect.signature(model.forward).parameters
-    how: dict[str, Any] = {
-        "cache" if "cache" in accepted else "past_key_values": cache
-    }  # `cache` in transformers 5.24 and later
+    # `cache` in transformers 5.24 and later
+    how: dict[str, Any] = {"cache" if "cache" in accepted else "past_key_values": cache}
     if "logits_to_keep" in accepted:
         how["logits_to_keep"] = 1
     for first in range(cached, len(text), step):
