@@ -142,7 +142,7 @@ def _numpy(packages: dict[str, Distribution], identity: Identity) -> Iterator[Mi
         and _built_for_numpy_1(name, package, version, identity)
     ]
     if broken:
-        what = f"{several(broken, 3)} {'was' if len(broken) == 1 else 'were'} built for NumPy 1; installed: NumPy {version}"
+        what = f"{several(broken, 3)} {'needs' if len(broken) == 1 else 'need'} NumPy 1; installed: NumPy {version}"
         hint = "Upgrade them, or install NumPy 1: torch works with both."
         yield Misfit("warning", what, hint, {each.partition(" ")[0]: "" for each in broken})
 
