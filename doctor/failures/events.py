@@ -7,6 +7,8 @@ import re
 from doctor.failures.log import Log
 
 TRACEBACK_LINES = 60  # lines above an exception that may be frames of its traceback
+FRAME_LINES = 6  # lines above an exception in which its frame is, without the head of a traceback
+FILE = 'File "'
 TRACEBACK = "Traceback (most recent call last)"
 # A record of a level at which programs report no errors
 UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)")
@@ -41,8 +43,9 @@ def package_at(log: Log, place: int) -> str | None:
     traceback = log.text.rfind(TRACEBACK, start, line_start)
     if frames := _frames(log, line_start, line_end):
         return frames[-1]
-    if traceback < 0:
-        return None
+    if traceback < 0:  # a report often has the last frames only
+        nearest = log.text.rfind(FILE, log.around(place, FRAME_LINES, 0)[0], line_start)
+        traceback = nearest if nearest >= 0 else line_start
     frames = _frames(log, traceback, line_start)
     return frames[-1] if frames else None
 
