@@ -128,6 +128,9 @@ class FailureTable(Frozen):
                 raise ValueError(f"{failure.id}: is its own cause")
         return self
 
+    def __hash__(self) -> int:
+        return id(self)
+
     def causes(self, failure: Failure) -> tuple[str, ...]:
         """The ids of all direct and indirect causes of `failure`, the nearest first."""
         by_id = {row.id: row for row in self.failures}

@@ -201,10 +201,10 @@ def test_line_numbers_agree_with_a_plain_count(text: str, data: st.DataObject) -
     assert not set(text[start:end]) & {"\n", "\r"}
 
 
-def test_a_log_of_tens_of_megabytes_is_searched_to_its_end() -> None:
+def test_a_log_of_megabytes_is_searched_to_its_end() -> None:
     """A quadratic search would exceed the time limit of the tests."""
     whole = b"".join(path.read_bytes() for path in (*HEALTHY, *FAILING))
-    data = whole * (20 * 2**20 // len(whole))
+    data = whole * (6 * 2**20 // len(whole))
     assert find_in(pieces(io.BytesIO(data)), failures())
 
 
