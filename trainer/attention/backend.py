@@ -28,12 +28,14 @@ class Implementation:
         run: as for `Backend`.
         reasons_against: as for `Backend`.
         contiguous_documents: the tokens of a document must be contiguous. Checked last, because it reads a tensor.
+        needs_proof: used only on machines where it was proven.
     """
 
     name: str
     run: Run
     reasons_against: ReasonsAgainst
     contiguous_documents: bool = False
+    needs_proof: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Backend:
         reasons_here: why it cannot run on this machine at all; empty if it can.
         reasons_against: why it cannot serve a request; empty if it can.
         run: attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D). Keys that no query sees have been cut off.
-        implementations: if there are several, in order of preference. Each is proven by itself.
+        implementations: if there are several, in order of preference. Each is proven by itself. The last one serves
+            every request.
+        stores_table: without a window, it stores the S x S table of weights.
     """
 
     name: BackendName
@@ -59,3 +63,4 @@ class Backend:
     reasons_against: ReasonsAgainst
     run: Run
     implementations: tuple[Implementation, ...] = ()
+    stores_table: bool = False

@@ -38,6 +38,11 @@ def reasons_against(request: AttentionRequest) -> list[str]:
         reasons.append(f"needs a head dimension that is a multiple of 8, not {request.head_dim}")
     if request.softcap:
         reasons.append("does not cap scores")
+    # Both passes align the causal mask at the last query, but the backward pass aligns the window at the first
+    # (kernel_backward.h of torch 2.13).
+    fewer = request.query_length != request.key_length
+    if request.training and request.window is not None and fewer:
+        reasons.append("computes no right gradients for fewer queries than keys with a window")
     return reasons
 
 

@@ -66,4 +66,5 @@ MANUAL = Backend(
     reasons_here=lambda: [],
     reasons_against=no_limits,
     run=run,
+    stores_table=True,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
 from dataclasses import dataclass
 from itertools import product
@@ -67,33 +68,45 @@ def devices_here() -> tuple[Device, ...]:
 def run_cases(backend: Backend, devices: tuple[Device, ...]) -> list[Trial]:
     """Run every case that the backend supports, on every device, in every dtype, by every implementation."""
     from trainer.attention.backend import Implementation
-    from trainer.attention.proof_cases import CASES, CaseResult, Harness
+    from trainer.attention.proof_cases import CASES, Case, CaseResult, Harness
+    from trainer.attention.proof_memory import MemoryCase
 
     harness = Harness()
+    cases: list[Case | MemoryCase] = [*CASES, *([] if backend.stores_table else [MemoryCase()])]
     whole = Implementation("", backend.run, backend.reasons_against)
     names = ["cpu" if device.type == "cpu" else f"cuda:{device.index}" for device in devices]
     trials = []
-    for device, dtype, case in product(names, DTYPES, CASES):
+    for device, dtype, case in product(names, DTYPES, cases):
         request = case.request(device, dtype)
         for implementation in backend.implementations or (whole,):
             if backend.reasons_against(request) or implementation.reasons_against(request):
                 continue
             try:
-                result = harness.run(implementation.run, case, device, dtype)
+                if isinstance(case, MemoryCase):
+                    result = CaseResult(problem=case.problem(implementation.run, device, dtype))
+                else:
+                    result = harness.run(implementation.run, case, device, dtype)
             except Exception as error:  # noqa: BLE001 - a third-party kernel may fail in any way
                 result = CaseResult(problem=_first_line(error))
             trials.append(Trial(device, dtype, case.name, implementation.name, result))
     return trials
 
 
-def summarize(trials: list[Trial], version: str | None, max_head_dim: int | None) -> BackendCapability:
+def summarize(
+    trials: list[Trial], version: str | None, max_head_dim: int | None, last: str = ""
+) -> BackendCapability:
     """The capability that the trials prove.
 
     A device counts if "plain" and "window" agreed in some dtype, a dtype if they agreed on each such device, and a
-    feature if it agreed on all of these devices in all of these dtypes. Other failures are listed in `reasons`.
+    feature if it agreed on all of these devices in all of these dtypes. An implementation that failed where the last
+    one agreed is left out, because it is not used then. All failures are listed in `reasons`.
+
+    Args:
+        last: the implementation that serves what the others do not; "" if there is only one.
     """
-    devices, dtypes = _proven(trials)
     problems = tuple(trial.problem for trial in trials if trial.problem)
+    trials = _without_failures(trials, last)
+    devices, dtypes = _proven(trials)
     if not dtypes:
         reasons = problems[:3] or ("supports no device of this machine",)
         return BackendCapability(status="unavailable", version=version, reasons=reasons)
@@ -120,6 +133,21 @@ def summarize(trials: list[Trial], version: str | None, max_head_dim: int | None
         ),
         implementations=tuple(dict.fromkeys(trial.implementation for trial in good if trial.implementation)),
     )
+
+
+def _without_failures(trials: list[Trial], last: str) -> list[Trial]:
+    """The trials of the last implementation, and of those that agreed wherever it did."""
+    agreed = {
+        (trial.device, trial.dtype, trial.case)
+        for trial in trials
+        if trial.implementation == last and not trial.problem
+    }
+    failed = {
+        trial.implementation
+        for trial in trials
+        if trial.problem and (trial.device, trial.dtype, trial.case) in agreed
+    } - {last}
+    return [trial for trial in trials if trial.implementation not in failed]
 
 
 def _proven(trials: list[Trial]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -168,7 +196,8 @@ def prove(name: str) -> tuple[BackendCapability, tuple[Device, ...]]:
         reasons = [f"cannot be used: {_first_line(error)}"]
     if reasons:
         return BackendCapability(status="unavailable", version=version, reasons=tuple(reasons)), devices
-    return summarize(run_cases(backend, devices), version, backend.max_head_dim), devices
+    last = backend.implementations[-1].name if backend.implementations else ""
+    return summarize(run_cases(backend, devices), version, backend.max_head_dim, last), devices
 
 
 def _first_line(error: Exception) -> str:
@@ -187,6 +216,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in BACKENDS:
         sys.stderr.write(f"usage: python -m trainer.attention.prove {{{','.join(BACKENDS)}}}\n")
         return 2
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes lines to stderr otherwise
     backend, devices = prove(arguments[0])
     result = {
         "backend": backend.model_dump(mode="json"),

@@ -17,7 +17,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.capability import Capability
-from trainer.attention import huggingface, pattern
+from trainer.attention import huggingface, pattern, sdpa
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import Decision, decide
 from trainer.attention.request import AttentionRequest
@@ -226,6 +226,7 @@ def attach_attention(
         raise UserError(
             f"--strict: the attention backend {decision.requested} cannot be used; see the reasons above."
         )
+    sdpa.use_proven((proven.backends["sdpa"].implementations or None) if proven else None)
     with trial.refusals(config):
         huggingface.attach(config, backend=decision.backend, window=windows)
     return decision

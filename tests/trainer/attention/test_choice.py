@@ -190,6 +190,7 @@ def test_a_new_backend_needs_one_value_and_one_entry(monkeypatch):
         reasons_here=lambda: [],
         reasons_against=lambda request: ["has no dropout"] if request.dropout else [],
         run=run,
+        stores_table=True,  # as manual does
     )
     monkeypatch.setattr(choice, "BACKENDS", (new, *choice.BACKENDS))
 

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainer.attention.triple_loop import WAYS
-from trainer.attention import attention, banded, blocks, sdpa
+from trainer.attention import attention, banded, blocks, scaled_dot_product
 from trainer.attention.proof_cases import visible
 from trainer.attention.request import Options
 
@@ -238,9 +238,9 @@ def test_half_precision_loses_no_more_than_torch_with_a_mask(way, dtype):
         output = call(*leaves, options)
         return [x.double() for x in (output, *torch.autograd.grad(output, leaves, grad.to(kind)))]
 
-    exact = results(sdpa.dense, torch.float64)
+    exact = results(scaled_dot_product.dense, torch.float64)
     for mine, theirs, wanted in zip(
-        results(BANDED[way], dtype), results(sdpa.dense, dtype), exact, strict=True
+        results(BANDED[way], dtype), results(scaled_dot_product.dense, dtype), exact, strict=True
     ):
         assert (mine - wanted).norm() <= 1.1 * (theirs - wanted).norm()
 

@@ -11,11 +11,13 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from doctor.capability import BackendCapability, Device
-from trainer.attention import choice, manual, prove, sdpa
+from trainer.attention import choice, manual, prove, scaled_dot_product, sdpa
 from trainer.attention.backend import Backend, Implementation, no_limits
-from trainer.attention.prove import main, run_cases, summarize
+from trainer.attention.proof_cases import CaseResult
+from trainer.attention.prove import Trial, main, run_cases, summarize
 from trainer.attention.request import Options
 
 CPU = (Device(type="cpu", index=0, name="CPU", compute_capability=None, total_memory_bytes=1),)
@@ -226,6 +228,41 @@ def test_each_implementation_of_sdpa_is_tested(monkeypatch):
     capability, _ = prove.prove("sdpa")
     assert capability.status == "unavailable"
     assert capability.reasons[0] == "cpu float32 plain dense: broken"
+
+
+def test_grouped_heads_that_need_a_table_of_weights_are_found(monkeypatch):
+    def plain_products(q, k, v, options):
+        with sdpa_kernel(SDPBackend.MATH):
+            return scaled_dot_product.causal(q, k, v, options)
+
+    by_products = replace(scaled_dot_product.CAUSAL, run=plain_products)
+    implementations = (by_products, *sdpa.SDPA.implementations[-2:])
+    monkeypatch.setattr(choice, "BACKENDS", (replace(sdpa.SDPA, implementations=implementations),))
+    monkeypatch.setattr(prove, "DTYPES", ("float32",))
+    capability, _ = prove.prove("sdpa")
+    assert capability.reasons == (
+        "cpu float32 gqa causal: stores S x S weights: 24 MiB for 1024 tokens, where one table has 8 MiB",
+    )
+    assert capability.features and capability.features.gqa
+    assert capability.implementations == ("dense", "banded")
+
+
+@pytest.mark.parametrize("dtype", prove.DTYPES)
+def test_an_implementation_is_left_out_where_the_last_one_agrees(dtype):
+    def trial(implementation, kind, problem=None):
+        return Trial("cpu", kind, "plain", implementation, CaseResult(problem=problem))
+
+    trials = [
+        trial("first", dtype, "wrong"),
+        trial("last", "float32"),
+        trial("last", "bfloat16", "no bfloat16"),
+    ]
+    left = prove._without_failures(trials, "last")
+    assert (
+        [each.implementation for each in left] == ["last"] * 2
+        if dtype == "float32"
+        else ["first", "last", "last"]
+    )
 
 
 def test_a_backend_without_a_supported_device_says_so():

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.trainer.attention.test_third_party import dense
-from trainer.attention import efficient, manual, sdpa, varlen_flash
+from trainer.attention import efficient, manual, scaled_dot_product, sdpa, varlen_flash
 from trainer.attention.proof_cases import CASES as PROOF_CASES
 from trainer.attention.proof_cases import Harness
 from trainer.attention.request import AttentionRequest, Options
@@ -162,12 +163,15 @@ IDS, TORN = torch.arange(4096)[None] // 1000, torch.arange(4096)[None] % 2
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU of compute capability 8.0, and a function that changes the capability."""
+    """A GPU of compute capability 8.0 on Linux, where nothing is proven, and a function that changes the capability."""
 
     def become(*capability):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
 
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(scaled_dot_product, "torchs_kernel", lambda *_: "FLASH_ATTENTION")
+    monkeypatch.setattr(sdpa, "_proven", None)
     become(8, 0)
     for module in (varlen_flash, efficient):
         module._missing_here.cache_clear()
@@ -198,12 +202,72 @@ def gpu(monkeypatch):
         ({"head_dim": 60, **WINDOW}, None, (9, 0), "banded"),
         ({"head_dim": 60, "key_length": 100, "query_length": 100, "window": 51}, None, (9, 0), "dense"),
         ({"query_length": 1 << 22, "key_length": 1 << 22, **WINDOW}, None, (9, 0), "efficient"),
+        ({"dtype": "float32", "query_length": 512, **WINDOW}, None, (9, 0), "banded"),
+        ({"dtype": "float32", "query_length": 512, "training": False, **WINDOW}, None, (9, 0), "efficient"),
     ],
 )
 def test_the_implementation_that_runs_on_a_gpu(changes, document_ids, capability, runs, gpu):
     gpu(*capability)
     request = replace(GPU, packed=document_ids is not None, **changes)
     assert sdpa.choose(request, document_ids).name == runs
+
+
+# torch 2.14 or older on Windows: the memory-efficient kernels take no grouped heads (pytorch/pytorch#186343).
+NO_FLASH = {True: "MATH", False: "EFFICIENT_ATTENTION"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "proven", "runs"),
+    [
+        ({}, None, "causal"),
+        ({"key_heads": 2}, None, "efficient"),
+        ({"key_heads": 2, "head_dim": 60}, None, "banded"),
+        ({"key_heads": 2, "query_length": 1}, None, "causal"),
+        ({"key_heads": 2}, ("causal", "efficient", "banded"), "efficient"),
+        ({"key_heads": 2}, ("causal", "cudnn", "efficient", "banded"), "cudnn"),
+        ({}, ("causal", "cudnn", "efficient", "banded"), "cudnn"),
+        ({"head_dim": 192}, ("causal", "cudnn", "efficient", "banded"), "causal"),
+        ({"dropout": 0.1}, ("causal", "cudnn", "efficient", "banded"), "causal"),
+        ({"dtype": "float32"}, ("causal", "cudnn", "efficient", "banded"), "causal"),
+        ({"query_length": 1}, ("causal", "cudnn", "efficient", "banded"), "causal"),
+        (WINDOW, ("causal", "cudnn", "efficient", "banded"), "efficient"),
+        (WINDOW, ("causal",), "banded"),
+    ],
+)
+def test_without_flash_attention_no_call_reaches_a_table_of_weights(changes, proven, runs, gpu, monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
+    monkeypatch.setattr(
+        scaled_dot_product, "torchs_kernel", lambda device, dtype, head_dim, grouped, *_: NO_FLASH[grouped]
+    )
+    sdpa.use_proven(proven)
+    assert sdpa.choose(replace(GPU, **changes), None).name == runs
+
+
+def test_cudnn_runs_alone_and_only_where_torch_has_no_flash_attention(gpu, monkeypatch):
+    request = replace(GPU, key_heads=2)
+    sdpa.use_proven(("cudnn", "causal"))
+    assert sdpa.choose(request, None).name == "causal"
+    enabled = []
+
+    def look(q, k, v, **_):
+        backends = torch.backends.cuda
+        enabled.append(
+            (backends.cudnn_sdp_enabled(), backends.flash_sdp_enabled(), backends.math_sdp_enabled())
+        )
+        return q
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", look)
+    q, k, v = torch.zeros(3, 1, 2, 8, 8)
+    scaled_dot_product.cudnn(q, k, v, Options(None, None, 0.3))
+    assert enabled == [(True, False, False)]
+
+
+@pytest.mark.parametrize(("dropout", "kernel"), [(0.0, "FLASH_ATTENTION"), (0.1, "MATH")])
+def test_torch_is_asked_which_kernel_it_runs_on_this_cpu(dropout, kernel):
+    with FakeTensorMode():
+        assert scaled_dot_product.torchs_kernel("cpu", "float32", 24, True, bool(dropout), True) == kernel
+    request = replace(GPU, device="cpu", dtype="float32", dropout=dropout)
+    assert sdpa.choose(request, None).name == ("banded" if dropout else "causal")
 
 
 @pytest.mark.parametrize("module", [varlen_flash, efficient])

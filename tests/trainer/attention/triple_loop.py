@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trainer.attention import banded, manual, sdpa
+from trainer.attention import banded, manual, scaled_dot_product
 from trainer.attention.request import Options
 
 Rows = list[list[float]]
@@ -118,7 +118,7 @@ def triple_loop(case: Case) -> Reference:
 # Every way to compute attention on a CPU: a name, and a function like a backend's `run`.
 WAYS: dict[str, Callable[[Tensor, Tensor, Tensor, Options], Tensor]] = {
     "manual": manual.run,
-    "sdpa:causal": sdpa.causal,
-    "sdpa:dense": sdpa.dense,
+    "sdpa:causal": scaled_dot_product.causal,
+    "sdpa:dense": scaled_dot_product.dense,
     "sdpa:banded": banded.banded,
 }
