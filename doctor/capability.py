@@ -17,10 +17,19 @@ from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Reader, Reading
 from doctor.host.live import live_host
 from doctor.probes.packages import TORCH
-from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device, Features, ProofEvidence
+from doctor.proofs import (
+    BACKENDS,
+    NO_HUB_KERNELS_ON_WINDOWS,
+    BackendCapability,
+    BackendName,
+    Device,
+    Features,
+    ProofEvidence,
+)
 
 __all__ = [
     "BACKENDS",
+    "NO_HUB_KERNELS_ON_WINDOWS",
     "BackendCapability",
     "BackendName",
     "Capability",
@@ -47,6 +56,8 @@ class Fingerprint(Frozen):
     cuda: str | None
     driver: str | None
     flash_attn: str | None
+    flash_attn_4: str | None = None
+    kernels: str | None = None
     xformers: str | None
     triton: str | None
     gpus: tuple[str, ...]
@@ -114,6 +125,8 @@ def fingerprint(host: Reader) -> Fingerprint:
         cuda=build.cuda_version if build else None,
         driver=driver.driver_version if driver else None,
         flash_attn=_version(host.distribution("flash-attn")),
+        flash_attn_4=_version(host.distribution("flash-attn-4")),
+        kernels=_version(host.distribution("kernels")),
         xformers=_version(host.distribution("xformers")),
         triton=_version(host.distribution("triton")) or _version(host.distribution("triton-windows")),
         gpus=tuple(gpu.name for gpu in driver.gpus) if driver else (),

@@ -6,9 +6,20 @@ from typing import Literal
 
 from doctor.host import Frozen
 
-BackendName = Literal["flash_attn_2", "xformers", "sdpa", "manual"]
+BackendName = Literal["flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 # The order in which training falls back, fastest first
-BACKENDS: tuple[BackendName, ...] = ("flash_attn_2", "xformers", "sdpa", "manual")
+BACKENDS: tuple[BackendName, ...] = (
+    "flash_attn_2",
+    "flash_attn_4",
+    "hub_kernels",
+    "xformers",
+    "sdpa",
+    "manual",
+)
+# kernels-community builds nothing but `relu` and `activation` for Windows (read on 2026-11-30).
+NO_HUB_KERNELS_ON_WINDOWS = (
+    "Hugging Face publishes no attention kernels for Windows; use WSL, or another backend"
+)
 
 
 class Device(Frozen):

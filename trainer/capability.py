@@ -10,7 +10,14 @@ from pathlib import Path
 from doctor.capability import Capability, CapabilityProblem, current_fingerprint, default_path, read, stale
 from trainer.errors import UserError
 
-CHECKS = ("backend-flash-attn-2", "backend-xformers", "backend-sdpa", "backend-manual")
+CHECKS = (
+    "backend-flash-attn-2",
+    "backend-flash-attn-4",
+    "backend-hub-kernels",
+    "backend-xformers",
+    "backend-sdpa",
+    "backend-manual",
+)
 TIMEOUT = 600.0  # seconds; importing torch for the first time takes minutes on some machines
 
 

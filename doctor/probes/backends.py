@@ -11,10 +11,18 @@ from pydantic import ValidationError
 from doctor.check import Probe
 from doctor.host import Absent, Completed, Found, Frozen, Reader, Unreadable
 from doctor.host.completed import exit_code, last_error_line
-from doctor.proofs import BACKENDS, BackendCapability, BackendName, Device
+from doctor.proofs import BACKENDS, NO_HUB_KERNELS_ON_WINDOWS, BackendCapability, BackendName, Device
 
 TIMEOUT = 120.0
-PACKAGES: dict[BackendName, str] = {"flash_attn_2": "flash-attn", "xformers": "xformers"}
+# Kernels that are compiled at run time, for each option and number format of the proof
+COMPILING_TIMEOUT = 480.0
+TIMEOUTS: dict[BackendName, float] = {"flash_attn_4": COMPILING_TIMEOUT}
+PACKAGES: dict[BackendName, str] = {
+    "flash_attn_2": "flash-attn",
+    "flash_attn_4": "flash-attn-4",
+    "hub_kernels": "kernels",
+    "xformers": "xformers",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class BackendFacts:
     Attributes:
         capability: what it can do here.
         devices: the devices that torch sees; empty if the child process gave no result.
-        installed: whether the backend's package is installed.
+        installed: whether the backend's package is installed, with what it needs to be tried.
     """
 
     capability: BackendCapability
@@ -37,6 +45,7 @@ class _Answer(Frozen):
 
     backend: BackendCapability
     devices: tuple[Device, ...]
+    installed: bool = True
 
 
 def _without_proof(status: Literal["unavailable", "unknown"], reason: str) -> BackendFacts:
@@ -54,18 +63,29 @@ def parse_proof(completed: Completed) -> BackendFacts:
     except ValidationError:
         reason = f"the trial run printed {last[:80]!r} instead of a result"
         return _without_proof("unknown", reason)
-    return BackendFacts(answer.backend, answer.devices)
+    return BackendFacts(answer.backend, answer.devices, answer.installed)
+
+
+def _lacking(host: Reader, backend: BackendName) -> str | None:
+    """Why there is nothing to run, as far as metadata tells."""
+    absent = [
+        f"{package} package not installed"
+        for package in ("torch", PACKAGES.get(backend))
+        if package and isinstance(host.distribution(package), Absent)
+    ]
+    if backend == "hub_kernels" and host.identity.os == "windows":
+        absent.insert("torch package not installed" in absent, NO_HUB_KERNELS_ON_WINDOWS)
+    return absent[0] if absent else None
 
 
 def _prove(backend: BackendName) -> Callable[[Reader], BackendFacts]:
     def prove(host: Reader) -> BackendFacts:
-        for package in ("torch", PACKAGES.get(backend)):
-            if package and isinstance(host.distribution(package), Absent):
-                missing = _without_proof("unavailable", f"{package} package not installed")
-                return replace(missing, installed=False)
+        lacking = _lacking(host, backend)
+        if lacking:
+            return replace(_without_proof("unavailable", lacking), installed=False)
         ran = host.run(
             [host.identity.executable, "-m", "trainer.attention.prove", backend],
-            timeout=TIMEOUT,
+            timeout=TIMEOUTS.get(backend, TIMEOUT),
             environment={"PYTHONSAFEPATH": "1"},
         )
         if isinstance(ran, Found):
@@ -77,5 +97,6 @@ def _prove(backend: BackendName) -> Callable[[Reader], BackendFacts]:
 
 
 BACKEND_PROBES: dict[BackendName, Probe[BackendFacts]] = {
-    backend: Probe(f"backend:{backend}", _prove(backend), timeout=TIMEOUT + 10.0) for backend in BACKENDS
+    backend: Probe(f"backend:{backend}", _prove(backend), timeout=TIMEOUTS.get(backend, TIMEOUT) + 10.0)
+    for backend in BACKENDS
 }

@@ -52,7 +52,7 @@ def capability_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             aios_version="0.1.0",
             fingerprint=capability.current_fingerprint(),
             devices=(),
-            backends={"flash_attn_2": missing, "xformers": missing, "sdpa": works, "manual": works},
+            backends={**dict.fromkeys(capability.BACKENDS, missing), "sdpa": works, "manual": works},
             recommended={"cpu": "sdpa"},
         ),
     )

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from doctor.capability import BackendCapability, Capability, current_fingerprint, write
+from doctor.capability import BACKENDS, BackendCapability, Capability, current_fingerprint, write
 from trainer.capability import CapabilityError, load
 
 
@@ -18,7 +18,7 @@ def file_for(fingerprint, version="fresh") -> Capability:
         aios_version=version,
         fingerprint=fingerprint,
         devices=(),
-        backends=dict.fromkeys(("flash_attn_2", "xformers", "sdpa", "manual"), backend),
+        backends=dict.fromkeys(BACKENDS, backend),
         recommended={},
     )
 
@@ -80,6 +80,8 @@ def test_an_unusable_file_gives_one_line_and_a_new_proof(how, path, doctor):
     assert command[-2:] == ["--capability-file", str(path)]
     assert [command[i + 1] for i, part in enumerate(command) if part == "--only"] == [
         "backend-flash-attn-2",
+        "backend-flash-attn-4",
+        "backend-hub-kernels",
         "backend-xformers",
         "backend-sdpa",
         "backend-manual",

@@ -86,7 +86,7 @@ def test_a_run_is_recorded_from_start_to_end(
     assert start["capability_fingerprint"]["torch"] == torch.__version__
     assert start["attention"]["backend"] == "sdpa"
     rejected = {item["backend"]: item["reasons"] for item in start["attention"]["rejections"]}
-    assert set(rejected) == {"flash_attn_2", "xformers"}
+    assert set(rejected) == {"flash_attn_2", "flash_attn_4", "hub_kernels", "xformers"}
     assert all(rejected.values())
     trained = [record for record in found if record["event"] == "train"]
     assert [record["step"] for record in trained] == [1, 2, 3, 4, 5, 6]

@@ -53,6 +53,7 @@ class Backend:
         implementations: if there are several, in order of preference. Each is proven by itself. The last one serves
             every request.
         stores_table: without a window, it stores the S x S table of weights.
+        missing: why there is nothing to be tried, although the distribution is installed; None if there is.
     """
 
     name: BackendName
@@ -64,3 +65,4 @@ class Backend:
     run: Run
     implementations: tuple[Implementation, ...] = ()
     stores_table: bool = False
+    missing: Callable[[], str | None] = lambda: None

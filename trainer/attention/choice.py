@@ -8,13 +8,22 @@ from typing import Any
 from doctor.capability import BackendCapability, BackendName, Capability
 from trainer.attention.backend import Backend
 from trainer.attention.flash_attn_2 import FLASH_ATTN_2
+from trainer.attention.flash_attn_4 import FLASH_ATTN_4
+from trainer.attention.hub_kernels import HUB_KERNELS
 from trainer.attention.manual import MANUAL
 from trainer.attention.request import AttentionRequest
 from trainer.attention.sdpa import SDPA
 from trainer.attention.xformers import XFORMERS
 
 # The fallback chain, fastest first. The last one serves every request.
-BACKENDS: tuple[Backend, ...] = (FLASH_ATTN_2, XFORMERS, SDPA, MANUAL)
+BACKENDS: tuple[Backend, ...] = (
+    FLASH_ATTN_2,
+    FLASH_ATTN_4,
+    HUB_KERNELS,
+    XFORMERS,
+    SDPA,
+    MANUAL,
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""FlashAttention-2 from the flash-attn package (Dao 2023, arXiv:2307.08691). Only this file uses that package.
+"""FlashAttention-2 from the flash-attn package (Dao 2023, arXiv:2307.08691). Only this file imports that package.
 
 Its window is (left, right): the number of keys before and after the query's own, so W becomes (W - 1, 0). Since version
 2.1, fewer queries than keys are aligned at the last key; the parameters `window_size` and `softcap` came later.
@@ -49,21 +49,36 @@ def reasons_here() -> list[str]:
     found = importlib.util.find_spec("flash_attn")
     if found is None or found.origin is None:  # without __init__.py it is flash-attn-4: flash_attn/cute alone
         return ["flash-attn package not installed"]
+    lacking = lacking_gpu(MIN_COMPUTE_CAPABILITY) or lacking_options(_package(), OPTIONS)
+    return [lacking] if lacking else []
+
+
+def lacking_gpu(needed: tuple[int, int]) -> str | None:
+    """The reason if no GPU has at least this compute capability."""
     if not torch.cuda.is_available():
-        return ["needs an NVIDIA GPU that torch can use"]
+        return "needs an NVIDIA GPU that torch can use"
     newest = max(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
-    if newest < MIN_COMPUTE_CAPABILITY:
-        return ["needs compute capability 8.0 or newer, and the GPU has {}.{}".format(*newest)]
-    package = _package()
+    if newest >= needed:
+        return None
+    return "needs compute capability {}.{} or newer, and the GPU has {}.{}".format(*needed, *newest)
+
+
+def lacking_options(package: ModuleType, needed: set[str]) -> str | None:
+    """The reason if a function of a package in the way of flash-attn lacks a parameter."""
     for name in ("flash_attn_func", "flash_attn_varlen_func"):
-        missing = OPTIONS - set(inspect.signature(getattr(package, name)).parameters)
+        missing = needed - set(inspect.signature(getattr(package, name)).parameters)
         if missing:
-            return [f"{name} of this flash-attn has no {', '.join(sorted(missing))}; version 2.6 is needed"]
-    return []
+            return f"{name} of this version has no {', '.join(sorted(missing))}; a newer one is needed"
+    return None
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
     """Attention by flash-attn; see `Backend.run`."""
+    return attend(_package(), q, k, v, options)
+
+
+def attend(package: ModuleType, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
+    """Attention by a package with the functions of flash-attn 2."""
     settings = {
         "dropout_p": options.dropout,
         "softmax_scale": options.scale,
@@ -72,9 +87,9 @@ def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
         "window_size": (-1, -1) if options.window is None else (options.window - 1, 0),
     }
     if options.document_ids is not None:
-        call = partial(_package().flash_attn_varlen_func, **settings)
+        call = partial(package.flash_attn_varlen_func, **settings)
         return run_packed(call, q, k, v, options.document_ids)
-    output: Tensor = _package().flash_attn_func(
+    output: Tensor = package.flash_attn_func(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **settings
     )
     return output.transpose(1, 2)

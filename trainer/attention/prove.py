@@ -1,7 +1,7 @@
 """Run one backend on this machine and report what it can do: `python -m trainer.attention.prove BACKEND`.
 
-The last line of stdout is one JSON object: {"backend": BackendCapability, "devices": [Device, ...]}. The doctor runs
-this in a child process, because a kernel may crash its process. Without torch it reports that torch is missing.
+The last line of stdout is one JSON object: {"backend": BackendCapability, "devices": [Device, ...], "installed": bool}. The
+doctor runs this in a child process, because a kernel may crash its process. Without torch it reports that torch is missing.
 """
 
 from __future__ import annotations
@@ -200,6 +200,16 @@ def prove(name: str) -> tuple[BackendCapability, tuple[Device, ...]]:
     return summarize(run_cases(backend, devices), version, backend.max_head_dim, last), devices
 
 
+def _missing(name: str) -> str | None:
+    """Why there is nothing of this backend to be tried; None if there is, or if it cannot be told."""
+    from trainer.attention.choice import backend_named
+
+    try:
+        return backend_named(name).missing()
+    except Exception:  # noqa: BLE001 - importing a third-party package may fail in any way
+        return None
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
@@ -221,6 +231,7 @@ def main(arguments: list[str]) -> int:
     result = {
         "backend": backend.model_dump(mode="json"),
         "devices": [device.model_dump(mode="json") for device in devices],
+        "installed": not devices or _missing(arguments[0]) is None,
     }
     sys.stdout.write(json.dumps(result) + "\n")
     return 0

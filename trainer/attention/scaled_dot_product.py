@@ -40,7 +40,7 @@ def torchs_kernel(
     """
     choose = getattr(torch, "_fused_sdp_choice", None)
     if choose is None:
-        return SDPBackend.MATH.name
+        return "MATH"
     with _disable_current_modes(), torch.enable_grad():
         row = torch.empty(1, 1, 1, head_dim, dtype=getattr(torch, dtype), device=device)
         q = row.expand(1, 2, 64, head_dim).requires_grad_(training)
@@ -65,7 +65,10 @@ def causal(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 def _kernel_for(request: AttentionRequest) -> str:
     grouped = request.query_heads != request.key_heads
     dropout = bool(request.dropout)
-    return torchs_kernel(request.device, request.dtype, request.head_dim, grouped, dropout, request.training)
+    kernel: str = torchs_kernel(
+        request.device, request.dtype, request.head_dim, grouped, dropout, request.training
+    )
+    return kernel
 
 
 def _reasons_against_plain(request: AttentionRequest) -> list[str]:

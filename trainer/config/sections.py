@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from trainer.attention.pattern import repeat
 
-Backend = Literal["auto", "flash_attn_2", "xformers", "sdpa", "manual"]
+Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
@@ -83,8 +83,8 @@ class ModelSection(Section):
     )
     attention_backend: Backend = Field(
         default="auto",
-        description="Attention backend: auto, flash_attn_2, xformers, sdpa or manual. auto picks the fastest one proven "
-        "on this machine.",
+        description="Attention backend: auto, flash_attn_2, flash_attn_4, hub_kernels, xformers, sdpa or manual. auto picks "
+        "the fastest one proven on this machine.",
     )
     use_flash_attention: bool | None = Field(
         default=None,

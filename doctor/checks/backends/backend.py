@@ -1,4 +1,4 @@
-"""The judgement that the four backend checks share: did the backend run here and match the reference?"""
+"""The judgement that the backend checks share: did the backend run here and match the reference?"""
 
 from __future__ import annotations
 
@@ -19,8 +19,19 @@ CAUSES = (wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK)
 EXPECTED = "runs here and matches the reference"
 
 
-def backend_check(backend: BackendName, why: str, by_hand: str, gpus_from: ComputeCapability | None) -> Check:
-    """Return the check `backend-...`. `gpus_from` is the oldest GPU that the backend supports; None: it runs on the CPU too."""
+def backend_check(
+    backend: BackendName,
+    why: str,
+    by_hand: str,
+    gpus_from: ComputeCapability | None,
+    requires: tuple[Requirement, ...] = (),
+) -> Check:
+    """Return the check `backend-...`.
+
+    Args:
+        gpus_from: the oldest GPU that the backend supports; None: it runs on the CPU too.
+        requires: what it needs besides; tested first.
+    """
     package = PACKAGES.get(backend)
 
     def judge(facts: BackendFacts) -> Finding:
@@ -37,6 +48,7 @@ def backend_check(backend: BackendName, why: str, by_hand: str, gpus_from: Compu
         judge=judge,
         because_of=(*CAUSES_IN_PACKAGE.get(backend, ()), *CAUSES),
         requires=(
+            *requires,
             *((complete(package),) if package else ()),
             TORCH_INSTALLED,
             *((_supported_gpu(backend, gpus_from),) if gpus_from else ()),

@@ -13,7 +13,7 @@ CONTRACT = """
     cuda-toolkit cuda-home cuda-matches-torch msvc msvc-supported-by-nvcc windows-sdk ninja build-dependencies
     build-parallelism vc-redist
     torch torch-cuda-build torch-flash-kernels flash-attn xformers triton package-conflicts wheel-tags
-    backend-flash-attn-2 backend-xformers backend-sdpa backend-manual
+    backend-flash-attn-2 backend-flash-attn-4 backend-hub-kernels backend-xformers backend-sdpa backend-manual
 """
 
 
@@ -31,9 +31,11 @@ def test_every_cause_is_an_existing_check() -> None:
 def test_select_keeps_the_order_and_takes_patterns() -> None:
     assert select(CHECKS) == CHECKS
     assert [check.id for check in select(CHECKS, ["torch", "long-paths"])] == ["long-paths", "torch"]
-    assert len(select(CHECKS, ["backend-*"])) == 4
+    assert len(select(CHECKS, ["backend-*"])) == 6
     assert [check.id for check in select(CHECKS, ["backend-*"], ["backend-sdpa"])] == [
         "backend-flash-attn-2",
+        "backend-flash-attn-4",
+        "backend-hub-kernels",
         "backend-xformers",
         "backend-manual",
     ]

@@ -35,9 +35,17 @@ def refused(*reasons: str, status="unavailable") -> BackendCapability:
 TORCH = proven(("cpu", "cuda:0"), ("float32", *HALF))
 FULL = {
     "flash_attn_2": proven(max_head_dim=256),
+    "flash_attn_4": refused("flash-attn-4 package not installed"),
+    "hub_kernels": refused("kernels package not installed"),
     "xformers": proven(dtypes=("float32", *HALF)),
     "sdpa": TORCH,
     "manual": TORCH,
+}
+# Every package installed
+ALL_PACKAGES = {
+    **FULL,
+    "flash_attn_4": proven(features=ALL.model_copy(update={"dropout": False}), max_head_dim=128),
+    "hub_kernels": proven(max_head_dim=256),
 }
 BARE = {
     **FULL,
@@ -96,6 +104,15 @@ TABLE = [
     ("auto", GPU, None, "sdpa", {"flash_attn_2": "not proven on this machine", "xformers": "not proven"}),
     ("auto", CPU, None, "sdpa", {"flash_attn_2": "needs an NVIDIA GPU", "xformers": "needs an NVIDIA GPU"}),
     ("sdpa", CPU, {**FULL, "sdpa": refused("off")}, "manual", {"sdpa": "off"}),
+    ("flash_attn_4", GPU, ALL_PACKAGES, "flash_attn_4", {}),
+    ("flash_attn_4", replace(GPU, dropout=0.1), ALL_PACKAGES, "hub_kernels", {"flash_attn_4": "support dropout"}),
+    ("flash_attn_4", replace(GPU, head_dim=256), ALL_PACKAGES, "hub_kernels", {"flash_attn_4": "up to 128"}),
+    ("hub_kernels", GPU, ALL_PACKAGES, "hub_kernels", {}),
+    ("hub_kernels", replace(GPU, dtype="float32"), ALL_PACKAGES, "xformers", {"hub_kernels": "float16 and bfloat16"}),
+    ("auto", GPU, {**ALL_PACKAGES, "flash_attn_2": refused("off")}, "flash_attn_4", {"flash_attn_2": "off"}),
+    ("auto", replace(GPU, dtype="float32"), ALL_PACKAGES, "xformers", {
+        "flash_attn_2": "not in float32", "flash_attn_4": "not in float32", "hub_kernels": "not in float32",
+    }),
 ]  # fmt: skip
 
 
@@ -107,6 +124,9 @@ def test_the_first_backend_that_is_proven_and_supports_the_request_is_chosen(
     assert decision.backend == chosen
     assert decision.fell_back is (requested not in ("auto", chosen))
     reasons = {backend: "; ".join(said) for backend, said in decision.rejections}
+    if backends is not ALL_PACKAGES:  # rows about other backends
+        reasons.pop("flash_attn_4", None)
+        reasons.pop("hub_kernels", None)
     assert list(reasons) == list(rejected)
     for backend, part in rejected.items():
         assert part in reasons[backend]
@@ -125,13 +145,16 @@ def test_a_backend_is_not_used_for_a_feature_that_failed_its_proof(feature, need
     lame = capability({**FULL, "flash_attn_2": proven(features=ALL.model_copy(update={feature: False}))})
     decision = decide("auto", needing, lame)
     assert decision.backend == "xformers"
-    assert decision.rejections == (("flash_attn_2", (f"failed its proof with {feature}",)),)
+    assert decision.rejections[0] == ("flash_attn_2", (f"failed its proof with {feature}",))
     without = AttentionRequest("cuda:0", "bfloat16", 64, 8, 8)
     assert decide("auto", without, lame).backend == "flash_attn_2"
 
 
 def test_unknown_name_is_rejected_with_the_list_of_names():
-    with pytest.raises(ValueError, match="'flash'; one of auto, flash_attn_2, xformers, sdpa, manual"):
+    with pytest.raises(
+        ValueError,
+        match="'flash'; one of auto, flash_attn_2, flash_attn_4, hub_kernels, xformers, sdpa, manual",
+    ):
         decide("flash", GPU, None)
 
 
@@ -151,9 +174,9 @@ def test_the_log_line_of_a_fallback():
 
 def test_log_of_auto_lists_unused_backends_without_a_warning():
     lines = decide("auto", CPU, capability(BARE)).log_lines()
-    assert [line.split(":")[0] for line in lines] == ["INFO"] * 3
+    assert [line.split(":")[0] for line in lines] == ["INFO"] * 5
     assert lines[0] == "INFO: flash_attn_2 not used: flash-attn package not installed"
-    assert lines[2] == "INFO: Attention backend: PyTorch SDPA (sliding window)"
+    assert lines[4] == "INFO: Attention backend: PyTorch SDPA (sliding window)"
 
 
 def test_decision_is_plain_json():
@@ -163,6 +186,8 @@ def test_decision_is_plain_json():
         "requested": "auto",
         "rejections": [
             {"backend": "flash_attn_2", "reasons": ["flash-attn package not installed"]},
+            {"backend": "flash_attn_4", "reasons": ["flash-attn-4 package not installed"]},
+            {"backend": "hub_kernels", "reasons": ["kernels package not installed"]},
             {"backend": "xformers", "reasons": ["xformers package not installed"]},
         ],
     }

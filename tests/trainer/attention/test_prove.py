@@ -25,7 +25,7 @@ CPU = (Device(type="cpu", index=0, name="CPU", compute_capability=None, total_me
 
 def answer(text: str) -> tuple[BackendCapability, list[Device]]:
     said = json.loads(text.splitlines()[-1])
-    assert list(said) == ["backend", "devices"]
+    assert list(said) == ["backend", "devices", "installed"]
     backend = BackendCapability.model_validate_json(json.dumps(said["backend"]))
     return backend, [Device.model_validate_json(json.dumps(device)) for device in said["devices"]]
 
@@ -70,7 +70,15 @@ def test_without_torch_it_reports_that_torch_is_missing():
     assert (backend.status, backend.reasons, devices) == ("unavailable", ("torch package not installed",), [])
 
 
-@pytest.mark.parametrize(("backend", "package"), [("flash_attn_2", "flash-attn"), ("xformers", "xformers")])
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [
+        ("flash_attn_2", "flash-attn"),
+        ("flash_attn_4", "flash-attn-4"),
+        ("hub_kernels", "kernels"),
+        ("xformers", "xformers"),
+    ],
+)
 def test_missing_package_is_the_reason(backend, package, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     monkeypatch.setitem(sys.modules, "xformers", None)
@@ -91,7 +99,7 @@ def test_package_that_fails_to_import_is_the_reason(monkeypatch):
 
 def test_unknown_backend_is_a_usage_error(capsys):
     assert main(["flash"]) == 2
-    assert "flash_attn_2,xformers,sdpa,manual" in capsys.readouterr().err
+    assert "flash_attn_2,flash_attn_4,hub_kernels,xformers,sdpa,manual" in capsys.readouterr().err
 
 
 def faulty(q, k, v, asked, fault):

@@ -106,7 +106,7 @@ def test_an_architecture_can_be_given_on_the_command_line(
             "model",
             "attention_backend",
             "flash",
-            ["'flash'", "'flash_attn_2', 'xformers', 'sdpa' or 'manual'"],
+            ["'flash'", "'flash_attn_2', 'flash_attn_4', 'hub_kernels', 'xformers', 'sdpa' or 'manual'"],
         ),
         ("training", "steps", 0, ["training.steps = 0", "greater than or equal to 1"]),
         ("training", "steps", "many", ["training.steps = 'many'", "valid integer"]),
