@@ -127,6 +127,16 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
     def _has_other_rows(self, key_states: Tensor) -> bool:
         return self.cumulative_length == 0 and self.keys.shape[:2] != key_states.shape[:2]
 
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each row of the batch."""
+        if self.is_initialized:
+            self.keys, self.values = (x.repeat_interleave(repeats, dim=0) for x in (self.keys, self.values))
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows of the batch only."""
+        if self.is_initialized:
+            self.keys, self.values = self.keys[indices], self.values[indices]
+
     def _past(self) -> int:
         """Number of stored tokens that the next one sees."""
         return min(self.cumulative_length, self.sliding_window - 1)

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    DogeConfig,
     DynamicCache,
     Gemma3TextConfig,
     Gemma4TextConfig,
@@ -269,6 +270,15 @@ def test_models_with_attention_sinks_are_rejected_when_attached():
     config = GptOssConfig(**{**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8})
     with pytest.raises(ValueError, match="a gpt_oss model has learned attention sinks, which no backend"):
         attach(config)
+
+
+def test_a_model_whose_layers_make_a_mask_of_their_own_is_rejected_when_attached():
+    """Doge adds learned scores to its mask; with padding it ended in an IndexError in transformers' code."""
+    config = DogeConfig(**SMALL, num_experts=4, num_experts_per_tok=2)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with pytest.raises(ValueError, match="a 4-dimensional attention mask is not supported"):
+        attach(model, backend="sdpa")
+    assert model.config._attn_implementation == "eager"
 
 
 def test_a_models_own_mask_function_is_applied_together_with_an_attention_mask():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig, MistralConfig
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, cache_bytes, gpt2, tokens
 from trainer.attention.kv_cache import EXTRA_SLOTS, SlidingLayer, make_cache
@@ -207,3 +208,61 @@ def test_half_precision_is_as_exact_as_without_a_cache(dtype):
     cached = in_pieces(model, inputs, [50, *[1] * (LONG - 50)])
     assert cached.dtype == dtype
     assert (cached - exact).abs().max() <= 2 * (whole - exact).abs().max()
+
+
+def test_after_a_reset_another_number_of_rows_comes_back():
+    layers = SlidingLayer(5), DynamicSlidingWindowLayer(5)
+    new = torch.randn(2, 1, 1, 3, 4)
+    for layer in layers:
+        layer.update(*torch.randn(2, 2, 1, 3, 4))
+        layer.reset()
+    ours, theirs = (torch.stack(layer.update(*new)) for layer in layers)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_cache_changes_like_transformers_own(seed):
+    """Random tokens in pieces, rows repeated and selected, the last tokens removed, everything forgotten."""
+    random = torch.Generator().manual_seed(seed)
+    window = int(torch.randint(1, 9, (), generator=random))
+    both = ours, theirs = SlidingLayer(window), DynamicSlidingWindowLayer(window)
+    rows = 2
+    for step in torch.randint(0, 9, (40,), generator=random).tolist():
+        if step == 0:
+            for layer in both:
+                layer.reset()
+            rows = int(torch.randint(1, 4, (), generator=random))
+        elif step == 1 and rows < 8:
+            for layer in both:
+                layer.batch_repeat_interleave(2)
+            rows *= 2 if theirs.get_seq_length() else 1
+        elif step == 2 and theirs.get_seq_length():
+            kept = torch.randperm(rows, generator=random)[: max(1, rows // 2)]
+            for layer in both:
+                layer.batch_select_indices(kept)
+            rows = len(kept)
+        elif step == 3 and 1 < theirs.get_seq_length() < window:
+            for layer in both:
+                layer.crop(-1)
+        else:
+            new = torch.randn(2, rows, 1, step, 4, generator=random)
+            mine, wanted = ours.update(*new), theirs.update(*new)
+            visible = min(theirs.get_seq_length(), window - 1 + step)  # theirs may return more
+            for x, y in zip(mine, wanted, strict=True):
+                assert torch.equal(x, y[:, :, -visible:])
+        assert ours.get_seq_length() == theirs.get_seq_length()
+        assert ours.get_mask_sizes(3) == theirs.get_mask_sizes(3)
+
+
+def test_tokens_are_removed_only_while_those_before_them_are_stored():
+    layer, kept = SlidingLayer(4), torch.randn(2, 1, 1, 9, 2)
+    layer.update(*kept[:, :, :, :5])
+    layer.update(*kept[:, :, :, 5:6])
+    layer.crop(-1)
+    seen = torch.stack(layer.update(*kept[:, :, :, 6:7]))
+    assert torch.equal(seen, torch.cat([kept[:, :, :, 2:5], kept[:, :, :, 6:7]], dim=3))
+    layer.update(*kept[:, :, :, :5])  # more than the slots that are left: the last three move to the front
+    with pytest.raises(ValueError, match="cannot remove 1 tokens from a cache with a window of 4"):
+        layer.crop(-1)
+    with pytest.raises(ValueError, match="negative"):
+        layer.crop(1)
