@@ -11,8 +11,7 @@ four dimensions along the last one, which works for these, too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -28,8 +27,11 @@ from transformers import (
 from trainer.attention import call_trace
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import BACKENDS, backend_named
+from trainer.attention.current_documents import current, documents, take_keyword
 from trainer.attention.interface import attention
 from trainer.attention.pattern import LAYER_TYPES, Windows, own_windows, repeat, smallest, trained_windows
+
+__all__ = ["attach", "documents"]
 
 # Settings of models that no backend supports, and their effect.
 _UNSUPPORTED_SETTINGS = {
@@ -43,8 +45,6 @@ _UNSUPPORTED_ARGUMENTS = {
     "head_mask": "head_mask",
     "cache": "cache",
 }
-# The ids of the current `documents`; the list is empty outside of it.
-_current_documents: list[Tensor] = []
 
 
 def attach(
@@ -55,7 +55,8 @@ def attach(
 ) -> None:
     """Make models run on `attention`, whether they are already built or not.
 
-    Models then take the keyword `document_ids` (B, S).
+    Models then take the keyword `document_ids` (B, S). A few drop it (Nemotron); a built model then gets hooks that pass
+    it on, and for a configuration there is `documents`.
 
     Args:
         model: a configuration, changed in place, for all models of this configuration; or a built model, on which
@@ -103,22 +104,8 @@ def _check_proof(model: torch.nn.Module, windows: Windows) -> None:
     failures = model_proof.prove(model).failures(packed=False, windows=any(windows))
     if failures:
         raise ValueError(f"this {type(model).__name__} cannot run on attention here: {'; '.join(failures)}")
-
-
-@contextmanager
-def documents(document_ids: Tensor | None) -> Iterator[None]:
-    """While entered, models get these documents (B, S) where they ask transformers for a mask.
-
-    A model hands its mask to every layer. It does not always hand on the keyword `document_ids` (Nemotron drops it).
-    """
-    if document_ids is None:
-        yield
-        return
-    _current_documents.append(document_ids)
-    try:
-        yield
-    finally:
-        _current_documents.pop()
+    if not model_proof.hands_on_documents(model):
+        take_keyword(model)
 
 
 def _implementation_name(backend: str) -> str:
@@ -274,10 +261,11 @@ def _document_ids(
             f"the last query must be at the last key, but queries end at {int(q_offset) + q_length} and keys at "
             f"{length}; use the default (dynamic) cache"
         )
-    if _current_documents:
+    given = current()
+    if given is not None:
         if attention_mask is not None or not allow_is_causal_skip:
             raise ValueError(f"documents together with padding: {_MORE_THAN_CAUSAL}")
-        return _as_mask(_current_documents[-1][:, :length])
+        return _as_mask(given[:, :length])
     if attention_mask is not None:
         if not allow_is_causal_skip:
             raise ValueError(_MORE_THAN_CAUSAL)

@@ -59,6 +59,15 @@ def prove(model: Any) -> ModelProof:
         return ModelProof(causality, isolation, _windows(model, tokens, size, trace))
 
 
+@torch.no_grad()
+def hands_on_documents(model: Any) -> bool:
+    """Whether every layer of the model gets the keyword `document_ids` that the model is called with."""
+    tokens = torch.zeros(1, LENGTH, dtype=torch.long, device=next(model.parameters()).device)
+    with _evaluating(model), traced() as trace:
+        model(input_ids=tokens, document_ids=tokens, use_cache=False)
+    return bool(trace.calls) and all(call.documents for call in trace.calls)
+
+
 def _causality(model: Any, tokens: Tensor, size: int) -> str | None:
     moved = _moved(model, tokens, LENGTH - 1, size)
     return "a token depends on later ones" if moved.reaches(slice(0, LENGTH - 1)) else None

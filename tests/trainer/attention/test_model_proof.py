@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -118,3 +119,25 @@ def test_attach_proves_the_model_that_it_is_given() -> None:
     sound = AutoModelForCausalLM.from_config(LlamaConfig(**SMALL), attn_implementation="eager")
     huggingface.attach(sound, backend="sdpa")
     assert sound.config._attn_implementation == "aios_torch"
+
+
+@pytest.mark.parametrize("kind", ["nemotron", "llama"])
+def test_a_built_model_keeps_documents_given_by_keyword_apart(kind: str) -> None:
+    """Nemotron drops the keyword, so its documents saw each other and nothing said so."""
+    config = AutoConfig.for_model(kind, **SMALL)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    for _ in range(2):
+        huggingface.attach(model, backend="sdpa")
+    assert len(model._forward_hooks) == (kind == "nemotron")
+    inputs, ids = torch.randint(1, 61, (1, 12)), (torch.arange(12) >= 6).long()[None]
+    changed = torch.cat([(inputs[:, :1] + 7) % 61, inputs[:, 1:]], dim=1)
+    with torch.no_grad():
+        for copied in (model, copy.deepcopy(model)):
+            before, after = (
+                copied(each, document_ids=ids, use_cache=False).logits for each in (inputs, changed)
+            )
+            assert torch.equal(before[:, 6:], after[:, 6:]) and not torch.equal(before, after)
+        with pytest.raises(ValueError, match="together with padding"):
+            model(inputs, document_ids=ids, attention_mask=ids, use_cache=False)
+        joined = [model(each, use_cache=False).logits[:, 6:] for each in (inputs, changed)]
+    assert not torch.equal(*joined)
