@@ -210,16 +210,6 @@ def test_half_precision_is_as_exact_as_without_a_cache(dtype):
     assert (cached - exact).abs().max() <= 2 * (whole - exact).abs().max()
 
 
-def test_after_a_reset_another_number_of_rows_comes_back():
-    layers = SlidingLayer(5), DynamicSlidingWindowLayer(5)
-    new = torch.randn(2, 1, 1, 3, 4)
-    for layer in layers:
-        layer.update(*torch.randn(2, 2, 1, 3, 4))
-        layer.reset()
-    ours, theirs = (torch.stack(layer.update(*new)) for layer in layers)
-    assert torch.equal(ours, theirs)
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_the_cache_changes_like_transformers_own(seed):
     """Random tokens in pieces, rows repeated and selected, the last tokens removed, everything forgotten."""
@@ -252,17 +242,3 @@ def test_the_cache_changes_like_transformers_own(seed):
                 assert torch.equal(x, y[:, :, -visible:])
         assert ours.get_seq_length() == theirs.get_seq_length()
         assert ours.get_mask_sizes(3) == theirs.get_mask_sizes(3)
-
-
-def test_tokens_are_removed_only_while_those_before_them_are_stored():
-    layer, kept = SlidingLayer(4), torch.randn(2, 1, 1, 9, 2)
-    layer.update(*kept[:, :, :, :5])
-    layer.update(*kept[:, :, :, 5:6])
-    layer.crop(-1)
-    seen = torch.stack(layer.update(*kept[:, :, :, 6:7]))
-    assert torch.equal(seen, torch.cat([kept[:, :, :, 2:5], kept[:, :, :, 6:7]], dim=3))
-    layer.update(*kept[:, :, :, :5])  # more than the slots that are left: the last three move to the front
-    with pytest.raises(ValueError, match="cannot remove 1 tokens from a cache with a window of 4"):
-        layer.crop(-1)
-    with pytest.raises(ValueError, match="negative"):
-        layer.crop(1)
