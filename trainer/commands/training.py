@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -153,7 +153,10 @@ def run_generate(
     top_k: Annotated[int, typer.Option(min=0, help="Sample from the k most likely tokens; 0 for all.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Random seed: the same seed gives the same text.")] = 1234,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    attention_backend: Annotated[Backend, typer.Option(help="Attention backend.")] = "auto",
+    attention_backend: Annotated[
+        Backend,
+        typer.Option(help=f"Attention backend: {', '.join(get_args(Backend))}.", metavar="TEXT"),
+    ] = "auto",
     amp: Annotated[
         bool, typer.Option("--amp", help="Compute in bfloat16 if the device supports it, else in float16.")
     ] = False,
