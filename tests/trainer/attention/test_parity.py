@@ -32,6 +32,7 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 5e-6, torch.float16: 1e-2, to
 
 
 def cases(window: str) -> list[Case]:
+    """All combinations of lengths, queries, heads and documents with a window, and capped scores with random documents."""
     plain = [
         Case(keys, queries, WINDOWS[window](keys), *heads, documents)
         for keys, heads, documents in product(LENGTHS, HEADS.values(), DOCUMENTS)

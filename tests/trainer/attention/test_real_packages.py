@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -22,8 +23,11 @@ from torch import Tensor
 
 from doctor.capability import NO_HUB_KERNELS_ON_WINDOWS
 from tests.trainer.attention import third_party
+from tests.trainer.attention.test_parity import WINDOWS, cases
 from tests.trainer.attention.test_third_party import CASES, dense
+from tests.trainer.attention.triple_loop import triple_loop
 from trainer.attention import flash_attn_2, flash_attn_4, hub_kernels, manual, xformers
+from trainer.attention.definition import effective_window
 from trainer.attention.request import Options
 
 
@@ -126,6 +130,46 @@ def flash_attn() -> ModuleType:
         operator.register_kernel("cpu", operator._init_fn)  # registered for CUDA alone
     package: ModuleType = flash_attn
     return package
+
+
+RUNS = {
+    "flash_attn": flash_attn_2,
+    "flash_attn_cute": flash_attn_4,
+    "kernel_folder": hub_kernels,
+    "real_biases": xformers,
+}
+# Of the parity matrix, the continuous integration runs every eleventh case; `-m long` runs all.
+SHARES = [pytest.param(11, id="sample"), pytest.param(1, id="all", marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("package", RUNS)
+def test_parity_with_the_triple_loop(package, window, share, request, monkeypatch):
+    """Documents are contiguous, heads 8 wide, and only packages in the way of flash-attn cap scores."""
+    made = request.getfixturevalue(package)
+    if package == "flash_attn":
+        monkeypatch.setitem(sys.modules, "flash_attn", made)
+    contiguous = [
+        replace(case, documents="contiguous") if case.documents == "random" else case
+        for case in cases(window)
+    ]
+    for case in [replace(case, head_dim=8) for case in contiguous][::share]:
+        if case.softcap and package == "real_biases":
+            continue
+        answer = triple_loop(case)
+        leaves = [x.clone().requires_grad_() for x in (answer.q, answer.k, answer.v)]
+        settings = Options(
+            effective_window(case.window, case.keys),
+            answer.document_ids,
+            case.head_dim**-0.5,
+            softcap=case.softcap,
+        )
+        output = RUNS[package].run(*leaves, settings)
+        got = (output, *torch.autograd.grad(output, leaves, answer.grad))
+        for name, mine, theirs in zip(("output", "dq", "dk", "dv"), got, answer.expected, strict=True):
+            error = (mine - theirs).abs().max()
+            assert error <= 1e-12, f"{name} of {case} is off by {error:.2g}"
 
 
 @pytest.mark.parametrize(("queries", "window", "key_heads", "packed"), CASES)
@@ -293,16 +337,22 @@ METADATA = {
 
 
 @pytest.fixture(scope="module")
-def kernels() -> Iterator[ModuleType]:
+def kernels_package() -> Iterator[ModuleType]:
     """The real package `kernels`."""
-    with third_party.importable("kernels"), pytest.MonkeyPatch.context() as patch:
+    with third_party.importable("kernels"):
         try:
             import kernels
         except ImportError as error:  # an older huggingface_hub
             pytest.skip(f"kernels cannot be imported here: {error}")
 
-        patch.setattr(importlib.util, "find_spec", lambda name: name)
         yield kernels
+
+
+@pytest.fixture
+def kernels(kernels_package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The same, as if it were installed."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    return kernels_package
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from trainer.attention.choice import BACKENDS
 from trainer.attention.packing import pack, within_32_bits
 from trainer.attention.proof_cases import CASES as PROOF_CASES
 from trainer.attention.proof_cases import Harness
+from trainer.attention.proof_memory import MemoryCase
 from trainer.attention.request import AttentionRequest, Options
 
 
@@ -341,3 +342,20 @@ def test_real_kernels_agree_on_the_gpu(backend, dtype, case):
         return attention(q, k, v, backend=backend.name, **vars(options))
 
     assert Harness().run(call, case, "cuda:0", dtype).problem is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "backend", [one for one in BACKENDS if not one.stores_table], ids=lambda one: one.name
+)
+def test_grouped_heads_need_no_table_of_weights_on_the_gpu(backend, dtype):
+    case = MemoryCase()
+    request = case.request("cuda:0", dtype)
+    reasons = backend.reasons_here() + backend.reasons_against(request)
+    if reasons:
+        pytest.skip("; ".join(reasons))
+    for implementation in backend.implementations or (backend,):
+        if not implementation.reasons_against(request):
+            assert case.problem(implementation.run, "cuda:0", dtype) is None

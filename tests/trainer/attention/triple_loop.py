@@ -18,7 +18,7 @@ Rows = list[list[float]]
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs. `documents`: none, random (ids in any order), or one for each token."""
+    """One set of inputs. `documents`: none, random (ids in any order), contiguous, or one for each token."""
 
     keys: int
     queries: int
@@ -92,9 +92,11 @@ def triple_loop(case: Case) -> Reference:
     q = normal(case.batch, case.query_heads, case.queries, case.head_dim)
     k = normal(case.batch, case.key_heads, case.keys, case.head_dim)
     v, grad = normal(*k.shape), normal(*q.shape)
+    drawn = torch.randint(0, 3, (case.batch, case.keys), generator=random)
     ids = {
         "none": None,
-        "random": torch.randint(0, 3, (case.batch, case.keys), generator=random),
+        "random": drawn,
+        "contiguous": drawn.sort(dim=1).values,
         "one for each token": torch.arange(case.keys).expand(case.batch, -1),
     }[case.documents]
     expected = tuple(torch.zeros_like(x) for x in (q, q, k, v))
