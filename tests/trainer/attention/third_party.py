@@ -23,9 +23,11 @@ CACHE = Path(__file__).parents[3] / ".third-party"
 TIMEOUT = 240  # seconds for one download
 # The versions that were read; each with the part of its archive that is imported.
 PACKAGES = {
+    "attn-gym": ("0.0.17", "attn_gym"),
     "flash-attn": ("2.8.3.post2", "flash_attn"),
     "flash-attn-4": ("4.0.0b36", "flash_attn"),
     "kernels": ("0.17.2", "kernels"),
+    "torchtune": ("0.6.1", "torchtune"),
     "xformers": ("0.0.35", "xformers"),
 }
 
