@@ -100,6 +100,8 @@ def _available(check: Check, backend: BackendName, capability: BackendCapability
     measured = ""
     if proof:
         measured = f"largest error forward {proof.forward_error:.1e}, backward {proof.backward_error:.1e}"
+    if capability.reasons:  # an implementation, a number format or a feature that is not used then
+        measured += f"; not used: {'; '.join(capability.reasons)}"
     return Finding(
         check=check.id,
         status="ok",
