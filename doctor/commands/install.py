@@ -19,11 +19,12 @@ from doctor.install.backup import backup_size
 from doctor.install.environment_facts import EnvironmentFacts, read_facts
 from doctor.install.install_answer import InstallAnswer, Status
 from doctor.install.install_plan import Installation, InstallRequest, plan_installation
-from doctor.install.install_record import InstallRun
+from doctor.install.install_record import InstallRun, installations
+from doctor.install.interrupted import forget_interrupted, repair_interrupted
 from doctor.install.pip import Pip, find_pip
 from doctor.install.preconditions import why_unsuitable
 from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
-from doctor.install.transaction import cause_of, install_packages, roll_back_interrupted
+from doctor.install.transaction import cause_of, install_packages
 from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.models import to_json
@@ -41,6 +42,7 @@ STATUS: dict[Status, int] = {
     "declined": ExitStatus.FINDINGS,
     "installed": ExitStatus.HEALTHY,
     "rolled back": ExitStatus.FIX_FAILED,
+    "interrupted": ExitStatus.FIX_FAILED,
     "undone": ExitStatus.HEALTHY,
 }
 
@@ -99,6 +101,13 @@ def install(
     undo: Annotated[
         bool, typer.Option("--undo", help="Restore the versions from before the newest installation.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            help="Leave the environment as an interrupted installation left it, and do not restore it.",
+        ),
+    ] = False,
 ) -> None:
     """Install the torch, flash-attn, xformers and Triton that fit this machine, and verify that they work."""
     if unknown := [name for name in packages or () if name not in INSTALLABLE]:
@@ -107,6 +116,8 @@ def install(
         )
     if wheel_dir is not None and not wheel_dir.is_dir():
         raise typer.BadParameter(f"--wheel-dir: folder not found: {wheel_dir}")
+    if forget and (packages or dry_run or offline or wheel_dir or undo):
+        raise typer.BadParameter("--forget cannot be combined with packages or other options")
     if undo and (packages or dry_run or offline or wheel_dir):
         raise typer.BadParameter(
             "--undo undoes the newest installation as a whole; it cannot be combined with packages or other options"
@@ -117,6 +128,8 @@ def install(
         if dry_run:
             raise call.end(_show(call, *_prepared(call, InstallRequest(chosen, wheel_dir, offline))[1:]))
         with changing_alone(call.host):
+            if forget:
+                raise call.end(_forget(call))
             _repair(call)
             if undo:
                 raise call.end(_undo(call))
@@ -127,8 +140,7 @@ def install(
     except InstallError as error:
         raise call.end(call.answer("refused", f"{error}{cause_of(error.log)}")) from error
     except OSError as error:
-        message = f"A file could not be read or written: {error}. The next aios install restores what is incomplete."
-        raise call.end(call.answer("rolled back", message)) from error
+        raise call.end(_after_error(call, error)) from error
     except KeyboardInterrupt as error:
         call.printer.line("Interrupted. The previous versions are restored; downloads are kept.")
         raise typer.Exit(ExitStatus.INTERRUPTED) from error
@@ -190,10 +202,36 @@ def _installed_message(run: InstallRun) -> str:
 
 
 def _repair(call: Call) -> None:
-    for run in roll_back_interrupted(call.host):
-        call.printer.line(
-            f"An earlier installation was interrupted ({run.folder.name}): the previous versions are restored."
-        )
+    for repair in repair_interrupted(call.host):
+        call.printer.paragraph((), repair.message)
+
+
+def _forget(call: Call) -> InstallAnswer:
+    runs = forget_interrupted(call.host)
+    if not runs:
+        return call.answer("unchanged", "No installation was interrupted.")
+    stores = ", ".join(run.record.store for run in runs)
+    return call.answer(
+        "unchanged",
+        f"The environment is left as it is. To check it: aios doctor. Copies of the previous versions are in {stores}; they "
+        "are deleted by the next installation.",
+    ).model_copy(update={"run": runs[0].folder.name})
+
+
+def _after_error(call: Call, error: OSError) -> InstallAnswer:
+    """The answer after an error of the file system: is the environment whole?"""
+    cause = f"A file could not be read or written: {error}."
+    try:
+        whole = all(run.is_consistent for run in installations(call.host))
+    except OSError:
+        whole = False
+    if whole:
+        return call.answer("rolled back", f"{cause} The environment is as it was before.")
+    return call.answer(
+        "interrupted",
+        f"{cause} The installation is incomplete. Remove the cause, then run aios install --undo to restore the previous "
+        "versions, or aios install --forget to leave the environment as it is.",
+    )
 
 
 def _undo(call: Call) -> InstallAnswer:

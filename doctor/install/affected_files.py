@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from doctor.host import Distribution
 from doctor.install.wheel_file import WheelFile
+from doctor.wheel_search.install_error import InstallError
 
 SCRIPT_ENDINGS = ("", ".exe", "-script.py", "-script.pyw")
 ASIDE = "~"  # prefix of folders that pip renames before it deletes them
@@ -34,7 +35,13 @@ class Scheme:
 
 def files_written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:
     """Return where pip installs the files of a wheel, without the metadata that it adds and the bytecode."""
-    found = set()
+    found = {path for path in destinations(wheel, scheme) if path}
+    found |= {scheme.scripts / (name + ending) for name in wheel.entry_points for ending in SCRIPT_ENDINGS}
+    return frozenset(found)
+
+
+def destinations(wheel: WheelFile, scheme: Scheme) -> Iterator[Path | None]:
+    """Yield where pip installs each member of a wheel; None: nowhere."""
     for member in map(PurePosixPath, wheel.members):
         if len(member.parts) > 2 and member.parts[0].endswith(".data"):
             roots = {
@@ -44,12 +51,10 @@ def files_written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:
                 "data": scheme.prefix,
                 "headers": scheme.headers / wheel.name,
             }
-            if root := roots.get(member.parts[1]):
-                found.add(root.joinpath(*member.parts[2:]))
+            root = roots.get(member.parts[1])
+            yield root.joinpath(*member.parts[2:]) if root else None
         else:
-            found.add(scheme.packages.joinpath(*member.parts))
-    found |= {scheme.scripts / (name + ending) for name in wheel.entry_points for ending in SCRIPT_ENDINGS}
-    return frozenset(found)
+            yield scheme.packages.joinpath(*member.parts)
 
 
 def files_of(distribution: Distribution) -> frozenset[Path]:
@@ -101,6 +106,17 @@ def folders_of(files: Iterable[Path], roots: Collection[Path]) -> frozenset[Path
                 break
             found.add(folder)
     return frozenset({*found, *(folder / "__pycache__" for folder in found)})
+
+
+def require_below(roots: Collection[Path], files: Mapping[str, Collection[Path]]) -> None:
+    """Raise InstallError if a package has a file outside of the environment: nothing there is ours to replace or delete."""
+    for name, paths in files.items():
+        for path in sorted(paths):
+            if not any(map(_without_dots(path).is_relative_to, roots)):
+                raise InstallError(
+                    f"{name} has a file outside of this environment: {_without_dots(path)}. Such a package is not installed, "
+                    "replaced or removed. Nothing was changed."
+                )
 
 
 def _without_dots(path: Path) -> Path:

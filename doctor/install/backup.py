@@ -12,15 +12,19 @@ from doctor.files import move
 from doctor.host import Distribution, Host, Identity
 from doctor.install.affected_files import (
     Scheme,
+    destinations,
     files_of,
     files_written_by,
     folders_of,
     left_by_pip,
+    require_below,
     with_bytecode,
 )
+from doctor.install.comparison import unfinished
 from doctor.install.install_record import Change, InstallRun, Record, append_event, write_record
 from doctor.install.wheel_file import WheelFile
 
+SET_ASIDE = "set-aside"  # folder in a run's folder
 STORE = ".aios-kept"  # in the environment's folder, so on the same volume: hard links instead of copies
 
 
@@ -40,8 +44,11 @@ def back_up(
     names = (*(wheel.name for wheel in wheels), *to_uninstall)
     replaced = {name: found for name in names if (found := _replaced_by_pip(installed.get(name), identity))}
     roots = {scheme.prefix, *(Path(each.location) for each in replaced.values())}
-    written = frozenset[Path]().union(*(files_written_by(wheel, scheme) for wheel in wheels))
-    theirs = frozenset[Path]().union(*map(files_of, replaced.values()))
+    new = {wheel.name: files_written_by(wheel, scheme) for wheel in wheels}
+    old = {name: files_of(distribution) for name, distribution in replaced.items()}
+    written, theirs = (frozenset[Path]().union(*files.values()) for files in (new, old))
+    files = {name: new.get(name, frozenset()) | old.get(name, frozenset()) for name in names}
+    require_below(roots, files)
     kept = sorted(path for path in set(with_bytecode(written | theirs)) if os.path.lexists(path))
     folders = folders_of(written | theirs, roots)
     record = Record(
@@ -50,10 +57,16 @@ def back_up(
         roots=tuple(sorted(map(str, roots))),
         store=str(scheme.prefix / STORE / folder.name),
         changes=(
-            *(_change(wheel.name, wheel.version, replaced) for wheel in wheels),
-            *(_change(name, None, replaced) for name in to_uninstall),
+            *(_change(wheel.name, wheel.version, replaced, files) for wheel in wheels),
+            *(_change(name, None, replaced, files) for name in to_uninstall),
         ),
         kept=tuple((str(path), str(number)) for number, path in enumerate(kept)),
+        contents=tuple(
+            (str(path), size, crc)
+            for wheel in wheels
+            for path, (size, crc) in zip(destinations(wheel, scheme), wheel.contents, strict=True)
+            if path
+        ),
         written=tuple(sorted(map(str, written | theirs))),
         folders=tuple(sorted(str(path) for path in folders if path.is_dir())),
         aside=tuple(sorted(map(str, left_by_pip(folders)))),
@@ -67,18 +80,27 @@ def back_up(
     return InstallRun(folder=folder, record=record, event="installing")
 
 
-def restore(run: InstallRun) -> None:
-    """Restore the environment to its state before the run. Raises OSError; may be retried."""
+def restore(run: InstallRun, but: Collection[Change] = ()) -> None:
+    """Restore the environment to its state before the run, except for the files of `but`. Raises OSError; may be retried."""
     record, store = run.record, Path(run.record.store)
     if run.event == "keeping":  # nothing was changed yet
         _delete_store(store)
         append_event(run.folder, "put back")
         return
     append_event(run.folder, "putting back", run.reason)
-    kept = {Path(path): store / name for path, name in record.kept}
-    written = [Path(path) for path in record.written]
+    others = {Path(path) for change in but for path in change.files}
+    kept = {Path(path): store / name for path, name in record.kept if Path(path) not in others}
+    written = [path for path in map(Path, record.written) if path not in others]
+    _set_aside(
+        run, [path for change in record.changes if change not in but for path in unfinished(run, change)]
+    )
     folders = folders_of(written, [Path(root) for root in record.roots])
-    metadata = {path for folder in folders if folder.name.endswith(".dist-info") for path in folder.glob("*")}
+    metadata = {
+        path
+        for folder in folders
+        if folder.name.endswith(".dist-info") and folder not in {other.parent for other in others}
+        for path in folder.glob("*")
+    }
     for path in {*with_bytecode(written), *metadata} - kept.keys():
         if not path.is_dir():
             path.unlink(missing_ok=True)
@@ -123,9 +145,27 @@ def _replaced_by_pip(distribution: Distribution | None, identity: Identity) -> D
     return distribution
 
 
-def _change(name: str, after: str | None, replaced: Mapping[str, Distribution]) -> Change:
+def _change(
+    name: str,
+    after: str | None,
+    replaced: Mapping[str, Distribution],
+    files: Mapping[str, frozenset[Path]],
+) -> Change:
     before = replaced.get(name)
-    return Change(name=name, before=before.version if before else None, after=after)
+    return Change(
+        name=name,
+        before=before.version if before else None,
+        after=after,
+        files=tuple(sorted(map(str, files[name]))),
+    )
+
+
+def _set_aside(run: InstallRun, files: Collection[Path]) -> None:
+    """Copy files that pip has not finished, or the user has changed, into the run's folder before they are replaced."""
+    for number, path in enumerate(files):
+        folder = run.folder / SET_ASIDE
+        folder.mkdir(exist_ok=True)
+        shutil.copy2(path, folder / f"{number}-{path.name}", follow_symlinks=False)
 
 
 def _link(path: Path, copy: Path) -> None:

@@ -9,7 +9,15 @@ from pydantic import Field
 from doctor.host import Frozen
 
 Status = Literal[
-    "planned", "unchanged", "nothing fits", "refused", "declined", "installed", "rolled back", "undone"
+    "planned",
+    "unchanged",
+    "nothing fits",
+    "refused",
+    "declined",
+    "installed",
+    "rolled back",
+    "interrupted",
+    "undone",
 ]
 
 

@@ -15,15 +15,20 @@ from doctor.runs.run_folders import run_folders
 
 RECORD, JOURNAL = "install.json", "install.jsonl"
 
-Event = Literal["keeping", "installing", "installed", "putting back", "put back"]
+Event = Literal["keeping", "installing", "installed", "putting back", "put back", "left"]
 
 
 class Change(Frozen):
-    """The version of a distribution before and after. None: not installed."""
+    """The version of a distribution before and after. None: not installed.
+
+    Attributes:
+        files: those of the new wheel and of the replaced version.
+    """
 
     name: str
     before: str | None
     after: str | None
+    files: tuple[str, ...] = ()
 
 
 class Record(Frozen):
@@ -32,6 +37,7 @@ class Record(Frozen):
     Attributes:
         roots: the folders below which files change: the environment, and the locations of replaced distributions.
         kept: paths that existed, each with the name of its copy in `store`.
+        contents: paths of files in the wheels, each with its size and CRC-32.
         written: paths of files in the wheels and in the replaced distributions.
         folders: those of their folders that existed.
         aside: folders that pip had renamed and not deleted before.
@@ -44,6 +50,7 @@ class Record(Frozen):
     store: str
     changes: tuple[Change, ...]
     kept: tuple[tuple[str, str], ...]
+    contents: tuple[tuple[str, int, int], ...] = ()
     written: tuple[str, ...]
     folders: tuple[str, ...]
     aside: tuple[str, ...]
@@ -64,8 +71,8 @@ class InstallRun(Frozen):
 
     @property
     def is_consistent(self) -> bool:
-        """Is the environment complete: either installed or restored?"""
-        return self.event in ("installed", "put back")
+        """Is there nothing left to restore: installed, restored, or left as it is?"""
+        return self.event in ("installed", "put back", "left")
 
 
 def write_record(folder: Path, record: Record) -> None:

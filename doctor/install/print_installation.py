@@ -9,7 +9,9 @@ from doctor.report.console import Printer
 def print_installation(printer: Printer, run: InstallRun) -> None:
     """An installation in the history of runs: a line for each package."""
     restored = "rolled back" if run.reason else "undone"
-    kind = {"installed": "installed", "put back": restored}.get(run.event, "interrupted")
+    kind = {"installed": "installed", "put back": restored, "left": "left as is"}.get(
+        run.event, "interrupted"
+    )
     printer.line((run.folder.name, "bold"), f"  {kind:<11}  in {run.record.prefix}")
     for change in version_changes(run):
         printer.line(f"    {printer.glyphs.arrow} {change}")

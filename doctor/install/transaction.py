@@ -16,11 +16,13 @@ from doctor.files import sha256_of
 from doctor.host import Found, Host
 from doctor.install.affected_files import Scheme
 from doctor.install.backup import back_up, discard_older_backups, restore
+from doctor.install.comparison import edited, lost_backup
 from doctor.install.download import discard, download
 from doctor.install.dry_run_check import additional_packages
 from doctor.install.environment_facts import EnvironmentFacts
 from doctor.install.install_plan import Installation, InstallRequest, Target
 from doctor.install.install_record import InstallRun, append_event, installations
+from doctor.install.interrupted import repair_interrupted
 from doctor.install.overwritten_files import why_overwritten
 from doctor.install.pip import Pip, Resolved, Sources
 from doctor.install.preconditions import why_too_long
@@ -51,22 +53,14 @@ class Outcome:
     trouble: str | None = None
 
 
-def roll_back_interrupted(host: Host) -> tuple[InstallRun, ...]:
-    """Restore the environment after interrupted installations, and return those. Raises OSError."""
-    broken = tuple(run for run in installations(host) if not run.is_consistent)
-    for run in broken:
-        restore(run)
-    return broken
-
-
 def undo(host: Host) -> InstallRun | None:
     """Undo the newest installation; None: there is none. Raises InstallError, OSError."""
     run = next(iter(installations(host)), None)
     if run is None or not run.is_installed:
         return None
-    if not Path(run.record.store).is_dir():
+    if lost := lost_backup(run.record):
         raise InstallError(
-            f"The backup of the previous versions was deleted: {run.record.store}. Nothing was undone."
+            f"The installation {run.folder.name} cannot be undone: {lost}. Nothing was undone."
         )
     for change in run.record.changes:
         now = host.distribution(change.name)
@@ -76,6 +70,11 @@ def undo(host: Host) -> InstallRun | None:
                 f"{change.name} has changed since the installation: it was {change.after or 'not installed'}, now it is "
                 f"{version or 'not installed'}. Nothing was undone."
             )
+    if path := edited(run.record):
+        raise InstallError(
+            f"{path} has changed since the installation. Nothing was undone. To undo it, first move that file elsewhere, "
+            "or keep the installation as it is."
+        )
     _refuse_if_in_use(host)
     restore(run)
     return run
@@ -123,7 +122,7 @@ def install_packages(
         completed = True
     finally:  # Ctrl-C, a full disk: restore the environment
         if not completed:
-            roll_back_interrupted(host)
+            repair_interrupted(host)
     if done is None:
         append_event(folder, "installed")
         run = InstallRun(folder=folder, record=run.record, event="installed")
@@ -189,19 +188,20 @@ def _fetch(
         download(
             target.url, path, target.size, target.sha256, lambda done, of: progress(target.filename, done, of)
         )
-    return _checked(path, target.sha256, host, labelled=target.labelled)
+    return _checked(path, target.sha256, host, store, labelled=target.labelled)
 
 
 def _check_dependency(resolved: Resolved, store: Path, host: Host) -> Fetched:
     """Check a dependency that pip downloaded, or found in the folder of wheels."""
     path = store / resolved.filename
-    return _checked(path, resolved.sha256, host, labelled=False)
+    return _checked(path, resolved.sha256, host, store, labelled=False)
 
 
-def _checked(path: Path, sha256: str | None, host: Host, *, labelled: bool) -> Fetched:
+def _checked(path: Path, sha256: str | None, host: Host, store: Path, *, labelled: bool) -> Fetched:
     found = sha256_of(path)
     if sha256 not in (None, found):
-        discard(path)
+        if path.parent == store:  # a wheel of the user's own stays where it is
+            discard(path)
         raise InstallError(
             f"{path.name} is not the published file: expected SHA-256 {sha256}, got {found}. Nothing was installed."
         )

@@ -14,8 +14,11 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from doctor.host import Identity
+from doctor.install.file_names import longest_name, why_not_a_path
 from doctor.wheel_search.install_error import InstallError
 from wheels.tags import accepts
+
+LARGEST_METADATA = 4 << 20  # bytes; the largest METADATA on PyPI has about 1 MB
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class WheelFile:
     name: str  # normalised
     version: str  # in its metadata; the file name may have a label in addition
     members: tuple[str, ...]
+    contents: tuple[tuple[int, int], ...]  # size and CRC-32 of each member
     unpacked_bytes: int
     entry_points: tuple[str, ...]
 
@@ -42,15 +46,24 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
         with path.open("rb") as file:
             if file.read(2) != b"PK":
                 raise InstallError(_broken(path, "it is not a zip archive"))
+        limit = longest_name(path.parent)
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             folder = _metadata_folder(path, [info.filename for info in infos])
             wheel = _headers(archive, f"{folder}/WHEEL").get_all("Tag", ())
             metadata = _headers(archive, f"{folder}/METADATA")
             programs = _programs(archive, folder)
+            for name_inside in (
+                *(info.filename for info in infos),
+                *(f"bin/{program}" for program in programs),
+            ):
+                if why := why_not_a_path(name_inside, limit, windows=identity.os == "windows"):
+                    raise InstallError(_broken(path, f"it contains {name_inside[:60]!r}, {why}"))
+            if slashed := [program for program in programs if "/" in program]:
+                raise InstallError(_broken(path, f"its program {slashed[0]!r} is not a file name"))
     except InvalidWheelFilename as error:
         raise InstallError(_broken(path, str(error))) from error
-    except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, NotImplementedError) as error:
         raise InstallError(_broken(path, str(error))) from error
     inside = frozenset(tag for text in wheel for tag in parse_tag(text))
     if not set(map(_kind, inside)) & set(map(_kind, tags)):
@@ -67,6 +80,7 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
         str(name),
         metadata["Version"] or str(version),
         tuple(info.filename for info in infos),
+        tuple((info.file_size, info.CRC) for info in infos),
         sum(info.file_size for info in infos),
         programs,
     )
@@ -99,13 +113,20 @@ def _metadata_folder(path: Path, members: list[str]) -> str:
 
 
 def _headers(archive: zipfile.ZipFile, member: str) -> Message:
-    return HeaderParser().parsestr(archive.read(member).decode("utf-8"))
+    return HeaderParser().parsestr(_read(archive, member))
+
+
+def _read(archive: zipfile.ZipFile, member: str) -> str:
+    """The text of a member. Raises ValueError if it is larger than any metadata is."""
+    if (size := archive.getinfo(member).file_size) > LARGEST_METADATA:
+        raise ValueError(f"{member} has {size} bytes, more than {LARGEST_METADATA}")
+    return archive.read(member).decode("utf-8")
 
 
 def _programs(archive: zipfile.ZipFile, folder: str) -> tuple[str, ...]:
     """Return the names in [console_scripts] and [gui_scripts]."""
     try:
-        text = archive.read(f"{folder}/entry_points.txt").decode("utf-8")
+        text = _read(archive, f"{folder}/entry_points.txt")
     except KeyError:
         return ()
     found, inside = [], False

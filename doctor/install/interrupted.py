@@ -1,0 +1,59 @@
+"""Installations that were interrupted: restored where they are as they were left, otherwise left alone and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from doctor.host import Host
+from doctor.install.backup import restore
+from doctor.install.comparison import changed_since, lost_backup
+from doctor.install.install_record import Change, InstallRun, append_event, installations
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done about an interrupted installation. `message`: a paragraph for the user."""
+
+    run: InstallRun
+    message: str
+
+
+def repair_interrupted(host: Host) -> tuple[Repair, ...]:
+    """Restore the environment after interrupted installations. Raises OSError; may be retried."""
+    return tuple(Repair(run, _repair(run)) for run in installations(host) if not run.is_consistent)
+
+
+def forget_interrupted(host: Host) -> tuple[InstallRun, ...]:
+    """Leave the environment as it is after interrupted installations, and return those. Raises OSError."""
+    runs = tuple(run for run in installations(host) if not run.is_consistent)
+    for run in runs:
+        append_event(run.folder, "left", "forgotten with --forget")
+    return runs
+
+
+def _repair(run: InstallRun) -> str:
+    interrupted = f"An earlier installation was interrupted ({run.folder.name})"
+    if run.event == "keeping":
+        restore(run)
+        return f"{interrupted} before it changed anything."
+    names = " ".join(change.name for change in run.record.changes)
+    if lost := lost_backup(run.record):
+        append_event(run.folder, "left", lost)
+        return (
+            f"{interrupted}, and {lost}. Nothing was restored. If {names.replace(' ', ', ')} do not work: "
+            "aios doctor shows what is incomplete."
+        )
+    changed = {change: why for change in run.record.changes if (why := changed_since(run, change))}
+    if not changed:
+        restore(run)
+        return f"{interrupted}: the previous versions are restored."
+    reasons = "; ".join(f"{change.name} {why}" for change, why in changed.items())
+    kept = f"{interrupted}, and was followed by another change: {reasons}. Left as it is: {_names(changed)}."
+    others = [change for change in run.record.changes if change not in changed]
+    restore(run.model_copy(update={"reason": f"not restored: {reasons}"}), but=changed)
+    return f"{kept} Restored: {_names(others)}." if others else kept
+
+
+def _names(changes: Iterable[Change]) -> str:
+    return ", ".join(change.name for change in changes)
