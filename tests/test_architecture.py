@@ -62,7 +62,7 @@ DOORS = {
 }
 CHANGES = {
     "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
-    "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "run_elevated",
+    "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "set_registry_values_elevated",
 }  # fmt: skip
 LONGEST_JUDGE = 40  # lines
 # What a pure function on text, numbers and facts may use

@@ -19,7 +19,6 @@ class Source:
     module: str
     function: str
     help: str
-    hidden: bool = False
 
 
 COMMANDS = {
@@ -34,8 +33,6 @@ COMMANDS = {
     ),
     "record": Source("record", "record", "Save what the doctor sees here, without personal data."),
     "report": Source("report", "report", "Print a report for an issue, without personal data."),
-    "apply-elevated": Source("apply_elevated", "apply", "Started by `aios doctor fix`.", hidden=True),
-    "undo-elevated": Source("apply_elevated", "undo", "Started by `aios doctor undo`.", hidden=True),
 }
 
 
@@ -49,7 +46,7 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         source = COMMANDS.get(cmd_name)
-        return source and TyperCommand(cmd_name, callback=None, help=source.help, hidden=source.hidden)
+        return source and TyperCommand(cmd_name, callback=None, help=source.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
@@ -60,7 +57,7 @@ class LazyGroup(TyperGroup):
         source = COMMANDS[name]
         module = importlib.import_module(f"doctor.commands.{source.module}")
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, cls=self.command_class, hidden=source.hidden)(getattr(module, source.function))
+        single.command(name, cls=self.command_class)(getattr(module, source.function))
         return typer.main.get_command(single)
 
 

@@ -12,6 +12,7 @@ from doctor.aios_home import changing_alone
 from doctor.commands.common import (
     Output,
     confirmed,
+    known_checks,
     run_with_progress,
     selected,
     this_machine,
@@ -67,7 +68,8 @@ def undo(
         printer.line(f"Undoing {folder.name}:")
         restart = took_effect_by_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
-            outcomes = undo_run(folder, host)
+            known = [action for check in known_checks() for action in check.elevated]
+            outcomes = undo_run(folder, host, known)
     except HeldError as error:
         printer.line(f"Nothing was undone: {LOCKED.format(error)}")
         raise typer.Exit(ExitStatus.FIX_FAILED) from error

@@ -7,26 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from doctor.actions import UnreadableStateError
+from doctor.actions import Action, UnreadableStateError
 from doctor.actions.outcome import Outcome
-from doctor.fixes.elevation import in_elevated_child
+from doctor.fixes.elevation import apply_elevated, undo_elevated
 from doctor.fixes.journal import ACTIONS, Entry, Journal, StepOutcome, entries
 from doctor.fixes.plan import Plan, Step
 from doctor.host import Host, Reader
 
 
 def execute(plan: Plan, host: Host, run_folder: Path) -> tuple[StepOutcome, ...]:
-    """Apply the plan. If this process is not elevated, one elevated child applies the steps that need it."""
+    """Apply the plan. If this process is not elevated, the steps that need it are applied first, with one prompt."""
+    journal = Journal(run_folder / ACTIONS)
     elevated = [step for step in plan.steps if step.action.needs_elevation and not host.identity.elevated]
     own = [step for step in plan.steps if step not in elevated]
-    outcomes: tuple[StepOutcome, ...] = ()
-    if elevated:
-        fixes = sorted({step.fix for step in elevated})
-        checks = [check for p in plan.fixes if p.fix.id in fixes for check in p.checks]
-        named = [part for check in checks for part in ("--check", check)]
-        outcomes = in_elevated_child(["apply-elevated", *fixes, *named], elevated, host, run_folder)
+    outcomes = apply_elevated(elevated, host, journal)
     broken = {outcome.step.fix for outcome in outcomes if not outcome.succeeded}
-    return (*outcomes, *apply_steps(own, host, Journal(run_folder / ACTIONS), broken))
+    return (*outcomes, *apply_steps(own, host, journal, broken))
 
 
 def apply_steps(
@@ -109,19 +105,20 @@ def changes_in_effect(run_folder: Path, host: Reader) -> tuple[Entry, ...]:
     return tuple(entry for entry in reversed(entries(run_folder)) if is_in_effect(entry))
 
 
-def undo(run_folder: Path, host: Host) -> tuple[StepOutcome, ...]:
-    """Undo a run, last step first. The steps of the outcomes are the inverse ones. Raises OSError."""
+def undo(run_folder: Path, host: Host, known: Collection[Action] = ()) -> tuple[StepOutcome, ...]:
+    """Undo a run, last step first. The steps of the outcomes are the inverse ones. Raises OSError.
+
+    Args:
+        known: what the fixes of the checks do as administrator; nothing else is undone with administrator rights.
+    """
+    journal = Journal(run_folder / ACTIONS)
     undoable = changes_in_effect(run_folder, host)
     elevated = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
     own = [entry for entry in undoable if entry not in elevated]
-    outcomes = restore(own, host, Journal(run_folder / ACTIONS))
-    if elevated:
-        steps = [entry.undo_step for entry in elevated]
-        command = ["undo-elevated", str(run_folder)]
-        outcomes = (*outcomes, *in_elevated_child(command, steps, host, run_folder))
+    outcomes = (*restore(own, host, journal), *undo_elevated(elevated, host, journal, known))
     if undoable:
         with suppress(OSError):  # without this record the run counts as interrupted, which does no harm
-            Journal(run_folder / ACTIONS).ended()
+            journal.ended()
     return outcomes
 
 

@@ -1,13 +1,13 @@
 """The journal of a run: what it intends to change, has changed and has undone. It survives a kill.
 
-One JSON object per line, flushed to disk before the run continues. A run has `actions.jsonl`, and one `elevated-*.jsonl`
-for each elevated child: every process writes to a file of its own.
+One JSON object per line in `actions.jsonl`, flushed to disk before the run continues. Runs of earlier versions have an
+`elevated-*.jsonl` in addition, written by an elevated process.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +22,8 @@ from doctor.host import Frozen
 ACTIONS = "actions.jsonl"
 ELEVATED = "elevated-*.jsonl"
 
-# Events of a whole run, or of a whole elevated child
-ENDED, RESTARTED, ANSWER = "ended", "restarted", "answer"
+# Events of a whole run
+ENDED, RESTARTED = "ended", "restarted"
 
 Progress = Literal["intended", "failed", "done", "undone", "left"]
 RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2, "left": 2}
@@ -66,30 +66,11 @@ class Entry(Frozen):
         return self.step.model_copy(update={"action": self.inverse})
 
 
-class ReportedOutcome(Outcome):
-    """The outcome of a step as an elevated child reports it. The parent knows the step by its id."""
-
-    step: str
-
-
-class ChildReport(Frozen):
-    """The report of an elevated child: why it refused to start, or the outcome of each step."""
-
-    refusal: str | None
-    outcomes: tuple[ReportedOutcome, ...]
-
-
 class Journal:
     """Appends to a journal file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @classmethod
-    def create(cls, path: Path) -> Journal:
-        """A journal in a new file. Raises FileExistsError."""
-        path.open("xb").close()
-        return cls(path)
 
     def intend(self, step: Step, inverse: Action) -> None:
         """`step` is about to be applied; `inverse` has the state before it."""
@@ -121,12 +102,6 @@ class Journal:
         """The computer was restarted since the run, and its changes were checked again."""
         self._append({"event": RESTARTED})
 
-    def report(self, refusal: str | None, outcomes: Sequence[StepOutcome]) -> None:
-        """The last line of an elevated child's journal: why it refused to start, or the outcome of each step."""
-        reported = (ReportedOutcome(step=o.step.id, **o.model_dump(exclude={"step"})) for o in outcomes)
-        report = ChildReport(refusal=refusal, outcomes=tuple(reported))
-        self._append({"event": ANSWER, **report.model_dump(mode="json")})
-
     def _append(self, record: dict[str, Any]) -> None:
         append_line(self.path, json.dumps(record).encode())
 
@@ -144,17 +119,6 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict):
             yield record
-
-
-def child_report(path: Path) -> ChildReport | None:
-    """The report in the journal of an elevated child; None if there is no valid one. Raises OSError."""
-    for record in records(path):
-        if record.pop("event", None) == ANSWER:
-            try:
-                return ChildReport.model_validate_json(json.dumps(record))
-            except ValidationError:
-                return None
-    return None
 
 
 def events(run_folder: Path) -> frozenset[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Sequence
 
 from doctor.actions import Action
@@ -86,9 +84,3 @@ def make_plan(findings: Sequence[Finding], named: Collection[str] = (), unsafe: 
 def _unfixed(finding: Finding, reason: str) -> Unfixed:
     commands = finding.fix.commands if finding.fix else ()
     return Unfixed(check=finding.check, reason=reason, hint=finding.hint, commands=commands)
-
-
-def hash_of(steps: Sequence[Step]) -> str:
-    """SHA-256 of the steps, with which two processes can check that they plan the same without trusting each other."""
-    content = [step.model_dump(mode="json") for step in steps]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

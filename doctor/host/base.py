@@ -307,10 +307,12 @@ class Writer(Protocol):
     def run_installer(self, command: Sequence[str]) -> int:
         """Run a program with its output on this process's stderr, and return its exit code."""
 
-    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
-        """Ask for administrator rights, run a program with them, and return its exit code.
+    def set_registry_values_elevated(
+        self, changes: Sequence[tuple[str, str, RegistryValue | None]], timeout: float
+    ) -> int | ElevationRefused:
+        """Ask once for administrator rights, let Windows' own reg.exe set or remove values below HKLM, return its exit code.
 
-        Raises TimeoutError if it does not end within `timeout` seconds.
+        Raises ValueError if a change is not a plain constant, TimeoutError if it does not end within `timeout` seconds.
         """
 
 

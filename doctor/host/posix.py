@@ -59,7 +59,9 @@ class PosixHost(LiveHost):
     def broadcast_environment_change(self) -> None:
         """Nothing to do: only Windows has this message."""
 
-    def run_elevated(self, command: Sequence[str], timeout: float) -> ElevationRefused:
+    def set_registry_values_elevated(
+        self, changes: Sequence[tuple[str, str, RegistryValue | None]], timeout: float
+    ) -> ElevationRefused:
         return ElevationRefused(
             "administrator rights can only be requested on Windows; run this command with sudo"
         )

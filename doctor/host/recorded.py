@@ -232,7 +232,9 @@ class RecordedHost:
             raise OSError(f"git's {name}: {reading.reason}")
         self._machine.git_settings[name] = value
 
-    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
+    def set_registry_values_elevated(
+        self, changes: Sequence[tuple[str, str, RegistryValue | None]], timeout: float
+    ) -> int | ElevationRefused:
         return ElevationRefused("a recorded machine cannot ask for administrator rights")
 
     # -- names

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property
 
 from doctor.host.base import SYSTEM_ENVIRONMENT, ElevationRefused, Identity, RegistryValue
+from doctor.host.elevated_line import elevated_line
 from doctor.host.live_base import LiveHost, python_identity
 from doctor.host.readings import Found, Reading
 
@@ -73,6 +73,15 @@ def _is_administrator() -> bool:
     advapi32.CreateWellKnownSid(WIN_BUILTIN_ADMINISTRATORS, None, group, ctypes.byref(size))
     advapi32.CheckTokenMembership(None, group, ctypes.byref(member))
     return bool(member.value)
+
+
+def _system_folder() -> str:
+    """C:\\Windows\\System32, from Windows itself: a variable such as SystemRoot is the user's to set."""
+    buffer = ctypes.create_unicode_buffer(wintypes.MAX_PATH)
+    length = kernel32.GetSystemDirectoryW(buffer, len(buffer))
+    if not 0 < length < len(buffer):
+        raise OSError("Windows does not say where its system folder is")
+    return buffer.value
 
 
 class WindowsHost(LiveHost):
@@ -141,14 +150,19 @@ class WindowsHost(LiveHost):
             None,
         )
 
-    def run_elevated(self, command: Sequence[str], timeout: float) -> int | ElevationRefused:
-        """Run a program, given by its absolute path, as administrator, after Windows has asked the user. Raises OSError."""
+    def set_registry_values_elevated(
+        self, changes: Sequence[tuple[str, str, RegistryValue | None]], timeout: float
+    ) -> int | ElevationRefused:
+        """Let reg.exe change values as administrator, after Windows has asked the user. Raises OSError, ValueError."""
+        folder = _system_folder()
+        program, parameters = elevated_line(folder, changes)
         info = ShellExecuteInfo(
             cbSize=ctypes.sizeof(ShellExecuteInfo),
             fMask=SEE_MASK,
             lpVerb="runas",
-            lpFile=command[0],
-            lpParameters=subprocess.list2cmdline(command[1:]),
+            lpFile=program,
+            lpParameters=parameters,
+            lpDirectory=folder,
             nShow=SW_HIDE,
         )
         if not shell32.ShellExecuteExW(ctypes.byref(info)):
@@ -160,7 +174,7 @@ class WindowsHost(LiveHost):
         process = wintypes.HANDLE(info.hProcess)
         try:
             if kernel32.WaitForSingleObject(process, int(timeout * 1000)) == WAIT_TIMEOUT:
-                raise TimeoutError(f"{command[0]} did not end within {timeout:g} s")
+                raise TimeoutError(f"{program} did not end within {timeout:g} s")
             exit_code = wintypes.DWORD()
             kernel32.GetExitCodeProcess(process, ctypes.byref(exit_code))
             return exit_code.value

@@ -14,6 +14,7 @@ from doctor.actions import (
 )
 from doctor.check import Check, Probe
 from doctor.host import Absent, ElevationRefused, Found, Identity, Reader, RegistryValue, Unreadable
+from doctor.host.elevated_line import elevated_line
 from doctor.host.machine import NotSeen, RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding, Fix
@@ -54,17 +55,17 @@ class FakeHost(RecordedHost):
     """
 
     def __init__(
-        self, machine: RecordedMachine, elevate: Callable[[Sequence[str]], Any] | None = None
+        self, machine: RecordedMachine, elevate: Callable[[Sequence[Any]], Any] | None = None
     ) -> None:
         super().__init__(machine)
-        self.elevate = elevate or (lambda command: ElevationRefused("the answer was no"))
-        self.asked: list[Sequence[str]] = []
+        self.elevate = elevate or (lambda changes: ElevationRefused("the answer was no"))
+        self.asked: list[tuple[str, str]] = []
         self.installed: list[Sequence[str]] = []
         self.exit_code = 0
 
-    def run_elevated(self, command: Sequence[str], timeout: float) -> Any:
-        self.asked.append(command)
-        return self.elevate(command)
+    def set_registry_values_elevated(self, changes: Sequence[Any], timeout: float) -> Any:
+        self.asked.append(elevated_line("C:\\Windows\\System32", changes))
+        return self.elevate(changes)
 
     def run_installer(self, command: Sequence[str]) -> int:
         self.installed.append(command)

@@ -20,6 +20,7 @@ import doctor.commands.common
 import doctor.commands.fix
 from doctor.check import Check
 from doctor.host import RegistryValue
+from doctor.host.elevated_line import Change
 from doctor.host.machine import NotSeen
 from doctor.models import Finding
 from doctor.report.console import Printer
@@ -272,21 +273,24 @@ def test_a_refused_prompt_leaves_the_finding_open(doctor_with, machine) -> None:
     assert not enable_long_paths().is_applied(host)
 
 
-def test_the_elevated_child_runs_through_the_hidden_command(doctor_with, machine, monkeypatch) -> None:
+def test_with_administrator_rights_the_shown_value_alone_is_changed_and_undone(doctor_with, machine) -> None:
     host = machine(elevated=False)
     before = host.machine
 
-    def child(command: Sequence[str]) -> int:
-        assert command[0] == host.identity.executable
-        assert command[1:3] == [str(ROOT / "aios.py"), "doctor"]
-        with monkeypatch.context() as elevated:
-            elevated.setattr(doctor.commands.common, "live_host", host.as_administrator)
-            return run(*command[3:]).exit_code
+    def reg(changes: Sequence[Change]) -> int:
+        for change in changes:
+            host.as_administrator().set_registry_value(*change)
+        return 0
 
-    host.elevate = child
+    host.elevate = reg
     doctor_with(LONG_PATHS, TEMP_DIR, host=host)
-    assert run("--fix", "--yes").exit_code == 0
+    shown = run("--fix", "--yes")
+    assert shown.exit_code == 0
+    assert "asks for administrator rights" in shown.stdout
     assert enable_long_paths().is_applied(host)
+    ((_, line),) = host.asked
+    assert line.count("reg.exe") == 1
+    assert f'add "{FILE_SYSTEM}" /v "LongPathsEnabled" /t REG_DWORD /d 1 /f /reg:64 ' in line
     assert run("undo").exit_code == 0
     assert host.machine == before
 

@@ -1,21 +1,23 @@
-"""Administrator rights: one elevated child, which makes its own plan. Here it runs in this process."""
+"""Administrator rights: one prompt for Windows' own program, with typed constants; this process journals and verifies."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from doctor.actions import SetRegistryValue
+from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
-from doctor.fixes.elevated_child import apply_elevated, undo_elevated
 from doctor.fixes.executor import execute, undo
-from doctor.fixes.journal import ACTIONS, Journal, entries, records
-from doctor.fixes.plan import Plan, Step, hash_of, make_plan
+from doctor.fixes.journal import ACTIONS, Journal, entries
+from doctor.fixes.plan import Plan, Step, make_plan
 from doctor.host import Host, RegistryValue
+from doctor.host.elevated_line import Change, elevated_line
 from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
@@ -26,54 +28,84 @@ from tests.doctor.fake_machine import (
     state_check,
 )
 
+SYSTEM = "C:\\Windows\\System32"
+KNOWN = LONG_PATHS.elevated
+TWO = (
+    SetRegistryValue(key=FILE_SYSTEM, name="LongPathsEnabled", state=ONE),
+    SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE),
+)
+# One command of reg.exe, as its documentation describes it
+REG = (
+    r'(?:add "(?P<key>HKLM\\[^"]+)" /v "(?P<name>[^"]+)" /t REG_DWORD /d (?P<data>[0-9]+)'
+    r'|delete "(?P<gone>HKLM\\[^"]+)" /v "(?P<value>[^"]+)") /f /reg:64'
+)
 
-def option(command: Sequence[str], name: str) -> str:
-    return command[command.index(name) + 1]
 
+def reg(host: FakeHost) -> Callable[[Sequence[Change]], int]:
+    """What the elevated program does: it is given the line alone, and reads nothing else."""
 
-def child(
-    host: FakeHost, process: Callable[[], Host] | None = None, plan_hash: str | None = None
-) -> Callable[[Sequence[str]], int]:
-    """Do what the child process does with its command line."""
-
-    def run(command: Sequence[str]) -> int:
-        its_host = (process or host.as_administrator)()
-        its_hash, answer = plan_hash or option(command, "--plan-hash"), Path(option(command, "--answer"))
-        arguments = command[4:]
-        if command[3] == "apply-elevated":
-            fixes = arguments[: arguments.index("--check")]
-            checks = [check for check in (LONG_PATHS, TEMP_DIR) if check.id in arguments]
-            apply_elevated(its_host, checks, fixes, its_hash, answer)
-        else:
-            undo_elevated(its_host, (LONG_PATHS, TEMP_DIR), Path(arguments[0]), its_hash, answer)
+    def run(changes: Sequence[Change]) -> int:
+        administrator = host.as_administrator()
+        for command in commands_of(*host.asked[-1]):
+            found = re.fullmatch(REG, command)
+            assert found, command
+            if found["key"]:
+                one = RegistryValue(type="REG_DWORD", value=int(found["data"]))
+                administrator.set_registry_value(found["key"], found["name"], one)
+            else:
+                administrator.set_registry_value(found["gone"], found["value"], None)
         return 0
 
     return run
+
+
+def commands_of(program: str, parameters: str) -> list[str]:
+    assert program == f"{SYSTEM}\\cmd.exe"
+    outer = re.fullmatch(r'/d /v:off /s /c "(.*)"', parameters)
+    assert outer
+    starts = f'"{SYSTEM}\\reg.exe" '
+    commands = outer[1].split(" & ")
+    ends = " >nul 2>&1"
+    assert all(command.startswith(starts) and command.endswith(ends) for command in commands)
+    return [command.removeprefix(starts).removesuffix(ends) for command in commands]
 
 
 def plan_for(host: Host) -> Plan:
     return make_plan(diagnose(host, [LONG_PATHS, TEMP_DIR]).findings)
 
 
-def results(outcomes) -> dict[str, str]:
+def results(outcomes: Any) -> dict[str, str]:
     return {outcome.step.id: outcome.result for outcome in outcomes}
 
 
-def test_one_child_does_what_needs_an_administrator_and_undoes_it(machine, run_folder) -> None:
+def test_one_prompt_does_what_needs_an_administrator_and_undoes_it(machine, run_folder) -> None:
     host = machine(elevated=False)
     before = host.machine
-    host.elevate = child(host)
+    host.elevate = reg(host)
     outcomes = execute(plan_for(host), host, run_folder)
     assert set(results(outcomes).values()) == {"applied"}
     assert len(host.asked) == 1
-    assert "fix-temp-dir" not in host.asked[0]
     assert enable_long_paths().is_applied(host)
     assert {entry.progress for entry in entries(run_folder)} == {"done"}
+    assert [path.name for path in run_folder.glob("*.jsonl")] == [ACTIONS]
 
-    assert set(results(undo(run_folder, host)).values()) == {"applied"}
+    assert set(results(undo(run_folder, host, KNOWN)).values()) == {"applied"}
     assert len(host.asked) == 2
     assert host.machine == before
-    assert undo(run_folder, host) == ()
+    assert undo(run_folder, host, KNOWN) == ()
+
+
+def test_several_values_have_one_prompt(machine, run_folder) -> None:
+    host = machine(elevated=False, registry={FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}})
+    before = host.machine
+    host.elevate = reg(host)
+    checks = [state_check("one", TWO[0]), state_check("two", TWO[1])]
+    outcomes = execute(make_plan(diagnose(host, checks).findings), host, run_folder)
+    assert set(results(outcomes).values()) == {"applied"}
+    assert [program for program, _ in host.asked] == [f"{SYSTEM}\\cmd.exe"]
+    assert set(results(undo(run_folder, host, TWO)).values()) == {"applied"}
+    assert len(host.asked) == 2
+    assert host.machine == before
 
 
 def test_an_administrator_is_not_asked(machine, run_folder) -> None:
@@ -91,163 +123,109 @@ def test_a_refused_prompt_leaves_that_finding_open_and_the_rest_proceeds(machine
         "fix-temp-dir/1": "applied",
     }
     assert [f.status for f in diagnose(host, [LONG_PATHS, TEMP_DIR]).findings] == ["error", "ok"]
+    assert len(undo(run_folder, host, KNOWN)) == 2
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 0xC0000005])
-def test_a_child_that_dies_without_a_report_failed_and_the_rest_proceeds(
-    machine, run_folder, exit_code
-) -> None:
+def test_a_program_that_changes_nothing_failed_whatever_it_says(machine, run_folder, exit_code) -> None:
     host = machine(elevated=False)
-    host.elevate = lambda command: exit_code
+    host.elevate = lambda changes: exit_code
     long_paths, *rest = execute(plan_for(host), host, run_folder)
-    assert long_paths.result == "failed"
-    assert f"without a report (exit status {exit_code})" in long_paths.reason
+    assert (long_paths.result, f"reg.exe (exit status {exit_code})" in long_paths.reason) == ("failed", True)
     assert all(outcome.succeeded for outcome in rest)
-
-
-def test_a_child_that_dies_in_the_middle_is_found_in_the_journal(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    before = host.machine
-
-    def die_before_answering(command: Sequence[str]) -> int:
-        child(host)(command)
-        answer = Path(option(command, "--answer"))
-        answer.write_bytes(answer.read_bytes()[:-30])
-        return 1
-
-    host.elevate = die_before_answering
-    assert "failed" in results(execute(plan_for(host), host, run_folder)).values()
-    host.elevate = child(host)
-    undo(run_folder, host)
-    assert host.machine == before
-
-
-def test_a_prompt_that_cannot_be_shown_failed(machine, run_folder) -> None:
-    def no_window(command: Sequence[str]) -> int:
-        raise OSError("no window station")
-
-    host = machine(elevated=False)
-    host.elevate = no_window
-    assert "no window station" in execute(plan_for(host), host, run_folder)[0].reason
-
-
-def test_a_child_without_rights_does_nothing_and_says_so(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    host.elevate = child(host, process=lambda: host)
-    before = host.machine.registry[FILE_SYSTEM]
-    outcome = execute(plan_for(host), host, run_folder)[0]
-    assert outcome.result == "refused"
-    assert "without administrator rights" in outcome.reason
-    assert host.machine.registry[FILE_SYSTEM] == before
-
-
-def test_a_tampered_plan_hash_is_refused(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    host.elevate = child(host, plan_hash=hash_of(()))
-    outcome = execute(plan_for(host), host, run_folder)[0]
-    assert outcome.result == "refused"
-    assert "differs from the one shown" in outcome.reason
-    assert not enable_long_paths().is_applied(host)
-
-
-def test_a_machine_that_changed_meanwhile_gives_another_plan(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    plan = plan_for(host)
-    host.elevate = child(host)
-    enable_long_paths().apply(host.as_administrator())
-    assert execute(plan, host, run_folder)[0].result == "refused"
-
-
-def test_a_journal_that_was_tampered_with_during_the_prompt_is_refused(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    host.elevate = child(host)
-    execute(plan_for(host), host, run_folder)
-
-    def tamper(command: Sequence[str]) -> int:
-        for journal in run_folder.glob("elevated-*.jsonl"):
-            text = journal.read_text(encoding="utf-8")
-            journal.write_text(
-                text.replace('"state": null', json.dumps({"state": {"type": "REG_DWORD", "value": 7}})[1:-1])
-            )
-        return child(host)(command)
-
-    host.elevate = tamper
-    outcome = undo(run_folder, host)[-1]
-    assert outcome.result == "refused"
-    assert enable_long_paths().read(host) == RegistryValue(type="REG_DWORD", value=1)
-
-
-def test_the_elevated_undo_does_not_trust_a_forged_journal(machine, run_folder) -> None:
-    """A program without administrator rights can forge the journal, so an elevated process must not trust it."""
-    host = machine(elevated=False)
-    anywhere = SetRegistryValue(key=r"HKLM\SOFTWARE\Anything", name="Run", state=ONE)
-    host._machine.registry[anywhere.key] = {"Run": ONE}
-    journal = Journal(run_folder / ACTIONS)
-    step = Step(fix="fix-long-paths", index=0, action=anywhere)
-    journal.intend(step, anywhere.inverse(RegistryValue(type="REG_SZ", value="evil.exe")))
-    journal.done(step, step.action)
-    host.elevate = child(host)
-    (outcome,) = undo(run_folder, host)
-    assert outcome.result == "refused"
-    assert host.machine.registry[anywhere.key] == {"Run": ONE}
-
-
-def test_the_child_does_not_overwrite_a_file(machine, tmp_path) -> None:
-    answer = tmp_path / "answer"
-    answer.write_bytes(b"precious")
-    with pytest.raises(FileExistsError):
-        apply_elevated(machine(elevated=True), [LONG_PATHS], ["fix-long-paths"], hash_of(()), answer)
-    assert answer.read_bytes() == b"precious"
-
-
-def test_the_report_is_in_the_childs_journal(machine, run_folder) -> None:
-    host = machine(elevated=False)
-    host.elevate = child(host)
-    execute(plan_for(host), host, run_folder)
-    (answer,) = run_folder.glob("elevated-*.jsonl")
-    assert [record["event"] for record in records(answer)] == ["intended", "done", "answer"]
-
-
-def answering(text: str) -> Callable[[Sequence[str]], int]:
-    """A child that only writes this answer."""
-
-    def run(command: Sequence[str]) -> int:
-        Path(option(command, "--answer")).write_text(text, encoding="utf-8")
-        return 0
-
-    return run
+    assert undo(run_folder, host, KNOWN)[-1].step.fix != "fix-long-paths"
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        "",
-        "garbage\n",
-        '{"event": "answer"}\n',
-        '{"event": ["answer"]}\n',
-        '{"event": "answer", "refusal": 7, "outcomes": []}\n',
-        '{"event": "answer", "refusal": null, "outcomes": "all"}\n',
-        '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "fine"}]}\n',
-        '{"event": "answer", "refusal": null, "outcomes": [{"step": "fix-long-paths/0", "result": "applied", "x": 1}]}',
-    ],
+    "error", [OSError("no window station"), TimeoutError("reg.exe did not end within 300 s")]
 )
-def test_a_garbage_report_does_not_crash_the_parent(machine, run_folder, answer) -> None:
+def test_a_prompt_that_fails_or_is_not_answered_failed(machine, run_folder, error) -> None:
+    def fail(changes: Sequence[Change]) -> int:
+        raise error
+
     host = machine(elevated=False)
-    host.elevate = answering(answer)
-    long_paths, *rest = execute(plan_for(host), host, run_folder)
-    assert long_paths.result == "failed"
-    assert "without a report" in long_paths.reason
-    assert all(outcome.succeeded for outcome in rest)
+    host.elevate = fail
+    outcome = execute(plan_for(host), host, run_folder)[0]
+    assert outcome.result == "failed"
+    assert str(error) in outcome.reason
+    assert ("answered later" in outcome.reason) == isinstance(error, TimeoutError)
 
 
-def test_a_report_on_other_steps_leaves_ours_unreported(machine, run_folder) -> None:
+def test_a_prompt_that_is_answered_too_late_is_undone_nevertheless(machine, run_folder) -> None:
     host = machine(elevated=False)
-    outcomes = [{"step": "fix-other/0", "result": "applied", "reason": "", "restart": False}]
-    host.elevate = answering(json.dumps({"event": "answer", "refusal": None, "outcomes": outcomes}))
-    long_paths, *rest = execute(plan_for(host), host, run_folder)
-    assert long_paths.result == "failed"
-    assert "did not report this step" in long_paths.reason
-    assert all(outcome.succeeded for outcome in rest)
+    before = host.machine
+
+    def late(changes: Sequence[Change]) -> int:
+        raise TimeoutError("reg.exe did not end within 300 s")
+
+    host.elevate = late
+    execute(plan_for(host), host, run_folder)
+    enable_long_paths().apply(host.as_administrator())
+    host.elevate = reg(host)
+    assert set(results(undo(run_folder, host, KNOWN)).values()) == {"applied"}
+    assert host.machine == before
+
+
+def test_a_kill_during_the_prompt_is_found_in_the_journal(machine, run_folder) -> None:
+    host = machine(elevated=False)
+    before = host.machine
+
+    def killed(changes: Sequence[Change]) -> int:
+        reg(host)(changes)
+        raise KeyboardInterrupt
+
+    host.elevate = killed
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan_for(host), host, run_folder)
+    assert [entry.progress for entry in entries(run_folder)] == ["intended"]
+    host.elevate = reg(host)
+    undo(run_folder, host, KNOWN)
+    assert host.machine == before
+
+
+def test_a_value_that_cannot_be_a_constant_is_left_to_the_user(machine, run_folder) -> None:
+    text = SetRegistryValue(key=FILE_SYSTEM, name="A", state=RegistryValue(type="REG_SZ", value="x"))
+    host = machine(elevated=False, registry={FILE_SYSTEM: {"A": None}})
+    plan = make_plan(diagnose(host, [state_check("text", text)]).findings)
+    (outcome,) = execute(plan, host, run_folder)
+    assert outcome.result == "refused"
+    assert "terminal opened as administrator: set HKLM" in outcome.reason
+    assert host.asked == []
+
+
+FORGED = [
+    SetRegistryValue(
+        key=r"HKLM\SOFTWARE\Anything", name="Run", state=RegistryValue(type="REG_SZ", value="evil.exe")
+    ),
+    SetRegistryValue(
+        key=r"HKLM\SOFTWARE\Anything", name="Run", state=RegistryValue(type="REG_DWORD", value=2)
+    ),
+    SetRegistryValue(
+        key=FILE_SYSTEM, name="LongPathsEnabled", state=RegistryValue(type="REG_SZ", value="any " * 99)
+    ),
+    SetRegistryValue(
+        key=FILE_SYSTEM, name="LongPathsEnabled", state=RegistryValue(type="REG_QWORD", value=1)
+    ),
+    SetRegistryValue(key=FILE_SYSTEM, name='LongPathsEnabled" & calc & "', state=None),
+    SetRegistryValue(key=FILE_SYSTEM + '" /v x & calc.exe & "', name="LongPathsEnabled", state=None),
+]
+
+
+@pytest.mark.parametrize("earlier", FORGED, ids=range(len(FORGED)))
+def test_the_undo_does_not_believe_a_forged_journal(machine, run_folder, earlier: SetRegistryValue) -> None:
+    """A program without administrator rights can write the journal."""
+    host = machine(elevated=False)
+    host._machine.registry.setdefault(earlier.key, {})[earlier.name] = ONE
+    registry = json.loads(host.machine.to_json())["registry"]
+    step = Step(fix="fix-long-paths", index=0, action=earlier.model_copy(update={"state": ONE}))
+    journal = Journal(run_folder / ACTIONS)
+    journal.intend(step, earlier)
+    journal.done(step, step.action)
+    host.elevate = reg(host)
+    (outcome,) = undo(run_folder, host, KNOWN)
+    assert outcome.result == "refused"
+    assert host.asked == []
+    assert json.loads(host.machine.to_json())["registry"] == registry
 
 
 def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(machine, run_folder) -> None:
@@ -260,22 +238,73 @@ def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(mach
     assert undo(run_folder, host) == ()
 
 
-def test_the_child_plans_the_same_if_the_named_check_has_a_cause(machine, run_folder) -> None:
-    """The check's causes are checked, too, and may have fixes of their own."""
-    cause = state_check("cause", SetRegistryValue(key=FILE_SYSTEM, name="Cause", state=ONE))
-    consequence = replace(LONG_PATHS, because_of=(cause,))
-    registry = {FILE_SYSTEM: {"LongPathsEnabled": None, "Cause": None}}
-    host = machine(elevated=False, registry=registry)
-    plan = make_plan(diagnose(host, [consequence]).findings, named=["long-paths"])
-    assert [fix.fix.id for fix in plan.fixes] == ["fix-cause"]
+def test_a_value_that_changed_since_is_not_undone(machine, run_folder) -> None:
+    host = machine(elevated=False)
+    host.elevate = reg(host)
+    execute(plan_for(host), host, run_folder)
+    host._machine.registry[FILE_SYSTEM]["LongPathsEnabled"] = RegistryValue(type="REG_DWORD", value=7)
+    outcome = undo(run_folder, host, KNOWN)[-1]
+    assert (outcome.result, "by something else" in outcome.reason) == ("refused", True)
+    assert len(host.asked) == 1
 
-    def child_with_causes(command: Sequence[str]) -> int:
-        assert option(command, "--check") == "cause"
-        orders = option(command, "--plan-hash"), Path(option(command, "--answer"))
-        apply_elevated(host.as_administrator(), [cause], ["fix-cause"], *orders)
-        return 0
 
-    host.elevate = child_with_causes
-    (outcome,) = execute(plan, host, run_folder)
-    assert outcome.result == "applied", outcome
-    assert host.machine.registry[FILE_SYSTEM] == {"LongPathsEnabled": None, "Cause": ONE}
+def all_elevated() -> list[Change]:
+    actions = [action for check in CHECKS for action in check.elevated]
+    assert all(isinstance(action, SetRegistryValue) for action in actions)
+    return [(a.key, a.name, a.state) for a in actions if isinstance(a, SetRegistryValue)]
+
+
+def test_everything_that_the_checks_do_as_administrator_fits_into_one_prompt() -> None:
+    changes = all_elevated()
+    gone: list[Change] = [(key, name, None) for key, name, _ in changes]
+    for each in (changes, gone):
+        commands = commands_of(*elevated_line(SYSTEM, each))
+        assert len(commands) == len(changes) >= 4
+        assert all(re.fullmatch(REG, command) for command in commands)
+
+
+NOT_PLAIN = [
+    ("HKCU\\Environment", "x", None),
+    ("HKLM", "x", None),
+    ("HKLM\\SOFTWARE\\", "x", None),
+    ("HKLM\\%TEMP%", "x", None),
+    ("HKLM\\SOFTWARE\\ä", "x", None),
+    ("HKLM\\SOFTWARE", "", None),
+    ("HKLM\\SOFTWARE", "x\\", None),
+    ("HKLM\\SOFTWARE", "x\n", None),
+    ("HKLM\\SOFTWARE", "x", RegistryValue(type="REG_SZ", value="1")),
+    ("HKLM\\SOFTWARE", "x", RegistryValue.model_construct(type="REG_DWORD", value=-1)),
+    ("HKLM\\SOFTWARE", "x", RegistryValue.model_construct(type="REG_DWORD", value=2**32)),
+    ("HKLM\\SOFTWARE", "x", RegistryValue.model_construct(type="REG_DWORD", value="1 & calc")),
+    ("HKLM\\SOFTWARE", "x", RegistryValue.model_construct(type="REG_DWORD", value=True)),
+    *(("HKLM\\SOFTWARE", f"a{sign}b", None) for sign in "\"%^&|<>()!;,=$`'\r\t\0"),
+]
+
+
+@pytest.mark.parametrize("change", NOT_PLAIN, ids=range(len(NOT_PLAIN)))
+def test_anything_else_than_a_plain_constant_is_no_command_line(change: Change) -> None:
+    for changes in ([change], [all_elevated()[0], change]):
+        with pytest.raises(ValueError):
+            elevated_line(SYSTEM, changes)
+
+
+@pytest.mark.parametrize(
+    "folder", ["", "System32", "C:\\a b&c", 'C:\\"x', "\\\\server\\share", "C:\\%windir%"]
+)
+def test_a_system_folder_that_is_not_plain_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError):
+        elevated_line(folder, all_elevated())
+
+
+def test_only_the_windows_host_asks_for_rights_and_with_the_system_folder_alone() -> None:
+    root = Path(__file__).parents[3]
+    sources = {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for package in ("doctor", "trainer", "wheels")
+        for path in (root / package).rglob("*.py")
+    }
+    assert [name for name, text in sources.items() if '"runas"' in text] == ["doctor/host/windows.py"]
+    text = sources["doctor/host/windows.py"]
+    assert "elevated_line(folder, changes)" in text
+    assert "GetSystemDirectoryW" in text
+    assert "lpFile=program" in text

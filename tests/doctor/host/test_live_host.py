@@ -124,7 +124,7 @@ def test_a_system_without_registry_says_so(host: Host) -> None:
     assert host.registry_subkeys(r"HKLM\SOFTWARE") == Absent()
     with pytest.raises(OSError, match="no registry"):
         host.set_registry_value(r"HKCU\Environment", "TEMP", RegistryValue(type="REG_SZ", value="x"))
-    assert isinstance(host.run_elevated(["x"], 1), ElevationRefused)
+    assert isinstance(host.set_registry_values_elevated([], 1), ElevationRefused)
 
 
 # -- the machine
