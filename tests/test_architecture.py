@@ -79,7 +79,7 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
-        ("ownership",),
+        ("ownership", "visible"),
         ("files", "lock", "version", "extras"),
         ("host",),
         ("actions",),
@@ -210,6 +210,14 @@ def printing(path: str, tree: ast.Module) -> Iterator[str]:
             yield ast.unparse(node)
 
 
+def showing(path: str, tree: ast.Module) -> Iterator[str]:
+    """Ways to show a text that do not escape what would control a terminal."""
+    shown = ("sys.stdout.write", "sys.stderr.write", "typer.echo", "typer.secho", "click.echo", "print")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in shown:
+            yield ast.unparse(node)
+
+
 def beyond(*parts: str, but: tuple[str, ...] = ()) -> Callable[[str, ast.Module], Iterator[str]]:
     """Anything else than pure functions and these parts of the house; `but` are effects that are allowed all the same."""
 
@@ -310,10 +318,18 @@ def long_judgements(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
-    """`doctor.files`, `doctor.ownership` and `doctor.lock` are one atomic write, one SHA-256, one decision about whose a file
+    """`doctor.visible` is one way to show any text; `doctor.files`, `doctor.ownership` and `doctor.lock` are one atomic write, one
+    SHA-256, one decision about whose a file
     is and one lock for the whole project;
     `doctor.extras` is the one place that says how to install an optional package."""
-    allowed = ("doctor.capability.", "doctor.files.", "doctor.lock.", "doctor.extras.", "doctor.ownership.")
+    allowed = (
+        "doctor.capability.",
+        "doctor.files.",
+        "doctor.lock.",
+        "doctor.extras.",
+        "doctor.ownership.",
+        "doctor.visible.",
+    )
     names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))
     return (name for name in names if not f"{name}.".startswith(allowed))
 
@@ -390,6 +406,14 @@ RULES = (
         files("doctor", but=(*COMMANDS, "doctor/host/nvml_child")),
         printing,
         "print('a report')",
+    ),
+    Rule(
+        "the trainer shows text through trainer/commands/output or the reporter, which escape it",
+        files(
+            "trainer", but=("trainer/commands/output", "trainer/attention/prove")
+        ),  # a child that prints JSON
+        showing,
+        "typer.echo(name)",
     ),
     Rule(
         "only commands import the command-line library",

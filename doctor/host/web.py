@@ -45,10 +45,13 @@ def open_stream(url: str, start: int = 0) -> Iterator[Stream]:
         yield Stream(first, size, _chunks(response))
 
 
-def get_bytes(url: str) -> bytes:
-    """Return the content of a small file. Raises OSError."""
+def get_bytes(url: str, most: int = LARGEST_BODY) -> bytes:
+    """Return the content of a small file. Raises OSError, also if it has more than `most` bytes."""
     with _opened(url) as response:
-        return response.read(LARGEST_BODY)
+        content = response.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"{url}: the answer has more than {most} bytes")
+    return content
 
 
 def get(url: str, headers: Mapping[str, str]) -> Response:

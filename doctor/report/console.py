@@ -12,6 +12,7 @@ from rich.text import Text
 
 from doctor.models import Status
 from doctor.report.wrapping import pieces, wrapped
+from doctor.visible import visible
 
 Part: TypeAlias = str | tuple[str, str]  # plain text, or text and its style
 NARROW_INDENT = 6  # cells
@@ -111,5 +112,4 @@ class Printer:
 
     def _safe(self, text: str) -> str:
         """Escape control characters (text from a machine may contain terminal sequences) and unencodable ones."""
-        visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-        return visible.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)

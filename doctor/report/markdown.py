@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from doctor.models import Report
 from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step, waiting_for
+from doctor.visible import visible
 
 
 def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> str:
@@ -41,4 +42,4 @@ def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> st
 
 def _escape(text: str) -> str:
     """Escape text so that Markdown shows it unchanged, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", visible(" ".join(text.split())))

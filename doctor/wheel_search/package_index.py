@@ -18,6 +18,8 @@ from wheels.filename import parse_wheel_name
 from wheels.machine import Machine
 from wheels.tags import fits_platform, fits_python
 
+LARGEST_PAGE = 16 << 20  # bytes; PyPI's largest pages have a few
+
 
 class NotFoundError(InstallError):
     """A package was not found on the index, or the index cannot be read."""
@@ -36,7 +38,7 @@ def files_on_index(index: str, package: str) -> tuple[IndexFile, ...]:
     """Read the files of a package from an index. Raises NotFoundError."""
     address = f"{index.rstrip('/')}/{canonicalize_name(package)}/"
     try:
-        page = get_bytes(address).decode("utf-8", "replace")
+        page = get_bytes(address, LARGEST_PAGE).decode("utf-8", "replace")
     except OSError as error:
         raise NotFoundError(
             f"{package} cannot be looked up: {error}. Check the network connection and the proxy (HTTPS_PROXY), or "
@@ -46,12 +48,14 @@ def files_on_index(index: str, package: str) -> tuple[IndexFile, ...]:
 
 
 def parse_listing(page: str, address: str) -> tuple[IndexFile, ...]:
-    """Parse the links of an index page at this address."""
+    """Parse the links of an index page at this address. Links to anything but the web, such as `file:`, are left out."""
     links = _Links()
     links.feed(page)
     found = []
     for link in links.found:
         url, fragment = urldefrag(urljoin(address, link))
+        if not url.startswith(("https://", "http://")):
+            continue
         kind, _, digest = fragment.partition("=")
         found.append(IndexFile(unquote(url.rpartition("/")[2]), url, digest if kind == "sha256" else None))
     return tuple(found)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import typer
 
+from trainer.commands.output import echo
 from trainer.errors import RunError, UserError
 
 TIMEOUT = 60.0  # seconds
@@ -43,11 +44,11 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except (UserError, RunError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
     except BrokenPipeError:  # the reader of our output has exited
         raise
     except Exception as error:
         if known := explanation(error):
-            typer.echo(f"\nThe doctor's explanation of the error below:\n\n{known}\n", err=True)
+            echo(f"\nThe doctor's explanation of the error below:\n\n{known}\n", err=True)
         raise

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from trainer.commands.explanation import report_errors
+from trainer.commands.output import echo
 
 export = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,4 +33,4 @@ def run_export(
 
         say = Reporter().say
         exporting.export(checkpoint, output, merge=merge, dtype=getattr(torch, dtype), say=say)
-    typer.echo(f"Exported to {output}")
+    echo(f"Exported to {output}")

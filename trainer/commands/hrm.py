@@ -13,6 +13,7 @@ import typer
 
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options, with_default
+from trainer.commands.output import echo
 from trainer.commands.training import (
     CapabilityFile,
     Force,
@@ -196,8 +197,8 @@ def _write_bundle(bundle: Path, settings: TrainConfig, summary: Summary) -> None
 
     if summary.position.step == 0:
         return  # stopped before the first checkpoint
-    write(bundle, find(settings.output.output_dir, typer.echo), settings, summary)
-    typer.echo(f"Model: {bundle}")
+    write(bundle, find(settings.output.output_dir, echo), settings, summary)
+    echo(f"Model: {bundle}")
 
 
 def starting_point(model: str | None, tokenizer: str | None, sizes: dict[str, Any]) -> StartingPoint:

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from doctor.visible import visible
 from trainer.commands.explanation import report_errors
+from trainer.commands.output import echo
 from trainer.records.curves import Axis, curves
 from trainer.records.plot import draw
 from trainer.records.reading import find
@@ -42,7 +44,7 @@ def run_runs(
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}
-        typer.echo(json.dumps(document, indent=2))
+        echo(json.dumps(document, indent=2))
     else:
         _print(found)
 
@@ -75,7 +77,7 @@ def run_plot(
         longest = max(len(run.loss.x) for run in chosen)
         output = output or found[0].log.with_suffix(".png")
         draw(chosen, x, smooth or max(1, longest // 50), log, output)
-    typer.echo(f"{output}")
+    echo(f"{output}")
 
 
 def _print(found: list[RunSummary]) -> None:
@@ -92,17 +94,17 @@ def _print(found: list[RunSummary]) -> None:
         steps = f"{run.step:,}" if run.steps is None else f"{run.step:,}/{run.steps:,}"
         started = run.started.astimezone().strftime("%Y-%m-%d %H:%M") if run.started else NOTHING
         table.add_row(
-            Text(run.name, "bold").append(f"\n{started}", "not bold"),
-            f"{run.model or NOTHING}\n{_short(run.parameters)}",
+            Text(visible(run.name), "bold").append(f"\n{started}", "not bold"),
+            f"{visible(run.model or NOTHING)}\n{_short(run.parameters)}",
             Text(f"{steps}\n").append(run.state, STYLES[run.state]),
             f"{_figure(run.loss)}\n{_figure(run.eval_loss)}",
             f"{_figure(run.bits_per_byte)}\n{_figure(run.tokens_per_second, ',.0f')}",
-            f"{run.backend or NOTHING}\n{run.window_size or 'no window'}",
+            f"{visible(str(run.backend or NOTHING))}\n{run.window_size or 'no window'}",
         )
     console.print(table)
     for run in found:
         if run.state == "aborted":
-            console.print(f"{run.name}: {run.reason}", soft_wrap=True)
+            console.print(visible(f"{run.name}: {run.reason}"), soft_wrap=True)
 
 
 def _figure(value: float | None, form: str = ".3f") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -12,6 +11,7 @@ import typer
 
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
+from trainer.commands.output import echo, write_generated
 from trainer.config import Backend, TrainConfig, load
 from trainer.distributed import launch
 
@@ -126,18 +126,18 @@ def _report(settings: TrainConfig, summary: Summary) -> None:
     """Print the result of a run, and what to do next."""
     folder, log = settings.output.output_dir, settings.log_file
     if not summary.completed:
-        typer.echo(f"Stopped after step {summary.position.step}. Continue with --resume. Records: {log}")
+        echo(f"Stopped after step {summary.position.step}. Continue with --resume. Records: {log}")
         return
     if summary.evaluation:
-        typer.echo(
+        echo(
             f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "
             f"(entropy of the text: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
         )
     if summary.tokens_per_second:
         share = f"MFU {summary.mfu:.1%}" if summary.mfu else f"no MFU: {summary.no_mfu}"
-        typer.echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")
-    typer.echo(f"Checkpoints: {folder}\nRecords: {log}")
-    typer.echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
+        echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")
+    echo(f"Checkpoints: {folder}\nRecords: {log}")
+    echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
 
 
 @generate.command()
@@ -178,11 +178,10 @@ def run_generate(
         proven = capability.load(capability_file, strict=strict_capability, say=say)
         model, tokenizer = load(checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict)
         sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
-        sys.stdout.write(prompt)
+        write_generated(prompt)
         tokens = encode_prompt(tokenizer, prompt)
         vocabulary.check(model.config, tokenizer, [np.array(tokens)], "--prompt")
         decoder = tokenizer.decoder(tokens)
         for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
-            sys.stdout.write(decoder.decode(token))
-            sys.stdout.flush()
-        sys.stdout.write(decoder.flush() + "\n")
+            write_generated(decoder.decode(token))
+        write_generated(decoder.flush() + "\n")

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from doctor.visible import visible_lines
+
 PLAIN_INTERVAL = 10.0  # seconds between plain progress lines
 SPEED_PERIOD = 900.0  # seconds over which the remaining time is estimated; one step can take minutes
 
@@ -23,7 +25,7 @@ class Reporter:
         self._next_line = 0.0
 
     def say(self, line: str) -> None:
-        self._console.print(line)
+        self._console.print(visible_lines(line))
 
     def steps(self, total: int | None, done: int) -> Reporter:
         """Expect steps done+1 … total; an unlimited number if `total` is None."""

@@ -1,0 +1,20 @@
+"""Prints lines of the trainer's commands. Text from configurations, data and models cannot control the terminal."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from doctor.visible import visible_lines
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a line, or several."""
+    typer.echo(visible_lines(text), err=err)
+
+
+def write_generated(text: str) -> None:
+    """Write a part of a generated text at once: as it is into a file or a pipe, with escapes on a terminal."""
+    sys.stdout.write(visible_lines(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
