@@ -29,9 +29,9 @@ class WheelFile:
     name: str  # normalised
     version: str  # in its metadata; the file name may have a label in addition
     members: tuple[str, ...]
-    contents: tuple[tuple[int, int], ...]  # size and CRC-32 of each member
     unpacked_bytes: int
     entry_points: tuple[str, ...]
+    contents: tuple[tuple[int, int], ...] = ()  # size and CRC-32 of each member
 
     @property
     def longest(self) -> str:
@@ -80,9 +80,9 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
         str(name),
         metadata["Version"] or str(version),
         tuple(info.filename for info in infos),
-        tuple((info.file_size, info.CRC) for info in infos),
         sum(info.file_size for info in infos),
         programs,
+        tuple((info.file_size, info.CRC) for info in infos),
     )
 
 
