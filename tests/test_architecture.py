@@ -35,6 +35,7 @@ ON_FILES = (
     "tempfile.",
     "doctor.files.write_atomically.",
     "doctor.files.append_line.",
+    "doctor.chained_lines.append_chained.",
     "doctor.files.move.",
 )
 # Methods of a path, and functions of `os`
@@ -49,6 +50,7 @@ OS_WRITES = {
 DOORS = {
     "doctor/files": "the helpers that the others use",
     "doctor/lock": "the lock file",
+    "doctor/chained_lines": "lines of the journals",
     "doctor/capability": "the capability file",
     "doctor/runs/run_folders": "creates the folder of a new run; deletes old runs",
     "doctor/runs/history": "the reports and plans of runs",
@@ -80,7 +82,7 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 ORDERS = {
     "doctor": (
         ("ownership", "visible"),
-        ("files", "lock", "version", "extras"),
+        ("files", "lock", "version", "extras", "chained_lines"),
         ("host",),
         ("actions",),
         ("models",),

@@ -20,13 +20,14 @@ from doctor.commands.common import (
 )
 from doctor.commands.history import named_run
 from doctor.fixes.executor import undo as undo_run
+from doctor.fixes.journal import damage_of
 from doctor.fixes.plan import Plan, make_plan
 from doctor.lock import HeldError
-from doctor.report.changes import print_outcomes, print_plan
+from doctor.report.changes import print_damage, print_outcomes, print_plan
 from doctor.report.console import Printer
 from doctor.runs.doctor_run import DoctorRun, Target, with_reminders
 from doctor.runs.fix_run import run_fix
-from doctor.runs.history import newest_undoable_run, read_run, save_report
+from doctor.runs.history import newest_undoable_run, read_run, save_report, unaccounted
 from doctor.runs.make_report import ExitStatus, exit_status, report_after_fix
 from doctor.runs.reminders import took_effect_by_restart
 from doctor.runs.run_folders import runs_folder
@@ -70,6 +71,7 @@ def undo(
         with changing_alone(host):
             known = [action for check in known_checks() for action in check.elevated]
             outcomes = undo_run(folder, host, known)
+        damage, remaining = damage_of(folder), unaccounted(folder, host)
     except HeldError as error:
         printer.line(f"Nothing was undone: {LOCKED.format(error)}")
         raise typer.Exit(ExitStatus.FIX_FAILED) from error
@@ -79,7 +81,9 @@ def undo(
     print_outcomes(printer, outcomes)
     if not outcomes:
         printer.line("There is nothing left to undo in this run.")
-    if not all(outcome.succeeded for outcome in outcomes):
+    if damage is not None:
+        print_damage(printer, folder.name, damage, remaining)
+    if remaining or not all(outcome.succeeded for outcome in outcomes):
         raise typer.Exit(ExitStatus.FIX_FAILED)
     if restart and outcomes:
         printer.line("Next: restart this computer to finish")

@@ -11,6 +11,7 @@ import typer
 from doctor.aios_home import is_being_changed
 from doctor.commands.common import this_machine
 from doctor.fixes.executor import changes_in_effect
+from doctor.fixes.journal import damage_of
 from doctor.host import Host
 from doctor.install.install_record import read_install_run
 from doctor.install.print_installation import print_installation, version_changes
@@ -43,6 +44,8 @@ def runs() -> None:
                 running=locked and not run.ended,
                 restart_due=is_restart_due(run, boot_time),
             )
+            if damage := damage_of(folder):
+                printer.paragraph(("    ",), f"Its journal {damage}.")
         except OSError as error:
             printer.line((folder.name, "bold"), f"  cannot be read: {error}")
 

@@ -1,12 +1,11 @@
 """The journal of a run: what it intends to change, has changed and has undone. It survives a kill.
 
-One JSON object per line in `actions.jsonl`, flushed to disk before the run continues. Runs of earlier versions have an
+One JSON object per line in `actions.jsonl`, with checksums, flushed to disk before the run continues. Runs of earlier versions have an
 `elevated-*.jsonl` in addition, written by an elevated process.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +14,12 @@ from pydantic import ValidationError, model_validator
 
 from doctor.actions import Action
 from doctor.actions.outcome import Outcome
-from doctor.files import append_line
+from doctor.chained_lines import append_chained, read_chained
 from doctor.fixes.plan import Step
 from doctor.host import Frozen
 
 ACTIONS = "actions.jsonl"
+PLAN = "plan.json"  # written before the journal
 ELEVATED = "elevated-*.jsonl"
 
 # Events of a whole run
@@ -103,22 +103,23 @@ class Journal:
         self._append({"event": RESTARTED})
 
     def _append(self, record: dict[str, Any]) -> None:
-        append_line(self.path, json.dumps(record).encode())
+        append_chained(self.path, record)
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal file; none if there is no file. Incomplete lines are skipped. Raises OSError."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
+    """The records of a journal file; none if there is no file. Incomplete and changed lines are skipped. Raises OSError."""
+    yield from read_chained(path).records
+
+
+def damage_of(run_folder: Path) -> str | None:
+    """What is wrong with the journal of a run: a clause about it. None: it is whole, or the run changed nothing.
+
+    Raises OSError.
+    """
+    path = run_folder / ACTIONS
+    if not path.exists() and (run_folder / PLAN).exists() and not any(run_folder.glob(ELEVATED)):
+        return "is missing"
+    return read_chained(path).damage
 
 
 def events(run_folder: Path) -> frozenset[str]:

@@ -8,14 +8,17 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from doctor.files import append_line, write_atomically
-from doctor.fixes.journal import records
+from doctor.chained_lines import append_chained, read_chained
+from doctor.files import write_atomically
 from doctor.host import Frozen, Host
 from doctor.runs.run_folders import run_folders
 
 RECORD, JOURNAL = "install.json", "install.jsonl"
 
 Event = Literal["keeping", "installing", "installed", "putting back", "put back", "left"]
+
+
+ENDED = ("installed", "put back", "left")
 
 
 class Change(Frozen):
@@ -63,6 +66,7 @@ class InstallRun(Frozen):
     record: Record
     event: Event
     reason: str = ""
+    damage: str | None = None  # what is wrong with its journal
 
     @property
     def is_installed(self) -> bool:
@@ -72,7 +76,7 @@ class InstallRun(Frozen):
     @property
     def is_consistent(self) -> bool:
         """Is there nothing left to restore: installed, restored, or left as it is?"""
-        return self.event in ("installed", "put back", "left")
+        return self.event in ENDED and (self.damage is None or self.event == "left")
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -83,18 +87,22 @@ def write_record(folder: Path, record: Record) -> None:
 
 def append_event(folder: Path, event: Event, reason: str = "") -> None:
     """Append an event to the run's journal and flush it to the disk. Raises OSError."""
-    append_line(folder / JOURNAL, json.dumps({"event": event, "reason": reason}).encode())
+    append_chained(folder / JOURNAL, {"event": event, "reason": reason})
 
 
 def read_install_run(folder: Path) -> InstallRun | None:
     """Read the installation in a run folder; None: there is none, or its record is damaged. Raises OSError."""
-    events = list(records(folder / JOURNAL))
-    if not events:
+    journal = read_chained(folder / JOURNAL)
+    if not journal.records:
         return None
     try:
         record = Record.model_validate_json((folder / RECORD).read_bytes())
         return InstallRun(
-            folder=folder, record=record, event=events[-1]["event"], reason=str(events[-1].get("reason", ""))
+            folder=folder,
+            record=record,
+            event=journal.records[-1]["event"],
+            reason=str(journal.records[-1].get("reason", "")),
+            damage=journal.damage,
         )
     except (FileNotFoundError, ValidationError, KeyError):
         return None
@@ -104,3 +112,22 @@ def installations(host: Host) -> tuple[InstallRun, ...]:
     """Return the installations into this Python's environment, newest first. Raises OSError."""
     found = (read_install_run(folder) for folder in run_folders(host))
     return tuple(each for each in found if each and each.record.prefix == host.identity.prefix)
+
+
+def unreadable_installations(host: Host) -> tuple[tuple[Path, str], ...]:
+    """Installations of any environment whose record or journal cannot be read, newest first, each with the reason.
+
+    One that was told and left, or whose journal says that it ended, is left out. Raises OSError.
+    """
+    found = []
+    for folder in run_folders(host):
+        has_record, has_journal = (folder / RECORD).exists(), (folder / JOURNAL).exists()
+        if not (has_record or has_journal) or read_install_run(folder):
+            continue
+        journal = read_chained(folder / JOURNAL)
+        if journal.records and journal.records[-1].get("event") in ENDED:
+            continue
+        broken = RECORD if journal.records else JOURNAL
+        state = "is damaged" if (folder / broken).exists() else "is missing"
+        found.append((folder, f"its {broken} {state}"))
+    return tuple(found)

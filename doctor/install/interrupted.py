@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from doctor.host import Host
 from doctor.install.backup import restore
 from doctor.install.comparison import changed_since, lost_backup
-from doctor.install.install_record import Change, InstallRun, append_event, installations
+from doctor.install.install_record import (
+    Change,
+    InstallRun,
+    append_event,
+    installations,
+    unreadable_installations,
+)
 
 
 @dataclass(frozen=True)
 class Repair:
     """What was done about an interrupted installation. `message`: a paragraph for the user."""
 
-    run: InstallRun
+    folder: Path
     message: str
 
 
 def repair_interrupted(host: Host) -> tuple[Repair, ...]:
     """Restore the environment after interrupted installations. Raises OSError; may be retried."""
-    return tuple(Repair(run, _repair(run)) for run in installations(host) if not run.is_consistent)
+    unreadable = tuple(_leave(folder, why) for folder, why in unreadable_installations(host))
+    return unreadable + tuple(_repair(run) for run in installations(host) if not run.is_consistent)
 
 
 def forget_interrupted(host: Host) -> tuple[InstallRun, ...]:
@@ -32,7 +40,27 @@ def forget_interrupted(host: Host) -> tuple[InstallRun, ...]:
     return runs
 
 
-def _repair(run: InstallRun) -> str:
+def _leave(folder: Path, why: str) -> Repair:
+    """Say that an installation cannot be read, once, and leave the environment as it is."""
+    append_event(folder, "left", why)
+    return Repair(
+        folder,
+        f"What the installation {folder.name} changed is not known: {why}. Nothing was restored. aios doctor shows whether "
+        "packages are incomplete.",
+    )
+
+
+def _repair(run: InstallRun) -> Repair:
+    return Repair(run.folder, _repaired(run))
+
+
+def _repaired(run: InstallRun) -> str:
+    if run.damage:
+        append_event(run.folder, "left", f"its journal {run.damage}")
+        return (
+            f"The journal of the installation {run.folder.name} {run.damage}, so it is not known how far it came. Nothing was "
+            "restored. aios doctor shows whether packages are incomplete."
+        )
     interrupted = f"An earlier installation was interrupted ({run.folder.name})"
     if run.event == "keeping":
         restore(run)

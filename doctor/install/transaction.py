@@ -56,6 +56,10 @@ class Outcome:
 def undo(host: Host) -> InstallRun | None:
     """Undo the newest installation; None: there is none. Raises InstallError, OSError."""
     run = next(iter(installations(host)), None)
+    if run and run.event == "left" and run.reason.startswith("its "):
+        raise InstallError(
+            f"The installation {run.folder.name} cannot be undone: {run.reason}. Nothing was undone."
+        )
     if run is None or not run.is_installed:
         return None
     if lost := lost_backup(run.record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from doctor.fixes.journal import StepOutcome
-from doctor.fixes.plan import Plan
+from doctor.fixes.plan import Plan, Step
 from doctor.models import Status
 from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import by_hand
@@ -33,6 +33,17 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
         printer.todo("  ", todo.sentence, todo.commands)
     if not plan.fixes:
         printer.line("Nothing to fix automatically.")
+
+
+def print_damage(printer: Printer, run: str, damage: str, remaining: Sequence[Step]) -> None:
+    """Print that the journal of a run is not whole, and which of its planned steps may remain."""
+    printer.paragraph((), f"The journal of {run} {damage}. What it does not say cannot be undone.")
+    for step in remaining:
+        printer.paragraph(("  ",), f"planned, and so now: {step.action.describe()}")
+    if remaining:
+        printer.paragraph(
+            (), "Undo these by hand if they are not wanted, or undo an older run: aios doctor undo RUN"
+        )
 
 
 def print_outcomes(printer: Printer, outcomes: Sequence[StepOutcome]) -> None:

@@ -11,15 +11,16 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
+from doctor.actions import UnreadableStateError
 from doctor.files import write_atomically
 from doctor.fixes.executor import changes_in_effect
-from doctor.fixes.journal import ENDED, RESTARTED, Entry, entries, events
-from doctor.fixes.plan import Plan
+from doctor.fixes.journal import ENDED, PLAN, RESTARTED, Entry, damage_of, entries, events
+from doctor.fixes.plan import Plan, Step
 from doctor.host import Frozen, Reader
 from doctor.models import Report, to_json
 from doctor.runs.run_folders import delete_old_runs, has_changes, new_run_folder, run_folders
 
-REPORT, PLAN = "report.json", "plan.json"
+REPORT = "report.json"
 
 M = TypeVar("M", bound=Frozen)
 
@@ -91,8 +92,27 @@ def runs_with_changes(host: Reader) -> tuple[Run, ...]:
 
 
 def newest_undoable_run(host: Reader) -> Path | None:
-    """The folder of the newest run with changes that are not undone. Raises OSError."""
-    return next((folder for folder in run_folders(host) if changes_in_effect(folder, host)), None)
+    """The folder of the newest run with changes that are not undone, or that may have such. Raises OSError."""
+    return next((f for f in run_folders(host) if changes_in_effect(f, host) or unaccounted(f, host)), None)
+
+
+def unaccounted(folder: Path, host: Reader) -> tuple[Step, ...]:
+    """The planned steps whose target has the planned state, although the journal is damaged and does not have them.
+
+    Raises OSError.
+    """
+    if damage_of(folder) is None:
+        return ()
+    recorded = {entry.step.id for entry in entries(folder) if entry.progress != "intended"}
+    plan = _read(folder / PLAN, RecordedPlan) or RecordedPlan()
+    return tuple(step for step in plan.steps if step.id not in recorded and _is_met(step, host))
+
+
+def _is_met(step: Step, host: Reader) -> bool:
+    try:
+        return step.action.is_applied(host)
+    except UnreadableStateError:
+        return True
 
 
 def save_run(report: Report, host: Reader, now: datetime) -> Path:

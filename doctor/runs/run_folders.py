@@ -44,7 +44,7 @@ def run_folders(host: Reader) -> tuple[Path, ...]:
 
 def has_changes(folder: Path) -> bool:
     """Whether the run started to change anything."""
-    return any(folder.glob("*.jsonl"))
+    return any(folder.glob("*.jsonl")) or (folder / "plan.json").exists()  # a plan whose journal was lost
 
 
 def delete_old_runs(host: Reader) -> None:

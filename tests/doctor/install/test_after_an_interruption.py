@@ -335,3 +335,44 @@ def test_a_record_of_an_earlier_aios_is_repaired_as_before(machine: Machine) -> 
     machine.unpack(new, 4)
     machine.repair()
     assert machine.tree() == before
+
+
+def test_one_changed_byte_in_the_journal_of_a_finished_installation_removes_nothing(machine: Machine) -> None:
+    run = installed(machine)
+    journal = run.folder / "install.jsonl"
+    whole, before = journal.read_bytes(), machine.tree()
+    for at in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[at] ^= 1
+        journal.write_bytes(content)
+        messages = [repair.message for repair in interrupted.repair_interrupted(machine.host)]
+        assert machine.tree() == before, at
+        assert len(messages) == 1 and "Nothing was restored" in messages[0], at
+        with pytest.raises(InstallError, match="cannot be undone"):
+            transaction.undo(machine.host)
+        assert interrupted.repair_interrupted(machine.host) == (), "it is told once"
+
+
+@pytest.mark.parametrize("lost", ["install.json", "install.jsonl"])
+@pytest.mark.parametrize("how", ["lost", "empty", "cut"])
+def test_a_damaged_record_of_an_interrupted_installation_is_told_and_nothing_is_changed(
+    machine: Machine, lost: str, how: str
+) -> None:
+    new = machine.wheel("2.0")
+    run = machine.begin(new)
+    machine.unpack(new, 3)
+    path, before = run.folder / lost, machine.tree()
+    if how == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if how == "empty" else path.read_bytes()[:-40])
+    messages = [repair.message for repair in interrupted.repair_interrupted(machine.host)]
+    if (lost, how) == (
+        "install.jsonl",
+        "cut",
+    ):  # as after a kill: the last event is not known, the files are compared
+        assert "interrupted" in messages[0]
+        return
+    assert f"its {lost} is " in messages[0]
+    assert machine.tree() == before
+    assert interrupted.repair_interrupted(machine.host) == ()
