@@ -106,7 +106,7 @@ def choose_flash_attn_4(machine: Machine, torch: TorchBuild, catalogue: Catalogu
     )
     version = str(facts["version"])
     item = Item(package, version, f"{package}=={version}", also=(f"nvidia-cutlass-dsl{extra}>={bound}",))
-    reasons = ["a pre-release: the only kind there is"]
+    reasons = ["a pre-release: the only kind there is", f"with {' and '.join(item.also)}, and Triton"]
     if here is not None and here < numbers(facts["backward_from"]):
         reasons.append(
             "its backward pass needs compute capability {}; this GPU has {}.{}: it serves inference only".format(

@@ -59,6 +59,7 @@ def listed(catalogue: Catalogue, package: str, platform: str) -> str:
     if newest is None:
         return f"the lists of {package} wheels have no date; {update}"
     date, publisher = newest
+    publisher = "the package index" if publisher == "package index" else publisher
     return f"the newest list of {package} wheels is that of {publisher} of {date}; {update}"
 
 

@@ -24,6 +24,14 @@ from wheels.filename import WheelName, parse_wheel_name
             "flash_attn_3-3.0.0+20260318.cu128torch2100cxx11abitrue.8afc61-cp39-abi3-win_amd64.whl",
             ("flash-attn-3", "3.0.0", "2.10", (12, 8), True, ("cp39",), "abi3", ("win_amd64",)),
         ),
+        (  # labels of astral-sh-build/build-flash-attention
+            "flash_attn-2.8.3.post1+cu.13.0.torch.2.12-cp312-cp312-manylinux_2_28_x86_64.whl",
+            ("flash-attn", "2.8.3.post1", "2.12", (13, 0), None, ("cp312",), "cp312", ("manylinux_2_28_x86_64",)),
+        ),
+        (
+            "flash_attn-2.8.3+cu12.8torch2.8.0cxx11abiTRUE-cp310-cp310-manylinux_2_28_x86_64.whl",
+            ("flash-attn", "2.8.3", "2.8", (12, 8), True, ("cp310",), "cp310", ("manylinux_2_28_x86_64",)),
+        ),
         (
             "x-1.0-2b-py2.py3-none-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
             ("x", "1.0", None, None, None, ("py2", "py3"), "none", ("manylinux_2_24_x86_64", "manylinux_2_28_x86_64")),
