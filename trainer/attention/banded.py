@@ -38,6 +38,8 @@ class _Weights:
         self.pairs, self.groups = k.shape[0] * k.shape[1], q.shape[1] // k.shape[1]
         self.scale, self.softcap, self.document_ids = scale, softcap, document_ids
         self.exact = torch.promote_types(q.dtype, torch.float32)
+        # The factor of products with `ds`: they are smaller tables than `ds`, but in half precision `ds` may overflow.
+        self.scale_after = scale if q.dtype == self.exact else 1.0
         rows = rows_per_block(q, window)
         # In half precision a CPU compiles code for each shape of a product and keeps it for the life of the process: 0.5 MB.
         bucketed = q.device.type == "cpu" and q.dtype != self.exact
@@ -50,6 +52,9 @@ class _Weights:
         distance = distance - torch.arange(columns, device=q.device)
         self.bias = torch.zeros(distance.shape, dtype=self.exact, device=q.device)
         self.bias.masked_fill_((distance < 0) | (distance >= window), -torch.inf)
+        self._last_bias: tuple[tuple[int, int, int], Tensor] | None = (
+            None  # its slice of the table, and itself
+        )
         # Buffers for tables (P, R, C), reused by every block.
         size = self.pairs * self.groups * rows * max(block.high - block.low for block in self.blocks)
         self._exact = torch.empty(2 if softcap is None else 3, size, dtype=self.exact, device=q.device)
@@ -79,15 +84,24 @@ class _Weights:
     def compute(self, block: Block, q_prd: Tensor, k_pcd: Tensor) -> Tensor:
         """softmax(scores + mask), (P, R, C), in at least fp32."""
         count = block.last - block.first
-        left = self.furthest - self._back(block)
-        bias = self.bias[:count, left : left + block.high - block.low].repeat(self.groups, 1)
-        scores = self._scores(q_prd, k_pcd, bias)
+        scores = self._scores(q_prd, k_pcd, self._bias(block))
         if self.document_ids is not None and block.mixed:
             query_ids = self.document_ids[:, self.past + block.first : block.seen, None]
             other = query_ids != self.document_ids[:, None, block.low : block.high]
             by_head = scores.view(len(other), -1, count, scores.shape[2])
             by_head.masked_fill_(other[:, None], -torch.inf)
         return torch.softmax(scores, dim=-1, out=self._table(self._exact[1], q_prd, k_pcd))
+
+    def _bias(self, block: Block) -> Tensor:
+        """The block's bias (R, C)."""
+        count, left = block.last - block.first, self.furthest - self._back(block)
+        here = count, left, left + block.high - block.low
+        if (
+            self._last_bias is None or self._last_bias[0] != here
+        ):  # most blocks have the bias of the one before
+            bias = self.bias[:count, left : here[2]]
+            self._last_bias = here, bias.repeat(self.groups, 1) if self.groups > 1 else bias
+        return self._last_bias[1]
 
     def _scores(self, q_prd: Tensor, k_pcd: Tensor, bias: Tensor) -> Tensor:
         scores = self._table(self._exact[0], q_prd, k_pcd)
@@ -131,13 +145,13 @@ class _Weights:
         return dp.copy_(torch.bmm(grad_prd, v_pcd.mT, out=self._table(self._rounded, grad_prd, v_pcd)))
 
     def ds(self, dp_prc: Tensor, p_prc: Tensor) -> Tensor:
-        """The gradient of q k^T, in the inputs' dtype, from that of the weights; in place."""
+        """The gradient of q k^T divided by `scale_after`, in the inputs' dtype, from that of the weights; in place."""
         # From the fp32 weights, not from the rounded output.
         ds = torch._softmax_backward_data(dp_prc, p_prc, -1, p_prc.dtype, grad_input=dp_prc)
         if self.softcap is not None:
             squares = self._exact[2, : ds.numel()].view(ds.shape)
             ds.addcmul_(ds, squares, value=-1)
-        return self.rounded(ds.mul_(self.scale))
+        return self.rounded(ds if self.scale_after != 1 else ds.mul_(self.scale))
 
 
 class _Gradient:
@@ -157,13 +171,13 @@ class _Gradient:
         )  # incomplete sums, of the keys from `_first` on
         self._first = 0
 
-    def add(self, block: Block, part_pcd: Tensor) -> None:
-        """Add the block's part, for its keys in order."""
-        part = part_pcd[:, : block.seen - block.low]
-        if part.dtype == self._exact:
-            self._total_psd[:, block.low : block.seen] += part
+    def add(self, block: Block, table_prc: Tensor, rows_prd: Tensor, scale: float = 1.0) -> None:
+        """Add the block's part, for its keys in order: scale * table^T rows. In half precision the scale must be 1."""
+        if table_prc.dtype == self._exact:
+            table_prc = table_prc[:, :, : block.seen - block.low]
+            self._total_psd[:, block.low : block.seen].baddbmm_(table_prc.mT, rows_prd, alpha=scale)
             return
-        part = part.to(self._exact)
+        part = torch.bmm(table_prc.mT, rows_prd)[:, : block.seen - block.low].to(self._exact)
         if block.low > self._first:
             part = F.pad(part, (0, 0, block.low - self._first, 0))
         part[:, : self._pending.shape[1]] += self._pending
@@ -223,7 +237,8 @@ def backward(
     softcap: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dq, dk and dv from the gradient of the output of `forward`."""
-    dq, dk, dv = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    dq = torch.empty_like(q, memory_format=torch.contiguous_format)
+    dk, dv = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (k, v))
     generator = _generator(seed, q.device)
     with torch.autocast(grad.device.type, enabled=False):  # the backward pass may run inside one
         for rows, heads, key_heads in parts(q, k, window):
@@ -242,11 +257,11 @@ def backward(
                     factors = _dropout_factors(p_prc, dropout, generator)
                     used = p_prc * factors
                     dp_prc *= factors
-                dv_part.add(block, torch.bmm(weights.rounded(used).mT, grad_prd))
+                dv_part.add(block, weights.rounded(used), grad_prd)
                 ds_prc = weights.ds(dp_prc, p_prc)
                 here = dq_part[:, :, block.first : block.last]
-                here.copy_(torch.bmm(ds_prc, k_pcd).view(here.shape))
-                dk_part.add(block, torch.bmm(ds_prc.mT, q_prd))
+                torch.mul(torch.bmm(ds_prc, k_pcd).view(here.shape), weights.scale_after, out=here)
+                dk_part.add(block, ds_prc, q_prd, weights.scale_after)
     return dq, dk, dv
 
 
