@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from doctor.failures.events import is_warning, mentioned_only, package_at
 from doctor.failures.literal import literal
 from doctor.failures.log import WIDTH, Log, shown
-from doctor.failures.patterns import Nearby, compiled, last_place, places
+from doctor.failures.patterns import Line, Nearby, compiled, last_place, lines_with, places
 from doctor.failures.prefilter import Prefilter
 from doctor.failures.table import Failure, FailureTable, Symptom
 
@@ -69,6 +69,9 @@ def find_in(logs: Iterable[Log], table: FailureTable) -> tuple[Sighting, ...]:
     return tuple(search.sightings())
 
 
+Numbered = tuple[Failure, int, Symptom]  # the number of the symptom in its failure
+
+
 class _Index:
     """The symptoms of a table, by the fixed text of their patterns."""
 
@@ -77,7 +80,7 @@ class _Index:
         symptoms = [symptom for failure in table.failures for symptom in failure.symptoms]
         self.ends = _by_literal({pattern for symptom in symptoms for pattern in symptom.unless})
         self.names = _by_literal({symptom.names for symptom in symptoms if symptom.names} | {TORCH_FOR_LINUX})
-        self.symptoms: dict[str, list[tuple[Failure, int, Symptom]]] = defaultdict(list)
+        self.symptoms: dict[str, list[Numbered]] = defaultdict(list)
         for failure in table.failures:
             for number, symptom in enumerate(failure.symptoms):
                 self.symptoms[literal(symptom.pattern)].append((failure, number, symptom))
@@ -112,29 +115,36 @@ class _Search:
     def add(self, log: Log) -> None:
         searched = log.searched[max(log.start - WIDTH, 0) : log.stop + WIDTH]
         for needed in self.index.prefilter.candidates(searched):
-            if log.searched.find(needed, log.start, log.stop) < 0:
+            symptoms = [each for each in self.index.symptoms.get(needed, ()) if not self._is_full(each)]
+            ends = self.index.ends.get(needed, ())
+            names = [pattern for pattern in self.index.names.get(needed, ()) if pattern not in self.named]
+            if not (symptoms or ends or names) or not (lines := lines_with(log, needed)):
                 continue
-            for failure, number, symptom in self.index.symptoms.get(needed, ()):
-                self._add_hits(log, failure, number, symptom)
-            for pattern in self.index.ends.get(needed, ()):
-                if (place := last_place(log, pattern)) >= 0:
+            for each in symptoms:
+                self._add_hits(log, lines, *each)
+            for pattern in ends:
+                if (place := last_place(log, pattern, lines)) >= 0:
                     self.last[pattern] = place + log.offset
-            for pattern in self.index.names.get(needed, ()):
-                if pattern not in self.named and next(places(log, pattern), None) is not None:
+            for pattern in names:
+                if next(places(log, pattern, lines), None) is not None:
                     self.named.add(pattern)
 
-    def _add_hits(self, log: Log, failure: Failure, number: int, symptom: Symptom) -> None:
-        hits = self.hits[failure.id, number]
-        if len(hits) == MAX_LINES or self.tries[failure.id, number] == MAX_MATCHES:
-            return
-        for match in places(log, symptom.pattern):
-            if len(hits) == MAX_LINES or self.tries[failure.id, number] == MAX_MATCHES:
+    def _is_full(self, numbered: Numbered) -> bool:
+        key = numbered[0].id, numbered[1]
+        return len(self.hits[key]) == MAX_LINES or self.tries[key] == MAX_MATCHES
+
+    def _add_hits(
+        self, log: Log, lines: Sequence[Line], failure: Failure, number: int, symptom: Symptom
+    ) -> None:
+        key = failure.id, number
+        for match in places(log, symptom.pattern, lines):
+            if self._is_full((failure, number, symptom)):
                 return
-            self.tries[failure.id, number] += 1
+            self.tries[key] += 1
             if self._stands_alone(log, match, failure, number, symptom) and (
                 hit := _hit(log, match, failure, symptom)
             ):
-                hits.append(hit)
+                self.hits[key].append(hit)
 
     def _stands_alone(
         self, log: Log, match: re.Match[str], failure: Failure, number: int, symptom: Symptom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from doctor.failures.literal import bounded, literal, starts_with_literal
@@ -13,6 +13,8 @@ MAX_TRIES = 50  # lines, from the end of a piece, that are searched for `unless`
 IN_LINE = 8  # occurrences of a pattern's fixed text in a line that are examined
 REACH = 1_200  # characters before and after its fixed text that a pattern can match
 OVERLAP = 400  # characters that are searched again, for a match that ends after the region searched before
+
+Line = tuple[int, int, int]  # a place, and the start and end of its line
 
 
 class Nearby:
@@ -47,14 +49,21 @@ def _parts(pattern: str) -> tuple[re.Pattern[str], str, bool]:
     return compiled(pattern), literal(pattern), starts_with_literal(pattern)
 
 
-def places(log: Log, pattern: str) -> Iterator[re.Match[str]]:
-    """The matches of `pattern`, at most one per line."""
-    needed, place = _parts(pattern)[1], log.start
+def lines_with(log: Log, needed: str) -> list[Line]:
+    """The lines that contain a fixed text: its first place, and the start and end of the line."""
+    lines, place = [], log.start
     while (place := log.searched.find(needed, place, log.stop)) >= 0:
         start, end = log.line(place)
-        if match := _in_line(log, pattern, place, start, end):
-            yield match
+        lines.append((place, start, end))
         place = max(end, place + 1)
+    return lines
+
+
+def places(log: Log, pattern: str, lines: Iterable[Line]) -> Iterator[re.Match[str]]:
+    """The matches of `pattern`, at most one per line. `lines`: those with its fixed text."""
+    for line in lines:
+        if match := _in_line(log, pattern, *line):
+            yield match
 
 
 def _in_line(log: Log, pattern: str, place: int, start: int, end: int) -> re.Match[str] | None:
@@ -73,14 +82,7 @@ def _in_line(log: Log, pattern: str, place: int, start: int, end: int) -> re.Mat
     return None
 
 
-def last_place(log: Log, pattern: str) -> int:
-    """The place of the last match of `pattern`; -1 if there is none."""
-    needed, place = _parts(pattern)[1], log.stop
-    for _ in range(MAX_TRIES):
-        place = log.searched.rfind(needed, log.start, place)
-        if place < 0:
-            return -1
-        start, end = log.line(place)
-        if match := _in_line(log, pattern, place, start, end):
-            return match.start()
-    return -1
+def last_place(log: Log, pattern: str, lines: Sequence[Line]) -> int:
+    """The place of the last match of `pattern`; -1 if there is none in the last MAX_TRIES of `lines`."""
+    match = next(places(log, pattern, reversed(lines[-MAX_TRIES:])), None)
+    return match.start() if match else -1
