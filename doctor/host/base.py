@@ -76,6 +76,8 @@ class Identity(Frozen):
     host_name: str
     processor_count: int | None = None  # logical processors available to this process; None: unknown
     glibc: tuple[int, int] | None = None  # None: not Linux, or Linux with another C library
+    scripts: str | None = None  # where packages install their programs; None: an older recording
+    other_python: bool = False  # another Python than the one that runs aios
 
     @property
     def python_minor(self) -> str:

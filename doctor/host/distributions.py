@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
@@ -22,19 +22,22 @@ METADATA_FOLDERS = (".dist-info", ".egg-info")
 DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
 
 
-def read_distribution(name: str) -> Reading[Distribution]:
-    """Return the distribution `name` that this interpreter would use."""
+def read_distribution(name: str, path: Sequence[str] | None = None) -> Reading[Distribution]:
+    """Return the distribution `name` that this interpreter would use, or one with the search path `path`."""
     try:
-        found = next(iter(importlib.metadata.distributions(name=name, path=_search_path())), None)
+        found = next(iter(importlib.metadata.distributions(name=name, path=_folders(path))), None)
         return Absent() if found is None else _read(found)
     except DAMAGED as error:
         return Unreadable(f"the metadata of {name} is damaged: {error}")
 
 
-def read_distributions() -> Reading[tuple[Distribution, ...]]:
-    """Return all distributions that this interpreter would use, sorted by name, without those with damaged metadata."""
+def read_distributions(path: Sequence[str] | None = None) -> Reading[tuple[Distribution, ...]]:
+    """Return all distributions that this interpreter would use, or one with the search path `path`.
+
+    They are sorted by name, without those with damaged metadata.
+    """
     found: dict[str, Distribution] = {}
-    for folder in metadata_folders():
+    for folder in metadata_folders(path):
         try:
             reading = _read(importlib.metadata.Distribution.at(folder))
         except DAMAGED:
@@ -53,9 +56,13 @@ def _search_path() -> list[str]:
     return [entry for entry in sys.path if entry and Path(entry) != here]
 
 
-def metadata_folders() -> Iterator[Path]:
-    """Yield the metadata folders of all distributions that this interpreter would import."""
-    for entry in _search_path():
+def _folders(path: Sequence[str] | None) -> list[str]:
+    return _search_path() if path is None else list(path)
+
+
+def metadata_folders(path: Sequence[str] | None = None) -> Iterator[Path]:
+    """Yield the metadata folders of all distributions that this interpreter would import, or one with this `path`."""
+    for entry in _folders(path):
         try:
             names = sorted(Path(entry).iterdir())
         except OSError:  # an archive, or a folder that is missing or locked

@@ -28,17 +28,25 @@ from doctor.host.base import (
     Volume,
 )
 from doctor.host.git import read_setting, write_setting
+from doctor.host.other_python import ACTIVE, OtherPython, without_python_variables
 from doctor.host.programs import find_on_path, run_bounded
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 from doctor.host.time_limit import with_time_limit
 
 GIT_TIMEOUT = 10.0  # seconds
 DRIVE_TIMEOUT = 3.0  # seconds; a network drive without its server blocks for a minute
+IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
 LARGEST_FILE = 64 * 1024 * 1024  # bytes; the files that probes read have a few megabytes at most
 
 
 class LiveHost(ABC):
-    """Environment, files, programs, distributions, NVML and git of this machine."""
+    """Environment, files, programs, distributions, NVML and git of this machine.
+
+    `python`: the Python to look at, if it is not the one that runs aios.
+    """
+
+    def __init__(self, python: OtherPython | None = None) -> None:
+        self._python = python
 
     @property
     @abstractmethod
@@ -52,7 +60,9 @@ class LiveHost(ABC):
     # -- environment
     def variable(self, name: str) -> str | None:
         value = os.environ.get(name)
-        return None if value is None else as_unicode(value)
+        if value is None or (self._python and name in ACTIVE):  # of the terminal, not of that Python
+            return None
+        return as_unicode(value)
 
     def variable_names(self, prefix: str) -> tuple[str, ...]:
         start = prefix.upper() if os.name == "nt" else prefix  # os.environ has upper-case names there
@@ -136,9 +146,14 @@ class LiveHost(ABC):
         return run_bounded(
             [program.value, *command[1:]],
             timeout,
-            {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(environment or {})},
+            {**self._variables, "PYTHONIOENCODING": "utf-8:backslashreplace", **(environment or {})},
             self.identity.oem_code_page,
         )
+
+    @property
+    def _variables(self) -> Mapping[str, str]:
+        """The environment variables of the programs that are run."""
+        return without_python_variables(os.environ) if self._python else os.environ
 
     def run_installer(self, command: Sequence[str]) -> int:
         program = self._program(command[0])
@@ -174,12 +189,17 @@ class LiveHost(ABC):
     def distribution(self, name: str) -> Reading[Distribution]:
         from doctor.host.distributions import read_distribution
 
-        return read_distribution(name)
+        return read_distribution(name, self._search_path)
 
     def distributions(self) -> Reading[tuple[Distribution, ...]]:
         from doctor.host.distributions import read_distributions
 
-        return read_distributions()
+        return read_distributions(self._search_path)
+
+    @cached_property
+    def _search_path(self) -> tuple[str, ...] | None:
+        """Where the other Python finds packages; None: it is this one."""
+        return self._python.search_path if self._python else None
 
     def own_files(self) -> Reading[OwnFiles]:
         from doctor.host.own_files import read_own_files
@@ -189,7 +209,11 @@ class LiveHost(ABC):
     def set_packages(self, wanted: Mapping[str, str | None]) -> None:
         from doctor.host.set_packages import set_packages
 
-        set_packages(self.run, wanted)
+        if self._python is None:
+            set_packages(self.run, wanted)
+        else:
+            has_pip = isinstance(self.distribution("pip"), Found)
+            set_packages(self.run, wanted, self._python.executable, has_pip)
 
     def nvml(self) -> Reading[NvidiaDriver]:
         return self._driver
@@ -217,24 +241,51 @@ def _absolute(path: str) -> Path:
     return Path(path)
 
 
-def python_identity() -> dict[str, Any]:
-    """The part of an identity that describes this Python, the same on all systems."""
+def python_identity(other: OtherPython | None = None) -> dict[str, Any]:
+    """The part of an identity that describes the Python, the same on all systems."""
+    of_machine = {
+        "processor_count": _processor_count(),
+        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises if there is none
+    }
+    return {**of_machine, **(_of_this_python() if other is None else _of(other))}
+
+
+def _of(other: OtherPython) -> dict[str, Any]:
+    return {
+        "python": other.python,
+        "python_implementation": IMPLEMENTATIONS.get(other.implementation, other.implementation),
+        "python_bits": other.bits,
+        "python_free_threaded": other.free_threaded,
+        "python_platform": _platform_tag(other.platform),
+        "executable": other.executable,
+        "prefix": other.prefix,
+        "base_prefix": other.base_prefix,
+        "site_packages": other.site_packages,
+        "scripts": other.scripts,
+        "glibc": other.glibc,
+        "other_python": True,
+    }
+
+
+def _of_this_python() -> dict[str, Any]:
     version = ".".join(map(str, sys.version_info[:3]))
     return {
         "python": version if sys.version_info.releaselevel == "final" else sys.version.split()[0],
-        "python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(
-            sys.implementation.name, sys.implementation.name
-        ),
+        "python_implementation": IMPLEMENTATIONS.get(sys.implementation.name, sys.implementation.name),
         "python_bits": struct.calcsize("P") * 8,
         "python_free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-        "python_platform": sysconfig.get_platform().replace("-", "_").replace(".", "_"),
+        "python_platform": _platform_tag(sysconfig.get_platform()),
         "executable": sys.executable,
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "site_packages": sysconfig.get_path("purelib"),
-        "processor_count": _processor_count(),
-        "home": os.path.expanduser("~"),  # noqa: PTH111 - Path.home() raises if there is none
+        "scripts": sysconfig.get_path("scripts"),
     }
+
+
+def _platform_tag(platform: str) -> str:
+    """The platform in wheel tags: "linux-x86_64" -> "linux_x86_64"."""
+    return platform.replace("-", "_").replace(".", "_")
 
 
 def _processor_count() -> int | None:

@@ -28,7 +28,7 @@ class PosixHost(LiveHost):
     def identity(self) -> Identity:
         system = os.uname()
         return Identity(
-            **python_identity(),
+            **{"glibc": _glibc(), **python_identity(self._python)},
             os="macos" if sys.platform == "darwin" else "linux",
             os_build=system.release,
             architecture=system.machine,
@@ -38,7 +38,6 @@ class PosixHost(LiveHost):
             oem_code_page=None,
             user=_user(),
             host_name=system.nodename,
-            glibc=_glibc(),
         )
 
     def boot_time(self) -> Reading[float]:

@@ -78,9 +78,9 @@ class _Hide:
             "user": self.redactor.user(identity.user),
             "host_name": self.redactor.host(identity.host_name),
         }
-        return identity.model_copy(
-            update={**names, **{name: self.redactor.path(getattr(identity, name)) for name in paths}}
-        )
+        hidden = {name: self.redactor.path(getattr(identity, name)) for name in paths}
+        scripts = identity.scripts and self.redactor.path(identity.scripts)
+        return identity.model_copy(update={**names, **hidden, "scripts": scripts})
 
     def registry_value(self, name: str, value: RegistryValue) -> RegistryValue:
         match value.value:

@@ -11,6 +11,7 @@ from functools import cached_property
 from doctor.host.base import SYSTEM_ENVIRONMENT, ElevationRefused, Identity, RegistryValue
 from doctor.host.elevated_line import elevated_line
 from doctor.host.live_base import LiveHost, python_identity
+from doctor.host.other_python import OtherPython
 from doctor.host.readings import Found, Reading
 
 assert sys.platform == "win32"
@@ -87,14 +88,15 @@ def _system_folder() -> str:
 class WindowsHost(LiveHost):
     """A live Windows machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: OtherPython | None = None) -> None:
+        super().__init__(python)
         # Child processes inherit it: a program with a missing DLL must end instead of showing a dialog
         kernel32.SetErrorMode(kernel32.GetErrorMode() | SEM_NO_DIALOGS)
 
     @cached_property
     def identity(self) -> Identity:
         return Identity(
-            **python_identity(),
+            **python_identity(self._python),
             os="windows",
             os_build=self._os_build(),
             architecture=self._architecture(),
