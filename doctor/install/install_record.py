@@ -85,6 +85,11 @@ def write_record(folder: Path, record: Record) -> None:
     append_event(folder, "keeping")
 
 
+def update_record(folder: Path, record: Record) -> None:
+    """Replace the record of a run that is under way. Raises OSError."""
+    write_atomically(folder / RECORD, json.dumps(record.model_dump(mode="json")).encode())
+
+
 def append_event(folder: Path, event: Event, reason: str = "") -> None:
     """Append an event to the run's journal and flush it to the disk. Raises OSError."""
     append_chained(folder / JOURNAL, {"event": event, "reason": reason})

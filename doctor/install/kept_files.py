@@ -1,0 +1,111 @@
+"""The files of installed packages, as strings: an environment has tens of thousands of them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from doctor.host import Distribution
+from doctor.host.clones import clone_file
+from doctor.install.affected_files import metadata_folder
+
+METADATA, BYTECODE = ".dist-info", ".pyc"
+Stamp = tuple[int, int, int, int]  # inode, size, time of modification, time of change
+
+
+def recorded_files(packages: Mapping[str, Distribution]) -> Iterator[tuple[str, str | None, str]]:
+    """Yield each file in a RECORD with its SHA-256 (urlsafe base64) and its package."""
+    for name, each in packages.items():
+        folder = metadata_folder(each)
+        if folder is None or not (folder / "RECORD").is_file():
+            continue
+        with (folder / "RECORD").open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file):
+                if row:
+                    path = os.path.normpath(os.path.join(each.location, row[0]))  # noqa: PTH118 - many files
+                    digest = row[1] if len(row) > 1 else ""
+                    yield path, digest.removeprefix("sha256=") or None, name
+
+
+def files_around(
+    names: Collection[str], locations: Collection[Path], files: Collection[str]
+) -> frozenset[str]:
+    """Every file in the package folders of these files, in pip's leftovers and in the metadata of these packages."""
+    found: set[str] = set()
+    for location in locations:
+        start = f"{location}{os.sep}"
+        tops = {path[len(start) :].partition(os.sep)[0] for path in files if path.startswith(start)}
+        spelled = "|".join(re.sub(r"[-_.]+", "[-_.]", name) for name in names)
+        own = re.compile(rf"~?(?:{spelled})-\d.*\.(?:dist|egg)-info", re.IGNORECASE)
+        for entry in os.scandir(location):
+            if entry.is_dir(follow_symlinks=False) and (entry.name in tops or own.fullmatch(entry.name)):
+                for folder, _, inside in os.walk(entry.path):
+                    found.update(f"{folder}{os.sep}{name}" for name in inside)
+    return frozenset(found)
+
+
+def stamp(path: str) -> Stamp:
+    """What changes with a file. Raises OSError."""
+    found = os.lstat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns if os.name != "nt" else 0
+
+
+def existing(recorded: Collection[str], around: Collection[str]) -> list[str]:
+    """Return the recorded files that exist, their bytecode, and their metadata, sorted."""
+    folders = {os.path.dirname(path) for path in recorded}  # noqa: PTH120
+    beside = (
+        path
+        for path in around
+        if METADATA in path or (path.endswith(BYTECODE) and os.path.dirname(os.path.dirname(path)) in folders)  # noqa: PTH120
+    )
+    return sorted(path for path in {*recorded, *beside} if os.path.lexists(path))
+
+
+def keep_files(files: Collection[str], store: Path) -> bool:
+    """Keep each file under its number. Return whether all copies are independent of the files. Raises OSError."""
+    cloned = True
+    for number, path in enumerate(files):
+        copy = f"{store}{os.sep}{number}"
+        if METADATA in path or os.path.islink(path):  # noqa: PTH114
+            shutil.copy2(path, copy, follow_symlinks=False)
+        elif cloned and clone_file(Path(path), Path(copy)):
+            shutil.copystat(path, copy)
+        else:
+            cloned = False
+            try:
+                os.link(path, copy)
+            except OSError:  # the file system has no hard links
+                shutil.copy2(path, copy)
+    return cloned
+
+
+def has_digest(content: bytes, digest: str) -> bool:
+    """Whether the content is that of a RECORD's digest."""
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=") == digest
+
+
+def is_damaged(path: str, digest: str | None) -> bool:
+    """Whether a file is missing, or has not the content of its digest."""
+    with suppress(OSError):
+        return digest is not None and not has_digest(Path(path).read_bytes(), digest)
+    return True
+
+
+def differs(path: str, before: Stamp, digest: str | None) -> bool:
+    """Whether a file is another one, or has other content. A change of the link count alone changes nothing."""
+    if path.endswith(BYTECODE):  # Python rewrites it
+        return False
+    try:
+        now = stamp(path)
+    except OSError:
+        return True
+    if now == before:
+        return False
+    return is_damaged(path, digest) if digest else now[:3] != before[:3]
