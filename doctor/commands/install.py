@@ -11,10 +11,10 @@ import typer
 
 from doctor.aios_home import changing_alone
 from doctor.checks import CHECKS
-from doctor.commands.common import confirmed
+from doctor.commands.common import confirmed, this_machine
+from doctor.commands.options import PythonOption
 from doctor.diagnosis import diagnose
 from doctor.host import Host
-from doctor.host.live import live_host
 from doctor.install.backup import backup_size
 from doctor.install.environment_facts import EnvironmentFacts, read_facts
 from doctor.install.install_answer import InstallAnswer, Status
@@ -24,11 +24,12 @@ from doctor.install.interrupted import forget_interrupted, repair_interrupted
 from doctor.install.pip import Pip, find_pip
 from doctor.install.preconditions import why_unsuitable
 from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
-from doctor.install.transaction import cause_of, install_packages
+from doctor.install.transaction import cause_of, install_packages, refuse_if_in_use
 from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.models import to_json
 from doctor.report.console import Printer
+from doctor.runs.environment_texts import for_python
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates, with_folder
 from doctor.wheel_search.install_error import InstallError
@@ -62,6 +63,9 @@ class Call:
 
     def end(self, answer: InstallAnswer) -> typer.Exit:
         """Print the answer as JSON, or its message; return the exit to raise."""
+        identity = self.host.identity
+        there = identity.executable if identity.other_python else None
+        answer = answer.model_copy(update={"message": for_python(answer.message, there)})
         if self.json:
             sys.stdout.write(to_json(answer))
         elif answer.message:
@@ -97,6 +101,7 @@ def install(
         Path | None,
         typer.Option("--wheel-dir", metavar="DIR", help="A folder with additional wheels."),
     ] = None,
+    python: PythonOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Restore the versions from before the newest installation.")
@@ -122,12 +127,12 @@ def install(
         raise typer.BadParameter(
             "--undo undoes the newest installation as a whole; it cannot be combined with packages or other options"
         )
-    call = Call(live_host(), json, yes, dry_run)
+    call = Call(this_machine(python), json, yes, dry_run)
     chosen = tuple(name for name in INSTALLABLE if name in (packages or PACKAGES))
     try:
         if dry_run:
             raise call.end(_show(call, *_prepared(call, InstallRequest(chosen, wheel_dir, offline))[1:]))
-        with changing_alone(call.host):
+        with changing_alone(call.host, packages_only=True):
             if forget:
                 raise call.end(_forget(call))
             _repair(call)
@@ -179,6 +184,7 @@ def _install(call: Call, request: InstallRequest) -> InstallAnswer:
     answer = _show(call, facts, installation)
     if not installation.targets:
         return answer
+    refuse_if_in_use(call.host)  # said before the question; asked again before anything is changed
     if not (call.yes or confirmed("Install?", call.printer)):
         return answer.model_copy(update={"status": "declined", "message": "Nothing was changed."})
     printer = Printer(sys.stderr)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from packaging.version import Version
 
+from doctor.commands.common import this_machine
 from doctor.files import write_atomically
 from doctor.host import Host
 from doctor.host.live import live_host
@@ -23,7 +24,7 @@ from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates
-from doctor.wheel_search.described_machine import parse_machine
+from doctor.wheel_search.described_machine import is_version, machine_with, parse_machine
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer
 from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
@@ -52,10 +53,16 @@ app = typer.Typer(
 
 @app.command("match")
 def match_wheel(
-    python: Annotated[str, typer.Option(help="Python version: 3.12, or 3.13t for free-threaded.")],
-    platform: Annotated[
-        str, typer.Option(help="Platform tag: win_amd64, linux_x86_64, manylinux_2_28_x86_64, ...")
+    python: Annotated[
+        str,
+        typer.Option(
+            help="Python version: 3.12, or 3.13t for free-threaded. Or the path of an interpreter, an environment or an "
+            "application on this machine, whose platform, torch, GPU and driver are then read."
+        ),
     ],
+    platform: Annotated[
+        str | None, typer.Option(help="Platform tag: win_amd64, linux_x86_64, manylinux_2_28_x86_64, ...")
+    ] = None,
     torch: Annotated[str | None, typer.Option(help="Installed torch: 2.8.0+cu128.")] = None,
     capabilities: Annotated[
         list[str] | None,
@@ -72,14 +79,11 @@ def match_wheel(
     """Show the wheel for a described machine, or why there is none."""
     if package not in INSTALLABLE:
         raise typer.BadParameter(f"--package: {package!r} is not one of {', '.join(INSTALLABLE)}")
-    if torch is None and package != "torch":
+    machine = _machine(python, platform, torch, tuple(capabilities or ()), driver)
+    if machine.torch is None and package != "torch":
         raise typer.BadParameter(
             f"--torch is required, for example 2.8.0+cu128: each {package} is built for one torch"
         )
-    try:
-        machine = parse_machine(python, platform, torch, tuple(capabilities or ()), driver)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     found = make_match_answer(
         package,
         resolve_one(machine, _catalogue(live_host()), package),
@@ -92,6 +96,22 @@ def match_wheel(
     else:
         _print_match(Printer(sys.stdout), found, machine)
     raise typer.Exit(ExitStatus.HEALTHY if found.match or found.kept else ExitStatus.FINDINGS)
+
+
+def _machine(
+    python: str, platform: str | None, torch: str | None, capabilities: tuple[str, ...], driver: str | None
+) -> Machine:
+    """The described machine: of a Python version, or of a Python on this machine."""
+    try:
+        if not is_version(python):
+            return machine_with(this_machine(Path(python)), platform, torch, capabilities, driver)
+        if platform is None:
+            raise typer.BadParameter(
+                "--platform is required with a version in --python, for example win_amd64"
+            )
+        return parse_machine(python, platform, torch, capabilities, driver)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command("list", short_help="List the wheels of the catalogue.")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from doctor.host import Distribution
+from doctor.host import Distribution, Identity
 from doctor.install.wheel_file import WheelFile
 from doctor.wheel_search.install_error import InstallError
 
@@ -26,11 +25,13 @@ class Scheme:
     scripts: Path
 
     @classmethod
-    def of_this_environment(cls, prefix: str, site_packages: str) -> Scheme:
-        paths = sysconfig.get_paths()
-        version = f"python{sysconfig.get_python_version()}"
-        headers = Path(prefix, "include", "site", version) if paths.get("include") else Path(prefix)
-        return cls(Path(prefix), Path(site_packages), headers, Path(paths["scripts"]))
+    def of(cls, identity: Identity) -> Scheme:
+        """The scheme of the environment of this Python."""
+        prefix = Path(identity.prefix)
+        usual = prefix / ("Scripts" if identity.os == "windows" else "bin")
+        headers = prefix / "include" / "site" / f"python{identity.python_minor}"
+        scripts = Path(identity.scripts) if identity.scripts else usual
+        return cls(prefix, Path(identity.site_packages), headers, scripts)
 
 
 def files_written_by(wheel: WheelFile, scheme: Scheme) -> frozenset[Path]:

@@ -40,7 +40,7 @@ def back_up(
     Raises OSError; nothing was changed then.
     """
     identity = host.identity
-    scheme = Scheme.of_this_environment(identity.prefix, identity.site_packages)
+    scheme = Scheme.of(identity)
     names = (*(wheel.name for wheel in wheels), *to_uninstall)
     replaced = {name: found for name in names if (found := _replaced_by_pip(installed.get(name), identity))}
     roots = {scheme.prefix, *(Path(each.location) for each in replaced.values())}

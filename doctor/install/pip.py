@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,8 @@ class Pip:
             wanted.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
             links = [part for place in folders for part in ("--find-links", str(place))]
             alone = ["--isolated", "--no-index", "--no-deps", "--force-reinstall", "--require-hashes"]
-            self._call("install", [*alone, *links, "--requirement", str(wanted)])
+            quiet = ["--no-warn-script-location"]
+            self._call("install", [*alone, *quiet, *links, "--requirement", str(wanted)])
 
     def uninstall(self, names: Sequence[str]) -> None:
         """Uninstall these distributions. Raises InstallError."""
@@ -118,12 +120,19 @@ class Pip:
 
 
 def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -> Pip:
-    """Return this Python's own pip, else the pip that uv provides, run by this Python. Raises InstallError."""
+    """Return the pip of this Python, else one from elsewhere that this Python runs. Raises InstallError.
+
+    The pip from elsewhere is that of aios, for another Python, or the one that uv provides.
+    """
     python, on_linux = host.identity.executable, host.identity.os == "linux"
     own = host.distribution("pip")
     version = parse_version(own.value.version) if isinstance(own, Found) else None
     if version and version >= OLDEST:
-        return Pip(host, (python, *(("-c", OWN_PIP) if on_linux else ("-m", "pip"))))
+        alone = ("-s",) if _is_embeddable(host) else ()  # as its applications start it
+        return Pip(host, (python, *alone, *(("-c", OWN_PIP) if on_linux else ("-m", "pip"))))
+    if host.identity.other_python and (pip := importlib.util.find_spec("pip")) and pip.origin:
+        runner = str(Path(pip.origin).with_name(RUNNER))
+        return Pip(host, (python, *(("-c", PIP_ELSEWHERE) if on_linux else ()), runner))
     if isinstance(uv := host.find_program("uv"), Found):
         runner = str(Path(_pip_of_uv(uv.value, host, folder, offline), RUNNER))
         return Pip(host, (python, *(("-c", PIP_ELSEWHERE) if on_linux else ()), runner))
@@ -135,6 +144,14 @@ def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -
     raise InstallError(
         f'This Python has no pip, and uv was not found. Run: "{python}" -m ensurepip - or, if it has no '
         "ensurepip, install pip as described at https://pip.pypa.io/en/stable/installation/"
+    )
+
+
+def _is_embeddable(host: Host) -> bool:
+    """Whether this is the embeddable Python, which belongs to a single application and has no environments."""
+    names = host.list_directory(host.identity.prefix)
+    return isinstance(names, Found) and any(
+        name.lower().startswith("python") and name.lower().endswith("._pth") for name in names.value
     )
 
 

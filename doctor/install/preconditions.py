@@ -33,7 +33,11 @@ def why_unsuitable(python: PythonFacts) -> str | None:
         return (
             "This is conda's base environment, where packages installed by pip can break conda. "
             f"Create a separate environment: conda create -n aios python={identity.python_minor} - "
-            "then: conda activate aios - install aios there and run this again."
+            + (
+                "and give its folder with --python."
+                if identity.other_python
+                else "then: conda activate aios - install aios there and run this again."
+            )
         )
     if any(name.startswith("python") and name.endswith("._pth") for name in names):
         return None  # an embeddable Python belongs to a single program
@@ -44,6 +48,8 @@ def why_unsuitable(python: PythonFacts) -> str | None:
 
 def _environment(identity: Identity) -> str:
     """Return how to create a virtual environment and continue there."""
+    if identity.other_python:
+        return "Give the environment of the application instead, with --python."
     if identity.os == "windows":
         return (
             f"Create a virtual environment: py -{identity.python_minor} -m venv C:\\aios\\env - "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from doctor.aios_home import state_folder
+from doctor.aios_home import environment_folder
 from doctor.failures.log import read
 from doctor.failures.match import find
 from doctor.failures.order import arrange
@@ -79,7 +79,7 @@ def undo(host: Host) -> InstallRun | None:
             f"{path} has changed since the installation. Nothing was undone. To undo it, first move that file elsewhere, "
             "or keep the installation as it is."
         )
-    _refuse_if_in_use(host)
+    refuse_if_in_use(host)
     restore(run)
     return run
 
@@ -94,8 +94,8 @@ def install_packages(
     progress: Progress,
 ) -> Outcome:
     """Carry out a plan. Raises InstallError and OSError only if nothing was changed."""
-    store = state_folder(host) / "downloads"
-    _refuse_if_in_use(host)
+    store = environment_folder(host) / "downloads"
+    refuse_if_in_use(host)
     _enough_room(host, str(store), sum(t.size or 0 for t in installation.targets if not t.file))
     sources = _sources(installation, request)
     fetched = [_fetch(target, store, host, pip, request, progress) for target in installation.targets]
@@ -223,7 +223,7 @@ def _enough_room(host: Host, folder: str, needed: int) -> None:
         )
 
 
-def _refuse_if_in_use(host: Host) -> None:
+def refuse_if_in_use(host: Host) -> None:
     """Raise InstallError if programs use this environment: Windows cannot replace files that they have loaded."""
     using = host.programs_using(host.identity.site_packages)
     if isinstance(using, Found) and using.value:

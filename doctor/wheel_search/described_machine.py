@@ -1,4 +1,4 @@
-"""Parse the description of a machine: `--python 3.12 --torch 2.8.0+cu128 --platform win_amd64`. Pure.
+"""Parse the description of a machine: `--python 3.12 --torch 2.8.0+cu128 --platform win_amd64`.
 
 An invalid value is a ValueError that names the value and the valid ones.
 """
@@ -6,10 +6,17 @@ An invalid value is a ValueError that names the value and the valid ones.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
+from doctor.host import Found, Reader
+from doctor.probes.nvidia import NVIDIA
+from doctor.probes.packages import TORCH
+from doctor.probes.wheel_machine import machine_of, wheel_platform
 from wheels.compatibility import ComputeCapability, cuda_tag, parse_version, torch_default_cuda_tag
 from wheels.machine import Machine, TorchBuild
 
+PYTHON = re.compile(r"(?:cp)?(3)\.?(\d{1,2})(?:\.\d+)?(t?)")
 PLATFORMS = "win_amd64, win_arm64, linux_x86_64, linux_aarch64, manylinux_2_28_x86_64, musllinux_1_2_x86_64"
 
 
@@ -30,9 +37,44 @@ def parse_machine(
     )
 
 
+def is_version(text: str) -> bool:
+    """Whether `--python` means a version; anything else is a path."""
+    return PYTHON.fullmatch(text) is not None
+
+
+def machine_with(
+    host: Reader, platform: str | None, torch: str | None, capabilities: tuple[str, ...], driver: str | None
+) -> Machine:
+    """The machine of the Python that `host` looks at. What is given replaces what is found. Raises ValueError."""
+    nvidia, found = NVIDIA.collect(host), TORCH.collect(host)
+    build = found.build.value if isinstance(found.build, Found) else None
+    identity = host.identity
+    given: dict[str, Any] = {}
+    if platform:
+        given["platform"], given["glibc"] = parse_platform(platform)
+    if torch:
+        given["torch"] = parse_torch(torch, "windows" if identity.os == "windows" else "linux")
+    if capabilities:
+        given["compute_capabilities"] = tuple(map(parse_capability, capabilities))
+    if driver:
+        given["driver"] = parse_driver(driver)
+    machine = machine_of(identity, nvidia, build)
+    if machine is None:  # a GPU whose driver does not answer: nothing is known of it
+        unknown: dict[str, Any] = {"compute_capabilities": None, "driver": None}
+        known = Machine(
+            identity.python_minor,
+            wheel_platform(identity),
+            identity.python_free_threaded,
+            identity.glibc,
+            build,
+        )
+        machine = replace(known, **unknown)
+    return replace(machine, **given)
+
+
 def parse_python(text: str) -> tuple[str, bool]:
     """ "3.13.1" -> "3.13"; "3.13t" is the free-threaded one."""
-    match = re.fullmatch(r"(?:cp)?(3)\.?(\d{1,2})(?:\.\d+)?(t?)", text)
+    match = PYTHON.fullmatch(text)
     if match is None:
         raise ValueError(
             f"--python: {text!r} is not a Python version; use for example 3.12, or 3.13t for free-threaded"

@@ -6,13 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import venv
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from doctor.wheel_search.described_machine import parse_machine, parse_torch
+from doctor.host.live import live_host
+from doctor.host.other_python import find_python
+from doctor.wheel_search.described_machine import machine_with, parse_machine, parse_torch
+from tests.doctor.install import stand_ins
 from wheels.catalogue import shipped_catalogue
 
 ROOT = Path(__file__).parents[3]
@@ -191,3 +196,25 @@ def test_a_described_machine() -> None:
     assert (machine.python, machine.free_threaded, machine.platform) == ("3.13", True, "linux_aarch64")
     assert (machine.glibc, machine.capabilities) == ((2, 28), ((12, 0), (9, 0)))
     assert parse_machine("3.12.7", "win_amd64", None, (), None).compute_capabilities is None
+
+
+def test_a_path_describes_the_machine_by_the_python_there(tmp_path: Path) -> None:
+    """The torch is read from the files of an environment in which nothing of aios is installed."""
+    venv.create(tmp_path / "env")
+    packages = Path(find_python(tmp_path / "env").site_packages)
+    with zipfile.ZipFile(stand_ins.torch(tmp_path, "2.8.0+cu128", "12.8")) as wheel:
+        wheel.extractall(packages)
+    there = ("--python", str(tmp_path / "env"), "--compute-capability", "12.0", "--driver", "581.80")
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    machine = machine_with(live_host(find_python(tmp_path / "env")), None, None, ("12.0",), "581.80")
+    assert (machine.python, str(machine.torch)) == (minor, "torch 2.8.0 for cu128")
+    assert (machine.compute_capabilities, machine.driver) == (((12, 0),), "581.80")
+    answer = matched(*there)
+    assert answer["match"]["torch"] == "2.8"
+    assert answer["match"]["python"] == f"cp{minor.replace('.', '')}"
+
+
+def test_a_version_needs_a_platform_and_a_path_a_python(tmp_path: Path) -> None:
+    assert "--platform is required with a version" in aios("match", "--python", "3.12").stderr
+    done = aios("match", "--python", str(tmp_path / "nothing"))
+    assert (done.returncode, "does not exist" in done.stderr) == (2, True)

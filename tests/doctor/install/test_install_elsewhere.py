@@ -1,0 +1,204 @@
+"""`aios install --python`: real installations into environments in which nothing of aios is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import uv
+
+from doctor.commands import install as commands
+from doctor.commands.install import Call
+from doctor.host import Host
+from doctor.host.live import live_host
+from doctor.host.other_python import find_python
+from doctor.install.affected_files import Scheme
+from doctor.install.install_plan import InstallRequest
+from doctor.install.install_record import installations
+from doctor.install.pip import find_pip
+from doctor.wheel_search.install_error import InstallError
+from tests.doctor.install import stand_ins
+from tests.doctor.install.catalogues import publish
+from tests.doctor.install.fresh_environment import Environment, Tree
+from tests.doctor.install.loopback import Server
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="tests/wine has the embeddable Python")
+
+
+@dataclass
+class Elsewhere(Environment):
+    """The environment of an application. aios runs in its own one, and `named` is what --python gets."""
+
+    name: str = "env"
+    named: str = "env"
+
+    @property
+    def venv(self) -> Path:
+        return self.folder / self.name
+
+    @property
+    def site_packages(self) -> Path:
+        return Path(find_python(self.venv).site_packages)
+
+    def aios(self, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+        where = ("--python", str(self.folder / self.named))
+        return super().aios(*arguments, *where, python=python or Path(sys.executable))
+
+
+@pytest.fixture
+def environment(tmp_path: Path, server: Server) -> Elsewhere:
+    """The layout of ComfyUI portable, without pip: the folder of the application is named."""
+    application = tmp_path / "приложение ż"
+    found = Elsewhere(application, name="python_embeded", named=".")
+    venv.create(found.venv)
+    return ready(found, server)
+
+
+def ready(environment: Elsewhere, server: Server) -> Elsewhere:
+    environment.programs.mkdir(parents=True, exist_ok=True)
+    environment.use(server)
+    environment.with_gpu()
+    return environment
+
+
+def own_packages() -> Tree:
+    """The metadata of aios' own environment."""
+    return {str(path): str(path.stat().st_mtime_ns) for path in Path(sysconfig.get_path("purelib")).iterdir()}
+
+
+def test_packages_are_installed_there_and_undone(environment: Elsewhere, server: Server) -> None:
+    publish(
+        environment.state,
+        server,
+        [stand_ins.flash_attn(server.folder / "files" / "v1", stand_ins.LABEL)],
+    )
+    before, own = environment.tree(), own_packages()
+    planned = environment.install("--dry-run", "torch", "flash-attn")
+    assert planned["status"] == "planned"
+    assert environment.tree() == before
+    answer = environment.install("torch", "flash-attn")
+    assert (answer["status"], answer["python"]) == ("installed", str(environment.venv / "bin" / "python3"))
+    assert f'aios install --python "{answer["python"]}" --undo' in answer["message"]
+    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.13.0+cu130", "2.8.3")
+    assert environment.version("pip") is None, "the pip of aios was run there, without being installed"
+    assert [run.record.prefix for run in installations_of(environment)] == [str(environment.venv)]
+    assert environment.install("--undo")["status"] == "undone"
+    assert environment.tree() == before
+    assert own_packages() == own
+
+
+def installations_of(environment: Elsewhere) -> list:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIOS_HOME", str(environment.state))
+        return list(installations(live_host(find_python(environment.venv))))
+
+
+@pytest.mark.long
+def test_a_package_that_does_not_work_there_is_removed(environment: Elsewhere, server: Server) -> None:
+    wheel = stand_ins.flash_attn(server.folder / "files" / "v1", stand_ins.LABEL, result=None)
+    publish(environment.state, server, [wheel])
+    before = environment.tree()
+    answer = environment.install("torch", "flash-attn", status=4)
+    assert (answer["status"], "DLL load failed" in answer["message"]) == ("rolled back", True)
+    assert environment.tree() == before
+
+
+def test_the_wheels_are_those_of_the_other_version(tmp_path: Path, server: Server) -> None:
+    """aios runs in one Python, and the application in another one."""
+    other = next((p for p in sorted(Path.home().glob(".pyenv/versions/3.*/bin/python")) if _differs(p)), None)
+    if other is None:
+        pytest.skip("this machine has no other Python between 3.10 and 3.14")
+    environment = Elsewhere(tmp_path)
+    subprocess.run([other, "-m", "venv", "--without-pip", environment.venv], check=True)
+    ready(environment, server)
+    tag = "cp" + "".join(find_python(environment.venv).python.split(".")[:2])
+    stand_ins.torch(server.folder / "whl" / "cu130", "2.13.0+cu130", "13.0", tag=f"{tag}-{tag}-linux_x86_64")
+    before = environment.tree()
+    answer = environment.install("torch")
+    assert f"-{tag}-" in answer["packages"][0]["filename"]
+    assert environment.version("torch") == "2.13.0+cu130"
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def _differs(python: Path) -> bool:
+    minor = int(python.parents[1].name.split(".")[1])
+    return 10 <= minor <= 14 and minor != sys.version_info[1]
+
+
+@pytest.mark.long
+def test_an_environment_of_uv_is_installed_into(tmp_path: Path, server: Server) -> None:
+    environment = Elsewhere(tmp_path, name=".venv", named=".")
+    variables = {**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")}
+    command = [uv.find_uv_bin(), "venv", "-q", "--offline", "--no-config", "--python", sys.executable]
+    subprocess.run([*command, str(environment.venv)], check=True, env=variables)
+    ready(environment, server)
+    before = environment.tree()
+    environment.install("torch")
+    assert environment.version("torch") == "2.13.0+cu130"
+    environment.install("--undo")
+    assert environment.tree() == before
+
+
+def test_a_base_python_is_refused_without_advice_to_install_aios_there(
+    tmp_path: Path, server: Server
+) -> None:
+    environment = ready(Elsewhere(tmp_path), server)
+    done = super(Elsewhere, environment).aios(
+        "install", "torch", "--dry-run", "--python", sys.base_prefix, python=Path(sys.executable)
+    )
+    said = " ".join(done.stdout.split())
+    assert (done.returncode, "Give the environment of the application instead, with --python." in said) == (
+        1,
+        True,
+    )
+    assert "install aios there" not in said
+
+
+def test_the_embedded_pip_is_started_as_its_application_starts_it(tmp_path: Path) -> None:
+    """Comfy-Org/ComfyUI: update/update_comfyui_and_python_dependencies.bat runs `python_embeded\\python.exe -s -m pip`."""
+    venv.create(tmp_path / "env")
+    python = find_python(tmp_path / "env")
+    folder = Path(python.site_packages, "pip-25.0.dist-info")
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: pip\nVersion: 25.0\n", "utf-8")
+    (tmp_path / "env" / "python312._pth").write_text("import site\n", "utf-8")
+    assert find_pip(live_host(python)).program[:2] == (python.executable, "-s")
+    (tmp_path / "env" / "python312._pth").unlink()
+    assert find_pip(live_host(python)).program[1] != "-s"
+
+
+def test_programs_are_looked_for_where_that_python_installs_them(tmp_path: Path) -> None:
+    venv.create(tmp_path / "env")
+    python = find_python(tmp_path / "env")
+    scheme = Scheme.of(live_host(python).identity)
+    said = subprocess.run(
+        [python.executable, "-c", "import sysconfig; print(sysconfig.get_path('scripts'), sysconfig.get_path('purelib'))"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert [str(scheme.scripts), str(scheme.packages)] == said
+    own = Scheme.of(live_host().identity)
+    assert str(own.scripts) == sysconfig.get_path("scripts")
+
+
+def test_an_environment_in_use_is_named_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked and nothing is downloaded for an environment whose files are in use."""
+    plan = SimpleNamespace(targets=("torch",))
+    call = Call(live_host(), json=False, yes=False, dry_run=False)
+    monkeypatch.setattr(commands, "_prepared", lambda call, request: (None, None, plan))
+    monkeypatch.setattr(commands, "_show", lambda *_: call.answer("planned", ""))
+
+    def in_use(host: Host) -> None:
+        raise InstallError("Programs are using this environment: python (process 1).")
+
+    monkeypatch.setattr(commands, "refuse_if_in_use", in_use)
+    monkeypatch.setattr(commands, "confirmed", lambda *_: pytest.fail("it asked"))
+    with pytest.raises(InstallError, match="Programs are using"):
+        commands._install(call, InstallRequest())
