@@ -17,6 +17,7 @@ from doctor.failures.explanation import LogExplanation  # noqa: E402
 from doctor.install.install_answer import InstallAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
+from doctor.runs.environment_list import EnvironmentList  # noqa: E402
 from doctor.wheel_search.match_answer import MatchAnswer  # noqa: E402
 from wheels.catalogue import Catalogue  # noqa: E402
 
@@ -25,6 +26,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "event": Event,
     "explained-log": LogExplanation,
     "capability": Capability,
+    "environments": EnvironmentList,
     "install": InstallAnswer,
     "wheel-match": MatchAnswer,
     "catalogue": Catalogue,
