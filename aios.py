@@ -31,6 +31,7 @@ class Source:
 COMMANDS = {
     "doctor": Source("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
     "install": Source("doctor.commands.install", "app", "Install torch, flash-attn, xformers and Triton."),
+    "guard": Source("doctor.commands.guard", "app", "Run an updater; put back the torch that it breaks."),
     "wheels": Source("doctor.commands.wheels", "app", "Find the wheel that fits a machine."),
     "train": Source("trainer.commands.training", "train", "Train a language model."),
     "hrm-hf": Source("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from doctor.aios_home import state_folder
+from doctor.aios_home import environment_folder
 from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Reader, Reading
 from doctor.host.live import live_host
@@ -83,10 +83,13 @@ class CapabilityProblem:
 
 
 def default_path(explicit: Path | None = None, host: Reader | None = None) -> Path:
-    """Return the path of the file: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder."""
+    """Return the path of the file: `explicit`, else `AIOS_CAPABILITY_FILE`, else in the state folder.
+
+    That of another Python has a folder of its own and is never the one that the trainer reads.
+    """
     host = host or live_host()
-    named = explicit or host.variable("AIOS_CAPABILITY_FILE")
-    return Path(named) if named else state_folder(host) / "capability.json"
+    named = explicit or (None if host.identity.other_python else host.variable("AIOS_CAPABILITY_FILE"))
+    return Path(named) if named else environment_folder(host) / "capability.json"
 
 
 def write(path: Path, capability: Capability) -> None:

@@ -109,6 +109,9 @@ class Machine(Frozen):
     elevated: bool
     python: str
     recorded: bool
+    environment: str | None = Field(
+        default=None, description="the interpreter that was looked at, if it is not the one that runs aios"
+    )
 
 
 class Summary(Frozen):

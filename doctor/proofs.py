@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from doctor.host import Frozen
 
 BackendName = Literal["flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
+# The program that tries a backend in a Python in which aios is not installed
+PROVE_ELSEWHERE = str(Path(__file__).parents[1] / "trainer" / "attention" / "prove_elsewhere.py")
 # The order in which training falls back, fastest first
 BACKENDS: tuple[BackendName, ...] = (
     "flash_attn_2",

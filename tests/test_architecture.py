@@ -57,6 +57,9 @@ DOORS = {
     "doctor/fixes/journal": "the journal of a run",
     "doctor/install/install_record": "the record and the journal of an installation",
     "doctor/install/backup": "copies of what an installation replaces, and the restored environment",
+    "doctor/install/kept_files": "copies of the protected packages",
+    "doctor/install/protection": "copies of the protected packages while another program changes them",
+    "doctor/install/wheel_members": "single files of installed packages, from their wheels",
     "doctor/install/download": "downloaded wheels",
     "doctor/install/pip": "temporary files for pip to read and write",
     "doctor/commands/record": "the file that the user names",
@@ -393,7 +396,11 @@ RULES = (
     Rule("no command goes through a shell", files("doctor"), using_a_shell, "run('dir', shell=True)"),
     Rule(
         "only actions change the machine, only elevation asks for rights",
-        files("doctor", but=("doctor/host/", "doctor/actions/", "doctor/fixes/elevation")),
+        # guard runs the command that the user gives
+        files(
+            "doctor",
+            but=("doctor/host/", "doctor/actions/", "doctor/fixes/elevation", "doctor/commands/guard"),
+        ),
         calling(*CHANGES),
         "host.set_variable('PATH', None)",
     ),
@@ -405,7 +412,7 @@ RULES = (
     ),
     Rule(
         "only commands write to stdout",
-        files("doctor", but=(*COMMANDS, "doctor/host/nvml_child")),
+        files("doctor", but=(*COMMANDS, "doctor/host/nvml_child", "doctor/host/python_query")),
         printing,
         "print('a report')",
     ),

@@ -26,6 +26,9 @@ COMMANDS = {
     "undo": Source("fix", "undo", "Undo what a fix changed."),
     "runs": Source("history", "runs", "List earlier runs and what they changed, newest first."),
     "diff": Source("history", "diff", "Show what changed between run A and run B, and what aios did."),
+    "environments": Source(
+        "environments", "environments", "List the Pythons on this machine and what they hold."
+    ),
     "list": Source("list", "list_checks", "List the checks, one line each."),
     "explain": Source("explain", "explain", "Explain what a check looks at, and how to fix it."),
     "explain-log": Source(

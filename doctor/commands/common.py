@@ -26,14 +26,33 @@ from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
 from doctor.runs.doctor_run import DoctorRun, Target, report_of_failure, run_doctor
+from doctor.runs.history import RecordedPlan
 from doctor.runs.make_report import ExitStatus
 
 Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 
 
-def this_machine() -> Host:
-    """The host of every command that is not given a recorded machine."""
-    return live_host()
+def this_machine(python: Path | None = None) -> Host:
+    """The host of every command that is not given a recorded machine. `python`: the Python that it looks at."""
+    if python is None:
+        return live_host()
+    from doctor.host.other_python import PythonError, find_python
+
+    try:
+        found = find_python(python)
+    except PythonError as error:
+        raise typer.BadParameter(str(error), param_hint="--python") from error
+    return live_host() if found.is_this_one else live_host(found)
+
+
+def host_of_run(plan: RecordedPlan, host: Host) -> Host | None:
+    """The host of the environment that a run changed; None: it does not exist any more."""
+    if plan.python is None:
+        return host
+    try:
+        return this_machine(Path(plan.python))
+    except typer.BadParameter:
+        return None
 
 
 def known_checks() -> tuple[Check, ...]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from doctor.commands.options import PythonOption
+
 
 def doctor(
     context: typer.Context,
@@ -28,6 +30,7 @@ def doctor(
     capability_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the capability file here.")
     ] = None,
+    python: PythonOption = None,
     machine: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Diagnose a recorded machine, not this one.")
     ] = None,
@@ -50,13 +53,15 @@ def doctor(
         )
     if machine and fix and not dry_run:
         raise typer.BadParameter("a recorded machine cannot be fixed; add --dry-run to see the plan")
+    if machine and python:
+        raise typer.BadParameter("--python cannot be used with --machine, which is a recorded machine")
     # The checks are imported only here: the subcommands start without them
     from doctor.commands import common
     from doctor.commands.fix import fix_findings
     from doctor.runs.doctor_run import Target
     from doctor.runs.make_report import exit_status
 
-    host = common.recorded_host(machine) if machine else common.this_machine()
+    host = common.recorded_host(machine) if machine else common.this_machine(python)
     checks = common.selected(only, skip)
     target = Target(host, checks, timeout, recorded=machine is not None, offline=offline)
     form: common.Format = "json" if json else "jsonl" if jsonl else "markdown" if markdown else "console"

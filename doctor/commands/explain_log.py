@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from doctor.commands.options import PythonOption
 from doctor.failures.explanation import LogExplanation, explain
 from doctor.failures.log import pieces
 from doctor.failures.match import Sighting, find_in
 from doctor.failures.table import failures
+from doctor.host import Host
 from doctor.models import Finding, to_json
 from doctor.report.console import Printer
 from doctor.report.log_explanation import print_explained, print_machine
@@ -25,14 +27,16 @@ def explain_log(
         bool, typer.Option("--no-machine", help="Explain the log only; do not check this machine.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
+    python: PythonOption = None,
 ) -> None:
     """Name the cause of a failed install, build or training run from its log.
 
     What the log shows is printed at once, then what the checks of these failures find on this machine.
     """
+    host = _host(python) if python else None
     sightings = _sightings(file)
     if json:
-        findings = {} if no_machine else _findings(sightings)
+        findings = {} if no_machine else _findings(sightings, host)
         explained = explain(sightings, failures(), findings)
         sys.stdout.write(to_json(LogExplanation(matches=tuple(each.match for each in explained))))
         return
@@ -45,14 +49,21 @@ def explain_log(
         printer.line("No known failure was found in this log.")
         printer.line("Next, to diagnose this machine: aios doctor")
     elif not no_machine:
-        _print_machine(printer, sightings)
+        _print_machine(printer, sightings, host)
 
 
-def _print_machine(printer: Printer, sightings: Sequence[Sighting]) -> None:
+def _host(python: Path | None) -> Host:
+    from doctor.commands.common import this_machine
+
+    return this_machine(python)
+
+
+def _print_machine(printer: Printer, sightings: Sequence[Sighting], host: Host | None) -> None:
     """What this machine adds: the findings, and the cause again if they change the order of the causes."""
-    findings = _findings(sightings)
+    findings = _findings(sightings, host)
     before, after = (explain(sightings, failures(), found) for found in ({}, findings))
-    print_machine(printer, before, findings)
+    other = host.identity if host and host.identity.other_python else None
+    print_machine(printer, before, findings, other.executable if other else None)
     if after[0].match.title != before[0].match.title:
         printer.line()
         printer.paragraph((), f"This machine makes another cause the likelier one: {after[0].match.title}")
@@ -74,17 +85,17 @@ def _sightings(file: Path) -> tuple[Sighting, ...]:
         ) from error
 
 
-def _findings(sightings: Sequence[Sighting]) -> Mapping[str, Finding]:
+def _findings(sightings: Sequence[Sighting], host: Host | None) -> Mapping[str, Finding]:
     """What the checks of these failures find here, without those that use the network."""
     # Imported only here: the log is explained without the checks
     from doctor.checks import CHECKS
-    from doctor.commands.common import progress, this_machine
+    from doctor.commands.common import progress
     from doctor.diagnosis import diagnose
 
     named = {seen.failure.check for seen in sightings}
     with progress() as on_progress:
         checks = [check for check in CHECKS if check.id in named and not check.online]
-        diagnosis = diagnose(this_machine(), checks, on_progress=on_progress)
+        diagnosis = diagnose(host or _host(None), checks, on_progress=on_progress)
     if diagnosis.interrupted:
         raise typer.Exit(ExitStatus.INTERRUPTED)
     return {finding.check: finding for finding in diagnosis.findings}

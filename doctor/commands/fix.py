@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from doctor.aios_home import changing_alone
 from doctor.commands.common import (
     Output,
     confirmed,
+    host_of_run,
     known_checks,
     run_with_progress,
     selected,
@@ -19,15 +21,17 @@ from doctor.commands.common import (
     with_capability_error,
 )
 from doctor.commands.history import named_run
+from doctor.commands.options import PythonOption
 from doctor.fixes.executor import undo as undo_run
 from doctor.fixes.journal import damage_of
 from doctor.fixes.plan import Plan, make_plan
+from doctor.host import Host
 from doctor.lock import HeldError
 from doctor.report.changes import print_damage, print_outcomes, print_plan
 from doctor.report.console import Printer
 from doctor.runs.doctor_run import DoctorRun, Target, with_reminders
 from doctor.runs.fix_run import run_fix
-from doctor.runs.history import newest_undoable_run, read_run, save_report, unaccounted
+from doctor.runs.history import newest_undoable_run, read_plan, read_run, save_report, unaccounted
 from doctor.runs.make_report import ExitStatus, exit_status, report_after_fix
 from doctor.runs.reminders import took_effect_by_restart
 from doctor.runs.run_folders import runs_folder
@@ -44,9 +48,10 @@ def fix(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Also apply fixes that may not suit every machine.")
     ] = False,
+    python: PythonOption = None,
 ) -> None:
     """Show the plan, ask, apply it, and check again."""
-    target = Target(this_machine(), selected(checks, None))
+    target = Target(this_machine(python), selected(checks, None))
     run = run_with_progress(target)
     named = [check.id for check in target.checks] if checks else []
     status = fix_findings(target, run, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
@@ -58,15 +63,26 @@ def undo(
         str | None,
         typer.Argument(metavar="RUN", help="Its name, or the start of it. Default: the newest."),
     ] = None,
+    python: PythonOption = None,
 ) -> None:
     """Undo what a fix changed."""
-    host, printer = this_machine(), Printer(sys.stdout)
+    host, printer = this_machine(python), Printer(sys.stdout)
     try:
-        folder = newest_undoable_run(host) if run is None else named_run(host, run)
+        folder = (
+            newest_undoable_run(host, lambda each: _host_of(each, host))
+            if run is None
+            else named_run(host, run)
+        )
         if folder is None:
-            printer.line("There is nothing to undo.")
+            printer.line(f"There is nothing to undo{_place(host)}.")
             return
-        printer.line(f"Undoing {folder.name}:")
+        there = _host_of(folder, host)
+        if there is None:
+            raise typer.BadParameter(
+                f"run {folder.name} changed {_changed_in(folder)}, which is not there now"
+            )
+        host = there
+        printer.line(f"Undoing {folder.name}{_place(host)}:")
         restart = took_effect_by_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
             known = [action for check in known_checks() for action in check.elevated]
@@ -88,6 +104,22 @@ def undo(
     if restart and outcomes:
         printer.line("Next: restart this computer to finish")
         raise typer.Exit(ExitStatus.RESTART)
+
+
+def _host_of(folder: Path, host: Host) -> Host | None:
+    """The host for undoing a run: that of the environment it changed, unless `host` is another one."""
+    changed = read_plan(folder)
+    if host.identity.other_python:
+        return host if changed.prefix == host.identity.prefix else None
+    return host_of_run(changed, host)
+
+
+def _changed_in(folder: Path) -> str:
+    return read_plan(folder).prefix or "the environment of aios"
+
+
+def _place(host: Host) -> str:
+    return f" in {host.identity.prefix}" if host.identity.other_python else ""
 
 
 def fix_findings(

@@ -14,8 +14,8 @@ from doctor.aios_home import changing_alone, environment_folder
 from doctor.commands.common import confirmed, this_machine
 from doctor.commands.options import PythonOption
 from doctor.host import Host
+from doctor.install.interrupted import repair_interrupted
 from doctor.install.protection import PROTECTED, Harm, Kept, forget, harm, keep, leave, put_back
-from doctor.install.transaction import roll_back_interrupted
 from doctor.install.wheel_members import restore_from_wheels, why_no_wheel
 from doctor.lock import HeldError
 from doctor.report.console import Printer
@@ -37,7 +37,8 @@ class Guard:
 
     def run(self, command: list[str]) -> int:
         """Run the command between two looks at the protected packages; return the exit status. Raises OSError."""
-        roll_back_interrupted(self.host)
+        for repaired in repair_interrupted(self.host):
+            self.printer.paragraph((), repaired.message)
         kept = keep(self.host, new_run_folder(self.host, datetime.now(timezone.utc)))
         if kept is None:
             self.printer.line(f"None of the protected packages is installed here: {', '.join(PROTECTED)}.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from doctor.aios_home import is_being_changed
-from doctor.commands.common import this_machine
+from doctor.commands.common import host_of_run, this_machine
 from doctor.fixes.executor import changes_in_effect
 from doctor.fixes.journal import damage_of
 from doctor.host import Host
@@ -36,11 +36,12 @@ def runs() -> None:
                 print_installation(printer, installed)
                 continue
             run = read_run(folder)
+            there = host_of_run(run.plan, host)
             print_run(
                 printer,
                 run,
                 read_report(folder),
-                undoable=bool(changes_in_effect(folder, host)),
+                undoable=bool(there and changes_in_effect(folder, there)),
                 running=locked and not run.ended,
                 restart_due=is_restart_due(run, boot_time),
             )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from doctor.commands.common import known_checks, progress, this_machine
+from doctor.commands.options import PythonOption
 from doctor.diagnosis import diagnose
 from doctor.files import write_atomically
 from doctor.host.recorder import Recorder
@@ -16,9 +17,12 @@ from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
 
 
-def record(file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")]) -> None:
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    python: PythonOption = None,
+) -> None:
     """Save what the doctor sees here, without personal data, for `aios doctor --machine FILE`."""
-    recorder = Recorder(this_machine())
+    recorder = Recorder(this_machine(python))
     with progress() as on_progress:
         diagnosis = diagnose(recorder, known_checks(), on_progress=on_progress)
     if diagnosis.interrupted:

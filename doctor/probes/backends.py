@@ -9,11 +9,19 @@ from typing import Literal
 from pydantic import ValidationError
 
 from doctor.check import Probe
-from doctor.host import Absent, Completed, Found, Frozen, Reader, Unreadable
+from doctor.host import Absent, Completed, Found, Frozen, Identity, Reader, Unreadable
 from doctor.host.completed import exit_code, last_error_line
-from doctor.proofs import BACKENDS, NO_HUB_KERNELS_ON_WINDOWS, BackendCapability, BackendName, Device
+from doctor.proofs import (
+    BACKENDS,
+    NO_HUB_KERNELS_ON_WINDOWS,
+    PROVE_ELSEWHERE,
+    BackendCapability,
+    BackendName,
+    Device,
+)
 
 TIMEOUT = 120.0
+OLDEST = (3, 10)  # that the attention code runs on
 # Kernels that are compiled at run time, for each option and number format of the proof
 COMPILING_TIMEOUT = 480.0
 TIMEOUTS: dict[BackendName, float] = {"flash_attn_4": COMPILING_TIMEOUT}
@@ -83,8 +91,11 @@ def _prove(backend: BackendName) -> Callable[[Reader], BackendFacts]:
         lacking = _lacking(host, backend)
         if lacking:
             return replace(_without_proof("unavailable", lacking), installed=False)
+        if host.identity.other_python and version_of(host.identity) < OLDEST:
+            reason = f"aios' attention code needs Python 3.{OLDEST[1]} or newer, and this is {host.identity.python}"
+            return _without_proof("unknown", reason)
         ran = host.run(
-            [host.identity.executable, "-m", "trainer.attention.prove", backend],
+            _command(host, backend),
             timeout=TIMEOUTS.get(backend, TIMEOUT),
             environment={"PYTHONSAFEPATH": "1"},
         )
@@ -94,6 +105,19 @@ def _prove(backend: BackendName) -> Callable[[Reader], BackendFacts]:
         return _without_proof("unknown", reason)
 
     return prove
+
+
+def version_of(identity: Identity) -> tuple[int, ...]:
+    """ "3.12.4" -> (3, 12)."""
+    return tuple(int(part) for part in identity.python_minor.split(".") if part.isdecimal())
+
+
+def _command(host: Reader, backend: BackendName) -> list[str]:
+    """The command line of a trial run. Another Python runs it without aios being installed there."""
+    python = host.identity.executable
+    if host.identity.other_python:
+        return [python, "-I", "-S", "-B", PROVE_ELSEWHERE, backend]
+    return [python, "-m", "trainer.attention.prove", backend]
 
 
 BACKEND_PROBES: dict[BackendName, Probe[BackendFacts]] = {

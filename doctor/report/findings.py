@@ -75,7 +75,7 @@ def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, v
         printer.paragraph(
             (*_sign(printer, finding), f"{finding.check:<{width}}  "), (finding.summary, colour)
         )
-        todo = advice(finding)
+        todo = advice(finding, report.machine.environment)
         printer.todo(INDENT, todo.sentence, todo.commands)
         if waiting := waiting_for(report, finding.check):
             skipped = "check was skipped" if len(waiting) == 1 else "checks were skipped"

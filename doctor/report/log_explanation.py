@@ -31,8 +31,17 @@ def print_explained(printer: Printer, explained: Sequence[Explained]) -> None:
             printer.line(indent, (each.link, "dim"))
 
 
-def print_machine(printer: Printer, explained: Sequence[Explained], findings: Mapping[str, Finding]) -> None:
-    """Print what the checks of these failures find on this machine, below what the log shows."""
+def print_machine(
+    printer: Printer,
+    explained: Sequence[Explained],
+    findings: Mapping[str, Finding],
+    python: str | None = None,
+) -> None:
+    """Print what the checks of these failures find on this machine, below what the log shows.
+
+    `python`: the Python that they looked at, if it is not the one that runs aios.
+    """
+    where = f"in {python}" if python else "on this machine"
     checks = dict.fromkeys(each.match.check for each in explained)
     for check in checks:
         if finding := findings.get(check or ""):
@@ -41,8 +50,8 @@ def print_machine(printer: Printer, explained: Sequence[Explained], findings: Ma
             printer.line()
             printer.paragraph(
                 (sign, f" {', '.join(numbers)}: "),
-                f"on this machine, {finding.check}: {finding.summary}",
+                f"{where}, {finding.check}: {finding.summary}",
                 finding.check,
             )
-            for command in advice(finding).commands:
+            for command in advice(finding, python).commands:
                 printer.line("     ", command)

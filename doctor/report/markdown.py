@@ -31,7 +31,7 @@ def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> st
             if value := getattr(finding, name):
                 lines.append(f"- {name}: {_escape(value)}")
         lines += [f"- {_escape(evidence_line(evidence))}" for evidence in finding.evidence]
-        if todo := str(advice(finding)):
+        if todo := str(advice(finding, report.machine.environment)):
             lines.append(f"- to do: {_escape(todo)}")
         if waiting := waiting_for(report, finding.check):
             lines.append(f"- skipped because of it: {', '.join(waiting)}")

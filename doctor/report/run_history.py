@@ -18,7 +18,10 @@ def print_run(
 ) -> None:
     """Print the run's name, kind and counts, then a line for each change and its current state."""
     kind = _kind(run, undoable, running)
-    printer.line((run.folder.name, "bold"), f"  {kind:<11}  ", counts(report) if report else "no report")
+    where = f", in {run.plan.prefix}" if run.plan.prefix else ""
+    printer.line(
+        (run.folder.name, "bold"), f"  {kind:<11}  ", counts(report) if report else "no report", where
+    )
     for change in changes_of(run):
         printer.line(f"{INDENT}{printer.glyphs.arrow} {change}")
     if restart_due:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import SYSTEMS, Check
 from doctor.models import Evidence, Finding, Report, Status
+from doctor.runs.environment_texts import for_python
 
 WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
 OPEN: tuple[Status, ...] = ("error", "unknown", "warning")
@@ -22,12 +23,12 @@ class Advice:
         return ": ".join(filter(None, (self.sentence, "; then ".join(self.commands))))
 
 
-def advice(finding: Finding) -> Advice:
-    """What to do about a finding; empty if there is nothing to do."""
+def advice(finding: Finding, python: str | None = None) -> Advice:
+    """What to do about a finding; empty if there is nothing to do. `python`: another Python that it is about."""
     if finding.status not in OPEN:
         return Advice()
     if finding.is_automatic:
-        return Advice(finding.hint.rstrip("."), (f"aios doctor fix {finding.check}",))
+        return Advice(finding.hint.rstrip("."), (for_python(f"aios doctor fix {finding.check}", python),))
     if not (finding.fix and finding.fix.commands):
         return Advice(finding.hint or next(iter(finding.links), ""))
     return by_hand(finding.hint, finding.fix.commands)
@@ -68,7 +69,8 @@ def machine_line(report: Report) -> str:
     system = SYSTEMS[machine.os]
     rights = ", administrator" if machine.elevated else ""
     recorded = " (recorded machine)" if machine.recorded else ""
-    return f"{system} {machine.os_build}, {machine.architecture}, Python {machine.python}{rights}{recorded}"
+    where = f" in {machine.environment}" if machine.environment else ""
+    return f"{system} {machine.os_build}, {machine.architecture}, Python {machine.python}{where}{rights}{recorded}"
 
 
 def counts(report: Report) -> str:
@@ -81,6 +83,12 @@ def counts(report: Report) -> str:
 
 def next_step(report: Report) -> Advice:
     """The last line of a report: what to do next."""
+    advised = _next_step(report)
+    commands = tuple(for_python(command, report.machine.environment) for command in advised.commands)
+    return Advice(advised.sentence, commands)
+
+
+def _next_step(report: Report) -> Advice:
     if report.pending_restart:
         return Advice("Next: restart this computer to finish, then run", ("aios doctor",))
     next_is = "Next, on that machine" if report.machine.recorded else "Next"
@@ -93,4 +101,6 @@ def next_step(report: Report) -> Advice:
         return Advice(f"{next_is}: follow the steps above, then run", ("aios doctor",))
     if any(finding.status in OPEN for finding in report.findings):
         return Advice(f"{next_is}: see the evidence", ("aios doctor -v",))
+    if report.machine.environment:
+        return Advice("Nothing to fix in this environment")
     return Advice("Nothing to fix. Next", ("aios train --config FILE",))

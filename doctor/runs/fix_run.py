@@ -55,7 +55,15 @@ def run_fix(plan: Plan, findings: Sequence[Finding], target: Target, folder: Pat
         folder = folder or new_run_folder(host, datetime.now(timezone.utc))
         boot = host.boot_time()
         boot_time = boot.value if isinstance(boot, Found) else None
-        save_plan(RecordedPlan(fixes=plan.fixes, left=plan.left, boot_time=boot_time), folder)
+        there = host.identity if host.identity.other_python else None
+        recorded = RecordedPlan(
+            fixes=plan.fixes,
+            left=plan.left,
+            boot_time=boot_time,
+            python=there.executable if there else None,
+            prefix=there.prefix if there else None,
+        )
+        save_plan(recorded, folder)
         outcomes = execute(plan, host, folder)
         with suppress(OSError):  # the next run then calls this one interrupted
             Journal(folder / ACTIONS).ended()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,10 +31,14 @@ class RecordedPlan(Plan):
 
     Attributes:
         boot_time: when the computer was started, in seconds since 1970; None if unknown.
+        python: the interpreter of the environment that was changed; None: the one that runs aios.
+        prefix: the folder of that environment.
     """
 
     schema_version: Literal[1] = 1
     boot_time: float | None = None
+    python: str | None = None
+    prefix: str | None = None
 
     @property
     def checks(self) -> frozenset[str]:
@@ -63,11 +68,16 @@ def read_run(folder: Path) -> Run:
     recorded = events(folder)
     return Run(
         folder,
-        plan=_read(folder / PLAN, RecordedPlan) or RecordedPlan(),
+        plan=read_plan(folder),
         entries=entries(folder),
         ended=ENDED in recorded,
         restarted=RESTARTED in recorded,
     )
+
+
+def read_plan(folder: Path) -> RecordedPlan:
+    """The run's plan; an empty one if it is missing or damaged."""
+    return _read(folder / PLAN, RecordedPlan) or RecordedPlan()
 
 
 def read_report(folder: Path) -> Report | None:
@@ -91,9 +101,16 @@ def runs_with_changes(host: Reader) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def newest_undoable_run(host: Reader) -> Path | None:
-    """The folder of the newest run with changes that are not undone, or that may have such. Raises OSError."""
-    return next((f for f in run_folders(host) if changes_in_effect(f, host) or unaccounted(f, host)), None)
+def newest_undoable_run(host: Reader, host_of: Callable[[Path], Reader | None] | None = None) -> Path | None:
+    """The folder of the newest run with changes that are not undone, or that may have such. Raises OSError.
+
+    `host_of`: the host of the environment that a run changed; None: leave that run out.
+    """
+    for folder in filter(has_changes, run_folders(host)):
+        there = host_of(folder) if host_of else host
+        if there and (changes_in_effect(folder, there) or unaccounted(folder, there)):
+            return folder
+    return None
 
 
 def unaccounted(folder: Path, host: Reader) -> tuple[Step, ...]:
@@ -104,7 +121,7 @@ def unaccounted(folder: Path, host: Reader) -> tuple[Step, ...]:
     if damage_of(folder) is None:
         return ()
     recorded = {entry.step.id for entry in entries(folder) if entry.progress != "intended"}
-    plan = _read(folder / PLAN, RecordedPlan) or RecordedPlan()
+    plan = read_plan(folder)
     return tuple(step for step in plan.steps if step.id not in recorded and _is_met(step, host))
 
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from doctor.host import Identity
 from doctor.models import Finding, Machine, Report, Summary
+from doctor.runs.environment_texts import finding_for_python
 from doctor.version import aios_version
 
 
@@ -34,6 +35,7 @@ def make_report(
     capability_file: str | None = None,
 ) -> Report:
     """Make the report of one run. `started_at` is in UTC."""
+    python = identity.executable if identity.other_python else None
     return Report(
         aios_version=aios_version(),
         started_at=rfc_3339(started_at),
@@ -45,8 +47,9 @@ def make_report(
             elevated=identity.elevated,
             python=identity.python,
             recorded=recorded,
+            environment=python,
         ),
-        findings=tuple(findings),
+        findings=tuple(finding_for_python(each, python) if python else each for each in findings),
         summary=_count(findings),
         capability_file=capability_file,
     )
@@ -54,6 +57,8 @@ def make_report(
 
 def report_after_fix(report: Report, findings: Sequence[Finding], pending_restart: bool) -> Report:
     """The report of the same run, with the findings after its fixes."""
+    if python := report.machine.environment:
+        findings = [finding_for_python(finding, python) for finding in findings]
     update = {"findings": tuple(findings), "summary": _count(findings), "pending_restart": pending_restart}
     return report.model_copy(update=update)
 

@@ -51,11 +51,18 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
     evidence = (Evidence(source="file", name="torch/version.py: __version__", value=str(version)),)
     trouble = trouble.but(measured=str(version), evidence=evidence)
     if version < OLDEST_TORCH:
-        return trouble.but(summary=f"torch {version} is too old for aios")
+        return _too_old(trouble, str(version), identity)
     summary = str(torch.build.value)
     if version.is_devrelease:
         summary += ", a nightly build: packages built for the release may not load"
     return trouble.but(status="ok", summary=summary, impact="", hint="", links=(), fix=None)
+
+
+def _too_old(trouble: Finding, version: str, identity: Identity) -> Finding:
+    if identity.other_python:
+        summary = f"torch {version} is older than all that aios can prove or install packages for"
+        return trouble.but(status="warning", summary=summary)
+    return trouble.but(summary=f"torch {version} is too old for aios")
 
 
 def _installation(identity: Identity, advised: Advice | None) -> tuple[str, Fix | None]:
@@ -63,10 +70,11 @@ def _installation(identity: Identity, advised: Advice | None) -> tuple[str, Fix 
     if advised and not advised.fix:
         return advised.hint, None
     chosen = advised.fix if advised else None
-    others = ("transformers", "safetensors") if chosen else ("torch", "transformers", "safetensors")
-    rest = for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}")
-    commands = (*(chosen.commands if chosen else ()), rest)
-    by_hand = (*chosen.by_hand, rest) if chosen else ()
+    beside = () if identity.other_python else ("transformers", "safetensors")  # for the trainer of aios
+    others = beside if chosen else ("torch", *beside)
+    rest = (for_this_python(identity, "pip", f"install --upgrade {' '.join(others)}"),) if others else ()
+    commands = (*(chosen.commands if chosen else ()), *rest)
+    by_hand = (*chosen.by_hand, *rest) if chosen else ()
     hint = advised.hint if advised else "Install the build that fits this machine"
     fix = Fix(id="install-torch", applicability="manual", commands=commands, by_hand=by_hand)
     return f"{hint}: {'; then '.join(commands)}", fix

@@ -36,6 +36,9 @@ def judge(identity: Identity, torch: TorchFacts) -> Finding:
     if identity.python_implementation != "CPython":
         return problem.but(status="error", summary=f"PyTorch is built for CPython, and this is {this}")
     if version < Version(OLDEST):
+        if identity.other_python:
+            summary = f"Python {identity.python} is old: the newest PyTorch needs {OLDEST} or newer"
+            return problem.but(status="warning", summary=summary)
         summary = f"Python {identity.python} is too old: aios needs {OLDEST} or newer"
         return problem.but(status="error", summary=summary)
     if Version(minor(version)) > Version(newest):

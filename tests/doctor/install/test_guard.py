@@ -18,7 +18,8 @@ from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.other_python import find_python
 from doctor.install import kept_files, protection
-from doctor.install.transaction import roll_back_interrupted, undo
+from doctor.install.interrupted import repair_interrupted
+from doctor.install.transaction import undo
 from doctor.report.console import Printer
 from tests.doctor.install import stand_ins
 from tests.doctor.install.fresh_environment import tree_of
@@ -228,7 +229,7 @@ def test_a_guard_that_is_killed_is_made_good_by_the_next_aios(
     run.mkdir()
     assert protection.keep(host, run)
     a_file_removed(packages, tmp_path)
-    assert [each.folder for each in roll_back_interrupted(host)] == [run]
+    assert [each.folder for each in repair_interrupted(host)] == [run]
     assert tree_of(packages.parents[2]) == before
 
 

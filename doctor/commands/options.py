@@ -1,0 +1,18 @@
+"""Options that several commands share; nothing of the doctor is imported for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+PythonOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--python",
+        metavar="PATH",
+        help="Look at this Python instead of the one that runs aios: an interpreter, or the folder of an environment "
+        "or an application.",
+    ),
+]

@@ -1,0 +1,35 @@
+"""The findings on another Python: the commands in them name it, because without that they act on the Python of aios."""
+
+from __future__ import annotations
+
+import re
+
+from doctor.models import Finding, Fix
+
+# The commands that take --python
+SUBCOMMANDS = "fix|undo|report|record|explain-log"
+OTHERS = f"{SUBCOMMANDS}|explain|list|runs|diff|environments|--python"
+TAKES_PYTHON = re.compile(
+    rf"\baios (?:doctor (?:{SUBCOMMANDS})(?! --python)|install(?! --python)|doctor(?! (?:{OTHERS})\b))\b(?!['-])"
+)
+
+
+def for_python(text: str, python: str | None) -> str:
+    """Return the text, whose commands look at this Python; None: they look at the Python that runs aios."""
+    if python is None:
+        return text
+    return TAKES_PYTHON.sub(lambda found: f'{found[0]} --python "{python}"', text)
+
+
+def finding_for_python(finding: Finding, python: str) -> Finding:
+    """Return the finding, with the commands in its texts and its fix for this Python."""
+    texts = {name: for_python(getattr(finding, name), python) for name in ("summary", "impact", "hint")}
+    fix = finding.fix and _fix_for_python(finding.fix, python)
+    return finding.model_copy(update={**texts, "fix": fix})
+
+
+def _fix_for_python(fix: Fix, python: str) -> Fix:
+    return fix.but(
+        commands=tuple(for_python(command, python) for command in fix.commands),
+        by_hand=tuple(for_python(command, python) for command in fix.by_hand),
+    )
