@@ -114,7 +114,7 @@ def install_packages(
     for wheel in wheels:
         if too_long := why_too_long(facts, wheel.path.name, len(wheel.longest)):
             raise InstallError(too_long)
-    scheme = Scheme.of_this_environment(host.identity.prefix, host.identity.site_packages)
+    scheme = Scheme.of(host.identity)
     if overwritten := why_overwritten(wheels, facts.installed, scheme):
         raise InstallError(overwritten)
     _enough_room(host, host.identity.site_packages, sum(wheel.unpacked_bytes for wheel in wheels))
