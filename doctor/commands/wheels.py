@@ -104,7 +104,7 @@ def _machine(
     """The described machine: of a Python version, or of a Python on this machine."""
     try:
         if not is_version(python):
-            return machine_with(this_machine(Path(python)), platform, torch, capabilities, driver)
+            return machine_with(_host_at(python), platform, torch, capabilities, driver)
         if platform is None:
             raise typer.BadParameter(
                 "--platform is required with a version in --python, for example win_amd64"
@@ -112,6 +112,14 @@ def _machine(
         return parse_machine(python, platform, torch, capabilities, driver)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _host_at(python: str) -> Host:
+    try:
+        return this_machine(Path(python))
+    except typer.BadParameter as error:
+        message = f"{error.message} Or give a version, such as 3.12."
+        raise typer.BadParameter(message, param_hint="--python") from error
 
 
 @app.command("list", short_help="List the wheels of the catalogue.")

@@ -130,7 +130,7 @@ def test_an_installed_package_is_kept() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--python", "two", *WINDOWS[2:]), ("'two'", "3.12")),
+        (("--python", "two", *WINDOWS[2:]), ("two does not exist", "Or give a version, such as 3.12")),
         ((*WINDOWS[:4], "--platform", "win"), ("'win'", "win_amd64", "linux_aarch64")),
         ((*WINDOWS[:4], "--platform", "macosx_11_0_arm64"), ("'macosx_11_0_arm64'",)),
         ((*WINDOWS, "--torch", "new"), ("'new'", "2.8.0+cu128")),
