@@ -5,6 +5,7 @@ Its layers are layers of transformers' own `Cache`, so transformers' models acce
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -27,6 +28,11 @@ def make_cache(config: Any) -> Cache:
     windows = layer_windows(config)
     entries = [windows[layer] for layer in getattr(config, "cache_layers", range(len(windows)))]
     return Cache(layers=[SlidingLayer(window) if window else GrowingLayer() for window in entries])
+
+
+def cache_argument(model: Any) -> str:
+    """The name of a model's argument for the cache: `cache` in transformers 5.24 and later, which removes the old name in 5.40."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class SlidingLayer(CacheLayer):  # type: ignore[misc]

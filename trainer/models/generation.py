@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from trainer.attention.kv_cache import make_cache
+from trainer.attention.kv_cache import cache_argument, make_cache
 from trainer.models import rope
 
 # Tokens of a prompt in one forward pass. The first pass runs torch's causal kernel, which takes less than half the time of
@@ -72,10 +72,8 @@ def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill
     """The logits (V,) of the token after a text, of which the first tokens are in the cache already."""
     same = rope.frequencies(model.config, cached + prefill) == rope.frequencies(model.config, len(text))
     step = prefill if same else len(text)
-    accepted = inspect.signature(model.forward).parameters
-    # `cache` in transformers 5.24 and later
-    how: dict[str, Any] = {"cache" if "cache" in accepted else "past_key_values": cache}
-    if "logits_to_keep" in accepted:
+    how: dict[str, Any] = {cache_argument(model): cache}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
         how["logits_to_keep"] = 1
     for first in range(cached, len(text), step):
         part = torch.tensor([text[first : first + step]], device=model.device)

@@ -24,6 +24,7 @@ from transformers import (
 
 from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, gpt2, tokens
 from trainer.attention.huggingface import attach
+from trainer.attention.kv_cache import cache_argument
 from trainer.attention.pattern import trained_windows
 
 
@@ -106,7 +107,10 @@ def test_cached_generation_equals_full_recomputation(name, window):
     with torch.no_grad():
         whole = model(cached, use_cache=False).logits
         cache = DynamicCache(config=model.config)
-        pieces = [model(part, past_key_values=cache).logits for part in cached.split([6, 1, 9, 20], dim=1)]
+        pieces = [
+            model(part, **{cache_argument(model): cache}).logits
+            for part in cached.split([6, 1, 9, 20], dim=1)
+        ]
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
 
 
@@ -245,7 +249,7 @@ def test_unsupported_masks_are_rejected(options, says):
 def test_static_cache_is_refused():
     model = build(CONFIGS["llama"](), backend="sdpa")
     with torch.no_grad(), pytest.raises(ValueError, match="default"):
-        model(tokens(1, 5), past_key_values=StaticCache(config=model.config, max_cache_len=20))
+        model(tokens(1, 5), **{cache_argument(model): StaticCache(config=model.config, max_cache_len=20)})
 
 
 @pytest.mark.parametrize(

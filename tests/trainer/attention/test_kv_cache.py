@@ -11,7 +11,7 @@ from transformers import GPT2Config, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from tests.trainer.attention.tiny_models import CONFIGS, SMALL, build, cache_bytes, gpt2, tokens
-from trainer.attention.kv_cache import EXTRA_SLOTS, SlidingLayer, make_cache
+from trainer.attention.kv_cache import EXTRA_SLOTS, SlidingLayer, cache_argument, make_cache
 
 W = 12
 LONG = 10 * W + 7
@@ -38,7 +38,9 @@ def in_pieces(model, inputs, lengths, cache=None):
     """Logits (B, S, V) of inputs that are passed in pieces."""
     cache = make_cache(model.config) if cache is None else cache
     parts = inputs.split(lengths, dim=1)
-    return torch.cat([model(part, past_key_values=cache, use_cache=True).logits for part in parts], dim=1)
+    return torch.cat(
+        [model(part, use_cache=True, **{cache_argument(model): cache}).logits for part in parts], dim=1
+    )
 
 
 def pieces(size, total=LONG):
@@ -167,6 +169,10 @@ def test_tokens_that_are_no_longer_stored_cannot_come_back():
         layer.crop(2)
 
 
+def own_cache(model):
+    return {cache_argument(model): make_cache(model.config)}
+
+
 @pytest.mark.parametrize(("name", "beams"), [*((name, 1) for name in CONFIGS), ("gpt2", 3), ("gemma3", 3)])
 def test_transformers_generates_the_same_text_with_the_cache_as_without(name, beams):
     model = build(CONFIGS[name](), backend="sdpa", window=(9, 30))
@@ -177,7 +183,7 @@ def test_transformers_generates_the_same_text_with_the_cache_as_without(name, be
         "pad_token_id": 0,
         "eos_token_id": None,
     }
-    cached = model.generate(tokens(2, 20), past_key_values=make_cache(model.config), **options)
+    cached = model.generate(tokens(2, 20), **own_cache(model), **options)
     assert torch.equal(cached, model.generate(tokens(2, 20), use_cache=False, **options))
 
 
@@ -190,11 +196,9 @@ def test_padded_prompts_generate_the_same_text_as_alone(name):
     for row, prompt in enumerate(prompts):
         padded[row, 40 - prompt.shape[1] :], kept[row, 40 - prompt.shape[1] :] = prompt, 1
     options = {"max_new_tokens": 60, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    together = model.generate(
-        padded, attention_mask=kept, past_key_values=make_cache(model.config), **options
-    )
+    together = model.generate(padded, attention_mask=kept, **own_cache(model), **options)
     for row, prompt in enumerate(prompts):
-        alone = model.generate(prompt, past_key_values=make_cache(model.config), **options)
+        alone = model.generate(prompt, **own_cache(model), **options)
         assert torch.equal(together[row, 40:], alone[0, prompt.shape[1] :])
 
 
