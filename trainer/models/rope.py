@@ -13,9 +13,11 @@ from typing import Any
 def max_length(config: Any) -> int | None:
     """The largest number of tokens that the model has positions for; None if there is no limit."""
     text = config.get_text_config()
-    positions: int | None = getattr(text, "max_position_embeddings", None)
+    positions = getattr(text, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:  # XLNet says -1
+        return None
     factors = [each.get("factor", 1.0) for each in _parameters(text) if _is_dynamic(each)]
-    return int(positions * min(factors)) if positions and factors else positions
+    return int(positions * min(factors)) if factors else positions
 
 
 def frequencies(config: Any, length: int) -> int:

@@ -297,7 +297,9 @@ def _saved_prefix(folder: Path) -> tuple[int, ...] | None:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return tuple(config[PREFIX_KEY]) if PREFIX_KEY in config else None
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG_FILE} is not JSON: {error}. {_ANOTHER}") from error
+    return tuple(config[PREFIX_KEY]) if isinstance(config, dict) and PREFIX_KEY in config else None
 
 
 def _utf8(text: bytes) -> str:
@@ -337,7 +339,7 @@ def load(name: str | None, model_folder: Path | None, add_bos_token: bool | None
     folder = local_copy(name, "model.tokenizer (--tokenizer)") if name else model_folder
     assert folder is not None, "the configuration names a tokenizer or a model"
     config = folder / CONFIG_FILE
-    if config.exists() and "ByteTokenizer" in config.read_text(encoding="utf-8"):
+    if config.exists() and b"ByteTokenizer" in config.read_bytes():
         return _byte_tokenizer(add_bos_token)
     return HuggingFaceTokenizer(folder, add_bos_token)
 
