@@ -1,7 +1,7 @@
 """Run fast tests of the trainer with the oldest and the newest transformers that are supported.
 
 Each version is installed by uv into a folder of its own, `.transformers-VERSION`, which comes before the environment's own
-packages. So torch is not installed again. `scripts/run_tests.py` has to have run before: it installs uv.
+packages. So torch is not installed again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from environment import REPOSITORY, Environment, say
+from environment import REPOSITORY, Environment, PreparationError, say
 
 # The lower bound in pyproject.toml, and the newest release that was tested.
 OLDEST, NEWEST = "5.4.0", "5.24.0"
@@ -23,7 +23,13 @@ TESTS = (
 
 def main() -> int:
     """Install both and run the tests with each. Return the exit status of the first step that fails."""
-    python = str(Environment().python)
+    environment = Environment()
+    try:
+        environment.prepare("test")  # has uv and pytest
+    except PreparationError as error:
+        say(f"\n{error}")
+        return 1
+    python = str(environment.python)
     for version in (OLDEST, NEWEST):
         folder = REPOSITORY / f".transformers-{version}"
         install = (
