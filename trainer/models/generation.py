@@ -54,18 +54,25 @@ def generate(
     positions = rope.max_length(model.config)
     text = [*prompt] or [end_id]
     cached = 0  # number of tokens of the text that are in the cache
-    for _ in range(sampling.max_new_tokens):
-        if positions and len(text) > positions:
-            text, cached = text[-(positions // 2 or 1) :], 0
-        if not cached or rope.frequencies(model.config, cached) != rope.frequencies(model.config, len(text)):
-            cache, cached = make_cache(model.config), 0
-        logits = _next_logits(model, text, cached, cache, prefill)
-        cached = len(text)
-        token = choose(logits[:vocab_size], sampling, generator)
-        if token == end_id:
-            return
-        yield token
-        text.append(token)
+    try:
+        for _ in range(sampling.max_new_tokens):
+            if positions and len(text) > positions:
+                text, cached = text[-(positions // 2 or 1) :], 0
+            if not cached or rope.frequencies(model.config, cached) != rope.frequencies(
+                model.config, len(text)
+            ):
+                cache, cached = make_cache(model.config), 0
+            logits = _next_logits(model, text, cached, cache, prefill)
+            cached = len(text)
+            token = choose(logits[:vocab_size], sampling, generator)
+            if token == end_id:
+                return
+            yield token
+            text.append(token)
+    finally:
+        if rope.frequencies(model.config, len(text)):
+            # Until the next short text, transformers keeps the frequencies of the longest one, also for training.
+            model(input_ids=torch.tensor([text[:1]], device=model.device), use_cache=False)
 
 
 def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill: int) -> Tensor:

@@ -85,3 +85,13 @@ def test_dynamic_positions_extend_the_length_of_a_model() -> None:
     check_length(config, 64)
     with pytest.raises(UserError, match="the model has 64 positions"):
         check_length(config, 65)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_long_sample_does_not_change_the_training_after_it(kind: str) -> None:
+    """transformers keeps the frequencies of the longest text until one comes that is shorter than the trained length."""
+    built, tokens = network(kind), torch.arange(16)[None]
+    with torch.no_grad():
+        before = built(input_ids=tokens, use_cache=False).logits
+        assert len([*generate(built, [1, 2, 3], Sampling(30, temperature=0), -1, 258)]) == 30
+        assert torch.equal(built(input_ids=tokens, use_cache=False).logits, before)
