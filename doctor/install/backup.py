@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -24,6 +25,15 @@ from doctor.install.comparison import unfinished
 from doctor.install.install_record import Change, InstallRun, Record, append_event, write_record
 from doctor.install.wheel_file import WheelFile
 
+KEPT_FOLDERS = (
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EBUSY,
+)
 SET_ASIDE = "set-aside"  # folder in a run's folder
 STORE = ".aios-kept"  # in the environment's folder, so on the same volume: hard links instead of copies
 
@@ -110,8 +120,7 @@ def restore(run: InstallRun, but: Collection[Change] = ()) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = set(map(Path, record.folders))
     for folder in sorted(folders - before, key=lambda path: len(path.parts), reverse=True):
-        with suppress(OSError):  # not empty, or it does not exist
-            folder.rmdir()
+        _remove_if_empty(folder)
     append_event(run.folder, "put back", run.reason)
     _delete_store(store)
 
@@ -187,7 +196,24 @@ def _restore(copy: Path, path: Path) -> None:
     move(temporary, path)
 
 
+def discard_used_backup(run: InstallRun) -> None:
+    """Delete the backup of a run that is restored: a kill may have come before."""
+    if run.event == "put back":
+        _delete_store(Path(run.record.store))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder unless it is not empty, does not exist, or is in use. Raises other OSErrors: to be retried."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in KEPT_FOLDERS:
+            raise
+
+
 def _delete_store(store: Path) -> None:
+    if store.parent.name != STORE:  # a record that was not written by aios
+        return
     shutil.rmtree(store, ignore_errors=True)
     with suppress(OSError):
         store.parent.rmdir()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doctor.host import Host
-from doctor.install.backup import restore
+from doctor.install.backup import discard_used_backup, restore
 from doctor.install.comparison import changed_since, lost_backup
 from doctor.install.install_record import (
     Change,
@@ -28,8 +28,11 @@ class Repair:
 
 def repair_interrupted(host: Host) -> tuple[Repair, ...]:
     """Restore the environment after interrupted installations. Raises OSError; may be retried."""
+    runs = installations(host)
+    for run in runs:
+        discard_used_backup(run)
     unreadable = tuple(_leave(folder, why) for folder, why in unreadable_installations(host))
-    return unreadable + tuple(_repair(run) for run in installations(host) if not run.is_consistent)
+    return unreadable + tuple(_repair(run) for run in runs if not run.is_consistent)
 
 
 def forget_interrupted(host: Host) -> tuple[InstallRun, ...]:
