@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from trainer.attention.pattern import repeat
@@ -21,6 +21,7 @@ Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xforme
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
+LARGEST = 2**63 - 1
 
 
 def _numbers(value: Any) -> Any:
@@ -55,6 +56,17 @@ InlineMapping = Annotated[
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_a_number_where_one_is_expected(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1, and numbers of any size; a run cannot."""
+        expected = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and expected in (int, float, int | None, float | None):
+            raise ValueError("a number is required, not true or false")
+        if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+            raise ValueError(f"the largest whole number is {LARGEST}")
+        return value
 
 
 class ModelSection(Section):
