@@ -81,8 +81,8 @@ class InstallRun(Frozen):
 
 def write_record(folder: Path, record: Record) -> None:
     """Write the record before anything is changed. Raises OSError."""
+    append_event(folder, "keeping")  # first: a record without a journal has lost it
     write_atomically(folder / RECORD, json.dumps(record.model_dump(mode="json")).encode())
-    append_event(folder, "keeping")
 
 
 def update_record(folder: Path, record: Record) -> None:
@@ -126,12 +126,12 @@ def unreadable_installations(host: Host) -> tuple[tuple[Path, str], ...]:
     """
     found = []
     for folder in run_folders(host):
-        has_record, has_journal = (folder / RECORD).exists(), (folder / JOURNAL).exists()
-        if not (has_record or has_journal) or read_install_run(folder):
+        if read_install_run(folder):
             continue
         journal = read_chained(folder / JOURNAL)
-        if journal.records and journal.records[-1].get("event") in ENDED:
-            continue
+        event = journal.records[-1].get("event") if journal.records else None
+        if event in ENDED or (event in (None, "keeping") and not (folder / RECORD).exists()):
+            continue  # nothing was changed, or it was told
         broken = RECORD if journal.records else JOURNAL
         state = "is damaged" if (folder / broken).exists() else "is missing"
         found.append((folder, f"its {broken} {state}"))
