@@ -20,7 +20,14 @@ from doctor.checks.wheel_advice import Advice, advice
 from doctor.host import Found, Identity, Unreadable
 from doctor.models import Evidence, Finding, FindingChanges
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
-from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.probes.packages import (
+    FLASH_ATTN,
+    TORCH,
+    XFORMERS,
+    FlashAttnFacts,
+    TorchFacts,
+    XformersFacts,
+)
 from doctor.probes.system import IDENTITY
 from doctor.probes.wheel_catalogue import WHEELS
 from wheels.catalogue import Catalogue
@@ -39,10 +46,16 @@ LINK = "https://github.com/Dao-AILab/flash-attention"
 
 
 def judge(
-    flash_attn: FlashAttnFacts, torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Catalogue
+    flash_attn: FlashAttnFacts,
+    torch: TorchFacts,
+    nvidia: NvidiaFacts,
+    identity: Identity,
+    wheels: Catalogue,
+    xformers: XformersFacts,
 ) -> Finding:
     build = torch_is(torch)
-    advised = advice("flash-attn", identity, nvidia, build, wheels) or Advice(CHECK.by_hand)
+    beside = _versions(xformers)
+    advised = advice("flash-attn", identity, nvidia, build, wheels, beside) or Advice(CHECK.by_hand)
     if not isinstance(flash_attn.distribution, Found):
         return _not_installed(build, nvidia, identity, advised)
     if build is None:
@@ -80,6 +93,11 @@ def _target(build: TorchBuild | None, identity: Identity) -> str:
         return f"Python {identity.python_minor}, {identity.python_platform}"
     cuda = f", CUDA {build.cuda_major}" if build.cuda_major else ""
     return f"torch {build.minor}{cuda}, Python {identity.python_minor}, {identity.python_platform}"
+
+
+def _versions(xformers: XformersFacts) -> tuple[tuple[str, str], ...]:
+    found = xformers.distribution
+    return (("xformers", found.value.version),) if isinstance(found, Found) else ()
 
 
 def _not_installed(
@@ -198,7 +216,7 @@ CHECK = Check(
     looks_at="The flash-attn package: its version, its source, the name of its compiled module and, on Windows, the DLLs that this module needs. Nothing is imported.",
     why="FlashAttention is the fastest attention with a window. A build for another torch, CUDA or Python fails with 'DLL load failed' or 'undefined symbol'.",
     by_hand="Install a prebuilt wheel whose name carries your torch, CUDA and Python versions (such as +cu128torch2.8-cp312), with pip's --no-deps. Plain `pip install flash-attn` compiles for hours on Windows.",
-    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, WHEELS),
+    probes=(FLASH_ATTN, TORCH, NVIDIA, IDENTITY, WHEELS, XFORMERS),
     judge=judge,
     because_of=(wheel_tags.CHECK, torch_cuda_build.CHECK, vc_redist.CHECK),
     requires=(

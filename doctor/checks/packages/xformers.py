@@ -67,8 +67,7 @@ def judge(
         return could_not_look(CHECK.id, "xformers' version", f"{text!r} is not a version number")
     if build is None:
         return cannot_tell(CHECK.id, "whether xformers fits torch", why_torch_is_unknown(torch))
-    other = flash_attn.distribution.value.version if isinstance(flash_attn.distribution, Found) else None
-    installed = (("flash-attn", other),) if other else ()
+    installed = _versions(flash_attn)
     advised = advice("xformers", identity, nvidia, build, wheels, installed) or Advice(CHECK.by_hand)
     ok = Finding(
         check=CHECK.id,
@@ -88,7 +87,9 @@ def judge(
     finding = _judge_kernels(text, version, xformers, build, ok, trouble)
     if finding.status != "ok" or isinstance(flash_attn.distribution, Unreadable):
         return finding
-    return _judge_beside_flash_attn(text, version, other, build, identity, nvidia, finding) or finding
+    replaced = advice("flash-attn", identity, nvidia, build, wheels, (("xformers", text),))
+    beside = _judge_beside_flash_attn(text, version, installed, build, identity, nvidia, finding)
+    return _with_advice(beside, replaced) if beside else finding
 
 
 def _expected(build: TorchBuild | None) -> str:
@@ -149,6 +150,16 @@ def _judge_kernels(
     return ok.but(evidence=evidence)
 
 
+def _versions(flash_attn: FlashAttnFacts) -> tuple[tuple[str, str], ...]:
+    found = flash_attn.distribution
+    return (("flash-attn", found.value.version),) if isinstance(found, Found) else ()
+
+
+def _with_advice(finding: Finding, advised: Advice | None) -> Finding:
+    """Return a finding about a flash-attn that xformers refuses, with the command that replaces it."""
+    return finding.but(fix=advised.fix) if advised and finding.status == "error" else finding
+
+
 def _to_uninstall(finding: Finding, instead: str, identity: Identity) -> Finding:
     """No release for this torch works on this machine."""
     return finding.but(
@@ -164,7 +175,7 @@ def _to_uninstall(finding: Finding, instead: str, identity: Identity) -> Finding
 def _judge_beside_flash_attn(
     text: str,
     version: Version,
-    flash_attn: str | None,
+    installed: tuple[tuple[str, str], ...],
     build: TorchBuild,
     identity: Identity,
     nvidia: NvidiaFacts,
@@ -175,6 +186,7 @@ def _judge_beside_flash_attn(
     That flash-attn is missing is the finding of its own check, so this one only adds what follows from it.
     """
     machine = machine_of(identity, nvidia, build)
+    flash_attn = dict(installed).get("flash-attn")
     other = parse_version(flash_attn) if flash_attn else None
     if machine is None or (flash_attn and other is None):
         return None
@@ -191,11 +203,6 @@ def _judge_beside_flash_attn(
         impact="Importing xformers.ops fails.",
         hint=f"Install {instead}, or uninstall xformers: PyTorch's own attention (sdpa) serves without both.",
         links=(LINK,),
-        fix=Fix(
-            id="install-flash-attn",
-            applicability="manual",
-            commands=("aios install flash-attn",),
-        ),
     )
 
 
