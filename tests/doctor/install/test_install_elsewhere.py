@@ -86,7 +86,7 @@ def test_packages_are_installed_there_and_undone(environment: Elsewhere, server:
     answer = environment.install("torch", "flash-attn")
     assert (answer["status"], answer["python"]) == ("installed", str(environment.venv / "bin" / "python3"))
     assert f'aios install --python "{answer["python"]}" --undo' in answer["message"]
-    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.13.0+cu130", "2.8.3")
+    assert (environment.version("torch"), environment.version("flash_attn")) == ("2.14.1+cu130", "2.8.3")
     assert environment.version("pip") is None, "the pip of aios was run there, without being installed"
     assert [run.record.prefix for run in installations_of(environment)] == [str(environment.venv)]
     assert environment.install("--undo")["status"] == "undone"
@@ -119,11 +119,11 @@ def test_the_wheels_are_those_of_the_other_version(tmp_path: Path, server: Serve
     subprocess.run([other, "-m", "venv", "--without-pip", environment.venv], check=True)
     ready(environment, server)
     tag = "cp" + "".join(find_python(environment.venv).python.split(".")[:2])
-    stand_ins.torch(server.folder / "whl" / "cu130", "2.13.0+cu130", "13.0", tag=f"{tag}-{tag}-linux_x86_64")
+    stand_ins.torch(server.folder / "whl" / "cu130", "2.14.1+cu130", "13.0", tag=f"{tag}-{tag}-linux_x86_64")
     before = environment.tree()
     answer = environment.install("torch")
     assert f"-{tag}-" in answer["packages"][0]["filename"]
-    assert environment.version("torch") == "2.13.0+cu130"
+    assert environment.version("torch") == "2.14.1+cu130"
     environment.install("--undo")
     assert environment.tree() == before
 
@@ -142,7 +142,7 @@ def test_an_environment_of_uv_is_installed_into(tmp_path: Path, server: Server) 
     ready(environment, server)
     before = environment.tree()
     environment.install("torch")
-    assert environment.version("torch") == "2.13.0+cu130"
+    assert environment.version("torch") == "2.14.1+cu130"
     environment.install("--undo")
     assert environment.tree() == before
 
