@@ -71,8 +71,7 @@ def generate(
             text.append(token)
     finally:
         if rope.frequencies(model.config, len(text)):
-            # Until the next short text, transformers keeps the frequencies of the longest one, also for training.
-            model(input_ids=torch.tensor([text[:1]], device=model.device), use_cache=False)
+            rope.restore(model, text)
 
 
 def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill: int) -> Tensor:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 
 def max_length(config: Any) -> int | None:
     """The largest number of tokens that the model has positions for; None if there is no limit."""
@@ -29,6 +31,14 @@ def frequencies(config: Any, length: int) -> int:
         if each.get("rope_type") == "longrope" and length > _trained_length(text, each):
             return 1
     return 0
+
+
+def restore(model: Any, text: list[int]) -> None:
+    """Restore the frequencies of short texts after this long one: transformers keeps those of the longest until then."""
+    for module in model.modules():
+        if hasattr(module, "max_seq_len_cached"):  # transformers 5.4 does not update it
+            module.max_seq_len_cached = max(module.max_seq_len_cached, len(text))
+    model(input_ids=torch.tensor([text[:1]], device=model.device), use_cache=False)
 
 
 def _is_dynamic(parameters: Mapping[str, Any]) -> bool:

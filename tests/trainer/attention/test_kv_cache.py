@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import GPT2Config, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
@@ -214,6 +216,10 @@ def test_half_precision_is_as_exact_as_without_a_cache(dtype):
     assert (cached - exact).abs().max() <= 2 * (whole - exact).abs().max()
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.23"),
+    reason="older caches keep their number of rows when reset",
+)
 @pytest.mark.parametrize("seed", range(20))
 def test_the_cache_changes_like_transformers_own(seed):
     """Random tokens in pieces, rows repeated and selected, the last tokens removed, everything forgotten."""
