@@ -39,7 +39,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
 @pytest.mark.parametrize(
     ("error", "title"),
     [
-        (RuntimeError(CUDA), "This torch does not support a GPU this old"),
+        (RuntimeError(CUDA), "torch, or a package, has no code for this GPU"),
         (OSError(DLL), "torch cannot load one of its own libraries"),
         (AssertionError("Torch not compiled with CUDA enabled"), "torch is a CPU build"),
     ],
@@ -74,7 +74,7 @@ def test_errors_in_sampling_are_explained_too(monkeypatch) -> None:
     monkeypatch.setattr("trainer.capability.load", lambda *_, **__: None)
     result = CliRunner().invoke(aios.app, ["generate", "--checkpoint", "x"], prog_name="aios")
     assert isinstance(result.exception, RuntimeError)
-    assert "This torch does not support" in result.stderr
+    assert "has no code for this GPU" in result.stderr
 
 
 @pytest.mark.parametrize(
