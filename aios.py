@@ -31,7 +31,7 @@ class Source:
 COMMANDS = {
     "doctor": Source("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
     "install": Source("doctor.commands.install", "app", "Install torch, flash-attn, xformers and Triton."),
-    "guard": Source("doctor.commands.guard", "app", "Run an updater; put back the torch that it breaks."),
+    "guard": Source("doctor.commands.guard", "app", "Run an updater; restore torch if it breaks."),
     "wheels": Source("doctor.commands.wheels", "app", "Find the wheel that fits a machine."),
     "train": Source("trainer.commands.training", "train", "Train a language model."),
     "hrm-hf": Source("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
@@ -105,7 +105,7 @@ def load(source: Source) -> Any:
     for command in app.registered_commands:
         command.cls = PlainCommand
     loaded: Any = typer.main.get_command(app)
-    loaded.command_class = PlainCommand  # of subcommands that a group imports when they are called
+    loaded.command_class = PlainCommand  # for subcommands that a group imports when they are called
     return loaded
 
 

@@ -1,7 +1,7 @@
-"""A file of JSON lines that knows whether it is whole: each line has its number, the checksum of the line before, and its own.
+"""A file of JSON lines that shows whether it is damaged: each line has its number, the checksum of the line before, and its own.
 
-A line that a kill cut off is not damage: it was never complete, and the next line continues after the last complete one. Files of
-earlier versions have no checksums; lines that are appended to one have the checksum of all that was there.
+A line that a kill cut off does not count as damage: it was never complete, and the next line refers to the last complete one. Files of
+earlier versions have no checksums; the first line appended to such a file has the checksum of everything before it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Lines:
     """The lines of a file that are as they were written.
 
     Attributes:
-        damage: what is wrong with the file: a clause about it. None: it is whole, or there is no file.
+        damage: what is wrong with the file, as a clause about it. None: it is complete, or there is no file.
     """
 
     records: tuple[Record, ...] = ()
@@ -57,7 +57,7 @@ def read_chained(path: Path) -> Lines:
     for count, line in enumerate(content.splitlines(keepends=True), start=1):
         record = _parsed(line)
         if record is None:
-            # Cut off by a kill, and ended by the next writer; if it was whole once, the next line's number shows it
+            # A kill cut it off, and the next writer ended it. If it was complete once, the number of the next line shows that
             is_last = offset + len(line) == len(content)
             if is_last and (line.endswith(b"\n") or _parsed(line[:-1])):
                 damage = damage or f"has a changed line ({count})"
@@ -70,7 +70,7 @@ def read_chained(path: Path) -> Lines:
         else:
             earlier = newest if newest[0] else (0, _checksum_of(content[:offset]) if offset else "")
             if (record.pop(NUMBER), record.pop(BEFORE)) != (earlier[0] + 1, earlier[1]):
-                damage = damage or f"lacks or has a changed line before line {count}"
+                damage = damage or f"has a missing or changed line before line {count}"
             newest = (_number(line), checksum)
             records.append(record)
         offset += len(line)
@@ -93,7 +93,7 @@ def _number(line: bytes) -> int:
 
 
 def _complete(content: bytes) -> bytes:
-    """The content as it is once the next line is appended: a line that was cut off is ended first."""
+    """The content as it is before the next line is appended: a line that was cut off is ended first."""
     return content if content.endswith(b"\n") or not content else content + b"\n"
 
 

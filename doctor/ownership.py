@@ -1,4 +1,4 @@
-"""Whether aios may write or remove a file: nothing is there, or what is there bears the mark of aios."""
+"""Refuse to write or remove a file that aios did not write. Its own files are recognized by their first bytes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAD = 1 << 16  # bytes of a file that show its mark
+HEAD = 1 << 16  # bytes of a file that are read
 
 
 class ForeignFileError(OSError):
-    """A file that aios did not write stands where aios would write. The message is a sentence."""
+    """The path that aios would write to is a file of another program. The message is a sentence."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How a kind of file that aios writes is recognized.
+    """How one kind of file that aios writes is recognized.
 
     Attributes:
         kind: its name in a message, such as "a log of aios train".
-        is_on: whether the first bytes of a file are those of this kind. An empty file needs no mark.
+        is_on: whether a file with these first bytes is of this kind. It is not called for an empty file.
     """
 
     kind: str
@@ -32,9 +32,9 @@ HOLDER = Mark("a note of aios on who holds a lock", lambda head: head.startswith
 
 
 def require_ours(path: Path, mark: Mark) -> None:
-    """Raise ForeignFileError unless nothing is at `path`, or a regular file that is empty or bears the mark.
+    """Raise ForeignFileError unless `path` does not exist, is an empty regular file, or has the mark.
 
-    A link is never ours: what is written would go elsewhere. Raises OSError if the file cannot be read.
+    A link is always refused, because what is written would go elsewhere. Raises OSError if the file cannot be read.
     """
     try:
         status = path.lstat()

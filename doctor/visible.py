@@ -1,4 +1,4 @@
-"""Text as it may be shown: what would change a terminal or hide other text is shown as an escape."""
+"""Escape characters that would control the terminal or hide other text."""
 
 from __future__ import annotations
 

@@ -26,13 +26,13 @@ PAGE = REPOSITORY / "docs" / "architectures.md"
 TRAINED, REFUSED = "## Trained", "## Refused"
 TEXT = """# Model types
 
-`aios train` was tried with every type of causal language model in transformers {transformers}, on tiny models with random
+`aios train` was tested with every type of causal language model in transformers {transformers}, on tiny models with random
 weights (torch {torch}, CPU, {date}). `python scripts/architecture_table.py` wrote this page.
 
 {trained}
 
-{count_trained} types. Each was loaded from a folder of transformers, trained for three steps, and resumed after the second with
-bit-equal losses and weights. Sampled with the key-value cache, it wrote the tokens that transformers finds without a cache, also
+{count_trained} types. Each was loaded from a folder that transformers saved, trained for three steps, and resumed after the second step with
+bit-equal losses and weights. Sampled with the key-value cache, it generated the same tokens as transformers without a cache, also
 past the length at which `longrope` positions change. After `aios export`, plain transformers computed the same logits.
 {exceptions}
 
@@ -40,7 +40,7 @@ past the length at which `longrope` positions change. After `aios export`, plain
 
 {refused}
 
-{count_refused} types, before any data is read, with exit status 2 and this reason.
+{count_refused} types are refused before any data is read, with exit status 2 and the reason given here.
 
 | why | model types |
 |---|---|

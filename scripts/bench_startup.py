@@ -1,5 +1,5 @@
-"""Compare the time of `aios --help` with that of a three-line typer app (limit: 1.3 times), and how long
-`aios doctor explain-log` takes to its first line of output (limit: 2.5 times).
+"""Compare start-up times with that of a three-line typer app: `aios --help` (limit: 1.3 times), and `aios doctor explain-log`
+until its first line of output (limit: 2.5 times).
 
 python scripts/bench_startup.py [--rounds 15]
 """

@@ -7,7 +7,7 @@ compared. Memory is the peak of a new process for each program. Environment vari
     python scripts/bench_training.py --rounds 10
 
 TRL's SFTTrainer takes the place of the other two if it is installed (`pip install trl==1.16.0`, best in another environment).
-"As it comes" trains in bfloat16 and recomputes activations, as its defaults do; "set alike" does neither, like ours.
+"TRL, defaults" trains in bfloat16 and recomputes activations; "TRL, same settings" does what ours does.
 
     python scripts/bench_training.py --rounds 10 --against trl --vocabularies 50257
 """
@@ -30,7 +30,7 @@ from trainer_programs import AfterStep, hf_trainer, sft_trainer
 LAYERS, WIDTH, HEADS, LENGTH, SIZE = 6, 384, 6, 512, 4
 RATE, DECAY, BETAS, CLIP = 6e-4, 0.1, (0.9, 0.95), 1.0
 OURS, TRAINER, NANOGPT = "ours", "HF Trainer", "nanoGPT style"
-TRL_ALIKE, TRL_DEFAULT = "TRL, set alike", "TRL, as it comes"
+TRL_ALIKE, TRL_DEFAULT = "TRL, same settings", "TRL, defaults"
 
 
 def tokens(vocabulary: int, batches: int) -> Tensor:
@@ -279,7 +279,7 @@ def main() -> int:
     for vocabulary in options.vocabularies:
         for dtype in options.dtypes:
             bf16 = dtype == "bfloat16"
-            # As it comes, TRL trains in bfloat16.
+            # TRL's default is bfloat16
             trl = [TRL_ALIKE, TRL_DEFAULT] if bf16 else [TRL_ALIKE]
             for theirs in trl if options.against == "trl" else [TRAINER]:
                 for row in rows(vocabulary, bf16, options.rounds, options.lora, theirs):

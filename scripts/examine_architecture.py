@@ -36,9 +36,8 @@ from trainer.start import Options
 
 CausalLM: Any = AutoModelForCausalLM
 TEXT = "".join(f"{n} bottles of beer on the wall, {n} bottles of beer;\ntake one down.\n" for n in range(60))
-PROMPT = [
-    *b"ten bottles"
-]  # shorter than the point where the frequencies of `switching` change, which NEW passes
+# The frequencies of `switching` change at a length between that of the prompt and that of the prompt with NEW tokens
+PROMPT = [*b"ten bottles"]
 NEW = 24
 TOLERANCE = 2e-4  # of the largest logit: both compute in float32, in another order
 

@@ -43,7 +43,7 @@ def listed(content: Any) -> Iterator[ListedWheel]:
 
 
 def dates(content: Any) -> Iterator[tuple[str, str]]:
-    """Yield publishers and the dates of their lists. "hf:" marks one on Hugging Face; a name may stand for several."""
+    """Yield publishers and the dates of their lists. "hf:" marks one on Hugging Face; an id may list several publishers."""
     if isinstance(content, list):
         for part in content:
             yield from dates(part)

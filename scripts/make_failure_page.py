@@ -26,8 +26,8 @@ INTRODUCTION = """\
 # Known failures
 
 This page lists {count} ways in which installing and using torch, flash-attn, xformers and Triton fails, most of them on Windows.
-`aios doctor` predicts {seen} of them: the column *seen ahead by* names the check. {symptoms} can be recognized in the output of the
-command that failed: the column *in a log* has a part of a line that shows the failure. To find the failure in a log:
+`aios doctor` predicts {seen} of them: the column *predicted by* names the check. {symptoms} can be recognized in the output of the command
+that failed: the column *in a log* shows a part of a line that the failure prints. To find the failure in a log:
 
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
@@ -35,10 +35,10 @@ command that failed: the column *in a log* has a part of a line that shows the f
 The column *test* names the file that tests the row: a machine with this failure, the machines that test the check, or a sample of
 a log. The machines are written by hand, from descriptions of the failure.
 
-A log that the table was not made from is often not explained. This was measured on 30 November 2026 with {reports} public reports, in
-sets that were looked for one after the other; the table was changed for each set only after it had been measured:
+Many logs of failures that are not in the table yet cannot be explained. The rate was measured on 30 November 2026 with {reports} public
+reports in several sets. Each set was collected and measured before the table was extended for it:
 
-| set | reports | right cause first | right cause, not first | another cause | nothing |
+| set | reports | right cause named first | right cause named later | only a wrong cause | no cause |
 |---|---|---|---|---|---|
 {rates}
 
@@ -81,7 +81,7 @@ def _row(failure: Failure) -> str:
 
 
 def _rates() -> Counter[tuple[str, str]]:
-    """Return the number of reports by set and by what was said before the table was changed for them."""
+    """Return the number of reports by set and by the verdict before the table was extended for them."""
     heads = re.findall(r"^== .*", (ROOT / FOUND).read_text(encoding="utf-8"), re.MULTILINE)
     fields = [head.split(" | ") for head in heads if head.count(" | ") >= 4]
     return Counter((name, before.split()[0]) for _, _, name, before, *_ in fields)
@@ -110,7 +110,7 @@ def page(table: FailureTable) -> str:
     for letter, heading in table.groups.items():
         rows = "\n".join(_row(failure) for failure in table.failures if failure.id[0] == letter)
         parts.append(
-            f"## {heading}\n\n| id | what happens | what to do | seen ahead by | in a log | test |\n|---|---|---|---|---|---|\n{rows}\n"
+            f"## {heading}\n\n| id | what happens | what to do | predicted by | in a log | test |\n|---|---|---|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 

@@ -36,14 +36,15 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 CAPABILITIES: tuple[ComputeCapability, ...] = ((7, 5), (8, 6), (8, 9), (9, 0), (12, 0))
 PLATFORMS = ("win_amd64", "linux_x86_64")
 PACKAGES = ("flash-attn", "xformers", "triton")
-UNKNOWN_TAGS = ("cu130", "cu132")  # asked for a release whose Windows builds are not known
+UNKNOWN_TAGS = ("cu130", "cu132")  # assumed for a release whose Windows builds are not known
 HEAD = """<!-- Written by scripts/regenerate.py: change wheels/compatibility.json or the catalogue, not this page. -->
 
 # Which packages fit which torch
 
-From the catalogue of {as_of}. A cell names the CUDA builds of torch with which the package fits, and the Pythons without one. flash-attn
-and xformers are chosen as a pair; on Linux torch installs its own Triton. The CUDA builds of torch 2.15 for Windows are not known: cu130
-and cu132 were asked for. `aios wheels match` answers for any machine, and says why a package does not fit.
+From the catalogue of {as_of}. A cell lists the CUDA builds of torch that the package fits; `not 3.13` means that there is no package for
+that Python. flash-attn and xformers are chosen as a pair; on Linux torch installs its own Triton. The CUDA builds of torch 2.15 for
+Windows are not known; the table assumes cu130 and cu132. `aios wheels match` answers for any machine, and says why a package does not
+fit.
 
 | torch | system | compute capability | flash-attn | xformers | Triton |
 |---|---|---|---|---|---|
@@ -51,7 +52,7 @@ and cu132 were asked for. `aios wheels match` answers for any machine, and says 
 
 
 class Cell(NamedTuple):
-    """One question: a build of torch on a machine."""
+    """A build of torch on a machine."""
 
     torch: str  # release
     tag: str
@@ -61,7 +62,7 @@ class Cell(NamedTuple):
 
 
 def cells() -> Iterable[Cell]:
-    """Yield every cell in which torch has a build for the Python and may have one for the GPU."""
+    """Yield the cells whose torch has a build for the Python and may have one for the GPU."""
     newest: dict[str, str] = {}
     for known in torch_releases():
         newest.setdefault(minor(Version(known)), known)

@@ -2,7 +2,7 @@
 
 Without an NVIDIA GPU, tests that need one are deselected. Tests that need something else are skipped with the reason.
 Tests marked `long` run only with `-m long`. Without arguments, the suite runs in three parts side by side: the tests under
-Wine, which use one box, the trainer's, and all others. The output of the first is shown while it runs.
+Wine (which share one Wine box), those of the trainer, and all others. Only the first prints its output while it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy", "--platform", "linux"],
-    # The Wine scripts run only on Linux. With a cache of its own, because both run at once
+    # The Wine scripts run only on Linux. Both runs of mypy run at once, so this one has a cache of its own
     ["mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32", "doctor", "trainer"],
 )
 PARTS = {

@@ -67,7 +67,7 @@ def oldest_for_numpy_2(package: str) -> str | None:
 
 
 def refuses_numpy_2(specifier: str) -> bool:
-    """Does this requirement of NumPy accept a 1.x, and no 2.x? "<2" does."""
+    """Whether a requirement of NumPy accepts a 1.x but no 2.x, as "<2" does."""
     accepts = SpecifierSet(specifier).contains
     return accepts(LAST_NUMPY_1) and not any(accepts(f"2.{each}.0") for each in range(10))
 

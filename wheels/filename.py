@@ -7,9 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 CUDA = re.compile(r"(?<![a-z])cu\.?(\d{2})\.?(\d?)(?!\d)")  # cu130, cu13.0, cu.13.0; cu12: any CUDA 12
-TORCH = re.compile(
-    r"torch\.?(\d+)\.(\d+)|torch(\d)(\d{1,2})\d(?!\d)"
-)  # torch2.13, torch.2.13, torch2.13.0; torch2130
+# torch2.13, torch.2.13, torch2.13.0; torch2130
+TORCH = re.compile(r"torch\.?(\d+)\.(\d+)|torch(\d)(\d{1,2})\d(?!\d)")
 CXX11_ABI = re.compile(r"cxx11abi(true|false|1|0)", re.IGNORECASE)
 
 

@@ -71,9 +71,8 @@ class Machine:
     torch: TorchBuild | None = None
     compute_capabilities: tuple[ComputeCapability, ...] | None = ()  # of the NVIDIA GPUs
     driver: str | None = None
-    installed: tuple[
-        tuple[str, str], ...
-    ] = ()  # distributions that others may refuse: ("flash-attn", "2.8.3")
+    # Distributions that others may refuse: ("flash-attn", "2.8.3")
+    installed: tuple[tuple[str, str], ...] = ()
 
     def installed_version(self, package: str) -> Version | None:
         """Return the version of an installed package; None: not installed, or not known."""

@@ -22,7 +22,7 @@ IMPORTING_TRITON = ("sageattention", "flash-attn-4")  # flash-attn-4 through qua
 CATALOGUED = ("flash-attn", "flash-attn-3", "xformers", "triton-windows", "sageattention")
 # PyTorch's own packages that are built for one release of torch
 TORCH_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
-WITHOUT_A_GPU = ("torch", *TORCH_COMPANIONS)  # those that serve on a machine without an NVIDIA GPU
+WITHOUT_A_GPU = ("torch", *TORCH_COMPANIONS)  # useful on a machine without an NVIDIA GPU
 OLDEST_TORCH = Version("2.6")  # pyproject.toml: the extra [train]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from wheels import beside_torch, flash_attn, sageattention, torch, triton, xformers
+from wheels import flash_attn, on_request, sageattention, torch, triton, xformers
 from wheels.catalogue import Catalogue
 from wheels.choice import Choice, none_fits
 from wheels.machine import Machine, TorchBuild
@@ -22,12 +22,12 @@ from wheels.xformers_releases import (
 
 BESIDE_TORCH = ("flash-attn", "xformers", "triton")
 REQUESTED: dict[str, Callable[[Machine, TorchBuild, Catalogue], Choice]] = {
-    "torchvision": beside_torch.choose_torchvision,
-    "torchaudio": beside_torch.choose_torchaudio,
-    "torchcodec": beside_torch.choose_torchcodec,
-    "bitsandbytes": beside_torch.choose_bitsandbytes,
+    "torchvision": on_request.choose_torchvision,
+    "torchaudio": on_request.choose_torchaudio,
+    "torchcodec": on_request.choose_torchcodec,
+    "bitsandbytes": on_request.choose_bitsandbytes,
     "sageattention": sageattention.choose,
-    "flash-attn-4": beside_torch.choose_flash_attn_4,
+    "flash-attn-4": on_request.choose_flash_attn_4,
 }
 
 
@@ -75,7 +75,7 @@ def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = 
         choices += [none_fits(package, missing) for package in served]
     else:
         if "flash-attn-4" in served:
-            machine = _with(machine, beside_torch.choose_flash_attn_4(machine, build, catalogue))
+            machine = _with(machine, on_request.choose_flash_attn_4(machine, build, catalogue))
         attention = _attention(machine, build, catalogue, served)
         machine = _with(machine, *attention)
         choices += attention
@@ -85,7 +85,7 @@ def resolve(machine: Machine, catalogue: Catalogue, packages: Collection[str] = 
 
 
 def _with(machine: Machine, *choices: Choice) -> Machine:
-    """Return the machine with what was chosen installed."""
+    """Return the machine as it is after the chosen packages are installed."""
     new = {choice.package: choice.item.version for choice in choices if choice.item}
     return replace(machine, installed=tuple(({**dict(machine.installed), **new}).items()))
 
@@ -93,7 +93,7 @@ def _with(machine: Machine, *choices: Choice) -> Machine:
 def _attention(
     machine: Machine, build: TorchBuild, catalogue: Catalogue, wanted: Collection[str]
 ) -> tuple[Choice, ...]:
-    """Choose flash-attn and xformers, neither of which refuses the other or the installed one."""
+    """Choose a flash-attn and an xformers that accept each other, or the installed one if only one is wanted."""
     installed = machine.installed_version("flash-attn")
     if "flash-attn" not in wanted:
         return (_beside_installed(machine, build, catalogue, installed),) * ("xformers" in wanted)
@@ -110,11 +110,11 @@ def _attention(
 def _beside_installed(
     machine: Machine, build: TorchBuild, catalogue: Catalogue, installed: Version | None
 ) -> Choice:
-    """Choose an xformers beside the installed flash-attn. If it refuses that one, name the command that installs both."""
+    """Choose an xformers for the installed flash-attn. If none accepts it, name the command that installs both."""
     choice = xformers.choose(machine, build, catalogue, installed)
     if choice.item or not any(pair[1].item for pair in _older_flash_attn(machine, build, catalogue)):
         return choice
-    both = "a flash-attn and an xformers that fit each other: aios install flash-attn xformers"
+    both = "to install a flash-attn and an xformers that fit each other: aios install flash-attn xformers"
     return replace(choice, reasons=(choice.reasons[0], both, *choice.reasons[1:]))
 
 

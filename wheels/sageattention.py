@@ -1,4 +1,4 @@
-"""Choose the SageAttention for a torch on a machine: compiled wheels for Windows, the Triton one of the package index for Linux."""
+"""Choose SageAttention: on Windows a compiled wheel, on Linux the release on the package index, which is written in Triton."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AND_HIGHER = re.compile(r"torch\d+\.\d+(?:\.\d+)?andhigher")
 
 
 def for_this_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    """A wheel with the stable ABI of libtorch ("torch2.10.0andhigher") is for that torch and later ones."""
+    """A wheel with libtorch's stable ABI ("torch2.10.0andhigher") fits that torch and later ones."""
     built_for = wheel.name.torch or ""
     if built_for == torch.minor:
         return None
@@ -29,7 +29,7 @@ def for_this_torch(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | N
 
 
 def code_for_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> str | None:
-    """Below compute capability 8.0 it uses Triton alone."""
+    """Below compute capability 8.0 it needs no compiled kernels, only Triton."""
     major, minor = wheel.name.cuda or (0, 0)
     contained: list[str] = []
     for row in table()["sageattention"]["architectures"]:
@@ -80,7 +80,9 @@ def _for_linux(machine: Machine) -> Choice:
         return none_fits(PACKAGE, reason, known_on(PACKAGE))
     version = str(facts["on_the_package_index"])
     item = Item(PACKAGE, version, f"{PACKAGE}=={version}")
-    return Choice(PACKAGE, item, ("its kernels are written in Triton; SageAttention 2 is built from source",))
+    return Choice(
+        PACKAGE, item, ("its kernels are written in Triton; for SageAttention 2 there is only the source",)
+    )
 
 
 def _post(wheel: Wheel) -> int:

@@ -37,7 +37,7 @@ def works_on_these_gpus(wheel: Wheel, machine: Machine, torch: TorchBuild) -> st
 def why_not_beside(
     version: Version, flash_attn: Version | None, machine: Machine, torch: TorchBuild
 ) -> str | None:
-    """Return why a release does not work beside this flash-attn (None: beside none), as a clause; None: it works."""
+    """Return why a release does not work beside `flash_attn` (None: not installed), as a clause; None: it works."""
     accepted = accepted_flash_attn(version)
     if flash_attn is None and accepted is not None and machine.installed_version("flash-attn-4"):
         return (
@@ -71,7 +71,7 @@ def choose(
 ) -> Choice:
     """Choose the newest xformers that accepts this torch and has kernels for its CUDA and these GPUs.
 
-    `flash_attn`: the one beside which it is installed; None: none.
+    `flash_attn`: the version that is installed with it; None: it is not installed.
     """
     if torch.cuda_tag is None:
         return none_fits(PACKAGE, f"needs a CUDA build of torch; this is {torch}")

@@ -77,7 +77,7 @@ def _for_release(xformers: Version, part: str) -> dict[str, str]:
 
 
 def _includes(row: dict[str, str], xformers: Version) -> bool:
-    """Is a release in a row's range? Post-releases count: 0.0.29.post3 is not below 0.0.29.post2."""
+    """Whether a release is in a row's range. Post-releases count: 0.0.29.post3 is not below 0.0.29.post2."""
     return SpecifierSet(row["versions"]).contains(xformers.public, prereleases=True)
 
 
@@ -98,9 +98,9 @@ def bounds(versions: SpecifierSet) -> str:
 def needed_flash_attn(
     xformers: Version, torch: Version, platform: str, capabilities: Iterable[ComputeCapability]
 ) -> SpecifierSet | None:
-    """Return the flash-attn releases one of which this xformers needs on these GPUs; None: it needs none.
+    """Return the flash-attn releases of which this xformers needs one on these GPUs; None: it needs none.
 
-    On GPUs above its own kernels' limit, it can only use those of flash-attn and those of torch.
+    On GPUs that its own kernels do not support, it can only use the kernels of flash-attn or torch.
     """
     strongest = max(capabilities, default=(0, 0))
     for row in table()["xformers"]["kernels"]:

@@ -26,9 +26,7 @@ COMMANDS = {
     "undo": Source("fix", "undo", "Undo what a fix changed."),
     "runs": Source("history", "runs", "List earlier runs and what they changed, newest first."),
     "diff": Source("history", "diff", "Show what changed between run A and run B, and what aios did."),
-    "environments": Source(
-        "environments", "environments", "List the Pythons on this machine and what they hold."
-    ),
+    "environments": Source("environments", "environments", "List the Python environments on this machine."),
     "list": Source("list", "list_checks", "List the checks, one line each."),
     "explain": Source("explain", "explain", "Explain what a check looks at, and how to fix it."),
     "explain-log": Source(
@@ -40,7 +38,7 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """Lists COMMANDS, and imports the one that is called, as a `command_class`."""
+    """Lists COMMANDS without importing them. The one that is called is imported, as a `command_class`."""
 
     command_class: type[TyperCommand] = TyperCommand
 

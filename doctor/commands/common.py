@@ -33,7 +33,7 @@ Format: TypeAlias = Literal["console", "json", "jsonl", "markdown"]
 
 
 def this_machine(python: Path | None = None) -> Host:
-    """The host of every command that is not given a recorded machine. `python`: the Python that it looks at."""
+    """The host of every command that is not given a recorded machine. `python`: the path of another Python."""
     if python is None:
         return live_host()
     from doctor.host.other_python import PythonError, find_python
@@ -46,7 +46,7 @@ def this_machine(python: Path | None = None) -> Host:
 
 
 def host_of_run(plan: RecordedPlan, host: Host) -> Host | None:
-    """The host of the environment that a run changed; None: it does not exist any more."""
+    """The host of the environment that a run changed; None: it no longer exists."""
     if plan.python is None:
         return host
     try:

@@ -1,4 +1,4 @@
-"""`aios doctor environments`: the Pythons on this machine, whose they are and what they hold."""
+"""`aios doctor environments`: the Python environments on this machine, their owners and packages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from doctor.models import Status, to_json
 from doctor.probes.environments import environments as find_environments
 from doctor.probes.nvidia import NVIDIA
 from doctor.report.console import COLOURS, Printer
+from doctor.runs.commands_for_python import for_python
 from doctor.runs.environment_list import EnvironmentList, ListedEnvironment, list_environments
-from doctor.runs.environment_texts import for_python
 
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
 SIGNS: dict[str, Status] = {"ok": "ok", "warnings": "warning", "broken": "error"}
@@ -24,7 +24,7 @@ SIGNS: dict[str, Status] = {"ok": "ok", "warnings": "warning", "broken": "error"
 def environments(
     json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the Pythons on this machine: those of Windows, conda, uv and pyenv, and those of applications."""
+    """List the Python environments on this machine: registered in Windows, of conda, uv, pyenv, and of applications."""
     host = this_machine()
     listed = list_environments(find_environments(host, str(Path.cwd())), _has_gpu(host))
     if json:
@@ -40,7 +40,7 @@ def _has_gpu(host: Reader) -> bool:
 def _print(printer: Printer, listed: EnvironmentList) -> None:
     if not listed.environments:
         printer.line(
-            "No Python was found in the usual places. To look at one anyway: aios doctor --python PATH"
+            "No Python was found in the usual places. To diagnose one elsewhere: aios doctor --python PATH"
         )
         return
     for each in listed.environments:
@@ -53,7 +53,7 @@ def _print(printer: Printer, listed: EnvironmentList) -> None:
             printer.paragraph((f"    {printer.glyphs.arrow} ",), problem)
     worst = next((each for each in listed.environments if each.status != "ok"), listed.environments[0])
     printer.line()
-    printer.line("To look at one: ", for_python("aios doctor", worst.path))
+    printer.line("To diagnose one: ", for_python("aios doctor", worst.path))
 
 
 def _content(each: ListedEnvironment) -> str:

@@ -79,7 +79,7 @@ def undo(
         there = _host_of(folder, host)
         if there is None:
             raise typer.BadParameter(
-                f"run {folder.name} changed {_changed_in(folder)}, which is not there now"
+                f"run {folder.name} changed {_changed_in(folder)}, which no longer exists or is not the Python given by --python"
             )
         host = there
         printer.line(f"Undoing {folder.name}{_place(host)}:")

@@ -1,4 +1,4 @@
-"""`aios guard`: run an updater or `pip install`, say what it did to torch and its companions, and put that back."""
+"""`aios guard`: run an updater or `pip install`, report changes to torch and the packages beside it, and restore them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from doctor.commands.options import PythonOption
 from doctor.host import Host
 from doctor.install.interrupted import repair_interrupted
 from doctor.install.protection import PROTECTED, Harm, Kept, forget, harm, keep, leave, put_back
-from doctor.install.wheel_members import restore_from_wheels, why_no_wheel
+from doctor.install.restore_from_wheels import restore_from_wheels, why_no_wheel
 from doctor.lock import HeldError
 from doctor.report.console import Printer
-from doctor.runs.environment_texts import for_python
+from doctor.runs.commands_for_python import for_python
 from doctor.runs.make_report import ExitStatus
 from doctor.runs.run_folders import new_run_folder
 
@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @dataclass(frozen=True)
 class Guard:
-    """One call. What guard says goes to stderr, beside the output of the command."""
+    """One call. guard prints to stderr, because stdout belongs to the command."""
 
     host: Host
     yes: bool
@@ -36,14 +36,14 @@ class Guard:
     printer: Printer
 
     def run(self, command: list[str]) -> int:
-        """Run the command between two looks at the protected packages; return the exit status. Raises OSError."""
+        """Back up the protected packages, run the command, compare; return the exit status. Raises OSError."""
         for repaired in repair_interrupted(self.host):
             self.printer.paragraph((), repaired.message)
         kept = keep(self.host, new_run_folder(self.host, datetime.now(timezone.utc)))
         if kept is None:
             self.printer.line(f"None of the protected packages is installed here: {', '.join(PROTECTED)}.")
             return self._call(command)
-        self._say_what_cannot_come_back(kept)
+        self._warn_of_files_without_a_wheel(kept)
         try:
             status = self._call(command)
         except OSError:
@@ -63,27 +63,28 @@ class Guard:
             self.printer.line("Interrupted.")
             return int(ExitStatus.INTERRUPTED)
 
-    def _say_what_cannot_come_back(self, kept: Kept) -> None:
-        """Say which files cannot be put back if they are written in place."""
+    def _warn_of_files_without_a_wheel(self, kept: Kept) -> None:
+        """Name the packages whose files cannot be restored if the command overwrites them in place."""
         if kept.cloned:
             return
         for name in filter(kept.packages.__contains__, PROTECTED):
             if why := why_no_wheel(kept.packages[name], self.wheel_dir):
                 self.printer.paragraph(
                     (),
-                    f"{name}: a file that the command writes in place cannot be put back, because {why}. "
-                    "With its wheel in a folder: --wheel-dir FOLDER",
+                    f"{name}: files that the command overwrites in place cannot be restored, because {why}. "
+                    "If you have its wheel, pass its folder: --wheel-dir DIR",
                 )
 
     def _after(self, kept: Kept, harmed: Harm) -> int:
         self.printer.line(f"The command changed packages in {self.host.identity.prefix}:")
         for change in harmed.changes:
             self.printer.paragraph((f"  {self.printer.glyphs.arrow} ",), change)
-        if not (self.yes or confirmed("Put back what was there?", self.printer)):
+        if not (self.yes or confirmed("Restore the previous packages?", self.printer)):
             leave(self.host, kept)
             there = self.host.identity.executable if self.host.identity.other_python else None
             self.printer.line(
-                "It is left as it is. To put it back: ", for_python("aios install --undo", there)
+                "The change is kept. To restore the previous packages: ",
+                for_python("aios install --undo", there),
             )
             return ExitStatus.FINDINGS
         damaged = put_back(self.host, kept, harmed)
@@ -91,11 +92,11 @@ class Guard:
         left = restore_from_wheels(self.host, kept, damaged, self.wheel_dir, downloads) if damaged else {}
         for path, why in left.items():
             self.printer.paragraph(
-                (f"  {self.printer.glyphs.arrow} ",), f"{path} could not be put back: {why}"
+                (f"  {self.printer.glyphs.arrow} ",), f"{path} could not be restored: {why}"
             )
         if left:
             return ExitStatus.FIX_FAILED
-        self.printer.line("What was there is put back.")
+        self.printer.line("The previous packages are restored.")
         return ExitStatus.FINDINGS
 
 
@@ -105,13 +106,13 @@ def guard(
         list[str], typer.Argument(metavar="-- COMMAND...", help="The command to run, such as pip install ...")
     ],
     python: PythonOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Put back without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Restore without asking.")] = False,
     wheel_dir: Annotated[
         Path | None,
         typer.Option("--wheel-dir", metavar="DIR", help="A folder with wheels of the installed packages."),
     ] = None,
 ) -> None:
-    """Run a command that changes packages; say what it did to torch and its companions, and put that back."""
+    """Run a command that changes packages, report changes to torch and the packages beside it, and restore them."""
     host = this_machine(python)
     try:
         with changing_alone(host, packages_only=True):

@@ -29,7 +29,7 @@ from doctor.install.transaction import undo as put_versions_back
 from doctor.lock import HeldError
 from doctor.models import to_json
 from doctor.report.console import Printer
-from doctor.runs.environment_texts import for_python
+from doctor.runs.commands_for_python import for_python
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates, with_folder
 from doctor.wheel_search.install_error import InstallError
@@ -110,7 +110,7 @@ def install(
         bool,
         typer.Option(
             "--forget",
-            help="Leave the environment as an interrupted installation left it, and do not restore it.",
+            help="Keep the environment as an interrupted installation left it, instead of restoring it.",
         ),
     ] = False,
 ) -> None:
@@ -184,7 +184,7 @@ def _install(call: Call, request: InstallRequest) -> InstallAnswer:
     answer = _show(call, facts, installation)
     if not installation.targets:
         return answer
-    refuse_if_in_use(call.host)  # said before the question; asked again before anything is changed
+    refuse_if_in_use(call.host)  # before the question; checked again before anything is changed
     if not (call.yes or confirmed("Install?", call.printer)):
         return answer.model_copy(update={"status": "declined", "message": "Nothing was changed."})
     printer = Printer(sys.stderr)
@@ -219,13 +219,13 @@ def _forget(call: Call) -> InstallAnswer:
     stores = ", ".join(run.record.store for run in runs)
     return call.answer(
         "unchanged",
-        f"The environment is left as it is. To check it: aios doctor. Copies of the previous versions are in {stores}; they "
-        "are deleted by the next installation.",
+        f"The environment is kept as it is. To check it: aios doctor. Copies of the previous versions are in {stores}; the "
+        "next installation deletes them.",
     ).model_copy(update={"run": runs[0].folder.name})
 
 
 def _after_error(call: Call, error: OSError) -> InstallAnswer:
-    """The answer after an error of the file system: is the environment whole?"""
+    """The answer after an error of the file system, which depends on whether the environment is complete."""
     cause = f"A file could not be read or written: {error}."
     try:
         whole = all(run.is_consistent for run in installations(call.host))

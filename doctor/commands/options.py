@@ -1,4 +1,4 @@
-"""Options that several commands share; nothing of the doctor is imported for them."""
+"""Options that several commands share. This module imports nothing of the doctor, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PythonOption: TypeAlias = Annotated[
     typer.Option(
         "--python",
         metavar="PATH",
-        help="Look at this Python instead of the one that runs aios: an interpreter, or the folder of an environment "
+        help="Use this Python instead of the one that runs aios: an interpreter, or the folder of an environment "
         "or an application.",
     ),
 ]

@@ -10,7 +10,7 @@ TRACEBACK_LINES = 60  # lines above an exception that may be frames of its trace
 FRAME_LINES = 6  # lines above an exception in which its frame is, without the head of a traceback
 FILE = 'File "'
 TRACEBACK = "Traceback (most recent call last)"
-# A record of a level at which programs report no errors
+# A log record of a level at which programs report no errors
 UNREPORTED_LEVEL = re.compile(r"(?:^|[\s\[|-])(?:INFO|DEBUG|TRACE|Info|Debug)(?:\]|:|\s)")
 RELAYED = "STDERR"  # after the level: the record relays what another program reports
 # A value in a dict, a reason, an exception in quotes or parentheses, or an attempt that is retried

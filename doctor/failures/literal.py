@@ -1,4 +1,4 @@
-"""What makes the search of a long log fast: the fixed text of an expression, and limits for what it repeats."""
+"""The fixed text of a regular expression, and limits for its repetitions: both make the search of a long log fast."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 RUN = re.compile("[A-Za-z]{3,}")  # letters in a row
 REMEMBERED = 300_000  # words of a log that are remembered: it repeats most of them
-NEW = 3_000  # words of a text that are remembered at most: more are numbers and identifiers, which do not come again
+NEW = 3_000  # if a text has more new words, none is remembered: they are numbers and identifiers, which do not recur
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Steps with administrator rights: one prompt for Windows' own cmd.exe and reg.exe, with the values that were shown.
+"""Steps with administrator rights: one prompt for Windows' own cmd.exe and reg.exe, with the values that the plan shows.
 
-This process, which has no such rights, reads and journals before, and reads back after. The elevated program reports nothing
-and is not believed: only the state that is read back counts.
+This process, which has no such rights, reads and journals the values before, and reads them back afterwards. Only what it reads
+back counts, not what the elevated program reports.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from doctor.actions.outcome import Outcome
 from doctor.fixes.journal import Entry, Journal, StepOutcome
 from doctor.fixes.plan import Step
 from doctor.host import ElevationRefused, Host
-from doctor.host.elevated_line import Change, why_not
+from doctor.host.elevated_command import RegistryChange, why_not_elevated
 
 TIMEOUT_SECONDS = 300.0
 
@@ -39,7 +39,7 @@ def undo_elevated(
 
 
 def _before(step: Step, host: Host, journal: Journal) -> Outcome | None:
-    """The outcome of a step that needs no prompt, or whose change is refused; None: it is journalled and to be done."""
+    """The outcome of a step that needs no prompt or is refused; None: it is journalled, and the prompt is needed."""
     try:
         before = step.action.read(host)
         if step.action.is_met_by(before):
@@ -72,9 +72,9 @@ def _before_undo(entry: Entry, host: Host, known: Collection[Action]) -> Outcome
 
 
 def _refusal(action: Action) -> Outcome | None:
-    """Why an action is not done with administrator rights, with the way to do it by hand; None: it is."""
+    """Why an action is not done with administrator rights, and how to do it by hand; None: it is done."""
     if isinstance(action, SetRegistryValue):
-        why = why_not(_change_of(action))
+        why = why_not_elevated(_change_of(action))
         if why is None:
             return None
     else:
@@ -106,7 +106,7 @@ def _ask(steps: Sequence[Step], host: Host) -> Outcome:
         ended = host.set_registry_values_elevated(changes, TIMEOUT_SECONDS)
     except TimeoutError as error:
         later = (
-            "If the prompt is answered later, the change is made nevertheless: aios doctor undo restores it"
+            "If you confirm the prompt later, the change is made nevertheless; aios doctor undo reverts it"
         )
         return Outcome(result="failed", reason=f"{error}. {later}")
     except (OSError, ValueError) as error:
@@ -141,5 +141,5 @@ def _after(step: Step, host: Host, journal: Journal, trouble: Outcome | None, *,
     return outcome
 
 
-def _change_of(action: SetRegistryValue) -> Change:
+def _change_of(action: SetRegistryValue) -> RegistryChange:
     return action.key, action.name, action.state

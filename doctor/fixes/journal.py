@@ -112,7 +112,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def damage_of(run_folder: Path) -> str | None:
-    """What is wrong with the journal of a run: a clause about it. None: it is whole, or the run changed nothing.
+    """What is wrong with the journal of a run, as a clause about it. None: nothing, or the run changed nothing.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Reads the dynamic section of Linux programs and libraries (ELF files) without loading them.
+"""Read the dynamic section of Linux programs and libraries (ELF files) without loading them.
 
 The names are those of the System V ABI and of the Linux Standard Base (symbol versions). Only the tables are read; each
 has a size limit, since the file may be damaged.

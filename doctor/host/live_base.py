@@ -42,7 +42,7 @@ LARGEST_FILE = 64 * 1024 * 1024  # bytes; the files that probes read have a few 
 class LiveHost(ABC):
     """Environment, files, programs, distributions, NVML and git of this machine.
 
-    `python`: the Python to look at, if it is not the one that runs aios.
+    `python`: the Python that it describes, if it is not the one that runs aios.
     """
 
     def __init__(self, python: OtherPython | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Another Python than the one that runs aios: found by a path, and asked what it is. Nothing is installed there.
+"""Another Python than the one that runs aios: found by its path, and started once to describe itself.
 
-It is started with `-I -S -B`, so that neither its sitecustomize nor its .pth files run, and within a time limit. What
-else there is to know about it is read from its files.
+It is started with `-I -S -B`, so that neither its sitecustomize nor its .pth files run, and with a time limit. Everything
+else about it is read from its files. Nothing is installed there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError
 
 from doctor.host.base import Completed, Frozen
 from doctor.host.completed import exit_code, last_error_line
-from doctor.host.path_files import with_path_files
 from doctor.host.programs import run_bounded
+from doctor.host.pth_files import with_pth_files
 from doctor.host.python_query import TAG
 from doctor.host.readings import Absent, Found, Reading, Unreadable
 
@@ -27,7 +27,7 @@ TIMEOUT = 15.0  # seconds; the first start of a Python under a virus scanner tak
 OLDEST = (3, 8)
 VERSION = re.compile(r"\d+\.\d+(\.\d+)?t?")  # what `--python` takes as a version where a command takes one
 
-# Where applications keep their Python, below their own folder. The first that exists is meant.
+# Where applications keep their Python, below their own folder. The first that exists is used.
 PLACES = (
     "",
     ".venv",
@@ -42,11 +42,8 @@ PLACES = (
 )
 # Variables that make a Python start differently or run something
 CHANGING = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__")  # fmt: skip
-ACTIVE = (
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "CONDA_DEFAULT_ENV",
-)  # the environment that is active in the terminal
+# Variables that name the environment that is active in the terminal
+ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
 
 STORE_ALIAS = 9009  # exit code of the Microsoft Store's `python.exe` without a Python
 NO_BASE = re.compile(r"No Python at '?\"?([^'\"\r\n]+)")
@@ -62,7 +59,7 @@ class PythonError(Exception):
 
 
 class OtherPython(Frozen):
-    """What another Python says of itself.
+    """How another Python describes itself.
 
     Attributes:
         python: its version, "3.12.4".
@@ -94,7 +91,7 @@ class OtherPython(Frozen):
     @property
     def search_path(self) -> tuple[str, ...]:
         """Where it finds packages."""
-        return (*self.standard_path, *with_path_files(self.package_folders))
+        return (*self.standard_path, *with_pth_files(self.package_folders))
 
 
 def find_python(path: Path, timeout: float = TIMEOUT) -> OtherPython:
@@ -115,7 +112,7 @@ def find_python(path: Path, timeout: float = TIMEOUT) -> OtherPython:
         raise PythonError(f"{program} answered, but its answer is damaged ({what}). {GIVE}") from error
     if tuple(map(int, found.python.split(".")[:2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise PythonError(f"{program} is Python {found.python}; aios can look at {oldest} and newer.")
+        raise PythonError(f"{program} is Python {found.python}; aios supports {oldest} and newer.")
     return found
 
 
@@ -126,13 +123,13 @@ def without_python_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def interpreter_at(path: Path) -> Path:
-    """Return the interpreter that a path means. Raises PythonError."""
+    """Return the interpreter at a path, or in the folder at that path. Raises PythonError."""
     if path.is_dir():
         for program in candidates_in(path):
             if os.path.lexists(program):
                 return program
         names = ", ".join(place for place in PLACES if place)
-        raise PythonError(f"No Python was found in {path}, nor in a folder of it such as {names}. {GIVE}")
+        raise PythonError(f"No Python was found in {path}, nor in its subfolders {names}. {GIVE}")
     if path.is_symlink() and not path.exists():
         return path  # the Python of the environment was removed
     if not path.exists():
@@ -149,7 +146,7 @@ def candidates_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _answer(printed: str) -> str | None:
-    """Return the tagged JSON object. Other lines may come from code that a ._pth file runs before."""
+    """Return the tagged JSON object. Other lines may come from code that a ._pth file runs first."""
     lines = (line for line in printed.splitlines() if line.startswith(TAG))
     return next((line.removeprefix(TAG) for line in lines), None)
 
@@ -171,7 +168,7 @@ def _why_not_started(program: Path, ran: Reading[Completed]) -> str:
 
 
 def _kind_of(program: Path) -> str | None:
-    """Return what a file that the system does not start is, as a clause; None: not known."""
+    """Return why the system does not start a file, as a clause; None: not known."""
     try:
         with program.open("rb") as file:
             start = file.read(2)
@@ -179,7 +176,7 @@ def _kind_of(program: Path) -> str | None:
         return None
     if start in (b"MZ", b"\x7fE"):
         if os.access(program, os.X_OK):
-            return "is a program for another architecture or another system than this one"
+            return "is a program for another processor architecture or operating system"
         return "is a program that you are not allowed to run"
     return "is not a program"
 
@@ -192,7 +189,7 @@ def _why_no_answer(program: Path, completed: Completed) -> str:
         return f"{program} is an alias of the Microsoft Store, behind which no Python is installed. {GIVE}"
     if UNKNOWN_OPTION in printed:
         oldest = ".".join(map(str, OLDEST))
-        return f"{program} is a Python 2; aios can look at {oldest} and newer."
+        return f"{program} is Python 2; aios supports {oldest} and newer."
     if NO_LIBRARY.search(printed):
         return (
             f"The standard library of {program} is missing or damaged: {last_error_line(completed)}. "
@@ -201,7 +198,7 @@ def _why_no_answer(program: Path, completed: Completed) -> str:
     if completed.exit_code:
         said = last_error_line(completed)
         ended = f"ended with exit code {exit_code(completed)}" + (f": {said}" if said else "")
-        return f"{program} could not say which Python it is; it {ended}. {GIVE}"
+        return f"{program} could not describe itself: it {ended}. {GIVE}"
     shown = completed.stdout.strip()[:60]
     what = f"printed {shown!r}" if shown else "printed nothing"
     return f"{program} is not a Python, or not an intact one: it {what} instead of an answer. {GIVE}"

@@ -43,8 +43,8 @@ def paths_of(environment: "str | None") -> "dict[str, str]":
     return sysconfig.get_paths(scheme, vars={"base": environment, "platbase": environment})
 
 
-def has_path_file() -> bool:
-    """Whether a ._pth file beside the program decides sys.path, as in the embeddable Python."""
+def has_underscore_pth_file() -> bool:
+    """Whether a ._pth file beside the program sets sys.path, as in the embeddable Python."""
     folder, name = os.path.split(sys.executable)
     minor = f"python{sys.version_info[0]}{sys.version_info[1]}"
     stems = (os.path.splitext(name)[0], minor)  # noqa: PTH122
@@ -53,7 +53,7 @@ def has_path_file() -> bool:
 
 def package_folders(environment: "str | None", paths: "dict[str, str]") -> "list[str]":
     """Return the folders of packages, in the order of sys.path, if `site` ran."""
-    if has_path_file():
+    if has_underscore_pth_file():
         return [] if sys.flags.no_site else site.getsitepackages([sys.prefix])
     folders = []
     if environment is not None:

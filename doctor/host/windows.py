@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from doctor.host.base import SYSTEM_ENVIRONMENT, ElevationRefused, Identity, RegistryValue
-from doctor.host.elevated_line import elevated_line
+from doctor.host.elevated_command import elevated_command
 from doctor.host.live_base import LiveHost, python_identity
 from doctor.host.other_python import OtherPython
 from doctor.host.readings import Found, Reading
@@ -81,7 +81,7 @@ def _system_folder() -> str:
     buffer = ctypes.create_unicode_buffer(wintypes.MAX_PATH)
     length = kernel32.GetSystemDirectoryW(buffer, len(buffer))
     if not 0 < length < len(buffer):
-        raise OSError("Windows does not say where its system folder is")
+        raise OSError("Windows did not return the path of its system folder")
     return buffer.value
 
 
@@ -157,7 +157,7 @@ class WindowsHost(LiveHost):
     ) -> int | ElevationRefused:
         """Let reg.exe change values as administrator, after Windows has asked the user. Raises OSError, ValueError."""
         folder = _system_folder()
-        program, parameters = elevated_line(folder, changes)
+        program, parameters = elevated_command(folder, changes)
         info = ShellExecuteInfo(
             cbSize=ctypes.sizeof(ShellExecuteInfo),
             fMask=SEE_MASK,

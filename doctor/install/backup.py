@@ -25,6 +25,7 @@ from doctor.install.comparison import unfinished
 from doctor.install.install_record import Change, InstallRun, Record, append_event, write_record
 from doctor.install.wheel_file import WheelFile
 
+# Errors of rmdir after which a folder stays: it is not empty, does not exist, or is in use
 KEPT_FOLDERS = (
     errno.ENOTEMPTY,
     errno.EEXIST,
@@ -170,7 +171,7 @@ def _change(
 
 
 def _set_aside(run: InstallRun, files: Collection[Path]) -> None:
-    """Copy files that pip has not finished, or the user has changed, into the run's folder before they are replaced."""
+    """Copy files that pip left incomplete, or the user changed, into the run's folder before they are replaced."""
     for number, path in enumerate(files):
         folder = run.folder / SET_ASIDE
         folder.mkdir(exist_ok=True)
@@ -197,7 +198,7 @@ def _restore(copy: Path, path: Path) -> None:
 
 
 def discard_used_backup(run: InstallRun) -> None:
-    """Delete the backup of a run that is restored: a kill may have come before."""
+    """Delete the backup of a run that is restored: a kill may have prevented that."""
     if run.event == "put back":
         _delete_store(Path(run.record.store))
 

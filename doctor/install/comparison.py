@@ -1,6 +1,6 @@
-"""What stands in an environment now, compared with what an installation left there: nothing else may be overwritten.
+"""Compare an environment with what an installation left there, because later changes must not be overwritten.
 
-Files of the new wheels are known by the size and the CRC-32 in the wheel, those of the replaced versions by their backup.
+Files of the new wheels are recognized by their size and CRC-32 in the wheel, files of the replaced versions by their backup.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ BY_PIP = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 
 
 def lost_backup(record: Record) -> str | None:
-    """Why the previous versions cannot be restored: the backup is gone, or a part of it that is needed. None: they can."""
+    """Why the previous versions cannot be restored, as a clause: the backup or a part of it is missing. None: they can."""
     store = Path(record.store)
     if not store.is_dir():
-        return f"its backup {store} is gone: the folder was deleted, or the environment was made again"
+        return f"its backup {store} is gone: the folder was deleted, or the environment was recreated"
     for path, name in record.kept:
         if not os.path.lexists(store / name):
             return f"its backup {store} is incomplete: the copy of {path} is missing"
@@ -33,14 +33,14 @@ def lost_backup(record: Record) -> str | None:
 
 
 def edited(record: Record) -> Path | None:
-    """The first file of the new wheels that has another content than in the wheel; a deleted one does not count."""
+    """The first file of the new wheels whose content differs from the wheel; deleted files do not count."""
     return next(
         (path for path, content in _of_wheels(record) if _content_of(path) not in (None, content)), None
     )
 
 
 def changed_since(run: InstallRun, change: Change) -> str | None:
-    """Why a package is not as the interrupted installation left it: a clause about the package. None: it is."""
+    """How a package changed since the interrupted installation, as a clause about it. None: it did not."""
     ours = {_normalized(version) for version in (change.before, change.after) if version}
     for version in _versions(Path(run.record.site_packages), change.name):
         if _normalized(version) not in ours:
@@ -56,7 +56,7 @@ def changed_since(run: InstallRun, change: Change) -> str | None:
 
 
 def _versions(folder: Path, name: str) -> Iterator[str]:
-    """The versions of a package whose metadata folder stands here, whole or not."""
+    """The versions of a package with a metadata folder here, complete or not."""
     for path in sorted(folder.glob("*.dist-info")):
         found, _, version = path.name.removesuffix(".dist-info").rpartition("-")
         if canonicalize_name(found) == canonicalize_name(name):
@@ -83,7 +83,7 @@ def _of_wheels(record: Record) -> Iterator[tuple[Path, tuple[int, int]]]:
 
 
 def _by_pip(path: Path) -> bool:
-    """Whether pip writes this file itself, so that it is not in a wheel as it is in the environment."""
+    """Whether pip creates or changes this file, so that it differs from the wheel."""
     in_metadata = path.parent.name.endswith(".dist-info") and path.name in BY_PIP
     return (
         in_metadata or path.parent.name in ("bin", "Scripts") or path.suffix in (".pyc", *SCRIPT_ENDINGS[1:])

@@ -17,7 +17,7 @@ from doctor.probes.wheel_machine import machine_of
 from doctor.wheel_search.install_error import InstallError
 from wheels.machine import Machine
 
-OTHERS = ("flash-attn", "flash-attn-4", "xformers")  # xformers may refuse the others
+OTHERS = ("flash-attn", "flash-attn-4", "xformers")  # xformers refuses some releases of the others
 
 
 @dataclass(frozen=True)

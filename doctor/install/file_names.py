@@ -1,4 +1,4 @@
-"""Names that a wheel may not contain: pip would write elsewhere, or the file system cannot hold them."""
+"""Names that a wheel must not contain: pip would write outside the environment, or the file system does not allow them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|
 
 
 def why_not_a_path(name: str, longest: int, *, windows: bool) -> str | None:
-    """Why a wheel's member cannot be installed below a folder: a clause. None: it can. Pure."""
+    """Why a wheel's member cannot be installed in a folder, as a clause. None: it can. Pure."""
     parts = name.split("/")
     if (
         name.startswith("/")
@@ -27,7 +27,7 @@ def why_not_a_path(name: str, longest: int, *, windows: bool) -> str | None:
     for part in parts:
         length = len(part.encode("utf-16-le")) // 2 if windows else len(os.fsencode(part))
         if length > longest:
-            return f"a name of {length} characters, where {longest} are possible"
+            return f"a name of {length} characters, more than the {longest} that are allowed here"
         if windows and (
             FORBIDDEN_ON_WINDOWS.search(part) or DEVICES.match(part) or part.endswith((" ", "."))
         ):

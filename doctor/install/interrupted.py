@@ -1,4 +1,4 @@
-"""Installations that were interrupted: restored where they are as they were left, otherwise left alone and named."""
+"""Interrupted installations: unchanged packages are restored, packages changed since are left alone and named."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def forget_interrupted(host: Host) -> tuple[InstallRun, ...]:
 
 
 def _leave(folder: Path, why: str) -> Repair:
-    """Say that an installation cannot be read, once, and leave the environment as it is."""
+    """Report once that an installation cannot be read, and leave the environment as it is."""
     append_event(folder, "left", why)
     return Repair(
         folder,
@@ -61,20 +61,17 @@ def _repaired(run: InstallRun) -> str:
     if run.damage:
         append_event(run.folder, "left", f"its journal {run.damage}")
         return (
-            f"The journal of the installation {run.folder.name} {run.damage}, so it is not known how far it came. Nothing was "
+            f"The journal of the installation {run.folder.name} {run.damage}, so its progress is not known. Nothing was "
             "restored. aios doctor shows whether packages are incomplete."
         )
     interrupted = f"An earlier installation was interrupted ({run.folder.name})"
     if run.event == "keeping":
         restore(run)
         return f"{interrupted} before it changed anything."
-    names = " ".join(change.name for change in run.record.changes)
+    names = _names(run.record.changes)
     if lost := lost_backup(run.record):
         append_event(run.folder, "left", lost)
-        return (
-            f"{interrupted}, and {lost}. Nothing was restored. If {names.replace(' ', ', ')} do not work: "
-            "aios doctor shows what is incomplete."
-        )
+        return f"{interrupted}, and {lost}. Nothing was restored. aios doctor shows whether {names} are incomplete."
     changed = {change: why for change in run.record.changes if (why := changed_since(run, change))}
     if not changed:
         restore(run)

@@ -1,4 +1,4 @@
-"""Which installed packages are kept: those that are built for this torch, and that no other package of the plan refuses."""
+"""Which installed packages a plan keeps: those built for this torch that no other package of the plan refuses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keep_if_it_fits(choice: Choice, torch: TorchBuild | None, facts: Environment
     """Keep an installed package that is built for this torch, unless its check reports an error."""
     item = choice.item
     there = facts.installed.get(distribution_name(item)) if item else None
-    package = choice.package.removesuffix("-windows")  # as its check is called
+    package = choice.package.removesuffix("-windows")  # the id of its check
     if item is None or there is None or torch is None or package in facts.broken:
         return choice
     version, wanted = parse_version(there.version), parse_version(item.version)
@@ -59,7 +59,7 @@ def keep_if_it_fits(choice: Choice, torch: TorchBuild | None, facts: Environment
 def without_refusals(
     choices: tuple[Choice, ...], resolution: Resolution, facts: EnvironmentFacts
 ) -> tuple[Choice, ...]:
-    """Drop a new xformers that would refuse the installed flash-attn that is kept; replace that one if both are installed."""
+    """Drop a new xformers that refuses the flash-attn that is kept; if both are installed, replace that flash-attn."""
     found = {choice.package: choice for choice in choices}
     flash_attn, xformers = found.get("flash-attn"), found.get("xformers")
     installed = facts.machine.installed_version("flash-attn")

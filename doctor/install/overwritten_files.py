@@ -1,4 +1,4 @@
-"""Would a wheel overwrite files of another package that stays installed?"""
+"""Whether a wheel would overwrite files of another package that stays installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME_FOLDER = ("flash-attn", "flash-attn-4")
 def why_overwritten(
     wheels: Collection[WheelFile], installed: Mapping[str, Distribution], scheme: Scheme
 ) -> str | None:
-    """Return why these wheels cannot be installed beside each other or beside `installed`; None: they can.
+    """Return why these wheels cannot be installed together or beside `installed`; None: they can.
 
     Raises OSError.
     """
@@ -32,7 +32,7 @@ def why_overwritten(
             example = min(shared).relative_to(scheme.packages).as_posix()
             return (
                 f"{name} {wheel.version} and {other} {version} contain {len(shared)} files of the same name, such as "
-                f"{example}: one would overwrite those of the other. Nothing was changed. Uninstall the one that you "
-                f"do not use: pip uninstall {other}"
+                f"{example}: one would overwrite those of the other. Nothing was changed. To use "
+                f"{name} instead: pip uninstall {other}"
             )
     return None

@@ -1,7 +1,7 @@
-"""Keep the protected packages of an environment aside while another program changes it, and put them back.
+"""Back up the protected packages of an environment while another program changes it, compare, and restore them.
 
-Files are kept by reflink where the file system has it, else by hard link, and metadata by copy. A hard link changes with a
-file that is written in place; such a file is noticed, and comes back from a wheel.
+The backup consists of reflinks if the file system supports them, otherwise of hard links; metadata is copied. If a file is
+overwritten in place, its hard link changes, too. Such a file is detected by its digest, and restored from a wheel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from doctor.install.install_record import (
     update_record,
     write_record,
 )
-from doctor.install.kept_files import (
+from doctor.install.protected_files import (
     BYTECODE,
     Stamp,
     differs,
@@ -42,21 +42,21 @@ from doctor.probes.packages import TORCH
 from wheels.machine import TorchBuild
 
 PROTECTED = ("torch", "torchvision", "torchaudio", "flash-attn", "xformers", "triton", "triton-windows", "sageattention")  # fmt: skip
-NEEDED = ("pip",)  # without it nothing can be repaired
+NEEDED = ("pip",)  # repairs need it
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was kept.
+    """The backup of the protected packages.
 
     Attributes:
-        packages: the protected distributions, and those that they need, by normalised name.
+        packages: the protected distributions and their dependencies, by normalised name.
         build: the installed torch.
-        stamps: each kept file as it was.
+        stamps: the state of each file in the backup.
         digests: the SHA-256 of each file, as the RECORDs list them (urlsafe base64).
         owners: the package of each file in a RECORD.
-        around: everything that was in the folders of the protected packages.
-        cloned: the copies do not change with a file that is written in place.
+        around: every file in the folders of the protected packages.
+        cloned: whether the copies are independent of the files, and not hard links.
     """
 
     run: InstallRun
@@ -71,11 +71,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Harm:
-    """What a command did to the protected packages.
+    """How a command changed the protected packages.
 
     Attributes:
-        changes: a sentence for each package; empty: nothing.
-        different: the kept files that are missing or have other content.
+        changes: a sentence for each package; empty: none changed.
+        different: the files that are missing or have other content.
     """
 
     changes: tuple[str, ...]
@@ -90,7 +90,7 @@ def installed_by_name(host: Host) -> dict[str, Distribution]:
 
 
 def keep(host: Host, folder: Path) -> Kept | None:
-    """Keep the protected packages; None: none is installed. `folder`: the run folder. Raises OSError."""
+    """Back up the protected packages; None: none is installed. `folder`: the run folder. Raises OSError."""
     installed = installed_by_name(host)
     names = _with_needed([name for name in PROTECTED if name in installed], installed)
     packages = {name: installed[name] for name in names if _is_inside(installed[name], host)}
@@ -172,7 +172,7 @@ def _changed_versions(host: Host, kept: Kept) -> list[str]:
 
 
 def put_back(host: Host, kept: Kept, harmed: Harm) -> tuple[str, ...]:
-    """Put the kept files back; return those whose copies were written in place with them. Raises OSError."""
+    """Restore the files; return those that are still damaged, because their hard links changed too. Raises OSError."""
     record = _after(host, kept)
     update_record(kept.run.folder, record)
     restore(
@@ -182,13 +182,13 @@ def put_back(host: Host, kept: Kept, harmed: Harm) -> tuple[str, ...]:
 
 
 def leave(host: Host, kept: Kept) -> None:
-    """Leave the changes, so that `aios install --undo` can put back what was there. Raises OSError."""
+    """Keep the changes, and record them so that `aios install --undo` can restore the backup. Raises OSError."""
     update_record(kept.run.folder, _after(host, kept))
     append_event(kept.run.folder, "installed")
 
 
 def forget(kept: Kept) -> None:
-    """Delete what was kept: the command changed nothing."""
+    """Delete the backup: the command changed nothing."""
     store = Path(kept.run.record.store)
     shutil.rmtree(store, ignore_errors=True)
     with suppress(OSError):
@@ -206,13 +206,13 @@ def member_of(path: str, kept: Kept) -> tuple[str, str] | None:
 
 
 def _after(host: Host, kept: Kept) -> Record:
-    """The record with what is installed now. A protected package that was not there before goes with the others."""
+    """The record with what is installed now, which includes protected packages that were not installed before."""
     now = {
         name: each for name, each in installed_by_name(host).items() if name in {*kept.packages, *PROTECTED}
     }
     names = {*kept.packages, *now}
     others = {name: each for name, each in installed_by_name(host).items() if name not in names}
-    # Other packages share folders with these, such as `nvidia`
+    # Other packages have files in the same folders, such as `nvidia`
     added = set(map(Path, _around_now(kept, names) - kept.around)) - _files(others)
     written = {*map(Path, kept.run.record.written), *_files(now), *added}
     changes = [
@@ -240,7 +240,7 @@ def _files(packages: Mapping[str, Distribution]) -> set[Path]:
 
 
 def _with_needed(names: Collection[str], installed: Mapping[str, Distribution]) -> list[str]:
-    """The names, what they require as far as it is installed, and pip."""
+    """The names, their installed dependencies, and pip."""
     found: dict[str, None] = {}
     todo = [*names, *(name for name in NEEDED if name in installed)]
     while todo:

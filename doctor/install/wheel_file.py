@@ -60,7 +60,7 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
                 if why := why_not_a_path(name_inside, limit, windows=identity.os == "windows"):
                     raise InstallError(_broken(path, f"it contains {name_inside[:60]!r}, {why}"))
             if slashed := [program for program in programs if "/" in program]:
-                raise InstallError(_broken(path, f"its program {slashed[0]!r} is not a file name"))
+                raise InstallError(_broken(path, f"its program {slashed[0]!r} is a path, not a file name"))
     except InvalidWheelFilename as error:
         raise InstallError(_broken(path, str(error))) from error
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, NotImplementedError) as error:
@@ -103,9 +103,8 @@ def _listed(tags: Iterable[Tag]) -> str:
 
 
 def _metadata_folder(path: Path, members: list[str]) -> str:
-    top = [
-        name for name in members if name.count("/") == 1
-    ]  # setuptools vendors the metadata of other wheels in subfolders
+    # setuptools vendors the metadata of other wheels in subfolders
+    top = [name for name in members if name.count("/") == 1]
     found = [name.partition("/")[0] for name in top if name.endswith(".dist-info/WHEEL")]
     if len(found) != 1:
         raise InstallError(_broken(path, "it has no .dist-info/WHEEL"))

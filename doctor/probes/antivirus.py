@@ -14,14 +14,8 @@ CONTROLLED = (
 )
 POLICY = r"HKLM\SOFTWARE\Policies\Microsoft\Windows Defender\Windows Defender Exploit Guard\Controlled Folder Access"
 SETTING = "EnableControlledFolderAccess"
-PROTECTED = (
-    "Documents",
-    "Desktop",
-    "Pictures",
-    "Music",
-    "Videos",
-    "Favorites",
-)  # in the user's folder, by default
+# Folders in the user's folder that are protected by default
+PROTECTED = ("Documents", "Desktop", "Pictures", "Music", "Videos", "Favorites")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Where the Pythons of a machine are: what Windows, conda, uv and pyenv list, and where applications keep theirs.
+"""Where the Pythons of a machine may be: what Windows, conda, uv and pyenv list, and where applications keep theirs.
 
-Only folders that a listing names are looked into, so that a home with thousands of others costs nothing.
+Only folders with known names are read, so that a home folder with thousands of others costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from doctor.host import Found, Reader
 from doctor.probes.paths import join, local_app_data, roaming_app_data, system_drive
 from doctor.probes.text_files import read_text
 
-# Below the folder of an application or a project. Also where `--python` looks (doctor/host/other_python.py)
+# Below the folder of an application or a project. `--python` searches these and a few more (doctor/host/other_python.py)
 INSIDE = (
     "",
     ".venv",
@@ -35,7 +35,7 @@ APPLICATIONS = {
     "OneTrainer": re.compile(r"onetrainer.*", re.IGNORECASE),
     "unsloth": re.compile(r"unsloth.*", re.IGNORECASE),
 }
-# Folders that people put applications into, below their home and on each drive
+# Folders in which applications usually are, below the home folder and on each drive
 USUAL = ("", "Documents", "Desktop", "Downloads", "AI", "ai", "Apps", "apps", "projects", "src", "git")
 LETTERS = "CDEF"
 ON_DRIVES = ("", "AI", "Apps", "Tools")
@@ -44,7 +44,7 @@ CONDA = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", "A
 
 @dataclass(frozen=True)
 class Place:
-    """A folder that may be an environment, and whose it is: "conda", "ComfyUI"."""
+    """A folder that may be an environment, and what it belongs to: "conda", "ComfyUI"."""
 
     folder: str
     owner: str

@@ -1,4 +1,7 @@
-"""The environments on a machine, read from their files: Python, torch, the attention packages, their size."""
+"""The environments on a machine, read from their files: Python, torch, attention packages and size.
+
+`environment_places` lists the folders where they may be.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Environment:
         program: its interpreter; Absent if the folder has none.
         base: the interpreter's own folder, which pyvenv.cfg names; None outside of a virtual environment.
         base_exists: whether that folder exists.
-        python: "3.12.4", or "3.12" if only that is to be read from its files.
+        python: "3.12.4", or "3.12" if its files do not state more.
         torch: the installed torch.
         packages: the versions of the NAMED packages.
         size: bytes of its packages, as their RECORDs list them.

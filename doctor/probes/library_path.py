@@ -1,4 +1,4 @@
-"""LD_LIBRARY_PATH: the libraries of CUDA and C++ in its folders, which programs load before their own."""
+"""The libraries of CUDA and C++ in the folders of LD_LIBRARY_PATH, which programs load before their own."""
 
 from __future__ import annotations
 

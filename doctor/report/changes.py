@@ -36,10 +36,12 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
 
 
 def print_damage(printer: Printer, run: str, damage: str, remaining: Sequence[Step]) -> None:
-    """Print that the journal of a run is not whole, and which of its planned steps may remain."""
-    printer.paragraph((), f"The journal of {run} {damage}. What it does not say cannot be undone.")
+    """Print that the journal of a run is damaged, and which of its planned steps may still be in effect."""
+    printer.paragraph(
+        (), f"The journal of {run} {damage}. Changes that it does not contain cannot be undone."
+    )
     for step in remaining:
-        printer.paragraph(("  ",), f"planned, and so now: {step.action.describe()}")
+        printer.paragraph(("  ",), f"planned, and in effect now: {step.action.describe()}")
     if remaining:
         printer.paragraph(
             (), "Undo these by hand if they are not wanted, or undo an older run: aios doctor undo RUN"

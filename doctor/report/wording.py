@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from doctor.check import SYSTEMS, Check
 from doctor.models import Evidence, Finding, Report, Status
-from doctor.runs.environment_texts import for_python
+from doctor.runs.commands_for_python import for_python
 
 WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
 OPEN: tuple[Status, ...] = ("error", "unknown", "warning")

@@ -1,4 +1,4 @@
-"""The environments of a machine with a status each: what `aios doctor environments` prints. Pure."""
+"""The status of each environment of a machine, as `aios doctor environments` prints it. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ListedEnvironment(Frozen):
     """One environment, read from its files."""
 
     path: str = Field(description="its folder, which --python takes")
-    owner: str = Field(description='whose it is: "conda", "ComfyUI", "this folder"')
+    owner: str = Field(description='what it belongs to: "conda", "ComfyUI", "this folder"')
     status: Literal["ok", "warnings", "broken"]
     python: str | None
     torch: str | None = Field(description='"2.13.0+cu130"')
@@ -70,4 +70,4 @@ def _warnings(found: Environment, has_gpu: bool) -> Iterator[str]:
         yield f"torch {torch.version} is a CPU build, and this machine has an NVIDIA GPU"
     needing = [name for name in ("flash-attn", "xformers", "sageattention") if name in found.packages]
     if isinstance(found.torch, Absent) and needing:
-        yield f"{', '.join(needing)} without torch"
+        yield f"{', '.join(needing)} installed without torch"

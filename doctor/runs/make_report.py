@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from doctor.host import Identity
 from doctor.models import Finding, Machine, Report, Summary
-from doctor.runs.environment_texts import finding_for_python
+from doctor.runs.commands_for_python import finding_for_python
 from doctor.version import aios_version
 
 

@@ -14,7 +14,7 @@ from doctor.actions import (
 )
 from doctor.check import Check, Probe
 from doctor.host import Absent, ElevationRefused, Found, Identity, Reader, RegistryValue, Unreadable
-from doctor.host.elevated_line import elevated_line
+from doctor.host.elevated_command import elevated_command
 from doctor.host.machine import NotSeen, RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.models import Finding, Fix
@@ -64,7 +64,7 @@ class FakeHost(RecordedHost):
         self.exit_code = 0
 
     def set_registry_values_elevated(self, changes: Sequence[Any], timeout: float) -> Any:
-        self.asked.append(elevated_line("C:\\Windows\\System32", changes))
+        self.asked.append(elevated_command("C:\\Windows\\System32", changes))
         return self.elevate(changes)
 
     def run_installer(self, command: Sequence[str]) -> int:

@@ -70,7 +70,7 @@ def test_a_lock_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["l", "l.holder"])
-def test_files_of_somebody_else_are_left_alone(tmp_path: Path, name: str) -> None:
+def test_files_of_other_programs_are_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(ForeignFileError, match="is not"), held(tmp_path / "l", "process 1", 0.0):
         raise AssertionError("took a file of somebody else")

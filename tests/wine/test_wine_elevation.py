@@ -41,7 +41,7 @@ def test_the_line_changes_these_values_and_runs_nothing_of_the_users(
     before = registry.change(*((KEY, name, "REG_DWORD", 0) for name in names))
     changes = [[KEY, name, value] for name, value in zip(names, values, strict=True)]
     command = [
-        windows.path(HERE / "elevated_line_tool.py"),
+        windows.path(HERE / "elevated_command_tool.py"),
         json.dumps(changes),
         windows.path(programs.folder),
     ]

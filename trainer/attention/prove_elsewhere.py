@@ -61,10 +61,10 @@ def _load(name: str, path: Path) -> ModuleType:
 def add_packages() -> None:
     """Add the folders of this Python's packages, which -S left out, to the search path."""
     query = _load("aios_python_query", ROOT / "doctor" / "host" / "python_query.py")
-    files = _load("aios_path_files", ROOT / "doctor" / "host" / "path_files.py")
+    files = _load("aios_pth_files", ROOT / "doctor" / "host" / "pth_files.py")
     environment = query.environment_of(sys.executable)
     folders = query.package_folders(environment, query.paths_of(environment))
-    sys.path += [folder for folder in files.with_path_files(folders) if folder not in sys.path]
+    sys.path += [folder for folder in files.with_pth_files(folders) if folder not in sys.path]
 
 
 def add_aios() -> None:

@@ -51,7 +51,7 @@ def judge(
     problem = finding.but(
         summary=f"nvcc {dotted(nvcc)} rejects gcc {dotted(version)}: it accepts versions up to {newest}",
         impact=CHECK.why,
-        hint=f"Install gcc {newest} beside it, and build with it: {commands[-1]}",
+        hint=f"Install gcc {newest} in addition, and build with that one: {commands[-1]}",
         links=(LINK,),
         fix=Fix(id="install-older-gcc", applicability="manual", elevated=True, commands=commands),
     )

@@ -17,7 +17,7 @@ from doctor.probes.system import IDENTITY
 from wheels.machine import TorchBuild
 
 LINKS = ("https://github.com/pypa/pip/issues/4895",)
-# They read C:\\x as the name of a file, or bring no helper for https
+# The git in these folders takes C:\\x for a file name, or has no helper for https
 UNIX_LIKE = re.compile(r"[\\/](cygwin|msys)\w*[\\/]", re.IGNORECASE)
 
 
@@ -76,11 +76,9 @@ def _foreign_python(order: ProgramOrderFacts, identity: Identity) -> str | None:
 
 
 def _foreign_nvcc(cuda: CudaFacts, torch: TorchBuild | None) -> str | None:
-    """Say how the nvcc on PATH differs from the one that torch builds with, if that one fits torch (see cuda-home)."""
-    chosen, on_path = (
-        cuda.chosen_toolkit,
-        next((each for each in cuda.toolkits if "PATH" in each.found_by), None),
-    )
+    """Return how the nvcc on PATH differs from the one that torch builds with, if that one fits torch (see cuda-home)."""
+    chosen = cuda.chosen_toolkit
+    on_path = next((each for each in cuda.toolkits if "PATH" in each.found_by), None)
     if not (chosen and on_path and isinstance(chosen.nvcc, Found) and isinstance(on_path.nvcc, Found)):
         return None
     fits = torch is None or torch.cuda_major == chosen.nvcc.value[0]
@@ -96,7 +94,7 @@ CHECK = Check(
     id="program-order",
     group="build-tools",
     looks_at="PATH: the folders that contain git and python, the environment that is activated (VIRTUAL_ENV), and the nvcc on PATH against the toolkit that torch builds with.",
-    why="Windows and Linux run the first program of a name. The git of Cygwin or MSYS2 fails for pip ('Invalid path', \"'remote-https' is not a git command\"), another python installs elsewhere, and builds with CMake compile for the CUDA of another nvcc.",
+    why="Windows and Linux run the first program of this name on PATH. The git of Cygwin or MSYS2 fails for pip ('Invalid path', \"'remote-https' is not a git command\"), another python installs elsewhere, and builds with CMake compile for the CUDA of another nvcc.",
     by_hand="Put the folder of the right program before the others in PATH, and open a new terminal.",
     probes=(PROGRAM_ORDER, CUDA, NVIDIA, TORCH, FLASH_ATTN, IDENTITY),
     judge=judge,

@@ -67,7 +67,6 @@ CHECK = Check(
     probes=(NVIDIA,),
     judge=judge,
     requires=(NVIDIA_GPU, Requirement((NVIDIA,), _no_visible_gpu)),
-    because_of=(
-        nvidia_driver.CHECK,
-    ),  # not of `gpu`: one lost GPU among several explains no failure of a package
+    # Not of `gpu`: one lost GPU among several explains no failure of a package
+    because_of=(nvidia_driver.CHECK,),
 )

@@ -37,7 +37,7 @@ FFMPEG = "https://github.com/meta-pytorch/torchcodec#installing-torchcodec"
 
 @dataclass(frozen=True)
 class Misfit:
-    """A package that does not fit, as a sentence. `wanted`: the specifier by package that would fit, if one is known."""
+    """A package that does not fit, as a sentence. `wanted`: specifiers of the packages to install instead, if known."""
 
     status: Status
     what: str
@@ -99,7 +99,7 @@ def _torchcodec(package: Distribution | None, build: TorchBuild) -> Iterator[Mis
 
 
 def _torchao(package: Distribution | None, build: TorchBuild) -> Iterator[Misfit]:
-    """It imports without its compiled parts, so this breaks nothing by itself."""
+    """torchao can be imported without its compiled parts, so this alone breaks nothing."""
     wanted = companion_requirement("torchao", build.version)
     version = parse_version(package.version) if package else None
     if wanted and version and version.base_version not in SpecifierSet(wanted):
@@ -169,7 +169,7 @@ CHECK = Check(
     id="companions",
     group="packages",
     looks_at="The versions of torchcodec, torchao and bitsandbytes against torch, bitsandbytes' libraries against torch's CUDA, FFmpeg's libraries for torchcodec, and compiled packages against the major version of NumPy. Nothing is imported. torchvision and torchaudio have a check of their own.",
-    why="Each of these is built for some releases of torch or NumPy; with others it fails at its import, often inside a package that uses it.",
+    why="Each of these is built for some releases of torch or NumPy; with others it fails on import, often inside a package that uses it.",
     by_hand="Install the releases named here, with --no-deps where pip wants to replace torch.",
     probes=(INSTALLED, COMPANION_LIBRARIES, TORCH, IDENTITY),
     judge=judge,

@@ -15,7 +15,7 @@ from doctor.probes.site_packages import INSTALLED, Installed
 from wheels.compatibility import parse_version
 
 LINK = "https://github.com/pytorch/pytorch/issues/134929"
-CERTAIN = "libnvJitLink"  # NVIDIA's libraries load it by way of the variable
+CERTAIN = "libnvJitLink"  # NVIDIA's libraries find it through the variable, so an older one certainly fails
 # NVIDIA's packages, which torch's wheels for Linux need: nvidia-nvjitlink-cu12, nvidia-nvjitlink
 PACKAGES = {
     "libcudnn": "nvidia-cudnn",
@@ -52,7 +52,7 @@ def judge(facts: LibraryPathFacts, installed: Reading[Installed]) -> Finding:
             ),
         ),
     )
-    # torch's own libraries carry the folders of their packages, which come before the variable
+    # Only info: torch's own libraries name the folders of their packages, which are searched before the variable
     problem = finding.but(status="info", impact=CHECK.why, hint=CHECK.by_hand, links=(LINK,))
     if older:
         library, wanted = next((each for each in older if each[0].name == CERTAIN), older[0])

@@ -60,7 +60,7 @@ def judge(torch: TorchFacts, nvidia: NvidiaFacts, identity: Identity, wheels: Ca
 
 def _too_old(trouble: Finding, version: str, identity: Identity) -> Finding:
     if identity.other_python:
-        summary = f"torch {version} is older than all that aios can prove or install packages for"
+        summary = f"torch {version} is too old for aios to test attention or install packages with it"
         return trouble.but(status="warning", summary=summary)
     return trouble.but(summary=f"torch {version} is too old for aios")
 

@@ -197,11 +197,11 @@ def _judge_beside_flash_attn(
     instead = f"flash-attn {bounds(accepted)}"
     finding = ok.but(summary=f"xformers {text} {why}", expected=f"xformers {text} with {instead}")
     if flash_attn is None:
-        return finding.but(status="info", impact="Until then every call of xformers' attention fails here.")
+        return finding.but(status="info", impact="Without it every call of xformers' attention fails here.")
     return finding.but(
         status="error",
         impact="Importing xformers.ops fails.",
-        hint=f"Install {instead}, or uninstall xformers: PyTorch's own attention (sdpa) serves without both.",
+        hint=f"Install {instead}, or uninstall xformers: PyTorch's own attention (sdpa) works without both.",
         links=(LINK,),
     )
 

@@ -42,13 +42,13 @@ def judge(facts: AntivirusFacts, identity: Identity) -> Finding:
             status="info",
             summary=f"{products} scans the files that pip replaces; pip could not remove {facts.remains[0]}",
             impact=CHECK.why,
-            hint=f"If that happens again, exclude {identity.prefix} and pip's cache from scanning while you install.",
+            hint=f"If this happens again, exclude {identity.prefix} and pip's cache from scanning during installations.",
         )
     return finding
 
 
 def _setting_unreadable(check: str, facts: AntivirusFacts) -> Finding | None:
-    """The check is only a hint, so what it cannot read is no finding."""
+    """Skip the check if the setting is unreadable: it only gives hints."""
     if isinstance(facts.controlled, Unreadable):
         return skipped(check, f"{SETTING} in the registry could not be read: {facts.controlled.reason}")
     return None
@@ -62,7 +62,7 @@ CHECK = Check(
     id="antivirus",
     group="system",
     looks_at="The antivirus products that are registered in Windows, and whether Controlled folder access protects the folder of this environment.",
-    why="A file that is being scanned cannot be renamed or removed ('[WinError 5]', '[WinError 32]'), and Controlled folder access denies Python to write into Documents, Desktop and other folders.",
+    why="A file that is being scanned cannot be renamed or removed ('[WinError 5]', '[WinError 32]'), and Controlled folder access does not let Python write to Documents, Desktop and other folders.",
     by_hand="Keep environments outside of Documents and Desktop, for example in C:\\aios. Windows Security > Protection history lists what was blocked.",
     probes=(ANTIVIRUS, IDENTITY),
     judge=judge,

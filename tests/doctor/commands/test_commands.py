@@ -20,7 +20,7 @@ import doctor.commands.common
 import doctor.commands.fix
 from doctor.check import Check
 from doctor.host import RegistryValue
-from doctor.host.elevated_line import Change
+from doctor.host.elevated_command import RegistryChange
 from doctor.host.machine import NotSeen
 from doctor.models import Finding
 from doctor.report.console import Printer
@@ -277,7 +277,7 @@ def test_with_administrator_rights_the_shown_value_alone_is_changed_and_undone(d
     host = machine(elevated=False)
     before = host.machine
 
-    def reg(changes: Sequence[Change]) -> int:
+    def reg(changes: Sequence[RegistryChange]) -> int:
         for change in changes:
             host.as_administrator().set_registry_value(*change)
         return 0

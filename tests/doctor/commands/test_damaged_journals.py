@@ -39,7 +39,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_journal_is_said_and_never_status_0_while_something_remains(
+def test_a_damaged_journal_is_reported_and_the_status_is_not_0_while_changes_remain(
     doctor_with, damage: str
 ) -> None:
     host = doctor_with(LONG_PATHS, TEMP_DIR)
@@ -51,7 +51,7 @@ def test_a_damaged_journal_is_said_and_never_status_0_while_something_remains(
     result = run("undo")
     assert (result.exit_code, host.machine == before) == (4, False), result.stdout
     assert f"The journal of {journal.parent.name} " in result.stdout
-    assert "planned, and so now: set HKLM" in result.stdout
+    assert "planned, and in effect now: set HKLM" in result.stdout
     assert run("undo").exit_code == 4
     enable_long_paths().inverse(None).apply(host)
     host._machine = before

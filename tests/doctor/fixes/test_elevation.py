@@ -17,7 +17,7 @@ from doctor.fixes.executor import execute, undo
 from doctor.fixes.journal import ACTIONS, Journal, entries
 from doctor.fixes.plan import Plan, Step, make_plan
 from doctor.host import Host, RegistryValue
-from doctor.host.elevated_line import Change, elevated_line
+from doctor.host.elevated_command import RegistryChange, elevated_command
 from tests.doctor.fake_machine import (
     FILE_SYSTEM,
     LONG_PATHS,
@@ -41,10 +41,10 @@ REG = (
 )
 
 
-def reg(host: FakeHost) -> Callable[[Sequence[Change]], int]:
+def reg(host: FakeHost) -> Callable[[Sequence[RegistryChange]], int]:
     """What the elevated program does: it is given the line alone, and reads nothing else."""
 
-    def run(changes: Sequence[Change]) -> int:
+    def run(changes: Sequence[RegistryChange]) -> int:
         administrator = host.as_administrator()
         for command in commands_of(*host.asked[-1]):
             found = re.fullmatch(REG, command)
@@ -140,7 +140,7 @@ def test_a_program_that_changes_nothing_failed_whatever_it_says(machine, run_fol
     "error", [OSError("no window station"), TimeoutError("reg.exe did not end within 300 s")]
 )
 def test_a_prompt_that_fails_or_is_not_answered_failed(machine, run_folder, error) -> None:
-    def fail(changes: Sequence[Change]) -> int:
+    def fail(changes: Sequence[RegistryChange]) -> int:
         raise error
 
     host = machine(elevated=False)
@@ -148,14 +148,14 @@ def test_a_prompt_that_fails_or_is_not_answered_failed(machine, run_folder, erro
     outcome = execute(plan_for(host), host, run_folder)[0]
     assert outcome.result == "failed"
     assert str(error) in outcome.reason
-    assert ("answered later" in outcome.reason) == isinstance(error, TimeoutError)
+    assert ("confirm the prompt later" in outcome.reason) == isinstance(error, TimeoutError)
 
 
 def test_a_prompt_that_is_answered_too_late_is_undone_nevertheless(machine, run_folder) -> None:
     host = machine(elevated=False)
     before = host.machine
 
-    def late(changes: Sequence[Change]) -> int:
+    def late(changes: Sequence[RegistryChange]) -> int:
         raise TimeoutError("reg.exe did not end within 300 s")
 
     host.elevate = late
@@ -170,7 +170,7 @@ def test_a_kill_during_the_prompt_is_found_in_the_journal(machine, run_folder) -
     host = machine(elevated=False)
     before = host.machine
 
-    def killed(changes: Sequence[Change]) -> int:
+    def killed(changes: Sequence[RegistryChange]) -> int:
         reg(host)(changes)
         raise KeyboardInterrupt
 
@@ -212,7 +212,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("earlier", FORGED, ids=range(len(FORGED)))
-def test_the_undo_does_not_believe_a_forged_journal(machine, run_folder, earlier: SetRegistryValue) -> None:
+def test_undo_does_not_trust_a_forged_journal(machine, run_folder, earlier: SetRegistryValue) -> None:
     """A program without administrator rights can write the journal."""
     host = machine(elevated=False)
     host._machine.registry.setdefault(earlier.key, {})[earlier.name] = ONE
@@ -228,7 +228,7 @@ def test_the_undo_does_not_believe_a_forged_journal(machine, run_folder, earlier
     assert json.loads(host.machine.to_json())["registry"] == registry
 
 
-def test_an_entry_whose_state_after_is_about_another_target_is_not_believed(machine, run_folder) -> None:
+def test_an_entry_whose_state_after_is_about_another_target_is_not_trusted(machine, run_folder) -> None:
     host = machine()
     journal = Journal(run_folder / ACTIONS)
     step = Step(fix="fix-long-paths", index=0, action=enable_long_paths())
@@ -248,7 +248,7 @@ def test_a_value_that_changed_since_is_not_undone(machine, run_folder) -> None:
     assert len(host.asked) == 1
 
 
-def all_elevated() -> list[Change]:
+def all_elevated() -> list[RegistryChange]:
     actions = [action for check in CHECKS for action in check.elevated]
     assert all(isinstance(action, SetRegistryValue) for action in actions)
     return [(a.key, a.name, a.state) for a in actions if isinstance(a, SetRegistryValue)]
@@ -256,9 +256,9 @@ def all_elevated() -> list[Change]:
 
 def test_everything_that_the_checks_do_as_administrator_fits_into_one_prompt() -> None:
     changes = all_elevated()
-    gone: list[Change] = [(key, name, None) for key, name, _ in changes]
+    gone: list[RegistryChange] = [(key, name, None) for key, name, _ in changes]
     for each in (changes, gone):
-        commands = commands_of(*elevated_line(SYSTEM, each))
+        commands = commands_of(*elevated_command(SYSTEM, each))
         assert len(commands) == len(changes) >= 4
         assert all(re.fullmatch(REG, command) for command in commands)
 
@@ -282,10 +282,10 @@ NOT_PLAIN = [
 
 
 @pytest.mark.parametrize("change", NOT_PLAIN, ids=range(len(NOT_PLAIN)))
-def test_anything_else_than_a_plain_constant_is_no_command_line(change: Change) -> None:
+def test_only_plain_constants_become_a_command_line(change: RegistryChange) -> None:
     for changes in ([change], [all_elevated()[0], change]):
         with pytest.raises(ValueError):
-            elevated_line(SYSTEM, changes)
+            elevated_command(SYSTEM, changes)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_anything_else_than_a_plain_constant_is_no_command_line(change: Change) 
 )
 def test_a_system_folder_that_is_not_plain_is_refused(folder: str) -> None:
     with pytest.raises(ValueError):
-        elevated_line(folder, all_elevated())
+        elevated_command(folder, all_elevated())
 
 
 def test_only_the_windows_host_asks_for_rights_and_with_the_system_folder_alone() -> None:
@@ -305,6 +305,6 @@ def test_only_the_windows_host_asks_for_rights_and_with_the_system_folder_alone(
     }
     assert [name for name, text in sources.items() if '"runas"' in text] == ["doctor/host/windows.py"]
     text = sources["doctor/host/windows.py"]
-    assert "elevated_line(folder, changes)" in text
+    assert "elevated_command(folder, changes)" in text
     assert "GetSystemDirectoryW" in text
     assert "lpFile=program" in text

@@ -21,7 +21,7 @@ from doctor.host.other_python import (
     interpreter_at,
     without_python_variables,
 )
-from doctor.host.path_files import with_path_files
+from doctor.host.pth_files import with_pth_files
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="the programs of these tests are shell scripts")
 OF_PYENV = Path.home() / ".pyenv" / "versions"
@@ -45,7 +45,7 @@ def asked(python: Path, code: str) -> str:
 @POSIX
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_an_older_python_is_refused(version: str) -> None:
-    with pytest.raises(PythonError, match=r"aios can look at 3\.8 and newer"):
+    with pytest.raises(PythonError, match=r"aios supports 3\.8 and newer"):
         find_python(python_of(version))
 
 
@@ -121,7 +121,7 @@ def test_system_packages_are_seen_if_the_environment_shows_them(environment: Pat
     "code",
     ["print('hello')", "import time; time.sleep(60)", "import os; os._exit(7)", "raise ValueError(1)", "import torch"],
 )  # fmt: skip
-def test_sitecustomize_and_path_files_do_not_run(environment: Path, tmp_path: Path, code: str) -> None:
+def test_sitecustomize_and_pth_files_do_not_run(environment: Path, tmp_path: Path, code: str) -> None:
     packages = packages_of(environment)
     ran = tmp_path / "ran"
     for name, text in (
@@ -187,7 +187,7 @@ def script(program: Path, text: str) -> Path:
             "echo 'Python was not found; run without arguments to install from the Microsoft Store' >&2; exit 9",
             "alias of the Microsoft Store, behind which no Python is installed",
         ),
-        ("echo 'Unknown option: -I' >&2; exit 2", "is a Python 2"),
+        ("echo 'Unknown option: -I' >&2; exit 2", "is Python 2"),
         (
             """echo "ModuleNotFoundError: No module named 'encodings'" >&2; exit 1""",
             "The standard library of",
@@ -195,7 +195,7 @@ def script(program: Path, text: str) -> Path:
         ("echo 'aios-python: {\"python\": 3}'", "its answer is damaged (python:"),
     ],
 )
-def test_each_failure_has_its_sentence(program: Path, text: str, sentence: str) -> None:
+def test_each_failure_has_its_message(program: Path, text: str, sentence: str) -> None:
     with pytest.raises(PythonError) as error:
         find_python(script(program, text))
     assert sentence in str(error.value)
@@ -209,7 +209,7 @@ def test_a_program_that_hangs_is_ended(program: Path) -> None:
 
 
 @POSIX
-def test_what_is_not_a_program_is_said(program: Path) -> None:
+def test_a_file_that_is_not_a_program_is_refused_with_the_reason(program: Path) -> None:
     def said() -> str:
         with pytest.raises(PythonError) as error:
             find_python(program)
@@ -220,7 +220,7 @@ def test_what_is_not_a_program_is_said(program: Path) -> None:
     program.chmod(0o755)
     assert "is not a program" in said()
     program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))
-    assert "for another architecture" in said()
+    assert "for another processor architecture" in said()
     program.unlink()
     program.symlink_to("/no/such/python3.9")
     assert "is a link to /no/such/python3.9, which no longer exists. Recreate the environment" in said()
@@ -251,7 +251,7 @@ def install(packages: Path, name: str, version: str) -> None:
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
 
 
-def test_the_host_looks_at_that_python(
+def test_the_host_describes_that_python(
     environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = find_python(environment)
@@ -272,7 +272,7 @@ def test_the_host_looks_at_that_python(
     assert (host.variable("VIRTUAL_ENV"), own.variable("VIRTUAL_ENV")) == (None, sys.prefix)
 
 
-def test_path_files_add_existing_folders_and_run_no_code(tmp_path: Path) -> None:
+def test_pth_files_add_existing_folders_and_run_no_code(tmp_path: Path) -> None:
     packages, added = tmp_path / "packages", tmp_path / "added"
     for folder in (packages, added):
         folder.mkdir()
@@ -280,7 +280,7 @@ def test_path_files_add_existing_folders_and_run_no_code(tmp_path: Path) -> None
         f"# comment\nimport os; os.mkdir('x')\n{added}\n../gone\n../added\n", "utf-8"
     )
     (packages / ".hidden.pth").write_text(str(tmp_path), "utf-8")
-    assert [Path(each).resolve() for each in with_path_files([str(packages)])] == [packages, added, added]
+    assert [Path(each).resolve() for each in with_pth_files([str(packages)])] == [packages, added, added]
 
 
 def test_a_damaged_answer_is_no_python() -> None:

@@ -183,7 +183,9 @@ def test_a_file_that_may_be_half_written_is_copied_before_it_is_replaced(machine
     assert (copy.name, copy.read_text()) == ("0-part_1.py", "# mine")
 
 
-def test_an_environment_made_again_is_left_alone_and_the_next_installation_goes_on(machine: Machine) -> None:
+def test_a_recreated_environment_is_left_alone_and_does_not_block_the_next_installation(
+    machine: Machine,
+) -> None:
     new = machine.wheel("2.0")
     machine.begin(new)
     machine.unpack(new, 3)
@@ -191,11 +193,11 @@ def test_an_environment_made_again_is_left_alone_and_the_next_installation_goes_
     machine.site.mkdir(parents=True)
     before = machine.tree()
     message = machine.repair()
-    assert "the folder was deleted, or the environment was made again. Nothing was restored" in message
+    assert "the folder was deleted, or the environment was recreated. Nothing was restored" in message
     assert machine.tree() == before
 
 
-def test_a_backup_that_lost_a_copy_is_said_and_nothing_is_deleted(machine: Machine) -> None:
+def test_an_incomplete_backup_is_reported_and_nothing_is_deleted(machine: Machine) -> None:
     new = machine.wheel("2.0")
     run = machine.begin(new)
     machine.uninstall("many", "1.0")
@@ -355,7 +357,7 @@ def test_one_changed_byte_in_the_journal_of_a_finished_installation_removes_noth
 
 @pytest.mark.parametrize("lost", ["install.json", "install.jsonl"])
 @pytest.mark.parametrize("how", ["lost", "empty", "cut"])
-def test_a_damaged_record_of_an_interrupted_installation_is_told_and_nothing_is_changed(
+def test_a_damaged_record_of_an_interrupted_installation_is_reported_and_nothing_is_changed(
     machine: Machine, lost: str, how: str
 ) -> None:
     new = machine.wheel("2.0")

@@ -1,4 +1,4 @@
-"""`aios guard`: ten updaters that harm, each put back to the byte; and those that do not."""
+"""`aios guard`: packages are restored byte for byte after ten harmful updaters, and left alone after harmless ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from doctor.commands.guard import Guard
 from doctor.host import Host
 from doctor.host.live import live_host
 from doctor.host.other_python import find_python
-from doctor.install import kept_files, protection
+from doctor.install import protected_files, protection
 from doctor.install.interrupted import repair_interrupted
 from doctor.install.transaction import undo
 from doctor.report.console import Printer
@@ -187,7 +187,7 @@ HARMFUL = [
 
 
 @pytest.mark.parametrize(("updater", "said"), HARMFUL, ids=[updater.__name__ for updater, _ in HARMFUL])
-def test_harm_is_said_and_put_back_to_the_byte(
+def test_harm_is_reported_and_undone_byte_for_byte(
     updater: Updater, said: str, guarded, packages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = tree_of(packages.parents[2])
@@ -211,7 +211,7 @@ def test_an_updater_that_does_no_harm_keeps_its_changes_and_its_status(
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_left_can_be_put_back_later(guarded, packages: Path, host: Host) -> None:
+def test_declined_changes_can_be_undone_later(guarded, packages: Path, host: Host) -> None:
     before = tree_of(packages.parents[2])
     assert guarded(cpu_torch, yes=False) == 1  # nobody can be asked here
     assert list(packages.glob("torch-2.15.0.dist-info"))
@@ -220,7 +220,7 @@ def test_what_is_left_can_be_put_back_later(guarded, packages: Path, host: Host)
     assert tree_of(packages.parents[2]) == before
 
 
-def test_a_guard_that_is_killed_is_made_good_by_the_next_aios(
+def test_after_a_killed_guard_the_next_aios_restores_the_packages(
     packages: Path, host: Host, tmp_path: Path
 ) -> None:
     before = tree_of(packages.parents[2])
@@ -233,11 +233,11 @@ def test_a_guard_that_is_killed_is_made_good_by_the_next_aios(
     assert tree_of(packages.parents[2]) == before
 
 
-def test_what_cannot_come_back_is_said_before(
+def test_files_without_a_wheel_are_named_before_the_command(
     packages: Path, host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Installed by conda: there is no wheel, and this file system has only hard links."""
-    monkeypatch.setattr(kept_files, "clone_file", lambda path, copy: False)
+    monkeypatch.setattr(protected_files, "make_reflink", lambda path, copy: False)
     (packages / "torch-2.13.0+cu130.dist-info" / "INSTALLER").write_text("conda\n", "utf-8")
     said: list[str] = []
 
@@ -247,7 +247,7 @@ def test_what_cannot_come_back_is_said_before(
 
     monkeypatch.setattr(Guard, "_call", call)
     assert Guard(host, True, None, Printer(sys.stderr)).run(["updater"]) == 0
-    assert "torch: a file that the command writes in place cannot be put back, because conda installed it" in " ".join(said[0].split())  # fmt: skip
+    assert "torch: files that the command overwrites in place cannot be restored, because conda installed it" in " ".join(said[0].split())  # fmt: skip
 
 
 def test_the_command_runs_an_updater_on_the_named_environment(packages: Path, tmp_path: Path) -> None:
@@ -261,5 +261,5 @@ def test_the_command_runs_an_updater_on_the_named_environment(packages: Path, tm
         command, capture_output=True, text=True, env={**os.environ, "AIOS_HOME": str(tmp_path / "state")}
     )
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert "updated" in done.stderr and "What was there is put back." in done.stderr
+    assert "updated" in done.stderr and "The previous packages are restored." in done.stderr
     assert tree_of(packages.parents[2]) == before

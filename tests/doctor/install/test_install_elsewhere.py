@@ -134,7 +134,7 @@ def _differs(python: Path) -> bool:
 
 
 @pytest.mark.long
-def test_an_environment_of_uv_is_installed_into(tmp_path: Path, server: Server) -> None:
+def test_packages_are_installed_into_an_environment_of_uv(tmp_path: Path, server: Server) -> None:
     environment = Elsewhere(tmp_path, name=".venv", named=".")
     variables = {**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")}
     command = [uv.find_uv_bin(), "venv", "-q", "--offline", "--no-config", "--python", sys.executable]

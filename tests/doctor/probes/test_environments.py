@@ -103,7 +103,7 @@ def lay_out(home: Path) -> None:
 
 
 @POSIX
-def test_all_are_found_and_a_thousand_other_folders_are_not_looked_into(home: Path) -> None:
+def test_all_are_found_and_a_thousand_other_folders_are_not_read(home: Path) -> None:
     lay_out(home)
     for number in range(1000):
         (home / f"project {number} venv").mkdir()

@@ -115,7 +115,7 @@ def test_other_packages(
     assert matched(*arguments, "--package", package)["fallback"] is None
 
 
-def test_without_an_xformers_pytorchs_own_attention_serves() -> None:
+def test_without_an_xformers_pytorchs_own_attention_is_the_fallback() -> None:
     torch = ("--python", "3.12", "--torch", "2.14.1+cu130", "--platform", "win_amd64")
     answer = matched(*torch, "--compute-capability", "12.0", "--package", "xformers")
     assert (answer["match"], answer["fallback"]) == (None, "sdpa")

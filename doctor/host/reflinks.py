@@ -1,4 +1,4 @@
-"""A copy that shares its blocks with the original until one of them is written (reflink), where the file system can."""
+"""Reflinks: copies that share their blocks with the original until one of the two is written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 FICLONE = 0x40049409  # of <linux/fs.h>: btrfs, XFS, bcachefs, overlayfs on them
 
 
-def clone_file(path: Path, copy: Path) -> bool:
-    """Make `copy` a reflink of a file. False: this file system, or this system, has none; nothing is left behind."""
+def make_reflink(path: Path, copy: Path) -> bool:
+    """Make `copy` a reflink of a file. False: not supported here; `copy` does not exist then."""
     if sys.platform != "linux":
         return False
     import fcntl

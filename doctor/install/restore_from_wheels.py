@@ -16,8 +16,8 @@ from doctor.files import write_atomically
 from doctor.host import Distribution, Host
 from doctor.install.affected_files import metadata_folder
 from doctor.install.install_plan import pytorch_index
-from doctor.install.kept_files import has_digest
 from doctor.install.pip import Sources, find_pip
+from doctor.install.protected_files import has_digest
 from doctor.install.protection import Kept, member_of
 from doctor.wheel_search.install_error import InstallError
 from wheels.choice import index_of
@@ -28,7 +28,7 @@ def restore_from_wheels(
 ) -> dict[str, str]:
     """Restore the damaged files; return those that could not be, each with the reason. Raises OSError.
 
-    `folder`: a folder of wheels (--wheel-dir); `downloads`: where wheels are downloaded to.
+    `folder`: the folder of wheels given with --wheel-dir; `downloads`: where wheels are downloaded to.
     """
     left: dict[str, str] = {}
     by_package: dict[str, dict[str, str]] = {}
@@ -47,7 +47,7 @@ def restore_from_wheels(
 
 
 def why_no_wheel(distribution: Distribution, folder: Path | None) -> str | None:
-    """Return why there is no wheel from which files could be restored, as a clause; None: there may be one."""
+    """Return why there is no wheel to restore files from, as a clause; None: there may be one."""
     if _in_folder(distribution.name, distribution.version, folder):
         return None
     metadata = metadata_folder(distribution)
@@ -57,7 +57,7 @@ def why_no_wheel(distribution: Distribution, folder: Path | None) -> str | None:
         if (metadata / "INSTALLER").read_text(encoding="utf-8").strip() == "conda":
             return "conda installed it"
     if (distribution.direct_url or "").startswith("file:") and _local(distribution.direct_url or "") is None:
-        return f"it was installed from {distribution.direct_url}, which is not there any more"
+        return f"it was installed from {distribution.direct_url}, which no longer exists"
     return None
 
 

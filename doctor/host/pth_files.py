@@ -1,4 +1,4 @@
-"""The folders that .pth files add to the search path of a Python. Their lines with code are not executed."""
+"""The folders that .pth files add to the search path of a Python. Lines with code are not executed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CODE = ("import ", "import\t")
 LARGEST = 64 * 1024  # bytes
 
 
-def with_path_files(folders: Iterable[str]) -> tuple[str, ...]:
+def with_pth_files(folders: Iterable[str]) -> tuple[str, ...]:
     """Return the folders of packages, each followed by the existing folders that its .pth files name."""
     found: dict[str, None] = {}
     for folder in folders:

@@ -9,14 +9,14 @@ import sys
 from typing import Any
 
 from doctor.host.base import RegistryValue
-from doctor.host.elevated_line import Change, elevated_line
+from doctor.host.elevated_command import RegistryChange, elevated_command
 
 folder = ctypes.create_unicode_buffer(260)
 ctypes.windll.kernel32.GetSystemDirectoryW(folder, 260)  # type: ignore[attr-defined]
 given: list[list[Any]] = json.loads(sys.argv[1])
-changes: list[Change] = [
+changes: list[RegistryChange] = [
     (key, name, None if data is None else RegistryValue(type="REG_DWORD", value=data))
     for key, name, data in given
 ]
-program, parameters = elevated_line(folder.value, changes)
+program, parameters = elevated_command(folder.value, changes)
 sys.stdout.write(str(subprocess.run(f'"{program}" {parameters}', cwd=sys.argv[2]).returncode))

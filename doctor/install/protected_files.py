@@ -1,4 +1,7 @@
-"""The files of installed packages, as strings: an environment has tens of thousands of them."""
+"""Files of the packages that `aios guard` protects: listed, copied and compared.
+
+Paths are strings, because an environment has tens of thousands of them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from doctor.host import Distribution
-from doctor.host.clones import clone_file
+from doctor.host.reflinks import make_reflink
 from doctor.install.affected_files import metadata_folder
 
 METADATA, BYTECODE = ".dist-info", ".pyc"
@@ -52,7 +55,7 @@ def files_around(
 
 
 def stamp(path: str) -> Stamp:
-    """What changes with a file. Raises OSError."""
+    """The state of a file without its content. Raises OSError."""
     found = os.lstat(path)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns if os.name != "nt" else 0
 
@@ -69,13 +72,13 @@ def existing(recorded: Collection[str], around: Collection[str]) -> list[str]:
 
 
 def keep_files(files: Collection[str], store: Path) -> bool:
-    """Keep each file under its number. Return whether all copies are independent of the files. Raises OSError."""
+    """Copy or link each file to its number in `store`. Return whether all copies are independent of the files. Raises OSError."""
     cloned = True
     for number, path in enumerate(files):
         copy = f"{store}{os.sep}{number}"
         if METADATA in path or os.path.islink(path):  # noqa: PTH114
             shutil.copy2(path, copy, follow_symlinks=False)
-        elif cloned and clone_file(Path(path), Path(copy)):
+        elif cloned and make_reflink(Path(path), Path(copy)):
             shutil.copystat(path, copy)
         else:
             cloned = False
@@ -87,20 +90,20 @@ def keep_files(files: Collection[str], store: Path) -> bool:
 
 
 def has_digest(content: bytes, digest: str) -> bool:
-    """Whether the content is that of a RECORD's digest."""
+    """Whether the content has this digest, written as in a RECORD."""
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=") == digest
 
 
 def is_damaged(path: str, digest: str | None) -> bool:
-    """Whether a file is missing, or has not the content of its digest."""
+    """Whether a file is missing or does not match its digest."""
     with suppress(OSError):
         return digest is not None and not has_digest(Path(path).read_bytes(), digest)
     return True
 
 
 def differs(path: str, before: Stamp, digest: str | None) -> bool:
-    """Whether a file is another one, or has other content. A change of the link count alone changes nothing."""
-    if path.endswith(BYTECODE):  # Python rewrites it
+    """Whether a file was replaced or changed. Another link count alone does not count."""
+    if path.endswith(BYTECODE):  # Python may rewrite it
         return False
     try:
         now = stamp(path)

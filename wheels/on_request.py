@@ -1,4 +1,7 @@
-"""Choose packages that are installed beside torch on request: torchvision, torchaudio, torchcodec, bitsandbytes, flash-attn-4."""
+"""Choose packages that are only installed on request: torchvision, torchaudio, torchcodec, bitsandbytes, flash-attn-4.
+
+SageAttention has a module of its own, because it has wheels in the catalogue.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def _from_pytorch(package: str, torch: TorchBuild) -> Choice:
 
 
 def choose_torchcodec(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
-    """Choose the newest release for this torch and this Python: on Windows from the package index, on Linux as torch's CUDA."""
+    """Choose the newest release for this torch and Python, on Windows from the package index, on Linux from PyTorch's index."""
     package, facts = "torchcodec", table()["torchcodec"]
     wanted = companion_requirement(package, torch.version)
     if wanted is None:
@@ -60,7 +63,7 @@ def _pythons(torchcodec: str) -> tuple[str, ...]:
 
 
 def choose_bitsandbytes(machine: Machine, torch: TorchBuild, catalogue: Catalogue) -> Choice:
-    """Choose the newest release: it has a library for each CUDA version, and is for every torch."""
+    """Choose the newest release, which has a library for each CUDA version and fits every torch."""
     package, version = "bitsandbytes", newest_bitsandbytes()
     if torch.cuda is None:
         return none_fits(package, f"needs a CUDA build of torch; this is {torch}")
@@ -106,10 +109,10 @@ def choose_flash_attn_4(machine: Machine, torch: TorchBuild, catalogue: Catalogu
     )
     version = str(facts["version"])
     item = Item(package, version, f"{package}=={version}", also=(f"nvidia-cutlass-dsl{extra}>={bound}",))
-    reasons = ["a pre-release: the only kind there is", f"with {' and '.join(item.also)}, and Triton"]
+    reasons = ["a pre-release: there is no other release", f"with {' and '.join(item.also)}, and Triton"]
     if here is not None and here < numbers(facts["backward_from"]):
         reasons.append(
-            "its backward pass needs compute capability {}; this GPU has {}.{}: it serves inference only".format(
+            "its backward pass needs compute capability {}; this GPU has {}.{}: inference only".format(
                 facts["backward_from"], *here
             )
         )

@@ -1,7 +1,8 @@
 """The command line that changes registry values with administrator rights: Windows' own programs and typed constants.
 
-The elevated process is cmd.exe, which starts reg.exe once for each value, both by the full path of the system folder. It reads no file, no variable and no setting that a program without administrator rights can write. So there is nothing in the
-user's folders (a Python package, a `.pth` file, a journal, a link) that it could run or believe.
+The elevated process is cmd.exe, which starts reg.exe once for each value, both by their full paths in the system folder. It reads
+no file, variable or setting that a program without administrator rights can write. So nothing in the user's folders (a Python package, a
+`.pth` file, a journal, a link) influences it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from doctor.host.base import RegistryValue
 
-Change = tuple[str, str, RegistryValue | None]  # key below HKLM, name, value; None removes the value
+RegistryChange = tuple[str, str, RegistryValue | None]  # key below HKLM, name, value; None removes the value
 
 # Without characters that cmd.exe or the C runtime treats in a special way: " % ^ & | < > ( ) ! and a backslash at the end
 KEY = re.compile(r"HKLM(?:\\[A-Za-z0-9 _.-]+)+", re.ASCII)
@@ -21,8 +22,8 @@ LARGEST_DWORD = 0xFFFFFFFF
 LONGEST_LINE = 8000  # characters; cmd.exe allows 8,191
 
 
-def why_not(change: Change) -> str | None:
-    """Why a change cannot be written as a constant: a clause about it. None: it can."""
+def why_not_elevated(change: RegistryChange) -> str | None:
+    """Why a change cannot be written as a constant, as a clause about it. None: it can."""
     key, name, value = change
     if not KEY.fullmatch(key) or not NAME.fullmatch(name):
         return "its name has characters that are special on a command line"
@@ -31,7 +32,7 @@ def why_not(change: Change) -> str | None:
     return None
 
 
-def elevated_line(system_folder: str, changes: Sequence[Change]) -> tuple[str, str]:
+def elevated_command(system_folder: str, changes: Sequence[RegistryChange]) -> tuple[str, str]:
     """Return the program, by its full path, and its parameters. Raises ValueError unless all are plain constants."""
     if not FOLDER.fullmatch(system_folder):
         raise ValueError(f"{system_folder!r} is not a plain system folder")
@@ -46,9 +47,9 @@ def elevated_line(system_folder: str, changes: Sequence[Change]) -> tuple[str, s
     return f"{system_folder}\\cmd.exe", line
 
 
-def _parameters(change: Change) -> str:
+def _parameters(change: RegistryChange) -> str:
     key, name, value = change
-    if why := why_not(change):
+    if why := why_not_elevated(change):
         raise ValueError(f"{key}\\{name}: {why}")
     if value is None:
         return f'delete "{key}" /v "{name}" /f /reg:64'

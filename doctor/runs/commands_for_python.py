@@ -1,4 +1,4 @@
-"""The findings on another Python: the commands in them name it, because without that they act on the Python of aios."""
+"""Add `--python` to the commands in texts about another Python; without it they act on the Python of aios."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TAKES_PYTHON = re.compile(
 
 
 def for_python(text: str, python: str | None) -> str:
-    """Return the text, whose commands look at this Python; None: they look at the Python that runs aios."""
+    """Return the text with `--python` in its commands. `python`: the interpreter; None: the one that runs aios."""
     if python is None:
         return text
     return TAKES_PYTHON.sub(lambda found: f'{found[0]} --python "{python}"', text)
 
 
 def finding_for_python(finding: Finding, python: str) -> Finding:
-    """Return the finding, with the commands in its texts and its fix for this Python."""
+    """Return the finding with `--python` in the commands of its texts and its fix."""
     texts = {name: for_python(getattr(finding, name), python) for name in ("summary", "impact", "hint")}
     fix = finding.fix and _fix_for_python(finding.fix, python)
     return finding.model_copy(update={**texts, "fix": fix})
