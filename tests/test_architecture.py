@@ -110,6 +110,7 @@ ORDERS = {
         ("learning",),
         ("survival",),
         ("start", "generate", "export"),
+        ("building",),
         ("preparation",),
         ("run",),
         ("commands",),

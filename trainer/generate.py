@@ -8,7 +8,7 @@ from typing import Any
 from doctor.capability import Capability
 from trainer.attention.pattern import trained_windows
 from trainer.device import choose_device, choose_precision
-from trainer.models import model, tokenizer, vocabulary, weights
+from trainer.models import model, model_attention, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 from trainer.survival import checkpoint
@@ -42,8 +42,12 @@ def load(
     windows, precision = trained_windows(config), choose_precision(device, amp)
     if precision.note:
         say(f"WARNING: {precision.note}")
-    request = model.attention_request(config, device, precision, windows, packed=False, training=False)
-    model.attach_attention(config, request, windows, backend=backend, proven=proven, strict=strict, say=say)
+    request = model_attention.attention_request(
+        config, device, precision, windows, packed=False, training=False
+    )
+    model_attention.attach_attention(
+        config, request, windows, backend=backend, proven=proven, strict=strict, say=say
+    )
     network, notes = model.build_trained(config, folder)
     for note in notes:
         say(f"WARNING: {note}")

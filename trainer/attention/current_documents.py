@@ -1,6 +1,6 @@
-"""The documents of packed rows, on their way past a model's own code: to where it asks transformers for a mask.
+"""The document ids of the model call that is running, for the mask that the model requests from transformers.
 
-A model hands its mask to every layer. It does not always hand on the keyword `document_ids` (Nemotron drops it).
+A model passes its mask to every layer, but not always the keyword `document_ids` (Nemotron drops it).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# The ids of the current `documents`; the list is empty outside of it.
+# The ids of each `documents` that is entered, the innermost last.
 _current: list[Tensor] = []
-# One for each model that is running with `take_keyword`.
+# The `documents` of each running call of a model with the hooks of `accept_document_ids`.
 _calls: list[ExitStack] = []
 
 
 @contextmanager
 def documents(document_ids: Tensor | None) -> Iterator[None]:
-    """While entered, models get these documents (B, S) where they ask transformers for a mask."""
+    """While entered, the masks that models request from transformers separate these documents (B, S)."""
     if document_ids is None:
         yield
         return
@@ -35,8 +35,8 @@ def current() -> Tensor | None:
     return _current[-1] if _current else None
 
 
-def take_keyword(model: nn.Module) -> None:
-    """Make a built model take the keyword `document_ids` as `documents` does, for models that drop keywords."""
+def accept_document_ids(model: nn.Module) -> None:
+    """Make a built model apply the keyword `document_ids`, although its own code drops it."""
     model.register_forward_pre_hook(_enter, with_kwargs=True)
     model.register_forward_hook(_leave, always_call=True)
 

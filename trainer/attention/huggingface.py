@@ -11,7 +11,6 @@ four dimensions along the last one, which works for these, too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -27,7 +26,8 @@ from transformers import (
 from trainer.attention import call_trace
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import BACKENDS, backend_named
-from trainer.attention.current_documents import current, documents, take_keyword
+from trainer.attention.current_documents import accept_document_ids, documents
+from trainer.attention.huggingface_mask import document_mask
 from trainer.attention.interface import attention
 from trainer.attention.pattern import LAYER_TYPES, Windows, own_windows, repeat, smallest, trained_windows
 
@@ -86,7 +86,7 @@ def attach(
     _check_supported(config, text)
     for name in ("auto", *(each.name for each in BACKENDS)):
         AttentionInterface.register(_implementation_name(name), partial(_attend, backend=name))
-        AttentionMaskInterface.register(_implementation_name(name), _document_ids)
+        AttentionMaskInterface.register(_implementation_name(name), document_mask)
     before = config._attn_implementation, getattr(text, "aios_windows", None)
     config._attn_implementation = _implementation_name(backend)
     text.aios_windows = list(windows) if any(windows) else None
@@ -104,8 +104,8 @@ def _check_proof(model: torch.nn.Module, windows: Windows) -> None:
     failures = model_proof.prove(model).failures(packed=False, windows=any(windows))
     if failures:
         raise ValueError(f"this {type(model).__name__} cannot run on attention here: {'; '.join(failures)}")
-    if not model_proof.hands_on_documents(model):
-        take_keyword(model)
+    if not model_proof.passes_on_document_ids(model):
+        accept_document_ids(model)
 
 
 def _implementation_name(backend: str) -> str:
@@ -171,7 +171,7 @@ def _attend(
                 "document_ids together with padding, or with position_ids that begin again, is not supported: make the "
                 "padding a document of its own, and let document_ids alone separate the documents"
             )
-        document_ids = attention_mask[:, 0, 0, -key.shape[2] :]  # from `_document_ids`, for all tokens so far
+        document_ids = attention_mask[:, 0, 0, -key.shape[2] :]  # from `document_mask`, for all tokens so far
     if is_causal is False or not getattr(module, "is_causal", True):
         raise ValueError(f"{type(module).__name__} does not attend causally, which no backend supports")
     unknown = [text for name, text in _UNSUPPORTED_ARGUMENTS.items() if others.get(name) is not None]
@@ -236,76 +236,3 @@ def _window(module: Any, sliding_window: int | None) -> int | None:
             f"configuration says {own[layer]} (sliding_window, layer_types): remove the setting that the model does not use"
         )
     return smallest(own[layer], trained[layer])
-
-
-def _document_ids(
-    batch_size: int,
-    q_length: int,
-    kv_length: int,
-    q_offset: int | Tensor = 0,
-    kv_offset: int = 0,
-    mask_function: Callable[..., Tensor] | None = None,
-    attention_mask: Tensor | None = None,
-    allow_is_causal_skip: bool = True,
-    use_vmap: bool = False,
-    device: torch.device | str = "cpu",
-    allow_is_bidirectional_skip: bool | None = None,
-    **_: Any,
-) -> Tensor | None:
-    """The mask function that transformers calls: document ids (B, 1, 1, all tokens so far); None for one document."""
-    if allow_is_bidirectional_skip is not None:
-        raise ValueError("it attends in both directions, as an encoder does, which no backend supports")
-    length = kv_offset + kv_length
-    if int(q_offset) + q_length != length:
-        raise ValueError(
-            f"the last query must be at the last key, but queries end at {int(q_offset) + q_length} and keys at "
-            f"{length}; use the default (dynamic) cache"
-        )
-    given = current()
-    if given is not None:
-        if attention_mask is not None or not allow_is_causal_skip:
-            raise ValueError(f"documents together with padding: {_MORE_THAN_CAUSAL}")
-        return _as_mask(given[:, :length])
-    if attention_mask is not None:
-        if not allow_is_causal_skip:
-            raise ValueError(_MORE_THAN_CAUSAL)
-        if attention_mask.shape[1] < length:
-            raise ValueError(
-                f"attention_mask must cover all {length} tokens so far, including cached ones, got {attention_mask.shape[1]}"
-            )
-        kept = attention_mask[:, :length]
-        # Padding after the tokens is never seen by them.
-        return _as_mask(kept) if bool((kept[:, 1:] & ~kept[:, :-1]).any()) else None
-    if allow_is_causal_skip:
-        return None
-    if mask_function is None or use_vmap or q_length != kv_length or kv_offset:
-        raise ValueError(_MORE_THAN_CAUSAL)
-    return _as_mask(_packed(mask_function, batch_size, length, torch.device(device)))
-
-
-def _as_mask(document_ids: Tensor) -> Tensor:
-    """Document ids (B, S) as a mask (B, 1, 1, S)."""
-    return document_ids.long()[:, None, None]
-
-
-def _packed(sees: Callable[..., Tensor], batch_size: int, length: int, device: torch.device) -> Tensor:
-    """The sequences that position_ids separate, as document ids (B, S).
-
-    Args:
-        sees: transformers' function of (row, head, query, key). A token that does not see the one before it begins a
-            sequence, also with a window of 1.
-    """
-    row = torch.arange(batch_size, device=device)[:, None]
-    head = torch.zeros((), dtype=torch.long, device=device)
-    later = torch.arange(1, length, device=device)[None]
-    # Compiled code, where transformers always calls this, cannot read values.
-    if not torch.compiler.is_compiling() and bool(sees(row, head, later - 1, later).any()):
-        raise ValueError(_MORE_THAN_CAUSAL)
-    begins = ~sees(row, head, later, later - 1).expand(batch_size, -1)
-    return torch.nn.functional.pad(begins.long().cumsum(1), (1, 0))
-
-
-_MORE_THAN_CAUSAL = (
-    "this call needs more than a causal mask with packed sequences (the model's own mask function, or a cache for "
-    "compiled code), which no backend supports; for generation use the default cache"
-)

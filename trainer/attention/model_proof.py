@@ -60,8 +60,8 @@ def prove(model: Any) -> ModelProof:
 
 
 @torch.no_grad()
-def hands_on_documents(model: Any) -> bool:
-    """Whether every layer of the model gets the keyword `document_ids` that the model is called with."""
+def passes_on_document_ids(model: Any) -> bool:
+    """Whether the model passes the keyword `document_ids` on to every layer."""
     tokens = torch.zeros(1, LENGTH, dtype=torch.long, device=next(model.parameters()).device)
     with _evaluating(model), traced() as trace:
         model(input_ids=tokens, document_ids=tokens, use_cache=False)

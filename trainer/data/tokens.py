@@ -15,7 +15,8 @@ from trainer.data.entropy import BytePairs
 from trainer.data.opening import Source
 from trainer.data.sources import pieces
 from trainer.errors import UserError
-from trainer.models.tokenizer import NotUtf8Error, Tokenizer, with_prefix
+from trainer.models.huggingface_tokenizer import NotUtf8Error
+from trainer.models.tokenizer import Tokenizer, with_prefix
 from trainer.say import Say
 
 Indices = npt.NDArray[np.int64]

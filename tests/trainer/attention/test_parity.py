@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.trainer.attention.triple_loop import WAYS, Case, triple_loop
-from trainer.attention import banded
+from trainer.attention import banded_weights
 from trainer.attention.definition import effective_window
 from trainer.attention.request import Options
 
@@ -46,7 +46,7 @@ def cases(window: str) -> list[Case]:
 @pytest.mark.parametrize("way", WAYS)
 def test_outputs_and_gradients_equal_those_of_the_triple_loop(way, window, dtype, monkeypatch):
     # Several blocks even for short inputs
-    monkeypatch.setattr(banded, "rows_per_block", lambda q, window: min(q.shape[2], 3))
+    monkeypatch.setattr(banded_weights, "rows_per_block", lambda q, window: min(q.shape[2], 3))
     for case in cases(window):
         answer = triple_loop(case)
         effective = effective_window(case.window, case.keys)

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainer.attention.triple_loop import WAYS
-from trainer.attention import attention, banded, blocks, scaled_dot_product
+from trainer.attention import attention, banded, banded_weights, blocks, scaled_dot_product
 from trainer.attention.proof_cases import visible
 from trainer.attention.request import Options
 
@@ -383,7 +383,7 @@ def test_a_second_derivative_is_refused():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_gradients_agree_with_finite_differences(packed, monkeypatch):
-    monkeypatch.setattr(banded, "rows_per_block", lambda q, window: 4)
+    monkeypatch.setattr(banded_weights, "rows_per_block", lambda q, window: 4)
     q = torch.randn(1, 4, 9, 2, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(1, 2, 13, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ids = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 2, 2, 2, 2, 3, 2]]) if packed else None

@@ -20,7 +20,8 @@ from trainer.data import IGNORED, split, tokens
 from trainer.data.documents import Piece
 from trainer.data.stream import make
 from trainer.errors import UserError
-from trainer.models.tokenizer import ByteTokenizer, NotUtf8Error
+from trainer.models.huggingface_tokenizer import NotUtf8Error
+from trainer.models.tokenizer import ByteTokenizer
 
 BYTES = ByteTokenizer()
 END, PAD = BYTES.end_id, BYTES.pad_id

@@ -21,7 +21,7 @@ from tests.trainer import small_models
 from tests.trainer.small_tokenizers import byte_level
 from trainer.config import TrainConfig
 from trainer.errors import UserError
-from trainer.models import model, trial
+from trainer.models import model, model_attention, trial
 from trainer.start import Options, find_start
 from trainer.survival.checkpoint import CheckpointFolder
 
@@ -130,7 +130,7 @@ def use(folder: Path) -> None:
     config = TrainConfig.model_validate({"model": {"name": str(folder)}})
     start = find_start(config, Options(), CheckpointFolder(folder / "none", 1), lambda _: None)
     model.check_length(start.model_config, 16)
-    windows = model.requested_windows(config.model, start.model_config)
+    windows = model_attention.requested_windows(config.model, start.model_config)
     trial.try_out(start.model_config, windows)
     model.build(start.model_config, start.weights, 0)
 

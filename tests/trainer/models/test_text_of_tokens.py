@@ -21,7 +21,8 @@ from trainer.data.stream import IGNORED
 from trainer.errors import UserError
 from trainer.models import generation, tokenizer
 from trainer.models.generation import Sampling
-from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer, encode_prompt
+from trainer.models.huggingface_tokenizer import HuggingFaceTokenizer
+from trainer.models.tokenizer import ByteTokenizer, encode_prompt
 
 Call = Callable[..., Result]
 LOSSLESS = [name for name in FAMILIES if name not in ("metaspace", "word piece")]

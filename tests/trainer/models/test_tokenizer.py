@@ -12,7 +12,8 @@ import pytest
 from trainer.data import documents, split, tokens
 from trainer.errors import UserError
 from trainer.models import tokenizer
-from trainer.models.tokenizer import ByteTokenizer, HuggingFaceTokenizer
+from trainer.models.huggingface_tokenizer import HuggingFaceTokenizer
+from trainer.models.tokenizer import ByteTokenizer
 
 TEXT = "Grüße, мир\n€ 🙂 done"
 

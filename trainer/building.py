@@ -1,0 +1,154 @@
+"""Building the model of a run: with its weights, on its device, and proven to keep its tokens apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.attention import model_proof
+from trainer.attention.call_trace import TracedCall
+from trainer.attention.model_proof import ModelProof
+from trainer.attention.pattern import Windows
+from trainer.config import TrainConfig
+from trainer.data import Dataset
+from trainer.device import Precision
+from trainer.distributed.processes import Processes
+from trainer.errors import UserError
+from trainer.hrm.configuration import HRMConfig
+from trainer.learning.deep_supervision import DeepSupervision
+from trainer.learning.objective import NextToken, Objective
+from trainer.learning.sharded_objective import ShardedObjective, Shards
+from trainer.learning.state import MemorySettings
+from trainer.models import lora, model, trial, vocabulary
+from trainer.start import Start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What is known before the model is built.
+
+    Attributes:
+        windows: the configured ones, in addition to the model's own.
+        calls: how the model calls attention; empty if that is not known yet.
+    """
+
+    config: TrainConfig
+    processes: Processes
+    device: torch.device
+    precision: Precision
+    start: Start
+    windows: Windows
+    calls: tuple[TracedCall, ...]
+    dataset: Dataset
+    memory: MemorySettings
+
+    @property
+    def sharded(self) -> bool:
+        return self.config.training.sharding == "full" and self.processes.count > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltModel:
+    """The model, ready to be trained.
+
+    Attributes:
+        shards: None if this process holds the whole model.
+        warnings: about its weights and its output layer.
+    """
+
+    network: Any
+    objective: Objective
+    shards: Shards | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def build_on_cpu(setup: Setup, weights: Path | None, adapter: Path | None) -> BuiltModel:
+    """Build the model on the CPU.
+
+    Args:
+        weights: folder to load weights from; None for new ones.
+        adapter: folder to load a LoRA adapter from; None for a new one.
+    """
+    config = setup.config
+    # Frozen weights never change, so they can have the dtype of the computation. FSDP requires one dtype for all.
+    reduced = config.model.use_peft and config.training.sharding == "none"
+    dtype = setup.precision.dtype if reduced else torch.float32
+    network, warnings = model.build(setup.start.model_config, weights, config.training.seed, dtype)
+    if config.model.resize_token_embeddings and weights:
+        warnings = [*warnings, *vocabulary.grow(network, setup.start.tokenizer)]
+    if config.model.use_peft and adapter:
+        lora.load(network, adapter)
+    elif config.model.use_peft:
+        lora.add(network, config.model)
+    if setup.memory.gradient_checkpointing:
+        model.checkpoint_activations(network)
+    objective = DeepSupervision if isinstance(setup.start.model_config, HRMConfig) else NextToken
+    return BuiltModel(
+        network=network, objective=objective(network, setup.precision), warnings=tuple(warnings)
+    )
+
+
+def build_on_device(setup: Setup) -> BuiltModel:
+    """Build the model with its weights, shard it if configured, and move it to the device."""
+    built = build_on_cpu(setup, setup.start.weights, setup.start.checkpoint)
+    network, objective, shards = built.network, built.objective, None
+    setup.processes.check_same_weights(network)
+    if setup.sharded:
+        setup.processes.check_sharding(setup.device)
+        shards = Shards(network, setup.device, setup.processes.count)
+        objective = ShardedObjective(objective, shards)
+    network = network.to(setup.device)
+    _prove(setup, network, shards)
+    return BuiltModel(
+        network=network,
+        objective=objective,
+        shards=shards,
+        warnings=(*built.warnings, *_logits_warning(objective)),
+    )
+
+
+def _prove(setup: Setup, network: Any, shards: Shards | None) -> None:
+    """Prove on the built model that tokens do not see later ones, other documents, or tokens outside the window.
+
+    Raises:
+        UserError: they do.
+    """
+
+    def prove() -> ModelProof:
+        return model_proof.prove(network)
+
+    config = setup.start.model_config
+    with trial.refusals(config):
+        proof = shards.forward_of(prove) if shards else prove()
+    failures = proof.failures(setup.dataset.packed, windows=any(setup.windows))
+    if not failures:
+        return
+    if failures == [proof.isolation]:
+        raise UserError(
+            f"data.packing puts several documents into a row, but this {config.model_type} model cannot keep them apart: "
+            f"{proof.isolation}. Set data.packing: false (--no-packing), which gives each document rows of its own."
+        )
+    if failures == [proof.windows]:
+        raise UserError(
+            f"This {config.model_type} model cannot be trained with a window: {proof.windows}. Remove model.window_size and "
+            f"model.window_pattern, or choose another model type. {trial.CHOOSE}"
+        )
+    raise UserError(
+        f"A model of the type {config.model_type} cannot be trained here: {'; '.join(failures)}. {trial.CHOOSE}"
+    )
+
+
+def _logits_warning(objective: Objective) -> list[str]:
+    """Warn if the loss needs all logits of a batch at once."""
+    if isinstance(objective, ShardedObjective):
+        return objective.shards.forward_of(lambda: _logits_warning(objective.objective))
+    if not isinstance(objective, NextToken) or objective.output_layer is not None:
+        return []
+    name = type(objective.model).__name__
+    return [
+        f"the loss of {name} computes the logits of a whole batch at once (batch x length x vocabulary), because its output "
+        "layer is not a plain linear layer or changes its logits in an unknown way. This uses more memory."
+    ]
