@@ -1,4 +1,4 @@
-"""Building the model of a run: with its weights, on its device, and proven to keep its tokens apart."""
+"""Builds the model of a run on its device, and proves which tokens see each other."""
 
 from __future__ import annotations
 

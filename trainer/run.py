@@ -24,7 +24,7 @@ from trainer.learning.position import Position
 from trainer.preparation import Prepared, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
-from trainer.start import Options, keep_out_of_the_data
+from trainer.start import Options, check_outputs_outside_data
 from trainer.stop import StopRequest
 from trainer.survival.checkpoint import SavedState
 from trainer.survival.lock import lock_run
@@ -59,7 +59,7 @@ def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Pr
         UserError: the run cannot be done as configured; found before the first step.
         RunError: the run failed.
     """
-    keep_out_of_the_data(config)
+    check_outputs_outside_data(config)
     lock = lock_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
     with lock:
         return _run(config, options, reporter, processes)

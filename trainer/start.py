@@ -63,8 +63,8 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def keep_out_of_the_data(config: TrainConfig) -> None:
-    """Raise UserError if the run would write into its own data set: its files would become data of the next run."""
+def check_outputs_outside_data(config: TrainConfig) -> None:
+    """Raise UserError if the run would write into its own data set, where its files would become data of the next run."""
     written = {
         "output.output_dir (--output-dir)": config.output.output_dir,
         "output.log_file (--log-file)": config.log_file,

@@ -1,6 +1,6 @@
-"""Public reports of people who train models with other programs, one case each in reports.json: here they end well.
+"""Failures that users reported to other training projects, one case each in reports.json: aios trains, or refuses clearly.
 
-A case names its source as repository#number, what was reported there, and what has to happen here: the texts that are read,
+A case names its source as repository#number, what was reported there, and the expected result here: the texts that are read,
 or words of the refusal. Refusals are UserErrors, which the commands print as one sentence.
 """
 
@@ -65,7 +65,7 @@ def test_every_case_has_a_known_kind_and_a_source() -> None:
 
 @of("rows")
 def test_rows(case: Case, tmp_path: Path) -> None:
-    """Every token of every text is trained on exactly once, at its end as well."""
+    """Every token of every text is a target exactly once, including the end of the text."""
     batch = rows(tmp_path, case["documents"], case["packing"])
     targets = sorted(batch.targets[batch.targets >= 0].tolist())
     # The first byte of a text has nothing before it that could predict it. Its end is a token of its own.
@@ -92,7 +92,7 @@ def test_apart(case: Case, tmp_path: Path) -> None:
 
 @of("resume")
 def test_resume(case: Case) -> None:
-    """A resumed run, with whatever batch size, goes on with the sample that comes next, in every epoch."""
+    """A resumed run continues with the next sample, for any batch size, in every epoch."""
     first, then = case["batches"]
     before, after = (_samples(size) for size in (first, then))
     steps, read = case["after_steps"], case["after_steps"] * first
@@ -203,7 +203,7 @@ def test_vocabulary(case: Case) -> None:
 
 @of("config")
 def test_config(case: Case, tmp_path: Path) -> None:
-    """A configuration is read as it is meant, or the key is named."""
+    """A configuration is read as the user meant it, or the error names the key."""
     path = tmp_path / "config.yaml"
     path.write_text(case["yaml"], encoding="utf-8")
     if "refused" in case:
@@ -218,7 +218,7 @@ def test_config(case: Case, tmp_path: Path) -> None:
 def test_warned(
     case: Case, settings: dict[str, Any], write_config: Callable[[Any], Path], call: Callable[..., Result]
 ) -> None:
-    """A setting that has another effect than it seems to is said when the run starts."""
+    """The run warns at its start of a setting that does not have its usual effect."""
     settings["training"] |= case["training"]
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 0, result.output

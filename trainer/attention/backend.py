@@ -28,7 +28,7 @@ class Implementation:
         run: as for `Backend`.
         reasons_against: as for `Backend`.
         contiguous_documents: the tokens of a document must be contiguous. Checked last, because it reads a tensor.
-        needs_proof: used only on machines where it was proven.
+        needs_proof: whether it runs only on machines where it was proven.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Backend:
         run: attention of q (B, H, S_q, D) over k and v (B, H_kv, S_k, D). Keys that no query sees have been cut off.
         implementations: if there are several, in order of preference. Each is proven by itself. The last one serves
             every request.
-        stores_table: without a window, it stores the S x S table of weights.
-        missing: why there is nothing to be tried, although the distribution is installed; None if there is.
+        stores_table: whether it stores the S x S table of weights if there is no window.
+        missing: why there is no kernel to test, although the distribution is installed; None if there is one.
     """
 
     name: BackendName

@@ -42,7 +42,7 @@ def reasons_against(request: AttentionRequest) -> list[str]:
     # (kernel_backward.h of torch 2.13).
     fewer = request.query_length != request.key_length
     if request.training and request.window is not None and fewer:
-        reasons.append("computes no right gradients for fewer queries than keys with a window")
+        reasons.append("computes wrong gradients with a window and fewer queries than keys")
     return reasons
 
 

@@ -47,14 +47,14 @@ def reasons_against(request: AttentionRequest) -> list[str]:
 def reasons_here() -> list[str]:
     """The first reason why it cannot run on this machine."""
     found = importlib.util.find_spec("flash_attn")
-    if found is None or found.origin is None:  # without __init__.py it is flash-attn-4: flash_attn/cute alone
+    if found is None or found.origin is None:  # flash-attn-4 alone has no flash_attn/__init__.py
         return ["flash-attn package not installed"]
     lacking = lacking_gpu(MIN_COMPUTE_CAPABILITY) or lacking_options(_package(), OPTIONS)
     return [lacking] if lacking else []
 
 
 def lacking_gpu(needed: tuple[int, int]) -> str | None:
-    """The reason if no GPU has at least this compute capability."""
+    """A reason if no GPU has at least this compute capability, else None."""
     if not torch.cuda.is_available():
         return "needs an NVIDIA GPU that torch can use"
     newest = max(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
@@ -64,11 +64,11 @@ def lacking_gpu(needed: tuple[int, int]) -> str | None:
 
 
 def lacking_options(package: ModuleType, needed: set[str]) -> str | None:
-    """The reason if a function of a package in the way of flash-attn lacks a parameter."""
+    """A reason if the functions of a package with the interface of flash-attn lack a parameter, else None."""
     for name in ("flash_attn_func", "flash_attn_varlen_func"):
         missing = needed - set(inspect.signature(getattr(package, name)).parameters)
         if missing:
-            return f"{name} of this version has no {', '.join(sorted(missing))}; a newer one is needed"
+            return f"{name} of this version has no {', '.join(sorted(missing))}; a newer version is needed"
     return None
 
 
@@ -78,7 +78,7 @@ def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 
 
 def attend(package: ModuleType, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Attention by a package with the functions of flash-attn 2."""
+    """Attention by a package with the interface of flash-attn 2."""
     settings = {
         "dropout_p": options.dropout,
         "softmax_scale": options.scale,

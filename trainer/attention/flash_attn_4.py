@@ -1,9 +1,9 @@
 """FlashAttention-4 from the flash-attn-4 package, which compiles its kernels at run time: no wheel has to match torch.
 
-Read from version 4.0.0b36: the window is (left, right), so W becomes (W - 1, 0), and None is no limit; both functions
-return (output, log-sum-exp); the offsets of documents do not follow the tensors, so every argument is named; the forward
-pass runs from compute capability 8.0 on, the backward pass from 9.0 on. The package shares the import name of
-flash-attn, with or without it.
+In version 4.0.0b36, the window is (left, right), so W becomes (W - 1, 0), and None is no limit. Both functions return
+(output, log-sum-exp). The document offsets do not directly follow the tensors, so all arguments are passed by name. The
+forward pass requires compute capability 8.0, the backward pass 9.0. The package is imported as `flash_attn.cute`, whether
+flash-attn is installed or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.attention.flash_attn_2 import lacking_gpu, lacking_options
 from trainer.attention.packing import run_packed
 from trainer.attention.request import AttentionRequest, Options
 
-# On every GPU that it supports; some support more.
+# The limit on every GPU that the package supports; on some it is higher.
 MAX_HEAD_DIM = 128
 MIN_COMPUTE_CAPABILITY = (9, 0)
 OPTIONS = {"softmax_scale", "causal", "window_size", "softcap"}

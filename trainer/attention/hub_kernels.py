@@ -1,7 +1,7 @@
-"""FlashAttention-2 as a compiled kernel from the Hugging Face hub, through the `kernels` package. Linux and WSL.
+"""FlashAttention-2 as a compiled kernel from the Hugging Face hub, through the `kernels` package. Linux and WSL only.
 
 Its builds use torch's stable ABI, so one fits several versions of torch; its functions are those of flash-attn 2. Nothing
-is downloaded here: the kernel is taken from the Hugging Face cache, or from the folder that AIOS_HUB_KERNEL names.
+is downloaded here: the kernel is loaded from the Hugging Face cache, or from the folder that AIOS_HUB_KERNEL names.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DOWNLOAD = f"python -c \"import kernels; kernels.get_kernel('{REPOSITORY}', vers
 
 
 def missing() -> str | None:
-    """Why there is no kernel to be tried. The package alone has none."""
+    """Why there is no kernel to test; None if there is one. The package itself contains none."""
     if sys.platform == "win32":
         return NO_HUB_KERNELS_ON_WINDOWS
     if importlib.util.find_spec("kernels") is None:
@@ -64,7 +64,7 @@ def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 def _kernel() -> ModuleType:
     """The kernel's module. Raises ValueError or FileNotFoundError if there is none for this machine."""
     kernels = importlib.import_module("kernels")
-    logging.getLogger("kernels").setLevel(logging.ERROR)  # it warns of each load without the hub
+    logging.getLogger("kernels").setLevel(logging.ERROR)  # it warns on every load that does not ask the hub
     folder = os.environ.get(FOLDER)
     with _offline():
         kernel: ModuleType = (
@@ -77,7 +77,7 @@ def _kernel() -> ModuleType:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """While entered, `kernels` looks in the Hugging Face cache only; the hub would be asked on each load."""
+    """While entered, `kernels` uses only the Hugging Face cache; otherwise it would ask the hub on every load."""
     constants: Any = importlib.import_module("huggingface_hub.constants")
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     try:

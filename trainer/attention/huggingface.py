@@ -55,8 +55,8 @@ def attach(
 ) -> None:
     """Make models run on `attention`, whether they are already built or not.
 
-    Models then take the keyword `document_ids` (B, S). A few drop it (Nemotron); a built model then gets hooks that pass
-    it on, and for a configuration there is `documents`.
+    Models then accept the keyword `document_ids` (B, S). If a built model drops it (Nemotron), hooks pass it on; for models
+    that are built later, use `documents`.
 
     Args:
         model: a configuration, changed in place, for all models of this configuration; or a built model, on which
@@ -163,8 +163,8 @@ def _attend(
     if attention_mask is not None:
         if attention_mask.ndim != 4 or attention_mask.dtype != torch.long or attention_mask.shape[2] != 1:
             raise ValueError(
-                f"{type(module).__name__} gets a 4-dimensional attention mask, which no backend supports: a model must leave "
-                "masks to a window, document_ids, or a padding mask (B, S)"
+                f"{type(module).__name__} gets a 4-dimensional attention mask, which no backend supports; use a window, "
+                "document_ids, or a padding mask (B, S)"
             )
         if document_ids is not None:
             raise ValueError(

@@ -31,7 +31,7 @@ def make_cache(config: Any) -> Cache:
 
 
 def cache_argument(model: Any) -> str:
-    """The name of a model's argument for the cache: `cache` in transformers 5.24 and later, which removes the old name in 5.40."""
+    """The name of a model's argument for the cache: `cache` since transformers 5.24, which drops the old name in 5.40."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
@@ -104,7 +104,7 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
         return past + query_length, self.cumulative_length - past
 
     def reset(self) -> None:
-        """Forget all tokens; the slots stay allocated for as many rows."""
+        """Forget all tokens. The slots stay allocated, for the same number of rows."""
         super().reset()
         self.end = 0
 
@@ -126,12 +126,9 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
         if end < min(length, self.sliding_window - 1):
             raise ValueError(
                 f"cannot remove {-tokens_to_remove} tokens from a cache with a window of {self.sliding_window}: it no longer "
-                "has all tokens that the next one sees"
+                "stores all tokens that the next one attends to"
             )
         self.cumulative_length, self.end = length, end
-
-    def _has_other_rows(self, key_states: Tensor) -> bool:
-        return self.cumulative_length == 0 and self.keys.shape[:2] != key_states.shape[:2]
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row of the batch."""
@@ -139,9 +136,13 @@ class SlidingLayer(CacheLayer):  # type: ignore[misc]
             self.keys, self.values = (x.repeat_interleave(repeats, dim=0) for x in (self.keys, self.values))
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows of the batch only."""
+        """Keep only these rows of the batch."""
         if self.is_initialized:
             self.keys, self.values = self.keys[indices], self.values[indices]
+
+    def _has_other_rows(self, key_states: Tensor) -> bool:
+        """Whether the cache is empty, and its slots are for another number of rows or heads."""
+        return self.cumulative_length == 0 and self.keys.shape[:2] != key_states.shape[:2]
 
     def _past(self) -> int:
         """Number of stored tokens that the next one sees."""

@@ -75,7 +75,7 @@ def trained_windows(config: Any) -> Windows:
 
 
 def _layers(text: Any) -> int:
-    """The number of layers; 0 if the configuration does not say, as those of some encoders do not."""
+    """The number of layers; 0 if the configuration has no such key, as with some encoders."""
     return getattr(text, "num_hidden_layers", None) or 0
 
 

@@ -1,4 +1,4 @@
-"""The proof that grouped heads without a window never need the S x S table of weights: memory is measured."""
+"""The proof, by measuring memory, that grouped heads without a window need no S x S table of weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainer.attention.request import AttentionRequest, Options
 HEADS, HEAD_DIM = 2, 16
 # A GPU gets more tokens, because `banded` computes more rows of the table at a time there.
 LENGTHS = {"cpu": 1024, "cuda": 8192}
-# Tables at the peak of one forward and backward pass. Plain matrix products need 3 in float32 and 6 in half precision;
+# The most memory that one forward and backward pass may need, in tables. Plain matrix products need 3 in float32 and 6 in half precision;
 # torch's kernels need 0.1 to 0.4, and `banded` 0.2 to 1.3 (measured on a CPU, 1024 tokens).
 TABLES = 2.0
 
 
 @dataclass(frozen=True)
 class MemoryCase:
-    """Twice as many query heads as key heads, and no window. `name` is the feature that it proves."""
+    """Twice as many query heads as key heads, and no window. `name` is the feature that the case proves."""
 
     name: str = "gqa"
 
@@ -31,7 +31,7 @@ class MemoryCase:
         )
 
     def problem(self, run: Run, device: str, dtype: str) -> str | None:
-        """The problem if one forward and backward pass needs too much memory. Exceptions of the backend are not caught."""
+        """A problem if one forward and backward pass needs too much memory, else None. Does not catch the backend's errors."""
         length = _length(device)
         table = HEADS * length * length * getattr(torch, dtype).itemsize
         used = _peak(run, device, dtype, length)

@@ -136,7 +136,7 @@ def summarize(
 
 
 def _without_failures(trials: list[Trial], last: str) -> list[Trial]:
-    """The trials of the last implementation, and of those that agreed wherever it did."""
+    """The trials of the last implementation, and of the others that agreed wherever the last one did."""
     agreed = {
         (trial.device, trial.dtype, trial.case)
         for trial in trials
@@ -184,7 +184,7 @@ def prove(name: str) -> tuple[BackendCapability, tuple[Device, ...]]:
     except (ImportError, OSError) as error:
         reason = f"torch cannot be imported: {_first_line(error)}"
         return BackendCapability(status="unavailable", reasons=(reason,)), ()
-    torch.set_num_threads(1)  # the doctor runs four of these at a time
+    torch.set_num_threads(1)  # the doctor proves all backends at the same time
     devices = devices_here()
     from trainer.attention.choice import backend_named
 
@@ -201,7 +201,7 @@ def prove(name: str) -> tuple[BackendCapability, tuple[Device, ...]]:
 
 
 def _missing(name: str) -> str | None:
-    """Why there is nothing of this backend to be tried; None if there is, or if it cannot be told."""
+    """Why this backend has no kernel to test; None if it has one, or if that is unknown."""
     from trainer.attention.choice import backend_named
 
     try:

@@ -1,7 +1,7 @@
 """Run one backend in another application's Python: `python -I -S -B prove_elsewhere.py BACKEND`.
 
-It prints what `trainer.attention.prove` prints. That Python needs torch and nothing of aios: of aios, only this folder is
-importable here, and what it imports of the doctor is reduced to plain classes. Neither sitecustomize nor .pth files run.
+It prints what `trainer.attention.prove` prints. That Python needs torch, but neither aios nor pydantic: `trainer` is loaded
+from this folder, and the doctor's classes are replaced by plain ones. Neither sitecustomize nor .pth files run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).absolute().parents[2]
 
 
 class Frozen:
-    """Stands in for the doctor's base class of values, which needs pydantic: fields with defaults, as JSON."""
+    """Replaces the doctor's base class for values, which needs pydantic: fields, defaults and conversion to JSON."""
 
     model_fields: dict[str, Any]
 
@@ -79,7 +79,7 @@ def add_aios() -> None:
 
 
 def _memory() -> Any:
-    """The memory of this machine, if the system tells; for Pythons without psutil."""
+    """Replaces psutil's function: the total memory of this machine, 0 if unknown."""
     total = 0
     if hasattr(os, "sysconf"):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

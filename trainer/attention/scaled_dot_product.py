@@ -1,9 +1,8 @@
 """torch's `scaled_dot_product_attention`, only where it runs a kernel that stores no S x S table of weights.
 
-It falls back to plain matrix products with such a table without a word: with dropout on a CPU, and for grouped heads
-where neither FlashAttention nor cuDNN is available, which is every Windows with torch 2.14 or older
-(pytorch/pytorch#186343; 15.48 GiB instead of 0.05 with 8000 tokens in Comfy-Org/ComfyUI#15135). So torch is asked first
-which kernel it would run.
+torch silently falls back to plain matrix products with such a table: with dropout on a CPU, and for grouped heads where
+neither FlashAttention nor cuDNN is available, as on Windows up to torch 2.14 (pytorch/pytorch#186343; 15.48 GiB instead of
+0.05 with 8000 tokens in Comfy-Org/ComfyUI#15135). So each call is checked first: which kernel would torch run?
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from trainer.attention.backend import Implementation
 from trainer.attention.definition import mask
 from trainer.attention.request import AttentionRequest, Options
 
-# Keys up to which one masked call is as quick as blocks. Forward and backward, dense / blocks on one thread (AMD EPYC, torch
-# 2.13, B=1 H=8 and B=4 H=6, D=64, medians of 51 rounds): float32 0.6 to 1.0 at 128 keys, 0.9 to 1.2 at 192, 1.0 to 1.6
-# at 256, 1.2 to 2.3 at 384; bfloat16 0.9 to 1.4 at 192, 1.2 to 1.7 at 256.
+# The largest number of keys at which one masked call is as fast as blocks. Forward and backward, dense / blocks on one thread
+# (AMD EPYC, torch 2.13, B=1 H=8 and B=4 H=6, D=64, medians of 51 rounds): float32 0.6 to 1.0 at 128 keys, 0.9 to 1.2 at 192,
+# 1.0 to 1.6 at 256, 1.2 to 2.3 at 384; bfloat16 0.9 to 1.4 at 192, 1.2 to 1.7 at 256.
 SHORT = 192
-# cuDNN's kernels; the backward pass supports larger heads on some GPUs only.
+# The limits of cuDNN's kernels. The backward pass supports larger heads on some GPUs.
 CUDNN_MAX_HEAD_DIM = 128
 CUDNN_MIN_COMPUTE_CAPABILITY = (8, 0)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
-def torchs_kernel(
+def chosen_kernel(
     device: str, dtype: str, head_dim: int, grouped: bool, dropout: bool, training: bool
 ) -> str:
     """The kernel that torch would choose for a causal call: "FLASH_ATTENTION", "MATH" and so on.
 
-    The same function of torch chooses when a call is made; it is private. Where it is missing, the answer is "MATH".
+    Asks the private function by which torch chooses in a call. If torch has no such function, the answer is "MATH".
     """
     choose = getattr(torch, "_fused_sdp_choice", None)
     if choose is None:
@@ -65,7 +64,7 @@ def causal(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 def _kernel_for(request: AttentionRequest) -> str:
     grouped = request.query_heads != request.key_heads
     dropout = bool(request.dropout)
-    kernel: str = torchs_kernel(
+    kernel: str = chosen_kernel(
         request.device, request.dtype, request.head_dim, grouped, dropout, request.training
     )
     return kernel
@@ -96,7 +95,7 @@ def cudnn(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 
 
 def _reasons_against_cudnn(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels, and where torch has a better one: FlashAttention runs without a new plan for each length."""
+    """Limits of the kernels. torch's FlashAttention is preferred, because it needs no new plan for each length."""
     if not request.device.startswith("cuda"):
         return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
     reasons = _reasons_against_plain(request)

@@ -28,7 +28,7 @@ IMPLEMENTATIONS = (
     DENSE,
     Implementation("banded", banded, no_limits),
 )
-# The names of those that may run; None for all but those that need a proof.
+# The names of the implementations that may run; None for all that need no proof.
 _proven: frozenset[str] | None = None
 
 

@@ -15,6 +15,6 @@ def echo(text: str, err: bool = False) -> None:
 
 
 def write_generated(text: str) -> None:
-    """Write a part of a generated text at once: as it is into a file or a pipe, with escapes on a terminal."""
+    """Write and flush part of a generated text: unchanged to a file or pipe, with control characters escaped on a terminal."""
     sys.stdout.write(visible_lines(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

@@ -21,7 +21,7 @@ Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xforme
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
-LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1  # what numpy and torch can store
 
 
 def _numbers(value: Any) -> Any:
@@ -59,13 +59,13 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_a_number_where_one_is_expected(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python takes true for 1, and numbers of any size; a run cannot."""
+    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Reject true and false, which Python counts as numbers, and integers that need more than 64 bits."""
         expected = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and expected in (int, float, int | None, float | None):
             raise ValueError("a number is required, not true or false")
         if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
-            raise ValueError(f"the largest whole number is {LARGEST}")
+            raise ValueError(f"a whole number must be between -{LARGEST} and {LARGEST}")
         return value
 
 

@@ -29,8 +29,8 @@ SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = 2 << 20, 16 << 20
 FEWEST_TOKENS = (
     128  # in a chunk: with fewer, accumulating the weight's gradient takes longer than its product
 )
-# The rows of a chunk begin at multiples of this many elements. At V = 50257, whose rows begin anywhere, the product takes 1.4
-# times as long (one thread of an AMD EPYC, float32, torch 2.13).
+# The rows of a chunk begin at multiples of this many elements. Without alignment, the product for V = 50257 takes 1.4 times as
+# long (one thread of an AMD EPYC, float32, torch 2.13).
 ALIGNMENT = 32
 FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within the range of float16
 
@@ -97,7 +97,7 @@ class _Part:
     Attributes:
         product: (n, V) the rows of the chunk's product.
         logits: (n, V) in float32, or in the dtype of products if that is wider. Scratch memory: it may be overwritten, and
-            it is `product` or shared with the logits of the next part.
+            it is `product`, or is reused for the next part.
         targets: (n,) 0 for tokens without a target.
         valid: (n,) whether a token has a target.
     """

@@ -12,12 +12,12 @@ ADVICE = "A lower learning rate (--learning-rate) or a longer warm-up (--warmup-
 
 
 class NotFiniteError(RunError):
-    """The loss or its gradient was not finite for too many steps in a row, or the held-out loss once."""
+    """Training has diverged: the loss or its gradient was not finite for too many steps, or the held-out loss once."""
 
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of this run, as far as divergence is concerned.
+    """The newest checkpoint of the run, and the newest good one.
 
     A checkpoint is good if its weights gave a finite loss: in the next step that changed them, or in an evaluation.
 
@@ -28,8 +28,8 @@ class Checkpoints:
 
     newest: Path | None = None
     good: Path | None = None
-    _has_these_weights: bool = False  # the newest one has the weights of now
-    _evaluated: bool = False  # the weights of now, with a finite loss
+    _has_these_weights: bool = False  # whether the newest checkpoint has the current weights
+    _evaluated: bool = False  # whether the current weights gave a finite held-out loss
 
     def saved(self, path: Path) -> None:
         self.newest, self._has_these_weights = path, True

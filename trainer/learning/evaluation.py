@@ -39,7 +39,7 @@ def evaluate(run: Run, progress: Progress, log: MetricsLog, reporter: Reporter) 
     """Record the evaluation on held-out text and a sample; each only if the run has held-out text or a prompt.
 
     Raises:
-        NotFiniteError: the held-out loss is not finite: the weights are of no use.
+        NotFiniteError: the held-out loss is not finite, so the weights are unusable.
     """
     step = progress.position.step
     evaluation = evaluate_on(run, run.dataset.held_out) if run.dataset.held_out else None

@@ -26,14 +26,16 @@ class DataFree(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             return func(*args, **(kwargs or {}))
         except DataDependentOutputException:
-            return True if func in EQUAL else 0  # not False: JetMoE splits by such numbers
+            return True if func in EQUAL else 0  # not False: JetMoE splits tensors at such numbers
 
 
 @contextmanager
 def fake_tensors(mode: DataFree) -> Iterator[None]:
     """While entered, new tensors are fake, and models of transformers and peft can be built and called on them."""
     with ExitStack() as stack:
-        stack.enter_context(_silenced(logging.getLogger(FakeTensorMode.__module__)))  # it logs what we catch
+        stack.enter_context(
+            _silenced(logging.getLogger(FakeTensorMode.__module__))
+        )  # it logs the errors that are caught here
         stack.enter_context(FakeTensorMode())
         stack.enter_context(mode)
         # In positions without data transformers would always find packed sequences.

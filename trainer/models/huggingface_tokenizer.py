@@ -196,7 +196,7 @@ def _saved_prefix(folder: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{folder / CONFIG_FILE} is not JSON: {error}. {_ANOTHER}") from error
+        raise UserError(f"{folder / CONFIG_FILE} is not valid JSON: {error}. {_ANOTHER}") from error
     return tuple(config[PREFIX_KEY]) if isinstance(config, dict) and PREFIX_KEY in config else None
 
 

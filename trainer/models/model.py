@@ -1,4 +1,4 @@
-"""Build the model of a run: from a folder with weights, or from scratch by its configuration."""
+"""The configuration and the network of a model: from a folder with weights, or from scratch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_config(folder: Path) -> Any:
     hub.check_not_pointers([source / CONFIG])
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers computes with whatever the file contains
+    except Exception as error:  # the type depends on what the file contains
         if code := hub.own_code(source, CONFIG):
             raise UserError(
                 f"{source.absolute()} contains a model that brings its own code ({code}). aios never runs code from a model "
@@ -79,7 +79,7 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
     special = {
         "bos_token_id": tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end_id,
         "eos_token_id": tokenizer.end_id,
-        # A token that transformers takes for padding has an embedding that is never trained.
+        # transformers does not train the embedding of the padding token, so this must not be an ordinary token.
         "pad_token_id": tokenizer.padding_token,
     }
     try:

@@ -1,4 +1,4 @@
-"""Rotary positions whose frequencies depend on the length of the text: what a model computed before a change is out of date.
+"""Rotary positions whose frequencies depend on the length of the text. A change makes cached keys out of date.
 
 transformers implements two kinds: `longrope` (Phi-3) switches once, at the length that the model was first trained with;
 `dynamic` changes with every token past that length.

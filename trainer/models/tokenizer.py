@@ -1,4 +1,4 @@
-"""Text to token ids and back: as plain bytes, or by a Hugging Face tokenizer."""
+"""The interface of tokenizers, the byte tokenizer, and which tokenizer a run uses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Tokenizer(Protocol):
 
     Attributes:
         end_id: the end-of-text token.
-        pad_id: never equals end_id; a real token if there is none for padding.
-        padding_token: pad_id, or None if that is a real token.
+        pad_id: fills incomplete rows; never equals end_id. Without a padding token, an ordinary token.
+        padding_token: the token that serves only as padding; None if there is none.
         prefix: the tokens in front of every document and prompt, such as the beginning-of-text token; often none.
     """
 

@@ -19,7 +19,7 @@ from trainer.models.fake_model import DataFree, fake_tensors
 CausalLM: Any = AutoModelForCausalLM
 SERVED = "gpt2, llama, mistral, mixtral, qwen2, qwen3, gemma2, gemma3_text, phi3, olmo2, granite, deepseek_v3"
 CHOOSE = f"Choose a model of another type, for example {SERVED}."
-ARCHITECTURE = "architecture"  # what a model is built from, without weights
+ARCHITECTURE = "architecture"  # the source of a model that is built without weights
 # What a quantised model's `quant_method` means to a user.
 QUANTIZED = {
     "bitsandbytes": "bitsandbytes (4 or 8 bits)",
@@ -56,7 +56,7 @@ def check_text_model(config: Any) -> None:
     """Check that a configuration describes one text model.
 
     Raises:
-        UserError: it describes several, as those of audio models do, or does not say how many tokens it has.
+        UserError: it describes several, as for some audio models, or has no vocab_size.
     """
     try:
         tokens = getattr(config.get_text_config(), "vocab_size", None)
@@ -66,8 +66,8 @@ def check_text_model(config: Any) -> None:
         ) from error
     if not isinstance(tokens, int):
         raise UserError(
-            f"A model of the type {config.model_type} cannot be used here: its configuration does not say how many tokens it "
-            f"has. {CHOOSE}"
+            f"A model of the type {config.model_type} cannot be used here: its configuration has no vocab_size. "
+            f"{CHOOSE}"
         )
 
 
@@ -140,14 +140,14 @@ def build_errors(source: str) -> Iterator[None]:
             "model.safetensors."
         ) from error
     except Exception as error:  # transformers raises many types, for example NotImplementedError and KeyError
-        way_out = f". {CHOOSE}" if source == ARCHITECTURE else ""
+        advice = f". {CHOOSE}" if source == ARCHITECTURE else ""
         raise UserError(
-            f"No causal language model could be built from the {source}: {first_line(error).rstrip('.')}{way_out}"
+            f"No causal language model could be built from the {source}: {first_line(error).rstrip('.')}{advice}"
         ) from error
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error that says something: of several, the first may only announce the others."""
+    """The first line of an error's message; the first two if the first ends with a colon."""
     lines = [line.strip() for line in str(error).strip().split("\n")]
-    announced = len(lines) > 1 and lines[0].endswith(":")
-    return " ".join(lines[: 2 if announced else 1]) or type(error).__name__
+    incomplete = len(lines) > 1 and lines[0].endswith(":")
+    return " ".join(lines[: 2 if incomplete else 1]) or type(error).__name__

@@ -24,7 +24,7 @@ from trainer.records.reading import parse
 from trainer.say import Say
 
 SCHEMA_VERSION = 1
-BEGINNING = b'{"schema_version": '  # of each record
+BEGINNING = b'{"schema_version": '  # the first bytes of each record
 
 Sink = Callable[[dict[str, Any]], None]  # receives each record when it is written
 
@@ -114,7 +114,7 @@ class MetricsLog:
 
 
 def _bears_our_mark(head: bytes) -> bool:
-    """Whether a file begins with a record, or with the part of one that a kill left."""
+    """Whether a file begins with a record, complete or cut off when its process was killed."""
     first, newline, _ = head.partition(b"\n")
     return bool(parse(_text(first))) or (not newline and _is_cut_off(first))
 
@@ -123,7 +123,7 @@ MARK = Mark("a log of `aios train`", _bears_our_mark)
 
 
 def _is_cut_off(line: bytes) -> bool:
-    """Whether a last line without a line feed is a part of a record, not a note of the user's."""
+    """Whether a last line without a line feed is part of a record, not a note that the user added."""
     return line.startswith(BEGINNING) or BEGINNING.startswith(line)
 
 

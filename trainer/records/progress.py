@@ -78,7 +78,7 @@ class Reporter:
 
 
 def _held_out(record: Mapping[str, Any]) -> str:
-    """The figures of an evaluation. A log has null for a number that is not finite."""
+    """The figures of an evaluation. Records contain null for numbers that are not finite."""
     if record["loss"] is None or record["bits_per_byte"] is None:
         return "held-out loss is not finite"
     return f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"

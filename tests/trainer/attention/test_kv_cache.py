@@ -136,7 +136,7 @@ def test_reset_empties_the_cache_and_keeps_its_memory():
     assert cache_bytes(cache) == before
 
 
-def test_a_cache_that_was_reset_takes_another_number_of_rows():
+def test_a_reset_cache_accepts_another_number_of_rows():
     layer = SlidingLayer(5)
     layer.update(*torch.randn(2, 2, 1, 3, 4))
     layer.reset()
@@ -151,7 +151,7 @@ def numbered(first, last):
 
 
 @pytest.mark.parametrize(("before", "removed"), [(4, 2), (4, 4), (7, 3), (60, 4), (65, 3)])
-def test_a_cropped_cache_continues_as_if_the_tokens_had_never_come(before, removed):
+def test_a_cropped_cache_continues_as_if_the_removed_tokens_had_never_been_added(before, removed):
     layer = SlidingLayer(20)
     for position in range(before):
         layer.update(numbered(position, position + 1), numbered(position, position + 1))
@@ -162,7 +162,7 @@ def test_a_cropped_cache_continues_as_if_the_tokens_had_never_come(before, remov
     assert keys.flatten().tolist() == [*range(max(0, left - 19), left + 3)]
 
 
-def test_tokens_that_are_no_longer_stored_cannot_come_back():
+def test_a_crop_that_needs_tokens_that_are_no_longer_stored_is_refused():
     layer = SlidingLayer(5)
     layer.update(numbered(0, 100), numbered(0, 100))
     with pytest.raises(ValueError, match="cannot remove 2 tokens from a cache with a window of 5"):
@@ -221,7 +221,7 @@ def test_half_precision_is_as_exact_as_without_a_cache(dtype):
     reason="older caches keep their number of rows when reset",
 )
 @pytest.mark.parametrize("seed", range(20))
-def test_the_cache_changes_like_transformers_own(seed):
+def test_the_cache_behaves_like_that_of_transformers(seed):
     """Random tokens in pieces, rows repeated and selected, the last tokens removed, everything forgotten."""
     random = torch.Generator().manual_seed(seed)
     window = int(torch.randint(1, 9, (), generator=random))

@@ -123,7 +123,7 @@ def test_attach_proves_the_model_that_it_is_given() -> None:
 
 @pytest.mark.parametrize("kind", ["nemotron", "llama"])
 def test_a_built_model_keeps_documents_given_by_keyword_apart(kind: str) -> None:
-    """Nemotron drops the keyword, so its documents saw each other and nothing said so."""
+    """Nemotron drops the keyword, so its documents saw each other, without an error."""
     config = AutoConfig.for_model(kind, **SMALL)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     for _ in range(2):

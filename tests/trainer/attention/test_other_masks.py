@@ -43,7 +43,7 @@ def test_attn_gym(window, lengths, masks):
 
 @pytest.fixture(scope="module")
 def attention_utils() -> ModuleType:
-    """torchtune's masks. Its packages import the whole project, and torchao; here they are folders alone."""
+    """torchtune's masks. Its packages would import the whole project and torchao, so empty packages replace them."""
     root = third_party.folder("torchtune")
     with third_party.importable("torchtune"):
         for name in ("torchtune", "torchtune.modules", "torchtune.utils"):

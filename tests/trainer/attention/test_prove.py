@@ -238,7 +238,7 @@ def test_each_implementation_of_sdpa_is_tested(monkeypatch):
     assert capability.reasons[0] == "cpu float32 plain dense: broken"
 
 
-def test_grouped_heads_that_need_a_table_of_weights_are_found(monkeypatch):
+def test_an_implementation_that_stores_a_table_of_weights_for_grouped_heads_is_left_out(monkeypatch):
     def plain_products(q, k, v, options):
         with sdpa_kernel(SDPBackend.MATH):
             return scaled_dot_product.causal(q, k, v, options)

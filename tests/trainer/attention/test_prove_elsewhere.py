@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,12 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="links to torch's folder
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """An environment with a sitecustomize that would end every process."""
+    """The packages folder of an environment whose sitecustomize would end every process."""
     venv.create(tmp_path / "env")
     packages = Path(find_python(tmp_path / "env").site_packages)
     (packages / "sitecustomize.py").write_text("import os; os._exit(9)\n", encoding="utf-8")
     (packages / "trainer.py").write_text(
-        "raise ImportError('a package of somebody else')\n", encoding="utf-8"
+        "raise ImportError('another package with this name')\n", encoding="utf-8"
     )
     return packages
 
@@ -49,8 +48,6 @@ def prove(packages: Path, backend: str) -> dict[str, Any]:
 
 
 def test_the_backend_runs_in_the_torch_of_that_environment(environment: Path) -> None:
-    import torch
-
     for name in OF_TORCH:
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:
@@ -63,11 +60,10 @@ def test_the_backend_runs_in_the_torch_of_that_environment(environment: Path) ->
     assert answer["backend"]["evidence"]["window_support_exact"] is True
     assert answer["devices"][0]["name"] == "CPU"
     assert sorted(environment.rglob("*")) == before, "nothing is written there"
-    assert torch.__version__  # the one that ran
 
 
-def test_a_torch_that_lacks_what_the_code_needs_is_unknown(environment: Path) -> None:
-    """An old torch, as other applications have: it says so instead of calling the backend broken."""
+def test_with_a_torch_that_is_too_old_the_status_is_unknown(environment: Path) -> None:
+    """Other applications have old versions of torch: that is the reason then, not that the backend is broken."""
     (environment / "torch").mkdir()
     (environment / "torch" / "__init__.py").write_text("__version__ = '1.4.0'\n", encoding="utf-8")
     answer = prove(environment, "manual")
@@ -75,7 +71,6 @@ def test_a_torch_that_lacks_what_the_code_needs_is_unknown(environment: Path) ->
     assert "does not run with torch 1.4.0: AttributeError" in answer["backend"]["reasons"][0]
 
 
-def test_without_torch_the_reason_is_that(environment: Path) -> None:
+def test_an_environment_without_torch_is_reported(environment: Path) -> None:
     answer = prove(environment, "sdpa")
     assert answer["backend"]["reasons"] == ["torch package not installed"]
-    assert sys.prefix not in str(environment)

@@ -1,6 +1,6 @@
-"""The real Python layers of flash-attn, flash-attn-4, xformers and kernels, over stand-ins of what needs a GPU.
+"""The real Python layers of flash-attn, flash-attn-4, xformers and kernels; only what needs a GPU is replaced.
 
-So names, order, defaults and checks of arguments are those of the packages, not of our memory of them.
+So names, order, defaults and checks of arguments are those of the packages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check(run: Any, queries: int, window: int | None, key_heads: int, packed: bo
 
 
 class FlashAttn2Cuda(ModuleType):
-    """The compiled module `flash_attn_2_cuda`: its four functions, with arguments by position as its caller gives them."""
+    """Replaces the compiled module `flash_attn_2_cuda`: its four functions, with the positional arguments of their caller."""
 
     def __init__(self) -> None:
         super().__init__("flash_attn_2_cuda")
@@ -127,7 +127,7 @@ def flash_attn() -> ModuleType:
         from flash_attn import flash_attn_interface as interface
     for name in ("forward", "backward", "varlen_forward", "varlen_backward"):
         operator = getattr(interface, f"_flash_attn_{name}")
-        operator.register_kernel("cpu", operator._init_fn)  # registered for CUDA alone
+        operator.register_kernel("cpu", operator._init_fn)  # the package registers it only for CUDA
     package: ModuleType = flash_attn
     return package
 
@@ -138,7 +138,7 @@ RUNS = {
     "kernel_folder": hub_kernels,
     "real_biases": xformers,
 }
-# Of the parity matrix, the continuous integration runs every eleventh case; `-m long` runs all.
+# The continuous integration runs every eleventh case of the parity matrix; `-m long` runs all.
 SHARES = [pytest.param(11, id="sample"), pytest.param(1, id="all", marks=pytest.mark.long)]
 
 
@@ -146,7 +146,7 @@ SHARES = [pytest.param(11, id="sample"), pytest.param(1, id="all", marks=pytest.
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("package", RUNS)
 def test_parity_with_the_triple_loop(package, window, share, request, monkeypatch):
-    """Documents are contiguous, heads 8 wide, and only packages in the way of flash-attn cap scores."""
+    """With contiguous documents and a head dimension of 8. Only packages with the interface of flash-attn cap scores."""
     made = request.getfixturevalue(package)
     if package == "flash_attn":
         monkeypatch.setitem(sys.modules, "flash_attn", made)
@@ -348,14 +348,14 @@ def kernels_package() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def kernels(kernels_package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The same, as if it were installed."""
+    """The real package, found like an installed one."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     return kernels_package
 
 
 @pytest.fixture
 def kernel_folder(kernels, tmp_path, monkeypatch):
-    """A kernel repository of our own, with flash-attn's two functions, that `kernels` loads."""
+    """A kernel folder that `kernels` can load, with the two functions of flash-attn."""
     folder = tmp_path / "Zoë's kernel"
     variant = folder / "build" / "torch-cpu"
     variant.mkdir(parents=True)

@@ -170,7 +170,7 @@ def gpu(monkeypatch):
 
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
-    monkeypatch.setattr(scaled_dot_product, "torchs_kernel", lambda *_: "FLASH_ATTENTION")
+    monkeypatch.setattr(scaled_dot_product, "chosen_kernel", lambda *_: "FLASH_ATTENTION")
     monkeypatch.setattr(sdpa, "_proven", None)
     become(8, 0)
     for module in (varlen_flash, efficient):
@@ -234,10 +234,10 @@ NO_FLASH = {True: "MATH", False: "EFFICIENT_ATTENTION"}
         (WINDOW, ("causal",), "banded"),
     ],
 )
-def test_without_flash_attention_no_call_reaches_a_table_of_weights(changes, proven, runs, gpu, monkeypatch):
+def test_without_flash_attention_no_call_stores_a_table_of_weights(changes, proven, runs, gpu, monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
     monkeypatch.setattr(
-        scaled_dot_product, "torchs_kernel", lambda device, dtype, head_dim, grouped, *_: NO_FLASH[grouped]
+        scaled_dot_product, "chosen_kernel", lambda device, dtype, head_dim, grouped, *_: NO_FLASH[grouped]
     )
     sdpa.use_proven(proven)
     assert sdpa.choose(replace(GPU, **changes), None).name == runs
@@ -265,7 +265,7 @@ def test_cudnn_runs_alone_and_only_where_torch_has_no_flash_attention(gpu, monke
 @pytest.mark.parametrize(("dropout", "kernel"), [(0.0, "FLASH_ATTENTION"), (0.1, "MATH")])
 def test_torch_is_asked_which_kernel_it_runs_on_this_cpu(dropout, kernel):
     with FakeTensorMode():
-        assert scaled_dot_product.torchs_kernel("cpu", "float32", 24, True, bool(dropout), True) == kernel
+        assert scaled_dot_product.chosen_kernel("cpu", "float32", 24, True, bool(dropout), True) == kernel
     request = replace(GPU, device="cpu", dtype="float32", dropout=dropout)
     assert sdpa.choose(request, None).name == ("banded" if dropout else "causal")
 

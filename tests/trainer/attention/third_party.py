@@ -1,6 +1,6 @@
-"""Other projects' packages, downloaded for tests of how we call them. Nothing of theirs is in this repository.
+"""Packages of other projects, downloaded to test how we call them. They are not part of this repository.
 
-They are kept in `.third-party` and imported from there, so that nothing of them is installed.
+They are stored in `.third-party` and imported from there, without being installed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _download(requirement: str, into: Path, *, source: bool) -> Path:
         str(into),
         requirement,
     ]
-    if source:  # its metadata is made by its setup.py, which imports torch and would compile
+    if source:  # pip runs its setup.py, which imports torch and would compile
         command += ["--no-build-isolation", "--no-binary", ":all:"]
     environment = {**os.environ, "FLASH_ATTENTION_SKIP_CUDA_BUILD": "TRUE"}
     try:

@@ -113,7 +113,7 @@ def test_an_architecture_can_be_given_on_the_command_line(
         ("training", "steps", True, ["training.steps = True", "a number is required, not true or false"]),
         ("training", "lr", True, ["training.lr = True", "a number is required"]),
         ("model", "window_size", False, ["model.window_size = False", "a number is required"]),
-        ("training", "seed", 10**30, ["training.seed = 1000", "the largest whole number is"]),
+        ("training", "seed", 10**30, ["training.seed = 1000", "a whole number must be between"]),
         ("training", "device", "gpu", ["training.device = 'gpu'", "auto, cpu, cuda or cuda:N"]),
         ("training", "lr", -1.0, ["training.lr = -1.0", "greater than 0"]),
         ("data", "eval_fraction", 0.9, ["data.eval_fraction = 0.9", "less than or equal to 0.5"]),

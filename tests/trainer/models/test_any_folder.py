@@ -1,6 +1,6 @@
-"""A model folder with any fault is used or refused with a UserError, which the commands print as one sentence.
+"""A model folder with any fault is used, or refused with a UserError, which the commands print as one sentence.
 
-CI tries a few faults; more are tried by python scripts/run_tests.py -m long tests/trainer/models/test_any_folder.py
+CI tries a few faults. To try more: python scripts/run_tests.py -m long tests/trainer/models/test_any_folder.py
 """
 
 from __future__ import annotations
@@ -26,51 +26,13 @@ from trainer.start import Options, find_start
 from trainer.survival.checkpoint import CheckpointFolder
 
 KEYS = (
-    *(
-        "architectures",
-        "attention_bias",
-        "attention_dropout",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-    ),
-    *(
-        "head_dim",
-        "hidden_act",
-        "hidden_size",
-        "initializer_range",
-        "intermediate_size",
-        "max_position_embeddings",
-    ),
-    *(
-        "mlp_bias",
-        "model_type",
-        "num_attention_heads",
-        "num_hidden_layers",
-        "num_key_value_heads",
-        "pad_token_id",
-    ),
-    *(
-        "rms_norm_eps",
-        "rope_parameters",
-        "rope_scaling",
-        "sliding_window",
-        "tie_word_embeddings",
-        "transformers_version",
-    ),
-    *(
-        "use_cache",
-        "vocab_size",
-        "quantization_config",
-        "auto_map",
-        "layer_types",
-        "text_config",
-    ),
-    *(
-        "aios_windows",
-        "is_decoder",
-    ),
-)
+    "architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id", "head_dim",
+    "hidden_act", "hidden_size", "initializer_range", "intermediate_size", "max_position_embeddings",
+    "mlp_bias", "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "pad_token_id",
+    "rms_norm_eps", "rope_parameters", "rope_scaling", "sliding_window", "tie_word_embeddings",
+    "transformers_version", "use_cache", "vocab_size", "quantization_config", "auto_map", "layer_types",
+    "text_config", "aios_windows", "is_decoder",
+)  # fmt: skip
 FILES = (
     "config.json",
     "tokenizer.json",

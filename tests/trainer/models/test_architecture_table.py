@@ -1,4 +1,4 @@
-"""The page of model types is up to date. CI examines the families that people use; all types run with
+"""The page of model types is up to date. CI examines the most used families; to examine all types:
 
 python scripts/run_tests.py -m long tests/trainer/models/test_architecture_table.py
 """

@@ -178,7 +178,7 @@ def test_an_optional_key_that_only_the_code_reads_is_accepted() -> None:
 
 
 def test_every_token_of_a_tokenizer_without_padding_is_trained() -> None:
-    """The token that padded rows would be filled with was declared as padding, so its embedding stayed zero."""
+    """An ordinary token was declared as the padding token, so its embedding stayed zero."""
     tokenizer = ByteTokenizer()
     tokenizer.padding_token = None
     architecture = {

@@ -90,7 +90,7 @@ def test_it_trains(
 def test_a_model_that_splits_by_its_data_trains_without_an_estimate(
     settings: Settings, write_config: WriteConfig, call: Call, records: Records, tmp_path: Path, caplog: Any
 ) -> None:
-    """JetMoE splits its tokens by how many go to each expert. Without data that failed, and was taken for a refusal."""
+    """JetMoE splits tokens by the number for each expert. Fake tensors have no such numbers, so it was refused."""
     values = {"kv_channels": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "num_attention_heads": None}
     result = train(settings, write_config, call, "jetmoe", values)
     assert result.exit_code == 0, result.output

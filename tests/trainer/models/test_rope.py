@@ -58,8 +58,8 @@ def test_sampling_past_a_change_of_frequencies_equals_sampling_without_a_cache(
     assert [*found] == without_cache(network(kind), tokens, 24)
 
 
-def test_a_change_of_frequencies_matters() -> None:
-    """The test above can fail: the same weights with positions that do not change write something else."""
+def test_a_change_of_frequencies_changes_the_text() -> None:
+    """With constant frequencies the same weights generate another text, so the test above can fail."""
     tokens = [7 * n % 250 for n in range(10)]
     texts = [without_cache(network(kind), tokens, 24) for kind in KINDS]
     assert texts[0] != texts[2] != texts[1]

@@ -1,4 +1,4 @@
-"""Reports of people who train, from the command line to its last line: trained as plain transformers computes, or refused."""
+"""Failures that users reported, as whole commands: training computes what transformers computes, or is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZES |= {"num_key_value_heads": 2, "max_position_embeddings": 64}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small model as a person brings it."""
+    """A folder with a small model and its tokenizer."""
     path = tmp_path / "model"
     small_models.model("llama", backend=None).save_pretrained(path)
     ByteTokenizer().save(path)
