@@ -566,7 +566,7 @@ def test_folders_with_spaces_and_letters_of_any_language_and_a_pipe_without_unic
     assert (home / "aus gabe" / "checkpoints" / "latest").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quickstart_learns(
     call: Call, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

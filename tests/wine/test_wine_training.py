@@ -142,14 +142,8 @@ def test_a_sample_survives_the_pipe_s_code_page(
     assert done.stdout.decode("cp1251").startswith("It is")
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param("missing", marks=pytest.mark.long),
-        "damaged",
-        pytest.param("stale", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("trouble", ["missing", "damaged", "stale"])
 def test_an_invalid_capability_file_gives_a_one_line_warning(
     aios: Aios, workplace: Path, capability: Path, train: Arguments, trouble: str
 ) -> None:

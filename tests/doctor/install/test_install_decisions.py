@@ -226,7 +226,7 @@ def test_a_pip_without_dry_run_is_not_used(version: str | None, said: str) -> No
 
 def test_the_doctor_advises_a_wheel_from_the_refreshed_catalogue(tmp_path: Path) -> None:
     """Both use the same function; a damaged catalogue is ignored."""
-    wheel = "flash_attn-2.99.0+cu130torch2.13-cp312-cp312-win_amd64.whl"
+    wheel = "flash_attn-2.8.4+cu130torch2.13-cp312-cp312-win_amd64.whl"
     content = {
         "schema_version": 1,
         "as_of": "2020-01-01",
@@ -242,8 +242,8 @@ def test_the_doctor_advises_a_wheel_from_the_refreshed_catalogue(tmp_path: Path)
         (finding,) = diagnose(host, [flash_attn.CHECK]).findings
         return finding.hint
 
-    assert "flash-attn 2.8" in hint()
+    assert "flash-attn 2.8.3" in hint()
     (tmp_path / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
-    assert "flash-attn 2.99.0" in hint()
+    assert "flash-attn 2.8.4" in hint()
     (tmp_path / "catalogue.json").write_text("{}", encoding="utf-8")
-    assert "flash-attn 2.8" in hint()
+    assert "flash-attn 2.8.3" in hint()

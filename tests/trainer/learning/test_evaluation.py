@@ -8,6 +8,8 @@ from typing import Any
 
 from typer.testing import Result
 
+from doctor.visible import visible
+
 Settings = dict[str, dict[str, Any]]
 
 
@@ -41,7 +43,7 @@ def test_a_sample_follows_each_evaluation_and_does_not_affect_training(
     assert last["prompt"] == "99 bottles für "
     assert last["text"]
     lines = " ".join(sampled.stderr.split())
-    assert " ".join((last["prompt"] + last["text"]).split()) in lines
+    assert " ".join(visible(last["prompt"] + last["text"]).split()) in lines
 
     again = call(
         *("generate", "--checkpoint", tmp_path / "sampled", "--prompt", last["prompt"]),
