@@ -28,18 +28,18 @@ OLDEST = (3, 8)
 VERSION = re.compile(r"\d+\.\d+(\.\d+)?t?")  # what `--python` takes as a version where a command takes one
 
 # Where applications keep their Python, below their own folder. The first that exists is used.
-PLACES = (
+IN_APPLICATIONS = (
     "",
     ".venv",
     "venv",
     "env",
     "python_embeded",  # ComfyUI portable spells it so
     "python_embedded",
-    "ComfyUI_windows_portable/python_embeded",
     "installer_files/env",  # text-generation-webui
     "system/python",  # the portable Forge and A1111
-    "python",
 )
+# What `--python` searches
+PLACES = (*IN_APPLICATIONS, "ComfyUI_windows_portable/python_embeded", "python")
 # Variables that make a Python start differently or run something
 CHANGING = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__")  # fmt: skip
 # Variables that name the environment that is active in the terminal

@@ -11,20 +11,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from doctor.host import Found, Reader
+from doctor.host.other_python import IN_APPLICATIONS
 from doctor.probes.paths import join, local_app_data, roaming_app_data, system_drive
 from doctor.probes.text_files import read_text
 
-# Below the folder of an application or a project. `--python` searches these and a few more (doctor/host/other_python.py)
-INSIDE = (
-    "",
-    ".venv",
-    "venv",
-    "env",
-    "python_embeded",
-    "python_embedded",
-    "installer_files/env",
-    "system/python",
-)
 # The names of folders that applications are unpacked or cloned into, by application
 APPLICATIONS = {
     "ComfyUI": re.compile(r"comfyui.*|comfy", re.IGNORECASE),
@@ -181,7 +171,7 @@ def _applications(host: Reader) -> Iterator[Place]:
 def _inside(host: Reader, application: Place) -> Iterator[Place]:
     """The places of an environment in the folder of an application, and one folder deeper, as archives unpack."""
     names = set(_names(host, application.folder))
-    for place in INSIDE:
+    for place in IN_APPLICATIONS:
         if not place or place.partition("/")[0] in names:
             yield Place(join(host, application.folder, *filter(None, place.split("/"))), application.owner)
     for name in names:
