@@ -24,8 +24,8 @@ _BACKWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "logsumexp", "s
 
 def reasons_against(request: AttentionRequest) -> list[str]:
     """Limits of the kernels, or what this torch lacks."""
-    if not request.device.startswith("cuda"):
-        return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
+    if reason := request.not_on_gpu:
+        return reason
     missing: list[str] = _missing_here()
     if missing:
         return missing

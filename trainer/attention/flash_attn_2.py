@@ -28,9 +28,7 @@ OPTIONS = {"dropout_p", "softmax_scale", "causal", "window_size", "softcap"}
 
 def reasons_against(request: AttentionRequest) -> list[str]:
     """Limits of the kernels."""
-    reasons = []
-    if not request.device.startswith("cuda"):
-        reasons.append(f"needs an NVIDIA GPU, and this runs on {request.device}")
+    reasons = request.not_on_gpu
     if request.dtype not in ("float16", "bfloat16"):
         reasons.append(f"computes in float16 and bfloat16, not in {request.dtype}")
     if request.head_dim > MAX_HEAD_DIM:

@@ -58,6 +58,13 @@ class AttentionRequest:
     query_length: int | None = None
     key_length: int | None = None
 
+    @property
+    def not_on_gpu(self) -> list[str]:
+        """The reason against kernels for NVIDIA GPUs; empty on such a device."""
+        if self.device.startswith("cuda"):
+            return []
+        return [f"needs an NVIDIA GPU, and this runs on {self.device}"]
+
 
 def describe(q: Tensor, k: Tensor, options: Options, training: bool = True) -> AttentionRequest:
     """The request for q (B, H, S_q, D) and k (B, H_kv, S_k, D)."""

@@ -96,8 +96,8 @@ def cudnn(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 
 def _reasons_against_cudnn(request: AttentionRequest) -> list[str]:
     """Limits of the kernels. torch's FlashAttention is preferred, because it needs no new plan for each length."""
-    if not request.device.startswith("cuda"):
-        return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
+    if reason := request.not_on_gpu:
+        return reason
     reasons = _reasons_against_plain(request)
     if not torch.backends.cudnn.is_available():  # type: ignore[no-untyped-call]
         reasons.append("this torch has no cuDNN")

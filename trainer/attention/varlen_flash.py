@@ -29,8 +29,8 @@ MIN_COMPUTE_CAPABILITY = (8, 0)
 
 def reasons_against(request: AttentionRequest) -> list[str]:
     """Limits of the kernels, or what this torch lacks."""
-    if not request.device.startswith("cuda"):
-        return [f"needs an NVIDIA GPU, and this runs on {request.device}"]
+    if reason := request.not_on_gpu:
+        return reason
     missing: list[str] = _missing_here(request.query_heads != request.key_heads)
     if missing:
         return missing

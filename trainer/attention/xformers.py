@@ -23,9 +23,7 @@ OPTIONS = {"attn_bias", "p", "scale"}
 
 def reasons_against(request: AttentionRequest) -> list[str]:
     """Limits of the kernels."""
-    reasons = []
-    if not request.device.startswith("cuda"):
-        reasons.append(f"needs an NVIDIA GPU, and this runs on {request.device}")
+    reasons = request.not_on_gpu
     if request.dtype not in ("float32", "float16", "bfloat16"):
         reasons.append(f"does not compute in {request.dtype}")
     if request.head_dim % 8 != 0:
