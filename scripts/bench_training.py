@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from other_trainers import AfterStep, hf_trainer, sft_trainer
 from torch import Tensor, nn
-from trainer_programs import AfterStep, hf_trainer, sft_trainer
 
 LAYERS, WIDTH, HEADS, LENGTH, SIZE = 6, 384, 6, 512, 4
 RATE, DECAY, BETAS, CLIP = 6e-4, 0.1, (0.9, 0.95), 1.0
