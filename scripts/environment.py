@@ -79,8 +79,8 @@ class Environment:
         sys.stdout.flush()
         return subprocess.call(self._line(*command), cwd=REPOSITORY)
 
-    def start(self, *command: str | Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start the environment's Python in the repository, with its output redirected to `output`."""
+    def start(self, *command: str | Path, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Start the environment's Python in the repository, with its output redirected to `output`, a file or PIPE."""
         return subprocess.Popen(self._line(*command), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
 
     def aios(self, *arguments: str) -> int:

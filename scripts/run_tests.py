@@ -8,7 +8,9 @@ Wine (which share one Wine box), those of the trainer, and all others. Only the 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections import deque
 from contextlib import ExitStack
 from tempfile import TemporaryFile
 
@@ -27,6 +29,8 @@ PARTS = {
     "of everything else": ("not wine", ["--ignore", "tests/trainer"]),
 }
 
+LINES_OF_A_FAILURE = 60
+
 
 def main() -> int:
     """Run all checks, even after one fails. Return the exit status of the last that failed."""
@@ -41,6 +45,7 @@ def main() -> int:
     if sys.argv[1:] or os.name == "nt":
         say("=== pytest")
         return environment.run("-m", "pytest", *["-m", gpu] * bool(gpu), *sys.argv[1:]) or status
+    os.environ["PYTHONUNBUFFERED"] = "1"  # so that progress shows although the output is a pipe
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     parts = {
         f"pytest: the tests {name}": ["pytest", "-m", " and ".join(filter(None, (marker, gpu))), *paths]
@@ -52,10 +57,14 @@ def main() -> int:
 def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> int:
     """Run modules of the environment in parallel, and print the output of each under its title, in order.
 
+    The first prints while it runs. The last lines of those that failed are printed again at the end, where a reader of a
+    long record looks first.
+
     Returns:
         The exit status of the last that failed.
     """
     (first, command), *others = modules.items()
+    failed = {}
     with ExitStack() as files:
         beside = []
         for title, module in others:
@@ -64,15 +73,24 @@ def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> int
             if hasattr(os, "setpriority"):  # the first takes longest
                 os.setpriority(os.PRIO_PROCESS, process.pid, 10)
             beside.append((title, output, process))
-        say(f"=== {first}")
-        status = environment.run("-m", *command)
-        for title, output, process in beside:
-            status = process.wait() or status
+        run = environment.start("-m", *command, output=subprocess.PIPE)
+        assert run.stdout
+        for title, lines, process in [(first, run.stdout, run), *beside]:
+            if process is not run:
+                process.wait()
+                lines.seek(0)
             say(f"=== {title}")
-            output.seek(0)
-            for line in output:
-                say(line.decode(errors="replace").rstrip())
-    return status
+            end = deque[str](maxlen=LINES_OF_A_FAILURE)
+            for line in lines:
+                end.append(line.decode(errors="replace").rstrip())
+                say(end[-1])
+            if process.wait():
+                failed[title] = process.returncode, end
+    for title, (status, end) in failed.items():
+        say(f"=== failed with status {status}: {title}")
+        for text in end:
+            say(text)
+    return status if failed else 0
 
 
 if __name__ == "__main__":
