@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT, timeout=60
+        [sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT
     )
 
 

@@ -68,7 +68,6 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
         encoding="utf-8",
         env={**environment, "PYTHONIOENCODING": "utf-8"},
         cwd=folder,
-        timeout=120,
     )
 
 

@@ -46,7 +46,6 @@ class Machine:
             input=answer,
             capture_output=True,
             text=True,
-            timeout=60,
         )
 
 
@@ -159,7 +158,6 @@ def whole_way(checkout: Path, home: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
     )
 
 

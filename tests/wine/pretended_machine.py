@@ -148,14 +148,13 @@ class PretendedMachine:
             (compiler / "1033" / "clui.dll").write_bytes(b"")
             FakePrograms(compiler, self.programs.player).add("cl")
 
-    def doctor(self, *arguments: str, timeout: float = 120) -> Completed:
+    def doctor(self, *arguments: str) -> Completed:
         """Run `aios doctor --json` in the environment."""
         python = self.wine.path(self.venv / "Scripts" / "python.exe")
         return self.wine.run(
             [python, *DOCTOR, *arguments],
             environment={"PYTHONPATH": "", **self.environment},
             programs=self.programs.folder,
-            timeout=timeout,
         )
 
     def findings(self, *arguments: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Installation:
         return self.machine.wine.path(self.machine.venv / self.inside / "python.exe")
 
     def run(self, *arguments: str) -> Completed:
-        return self.machine.wine.run([self.python, *arguments], timeout=300, **self.options())
+        return self.machine.wine.run([self.python, *arguments], **self.options())
 
     def options(self) -> dict[str, Any]:
         variables = {**self.server.environment(), "PIP_CONFIG_FILE": "nul", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -32,7 +32,7 @@ def finding(done: Completed, check: str) -> Any:
 
 
 def test_the_whole_report_fits_its_schema_and_the_backends_ran(aios: Aios, workplace: Path) -> None:
-    done = aios("doctor", "--json", timeout=200)
+    done = aios("doctor", "--json")
     schema = json.loads((REPOSITORY / "doctor/schemas/report.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(report(done), schema)
     assert done.stderr == b""

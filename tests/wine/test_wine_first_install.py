@@ -94,7 +94,7 @@ def test_install_cmd_installs_everything_and_it_can_be_undone(
     }
 
     def install() -> str:
-        done = windows.run(["python", windows.path(HERE / "run_cmd.py"), json.dumps(wishes)], timeout=840)
+        done = windows.run(["python", windows.path(HERE / "run_cmd.py"), json.dumps(wishes)])
         assert done.returncode == 0, done.stdout.decode("utf-8", "replace")
         return done.stdout.decode("utf-8", "replace")
 

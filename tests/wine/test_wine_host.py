@@ -188,12 +188,12 @@ def test_a_recording_gives_the_same_findings_and_no_personal_names(
 ) -> None:
     file = workplace / "machine.json"
     secrets = {"HF_TOKEN": "hf_CanaryTokenValue", "HTTPS_PROXY": "http://me:CanaryPass@127.0.0.1:1"}
-    done = aios("doctor", "record", windows.path(file), environment=secrets, timeout=200)
+    done = aios("doctor", "record", windows.path(file), environment=secrets)
     assert done.returncode == 0, done.stderr
     recording = file.read_text(encoding="utf-8")
     for canary in (*windows.user_folder().name.split(), "CanaryToken", "CanaryPass"):
         assert canary.casefold() not in recording.casefold()
-    live = aios("doctor", "--json", "--offline", environment=secrets, timeout=200)
+    live = aios("doctor", "--json", "--offline", environment=secrets)
     again = aios("doctor", "--json", "--offline", "--machine", windows.path(file))
     judged = [
         {found["check"]: found["status"] for found in json.loads(done.stdout)["findings"]}

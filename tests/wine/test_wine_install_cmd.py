@@ -269,11 +269,11 @@ def test_install_cmd_installs_the_doctor(windows: Windows, workplace: Path) -> N
     venv = workplace / "Zoë" / ".venv"
     command = ["cmd", "/d", "/c", str(REPOSITORY / "scripts" / "install.cmd"), str(venv)]
     state = {"AIOS_HOME": str(workplace / "state"), "PYTHONPATH": ""}
-    first = windows.run(command, admin=_is_admin(), environment=state, timeout=600)
+    first = windows.run(command, admin=_is_admin(), environment=state)
     assert first.returncode == 1, first.stdout + first.stderr
     assert b"The doctor is installed" in first.stdout
     before = {file: file.stat().st_mtime_ns for file in venv.rglob("*")}
-    windows.run(command, admin=_is_admin(), environment=state, timeout=600)
+    windows.run(command, admin=_is_admin(), environment=state)
     assert {file: file.stat().st_mtime_ns for file in venv.rglob("*")} == before
     doctor = [str(venv / "Scripts" / "aios.exe"), "doctor", "--only", "python-version"]
     assert windows.run(doctor, admin=_is_admin(), environment=state).returncode == 0

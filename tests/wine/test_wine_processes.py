@@ -33,7 +33,7 @@ def test_two_processes_equal_one_with_twice_the_batch(aios: Aios, windows: Windo
         output = windows.path(workplace / name)
         folder = windows.path(workplace)  # with letters in which torch cannot open a file
         arguments = ["train", "--config", windows.path(config), "--output-dir", output, *more]
-        done = aios(*arguments, environment={"TEMP": folder, "TMP": folder}, timeout=600)
+        done = aios(*arguments, environment={"TEMP": folder, "TMP": folder})
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(b"Held-out text:") == 1
         lines = (workplace / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

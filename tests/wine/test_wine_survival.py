@@ -63,7 +63,7 @@ def losses(folder: Path) -> dict[int, float]:
 def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
     aios: Aios, windows: Windows, workplace: Path, train: Any
 ) -> None:
-    whole = aios(*train("whole"), timeout=300)
+    whole = aios(*train("whole"))
     assert whole.returncode == 0, whole.stderr
     killer = windows.path(HERE / "kill_again_and_again.py")
     out = windows.path(workplace / "killed ß")
@@ -79,13 +79,13 @@ def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
         *train("killed ß", "--resume"),
     ]
     environment = {"AIOS_HOME": windows.path(workplace / "state")}
-    done = windows.run(command, environment=environment, timeout=800)
+    done = windows.run(command, environment=environment)
     assert done.returncode == 0, done.stderr
     ended = json.loads(done.stdout)
     assert len(ended) == KILLS
     assert max(step for step, _ in ended) < STEPS
     assert sum(writing for _, writing in ended) >= 2, "some while a checkpoint was written"
-    last = aios(*train("killed ß", "--resume"), timeout=300)
+    last = aios(*train("killed ß", "--resume"))
     assert last.returncode == 0, last.stderr
     assert losses(workplace / "killed ß") == losses(workplace / "whole")
     assert not [*(workplace / "killed ß" / "checkpoints").glob("*.partial")]
@@ -98,7 +98,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_other_process_is_named(
     script.write_text(HOLDS, encoding="utf-8")
     command = ["python", windows.path(script), windows.path(workplace / "out"), *train("out")]
     done: subprocess.CompletedProcess[bytes] = windows.run(
-        command, environment={"AIOS_HOME": windows.path(workplace / "state")}, timeout=300
+        command, environment={"AIOS_HOME": windows.path(workplace / "state")}
     )
     assert done.returncode == 2, done.stderr
     assert b"Another run is writing to " in done.stderr

@@ -35,7 +35,7 @@ def proven(windows: Windows, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The capability file that the doctor writes on this Windows."""
     file = tmp_path_factory.mktemp("proven") / "capability.json"
     command = ["python", "-m", "aios", "doctor", *BACKENDS, "--capability-file", windows.path(file)]
-    done = windows.run(command, environment={"AIOS_HOME": windows.path(file.parent)}, timeout=300)
+    done = windows.run(command, environment={"AIOS_HOME": windows.path(file.parent)})
     assert done.returncode == 0, done.stdout
     return file
 
@@ -57,7 +57,7 @@ def trained(windows: Windows, proven: Path) -> Iterator[Trained]:
     shutil.copy(proven, folder / "state" / "capability.json")
     command = ["python", "-m", "aios", *tiny(windows, folder)("run")]
     state = {"AIOS_HOME": windows.path(folder / "state")}
-    yield Trained(windows.run(command, environment=state, timeout=300), folder / "run")
+    yield Trained(windows.run(command, environment=state), folder / "run")
     shutil.rmtree(folder)
 
 
@@ -155,7 +155,7 @@ def test_an_invalid_capability_file_gives_a_one_line_warning(
         written = json.loads(capability.read_text(encoding="utf-8"))
         written["fingerprint"]["torch"] = "1.0"
         capability.write_text(json.dumps(written), encoding="utf-8")
-    done = aios(*train("run", "--steps", "2"), timeout=200)
+    done = aios(*train("run", "--steps", "2"))
     assert done.returncode == 0, done.stderr
     about_it = [line for line in (done.stdout + done.stderr).splitlines() if b"capability file" in line]
     assert len(about_it) == 1

@@ -20,6 +20,7 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests" / "install
 
 LONG_PATHS = (r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled")
 REG_SZ, REG_EXPAND_SZ, REG_DWORD = 1, 2, 4
+LONGER_THAN_ANY = 1500.0  # seconds; so that a busy machine fails no test
 Completed = subprocess.CompletedProcess[bytes]
 Aios = Callable[..., Completed]  # runs `aios`: its arguments, and the options of `Windows.run`
 Snapshot = dict[str, dict[str, list[object]] | None]
@@ -39,7 +40,7 @@ class Windows(Protocol):
         console: bool = False,
         environment: Mapping[str, str] | None = None,
         programs: Path | None = None,
-        timeout: float = 120,
+        timeout: float = LONGER_THAN_ANY,
     ) -> Completed:
         """Run a program to its end; `programs` is a folder to prepend to PATH."""
         ...
@@ -75,7 +76,7 @@ class Wine:
         console: bool = False,
         environment: Mapping[str, str] | None = None,
         programs: Path | None = None,
-        timeout: float = 120,
+        timeout: float = LONGER_THAN_ANY,
     ) -> Completed:
         from wine.box import LOCALES
 
@@ -117,7 +118,7 @@ class NativeWindows:
         console: bool = False,
         environment: Mapping[str, str] | None = None,
         programs: Path | None = None,
-        timeout: float = 120,
+        timeout: float = LONGER_THAN_ANY,
     ) -> Completed:
         import ctypes
 

@@ -155,7 +155,6 @@ def test_a_missing_standard_input_is_a_usage_error() -> None:
         ],
         cwd=ROOT,
         capture_output=True,
-        timeout=120,
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"started without stdin" in done.stderr
@@ -179,7 +178,6 @@ def test_text_of_a_log_is_printed_unchanged_in_any_pipe(tmp_path: Path) -> None:
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"},
         capture_output=True,
-        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     said = done.stdout.decode("cp1252")
@@ -195,7 +193,6 @@ def test_json_is_ascii_in_a_pipe_of_any_encoding() -> None:
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "cp437:strict"},
         capture_output=True,
-        timeout=120,
     )
     assert done.stdout.isascii()
     assert json.loads(done.stdout)["matches"][0]["text"].endswith("Größe 日本 \U0001f600")
@@ -207,7 +204,6 @@ def test_standard_input_may_contain_any_bytes() -> None:
         input=bytes(range(256)) * 100 + b"\nOMP: Error #15: twice\n",
         cwd=ROOT,
         capture_output=True,
-        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert [match["id"] for match in json.load(io.BytesIO(done.stdout))["matches"]] == ["C12"]

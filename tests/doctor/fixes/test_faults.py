@@ -50,7 +50,6 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
             env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
             capture_output=True,
             text=True,
-            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         assert {line.split()[-1] for line in done.stdout.splitlines()} == {"9"}, done.stdout

@@ -93,7 +93,6 @@ class Environment:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
         )
 
     def install(self, *arguments: str, status: int = 0) -> dict[str, Any]:

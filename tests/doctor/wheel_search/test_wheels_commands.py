@@ -29,7 +29,7 @@ def aios(*arguments: str, encoding: str = "utf-8") -> subprocess.CompletedProces
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "aios.py", "wheels", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, encoding=encoding, timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, encoding=encoding,
     )  # fmt: skip
 
 

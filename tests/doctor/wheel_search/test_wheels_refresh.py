@@ -308,7 +308,7 @@ def aios(home: Path, *arguments: str, api: str = "http://127.0.0.1:9") -> subpro
     environment = {**os.environ, "AIOS_HOME": str(home), **mirrors}
     return subprocess.run(
         [sys.executable, "aios.py", "wheels", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
 
 

@@ -86,9 +86,7 @@ def test_help_describes_every_key_and_imports_no_torch() -> None:
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     )
     root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=root, timeout=120, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=root, check=False)
     assert done.returncode == 0, done.stderr.decode()
     shown = done.stdout.decode()
     assert "number of tokens that each token attends to" in " ".join(shown.replace("│", "").split())
