@@ -67,6 +67,8 @@ def package_folders(environment: "str | None", paths: "dict[str, str]") -> "list
 
 def glibc() -> "list[int] | None":
     """Return the version of the C library; None: not Linux, or Linux with another one."""
+    if sys.platform == "win32":
+        return None
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
         return [int(part) for part in version.split(".")[:2]] if name == "glibc" else None
