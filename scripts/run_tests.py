@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 
 from environment import Environment, PreparationError, has_gpu, say
@@ -32,6 +33,14 @@ PARTS = {
 LINES_OF_A_FAILURE = 60
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A module that failed: its exit status, and the last lines of its output."""
+
+    status: int
+    end: tuple[str, ...]
+
+
 def main() -> int:
     """Run all checks, even after one fails. Return the exit status of the last that failed."""
     environment = Environment()
@@ -40,28 +49,28 @@ def main() -> int:
     except PreparationError as error:
         say(f"\n{error}")
         return 1
-    status = side_by_side(environment, {" ".join(check): check for check in CHECKS})
+    failed = side_by_side(environment, {" ".join(check): check for check in CHECKS})
     gpu = "" if has_gpu() else "not gpu"
     if sys.argv[1:] or os.name == "nt":
         say("=== pytest")
-        return environment.run("-m", "pytest", *["-m", gpu] * bool(gpu), *sys.argv[1:]) or status
+        status = environment.run("-m", "pytest", *["-m", gpu] * bool(gpu), *sys.argv[1:])
+        return say_failures(failed) or status
     os.environ["PYTHONUNBUFFERED"] = "1"  # so that progress shows although the output is a pipe
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     parts = {
         f"pytest: the tests {name}": ["pytest", "-m", " and ".join(filter(None, (marker, gpu))), *paths]
         for name, (marker, paths) in PARTS.items()
     }
-    return side_by_side(environment, parts) or status
+    return say_failures(failed | side_by_side(environment, parts))
 
 
-def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> int:
+def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> dict[str, Failure]:
     """Run modules of the environment in parallel, and print the output of each under its title, in order.
 
-    The first prints while it runs. The last lines of those that failed are printed again at the end, where a reader of a
-    long record looks first.
+    The first prints while it runs.
 
     Returns:
-        The exit status of the last that failed.
+        Those that failed, by title.
     """
     (first, command), *others = modules.items()
     failed = {}
@@ -85,12 +94,17 @@ def side_by_side(environment: Environment, modules: dict[str, list[str]]) -> int
                 end.append(line.decode(errors="replace").rstrip())
                 say(end[-1])
             if process.wait():
-                failed[title] = process.returncode, end
-    for title, (status, end) in failed.items():
-        say(f"=== failed with status {status}: {title}")
-        for text in end:
-            say(text)
-    return status if failed else 0
+                failed[title] = Failure(process.returncode, tuple(end))
+    return failed
+
+
+def say_failures(failed: dict[str, Failure]) -> int:
+    """Print the end of each output again, at the end of a long record. Return the status of the last that failed."""
+    for title, failure in failed.items():
+        say(f"=== failed with status {failure.status}: {title}")
+        for line in failure.end:
+            say(line)
+    return failure.status if failed else 0
 
 
 if __name__ == "__main__":
