@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from doctor.aios_home import environment_folder
+from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Reader, Reading
 from doctor.host.live import live_host
@@ -100,7 +101,7 @@ def write(path: Path, capability: Capability) -> None:
 def read(path: Path) -> Capability | CapabilityProblem:
     """Return the content of the file, or why it cannot be used. Never raises."""
     try:
-        capability = Capability.model_validate_json(path.read_bytes())
+        capability = Capability.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         return CapabilityProblem("does not exist: run `aios doctor` to write it")
     except OSError as error:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doctor.bounded import UnreadableFileError, parse_json, read_bytes
 from doctor.files import append_line
 
 NUMBER, BEFORE, SUM = "n", "before", "sum"
-LARGEST = 64 << 20  # bytes
 Record = dict[str, Any]
 
 
@@ -37,7 +37,7 @@ def append_chained(path: Path, record: Record) -> None:
     lines = read_chained(path)
     number, before = lines.newest
     if not number and path.exists():
-        before = _checksum_of(_complete(path.read_bytes()))
+        before = _checksum_of(_complete(read_bytes(path)))
     chained = {**record, NUMBER: number + 1, BEFORE: before}
     append_line(path, json.dumps({**chained, SUM: _sum(chained)}).encode())
 
@@ -45,11 +45,11 @@ def append_chained(path: Path, record: Record) -> None:
 def read_chained(path: Path) -> Lines:
     """Read a file; no file has no records. Raises OSError."""
     try:
-        if path.stat().st_size > LARGEST:
-            return Lines(damage=f"has more than {LARGEST >> 20} MiB")
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError:
         return Lines()
+    except UnreadableFileError as error:
+        return Lines(damage=f"cannot be read: {error}")
     if not content:
         return Lines(damage="is empty")
     records: list[Record] = []
@@ -81,14 +81,14 @@ def read_chained(path: Path) -> Lines:
 
 def _parsed(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 
 
 def _number(line: bytes) -> int:
-    number = json.loads(line)[NUMBER]
+    number = parse_json(line)[NUMBER]
     return number if isinstance(number, int) else 0
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from doctor.bounded import open_regular
+
 RETRIES = 20 if os.name == "nt" else 0  # on Windows a virus scanner can hold a new file open for a moment
 SECONDS_BETWEEN = 0.05
 BLOCK = 1 << 20  # bytes read at a time
@@ -88,9 +90,9 @@ def flush_folder(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal. Raises OSError."""
+    """The SHA-256 of a regular file in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from doctor.bounded import read_text
 from doctor.ownership import HOLDER, LOCK, ForeignFileError, require_ours
+
+LONGEST_HOLDER = 4096  # bytes
 
 
 class HeldError(Exception):
@@ -63,8 +66,8 @@ def is_held(path: Path) -> bool:
 
 def _holder_of(path: Path) -> str:
     try:
-        return _holder_file(path).read_text(encoding="utf-8").strip()
-    except OSError:
+        return read_text(_holder_file(path), LONGEST_HOLDER).strip()
+    except (OSError, ValueError):
         return "a process that has just started"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from doctor.bounded import read_beginning
+
 HEAD = 1 << 16  # bytes of a file that are read
 
 
@@ -46,9 +48,7 @@ def require_ours(path: Path, mark: Mark) -> None:
         raise ForeignFileError(f"{path.absolute()} is not a regular file. It was left unchanged")
     if status.st_size == 0:
         return
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    if not mark.is_on(head):
+    if not mark.is_on(read_beginning(path, HEAD)):
         raise ForeignFileError(
             f"{path.absolute()} exists and is not {mark.kind}. It was left unchanged: rename it, or choose another path"
         )

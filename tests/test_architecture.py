@@ -65,6 +65,19 @@ DOORS = {
     "doctor/commands/record": "the file that the user names",
     "doctor/commands/wheels": "the file that the user names",
 }
+# Files that read without `doctor.bounded`, and what
+READERS = {
+    "doctor/bounded": "the helpers that the others use",
+    "doctor/files": "a folder, to flush it",
+    "doctor/failures/table": "a file of aios",
+    "doctor/host/distributions": "metadata, through importlib and after the check of bounded",
+    "doctor/host/memory": "files of the kernel",
+    "doctor/host/processes": "files of the kernel",
+    "doctor/host/python_query": "pyvenv.cfg, in a process of its own with a time limit",
+    "trainer/device": "files of the kernel",
+    "trainer/mfu": "a file of aios",
+    "wheels/compatibility_data": "a file of aios",
+}
 CHANGES = {
     "set_registry_value", "set_variable", "broadcast_environment_change", "make_directory", "remove_directory",
     "write_file", "move_folder", "set_git_setting", "set_packages", "run_installer", "set_registry_values_elevated",
@@ -84,7 +97,8 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
-        ("ownership", "visible"),
+        ("bounded", "visible"),
+        ("ownership",),
         ("files", "lock", "version", "extras", "chained_lines"),
         ("host",),
         ("actions",),
@@ -198,6 +212,19 @@ def _changes_files(call: ast.Call) -> bool:
     return bool(module) and name in PATH_WRITES
 
 
+def reading_files(path: str, tree: ast.Module) -> Iterator[str]:
+    """Ways to read a file, or to parse JSON, that have no limit."""
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        module, _, name = ast.unparse(call.func).rpartition(".")
+        own_open = not call.args and not call.keywords  # Source.open
+        if (
+            (module and name in ("read_text", "read_bytes"))
+            or (module == "json" and name in ("load", "loads"))
+            or (name == "open" and not own_open and not _changes_files(call))
+        ):
+            yield ast.unparse(call)
+
+
 def using_a_shell(path: str, tree: ast.Module) -> Iterator[str]:
     return (ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "shell")
 
@@ -246,7 +273,7 @@ beyond_a_probe = beyond(
     "wheels.catalogue",
     "wheels.compatibility",
     "wheels.machine",
-    but=("doctor.host.Reader", "threading"),
+    but=("doctor.host.Reader", "threading", "doctor.bounded.parse_json"),
 )
 beyond_a_check = beyond(
     "doctor.actions", "doctor.check", "doctor.checks", "doctor.host", "doctor.models", "doctor.probes",
@@ -324,11 +351,11 @@ def long_judgements(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
-    """`doctor.visible` is one way to show any text; `doctor.files`, `doctor.ownership` and `doctor.lock` are one atomic write, one
-    SHA-256, one decision about whose a file
-    is and one lock for the whole project;
+    """`doctor.visible` is one way to show any text, `doctor.bounded` one way to read files of others; `doctor.files`,
+    `doctor.ownership` and `doctor.lock` are one atomic write, one SHA-256, one decision about whose a file is and one lock;
     `doctor.extras` is the one place that says how to install an optional package."""
     allowed = (
+        "doctor.bounded.",
         "doctor.capability.",
         "doctor.files.",
         "doctor.lock.",
@@ -393,6 +420,12 @@ RULES = (
         files("doctor"),
         importing("platform"),
         "import platform",
+    ),
+    Rule(
+        "files of others are read through doctor.bounded",
+        files("doctor", "trainer", "wheels", but=(*READERS,)),
+        reading_files,
+        "path.read_bytes()",
     ),
     Rule("no command goes through a shell", files("doctor"), using_a_shell, "run('dir', shell=True)"),
     Rule(
@@ -519,6 +552,28 @@ def test_reading_changes_no_file(source: str) -> None:
     assert not [*changing_files("", ast.parse(source))]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.read_text('utf-8')",
+        "path.open('rb')",
+        "path.open(encoding='utf-8')",
+        "open(path)",
+        "os.open(path, os.O_RDONLY)",
+        "json.loads(line)",
+    ],
+)
+def test_every_way_to_read_a_file_is_noticed(source: str) -> None:
+    assert [*reading_files("", ast.parse(source))]
+
+
+@pytest.mark.parametrize(
+    "source", ["read_text(path)", "source.open()", "path.open('ab')", "parse_json(line)"]
+)
+def test_a_bounded_reader_is_none_of_them(source: str) -> None:
+    assert not [*reading_files("", ast.parse(source))]
+
+
 @pytest.mark.parametrize("source", ["import urllib.request", "from http.client import HTTPSConnection"])
 def test_a_connection_is_noticed(source: str) -> None:
     assert [*touching_the_machine("", ast.parse(source))]
@@ -527,6 +582,11 @@ def test_a_connection_is_noticed(source: str) -> None:
 def test_every_named_file_changes_files() -> None:
     for door in DOORS:
         assert [*changing_files(door, ast.parse((ROOT / f"{door}.py").read_text(encoding="utf-8")))], door
+
+
+def test_every_named_reader_reads_files() -> None:
+    for door in READERS:
+        assert [*reading_files(door, ast.parse((ROOT / f"{door}.py").read_text(encoding="utf-8")))], door
 
 
 def test_a_checks_file_is_called_like_the_check() -> None:

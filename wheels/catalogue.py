@@ -6,7 +6,7 @@ A row holds what the wheel's file name does not state: publisher, release tag, s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -121,10 +121,10 @@ class Wheel(NamedTuple):
         return self.publisher.download + quote("/".join(filter(None, (self.folder, self.filename))))
 
 
-def read_catalogue(path: Path) -> Catalogue:
-    """Read and validate a catalogue. Raises CatalogueError."""
+def read_catalogue(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Catalogue:
+    """Read and validate a catalogue. `read` reads a file that is not part of aios. Raises CatalogueError."""
     try:
-        return Catalogue.model_validate_json(path.read_bytes())
+        return Catalogue.model_validate_json(read(path))
     except OSError as error:
         raise CatalogueError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:

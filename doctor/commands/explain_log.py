@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from doctor.bounded import open_stream
 from doctor.commands.options import PythonOption
 from doctor.failures.explanation import LogExplanation, explain
 from doctor.failures.log import pieces
@@ -76,7 +77,7 @@ def _sightings(file: Path) -> tuple[Sighting, ...]:
     try:
         if str(file) == "-":
             return find_in(pieces(sys.stdin.buffer), failures())
-        with file.open("rb") as stream:
+        with open_stream(file) as stream:
             return find_in(pieces(stream), failures())
     except OSError as error:
         raise typer.BadParameter(

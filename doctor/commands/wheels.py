@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from packaging.version import Version
 
+from doctor.bounded import read_json
 from doctor.commands.common import this_machine
 from doctor.files import write_atomically
 from doctor.host import Host
@@ -218,7 +219,7 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
 def _read_pages(path: Path) -> dict[str, Page]:
     """Read the ETags of the pages; if the file is damaged, return none, so that all pages are read again."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        content: dict[str, Any] = json_module.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         return {url: Page(str(etag), following) for url, (etag, following) in content.items()}
     return {}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from doctor.bounded import open_regular
 from doctor.host import elf
 from doctor.host.base import Binary
 from doctor.host.readings import Absent, Found, Reading, Unreadable
@@ -63,7 +64,7 @@ class _Image:
 def read_binary(path: str) -> Reading[Binary]:
     """Return the headers of a PE or ELF file. Absent: there is no such file."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(Path(path)) as file:
             if _read(file, 0, 4) == elf.MAGIC:
                 return Found(elf.read_elf(file))
             image = _open(file)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from doctor.bounded import check, parse_json
 from doctor.host.base import Distribution
 from doctor.host.readings import Absent, Found, Reading, Unreadable, as_unicode
 
 # Of a wheel, an egg-info folder, an egg-info file
 METADATA_FILES = ("METADATA", "PKG-INFO", "")
 METADATA_FOLDERS = (".dist-info", ".egg-info")
-# Raised for damaged metadata; RecursionError for deeply nested JSON
-DAMAGED = (OSError, ValueError, AttributeError, RecursionError)
+# Raised for damaged metadata
+DAMAGED = (OSError, ValueError, AttributeError)
 
 
 def read_distribution(name: str, path: Sequence[str] | None = None) -> Reading[Distribution]:
@@ -73,7 +74,7 @@ def metadata_folders(path: Sequence[str] | None = None) -> Iterator[Path]:
 
 def _read(found: importlib.metadata.Distribution) -> Reading[Distribution]:
     location = as_unicode(str(found.locate_file("")))
-    metadata = _headers(next(filter(None, map(found.read_text, METADATA_FILES)), ""))
+    metadata = _headers(next(filter(None, (_text(found, name) for name in METADATA_FILES)), ""))
     if metadata["Name"] is None or metadata["Version"] is None:
         return Unreadable(f"its metadata in {location} has no name or version: the installation is damaged")
     return Found(
@@ -81,11 +82,20 @@ def _read(found: importlib.metadata.Distribution) -> Reading[Distribution]:
             name=metadata["Name"],
             version=metadata["Version"],
             location=location,
-            direct_url=json.loads(found.read_text("direct_url.json") or "{}").get("url"),
+            direct_url=parse_json(_text(found, "direct_url.json") or "{}").get("url"),
             requires=_all(metadata, "Requires-Dist"),
-            wheel_tags=_all(_headers(found.read_text("WHEEL") or ""), "Tag"),
+            wheel_tags=_all(_headers(_text(found, "WHEEL")), "Tag"),
         )
     )
+
+
+def _text(found: importlib.metadata.Distribution, name: str) -> str:
+    """The content of a metadata file; empty if there is none. Raises UnreadableFileError, OSError, UnicodeDecodeError."""
+    folder = getattr(found, "_path", None)  # importlib has no public name for it
+    if isinstance(folder, Path):
+        with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+            check(folder / name)
+    return found.read_text(name) or ""
 
 
 def _headers(text: str) -> Message:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.host.base import (
     Binary,
@@ -36,7 +36,6 @@ from doctor.host.time_limit import with_time_limit
 GIT_TIMEOUT = 10.0  # seconds
 DRIVE_TIMEOUT = 3.0  # seconds; a network drive without its server blocks for a minute
 IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
-LARGEST_FILE = 64 * 1024 * 1024  # bytes; the files that probes read have a few megabytes at most
 
 
 class LiveHost(ABC):
@@ -79,12 +78,7 @@ class LiveHost(ABC):
         if not Path(path).is_absolute():
             return Unreadable(f"{path} is not an absolute path")
         try:
-            status = Path(path).stat()
-            if stat.S_ISFIFO(status.st_mode):  # opening it would wait for a writer
-                return Unreadable("it is a pipe, not a file")
-            if status.st_size > LARGEST_FILE:
-                return Unreadable(f"it is too large to read: {status.st_size / 1e6:.0f} MB")
-            return Found(Path(path).read_bytes())
+            return Found(read_bytes(Path(path)))
         except (FileNotFoundError, NotADirectoryError):
             return Absent()
         except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from doctor.bounded import read_bytes
 from doctor.host.base import (
     Binary,
     Completed,
@@ -140,7 +141,7 @@ class MachineFileError(Exception):
 def load_machine(path: Path) -> RecordedMachine:
     """Read a recorded machine. Raises MachineFileError."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise MachineFileError(
             f"Cannot read the recorded machine {path}: {error.strerror or error}. "

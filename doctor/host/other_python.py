@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from doctor.bounded import read_beginning
 from doctor.host.base import Completed, Frozen
 from doctor.host.completed import exit_code, last_error_line
 from doctor.host.programs import run_bounded
@@ -170,8 +171,7 @@ def _why_not_started(program: Path, ran: Reading[Completed]) -> str:
 def _kind_of(program: Path) -> str | None:
     """Return why the system does not start a file, as a clause; None: not known."""
     try:
-        with program.open("rb") as file:
-            start = file.read(2)
+        start = read_beginning(program, 2)
     except OSError:
         return None
     if start in (b"MZ", b"\x7fE"):

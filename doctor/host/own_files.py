@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import re
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from doctor.bounded import read_bytes, read_rows, read_text
 from doctor.host.base import Distribution, OwnFiles
 from doctor.host.distributions import DAMAGED, metadata_folders, read_distribution
 from doctor.host.readings import Found, Reading, Unreadable
@@ -48,7 +48,7 @@ def _recorded_rows(installed: Distribution) -> Iterator[tuple[str, str]]:
     record = Path(installed.location, f"{METADATA_NAME}-{installed.version}.dist-info", "RECORD")
     if not record.exists():
         return
-    for path, digest, *_ in csv.reader(record.read_text(encoding="utf-8").splitlines()):
+    for path, digest, *_ in read_rows(record):
         if OWN.match(f"{path},") and digest:
             yield path, digest
 
@@ -56,7 +56,7 @@ def _recorded_rows(installed: Distribution) -> Iterator[tuple[str, str]]:
 def _sha256(path: Path) -> str | None:
     """Return the hash of a file as RECORD spells it; None if the file is missing."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).digest()
+        digest = hashlib.sha256(read_bytes(path)).digest()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return "sha256=" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
@@ -84,7 +84,7 @@ def _claims() -> Iterator[tuple[str, tuple[str, ...]]]:
         name, _, version = folder.stem.partition("-")
         if name == METADATA_NAME or not record.is_file():
             continue
-        if files := _own_paths(record.read_text(encoding="utf-8", errors="replace")):
+        if files := _own_paths(read_text(record, errors="replace")):
             yield f"{name} {version}", files
 
 

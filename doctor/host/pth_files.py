@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from doctor.bounded import read_beginning
+
 CODE = ("import ", "import\t")
 LARGEST = 64 * 1024  # bytes
 
@@ -26,7 +28,7 @@ def _added_by(folder: Path) -> Iterator[str]:
         return
     for file in files:
         try:
-            text = file.read_bytes()[:LARGEST].decode("utf-8-sig", errors="replace")
+            text = read_beginning(file, LARGEST).decode("utf-8-sig", errors="replace")
         except OSError:
             continue
         for line in map(str.rstrip, text.splitlines()):

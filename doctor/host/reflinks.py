@@ -6,6 +6,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from doctor.bounded import open_regular
+
 FICLONE = 0x40049409  # of <linux/fs.h>: btrfs, XFS, bcachefs, overlayfs on them
 
 
@@ -16,7 +18,7 @@ def make_reflink(path: Path, copy: Path) -> bool:
     import fcntl
 
     try:
-        with path.open("rb") as source, copy.open("xb") as target:
+        with open_regular(path) as source, copy.open("xb") as target:
             fcntl.ioctl(target, FICLONE, source.fileno())
         return True
     except OSError:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from doctor.bounded import read_bytes
 from doctor.host.base import Volume
 from doctor.host.readings import Absent, Found, Reading, as_unicode
 
@@ -99,5 +100,5 @@ else:
         # The flag of a partition is in the folder of its disk
         for flag in (block / "removable", block.resolve().parent / "removable"):
             if flag.is_file():
-                return flag.read_bytes().strip() == b"1"
+                return read_bytes(flag).strip() == b"1"
         return False

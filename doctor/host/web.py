@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 
 TIMEOUT = 60.0  # seconds without a byte
+LONGEST = 300.0  # seconds for a whole small answer
 LARGEST_BODY = 64 * 2**20
 CHUNK = 2**20
 AGENT = {"User-Agent": "aios"}  # GitHub rejects requests without one
@@ -48,17 +50,16 @@ def open_stream(url: str, start: int = 0) -> Iterator[Stream]:
 def get_bytes(url: str, most: int = LARGEST_BODY) -> bytes:
     """Return the content of a small file. Raises OSError, also if it has more than `most` bytes."""
     with _opened(url) as response:
-        content = response.read(most + 1)
-    if len(content) > most:
-        raise OSError(f"{url}: the answer has more than {most} bytes")
-    return content
+        return _whole(response, url, most)
 
 
 def get(url: str, headers: Mapping[str, str]) -> Response:
     """Return the response of a web API, whatever its status. Raises OSError if there is no complete response."""
     try:
         with _opened(url, headers) as response:
-            return Response(response.status, _by_lower_name(response.headers), response.read(LARGEST_BODY))
+            return Response(
+                response.status, _by_lower_name(response.headers), _whole(response, url, LARGEST_BODY)
+            )
     except HTTPStatusError as error:
         return Response(error.status, error.headers)
 
@@ -100,6 +101,22 @@ def _opened(
         raise OSError(f"{url}: {error.reason}") from error
     except http.client.HTTPException as error:
         raise OSError(f"{url}: the response is incomplete ({type(error).__name__})") from error
+
+
+def _whole(response: http.client.HTTPResponse, url: str, most: int) -> bytes:
+    """The body of a response. Raises OSError for a large one, and for a server that sends it too slowly."""
+    deadline = time.monotonic() + LONGEST
+    announced = response.length
+    content = bytearray()
+    while (announced is None or len(content) < announced) and (chunk := response.read1(CHUNK)):
+        content += chunk
+        if len(content) > most:
+            raise OSError(f"{url}: the answer has more than {most} bytes")
+        if time.monotonic() > deadline:
+            raise OSError(f"{url}: the answer takes longer than {LONGEST:.0f} seconds")
+    if announced is not None and len(content) < announced:
+        raise http.client.IncompleteRead(bytes(content), announced - len(content))
+    return bytes(content)
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from doctor.bounded import read_rows
 from doctor.host import Distribution, Identity
 from doctor.install.wheel_file import WheelFile
 from doctor.wheel_search.install_error import InstallError
@@ -65,8 +65,7 @@ def files_of(distribution: Distribution) -> frozenset[Path]:
     if folder is None:
         return frozenset()
     try:
-        with (folder / "RECORD").open(encoding="utf-8", newline="") as file:
-            names = [row[0] for row in csv.reader(file) if row]
+        names = [row[0] for row in read_rows(folder / "RECORD") if row]
     except FileNotFoundError:
         names = []
     files = {_without_dots(location / name) for name in names}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from doctor.bounded import open_regular
 from doctor.install.affected_files import SCRIPT_ENDINGS
 from doctor.install.install_record import Change, InstallRun, Record
 from wheels.compatibility import parse_version
@@ -110,7 +111,7 @@ def _is_kept(path: Path, name: str | None, run: InstallRun) -> bool:
 def _content_of(path: Path) -> tuple[int, int] | None:
     """The size and the CRC-32 of a file; None if there is none. Raises OSError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = crc = 0
             while block := file.read(BLOCK):
                 size, crc = size + len(block), zlib.crc32(block, crc)

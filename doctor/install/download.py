@@ -12,6 +12,7 @@ from doctor.host.web import HTTPStatusError, open_stream
 from doctor.wheel_search.install_error import InstallError
 
 TRIES = 5
+LARGEST = 16 << 30  # bytes of a file of unknown size
 Progress = Callable[[int, int | None], None]  # bytes so far, total
 
 
@@ -54,7 +55,7 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
             before = 0
         if size is None or before < size:
             try:
-                announced = _fetch(url, part, before, progress)
+                announced = _fetch(url, part, before, progress, size)
             except OSError as error:
                 trouble = str(error)
                 out_of_range = isinstance(error, HTTPStatusError) and error.status == 416
@@ -74,12 +75,17 @@ def _complete(url: str, part: Path, size: int | None, progress: Progress) -> str
     )
 
 
-def _fetch(url: str, part: Path, start: int, progress: Progress) -> int | None:
-    """Append to `part`, or restart if the server cannot resume; return the announced size of the whole file."""
+def _fetch(url: str, part: Path, start: int, progress: Progress, expected: int | None) -> int | None:
+    """Append to `part`, or restart if the server cannot resume; return the announced size of the whole file.
+
+    A server that sends more than it should is cut off: the file then has a wrong size or hash.
+    """
     with open_stream(url, start) as answer, part.open("ab" if answer.start else "wb") as file:
         done = answer.start
         for chunk in answer.chunks:
             file.write(chunk)
             done += len(chunk)
             progress(done, answer.size)
+            if done > (expected or answer.size or LARGEST):
+                break
         return answer.size

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from doctor.bounded import read_bytes
 from doctor.chained_lines import append_chained, read_chained
 from doctor.files import write_atomically
 from doctor.host import Frozen, Host
@@ -101,7 +102,7 @@ def read_install_run(folder: Path) -> InstallRun | None:
     if not journal.records:
         return None
     try:
-        record = Record.model_validate_json((folder / RECORD).read_bytes())
+        record = Record.model_validate_json(read_bytes(folder / RECORD))
         return InstallRun(
             folder=folder,
             record=record,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from doctor.bounded import parse_json, read_bytes
 from doctor.host import Absent, Found, Host
 from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import parse_version
@@ -106,7 +106,7 @@ class Pip:
             report = Path(folder, "report.json")
             options = ["--dry-run", "--only-binary", ":all:", "--report", str(report)]
             self._call("install", [*options, *arguments])
-            return parse_report(report.read_bytes())
+            return parse_report(read_bytes(report))
 
     def _call(self, command: str, arguments: Sequence[str]) -> None:
         line = [*self.program, command, *QUIET, *arguments]
@@ -183,7 +183,7 @@ def _existing(folder: Path) -> Path:
 def parse_report(content: bytes) -> tuple[Resolved, ...]:
     """Parse what `pip install --report` wrote (version 1 of the format). Raises InstallError."""
     try:
-        return tuple(_resolved(entry) for entry in json.loads(content)["install"])
+        return tuple(_resolved(entry) for entry in parse_json(content)["install"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InstallError(f"pip's report cannot be parsed: {error!r}") from error
 

@@ -6,7 +6,6 @@ Paths are strings, because an environment has tens of thousands of them.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import os
 import re
@@ -15,11 +14,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from doctor.bounded import read_bytes, read_rows
 from doctor.host import Distribution
 from doctor.host.reflinks import make_reflink
 from doctor.install.affected_files import metadata_folder
 
 METADATA, BYTECODE = ".dist-info", ".pyc"
+LARGEST_FILE = 8 << 30  # bytes of an installed file
 Stamp = tuple[int, int, int, int]  # inode, size, time of modification, time of change
 
 
@@ -29,12 +30,11 @@ def recorded_files(packages: Mapping[str, Distribution]) -> Iterator[tuple[str, 
         folder = metadata_folder(each)
         if folder is None or not (folder / "RECORD").is_file():
             continue
-        with (folder / "RECORD").open(encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                if row:
-                    path = os.path.normpath(os.path.join(each.location, row[0]))  # noqa: PTH118 - many files
-                    digest = row[1] if len(row) > 1 else ""
-                    yield path, digest.removeprefix("sha256=") or None, name
+        for row in read_rows(folder / "RECORD"):
+            if row:
+                path = os.path.normpath(os.path.join(each.location, row[0]))  # noqa: PTH118 - many files
+                digest = row[1] if len(row) > 1 else ""
+                yield path, digest.removeprefix("sha256=") or None, name
 
 
 def files_around(
@@ -97,7 +97,7 @@ def has_digest(content: bytes, digest: str) -> bool:
 def is_damaged(path: str, digest: str | None) -> bool:
     """Whether a file is missing or does not match its digest."""
     with suppress(OSError):
-        return digest is not None and not has_digest(Path(path).read_bytes(), digest)
+        return digest is not None and not has_digest(read_bytes(Path(path), LARGEST_FILE), digest)
     return True
 
 

@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from doctor.bounded import read_text
 from doctor.files import write_atomically
 from doctor.host import Distribution, Host
 from doctor.install.affected_files import metadata_folder
@@ -54,7 +55,7 @@ def why_no_wheel(distribution: Distribution, folder: Path | None) -> str | None:
     if metadata is None:
         return "it was not installed from a wheel"
     with suppress(OSError):
-        if (metadata / "INSTALLER").read_text(encoding="utf-8").strip() == "conda":
+        if read_text(metadata / "INSTALLER").strip() == "conda":
             return "conda installed it"
     if (distribution.direct_url or "").startswith("file:") and _local(distribution.direct_url or "") is None:
         return f"it was installed from {distribution.direct_url}, which no longer exists"

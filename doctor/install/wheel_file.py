@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from doctor.bounded import open_regular
 from doctor.host import Identity
 from doctor.install.file_names import longest_name, why_not_a_path
 from doctor.wheel_search.install_error import InstallError
@@ -43,7 +44,7 @@ def read_wheel(path: Path, identity: Identity) -> WheelFile:
     """Read a wheel; check its tags against its name and this Python. Raises InstallError."""
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(2) != b"PK":
                 raise InstallError(_broken(path, "it is not a zip archive"))
         limit = longest_name(path.parent)

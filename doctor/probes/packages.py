@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
+from doctor.bounded import parse_json
 from doctor.check import Probe
 from doctor.host import Absent, Distribution, Found, Reader, Reading, Unreadable
 from doctor.probes.dll_imports import missing_imports
@@ -98,7 +98,7 @@ def parse_torch_version(text: str) -> Reading[TorchBuild]:
 def parse_cpp_lib(content: bytes) -> Reading[XformersBuild]:
     """Return the versions stated in xformers/cpp_lib.json, where CUDA 12.8 is the number 1208."""
     try:
-        version = json.loads(content)["version"]
+        version = parse_json(content)["version"]
         torch, cuda = str(version["torch"]), version["cuda"]
         return Found(XformersBuild(torch, divmod(cuda, 100) if isinstance(cuda, int) and cuda else None))
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from doctor.aios_home import state_folder
+from doctor.bounded import read_bytes
 from doctor.check import Probe
 from doctor.host import Reader
 from wheels.catalogue import Catalogue, CatalogueError, read_catalogue, shipped_catalogue
@@ -22,7 +23,7 @@ def known_wheels(host: Reader) -> Catalogue:
     shipped = shipped_catalogue()
     if not path.exists():
         return shipped
-    refreshed = read_catalogue(path)
+    refreshed = read_catalogue(path, read_bytes)
     if refreshed.includes == shipped.as_of:
         return refreshed
     return merge(shipped, refreshed).catalogue

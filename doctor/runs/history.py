@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from doctor.actions import UnreadableStateError
+from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.fixes.executor import changes_in_effect
 from doctor.fixes.journal import ENDED, PLAN, RESTARTED, Entry, damage_of, entries, events
@@ -87,7 +88,7 @@ def read_report(folder: Path) -> Report | None:
 
 def _read(path: Path, model: type[M]) -> M | None:
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(read_bytes(path))
     except (OSError, ValidationError):
         return None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from packaging.version import Version
 
+from doctor.bounded import parse_json
 from doctor.files import sha256_of
 from doctor.host import Host
 from doctor.host.web import get_bytes
@@ -78,7 +78,7 @@ def published_hash(wheel: Wheel) -> str | None:
     if wheel.sha256 or not (wheel.publisher.releases and wheel.folder):
         return wheel.sha256
     try:
-        release = json.loads(get_bytes(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
+        release = parse_json(get_bytes(f"{wheel.publisher.releases}/tags/{quote(wheel.folder)}"))
         digests = {asset["name"]: asset.get("digest") or "" for asset in release["assets"]}
     except OSError as error:
         raise NotFoundError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
+from doctor.bounded import parse_json
 from doctor.host.web import Response
 from doctor.wheel_search.package_index import parse_listing
 from wheels.catalogue import Catalogue, Publisher
@@ -117,8 +117,8 @@ class Reading:
             if reply.status != OK:
                 raise UnreadableListError(_why(reply, self.now))
             try:
-                yield json.loads(reply.body)
-            except (ValueError, RecursionError) as error:
+                yield parse_json(reply.body)
+            except ValueError as error:
                 raise UnreadableListError("the response is not JSON") from error
             following = _next(reply, start)
             if etag := reply.headers.get("etag"):

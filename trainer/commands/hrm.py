@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from doctor.bounded import read_json
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options, with_default
 from trainer.commands.output import echo
@@ -268,7 +268,7 @@ def _process_count(processes: int | None, ddp: bool) -> tuple[int | None, list[s
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file.absolute()} has no model configuration that can be read: {error}") from None
     if not isinstance(content, dict):

@@ -6,7 +6,6 @@ command-line option that `trainer.commands.options` generates.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from doctor.bounded import parse_json
 from trainer.attention.pattern import repeat
 
 Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
@@ -50,7 +50,7 @@ LayerNumbers = Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)]
 WindowPattern = Annotated[str | tuple[int, ...] | None, BeforeValidator(_pattern)]
 InlineMapping = Annotated[
     dict[str, Any] | None,
-    BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value),
+    BeforeValidator(lambda value: parse_json(value) if isinstance(value, str) else value),
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from doctor.bounded import UnreadableFileError, read_bytes
 from trainer import file_kinds
 from trainer.errors import UserError
 
@@ -66,21 +66,17 @@ CHARACTERS = {
 
 def _bytes(file: Path, about: str) -> bytes:
     try:
-        mode = file.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise UserError(f"{about} is {kind}. Set --config to a YAML file.")
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST + 1)
+        return read_bytes(file, LARGEST)
     except FileNotFoundError:
         raise UserError(f"No configuration file at {file.absolute()}.") from None
+    except IsADirectoryError:
+        raise UserError(f"{about} is a folder. Set --config to a YAML file.") from None
+    except UnreadableFileError as error:
+        raise UserError(
+            f"{about} cannot be read: {error}. Set --config to a YAML file with the settings of a run."
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{about} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    if len(content) > LARGEST:
-        raise UserError(
-            f"{about} is larger than {LARGEST >> 20} MiB. Set --config to a YAML file with the settings of a run."
-        )
-    return content
 
 
 def _decoded(content: bytes, about: str) -> str:

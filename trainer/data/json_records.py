@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
+from doctor.bounded import parse_json
 from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
@@ -14,6 +15,8 @@ from trainer.data.opening import BLOCK, Source, explained
 from trainer.errors import UserError
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+LONGEST = 1 << 30  # bytes or characters of a record
+TOO_LONG = f"is longer than {LONGEST >> 30} GiB. Split this record, or train on its text as a .txt file."
 LONGEST_LITERAL = 16  # characters: -Infinity, or two \uXXXX
 
 
@@ -110,11 +113,13 @@ def _is_turn(value: dict[str, Any]) -> bool:
 
 
 def _lines(file: BinaryIO, source: Source) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), 1):
+        if len(line) > LONGEST:
+            raise UserError(f"{source.path.absolute()}, line {number} {TOO_LONG}")
         if line.strip():
             yield (
                 f"line {number}",
-                _parsed(lambda line=line: json.loads(line.decode("utf-8")), source, f"line {number}"),
+                _parsed(lambda line=line: parse_json(line.decode("utf-8")), source, f"line {number}"),
             )
 
 
@@ -202,6 +207,8 @@ class _Values:
 
     def _read_more(self) -> bool:
         left = len(self._text) - self._at
+        if left > LONGEST:
+            raise ValueError(f"it {TOO_LONG}")
         block = self._file.read(max(BLOCK, left))  # a long value is parsed a few times only
         if block:
             self._text, self._at = self._text[self._at :] + block, 0

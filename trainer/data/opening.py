@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, cast
 
+from doctor.bounded import check, open_regular, read_beginning
 from doctor.extras import how_to_add
 from trainer import file_kinds
 from trainer.errors import UserError
@@ -34,6 +35,7 @@ FORMATS: dict[str, Format] = {
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")  # suffixes after one of FORMATS
 PARQUET = b"PAR1"
 BLOCK = 1 << 18
+LARGEST = 16 << 40  # bytes of a file
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
@@ -72,8 +74,7 @@ class Source:
                 f"{path.absolute()} is not a regular file. Set data.dataset_file (--dataset-file) to one."
             )
         with explained(path):
-            with path.open("rb") as raw:
-                compression = _compression(raw.read(10))
+            compression = _compression(read_beginning(path, 10))
             with _decompressed(path, compression) as file:
                 beginning = file.read(file_kinds.BEGINNING)
         encoding = file_kinds.encoding(beginning)
@@ -177,6 +178,7 @@ def _compression(beginning: bytes) -> str:
 
 
 def _decompressed(path: Path, compression: str) -> BinaryIO:
+    check(path, LARGEST)
     return cast(BinaryIO, _OPEN[compression](path))
 
 
@@ -233,7 +235,7 @@ _MAGIC = {
     "xz": rb"\xfd7zXZ\0",
 }
 _OPEN: dict[str, Callable[[Path], Any]] = {
-    "": lambda path: path.open("rb"),
+    "": open_regular,
     "gzip": gzip.GzipFile,
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from doctor.bounded import read_beginning
 from trainer import file_kinds
 from trainer.data import json_records, tables
 from trainer.data.documents import PIECE, Piece, of_blocks
@@ -58,8 +59,8 @@ def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False
 
 def _example(folder: Path, names: list[str]) -> str:
     """What to do with a folder without data: with its first file, if that is of a known kind."""
-    with suppress(OSError, IndexError), (folder / names[0]).open("rb") as file:
-        kind = file_kinds.foreign(file.read(file_kinds.BEGINNING))
+    with suppress(OSError, IndexError):
+        kind = file_kinds.foreign(read_beginning(folder / names[0], file_kinds.BEGINNING))
         if kind:
             return kind.sentence(names[0])
     return "Choose another folder, or one file, of any suffix, with data.dataset_file (--dataset-file)."

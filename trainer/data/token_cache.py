@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from doctor.bounded import read_bytes
 from doctor.files import flush, sha256_of, write_atomically
 from trainer.data.opening import Source
 from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
@@ -104,10 +105,10 @@ class TokenCache:
     def _look(self) -> tuple[Manifest | None, list[str]]:
         """The manifest in the folder, and how it differs from what this run needs."""
         try:
-            manifest = Manifest.model_validate_json((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = Manifest.model_validate_json(read_bytes(self.folder / MANIFEST))
         except FileNotFoundError:
             return None, NOTHING
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
+        except (OSError, ValidationError) as error:
             return None, [f"{MANIFEST} cannot be read ({str(error).splitlines()[0]})"]
         return manifest, list(self._differences(manifest))
 

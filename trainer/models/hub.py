@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from doctor.bounded import check, is_nested_deeply, read_beginning, read_bytes, read_json
 from trainer.errors import UserError
 from trainer.file_kinds import LFS_POINTER
 
+TEXTS = (".json", ".txt", ".model", ".jinja")
+LARGEST_TEXT = 512 << 20  # bytes; the largest tokenizers have some 40 MB
+LARGEST_WEIGHTS = 16 << 40
 LIBRARIES = r"(transformers|peft|huggingface_hub)\."
 
 
@@ -48,13 +51,18 @@ def local_copy(name: str, key: str) -> Path:
         ) from None
 
 
-def check_not_pointers(files: Iterable[Path]) -> None:
-    """Check that files contain data, not git-lfs pointers, which a clone without git-lfs has in place of large files.
+def check_files(files: Iterable[Path]) -> None:
+    """Check files of a model before transformers reads them: regular, of a reasonable size, JSON not nested deeply.
+
+    They contain data, not git-lfs pointers, which a clone without git-lfs has in place of large files.
 
     Raises:
-        UserError: some are pointers.
+        UserError: some do not.
     """
-    pointers = [file for file in files if file.is_file() and _starts_with(file, LFS_POINTER)]
+    existing = [file for file in files if file.exists()]
+    for file in existing:
+        _check(file)
+    pointers = [file for file in existing if read_beginning(file, len(LFS_POINTER)) == LFS_POINTER]
     if pointers:
         folder = pointers[0].parent.absolute()
         names = ", ".join(file.name for file in pointers)
@@ -64,9 +72,17 @@ def check_not_pointers(files: Iterable[Path]) -> None:
         )
 
 
-def _starts_with(file: Path, start: bytes) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(start)) == start
+def _check(file: Path) -> None:
+    """Check one file. JSON that is not valid is left to transformers, which explains it."""
+    where = file.absolute()
+    is_text = file.suffix in TEXTS
+    try:
+        check(file, LARGEST_TEXT if is_text else LARGEST_WEIGHTS)
+        too_deep = file.suffix == ".json" and is_nested_deeply(read_bytes(file, LARGEST_TEXT))
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or error}.") from error
+    if too_deep:
+        raise UserError(f"{where} is nested too deeply. Copy or download it again.")
 
 
 def own_code(folder: Path, name: str) -> str | None:
@@ -75,7 +91,7 @@ def own_code(folder: Path, name: str) -> str | None:
     Such code is never run: a model folder is data.
     """
     try:
-        code = json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map")
+        code = read_json(folder / name).get("auto_map")
     except (OSError, ValueError, AttributeError):
         return None
     return f"auto_map in {name}" if code else None

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from doctor.bounded import UnreadableFileError, read_json
 from doctor.extras import how_to_install
 from trainer import file_kinds
 from trainer.errors import UserError
 from trainer.models.decoding import StreamingDecoder
-from trainer.models.hub import check_not_pointers, own_code
+from trainer.models.hub import check_files, own_code
 
 Tokens = npt.NDArray[np.int32]
 
@@ -103,7 +104,7 @@ class HuggingFaceTokenizer:
     def save(self, folder: Path) -> None:
         self._tokenizer.save_pretrained(folder)
         path = folder / CONFIG_FILE
-        config = json.loads(path.read_text(encoding="utf-8")) | {PREFIX_KEY: self.prefix}
+        config = read_json(path) | {PREFIX_KEY: self.prefix}
         text = json.dumps(config, indent=2, ensure_ascii=False)
         path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
@@ -155,7 +156,7 @@ class HuggingFaceTokenizer:
 def _read(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    check_not_pointers(folder / name for name in (*FILES, *MORE_FILES))
+    check_files(folder / name for name in (*FILES, *MORE_FILES))
     try:
         found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # A tokenizer.json that the tokenizers package cannot read raises Exception itself.
@@ -192,9 +193,11 @@ def _why_unreadable(folder: Path, error: Exception) -> str:
 def _saved_prefix(folder: Path) -> tuple[int, ...] | None:
     """The prefix that a checkpoint was trained with; None for the tokenizer of another program."""
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = read_json(folder / CONFIG_FILE)
     except FileNotFoundError:
         return None
+    except UnreadableFileError as error:
+        raise UserError(f"{folder / CONFIG_FILE} cannot be read: {error}. {_ANOTHER}") from error
     except ValueError as error:
         raise UserError(f"{folder / CONFIG_FILE} is not valid JSON: {error}. {_ANOTHER}") from error
     return tuple(config[PREFIX_KEY]) if isinstance(config, dict) and PREFIX_KEY in config else None

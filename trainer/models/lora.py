@@ -5,7 +5,6 @@ Layers are replaced inside the model, so the model keeps its class and works eve
 
 from __future__ import annotations
 
-import json
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
+from doctor.bounded import read_json
 from doctor.extras import how_to_add, how_to_install
 from trainer.config import ModelSection
 from trainer.errors import UserError
@@ -41,9 +41,9 @@ def base_model_of(folder: Path) -> str:
         UserError: the adapter does not name it.
     """
     path = folder / CONFIG
-    hub.check_not_pointers([path, folder / WEIGHTS])
+    hub.check_files([path, folder / WEIGHTS])
     try:
-        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = read_json(path)["base_model_name_or_path"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path.absolute()} cannot be read: {error!r}.") from error
     if not base:

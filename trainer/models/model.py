@@ -28,7 +28,7 @@ logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 CausalLM: Any = AutoModelForCausalLM
-CONFIG = "config.json"
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 
 
 def read_config(folder: Path) -> Any:
@@ -39,7 +39,7 @@ def read_config(folder: Path) -> Any:
     """
     base = folder / lora.BASE
     source = base if lora.is_adapter(folder) and base.exists() else weights_folder(folder)
-    hub.check_not_pointers([source / CONFIG])
+    hub.check_files([source / CONFIG, source / GENERATION_CONFIG])
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the type depends on what the file contains

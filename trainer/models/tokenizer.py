@@ -10,10 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
+from doctor.bounded import read_beginning
 from trainer.errors import UserError
 from trainer.models.decoding import CHARACTER
 from trainer.models.hub import local_copy
 from trainer.models.huggingface_tokenizer import CONFIG_FILE, HuggingFaceTokenizer, Tokens
+
+CONFIG_BYTES = 1 << 20  # as many are searched for the name of the byte tokenizer
 
 
 class Tokenizer(Protocol):
@@ -147,7 +150,7 @@ def load(name: str | None, model_folder: Path | None, add_bos_token: bool | None
     folder = local_copy(name, "model.tokenizer (--tokenizer)") if name else model_folder
     assert folder is not None, "the configuration names a tokenizer or a model"
     config = folder / CONFIG_FILE
-    if config.exists() and b"ByteTokenizer" in config.read_bytes():
+    if config.exists() and b"ByteTokenizer" in read_beginning(config, CONFIG_BYTES):
         return _byte_tokenizer(add_bos_token)
     return HuggingFaceTokenizer(folder, add_bos_token)
 

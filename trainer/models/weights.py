@@ -6,7 +6,6 @@ missing, incomplete or under other names are errors.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from doctor.bounded import read_json
 from trainer.errors import UserError
 from trainer.models import hub
 
@@ -45,13 +45,13 @@ def files(folder: Path) -> list[Path]:
     """
     for name in FILES:
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             continue
         if not name.endswith(INDEX):
             return [path]
-        hub.check_not_pointers([path])
+        hub.check_files([path])
         try:
-            listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+            listed = read_json(path)["weight_map"].values()
             return [folder / file for file in sorted(set(listed))]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
@@ -73,7 +73,7 @@ def check(folder: Path, hub_id: str | None = None) -> None:
     missing = [path.name for path in found if not path.is_file()]
     if not found or missing:
         raise MissingWeightsError(f"{_what_is_missing(folder, missing)} {_way_out(hub_id)} {FROM_SCRATCH}")
-    hub.check_not_pointers(found)
+    hub.check_files(found)
     for path in found:
         _check_readable(path)
 

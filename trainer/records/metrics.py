@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.ownership import Mark, require_ours
 from trainer.errors import RunError, UserError
@@ -24,6 +25,7 @@ from trainer.records.reading import parse
 from trainer.say import Say
 
 SCHEMA_VERSION = 1
+LARGEST = 8 << 30  # bytes of a log
 BEGINNING = b'{"schema_version": '  # the first bytes of each record
 
 Sink = Callable[[dict[str, Any]], None]  # receives each record when it is written
@@ -59,7 +61,7 @@ class MetricsLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path != Path(os.devnull):
                 require_ours(path, MARK)
-                before = path.read_bytes() if path.exists() else b""
+                before = read_bytes(path, LARGEST) if path.exists() else b""
                 kept = _without_later(before, resumed_from)
                 if kept != before:
                     write_atomically(path, kept)

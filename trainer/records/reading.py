@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from doctor.bounded import open_regular, parse_json, read_beginning
 from trainer.errors import UserError
 
 LOG = "metrics.jsonl"
@@ -112,8 +113,8 @@ def moment(record: Record) -> datetime | None:
 def parse(line: str) -> dict[str, Any]:
     """The record in a line; empty if the line is not a record."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line)
+    except ValueError:
         return {}
     ours = (
         isinstance(record, dict) and isinstance(record.get("event"), str) and type(record.get("step")) is int
@@ -122,7 +123,7 @@ def parse(line: str) -> dict[str, Any]:
 
 
 def _records(log: Path) -> Iterator[Record]:
-    with log.open(encoding="utf-8", errors="replace") as lines:
+    with TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as lines:
         yield from filter(None, map(parse, lines))
 
 
@@ -130,5 +131,4 @@ def _is_log(path: Path) -> bool:
     """Whether a .jsonl file is a log rather than, say, a data set."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return b'"run_start"' in file.read(HEAD)
+    return b'"run_start"' in read_beginning(path, HEAD)

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from doctor.bounded import read_json
 from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import gather
@@ -82,7 +83,7 @@ def read_state(checkpoint: Path) -> SavedState:
 
     aios 0.1.0 saved data_set and memory inside the configuration, the latter as "economy".
     """
-    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    state: dict[str, Any] = read_json(checkpoint / STATE)
     config = state["config"]
     memory = state.get("memory")
     if economy := config.pop("economy", None):
@@ -243,7 +244,7 @@ def find(path: Path, say: Say) -> Path:
 def problems_of(checkpoint: Path) -> list[str]:
     """What is wrong with a checkpoint's files; empty if all match their checksums."""
     try:
-        sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+        sums = read_json(checkpoint / CHECKSUMS)
     except (OSError, ValueError):
         return [f"{CHECKSUMS} is missing or truncated"]
     if not isinstance(sums, dict) or STATE not in sums:

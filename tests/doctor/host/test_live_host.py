@@ -89,13 +89,13 @@ def test_a_file_is_not_an_absent_folder(host: Host, tmp_path: Path) -> None:
 @pytest.mark.skipif(WINDOWS, reason="pipes have no place in folders there")
 def test_a_pipe_is_unreadable_and_does_not_block(host: Host, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pip.conf")
-    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is a pipe, not a file")
+    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is a pipe, not a regular file")
 
 
 def test_a_file_of_200_megabytes_is_not_read_into_memory(host: Host, tmp_path: Path) -> None:
     with (tmp_path / "pip.conf").open("wb") as file:
         file.truncate(200_000_000)
-    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is too large to read: 200 MB")
+    assert host.read_file(str(tmp_path / "pip.conf")) == Unreadable("it is too large: more than 64 MiB")
 
 
 def test_paths_that_no_system_allows_are_unreadable(host: Host, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ LAUGHS = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 'lol'}]
         (b"version https://git-lfs.github.com/spec/v1\n", ["git-lfs pointer", "git lfs pull"]),
         (b"%PDF-1.7", ["a PDF document"]),
         (b"\x80\x04\x95", ["a pickle"]),
-        (b"#" * (5 << 20), ["larger than 4 MiB"]),
+        (b"#" * (5 << 20), ["too large: more than 4 MiB"]),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_is_named_with_what_to_write(
