@@ -12,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from doctor.check import SYSTEMS, Check  # noqa: E402
+from make_failure_page import prose  # noqa: E402
+
+from doctor.check import GROUPS, SYSTEMS, Check  # noqa: E402
 from doctor.checks import CHECKS  # noqa: E402
 from doctor.diagnosis import diagnose  # noqa: E402
 from doctor.failures.table import failures  # noqa: E402
@@ -21,6 +23,12 @@ from doctor.models import Finding, Fix  # noqa: E402
 from doctor.report.check_explanation import AFTERWARDS  # noqa: E402
 from tests.doctor.checks.cases import Case, cases_of  # noqa: E402
 
+INTRODUCTION = """\
+`aios doctor` runs all of these, and skips those that do not apply to a machine. The page of a check says why it matters, what it can
+report, and how to fix the problem with and without the doctor. `aios doctor explain` prints the same in a terminal:
+
+    aios doctor explain long-paths
+"""
 PAGES = ROOT / "docs" / "checks"
 NOTICE = "<!-- Written by scripts/regenerate.py: change the check, not this page. -->\n"
 UNDO = (
@@ -74,8 +82,10 @@ def _place(check: Check) -> str:
     if check.at_times_because_of:
         lines.append(f"Some of its findings are consequences of {_links(check.at_times_because_of)}.")
     if rows := [row for row in failures().failures if row.check == check.id]:
-        ahead = "; ".join(f"{row.id} {row.title}" for row in rows)
-        lines.append(f"It predicts these [known failures](../failures.md): {ahead}.")
+        ahead = "; ".join(
+            f"[{prose(row, row.title, 'a package')}](../failures.md#{row.id.lower()})" for row in rows
+        )
+        lines.append(f"It predicts these known failures: {ahead}.")
     return "\n".join(lines) + "\n"
 
 
@@ -87,16 +97,16 @@ def page(check: Check) -> str:
         NOTICE,
         f"# {check.id}\n",
         _place(check),
-        f"## What it looks at\n\n{check.looks_at}\n",
+        f"## What it checks\n\n{check.looks_at}\n",
         f"## Why it matters\n\n{check.why}\n",
         "## What it reports\n\n| status | machine | summary |\n|---|---|---|\n"
         + "\n".join(_row(case, finding) for case, finding in judged)
         + "\n",
-        f"## By hand\n\n{check.by_hand}\n",
+        f"## Fix it yourself\n\n{check.by_hand}\n",
     ]
     if fixes:
         parts.append(
-            f"## By the doctor\n\n    aios doctor fix {check.id} --dry-run\n    aios doctor fix {check.id}\n"
+            f"## Let the doctor fix it\n\n    aios doctor fix {check.id} --dry-run\n    aios doctor fix {check.id}\n"
         )
         parts += [_fix_section(fix) for fix in fixes.values()]
     return "\n".join(parts)
@@ -104,10 +114,12 @@ def page(check: Check) -> str:
 
 def index() -> str:
     """Return the list of all checks."""
-    rows = "\n".join(
-        f"| [{check.id}]({check.id}.md) | {check.group} | {check.looks_at} |" for check in CHECKS
-    )
-    return f"{NOTICE}\n# Checks\n\n| check | group | looks at |\n|---|---|---|\n{rows}\n"
+    tables = [
+        f"## {name}\n\n| check | what it checks |\n|---|---|\n"
+        + "\n".join(f"| [{c.id}]({c.id}.md) | {c.looks_at} |" for c in CHECKS if c.group == group)
+        for group, name in GROUPS.items()
+    ]
+    return f"{NOTICE}\n# Checks\n\n{INTRODUCTION}\n" + "\n\n".join(tables) + "\n"
 
 
 def pages() -> dict[str, str]:

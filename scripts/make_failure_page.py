@@ -1,4 +1,4 @@
-"""Write `docs/failures.md` from the table of known failures, with the check that predicts each failure and its test.
+"""Write `docs/failures.md` from the table of known failures, with the check that predicts each failure.
 
 `python scripts/regenerate.py` runs it.
 """
@@ -17,7 +17,6 @@ from doctor.failures.literal import literal  # noqa: E402
 from doctor.failures.table import Failure, FailureTable, failures  # noqa: E402
 
 PAGE = ROOT / "docs" / "failures.md"
-SAMPLES = Path("tests/doctor/failures/symptoms.txt")
 FOUND = Path("tests/doctor/failures/found.txt")
 VERDICTS = ("right", "partly", "wrong", "silent")
 INTRODUCTION = """\
@@ -26,14 +25,11 @@ INTRODUCTION = """\
 # Known failures
 
 This page lists {count} ways in which installing and using torch, flash-attn, xformers and Triton fails, most of them on Windows.
-`aios doctor` predicts {seen} of them: the column *predicted by* names the check. {symptoms} can be recognized in the output of the command
-that failed: the column *in a log* shows a part of a line that the failure prints. To find the failure in a log:
+`aios doctor` predicts {seen} of them before they happen, with the check that is named below the failure. {symptoms} can be recognized in
+the output of the command that failed; the text that it prints is shown below the failure. To find the failure in a log:
 
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
-
-The column *test* names the file that tests the row: a machine with this failure, the machines that test the check, or a sample of
-a log. The machines are written by hand, from descriptions of the failure.
 
 Many logs of failures that are not in the table yet cannot be explained. The rate was measured on 30 November 2026 with {reports} public
 reports in several sets. Each set was collected and measured before the table was extended for it:
@@ -46,38 +42,31 @@ These reports are now test cases, in `{found}`.
 """
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _test(failure: Failure) -> str:
-    """Return the most specific test file that exists."""
-    candidates = [Path(f"tests/machines/failures/{failure.id}.json")]
-    if failure.check:
-        candidates.append(Path(f"tests/machines/cases/{failure.check}.json"))
-    return next((path for path in candidates if (ROOT / path).is_file()), SAMPLES).as_posix()
-
-
-def _line(failure: Failure) -> str:
+def _sign(failure: Failure) -> str:
     """Return the fixed text of the symptom that shows the failure best."""
     if not failure.symptoms:
-        return "nothing"
+        return "nothing that is typical"
     best = min(failure.symptoms, key=lambda symptom: (symptom.generic, symptom.harmless))
-    return f"`{_cell(literal(best.pattern).strip())}`" + (" (possibly)" if best.generic else "")
-
-
-def _row(failure: Failure) -> str:
-    title = f"[{_cell(failure.title)}]({failure.link})" if failure.link else _cell(failure.title)
-    check = f"[{failure.check}](checks/{failure.check}.md)" if failure.check else "only in a log"
-    cells = (
-        failure.id,
-        f"**{title}** {_cell(failure.cause)}",
-        _cell(failure.fix),
-        check,
-        _line(failure),
-        f"`{_test(failure)}`",
+    return f"`{literal(best.pattern).strip()}`" + (
+        ", which other failures print, too" if best.generic else ""
     )
-    return f"| {' | '.join(cells)} |"
+
+
+def prose(failure: Failure, text: str, package: str) -> str:
+    """Return one of the texts of a failure, about a package that no log names."""
+    filled = failure.text(text.replace("install {package}`", "install PACKAGE`"), package)
+    return filled[:1].upper() + filled[1:] if text.startswith("{") else filled
+
+
+def _section(failure: Failure) -> str:
+    source = f" [Source]({failure.link})" if failure.link else ""
+    check = f"[{failure.check}](checks/{failure.check}.md)" if failure.check else "no check"
+    return (
+        f"### {failure.id} · {prose(failure, failure.title, 'a package')} {{#{failure.id.lower()}}}\n\n"
+        f"{prose(failure, failure.cause, 'the package')}{source}\n\n"
+        f"**What to do:** {prose(failure, failure.fix, 'the package')}\n\n"
+        f"In a log: {_sign(failure)} · Predicted by: {check}\n"
+    )
 
 
 def _rates() -> Counter[tuple[str, str]]:
@@ -108,10 +97,8 @@ def page(table: FailureTable) -> str:
         )
     ]
     for letter, heading in table.groups.items():
-        rows = "\n".join(_row(failure) for failure in table.failures if failure.id[0] == letter)
-        parts.append(
-            f"## {heading}\n\n| id | what happens | what to do | predicted by | in a log | test |\n|---|---|---|---|---|---|\n{rows}\n"
-        )
+        parts.append(f"## {heading}\n")
+        parts += [_section(failure) for failure in table.failures if failure.id[0] == letter]
     return "\n".join(parts)
 
 

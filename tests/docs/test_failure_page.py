@@ -21,8 +21,8 @@ def test_the_page_is_current() -> None:
     assert module.page(failures()) == PAGE, "run: python scripts/regenerate.py"
 
 
-def test_every_test_and_page_in_the_table_exists() -> None:
-    for path in set(re.findall(r"`(tests/[^`]+)`", PAGE)):
-        assert (ROOT / path).is_file(), path
-    for path in set(re.findall(r"\]\((checks/[^)]+)\)", PAGE)):
-        assert (ROOT / "docs" / path).is_file(), path
+def test_every_failure_has_its_heading_and_every_check_its_page() -> None:
+    headings = re.findall(r"^### (\w+) · .* \{#(\w+)\}$", PAGE, re.MULTILINE)
+    assert headings == [(failure.id, failure.id.lower()) for failure in failures().failures]
+    checks = set(re.findall(r"\]\((checks/[^)]+)\)", PAGE))
+    assert checks and all((ROOT / "docs" / path).is_file() for path in checks)

@@ -62,14 +62,3 @@ def test_every_script_explains_itself(script: str) -> None:
         [sys.executable, ROOT / "scripts" / script, "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "checks" / "long-paths" / "index.html").is_file()

@@ -1,0 +1,43 @@
+"""What mkdocs does while it builds the pages, besides converting them. mkdocs.yml names this file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from doctor.check import GROUPS
+from doctor.checks import CHECKS
+
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+BOX = '<div class="table" role="group" aria-label="Table" tabindex="0">'
+SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
+FROM_ELSEWHERE = re.compile(r"https://unpkg\.com/[\w@./-]+")
+
+
+def on_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Add the pages of the checks, by group, to the section "Checks"."""
+    entries = (entry for tab in config["nav"] for entry in next(iter(tab.values())))
+    (section,) = (entry["Checks"] for entry in entries if "Checks" in entry)
+    for group, name in GROUPS.items():
+        section.append({name: [{c.id: f"checks/{c.id}.md"} for c in CHECKS if c.group == group]})
+    return config
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Put each table into a box that scrolls, with the keyboard too, so that a wide table does not widen the page."""
+    return TABLE.sub(lambda table: f"{BOX}{table[0].replace('<table>', '<table class=data>', 1)}</div>", html)
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Name the search dialog for screen readers, which the theme does not do."""
+    return output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
+
+
+def on_post_build(config: dict[str, Any]) -> None:
+    """Remove the addresses from which the theme would load scripts for what no page uses, such as diagrams."""
+    for source_map in Path(config["site_dir"]).rglob("*.map"):
+        source_map.unlink()
+    for script in Path(config["site_dir"], "assets", "javascripts").glob("*.js"):
+        text = script.read_text(encoding="utf-8")
+        script.write_text(FROM_ELSEWHERE.sub("", text), encoding="utf-8", newline="\n")
