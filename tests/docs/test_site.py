@@ -164,16 +164,20 @@ def faults(browser: Any, root: str, page: str, width: int, scheme: str) -> list[
     """Open a page. Return what is wrong with it: foreign requests, errors, its width, and what axe calls serious."""
     from axe_playwright_python.base import AXE_SCRIPT
 
-    found = []
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
     )
     tab = context.new_page()
-    tab.on("request", lambda request: request.url.startswith((root, "data:")) or found.append(request.url))
-    tab.on("console", lambda message: message.type == "error" and found.append(message.text))
-    tab.on("pageerror", lambda error: found.append(str(error)))
+    requests: list[str] = []
+    messages: list[tuple[str, str]] = []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.on("console", lambda message: messages.append((message.type, message.text)))
+    tab.on("pageerror", lambda error: messages.append(("error", str(error))))
     tab.goto(root + address(page))
+    tab.wait_for_load_state("networkidle")
     beyond = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    found = [url for url in requests if not url.startswith((root, "data:"))]
+    found += [text for kind, text in messages if kind == "error"]
     found += [f"the page is {beyond} pixels wider than the window"] * (beyond > 0)
     tab.evaluate(AXE_SCRIPT)
     for violation in tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]:
