@@ -53,6 +53,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("material", reason="Material for MkDocs is not installed")
     folder = tmp_path_factory.mktemp("documentation") / "site"
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
