@@ -123,7 +123,7 @@ ORDERS = {
         ("data",),
         ("learning",),
         ("survival",),
-        ("start", "generate", "export"),
+        ("start", "generate", "export", "gguf_file"),
         ("building",),
         ("preparation",),
         ("run",),

@@ -108,6 +108,35 @@ class HuggingFaceTokenizer:
         text = json.dumps(config, indent=2, ensure_ascii=False)
         path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
+    @property
+    def chat_template(self) -> str | dict[str, str] | None:
+        """The Jinja template of a conversation, or several by name; None if the tokenizer has none."""
+        template: str | dict[str, str] | None = self._tokenizer.chat_template
+        return template
+
+    def described(self) -> dict[str, Any]:
+        """The content of tokenizer.json.
+
+        Raises:
+            UserError: the tokenizer is not one of the tokenizers package.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise UserError(
+                f"The tokenizer {type(self._tokenizer).__name__} cannot be exported: it is not one of the tokenizers package."
+            )
+        described: dict[str, Any] = json.loads(backend.to_str())
+        return described
+
+    def special_ids(self) -> dict[str, int]:
+        """The ids of the special tokens that have a name, such as bos_token."""
+        named = self._tokenizer.special_tokens_map
+        return {
+            name: int(self._tokenizer.convert_tokens_to_ids(token))
+            for name, token in named.items()
+            if isinstance(token, str)
+        }
+
     def _text(self, tokens: list[int]) -> str:
         # The cleanup of spaces would change text that has been returned, and is wrong for anything but plain English.
         text: str = self._tokenizer.decode(
