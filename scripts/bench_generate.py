@@ -21,7 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
 from trainer.attention import huggingface
-from trainer.models.generation import Sampling, generate
+from trainer.models.generation import generate
+from trainer.models.sampling import Sampling
 
 LAYERS, WIDTH, HEADS, VOCABULARY = 6, 384, 6, 50257
 Program = Callable[[list[int], int], Iterator[int]]  # of a prompt and the number of new tokens

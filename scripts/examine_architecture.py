@@ -27,8 +27,8 @@ from trainer.attention import huggingface, model_proof
 from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.models import trial
-from trainer.models.generation import Sampling
 from trainer.models.generation import generate as sample
+from trainer.models.sampling import Sampling
 from trainer.models.tokenizer import ByteTokenizer
 from trainer.records.progress import Reporter
 from trainer.run import run

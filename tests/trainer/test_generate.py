@@ -20,7 +20,7 @@ from trainer.attention.kv_cache import make_cache
 from trainer.attention.pattern import trained_windows
 from trainer.generate import load
 from trainer.models import generation
-from trainer.models.generation import Sampling
+from trainer.models.sampling import Sampling, choose
 from trainer.models.tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def test_top_k_of_one_chooses_the_likeliest_token() -> None:
 def test_sampling_follows_the_distribution() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -50.0])
     generator = torch.Generator().manual_seed(0)
-    drawn = [generation.choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
+    drawn = [choose(logits, Sampling(temperature=0.5, top_k=2), generator) for _ in range(4000)]
     expected = torch.tensor([2.0, 4.0]).softmax(0)
     assert set(drawn) == {1, 2}
     assert drawn.count(1) / 4000 == pytest.approx(expected[0].item(), abs=0.02)

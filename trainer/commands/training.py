@@ -1,18 +1,18 @@
-"""`aios train` and `aios generate`. torch is imported when a run starts, so that `--help` is quick."""
+"""`aios train`. torch is imported when a run starts, so that `--help` is quick."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
-from trainer.commands.output import echo, write_generated
-from trainer.config import Backend, TrainConfig, load
+from trainer.commands.output import echo
+from trainer.config import TrainConfig, load
 from trainer.distributed import launch
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ Processes = Annotated[
 ]
 
 train = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-generate = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @train.command(context_settings={"token_normalize_func": canonical_spelling})
@@ -138,50 +137,3 @@ def _report(settings: TrainConfig, summary: Summary) -> None:
         echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")
     echo(f"Checkpoints: {folder}\nRecords: {log}")
     echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
-
-
-@generate.command()
-def run_generate(
-    checkpoint: Annotated[
-        Path, typer.Option(help="Output folder of a training run, one of its checkpoints, or a model folder.")
-    ],
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to generate.")] = 200,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Sampling temperature; 0 always picks the most likely token.")
-    ] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="Sample from the k most likely tokens; 0 for all.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed: the same seed gives the same text.")] = 1234,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    attention_backend: Annotated[
-        Backend,
-        typer.Option(help=f"Attention backend: {', '.join(get_args(Backend))}.", metavar="TEXT"),
-    ] = "auto",
-    amp: Annotated[
-        bool, typer.Option("--amp", help="Compute in bfloat16 if the device supports it, else in float16.")
-    ] = False,
-    strict: Strict = False,
-    strict_capability: StrictCapability = False,
-    capability_file: CapabilityFile = None,
-) -> None:
-    """Generate text from a checkpoint. The text goes to stdout, messages to stderr."""
-    with report_errors():
-        import numpy as np
-
-        from trainer import capability
-        from trainer.generate import load
-        from trainer.models import generation, vocabulary
-        from trainer.models.tokenizer import encode_prompt
-        from trainer.records.progress import Reporter
-
-        say = Reporter().say
-        proven = capability.load(capability_file, strict=strict_capability, say=say)
-        model, tokenizer = load(checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict)
-        sampling = generation.Sampling(max_new_tokens, temperature, top_k, seed)
-        write_generated(prompt)
-        tokens = encode_prompt(tokenizer, prompt)
-        vocabulary.check(model.config, tokenizer, [np.array(tokens)], "--prompt")
-        decoder = tokenizer.decoder(tokens)
-        for token in generation.generate(model, tokens, sampling, tokenizer.end_id, tokenizer.vocab_size):
-            write_generated(decoder.decode(token))
-        write_generated(decoder.flush() + "\n")

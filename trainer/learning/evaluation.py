@@ -10,7 +10,8 @@ import numpy as np
 from trainer.data import Indices, Stream
 from trainer.learning.divergence import NotFiniteError
 from trainer.learning.state import Progress, Run
-from trainer.models.generation import Sampling, generate
+from trainer.models.generation import generate
+from trainer.models.sampling import Sampling
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter

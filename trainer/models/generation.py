@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -13,33 +12,24 @@ from transformers import Cache
 
 from trainer.attention.kv_cache import cache_argument, make_cache
 from trainer.models import rope
+from trainer.models.sampling import Sampling, choose
 
 # Tokens of a prompt in one forward pass. The first pass runs torch's causal kernel, the others blocks over earlier keys, which
 # take more than twice as long: with eight passes, a prompt of 4,096 tokens takes 1.2 times as long as with one.
 PREFILL = 4096
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-        temperature: 0 takes the most likely token.
-        top_k: sample from the k most likely tokens; 0 for all.
-        seed: the same seed gives the same text.
-    """
-
-    max_new_tokens: int = 200
-    temperature: float = 0.8
-    top_k: int = 0
-    seed: int = 1234
-
-
 @torch.inference_mode()
 def generate(
-    model: Any, prompt: list[int], sampling: Sampling, end_id: int, vocab_size: int, prefill: int = PREFILL
+    model: Any,
+    prompt: list[int],
+    sampling: Sampling,
+    end_id: int,
+    vocab_size: int,
+    prefill: int = PREFILL,
+    stops: Collection[int] = (),
 ) -> Iterator[int]:
-    """Yield new tokens up to the end-of-text token, which is not included.
+    """Yield new tokens up to the end-of-text token or another of `stops`, which is not included.
 
     When a model with a fixed number of positions runs out of them, the last half of the text becomes its prompt. When
     the frequencies of its rotary positions change, the text is processed again, because the cache depends on the old ones.
@@ -49,6 +39,7 @@ def generate(
         prompt: token ids; an empty prompt becomes the end-of-text token.
         vocab_size: of the tokenizer. A model may have more ids; they are never chosen.
         prefill: tokens of the prompt in one forward pass; affects only memory.
+        stops: tokens that also end the text, such as the one that ends an answer.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = rope.max_length(model.config)
@@ -64,8 +55,8 @@ def generate(
                 cache, cached = make_cache(model.config), 0
             logits = _next_logits(model, text, cached, cache, prefill)
             cached = len(text)
-            token = choose(logits[:vocab_size], sampling, generator)
-            if token == end_id:
+            token = choose(logits[:vocab_size], sampling, generator, text)
+            if token == end_id or token in stops:
                 return
             yield token
             text.append(token)
@@ -86,14 +77,3 @@ def _next_logits(model: Any, text: list[int], cached: int, cache: Cache, prefill
         logits = model(input_ids=part, use_cache=True, **options).logits
     last: Tensor = logits[0, -1]
     return last
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Sample a token id from the logits (V,)."""
-    logits = logits.float().cpu()
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    logits = logits / sampling.temperature
-    if 0 < sampling.top_k < len(logits):
-        logits = logits.masked_fill(logits < logits.topk(sampling.top_k).values[-1], float("-inf"))
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))

@@ -18,6 +18,7 @@ from trainer.hrm.configuration import HRMConfig
 from trainer.hrm.model import Carry
 from trainer.models import generation
 from trainer.models import model as models
+from trainer.models.sampling import Sampling
 from trainer.models.tokenizer import ByteTokenizer
 
 SMALL = {
@@ -150,9 +151,7 @@ def test_only_the_needed_segments_are_run() -> None:
 
 def test_transformers_generates_the_same_text_as_aios() -> None:
     network, prompt = build(window=6), [72, 101, 108, 108, 111]
-    ours = list(
-        generation.generate(network, prompt, generation.Sampling(12, temperature=0), 256, 258, prefill=2)
-    )
+    ours = list(generation.generate(network, prompt, Sampling(12, temperature=0), 256, 258, prefill=2))
     theirs = network.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=256)
     assert theirs[0, 5:].tolist() == ours
     tokens = [*prompt]

@@ -11,8 +11,9 @@ from transformers import AutoConfig
 from tests.trainer.small_models import SPECIAL, model
 from trainer.errors import UserError
 from trainer.models import rope
-from trainer.models.generation import Sampling, generate
+from trainer.models.generation import generate
 from trainer.models.model import check_length
+from trainer.models.sampling import Sampling
 
 LONG = {
     "rope_type": "longrope",

@@ -20,8 +20,8 @@ from trainer.data import documents, split, stream, tokens
 from trainer.data.stream import IGNORED
 from trainer.errors import UserError
 from trainer.models import generation, tokenizer
-from trainer.models.generation import Sampling
 from trainer.models.huggingface_tokenizer import HuggingFaceTokenizer
+from trainer.models.sampling import Sampling
 from trainer.models.tokenizer import ByteTokenizer, encode_prompt
 
 Call = Callable[..., Result]
