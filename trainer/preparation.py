@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ from trainer.config import TrainConfig
 from trainer.data import Dataset
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
+from trainer.errors import UserError
+from trainer.learning.early_stop import Best
+from trainer.learning.loop import steps_of_epochs
 from trainer.learning.objective import Objective
 from trainer.learning.optimizer import make_optimizer
+from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models import model, model_attention, trial, vocabulary
 from trainer.models.tokenizer import encode_prompt
@@ -37,6 +42,7 @@ class Prepared:
     """A run before its first step.
 
     Attributes:
+        config: with the number of steps that training.epochs means.
         progress: the checkpoint's, if the run is resumed.
         resumed: whether it continues from a checkpoint.
         decision: the attention backend, and why it was chosen.
@@ -45,6 +51,7 @@ class Prepared:
         warnings: shown when the run starts.
     """
 
+    config: TrainConfig
     run: Run
     progress: Progress
     resumed: bool
@@ -54,6 +61,11 @@ class Prepared:
     capability: Capability | None
     preflight: Preflight
     warnings: tuple[str, ...]
+
+    def keep_best(self, checkpoint: Path) -> None:
+        """Keep a checkpoint as the best one. The first process does it for all."""
+        if self.run.processes.first:
+            self.checkpoints.keep_best(checkpoint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +94,7 @@ def prepare(
     for warning in warnings:
         reporter.say(f"WARNING: {warning}")
     return Prepared(
+        config=setup.config,
         run=run,
         progress=progress,
         resumed=setup.start.checkpoint is not None,
@@ -104,6 +117,8 @@ def _setup(
     windows = model_attention.requested_windows(config.model, start.model_config)
     calls = trial.try_out(start.model_config, windows)  # before data is read, which can take long
     dataset = data.load(config.data, start.tokenizer, say)
+    _check_early_stop(config, dataset)
+    config = _with_steps(config, dataset, start, processes)
     if not (config.model.resize_token_embeddings and start.weights):
         _check_vocabulary(start, dataset, config.training.sample_prompt)
     return Setup(
@@ -117,6 +132,25 @@ def _setup(
         dataset=dataset,
         memory=_memory_settings(config, start),
     )
+
+
+def _check_early_stop(config: TrainConfig, dataset: Dataset) -> None:
+    training = config.training
+    if training.early_stop_patience and not (dataset.held_out and training.eval_every):
+        missing = "training.eval_every (--eval-every)" if dataset.held_out else "held-out text"
+        raise UserError(
+            f"training.early_stop_patience needs {missing}: it stops a run by its evaluations. Set data.eval_fraction "
+            "(--eval-fraction) or data.eval_file, and training.eval_every."
+        )
+
+
+def _with_steps(config: TrainConfig, dataset: Dataset, start: Start, processes: Processes) -> TrainConfig:
+    """The configuration with the number of steps that training.epochs means, after those of the checkpoint."""
+    done = start.saved.position if start.saved else Position()
+    steps = steps_of_epochs(config, dataset.training.blocks, done, processes.count)
+    if steps is None:
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"steps": steps})})
 
 
 def _check_vocabulary(start: Start, dataset: Dataset, prompt: str | None) -> None:
@@ -222,7 +256,8 @@ def _progress(setup: Setup, run: Run) -> Progress:
         torch.manual_seed(
             setup.config.training.seed + rank
         )  # so that each process drops out other activations
-    progress = Progress(memory=setup.memory)
+    saved = setup.start.saved
+    progress = Progress(memory=setup.memory, best=saved.best if saved and saved.best else Best())
     if setup.start.checkpoint:
         progress.position = restore(setup.start.checkpoint, run.optimizer, run.scaler, setup.device, rank)
         progress.checkpoints.saved(setup.start.checkpoint)

@@ -73,6 +73,7 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
 
         sinks.append(EventFiles(config.log_file.parent / FOLDER, reporter.say).record)
     prepared = prepare(config, options, reporter, processes)
+    config = prepared.config
     step = prepared.progress.position.step
     resumed_from = step if prepared.resumed else None
     log_file = config.log_file if processes.first else Path(os.devnull)
@@ -124,6 +125,7 @@ def _train(
             config=config.model_dump(mode="json", by_alias=False),
             data_set=run.dataset.content,
             memory=progress.memory,
+            best=progress.best,
         )
         path = prepared.checkpoints.save(
             state,
@@ -138,15 +140,25 @@ def _train(
 
     total = None if config.data.iterate else config.training.steps
     with reporter.steps(total, done=progress.position.step), explain_lost_processes():
-        train(run, progress, log, reporter, save, stop)
+        train(run, progress, log, reporter, save, stop, prepared.keep_best)
 
 
 def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopRequest) -> Summary:
     """Evaluate a completed run, and write its last records."""
     run, progress = prepared.run, prepared.progress
     position, dataset = progress.position, run.dataset
-    completed = finished(run, position)
-    evaluation = evaluate(run, progress, log, reporter) if completed else None
+    completed = finished(run, progress)
+    early = progress.best.worse >= run.training.early_stop_patience > 0
+    evaluation = evaluate(run, progress, log, reporter) if completed and not early else None
+    if progress.best.step == position.step and progress.checkpoints.newest:
+        prepared.keep_best(progress.checkpoints.newest)
+    if early:
+        best = progress.best
+        log.write("early_stop", position.step, best_step=best.step, best_loss=best.loss)
+        reporter.say(
+            f"The held-out loss was not lower in {best.worse} evaluations. The best checkpoint, of step {best.step} "
+            f"(held-out loss {best.loss:.4f}), is kept, and is the one that other commands use."
+        )
     if not completed:
         log.write("stopped", position.step, reason=stop.reason or "another process received a stop request")
     rate = statistics.median(progress.tokens_per_second) if progress.tokens_per_second else None

@@ -169,7 +169,7 @@ def _changes(config: TrainConfig, saved: SavedState, checkpoint: Path) -> Iterat
         for key, value in now[section].items():
             default = type(getattr(config, section)).model_fields[key].default
             before = saved.config[section].get(key, default)  # the checkpoint may be older than the key
-            if value == before:
+            if value == before or (key == "steps" and config.training.epochs):  # computed from the epochs
                 continue
             if key in FIXED_BY_CHECKPOINT:
                 raise UserError(

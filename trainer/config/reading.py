@@ -19,6 +19,8 @@ ALTERNATIVES = {
     "architecture": "name",
     "attention_backend": "use_flash_attention",
     "use_flash_attention": "attention_backend",
+    "steps": "epochs",
+    "epochs": "steps",
 }
 
 FREE_TEXT = ("sample_prompt", "architecture")

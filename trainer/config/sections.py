@@ -204,6 +204,9 @@ class DataSection(Section):
 
 class TrainingSection(Section):
     steps: int = Field(default=1000, ge=1, description="Total number of optimizer steps.")
+    epochs: int | None = Field(
+        default=None, ge=1, description="Number of passes over the data set, instead of a number of steps."
+    )
     batch_size: int = Field(default=8, ge=1, description="Number of sequences in a forward pass.")
     gradient_accumulation_steps: int = Field(
         default=1, ge=1, description="Number of forward passes in an optimizer step."
@@ -269,6 +272,12 @@ class TrainingSection(Section):
     log_every: int = Field(default=1, ge=1, description="Number of steps between train records.")
     eval_every: int = Field(
         default=500, ge=0, description="Number of steps between evaluations; 0 to evaluate only at the end."
+    )
+    early_stop_patience: int = Field(
+        default=0,
+        ge=0,
+        description="Stop after this many evaluations in a row without a lower held-out loss; 0 to train to the end. The best "
+        "checkpoint is kept.",
     )
     eval_batches: int = Field(default=50, ge=1, description="Maximum number of batches in an evaluation.")
     sample_prompt: str | None = Field(

@@ -51,6 +51,8 @@ def evaluate(run: Run, progress: Progress, log: MetricsLog, reporter: Reporter) 
                 f"The held-out loss is not finite after step {step}. {progress.checkpoints.advice()}"
             )
         progress.checkpoints.evaluation_was_finite()
+        if run.training.early_stop_patience:
+            progress.best = progress.best.after(evaluation.loss, step)
     if (prompt := run.training.sample_prompt) is not None:
         text = sample(run, prompt)
         log.write("sample", step, prompt=prompt, text=text)

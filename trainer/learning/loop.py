@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from trainer.config import TrainConfig
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.learning.divergence import NONFINITE_LIMIT, NotFiniteError
@@ -28,12 +29,14 @@ def train(
     reporter: Reporter,
     save: Callable[[], Path],
     stop: StopRequest,
+    keep_best: Callable[[Path], None],
 ) -> None:
     """Take steps until the run is complete or a stop is requested.
 
     Args:
         progress: where to start; kept up to date.
         save: writes a checkpoint of the progress; called whenever one is due, and at the end.
+        keep_best: protects a checkpoint from deletion, until it is called with a better one.
 
     Raises:
         NotFiniteError: training has diverged.
@@ -43,7 +46,7 @@ def train(
     not_finite = 0
     run.model.train()
     stopping = run.processes.any(stop.requested)
-    while not finished(run, progress.position) and not stopping:
+    while not finished(run, progress) and not stopping:
         began = time.perf_counter()
         position = progress.position
         step = position.step + 1
@@ -59,7 +62,7 @@ def train(
         tokens_per_second = result.tokens / seconds
         progress.tokens_per_second.append(tokens_per_second)
         progress.position = Position(step, position.samples + samples_of_step(run, position))
-        last = finished(run, progress.position)
+        last = finished(run, progress)
         stopping = run.processes.any(stop.requested)
 
         not_finite = 0 if result.finite else not_finite + 1
@@ -87,11 +90,16 @@ def train(
                 **result.measured,
                 **run.labels,
             )
+        improved = False
         if _due(step, training.eval_every) and not last:
             evaluate(run, progress, log, reporter)
+            improved = training.early_stop_patience > 0 and progress.best.step == step
+            last = finished(run, progress)
         due = _due(step, training.checkpoint_every) and result.finite  # keeps the last good checkpoint
-        if due or last or stopping:
-            checkpoints.saved(save())
+        if due or last or stopping or improved:
+            checkpoints.saved(path := save())
+            if improved:
+                keep_best(path)
 
 
 def batches(run: Run, position: Position) -> list[Batch]:
@@ -106,16 +114,37 @@ def batches(run: Run, position: Position) -> list[Batch]:
 def samples_of_step(run: Run, position: Position) -> int:
     """How many samples all processes together read in the step after a position.
 
-    With stop_after_epoch, the last step of the epoch has fewer.
+    With stop_after_epoch, the last step of the epoch has fewer; with epochs, the last step of the run.
     """
     count = run.training.batch_size * run.training.gradient_accumulation_steps * run.processes.count
+    if run.training.epochs and not run.data.iterate:
+        there = run.dataset.training.blocks
+        count = min(count, run.training.epochs * there - run.data.dataset_start_offset - position.samples)
     if run.data.stop_after_epoch:
         return min(count, run.order.left_in_epoch(position.samples, run.dataset.training.blocks))
     return count
 
 
-def finished(run: Run, position: Position) -> bool:
-    """Whether the last step was taken, or with stop_after_epoch an epoch was read."""
+def steps_of_epochs(config: TrainConfig, blocks: int, done: Position, processes: int) -> int | None:
+    """The total number of steps with training.epochs; None without it.
+
+    Args:
+        blocks: samples in the data set.
+        done: the position of the checkpoint that the run continues from.
+    """
+    training = config.training
+    if training.epochs is None:
+        return None
+    count = training.batch_size * training.gradient_accumulation_steps * processes
+    left = training.epochs * blocks - config.data.dataset_start_offset - done.samples
+    return max(1, done.step + max(0, -(-left // count)))
+
+
+def finished(run: Run, progress: Progress) -> bool:
+    """Whether the last step was taken, with stop_after_epoch an epoch was read, or the held-out loss no longer falls."""
+    position = progress.position
+    if 0 < run.training.early_stop_patience <= progress.best.worse:
+        return True
     if run.data.stop_after_epoch and position.samples:
         blocks = run.dataset.training.blocks
         if run.order.left_in_epoch(position.samples, blocks) == blocks:

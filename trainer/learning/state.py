@@ -12,6 +12,7 @@ from trainer.config import DataSection, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.distributed.processes import ALONE, Processes
 from trainer.learning.divergence import Checkpoints
+from trainer.learning.early_stop import Best
 from trainer.learning.objective import Objective
 from trainer.learning.position import Position
 from trainer.learning.sharded_objective import Shards
@@ -45,12 +46,14 @@ class Progress:
     Attributes:
         memory: changed when a step runs out of memory; later steps keep it.
         tokens_per_second: of all processes together, for each step since the start or resume.
+        best: the evaluation with the lowest held-out loss; with early_stop_patience only.
     """
 
     position: Position = field(default_factory=Position)
     memory: MemorySettings = field(default_factory=MemorySettings)
     tokens_per_second: list[float] = field(default_factory=list)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    best: Best = field(default_factory=Best)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Checkpoints that survive a crash at any moment.
 
-`<output_dir>/checkpoints/` holds one folder per checkpoint and `latest`, a text file with the name of the newest. A folder
-contains what transformers saves (config.json, model.safetensors), the tokenizer, and
+`<output_dir>/checkpoints/` holds one folder per checkpoint and `latest`, a text file with the name of the newest. With early
+stopping, the text file `best` names the one with the lowest held-out loss, which is kept. A folder contains what transformers
+saves (config.json, model.safetensors), the tokenizer, and
 
 * training_state.safetensors: optimizer and random generators, tensors by name
 * state.json: `SavedState`
@@ -31,6 +32,7 @@ from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import gather
 from trainer.errors import RunError, UserError
+from trainer.learning.early_stop import Best
 from trainer.learning.optimizer import load_state_tensors, state_tensors
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings
@@ -41,6 +43,7 @@ from trainer.say import Say
 
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
+BEST = "best"
 CHECKSUMS = "checksums.json"
 STATE = "state.json"
 TENSORS = "training_state.safetensors"
@@ -58,6 +61,7 @@ class SavedState:
         config: the configuration of the run, by section.
         data_set: `Dataset.content`, to notice a changed data set; None if not saved.
         memory: settings of the last step; None if not saved.
+        best: the best evaluation so far; None if not saved.
     """
 
     position: Position
@@ -66,6 +70,7 @@ class SavedState:
     config: dict[str, Any]
     data_set: dict[str, Any] | None = None
     memory: MemorySettings | None = None
+    best: Best | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +80,7 @@ class SavedState:
             "config": self.config,
             "data_set": self.data_set,
             "memory": self.memory and asdict(self.memory),
+            "best": asdict(self.best) if self.best and self.best.step is not None else None,
         }
 
 
@@ -98,6 +104,7 @@ def read_state(checkpoint: Path) -> SavedState:
         config=config,
         data_set=config.pop("data_set", state.get("data_set")),
         memory=MemorySettings(**memory) if memory else None,
+        best=Best(**state["best"]) if state.get("best") else None,
     )
 
 
@@ -164,7 +171,8 @@ class CheckpointFolder:
         later = {folder for folder in self._all() if folder > target}  # damaged as well
         damaged = (self._damaged | later) - {target}
         intact = [folder for folder in self._all() if folder not in damaged]
-        for folder in (*damaged, *intact[: -self._keep_last]):
+        oldest = [folder for folder in intact[: -self._keep_last] if folder != self.best()]
+        for folder in (*damaged, *oldest):
             with suppress(OSError):  # on Windows, while a file is open elsewhere; the next save retries
                 self._set_aside(folder)
         self._damaged = {folder for folder in damaged if folder.exists()}
@@ -186,6 +194,21 @@ class CheckpointFolder:
             self._damaged.add(folder)
             say(f"WARNING: {folder} is damaged ({'; '.join(problems)}); trying the previous checkpoint.")
         return None
+
+    def best(self) -> Path | None:
+        """The checkpoint that `keep_best` has named; None if there is none."""
+        try:
+            folder = self.folder / (self.folder / BEST).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return folder if folder in self._all() else None
+
+    def keep_best(self, checkpoint: Path) -> None:
+        """Keep a checkpoint until there is a better one."""
+        try:
+            write_atomically(self.folder / BEST, f"{checkpoint.name}\n".encode())
+        except OSError as error:
+            raise RunError(f"{(self.folder / BEST).absolute()} cannot be written: {error}.") from error
 
     def exists(self) -> bool:
         """Whether there is any checkpoint, intact or damaged."""
@@ -221,6 +244,8 @@ def restore(
 def find(path: Path, say: Say) -> Path:
     """Return the checkpoint at a path: a checkpoint or model folder, or the output folder of a run.
 
+    Of a run with early stopping, it is the best checkpoint, otherwise the newest.
+
     Raises:
         UserError: there is no checkpoint, or none that is intact.
     """
@@ -231,6 +256,10 @@ def find(path: Path, say: Say) -> Path:
         return path
     folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
     checkpoints = CheckpointFolder(folder, keep_last=1)
+    best = checkpoints.best()
+    if best and not problems_of(best):
+        say(f"INFO: using {best}, the checkpoint with the lowest held-out loss.")
+        return best
     checkpoint = checkpoints.newest(say)
     if checkpoint is None:
         found = "All checkpoints are damaged in" if checkpoints.exists() else "There is no checkpoint in"
