@@ -17,6 +17,7 @@ from trainer.learning.position import Position
 from trainer.learning.schedule import learning_rate
 from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.learning.step import optimizer_step
+from trainer.records.gpu import GpuReadings
 from trainer.records.metrics import MetricsLog
 from trainer.records.progress import Reporter
 from trainer.stop import StopRequest
@@ -44,6 +45,7 @@ def train(
     """
     training, checkpoints = run.training, progress.checkpoints
     not_finite = 0
+    gpu = GpuReadings(run.device)
     run.model.train()
     stopping = run.processes.any(stop.requested)
     while not finished(run, progress) and not stopping:
@@ -88,6 +90,7 @@ def train(
                 mfu=run.utilization.mfu(tokens_per_second / run.processes.count),
                 peak_memory_bytes=peak_memory_bytes(run.device),
                 **result.measured,
+                **gpu.read(),
                 **run.labels,
             )
         improved = False
