@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainer.models.tokenizer import Tokenizer
 SPACE = "\u2581"  # how SentencePiece writes a space
 # llama.cpp's kinds of tokens
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+PHI_3 = re.compile("(phi)-?3", re.IGNORECASE)
 UNREACHABLE = -1e6  # the score of a token that no merge makes
 
 
@@ -52,6 +54,19 @@ def vocabulary(tokenizer: Tokenizer, rows: int) -> Metadata:
     if "ggml.scores" in keys:
         keys["ggml.scores"] = (keys["ggml.scores"] + [UNREACHABLE] * max(extra, 0))[:rows]
     return {f"tokenizer.{key}": value for key, value in keys.items()}
+
+
+def model_name(name: str, tokenizer: Tokenizer) -> str:
+    """The name of a model, such that llama.cpp treats spaces after special tokens as the tokenizer does.
+
+    llama.cpp has no key for it: it drops these spaces if the name contains "phi-3" or "phi3".
+    """
+    drops = isinstance(tokenizer, HuggingFaceTokenizer) and {
+        token["content"] for token in tokenizer.described()["added_tokens"] if token["rstrip"]
+    }
+    if drops and drops.issuperset({"<|user|>", "<|end|>"}):
+        return name if PHI_3.search(name) else f"{name} (phi-3)"
+    return PHI_3.sub(r"\1_3", name)
 
 
 def _bytes(tokenizer: Tokenizer) -> _Tokens:

@@ -16,7 +16,7 @@ from doctor.files import move
 from trainer.errors import RunError, UserError
 from trainer.gguf_file.architectures import Architecture, architecture, sizes, windows
 from trainer.gguf_file.rotary import rotary
-from trainer.gguf_file.vocabulary import vocabulary
+from trainer.gguf_file.vocabulary import model_name, vocabulary
 from trainer.models import model, tokenizer
 from trainer.models.vocabulary import rows
 from trainer.say import Say
@@ -44,12 +44,13 @@ def export(path: Path, output: Path, kind: Kind, say: Say) -> None:
     found = architecture(config)
     rope, tensors = rotary(config, found)
     keys, ignored = windows(config, found)
-    words = vocabulary(tokenizer.load(None, folder), rows(config))
+    text = tokenizer.load(None, folder)
+    words = vocabulary(text, rows(config))
     network, notes = model.build_trained(config, folder)
     for note in (*notes, *filter(None, [ignored])):
         say(f"WARNING: {note}")
     named = {f"{found.name}.{key}": value for key, value in (sizes(config) | rope | keys).items()}
-    about = {"general.name": path.absolute().name, "general.quantization_version": 2}
+    about = {"general.name": model_name(path.absolute().name, text), "general.quantization_version": 2}
     sources: Sources = {name: _constant(array) for name, array in tensors.items()}
     sources |= dict(_weights(network, found, gguf))
     partial = output.with_name(f"{output.name}.partial")

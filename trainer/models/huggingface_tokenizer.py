@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from doctor.bounded import UnreadableFileError, read_json
+from doctor.bounded import UnreadableFileError, parse_json, read_json
 from doctor.extras import how_to_install
 from trainer import file_kinds
 from trainer.errors import UserError
@@ -125,7 +125,7 @@ class HuggingFaceTokenizer:
             raise UserError(
                 f"The tokenizer {type(self._tokenizer).__name__} cannot be exported: it is not one of the tokenizers package."
             )
-        described: dict[str, Any] = json.loads(backend.to_str())
+        described: dict[str, Any] = parse_json(backend.to_str())
         return described
 
     def special_ids(self) -> dict[str, int]:

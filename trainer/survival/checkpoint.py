@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from doctor.bounded import read_json
+from doctor.bounded import read_json, read_text
 from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
 from trainer.distributed.processes import ALONE, Processes
 from trainer.distributed.sharding import gather
@@ -44,6 +44,7 @@ from trainer.say import Say
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
 BEST = "best"
+SHORT = 100  # bytes of BEST, at most
 CHECKSUMS = "checksums.json"
 STATE = "state.json"
 TENSORS = "training_state.safetensors"
@@ -198,7 +199,7 @@ class CheckpointFolder:
     def best(self) -> Path | None:
         """The checkpoint that `keep_best` has named; None if there is none."""
         try:
-            folder = self.folder / (self.folder / BEST).read_text(encoding="ascii").strip()
+            folder = self.folder / read_text(self.folder / BEST, SHORT).strip()
         except (OSError, UnicodeDecodeError):
             return None
         return folder if folder in self._all() else None

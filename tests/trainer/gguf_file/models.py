@@ -91,7 +91,7 @@ def save(name: str, folder: Path, tokenizer: Any = None, **changes: Any) -> Any:
         config, dtype=torch.float32, attn_implementation="eager"
     ).eval()
     for parameter in network.parameters():
-        parameter.data.normal_(std=0.1)
+        parameter.data.normal_(std=0.07)
     for layer, weight in network.named_parameters():
         if layer.endswith("norm.weight") and not kind.startswith("gemma"):
             weight.data += 1
