@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from doctor.visible import visible
 from trainer.commands.explanation import report_errors
 from trainer.commands.output import echo
+from trainer.commands.run_comparison import side_by_side
+from trainer.records.comparison import compare
 from trainer.records.curves import Axis, curves
 from trainer.records.plot import draw
 from trainer.records.reading import find
@@ -27,11 +30,26 @@ PIPE_WIDTH = 200  # columns, when stdout is not a terminal
 STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "aborted": "red", "killed": "red"}
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 
-runs = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+class DefaultGroup(TyperGroup):
+    """A group whose command `list` is meant if no command is named: `aios runs FOLDER`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = args and (args[0] in self.commands or args[0] == "--help")
+        rest: list[str] = super().parse_args(ctx, args if named else ["list", *args])
+        return rest
+
+
+runs = typer.Typer(cls=DefaultGroup, add_completion=False, pretty_exceptions_enable=False)
 plot = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@runs.command()
+@runs.callback()
+def run_group() -> None:
+    """List training runs, or compare two. `aios runs FOLDER` lists."""
+
+
+@runs.command("list")
 def run_runs(
     folder: Annotated[
         Path, typer.Argument(help="Folder to search, with its subfolders; or a log file.")
@@ -47,6 +65,25 @@ def run_runs(
         echo(json.dumps(document, indent=2))
     else:
         _print(found)
+
+
+@runs.command("compare")
+def run_compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run, or its log file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the other run, or its log file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two runs: configuration, losses, speed.
+
+    A log file with several runs means its last one.
+    """
+    with report_errors():
+        pair = find(a)[-1], find(b)[-1]
+        found = compare(*pair, (is_locked(pair[0].log), is_locked(pair[1].log)))
+    if as_json:
+        echo(json.dumps(found.to_json(), indent=2))
+    else:
+        echo(side_by_side(found))
 
 
 @plot.command()
