@@ -19,6 +19,10 @@ QUOTATION = re.compile(
 )
 WARNING = re.compile(r"\bWARN(?:ING)?\b|Warning\]?:? ")
 FRAME = re.compile(r"(?:site|dist)-packages[\\/]+(?P<path>(?P<name>\w+)(?=[\\/.])[^\s\"']*)")
+# A line of ComfyUI that says which extension it could not import, without the traceback
+EXTENSION = re.compile(
+    r"Cannot import .{1,300}[\\/]custom_nodes[\\/](?:[Cc]omfy[Uu][Ii][-_])?(?P<name>[^\\/ ]{1,80}) module for custom nodes:"
+)
 # Code that calls other packages: a frame in it does not name the package that failed
 CALLERS = re.compile(
     r"pip\b|importlib|_pytest|torch[\\/]+(?:_ops|_library|_compile|_dynamo|autograd|amp|_utils"
@@ -43,6 +47,8 @@ def package_at(log: Log, place: int) -> str | None:
     traceback = log.text.rfind(TRACEBACK, start, line_start)
     if frames := _frames(log, line_start, line_end):
         return frames[-1]
+    if extension := EXTENSION.match(log.text, line_start, line_end):
+        return extension["name"]
     if traceback < 0:  # a report often has the last frames only
         nearest = log.text.rfind(FILE, log.around(place, FRAME_LINES, 0)[0], line_start)
         traceback = nearest if nearest >= 0 else line_start

@@ -210,4 +210,6 @@ def _package(log: Log, match: re.Match[str]) -> str | None:
     """The package that the pattern names, that a frame names, or that the imported module is called after."""
     groups = match.groupdict()
     module = groups.get("module") or ""
-    return groups.get("package") or package_at(log, match.start()) or (module.lstrip("_") and module) or None
+    return (
+        groups.get("package") or package_at(log, match.start()) or (module if module.lstrip("_C") else None)
+    )
