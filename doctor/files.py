@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,6 +16,7 @@ from doctor.bounded import open_regular
 
 RETRIES = 20 if os.name == "nt" else 0  # on Windows a virus scanner can hold a new file open for a moment
 SECONDS_BETWEEN = 0.05
+RANDOM_BYTES = 4  # in the name of a temporary file
 BLOCK = 1 << 20  # bytes read at a time
 
 
@@ -24,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     A new file gets the default permissions; a replaced file keeps its own. Raises OSError, and then leaves no file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(RANDOM_BYTES)}.tmp")
     try:
         with temporary.open("xb") as file:
             if os.name != "nt":
@@ -36,6 +38,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary_of(name: str, target: str) -> bool:
+    """Whether a kill during `write_atomically` to the file name `target` leaves a file of this name."""
+    return re.fullmatch(rf"\.{re.escape(target)}\.[0-9a-f]{{{2 * RANDOM_BYTES}}}\.tmp", name) is not None
 
 
 def append_line(path: Path, line: bytes) -> None:

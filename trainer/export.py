@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from doctor.files import move
@@ -55,7 +56,8 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
             lost_windows = _write_model(folder, partial, dtype, say)
         text.save(partial)
         move(partial, output)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)  # the disk may have no other free space
         raise RunError(f"{output.absolute()} could not be written: {error}.") from error
     if any(lost_windows):
         say(

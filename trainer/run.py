@@ -77,7 +77,9 @@ def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: P
     step = prepared.progress.position.step
     resumed_from = step if prepared.resumed else None
     log_file = config.log_file if processes.first else Path(os.devnull)
-    with stop, MetricsLog(log_file, resumed_from, failed=stop.request, sinks=sinks) as log:
+    repeated = options.resume and not prepared.resumed
+    written = MetricsLog(log_file, resumed_from, failed=stop.request, sinks=sinks, repeated=repeated)
+    with stop, written as log:
         log.write("run_start", step, resumed_from=resumed_from, **_start_record(config, prepared))
         if prepared.decision.fell_back:
             log.write("backend_fallback", step, **prepared.decision.to_json())

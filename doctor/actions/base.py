@@ -59,6 +59,13 @@ class BaseAction(Frozen, ABC):
         None: reading the state back shows whether it worked. An installer returns its own outcome.
         """
 
+    def is_halfway(self, now: Any, before: Any) -> bool:
+        """Whether a kill during `apply` can leave the state `now`, where the earlier state was `before`."""
+        return False
+
+    def remove_leftovers(self, host: Host) -> None:
+        """Remove what a kill during `apply` left beside the target. Raises OSError."""
+
     def is_met_by(self, state: Any) -> bool:
         """Whether a state that was read is the desired one."""
         return bool(state == self.state)  # type: ignore[attr-defined]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from doctor.actions.base import BaseAction, UnreadableStateError, value_of
-from doctor.host import Absent, Host, Reader
+from doctor.files import is_temporary_of
+from doctor.host import Absent, Found, Host, Reader
 from doctor.host.machine import FileContent
 
 
@@ -36,16 +37,23 @@ class MakeDirectory(BaseAction):
         return tuple(missing)
 
     def apply(self, host: Host) -> None:
-        removed = tuple(reversed(self.state))
-        for folder, inner in zip(removed, ("", *removed), strict=False):
-            names = value_of(host.list_directory(folder), folder) or ()
+        removed = []
+        for folder, inner in zip(reversed(self.state), ("", *reversed(self.state)), strict=False):
+            names = value_of(host.list_directory(folder), folder)
+            if names is None:  # it was not created, or is removed already
+                continue
+            removed.append(folder)
             if others := [name for name in names if not inner or name != host.identity.path(inner).name]:
                 raise OSError(f"{folder} is not empty: it contains {others[0]}")
         for folder in removed:
             host.remove_directory(folder)
-        if not removed:
+        if not self.state:
             for folder in self.read(host):
                 host.make_directory(folder)
+
+    def is_halfway(self, now: Any, before: Any) -> bool:
+        """Only the outer folders were created, or only the inner ones removed."""
+        return 0 < len(now) < len(before) and tuple(before[-len(now) :]) == tuple(now)
 
 
 class MoveFolder(BaseAction):
@@ -98,4 +106,12 @@ class WriteFile(BaseAction):
             raise FileNotFoundError(
                 f"{folder}: no such folder"
             )  # undo would not remove a folder created here
+        self.remove_leftovers(host)
         host.write_file(self.path, None if self.state is None else self.state.to_bytes())
+
+    def remove_leftovers(self, host: Host) -> None:
+        path = host.identity.path(self.path)
+        listed = host.list_directory(str(path.parent))
+        for name in listed.value if isinstance(listed, Found) else ():
+            if is_temporary_of(name, path.name):
+                host.write_file(str(path.with_name(name)), None)

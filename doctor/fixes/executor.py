@@ -112,6 +112,9 @@ def undo(run_folder: Path, host: Host, known: Collection[Action] = ()) -> tuple[
         known: what the fixes of the checks do as administrator; nothing else is undone with administrator rights.
     """
     journal = Journal(run_folder / ACTIONS)
+    for entry in entries(run_folder):
+        with suppress(OSError):  # the folder then is not empty, and its removal fails with that reason
+            entry.step.action.remove_leftovers(host)
     undoable = changes_in_effect(run_folder, host)
     elevated = [e for e in undoable if e.step.action.needs_elevation and not host.identity.elevated]
     own = [entry for entry in undoable if entry not in elevated]
@@ -149,7 +152,7 @@ def _restored(entry: Entry, host: Host) -> Outcome:
     now = entry.inverse.read(host)
     if entry.inverse.is_met_by(now):
         return Outcome(result="already so")
-    if not left.is_met_by(now):
+    if not left.is_met_by(now) and not left.is_halfway(now, entry.inverse.state):
         states = f"the run left {left.show(left.state)}, now it is {left.show(now)}"
         return Outcome(result="refused", reason=f"changed since the run by something else: {states}")
     return _change(entry.undo_step, host)[0]

@@ -40,6 +40,7 @@ class MetricsLog:
     Args:
         path: the log file; its parent folders are created.
         resumed_from: the step that a resumed run continues after; None for a new run.
+        repeated: the last run was killed before its first checkpoint, and is repeated from its beginning.
         failed: called with the reason when a record cannot be written.
         sinks: also receive each record.
 
@@ -49,7 +50,13 @@ class MetricsLog:
     """
 
     def __init__(
-        self, path: Path, resumed_from: int | None = None, *, failed: Say, sinks: Sequence[Sink] = ()
+        self,
+        path: Path,
+        resumed_from: int | None = None,
+        *,
+        failed: Say,
+        sinks: Sequence[Sink] = (),
+        repeated: bool = False,
     ) -> None:
         self.step = resumed_from or 0  # of the newest record
         self._path = path
@@ -62,7 +69,7 @@ class MetricsLog:
             if path != Path(os.devnull):
                 require_ours(path, MARK)
                 before = read_bytes(path, LARGEST) if path.exists() else b""
-                kept = _without_later(before, resumed_from)
+                kept = _without_later(before, resumed_from, repeated=repeated)
                 if kept != before:
                     write_atomically(path, kept)
             self._file = path.open("ab", buffering=0)
@@ -129,20 +136,27 @@ def _is_cut_off(line: bytes) -> bool:
     return line.startswith(BEGINNING) or BEGINNING.startswith(line)
 
 
-def _without_later(content: bytes, resumed_from: int | None) -> bytes:
-    """The log without an incomplete last record and, on resume, without the last run's records after that step."""
+def _without_later(content: bytes, resumed_from: int | None, *, repeated: bool) -> bytes:
+    """The log without an incomplete last record and, on resume, without the last run's records after that step.
+
+    A run that is repeated is dropped as a whole, unless its records say that it saved a checkpoint or ended.
+    """
     lines = content.splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         tail = lines.pop()
         if parse(_text(tail)) or not _is_cut_off(tail):
             lines.append(tail + b"\n")
-    if resumed_from is None:
+    if resumed_from is None and not repeated:
         return b"".join(lines)
     records = [parse(_text(line)) for line in lines]
     starts = [
         i for i, r in enumerate(records) if r.get("event") == "run_start" and r.get("resumed_from") is None
     ]
     last = starts[-1] if starts else 0
+    if resumed_from is None:
+        ended = not starts or any(r.get("event") in ("checkpoint", "run_end") for r in records[last:])
+        kept = [line for i, line in enumerate(lines) if ended or i < last or not records[i]]
+        return b"".join(kept)
     kept = [line for i, line in enumerate(lines) if i < last or records[i].get("step", 0) <= resumed_from]
     return b"".join(kept)
 

@@ -88,6 +88,42 @@ def test_a_fix_killed_at_any_record_is_finished_and_then_undone_to_the_last_byte
         assert tree(folder / "work") == untouched, folder.name
 
 
+def test_a_temporary_file_that_a_kill_left_does_not_stop_undo(tmp_path) -> None:
+    prepare(tmp_path)
+    untouched = tree(tmp_path / "work")
+    execute(plan(tmp_path), live_host(), tmp_path / "run")
+    (tmp_path / "work" / "new" / ".f.txt.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / "work" / ".there.txt.0123abcd.tmp").write_bytes(b"half")
+    assert all(outcome.succeeded for outcome in undo(tmp_path / "run", live_host()))
+    assert tree(tmp_path / "work") == untouched
+
+
+def test_similar_files_of_the_user_are_not_temporary_files(tmp_path) -> None:
+    prepare(tmp_path)
+    for name in (
+        ".there.txt.tmp",
+        ".there.txt.0123abcz.tmp",
+        "there.txt.0123abcd.tmp",
+        ".here.txt.0123abcd.tmp",
+    ):
+        (tmp_path / "work" / name).write_bytes(b"mine")
+    untouched = tree(tmp_path / "work")
+    execute(plan(tmp_path), live_host(), tmp_path / "run")
+    undo(tmp_path / "run", live_host())
+    assert tree(tmp_path / "work") == untouched
+
+
+def test_a_folder_that_is_made_or_removed_halfway_is_undone(tmp_path) -> None:
+    """A kill between two calls of mkdir, or of rmdir."""
+    prepare(tmp_path)
+    untouched = tree(tmp_path / "work")
+    execute(plan(tmp_path), live_host(), tmp_path / "run")
+    (tmp_path / "work" / "new" / "f.txt").unlink()
+    (tmp_path / "work" / "new" / "deep").rmdir()
+    assert all(outcome.succeeded for outcome in undo(tmp_path / "run", live_host()))
+    assert tree(tmp_path / "work") == untouched
+
+
 class FullDisk:
     """A disk that is full from the n-th write on, which is left incomplete."""
 

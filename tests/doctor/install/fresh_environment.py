@@ -149,7 +149,7 @@ def add_aios(environment: Environment) -> None:
     (environment.site_packages / "behind.pth").write_text(f"{behind}\n{REPOSITORY}\n", encoding="utf-8")
 
 
-def link_dependencies(folder: Path, source: Path) -> Path:
+def link_dependencies(folder: Path, source: Path, *more: str) -> Path:
     """Link the packages that this project imports from another Python's site-packages, without torch.
 
     The compiled files come with them: PYTHONDONTWRITEBYTECODE keeps each process from writing them.
@@ -160,7 +160,7 @@ def link_dependencies(folder: Path, source: Path) -> Path:
         "filelock", "markdown_it", "mdurl", "pygments", "typing_extensions", "annotated_types", "typing_inspection", "click", "annotated_doc", "colorama",
     )  # fmt: skip
     for entry in source.iterdir():
-        if entry.name.partition(".")[0].partition("-")[0] in wanted:
+        if entry.name.partition(".")[0].partition("-")[0] in (*wanted, *more):
             if entry.is_dir():
                 shutil.copytree(entry, folder / entry.name, copy_function=_link)
             else:

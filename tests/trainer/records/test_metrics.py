@@ -17,8 +17,8 @@ def steps_of(path: Path) -> list[tuple[str, int]]:
     return [(record["event"], record["step"]) for record in map(json.loads, path.read_text().splitlines())]
 
 
-def write_run(path: Path, *steps: int, resumed_from: int | None = None) -> None:
-    with MetricsLog(path, resumed_from, failed=pytest.fail) as log:
+def write_run(path: Path, *steps: int, resumed_from: int | None = None, repeated: bool = False) -> None:
+    with MetricsLog(path, resumed_from, failed=pytest.fail, repeated=repeated) as log:
         log.write("run_start", resumed_from or 0, resumed_from=resumed_from)
         for step in steps:
             log.write("train", step, loss=float(step))
@@ -66,6 +66,25 @@ def test_resuming_keeps_earlier_runs_in_the_same_file(tmp_path: Path) -> None:
     write_run(path, 2, resumed_from=1)
     first = [("run_start", 0), ("train", 1), ("train", 2), ("train", 3)]
     assert steps_of(path) == [*first, *first[:2], ("run_start", 1), ("train", 2)]
+
+
+def test_a_run_without_a_checkpoint_that_is_repeated_is_recorded_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    write_run(path, 1, 2, 3)
+    write_run(path, 1, 2)
+    write_run(path, 1, repeated=True)
+    first = [("run_start", 0), ("train", 1), ("train", 2), ("train", 3)]
+    assert steps_of(path) == [*first, *first[:2]]
+
+
+@pytest.mark.parametrize("event", ["checkpoint", "run_end"])
+def test_a_run_whose_checkpoints_are_gone_keeps_its_records(tmp_path: Path, event: str) -> None:
+    path = tmp_path / "m.jsonl"
+    with MetricsLog(path, failed=pytest.fail) as log:
+        log.write("run_start", 0, resumed_from=None)
+        log.write(event, 3)
+    write_run(path, 1, repeated=True)
+    assert steps_of(path) == [("run_start", 0), (event, 3), ("run_start", 0), ("train", 1)]
 
 
 def test_lines_that_the_user_added_to_a_log_are_kept(tmp_path: Path) -> None:
