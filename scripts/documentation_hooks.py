@@ -10,6 +10,10 @@ from doctor.check import GROUPS
 from doctor.checks import CHECKS
 
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+MANY = 6  # columns that have to be narrow
+NAME = re.compile(
+    r"<td>(<code>[^<]{1,24}</code>)</td>"
+)  # of a command, an option or a file: it stays in one line
 BOX = '<div class="table" role="group" aria-label="Table" tabindex="0">'
 SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
 FROM_ELSEWHERE = re.compile(r"https://unpkg\.com/[\w@./-]+")
@@ -26,7 +30,13 @@ def on_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def on_page_content(html: str, **_: object) -> str:
     """Put each table into a box that scrolls, with the keyboard too, so that a wide table does not widen the page."""
-    return TABLE.sub(lambda table: f"{BOX}{table[0].replace('<table>', '<table class=data>', 1)}</div>", html)
+    return TABLE.sub(_boxed, html)
+
+
+def _boxed(table: re.Match[str]) -> str:
+    kind = "data many" if table[0].count("</th>") >= MANY else "data"
+    rows = NAME.sub(r'<td class="name">\1</td>', table[0]).removeprefix("<table>")
+    return f'{BOX}<table class="{kind}">{rows}</div>'
 
 
 def on_post_page(output: str, **_: object) -> str:

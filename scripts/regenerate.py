@@ -1,4 +1,4 @@
-"""Write everything that is generated from the code: JSON Schemas, check pages, the pages of known failures and of wheels.
+"""Write everything that is generated from the code: JSON Schemas, check pages, the pages of known failures and of wheels, a picture.
 
 Tests fail if one of them is out of date.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import make_check_pages
 import make_failure_page
+import make_pictures
 import make_schemas
 import make_wheel_matrix
 
@@ -15,6 +16,7 @@ def main() -> None:
     make_schemas.main()
     make_check_pages.main()
     make_failure_page.main()
+    make_pictures.main()
     make_wheel_matrix.main()
 
 
