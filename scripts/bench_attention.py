@@ -277,12 +277,12 @@ def report(options: argparse.Namespace, dtype: str) -> str:
         best = {row.length: row.seconds for row in done if row.window == window and row.length >= 4 * window}
         if len(best) > 1:
             growth.append(
-                f"W={window}: time grows with S (from {min(best)}) to the power {order(best):.2f}\n"
+                f"* W={window}: time grows with S (from {min(best)}) to the power {order(best):.2f}\n"
             )
     longest = max(row.length for row in done)
     best = {row.window: row.seconds for row in done if row.length == longest}
     if len(best) > 1:
-        growth.append(f"S={longest}: time grows with W to the power {order(best):.2f}\n")
+        growth.append(f"* S={longest}: time grows with W to the power {order(best):.2f}\n")
     return f"""## {dtype}
 
 Large matrix products: {rate / 1e9:.0f} GFLOP/s. Our time, and the time of the other programs as a multiple of ours:
