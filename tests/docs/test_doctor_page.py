@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ import make_pictures
 import typer
 
 from doctor.commands.app import COMMANDS, app
-from doctor.report.console import Printer
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 GROUP: Any = typer.main.get_command(app)
 
 
@@ -29,16 +26,6 @@ def test_the_page_names_every_option_and_no_other() -> None:
     assert own - named <= {"--verbose", "--help"}
     assert named <= everywhere
     assert "`-v`" in PAGE
-
-
-def test_the_readmes_example_is_what_the_doctor_says() -> None:
-    (block,) = re.findall(r"with nothing set up:\n\n((?:    .*\n|\n)+)", README)
-    told = [line.removeprefix("    ") for line in block.rstrip().splitlines() if line.strip() != "..."]
-    stream = io.StringIO()
-    make_pictures.print_unprepared_machine(Printer(stream, width=make_pictures.WIDTH))
-    printed = iter(stream.getvalue().splitlines())
-    for line in told:
-        assert line in printed, f"{line!r} is not there, or not in this order:\n{stream.getvalue()}"
 
 
 def test_the_picture_is_current() -> None:
