@@ -35,7 +35,8 @@ MinP = Annotated[
     ),
 ]
 RepetitionPenalty = Annotated[
-    float, typer.Option(min=0.01, help="Lowers the probability of tokens that occurred before; 1 for no penalty.")
+    float,
+    typer.Option(min=0.01, help="Lowers the probability of tokens that occurred before; 1 for no penalty."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed: the same seed gives the same text.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
