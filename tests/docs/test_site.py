@@ -33,7 +33,7 @@ ONE_OF_EACH_KIND = (
     "wheel-matrix",
 )
 DESKTOP, PHONE = 1280, 390  # pixels
-VIEWS = [(DESKTOP, "light"), (PHONE, "dark")]
+VIEWS = [(PHONE, "dark"), (DESKTOP, "light")]
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\ssrc=["']?(?P<src>[^"'\s>]+)"""
     r"""|<link\b(?=[^>]*\srel=["']?(?:stylesheet|icon|preload|preconnect|dns-prefetch))[^>]*\shref=["']?(?P<href>[^"'\s>]+)"""
