@@ -70,7 +70,7 @@ def choose(machine: Machine, catalogue: Catalogue) -> Choice:
 
 
 def _too_old(torch: TorchBuild) -> str | None:
-    return f"aios needs {OLDEST_TORCH} or newer" if torch.version < OLDEST_TORCH else None
+    return f"aios supports {OLDEST_TORCH} or newer" if torch.version < OLDEST_TORCH else None
 
 
 def _for_the_processor(machine: Machine) -> Choice:
@@ -138,7 +138,7 @@ def _why_none(machine: Machine) -> str:
         return f"PyTorch publishes no CUDA build for {machine.platform}"
     anywhere = Machine(machine.python, machine.platform, compute_capabilities=None)
     if not any(_builds(anywhere)):
-        return f"no CUDA build is known for Python {machine.python} on {machine.platform}"
+        return f"no CUDA build of torch {OLDEST_TORCH} or newer is known for Python {machine.python} on {machine.platform}"
     driver = f"driver {machine.driver}"
     if not any(
         _builds(Machine(machine.python, machine.platform, compute_capabilities=None, driver=machine.driver))

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,10 @@ PYTHON: dict[str, Any] = {
     "python_bits": 64,
     "python_free_threaded": False,
 }
+
+
+FILE_SYSTEMS = {"btrfs": "mkfs.btrfs", "xfs": "mkfs.xfs"}
+VOLUME_SIZE = 320 * 2**20  # bytes; the file is sparse. XFS takes no smaller volume than 300 MiB
 
 
 @pytest.fixture
@@ -105,3 +113,25 @@ def doctor_with(monkeypatch, machine) -> Callable[..., FakeHost]:
         return chosen
 
     return install
+
+
+@pytest.fixture(params=FILE_SYSTEMS)
+def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """An empty volume of that file system, mounted from a file."""
+    maker = shutil.which(FILE_SYSTEMS[request.param], path=os.defpath + ":/sbin:/usr/sbin")
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a volume")
+    if maker is None:
+        pytest.skip(f"this machine has no {FILE_SYSTEMS[request.param]}")
+    image, folder = tmp_path / "image", tmp_path / "volume"
+    with image.open("wb") as file:
+        file.truncate(VOLUME_SIZE)
+    folder.mkdir()
+    subprocess.run([maker, "-q", image], check=True, capture_output=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine mounts no volume: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

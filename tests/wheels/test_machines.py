@@ -201,7 +201,7 @@ def test_a_torch_too_old_for_aios_is_replaced_when_torch_is_requested(case: Case
     (choice,) = resolve(case.machine, shipped_catalogue(), ["torch"]).choices
     assert choice.item is not None
     assert choice.item.version == "2.14.1+cu126"
-    assert "aios needs 2.6 or newer" in choice.reasons[-1]
+    assert "aios supports 2.6 or newer" in choice.reasons[-1]
 
 
 def test_packages_for_a_torch_that_the_driver_cannot_run_are_not_chosen() -> None:

@@ -1,4 +1,7 @@
-"""`aios install` in an embeddable Python with python.org's layout, and in an environment made by `uv venv`."""
+"""`aios install` in an embeddable Python with python.org's layout, and in an environment made by `uv venv`.
+
+`test_wine_other_python.py` installs into an embeddable Python from outside, as for ComfyUI portable.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +49,12 @@ def make_embeddable(windows: Wine, folder: Path, path_file: str) -> None:
     (folder / "Lib" / "site-packages" / "behind.pth").write_text("\n".join(behind) + "\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path_file",
     [
         pytest.param(WITH_SITE, id="import site"),
-        pytest.param(WITHOUT_SITE, id="paths alone", marks=pytest.mark.long),
+        pytest.param(WITHOUT_SITE, id="paths alone"),
     ],
 )
 def test_packages_are_installed_into_an_embeddable_python_and_undone(

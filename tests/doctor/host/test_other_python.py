@@ -10,7 +10,6 @@ import venv
 from pathlib import Path
 
 import pytest
-import uv
 
 from doctor.host import Found
 from doctor.host.live import live_host
@@ -22,18 +21,9 @@ from doctor.host.other_python import (
     without_python_variables,
 )
 from doctor.host.pth_files import with_pth_files
+from tests.doctor.install.elsewhere import make_uv_venv, python_of
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="the programs of these tests are shell scripts")
-OF_PYENV = Path.home() / ".pyenv" / "versions"
-
-
-def python_of(version: str) -> Path:
-    """The interpreter of that version on this machine: pyenv's, or one on PATH."""
-    by_pyenv = sorted(OF_PYENV.glob(f"{version}.*/bin/python"))
-    found = next(iter(by_pyenv), None) or shutil.which(f"python{version}")
-    if found is None:
-        pytest.skip(f"this machine has no Python {version}")
-    return Path(found)
 
 
 def asked(python: Path, code: str) -> str:
@@ -89,10 +79,7 @@ def test_a_virtual_environment_is_found_by_its_folder_and_by_its_program(environ
 
 @POSIX
 def test_an_environment_of_uv_without_pip_is_described(tmp_path: Path) -> None:
-    command = [
-        uv.find_uv_bin(), "venv", "--quiet", "--offline", "--no-config", "--python", sys.executable, str(tmp_path / "env")
-    ]  # fmt: skip
-    subprocess.run(command, check=True, env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")})
+    make_uv_venv(tmp_path / "env")
     found = find_python(tmp_path / "env")
     assert (found.prefix, found.python.split(".")[:2]) == (
         str(tmp_path / "env"),

@@ -59,7 +59,11 @@ def wheels(tmp_path: Path) -> Path:
 @pytest.fixture
 def packages(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIOS_HOME", str(tmp_path / "state"))
-    folder = tmp_path / "приложение ż" / "env"
+    return install(tmp_path / "приложение ż" / "env", wheels)
+
+
+def install(folder: Path, wheels: Path) -> Path:
+    """Make an environment with the packages of these wheels, as pip does; return its site-packages."""
     venv.create(folder)
     found = Path(find_python(folder).site_packages)
     for wheel in wheels.glob("*.whl"):
@@ -248,6 +252,30 @@ def test_files_without_a_wheel_are_named_before_the_command(
     monkeypatch.setattr(Guard, "_call", call)
     assert Guard(host, True, None, Printer(sys.stderr)).run(["updater"]) == 0
     assert "torch: files that the command overwrites in place cannot be restored, because conda installed it" in " ".join(said[0].split())  # fmt: skip
+
+
+def test_files_overwritten_in_place_come_back_from_reflinks(
+    volume: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """btrfs and XFS: no wheel is needed, and guard does not ask for one."""
+    monkeypatch.setenv("AIOS_HOME", str(volume / "state"))
+    packages = install(volume / "env", wheels)
+    (packages / "torch-2.13.0+cu130.dist-info" / "INSTALLER").write_text("conda\n", "utf-8")
+    before = tree_of(volume / "env")
+
+    def call(guard: Guard, command: list[str]) -> int:
+        said.append(capsys.readouterr().err)
+        for harm in (written_in_place, written_in_place_unnoticed, a_file_removed):
+            harm(packages, volume)
+        return 0
+
+    said: list[str] = []
+    monkeypatch.setattr(Guard, "_call", call)
+    assert (
+        Guard(live_host(find_python(volume / "env")), True, None, Printer(sys.stderr)).run(["updater"]) == 1
+    )
+    assert said == [""]
+    assert tree_of(volume / "env") == before
 
 
 def test_the_command_runs_an_updater_on_the_named_environment(packages: Path, tmp_path: Path) -> None:

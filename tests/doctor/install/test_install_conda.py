@@ -10,6 +10,7 @@ import pytest
 
 from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
+from tests.doctor.install.elsewhere import Elsewhere, install_and_undo
 from tests.doctor.install.fresh_environment import Environment, add_aios, tree_of
 from tests.doctor.install.loopback import Server
 from tests.doctor.install.stand_ins import LABEL
@@ -60,6 +61,15 @@ def test_a_conda_environment_is_installed_into_and_restored(
     assert environment.version("torch") == "2.14.1+cu130"
     environment.install("--undo")
     assert environment.tree() == before
+    assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"
+
+
+def test_a_conda_environment_is_installed_into_from_outside(
+    environment: CondaEnvironment, server: Server
+) -> None:
+    """aios runs in its own Python, and no environment is activated."""
+    packages = tree_of(environment.folder.with_name("cache"))
+    install_and_undo(Elsewhere(environment.folder, name="envs/aios", named="envs/aios").ready(server), server)
     assert tree_of(environment.folder.with_name("cache")) == packages, "conda's own files are links to these"
 
 

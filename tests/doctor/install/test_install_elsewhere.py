@@ -7,12 +7,10 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import uv
 
 from doctor.commands import install as commands
 from doctor.commands.install import Call
@@ -26,30 +24,10 @@ from doctor.install.pip import find_pip
 from doctor.wheel_search.install_error import InstallError
 from tests.doctor.install import stand_ins
 from tests.doctor.install.catalogues import publish
-from tests.doctor.install.fresh_environment import Environment, Tree
+from tests.doctor.install.elsewhere import Elsewhere, own_packages
 from tests.doctor.install.loopback import Server
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="tests/wine has the embeddable Python")
-
-
-@dataclass
-class Elsewhere(Environment):
-    """The environment of an application. aios runs in its own one, and `named` is what --python gets."""
-
-    name: str = "env"
-    named: str = "env"
-
-    @property
-    def venv(self) -> Path:
-        return self.folder / self.name
-
-    @property
-    def site_packages(self) -> Path:
-        return Path(find_python(self.venv).site_packages)
-
-    def aios(self, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
-        where = ("--python", str(self.folder / self.named))
-        return super().aios(*arguments, *where, python=python or Path(sys.executable))
 
 
 @pytest.fixture
@@ -58,19 +36,7 @@ def environment(tmp_path: Path, server: Server) -> Elsewhere:
     application = tmp_path / "приложение ż"
     found = Elsewhere(application, name="python_embeded", named=".")
     venv.create(found.venv)
-    return ready(found, server)
-
-
-def ready(environment: Elsewhere, server: Server) -> Elsewhere:
-    environment.programs.mkdir(parents=True, exist_ok=True)
-    environment.use(server)
-    environment.with_gpu()
-    return environment
-
-
-def own_packages() -> Tree:
-    """The metadata of aios' own environment."""
-    return {str(path): str(path.stat().st_mtime_ns) for path in Path(sysconfig.get_path("purelib")).iterdir()}
+    return found.ready(server)
 
 
 def test_packages_are_installed_there_and_undone(environment: Elsewhere, server: Server) -> None:
@@ -110,47 +76,10 @@ def test_a_package_that_does_not_work_there_is_removed(environment: Elsewhere, s
     assert environment.tree() == before
 
 
-def test_the_wheels_are_those_of_the_other_version(tmp_path: Path, server: Server) -> None:
-    """aios runs in one Python, and the application in another one."""
-    other = next((p for p in sorted(Path.home().glob(".pyenv/versions/3.*/bin/python")) if _differs(p)), None)
-    if other is None:
-        pytest.skip("this machine has no other Python between 3.10 and 3.14")
-    environment = Elsewhere(tmp_path)
-    subprocess.run([other, "-m", "venv", "--without-pip", environment.venv], check=True)
-    ready(environment, server)
-    tag = "cp" + "".join(find_python(environment.venv).python.split(".")[:2])
-    stand_ins.torch(server.folder / "whl" / "cu130", "2.14.1+cu130", "13.0", tag=f"{tag}-{tag}-linux_x86_64")
-    before = environment.tree()
-    answer = environment.install("torch")
-    assert f"-{tag}-" in answer["packages"][0]["filename"]
-    assert environment.version("torch") == "2.14.1+cu130"
-    environment.install("--undo")
-    assert environment.tree() == before
-
-
-def _differs(python: Path) -> bool:
-    minor = int(python.parents[1].name.split(".")[1])
-    return 10 <= minor <= 14 and minor != sys.version_info[1]
-
-
-@pytest.mark.long
-def test_packages_are_installed_into_an_environment_of_uv(tmp_path: Path, server: Server) -> None:
-    environment = Elsewhere(tmp_path, name=".venv", named=".")
-    variables = {**os.environ, "UV_CACHE_DIR": str(tmp_path / "cache")}
-    command = [uv.find_uv_bin(), "venv", "-q", "--offline", "--no-config", "--python", sys.executable]
-    subprocess.run([*command, str(environment.venv)], check=True, env=variables)
-    ready(environment, server)
-    before = environment.tree()
-    environment.install("torch")
-    assert environment.version("torch") == "2.14.1+cu130"
-    environment.install("--undo")
-    assert environment.tree() == before
-
-
 def test_a_base_python_is_refused_without_advice_to_install_aios_there(
     tmp_path: Path, server: Server
 ) -> None:
-    environment = ready(Elsewhere(tmp_path), server)
+    environment = Elsewhere(tmp_path).ready(server)
     done = super(Elsewhere, environment).aios(
         "install", "torch", "--dry-run", "--python", sys.base_prefix, python=Path(sys.executable)
     )

@@ -146,4 +146,6 @@ def test_a_cpu_build_of_torch_that_is_too_old_is_replaced() -> None:
     assert torch_advice(machine).status == "error"
     host = RecordedHost(machine)
     (choice,) = resolve(read_facts(host).machine, candidates(host), ["torch"]).choices
-    assert choice.item and choice.reasons[-1] == "instead of torch 2.5.0 for the CPU: aios needs 2.6 or newer"
+    assert (
+        choice.item and choice.reasons[-1] == "instead of torch 2.5.0 for the CPU: aios supports 2.6 or newer"
+    )
