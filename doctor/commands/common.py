@@ -46,13 +46,13 @@ def this_machine(python: Path | None = None) -> Host:
 
 
 def host_of_run(plan: RecordedPlan, host: Host) -> Host | None:
-    """The host of the environment that a run changed; None: it no longer exists."""
+    """The host of the environment that a run changed; None: it no longer exists, and more than the machine was changed."""
     if plan.python is None:
         return host
     try:
         return this_machine(Path(plan.python))
     except typer.BadParameter:
-        return None
+        return None if plan.changes_the_environment else host
 
 
 def known_checks() -> tuple[Check, ...]:

@@ -8,6 +8,7 @@ from doctor.check import GROUPS, Check
 from doctor.models import Finding, Fix, Restart
 from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import advice, systems
+from doctor.runs.commands_for_python import finding_for_python, for_python
 
 LABEL = 12  # cells
 AFTERWARDS: dict[Restart, str] = {
@@ -41,8 +42,9 @@ def print_explanation(printer: Printer, check: Check, predicted: Sequence[str], 
         _print_row(printer, "plugin", plugin)
 
 
-def print_judgement(printer: Printer, finding: Finding) -> None:
-    """Print what the check finds here, and what its fix would do."""
+def print_judgement(printer: Printer, finding: Finding, python: str | None = None) -> None:
+    """Print what the check finds here, and what its fix would do. `python`: the other Python that was looked at."""
+    finding = finding_for_python(finding, python) if python else finding
     sign = printer.glyphs.status[finding.status]
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding)
@@ -50,7 +52,7 @@ def print_judgement(printer: Printer, finding: Finding) -> None:
     for command in finding.fix.by_hand if finding.fix else ():
         _print_row(printer, "by hand", command)
     if finding.fix and finding.is_automatic:
-        command = f"aios doctor fix {finding.check}"
+        command = for_python(f"aios doctor fix {finding.check}", python)
         printer.line((f"{'the fix':<{LABEL}}", "dim"), command, commands=[command])
         for action in finding.fix.actions:
             _print_row(printer, "", action.describe())

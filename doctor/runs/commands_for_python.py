@@ -7,8 +7,8 @@ import re
 from doctor.models import Finding, Fix
 
 # The commands that take --python
-SUBCOMMANDS = "fix|undo|report|record|explain-log"
-OTHERS = f"{SUBCOMMANDS}|explain|list|runs|diff|environments|--python"
+SUBCOMMANDS = "fix|undo|report|record|explain-log|explain"
+OTHERS = f"{SUBCOMMANDS}|list|runs|diff|environments|--python"
 TAKES_PYTHON = re.compile(
     rf"\baios (?:doctor (?:{SUBCOMMANDS})(?! --python)|install(?! --python)|doctor(?! (?:{OTHERS})\b))\b(?!['-])"
 )

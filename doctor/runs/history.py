@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from doctor.actions import UnreadableStateError
+from doctor.actions import Action, InstallPackages, UnreadableStateError
 from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.fixes.executor import changes_in_effect
@@ -45,6 +45,16 @@ class RecordedPlan(Plan):
     def checks(self) -> frozenset[str]:
         """The checks whose findings the plan fixes."""
         return frozenset(check for planned in self.fixes for check in planned.checks)
+
+    @property
+    def changes_the_environment(self) -> bool:
+        """Whether a step changes packages or files of that environment, and not only the machine."""
+        return any(self._is_inside(step.action) for step in self.steps)
+
+    def _is_inside(self, action: Action) -> bool:
+        if isinstance(action, InstallPackages):
+            return True
+        return self.prefix is not None and getattr(action, "path", "").startswith(self.prefix)
 
 
 @dataclass(frozen=True)

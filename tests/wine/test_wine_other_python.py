@@ -66,12 +66,13 @@ def make_portable(windows: Wine, embedded: Path) -> None:
 
 
 def make_environment(windows: Wine, embedded: Path, folder: Path) -> None:
-    """Make a virtual environment of an embeddable Python, as virtualenv does: with a copy of its files, without ._pth and pip."""
+    """Make a virtual environment of an embeddable Python, as virtualenv does: with copies of its files except ._pth, and with pip."""
     (folder / "Lib" / "site-packages").mkdir(parents=True)
     shutil.copytree(embedded, folder / "Scripts", ignore=shutil.ignore_patterns("Lib", "*._pth", "*.cat"))
     (folder / "pyvenv.cfg").write_text(
         f"home = {windows.path(embedded)}\ninclude-system-site-packages = false\nversion = 3.11.9\n", "utf-8"
     )
+    copy_pip(folder / "Lib" / "site-packages")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from wheels.compatibility import minor, parse_version, pythons_with_torch
 
 OLDEST = "3.10"  # pyproject.toml: requires-python
 BEST_COVERED = "3.12"
+OF_AN_APPLICATION = f"Install a newer version of the application, or recreate this environment with CPython {BEST_COVERED} (64-bit)."
 
 
 def judge(identity: Identity, torch: TorchFacts) -> Finding:
@@ -32,7 +33,8 @@ def judge(identity: Identity, torch: TorchFacts) -> Finding:
         expected=f"CPython {OLDEST} to {newest}; {BEST_COVERED} has the most prebuilt packages",
         evidence=(Evidence(source="identity", name="Python", value=this),),
     )
-    problem = finding.but(impact=CHECK.why, hint=CHECK.by_hand, links=("https://www.python.org/downloads/",))
+    hint = OF_AN_APPLICATION if identity.other_python else CHECK.by_hand
+    problem = finding.but(impact=CHECK.why, hint=hint, links=("https://www.python.org/downloads/",))
     if identity.python_implementation != "CPython":
         return problem.but(status="error", summary=f"PyTorch is built for CPython, and this is {this}")
     if version < Version(OLDEST):
@@ -54,7 +56,7 @@ def judge(identity: Identity, torch: TorchFacts) -> Finding:
 CHECK = Check(
     id="python-version",
     group="system",
-    looks_at="The version and implementation of the Python that runs aios, and whether torch is installed.",
+    looks_at="The version and implementation of Python, and whether torch is installed.",
     why="Prebuilt torch, flash-attn and xformers exist for some Python versions only. For others pip finds nothing, or starts to compile.",
     by_hand="Install CPython 3.12 (64-bit) in addition to this one, and recreate the virtual environment with it.",
     probes=(IDENTITY, TORCH),

@@ -40,11 +40,11 @@ def environment(tmp_path: Path) -> Path:
     return tmp_path / "other env"
 
 
-def in_prefix() -> Check:
-    """A check that wants a folder in the environment, and whose fix makes it."""
+def in_prefix(folder: Path | None = None) -> Check:
+    """A check that wants a folder in the environment, or in `folder`, and whose fix makes it."""
 
     def look(host: Reader) -> Any:
-        path = str(Path(host.identity.prefix, "made by a fix"))
+        path = str(Path(folder or host.identity.prefix, "made by a fix"))
         return path, MakeDirectory(path=path).read(host)
 
     def judge(seen: tuple[str, Any]) -> Finding:
@@ -71,7 +71,16 @@ def test_the_report_names_the_environment(environment: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fix"], ["undo"], ["report"], ["record", "x.json"], ["explain-log", __file__]]
+    "arguments",
+    [
+        [],
+        ["fix"],
+        ["undo"],
+        ["report"],
+        ["record", "x.json"],
+        ["explain-log", __file__],
+        ["explain", "torch"],
+    ],
 )
 def test_a_path_without_a_python_is_a_usage_error(arguments: list[str], tmp_path: Path) -> None:
     done = run(*arguments, "--python", str(tmp_path / "nowhere"))
@@ -105,6 +114,27 @@ def test_a_run_whose_environment_is_gone_is_listed_and_cannot_be_undone(
     name = next(line.split()[0] for line in run("runs").stdout.splitlines() if "fixed" in line or "undone" in line or "failed" in line)  # fmt: skip
     done = run("undo", name)
     assert (done.exit_code, "no longer exists or is not" in " ".join(done.stderr.split())) == (2, True)
+
+
+def test_what_a_run_changed_on_the_machine_is_undone_without_its_environment(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long paths enabled for an application stay the user's, after the application is removed."""
+    monkeypatch.setattr(doctor.commands.common, "CHECKS", (in_prefix(tmp_path),))
+    run("fix", "--yes", "--python", str(environment))
+    environment.rename(environment.with_name("gone"))
+    assert (tmp_path / "made by a fix").is_dir()
+    assert run("undo").exit_code == 0
+    assert not (tmp_path / "made by a fix").exists()
+
+
+def test_a_check_is_explained_for_that_python(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.commands.common, "CHECKS", (in_prefix(),))
+    said = " ".join(run("explain", "in-prefix", "--python", str(environment)).stdout.split())
+    python = find_python(environment).executable
+    assert f'aios doctor fix --python "{python}" in-prefix' in said
+    assert f"create the folder {environment}" in said
+    assert "--python" not in run("explain", "in-prefix").stdout
 
 
 def test_each_environment_has_its_lock_and_its_capability_file(environment: Path, state: Path) -> None:
@@ -149,7 +179,8 @@ def test_a_trial_run_there_starts_that_python_without_its_site(environment: Path
         ("Run: aios doctor fix temp-dir", f'Run: aios doctor fix --python "{P}" temp-dir'),
         ("then run aios doctor", f'then run aios doctor --python "{P}"'),
         ("aios doctor --only torch", f'aios doctor --python "{P}" --only torch'),
-        ("See: aios doctor explain torch", "See: aios doctor explain torch"),
+        ("See: aios doctor explain torch", f'See: aios doctor explain --python "{P}" torch'),
+        ("aios doctor explain-log x.txt", f'aios doctor explain-log --python "{P}" x.txt'),
         ("aios doctor runs; aios train", "aios doctor runs; aios train"),
         ("pip install aios-doctor", "pip install aios-doctor"),
     ],
