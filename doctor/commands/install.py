@@ -21,7 +21,7 @@ from doctor.install.install_answer import InstallAnswer, Status
 from doctor.install.install_plan import Installation, InstallRequest, plan_installation
 from doctor.install.install_record import InstallRun, installations
 from doctor.install.interrupted import forget_interrupted, repair_interrupted
-from doctor.install.pip import Pip, find_pip
+from doctor.install.pip import Pip, find_pip, why_not_started
 from doctor.install.preconditions import why_unsuitable
 from doctor.install.print_plan import MEBIBYTE, ProgressLine, print_plan
 from doctor.install.transaction import cause_of, install_packages, refuse_if_in_use
@@ -156,6 +156,8 @@ def _prepared(call: Call, request: InstallRequest) -> tuple[Pip, EnvironmentFact
     facts = read_facts(call.host)
     if refusal := why_unsuitable(facts.python):
         raise InstallError(f"Cannot install into {facts.python.identity.executable}. {refusal}")
+    if reason := why_not_started(call.host):
+        raise InstallError(f"Cannot install into {facts.python.identity.executable}. {reason}")
     pip = find_pip(call.host, request.folder, offline=request.offline)
     catalogue = with_folder(candidates(call.host), request.folder, alone=request.offline)
     return pip, facts, plan_installation(call.host, facts, catalogue, request)

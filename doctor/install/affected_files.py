@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -94,7 +96,11 @@ def with_bytecode(files: Iterable[Path]) -> Iterator[Path]:
 
 def left_by_pip(folders: Iterable[Path]) -> frozenset[Path]:
     """Return what pip renamed in these folders in order to delete it, and did not delete."""
-    return frozenset(path for folder in folders if folder.is_dir() for path in folder.glob(f"{ASIDE}*"))
+    found = set()
+    for folder in folders:
+        with suppress(OSError):
+            found.update(folder / name for name in os.listdir(folder) if name.startswith(ASIDE))  # noqa: PTH208 - many folders
+    return frozenset(found)
 
 
 def folders_of(files: Iterable[Path], roots: Collection[Path]) -> frozenset[Path]:

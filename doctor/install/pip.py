@@ -15,10 +15,12 @@ from packaging.version import Version
 
 from doctor.bounded import parse_json, read_bytes
 from doctor.host import Absent, Found, Host
+from doctor.host.completed import exit_code, last_error_line
 from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import parse_version
 
 TIMEOUT = 3600.0  # seconds: slow connections and disks
+START_TIMEOUT = 120.0  # seconds; a sitecustomize may import torch
 LAST_LINES = 12
 CRASH = "Exception:"
 OLDEST = Version("22.2")  # the first with `install --dry-run --report`
@@ -144,6 +146,25 @@ def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -
     raise InstallError(
         f'This Python has no pip, and uv was not found. Run: "{python}" -m ensurepip - or, if it has no '
         "ensurepip, install pip as described at https://pip.pypa.io/en/stable/installation/"
+    )
+
+
+def why_not_started(host: Host) -> str | None:
+    """Return why another Python does not start as pip starts it, with its sitecustomize and .pth files; None: it does."""
+    python = host.identity.executable
+    if not host.identity.other_python:
+        return None
+    ran = host.run([python, "-c", ""], START_TIMEOUT, SAFELY)
+    if isinstance(ran, Found):
+        if ran.value.exit_code == 0:
+            return None
+        said = last_error_line(ran.value)
+        reason = f"it ends with exit code {exit_code(ran.value)}" + (f": {said}" if said else "")
+    else:
+        reason = "it was not found" if isinstance(ran, Absent) else ran.reason
+    return (
+        f"pip cannot run in this Python: {reason}. Without its sitecustomize and .pth files it starts, so one of these may be "
+        f"the cause; they are usually in {host.identity.site_packages}."
     )
 
 

@@ -32,9 +32,15 @@ def recorded_files(packages: Mapping[str, Distribution]) -> Iterator[tuple[str, 
             continue
         for row in read_rows(folder / "RECORD"):
             if row:
-                path = os.path.normpath(os.path.join(each.location, row[0]))  # noqa: PTH118 - many files
                 digest = row[1] if len(row) > 1 else ""
-                yield path, digest.removeprefix("sha256=") or None, name
+                yield _installed_at(each.location, row[0]), digest.removeprefix("sha256=") or None, name
+
+
+def _installed_at(location: str, name: str) -> str:
+    """The path of a file in a RECORD. Most names need no normalisation, which is slow for so many."""
+    if "./" in name or name.startswith("/") or os.sep != "/":
+        return os.path.normpath(os.path.join(location, name))  # noqa: PTH118
+    return f"{location}{os.sep}{name}"
 
 
 def files_around(
@@ -68,7 +74,7 @@ def existing(recorded: Collection[str], around: Collection[str]) -> list[str]:
         for path in around
         if METADATA in path or (path.endswith(BYTECODE) and os.path.dirname(os.path.dirname(path)) in folders)  # noqa: PTH120
     )
-    return sorted(path for path in {*recorded, *beside} if os.path.lexists(path))
+    return sorted(path for path in {*recorded, *beside} if path in around or os.path.lexists(path))
 
 
 def keep_files(files: Collection[str], store: Path) -> bool:

@@ -55,7 +55,7 @@ class Outcome:
 
 def undo(host: Host) -> InstallRun | None:
     """Undo the newest installation; None: there is none. Raises InstallError, OSError."""
-    run = next(iter(installations(host)), None)
+    run = _in_effect(host)
     if run and run.event == "left" and run.reason.startswith("its "):
         raise InstallError(
             f"The installation {run.folder.name} cannot be undone: {run.reason}. Nothing was undone."
@@ -81,6 +81,18 @@ def undo(host: Host) -> InstallRun | None:
         )
     refuse_if_in_use(host)
     restore(run)
+    return run
+
+
+def _in_effect(host: Host) -> InstallRun | None:
+    """Return the newest installation that was not restored since. None: there is none, or its backup was discarded.
+
+    A later one that was installed and then undone has discarded the backup; one that was rolled back has not.
+    """
+    runs = installations(host)
+    run = next((each for each in runs if each.event != "put back"), None)
+    if run is None or (run is not runs[0] and not Path(run.record.store).is_dir()):
+        return None
     return run
 
 

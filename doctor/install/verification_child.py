@@ -1,7 +1,7 @@
 """Use one installed package, forwards and backwards: `verification_child.py NAME VERSION cuda|cpu`.
 
-A program of its own that imports nothing of aios: a broken package may crash the process that imports it. It ends with
-exit code 0 if the package works, else with an error message as the last line of stderr.
+A program of its own that imports nothing of aios and runs in Python 3.9: a broken package may crash the process that imports
+it. It ends with exit code 0 if the package works, else with an error message as the last line of stderr.
 """
 
 from __future__ import annotations
@@ -132,8 +132,7 @@ def compare_attention(attention: Attention, device: str, *, backward: bool = Tru
         return torch.autograd.grad(output.float().square().sum(), (q, k, v), retain_graph=True)
 
     found_all, right_all = ([x, *(gradients(x) if backward else ())] for x in (result, expected))
-    pairs = zip(found_all, right_all, strict=True)
-    for found, right in pairs:
+    for found, right in zip(found_all, right_all):  # noqa: B905 - `strict` needs Python 3.10
         error = (found.float() - right.float()).abs().max().item()
         if error > TOLERANCE * max(1.0, right.float().abs().max().item()):
             sys.exit(f"its result differs from PyTorch's own attention by {error}")

@@ -111,7 +111,7 @@ def test_packages_are_installed_guarded_and_undone(
         said = there.aios("guard", "--yes", "--", there.python, "-c", harm, status=1).stderr
         assert b"The previous packages are restored." in said
         assert there.tree() == installed
-        there.install("--undo")
+        assert there.install("--undo")["status"] == "undone"
         assert tree_of(there.machine.venv) == before
         assert metadata_of_the_box(there.machine.wine) == box
 

@@ -235,6 +235,34 @@ def test_undo_restores_the_previous_version(machine: Machine) -> None:
     assert machine.tree() == before
 
 
+def test_an_installation_can_be_undone_after_a_later_one_was_rolled_back(machine: Machine) -> None:
+    """So it is after `aios guard` has restored the packages."""
+    before = machine.tree()
+    installed(machine)
+    later = machine.wheel("3.0")
+    run = machine.begin(later)
+    machine.unpack(later, 2)
+    backup.restore(run)
+    assert transaction.undo(machine.host)
+    assert machine.tree() == before
+    assert transaction.undo(machine.host) is None
+
+
+def test_only_the_newest_installation_can_be_undone(machine: Machine) -> None:
+    installed(machine)
+    later = machine.wheel("3.0")
+    run = machine.begin(later)
+    machine.uninstall("many", "2.0")
+    machine.unpack(later)
+    append_event(run.folder, "installed")
+    backup.discard_older_backups(run)
+    assert transaction.undo(machine.host)
+    assert machine.distribution("many") == Found(
+        Distribution(name="many", version="2.0", location=str(machine.site))
+    )
+    assert transaction.undo(machine.host) is None, "its backup was discarded"
+
+
 def test_undo_refuses_to_drop_an_edit_and_names_the_file(machine: Machine) -> None:
     installed(machine)
     edited = machine.site / "many" / "part_3.py"

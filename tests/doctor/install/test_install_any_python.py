@@ -17,11 +17,6 @@ from tests.doctor.install.loopback import Server
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="tests/wine has the Pythons of Windows")
 
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
-SAMPLE = "3.12" if OWN != "3.12" else "3.13"  # another version than that of aios
-VERSIONS = [
-    pytest.param(v, marks=[pytest.mark.long] * (v != SAMPLE))
-    for v in ("3.10", "3.11", "3.12", "3.13", "3.14")
-]
 
 
 @pytest.fixture
@@ -30,7 +25,8 @@ def environment(tmp_path: Path, server: Server) -> Elsewhere:
     return Elsewhere(tmp_path / "приложение ż").ready(server)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_the_python_of_the_environment_may_have_another_version(
     version: str, environment: Elsewhere, server: Server
 ) -> None:
@@ -38,7 +34,6 @@ def test_the_python_of_the_environment_may_have_another_version(
     install_and_undo(environment, server)
 
 
-@pytest.mark.long
 def test_the_newest_torch_for_python_3_9_is_an_older_one(environment: Elsewhere, server: Server) -> None:
     make_venv(environment.venv, "3.9", "--without-pip")
     install_and_undo(environment, server, torch="2.8.0+cu126")

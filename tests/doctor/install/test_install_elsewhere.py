@@ -32,10 +32,13 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="tests/wine has the embe
 
 @pytest.fixture
 def environment(tmp_path: Path, server: Server) -> Elsewhere:
-    """The layout of ComfyUI portable, without pip: the folder of the application is named."""
+    """The layout of ComfyUI portable, without pip: the folder of the application is named. Its sitecustomize prints."""
     application = tmp_path / "приложение ż"
     found = Elsewhere(application, name="python_embeded", named=".")
     venv.create(found.venv)
+    (found.site_packages / "sitecustomize.py").write_text(
+        "print('noise')\nraise ValueError('noise')\n", "utf-8"
+    )
     return found.ready(server)
 
 
