@@ -60,6 +60,7 @@ def _load(name: str, path: Path) -> ModuleType:
 
 def add_packages() -> None:
     """Add the folders of this Python's packages, which -S left out, to the search path."""
+    _load("doctor.bounded", ROOT / "doctor" / "bounded.py")  # pth_files imports it
     query = _load("aios_python_query", ROOT / "doctor" / "host" / "python_query.py")
     files = _load("aios_pth_files", ROOT / "doctor" / "host" / "pth_files.py")
     environment = query.environment_of(sys.executable)

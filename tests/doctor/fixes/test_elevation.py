@@ -25,6 +25,7 @@ from tests.doctor.fake_machine import (
     TEMP_DIR,
     FakeHost,
     enable_long_paths,
+    identity,
     state_check,
 )
 
@@ -106,6 +107,20 @@ def test_several_values_have_one_prompt(machine, run_folder) -> None:
     assert set(results(undo(run_folder, host, TWO)).values()) == {"applied"}
     assert len(host.asked) == 2
     assert host.machine == before
+
+
+def test_another_python_has_no_part_in_what_runs_with_administrator_rights(machine, tmp_path: Path) -> None:
+    """`aios doctor fix --python`: the folder of that Python may belong to anybody."""
+    there = {"executable": "D:\\x & calc\\python.exe", "prefix": "D:\\x & calc", "other_python": True}
+    hosts = machine(elevated=False), machine(identity=identity(elevated=False, **there))
+    for number, host in enumerate(hosts):
+        host.elevate = reg(host)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert set(results(execute(plan_for(host), host, folder)).values()) == {"applied"}
+        assert set(results(undo(folder, host, KNOWN)).values()) == {"applied"}
+    assert len(hosts[0].asked) == 2
+    assert hosts[0].asked == hosts[1].asked
 
 
 def test_an_administrator_is_not_asked(machine, run_folder) -> None:
