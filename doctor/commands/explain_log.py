@@ -19,6 +19,7 @@ from doctor.host import Host
 from doctor.models import Finding, to_json
 from doctor.report.console import Printer
 from doctor.report.log_explanation import print_explained, print_machine
+from doctor.runs.commands_for_python import for_python
 from doctor.runs.make_report import ExitStatus
 
 
@@ -43,12 +44,13 @@ def explain_log(
         return
     explained = explain(sightings, failures(), {})
     printer = Printer(sys.stdout)
-    print_explained(printer, explained)
+    there = _other_python(host)
+    print_explained(printer, explained, there)
     sys.stdout.flush()
     if not explained:
         printer = Printer(sys.stderr)
         printer.line("No known failure was found in this log.")
-        printer.line("Next, to diagnose this machine: aios doctor")
+        printer.line("Next, to diagnose this machine: ", for_python("aios doctor", there))
     elif not no_machine:
         _print_machine(printer, sightings, host)
 
@@ -63,12 +65,16 @@ def _print_machine(printer: Printer, sightings: Sequence[Sighting], host: Host |
     """What this machine adds: the findings, and the cause again if they change the order of the causes."""
     findings = _findings(sightings, host)
     before, after = (explain(sightings, failures(), found) for found in ({}, findings))
-    other = host.identity if host and host.identity.other_python else None
-    print_machine(printer, before, findings, other.executable if other else None)
+    there = _other_python(host)
+    print_machine(printer, before, findings, there)
     if after[0].match.title != before[0].match.title:
         printer.line()
         printer.paragraph((), f"This machine makes another cause the likelier one: {after[0].match.title}")
-        printer.paragraph((f"{printer.glyphs.arrow} ",), after[0].match.fix)
+        printer.paragraph((f"{printer.glyphs.arrow} ",), for_python(after[0].match.fix, there))
+
+
+def _other_python(host: Host | None) -> str | None:
+    return host.identity.executable if host and host.identity.other_python else None
 
 
 def _sightings(file: Path) -> tuple[Sighting, ...]:

@@ -47,7 +47,7 @@ def print_judgement(printer: Printer, finding: Finding, python: str | None = Non
     finding = finding_for_python(finding, python) if python else finding
     sign = printer.glyphs.status[finding.status]
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
-    todo = advice(finding)
+    todo = advice(finding, python)
     printer.todo(" " * LABEL, todo.sentence, todo.commands)
     for command in finding.fix.by_hand if finding.fix else ():
         _print_row(printer, "by hand", command)

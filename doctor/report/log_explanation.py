@@ -8,12 +8,13 @@ from doctor.failures.explanation import Explained
 from doctor.models import Finding
 from doctor.report.console import COLOURS, Part, Printer
 from doctor.report.wording import advice
+from doctor.runs.commands_for_python import for_python
 
 STEP = 4  # cells of indent for each level of consequences
 
 
-def print_explained(printer: Printer, explained: Sequence[Explained]) -> None:
-    """Print what the log shows."""
+def print_explained(printer: Printer, explained: Sequence[Explained], python: str | None = None) -> None:
+    """Print what the log shows. `python`: the Python that the commands are for, if it is not the one that runs aios."""
     for number, each in enumerate(explained, start=1):
         if number > 1:
             printer.line()
@@ -24,9 +25,8 @@ def print_explained(printer: Printer, explained: Sequence[Explained]) -> None:
         printer.paragraph((f"{indent}{number}. ",), (title, "bold"))
         indent += "   "
         printer.cut_line((indent, (f"line {match.line}: ", "dim")), match.text)
-        for sentence in (match.cause, match.fix):
-            arrow = f"{printer.glyphs.arrow} " if sentence is match.fix else ""
-            printer.paragraph((indent, arrow), sentence)
+        for arrow, sentence in (("", match.cause), (f"{printer.glyphs.arrow} ", match.fix)):
+            printer.paragraph((indent, arrow), for_python(sentence, python))
         if each.link:
             printer.line(indent, (each.link, "dim"))
 

@@ -137,6 +137,15 @@ def test_a_check_is_explained_for_that_python(environment: Path, monkeypatch: py
     assert "--python" not in run("explain", "in-prefix").stdout
 
 
+def test_a_log_is_explained_with_commands_for_that_python(environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("ModuleNotFoundError: No module named 'triton'\n", "utf-8")
+    said = " ".join(run("explain-log", str(tmp_path / "log"), "--python", str(environment)).stdout.split())
+    assert f'`aios install --python "{find_python(environment).executable}" triton`' in said
+    (tmp_path / "log").write_text("nothing known\n", "utf-8")
+    unknown = run("explain-log", str(tmp_path / "log"), "--python", str(environment))
+    assert "aios doctor --python" in unknown.stderr
+
+
 def test_each_environment_has_its_lock_and_its_capability_file(environment: Path, state: Path) -> None:
     own, other = live_host(), live_host(find_python(environment))
     folder = environment_folder(other)
