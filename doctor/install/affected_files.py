@@ -96,7 +96,7 @@ def with_bytecode(files: Iterable[Path]) -> Iterator[Path]:
 
 def left_by_pip(folders: Iterable[Path]) -> frozenset[Path]:
     """Return what pip renamed in these folders in order to delete it, and did not delete."""
-    found = set()
+    found: set[Path] = set()
     for folder in folders:
         with suppress(OSError):
             found.update(folder / name for name in os.listdir(folder) if name.startswith(ASIDE))  # noqa: PTH208 - many folders
