@@ -123,6 +123,7 @@ ORDERS = {
         ("data",),
         ("learning",),
         ("survival",),
+        ("model_card",),
         ("start", "generate", "export", "gguf_file"),
         ("building",),
         ("preparation",),

@@ -14,6 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from doctor.files import move
 from trainer.attention.pattern import Windows, layer_windows, own_windows, trained_windows
 from trainer.errors import RunError, UserError
+from trainer.model_card import CARD, card
 from trainer.models import lora, model, tokenizer
 from trainer.say import Say
 from trainer.survival import checkpoint
@@ -55,6 +56,8 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
         else:
             lost_windows = _write_model(folder, partial, dtype, say)
         text.save(partial)
+        if about := card(folder, output.name, adapter=lora.is_adapter(partial)):
+            (partial / CARD).write_text(about, encoding="utf-8", newline="\n")
         move(partial, output)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)  # the disk may have no other free space

@@ -155,7 +155,7 @@ def test_a_gpt2_of_transformers_is_trained_and_exported(
     ]
     assert len({tuple(tokenizer(text)["input_ids"]) for tokenizer in tokenizers}) == 1
     assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == [
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def test_an_adapter_is_exported_alone_and_transformers_loads_it_with_its_base(
     assert result.exit_code == 0, result.output
     assert "WARNING: transformers has no such sliding window" in result.stderr
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "base", "tokenizer_config.json",
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "base", "tokenizer_config.json",
     ]  # fmt: skip
     checkpoint = tmp_path / "out" / "checkpoints" / "step-00000006"
     found, expected = (

@@ -17,6 +17,7 @@ from trainer.errors import RunError, UserError
 from trainer.gguf_file.architectures import Architecture, architecture, sizes, windows
 from trainer.gguf_file.rotary import rotary
 from trainer.gguf_file.vocabulary import model_name, vocabulary
+from trainer.model_card import licence_of
 from trainer.models import model, tokenizer
 from trainer.models.vocabulary import rows
 from trainer.say import Say
@@ -50,7 +51,12 @@ def export(path: Path, output: Path, kind: Kind, say: Say) -> None:
     for note in (*notes, *filter(None, [ignored])):
         say(f"WARNING: {note}")
     named = {f"{found.name}.{key}": value for key, value in (sizes(config) | rope | keys).items()}
-    about = {"general.name": model_name(path.absolute().name, text), "general.quantization_version": 2}
+    about: dict[str, Any] = {
+        "general.name": model_name(path.absolute().name, text),
+        "general.quantization_version": 2,
+    }
+    if licence := licence_of(folder):
+        about["general.license"] = licence
     sources: Sources = {name: _constant(array) for name, array in tensors.items()}
     sources |= dict(_weights(network, found, gguf))
     partial = output.with_name(f"{output.name}.partial")
