@@ -48,7 +48,7 @@ def load(
     model_attention.attach_attention(
         config, request, windows, backend=backend, proven=proven, strict=strict, say=say
     )
-    network, notes = model.build_trained(config, folder)
+    network, notes = model.build_trained(config, folder, precision.dtype)
     for note in notes:
         say(f"WARNING: {note}")
     return network.to(device, precision.dtype).eval(), text

@@ -18,7 +18,7 @@ from trainer.gguf_file.architectures import Architecture, architecture, sizes, w
 from trainer.gguf_file.rotary import rotary
 from trainer.gguf_file.vocabulary import model_name, vocabulary
 from trainer.model_card import licence_of
-from trainer.models import model, tokenizer
+from trainer.models import model, tokenizer, weights
 from trainer.models.vocabulary import rows
 from trainer.say import Say
 from trainer.survival import checkpoint
@@ -47,7 +47,11 @@ def export(path: Path, output: Path, kind: Kind, say: Say) -> None:
     keys, ignored = windows(config, found)
     text = tokenizer.load(None, folder)
     words = vocabulary(text, rows(config))
-    network, notes = model.build_trained(config, folder)
+    dtype = weights.saved_dtype(
+        model.weights_folder(folder)
+    )  # in float32, a large model might not fit into memory
+    merged = dtype if dtype == torch.float32 or kind == "bf16" else torch.float16
+    network, notes = model.build_trained(config, folder, dtype, merged)
     for note in (*notes, *filter(None, [ignored])):
         say(f"WARNING: {note}")
     named = {f"{found.name}.{key}": value for key, value in (sizes(config) | rope | keys).items()}

@@ -93,8 +93,11 @@ def load(network: Any, folder: Path) -> None:
         parameter.data.copy_(saved[name])
 
 
-def load_merged(network: Any, folder: Path) -> Any:
+def load_merged(network: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """The model with the adapter in a folder merged into its weights. peft loads it, so any adapter of peft works.
+
+    Args:
+        dtype: of the weights that change. Layer by layer, they are summed in float32 and rounded to it.
 
     Raises:
         UserError: the adapter does not fit the model, or is of a kind that cannot be merged.
@@ -117,7 +120,15 @@ def load_merged(network: Any, folder: Path) -> Any:
         ) from error
     if different := sorted((*loaded.missing_keys, *loaded.unexpected_keys)):
         raise _does_not_fit(folder, base, different)
-    merged = adapted.merge_and_unload()
+    with torch.no_grad():
+        for module in adapted.modules():
+            if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+                module.float().merge(adapter_names=[NAME])
+                base = module.get_base_layer()
+                base.weight.data = base.weight.data.to(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft warns that the layers are merged already
+        merged = adapted.merge_and_unload()
     if hasattr(merged, "peft_config"):
         del merged.peft_config
     return merged

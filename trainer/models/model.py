@@ -126,11 +126,18 @@ def weights_folder(folder: Path) -> Path:
     return hub.local_copy(lora.base_model_of(folder), f"The base model of the adapter in {folder.absolute()}")
 
 
-def build_trained(config: Any, folder: Path) -> tuple[nn.Module, list[str]]:
-    """The model of a checkpoint or model folder, with an adapter merged into it; returns as `build`."""
-    network, notes = build(config, weights_folder(folder), seed=0)
+def build_trained(
+    config: Any, folder: Path, dtype: torch.dtype = torch.float32, merged: torch.dtype | None = None
+) -> tuple[nn.Module, list[str]]:
+    """The model of a checkpoint or model folder, with an adapter merged into it; returns as `build`.
+
+    Args:
+        dtype: of the weights.
+        merged: of the weights that the adapter changes; None for `dtype`. The sums are computed in float32.
+    """
+    network, notes = build(config, weights_folder(folder), seed=0, dtype=dtype)
     if lora.is_adapter(folder):
-        network = lora.load_merged(network, folder)
+        network = lora.load_merged(network, folder, merged or dtype)
     return network, notes
 
 

@@ -30,6 +30,7 @@ SUFFIXES = (
     *(".h5", ".msgpack", ".onnx", ".npz", ".incomplete", ".part", ".download"),
 )
 FROM_SCRATCH = "To train it from new, random weights instead, use model.from_scratch: true (--from-scratch)."
+SAVED = {"F16": torch.float16, "BF16": torch.bfloat16}  # names of safetensors
 SHOWN = 3  # names in a message
 
 
@@ -197,6 +198,19 @@ def _misfit(model: Any, folder: Path, loading: dict[str, Any], saved: dict[str, 
         parts.append(f"{name} has the shape {[*found]}, but the model needs {[*expected]}.")
     parts.append(f"Continue from complete weights under transformers' names. {FROM_SCRATCH}")
     return " ".join(parts)
+
+
+def saved_dtype(folder: Path) -> torch.dtype:
+    """The type of the weights in a model folder: float16 or bfloat16 if the first matrix has it, otherwise float32."""
+    for path in files(folder):
+        if path.suffix != ".safetensors":
+            break
+        with safe_open(path, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - it is not a dict
+                entry = opened.get_slice(name)
+                if len(entry.get_shape()) > 1:
+                    return SAVED.get(entry.get_dtype(), torch.float32)
+    return torch.float32
 
 
 def _some(names: list[str]) -> str:

@@ -279,3 +279,27 @@ def test_a_merged_adapter_is_exported_by_the_command(tmp_path: Path, call: Call,
     assert (again.exit_code, "already exists" in again.stderr) == (2, True)
     mixed = call(*ask, tmp_path / "y.gguf", "--gguf", "--dtype", "float16")
     assert (mixed.exit_code, "use --gguf-type" in mixed.stderr) == (2, True)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's, for transformers
+def test_an_adapter_is_merged_in_float32_into_a_base_of_16_bits(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    network = models.save("llama", tmp_path / "base")
+    network.bfloat16().save_pretrained(tmp_path / "base")
+    adapted: Any = get_peft_model(network, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.02)
+    adapted.base_model.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "adapter")
+    AutoTokenizer.from_pretrained(tmp_path / "base").save_pretrained(tmp_path / "adapter")
+    export(tmp_path / "adapter", tmp_path / "x.gguf", "f16", silent)
+    _, tensors = read(tmp_path / "x.gguf")
+    merged = adapted.float().merge_and_unload().state_dict()
+    expected = interleave(merged["model.layers.1.self_attn.q_proj.weight"], 4)
+    found = torch.from_numpy(tensors["blk.1.attn_q.weight"])
+    assert torch.equal(found, expected.half().float())
+    assert not torch.equal(found, expected.bfloat16().float()), "it was not rounded to bfloat16 in between"
+    other = merged["model.layers.1.mlp.up_proj.weight"]
+    assert torch.equal(torch.from_numpy(tensors["blk.1.ffn_up.weight"]), other.half().float())
