@@ -124,7 +124,7 @@ ORDERS = {
         ("learning",),
         ("survival",),
         ("model_card",),
-        ("start", "generate", "export", "gguf_file"),
+        ("start", "generate", "export", "gguf_file", "chunking"),
         ("building",),
         ("preparation",),
         ("run",),

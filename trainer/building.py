@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer import chunking
 from trainer.attention import model_proof
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.model_proof import ModelProof
@@ -18,6 +20,7 @@ from trainer.device import Precision
 from trainer.distributed.processes import Processes
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
+from trainer.learning.chunks import Chunked
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.sharded_objective import ShardedObjective, Shards
@@ -87,7 +90,9 @@ def build_on_cpu(setup: Setup, weights: Path | None, adapter: Path | None) -> Bu
         model.checkpoint_activations(network)
     objective = DeepSupervision if isinstance(setup.start.model_config, HRMConfig) else NextToken
     return BuiltModel(
-        network=network, objective=objective(network, setup.precision), warnings=tuple(warnings)
+        network=network,
+        objective=chunking.in_chunks(objective(network, setup.precision), config.training, setup.device),
+        warnings=tuple(warnings),
     )
 
 
@@ -125,6 +130,10 @@ def _prove(setup: Setup, network: Any, shards: Shards | None) -> None:
         proof = shards.forward_of(prove) if shards else prove()
     failures = proof.failures(setup.dataset.packed, windows=any(setup.windows))
     if not failures:
+        if setup.config.training.use_chunked_training:
+            with trial.refusals(config):
+                check = partial(chunking.check_model, network)
+                shards.forward_of(check) if shards else check()
         return
     if failures == [proof.isolation]:
         raise UserError(
@@ -141,10 +150,12 @@ def _prove(setup: Setup, network: Any, shards: Shards | None) -> None:
     )
 
 
-def _logits_warning(objective: Objective) -> list[str]:
+def _logits_warning(objective: Any) -> list[str]:
     """Warn if the loss needs all logits of a batch at once."""
     if isinstance(objective, ShardedObjective):
         return objective.shards.forward_of(lambda: _logits_warning(objective.objective))
+    if isinstance(objective, Chunked):
+        return _logits_warning(objective.objective)
     if not isinstance(objective, NextToken) or objective.output_layer is not None:
         return []
     name = type(objective.model).__name__

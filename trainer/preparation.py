@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from doctor.capability import Capability
-from trainer import building, capability, data, mfu
+from trainer import building, capability, chunking, data, mfu
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smallest
 from trainer.attention.request import AttentionRequest
@@ -114,6 +114,7 @@ def _setup(
     precision = choose_precision(device, config.training.amp)
     start = find_start(config, options, checkpoints, say)
     model.check_length(start.model_config, config.data.max_length)
+    chunking.check_positions(config, start.model_config)
     windows = model_attention.requested_windows(config.model, start.model_config)
     calls = trial.try_out(start.model_config, windows)  # before data is read, which can take long
     dataset = data.load(config.data, start.tokenizer, say)
@@ -164,15 +165,27 @@ def _check_vocabulary(start: Start, dataset: Dataset, prompt: str | None) -> Non
 
 def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
     """The configured settings; the checkpoint's if a fallback changed them and the configuration is still the same."""
-    configured = MemorySettings(gradient_checkpointing=config.model.gradient_checkpointing)
+    configured = _configured_memory(config)
     if start.saved is None or start.saved.memory is None:
         return configured
-    before = start.saved.config
-    unchanged = (
-        before["training"]["batch_size"] == config.training.batch_size
-        and before["model"]["gradient_checkpointing"] == config.model.gradient_checkpointing
-    )
+    now, before = config.model_dump(mode="json", by_alias=False), start.saved.config
+    keys = [
+        ("training", "batch_size"),
+        ("model", "gradient_checkpointing"),
+        ("training", "use_chunked_training"),
+        ("training", "chunk_size"),
+    ]
+    # The checkpoint may be older than a key.
+    unchanged = all(before[section].get(key, now[section][key]) == now[section][key] for section, key in keys)
     return start.saved.memory if unchanged else configured
+
+
+def _configured_memory(config: TrainConfig) -> MemorySettings:
+    training = config.training
+    return MemorySettings(
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        chunk_size=training.chunk_size if training.use_chunked_training else None,
+    )
 
 
 def _choose_attention(setup: Setup, options: Options, say: Say) -> _Attention:
@@ -277,7 +290,8 @@ def _warnings(setup: Setup) -> Iterator[str]:
         )
     if config.training.sharding == "full" and not setup.sharded:
         yield "training.sharding = full has no effect with one process: it holds the whole model."
-    if setup.memory != MemorySettings(gradient_checkpointing=config.model.gradient_checkpointing):
+    yield from chunking.warnings(config, layer_windows(setup.start.model_config), setup.device)
+    if setup.memory != _configured_memory(config):
         yield f"the run ran out of memory before the checkpoint: continuing with {setup.memory}."
     if saved and saved.processes != processes.count:
         yield (

@@ -17,6 +17,6 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 def restore_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
     """Restore the generators. A state saved without a GPU leaves the GPU's generator unchanged."""
-    torch.set_rng_state(states["cpu"].clone())
+    torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"].clone(), device)
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from trainer.attention.backend import Implementation
@@ -38,11 +39,6 @@ def reasons_against(request: AttentionRequest) -> list[str]:
         reasons.append(f"needs a head dimension that is a multiple of 8, not {request.head_dim}")
     if request.softcap:
         reasons.append("does not cap scores")
-    # Both passes align the causal mask at the last query, but the backward pass aligns the window at the first
-    # (kernel_backward.h of torch 2.13).
-    fewer = request.query_length != request.key_length
-    if request.training and request.window is not None and fewer:
-        reasons.append("computes wrong gradients with a window and fewer queries than keys")
     return reasons
 
 
@@ -65,7 +61,15 @@ def _missing_here() -> list[str]:
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-    """Attention by the memory-efficient kernels; see `Backend.run`. Grouped key heads are repeated."""
+    """Attention by the memory-efficient kernels; see `Backend.run`. Grouped key heads are repeated.
+
+    Both passes align the causal mask at the last query, but the backward pass aligns the window at the first
+    (kernel_backward.h of torch 2.13). So where gradients are needed, rows of zeros in front make as many queries as keys.
+    Their outputs are not used, so they have no gradient.
+    """
+    past = k.shape[2] - q.shape[2]
+    if past and options.window is not None and torch.is_grad_enabled():
+        return run(F.pad(q, (0, 0, past, 0)), k, v, options)[:, :, past:]
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from trainer.attention import call_trace
+from trainer.attention import call_trace, carry
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.choice import BACKENDS, backend_named
 from trainer.attention.current_documents import accept_document_ids, documents
@@ -157,9 +157,17 @@ def _attend(
     softcap: float | None = None,
     document_ids: Tensor | None = None,
     is_causal: bool | None = None,
+    carry_entry: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it in each layer: (B, H, S, D) in, (B, S, H, D) out, and no weights."""
+    """Attention as transformers calls it in each layer: (B, H, S, D) in, (B, S, H, D) out, and no weights.
+
+    `carry_entry` is the layer's entry in a carry, if layers run more than once.
+    """
+    if carried := carry.current():
+        entry: Any = module.layer_idx if carry_entry is None else carry_entry
+        key, value = carried.join(entry, key, value)
+        document_ids = None if document_ids is None else document_ids[:, -key.shape[2] :]
     if attention_mask is not None:
         if attention_mask.ndim != 4 or attention_mask.dtype != torch.long or attention_mask.shape[2] != 1:
             raise ValueError(

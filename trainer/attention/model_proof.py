@@ -53,7 +53,7 @@ def prove(model: Any) -> ModelProof:
     size = model.config.get_text_config().vocab_size
     tokens = torch.arange(LENGTH, device=device)[None] % size
     documents = (torch.arange(LENGTH, device=device) >= LENGTH // 2).long()[None]
-    with _evaluating(model):
+    with evaluating(model):
         causality = _causality(model, tokens, size)
         isolation, trace = _isolation(model, tokens, documents, size)
         return ModelProof(causality, isolation, _windows(model, tokens, size, trace))
@@ -63,7 +63,7 @@ def prove(model: Any) -> ModelProof:
 def passes_on_document_ids(model: Any) -> bool:
     """Whether the model passes the keyword `document_ids` on to every layer."""
     tokens = torch.zeros(1, LENGTH, dtype=torch.long, device=next(model.parameters()).device)
-    with _evaluating(model), traced() as trace:
+    with evaluating(model), traced() as trace:
         model(input_ids=tokens, document_ids=tokens, use_cache=False)
     return bool(trace.calls) and all(call.documents for call in trace.calls)
 
@@ -125,7 +125,7 @@ def _logits(model: Any, tokens: Tensor, documents: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """While entered, the model is in evaluation mode, so that dropout draws no random numbers."""
     training = model.training
     model.eval()

@@ -44,10 +44,6 @@ NAMES = {
     "use_flash_attention": "use_flash_attn",
     "learning_rate": "lr",
 }
-NOT_IMPLEMENTED = (
-    "{}: chunked training is not implemented yet. Sequences are trained whole, up to --max-seq-len; "
-    "to save memory use --gradient-checkpointing, --window-size or a smaller --batch-size."
-)
 SIZES = "size of the model"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -107,23 +103,6 @@ def train_actv1(
     use_8bit_optimizer: Annotated[
         bool, typer.Option("--use-8bit-optimizer", help="Same as --optimizer adamw_8bit.")
     ] = False,
-    use_chunked_training: Annotated[
-        bool,
-        typer.Option("--use-chunked-training", help="Not implemented yet: process long sequences in chunks."),
-    ] = False,
-    chunk_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens in such a chunk. Not --dataset-chunk-size, which is samples in memory at a time. "
-            "[default: 2048]",
-        ),
-    ] = None,
-    cpu_offload: Annotated[
-        bool,
-        typer.Option(
-            "--cpu-offload", help="Not implemented yet: keep the state between chunks in the host's memory."
-        ),
-    ] = False,
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
@@ -134,12 +113,6 @@ def train_actv1(
     Every key of the configuration of `aios train` is an option here, too.
     """
     with report_errors():
-        for used, option in (
-            (use_chunked_training, "--use-chunked-training"),
-            (cpu_offload, "--cpu-offload"),
-        ):
-            if used:
-                raise UserError(NOT_IMPLEMENTED.format(option))
         sizes = {
             "h_layers": h_layers,
             "l_layers": l_layers,
@@ -154,8 +127,6 @@ def train_actv1(
         if use_8bit_optimizer:
             overrides = {**overrides, "optimizer": "adamw_8bit"}
         processes, notes = _process_count(processes, ddp)
-        if chunk_size is not None:
-            notes.insert(0, "--chunk-size has no effect without --use-chunked-training.")
         bundle = bundle_dir / brain_name if brain_name else bundle_dir
         settings, model_notes = _configure(overrides, model, sizes, bundle, resume, processes)
         options = {

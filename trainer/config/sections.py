@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from doctor.bounded import parse_json
 from trainer.attention.pattern import repeat
+from trainer.config.chunk_keys import ChunkKeys
+from trainer.config.section import Section
 
 Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
-LARGEST = 2**63 - 1  # what numpy and torch can store
 
 
 def _numbers(value: Any) -> Any:
@@ -52,21 +53,6 @@ InlineMapping = Annotated[
     dict[str, Any] | None,
     BeforeValidator(lambda value: parse_json(value) if isinstance(value, str) else value),
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Reject true and false, which Python counts as numbers, and integers that need more than 64 bits."""
-        expected = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and expected in (int, float, int | None, float | None):
-            raise ValueError("a number is required, not true or false")
-        if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
-            raise ValueError(f"a whole number must be between -{LARGEST} and {LARGEST}")
-        return value
 
 
 class ModelSection(Section):
@@ -202,7 +188,7 @@ class DataSection(Section):
     )
 
 
-class TrainingSection(Section):
+class TrainingSection(ChunkKeys):
     steps: int = Field(default=1000, ge=1, description="Total number of optimizer steps.")
     epochs: int | None = Field(
         default=None, ge=1, description="Number of passes over the data set, instead of a number of steps."

@@ -54,7 +54,15 @@ class Attention(nn.Module):
             k, v = cache.update(k, v, slot)
         run = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
         output, _ = run(
-            self, q, k, v, attention_mask, dropout=0.0, scaling=self.config.head_dim**-0.5, **others
+            self,
+            q,
+            k,
+            v,
+            attention_mask,
+            dropout=0.0,
+            scaling=self.config.head_dim**-0.5,
+            carry_entry=slot,
+            **others,
         )
         mixed: Tensor = self.o_proj(output.reshape(hidden.shape))
         return mixed

@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from trainer.attention.carry import Carry as KeysAndValues
 from trainer.data import IGNORED, Batch
 from trainer.device import Precision
 from trainer.hrm.halting import continue_target, halts, minimum_segments, q_loss, weight_of
@@ -36,15 +37,29 @@ class DeepSupervision:
     model: Any
     precision: Precision
 
-    def parts(self, batch: Batch) -> Iterator[Part]:
-        config = self.model.config
-        maximum: int = config.halt_max_steps
-        at_least = minimum_segments(batch.targets, maximum, config.halt_exploration_prob)
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def draw(self, batch: Batch) -> Tensor:
+        """The fewest segments of each position."""
+        return minimum_segments(batch.targets, self.config.halt_max_steps, self.config.halt_exploration_prob)
+
+    def advance(self, batch: Batch, past: KeysAndValues) -> None:
+        carry = Carry()
+        for _ in range(self.config.halt_max_steps):
+            carry = self._segment(batch, carry, past).carry
+
+    def parts(
+        self, batch: Batch, past: KeysAndValues | None = None, drawn: Tensor | None = None
+    ) -> Iterator[Part]:
+        maximum: int = self.config.halt_max_steps
+        at_least = self.draw(batch) if drawn is None else drawn
         active = batch.targets != IGNORED
-        now = self._segment(batch, Carry())
+        now = self._segment(batch, Carry(), past)
         for number in range(1, maximum + 1):
             last = number == maximum
-            after = now if last else self._segment(batch, now.carry)
+            after = now if last else self._segment(batch, now.carry, past)
             halting = halts(now.q_halt, now.q_continue) & (at_least <= number) | last
             weight = active * weight_of(number, maximum, halting)
             nats, correct = self._predicted(now.hidden, batch)
@@ -57,20 +72,22 @@ class DeepSupervision:
             sums = {name: (weight * values).sum() for name, values in measured.items()}
             loss = sums["ce"] + (sums["bce_halt"] + sums["bce_continue"]) / 2
             sums["used_segments"] = active.sum()
-            yield Part(loss, {name: total.detach() for name, total in sums.items()})
+            yield Part(loss, {name: total.detach() for name, total in sums.items()}, last)
             active, now = active & ~halting, after
 
     @torch.no_grad()
-    def score(self, batch: Batch) -> Score:
+    def score(self, batch: Batch, past: KeysAndValues | None = None) -> Score:
         """The score of the prediction that each position makes when it halts."""
         with self.precision.autocast(batch.tokens.device):
-            answer, _ = self.model.think(batch.tokens, **_packing(batch))
+            answer, _ = self.model.think(batch.tokens, past_key_values=past, **_packing(batch))
         nats, correct = self._predicted(answer, batch)
         return Score(nats.sum().item(), int(correct.sum()), batch.valid_tokens())
 
-    def _segment(self, batch: Batch, carry: Carry) -> Segment:
+    def _segment(self, batch: Batch, carry: Carry, past: KeysAndValues | None) -> Segment:
         with self.precision.autocast(batch.tokens.device):
-            segment: Segment = self.model.segment(batch.tokens, carry, **_packing(batch))
+            segment: Segment = self.model.segment(
+                batch.tokens, carry, past_key_values=past, **_packing(batch)
+            )
         return segment
 
     def _predicted(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def train(
                 peak_memory_bytes=peak_memory_bytes(run.device),
                 **result.measured,
                 **gpu.read(),
-                **run.labels,
+                **run.labels | {"chunk_size": progress.memory.chunk_size},
             )
         improved = False
         if _due(step, training.eval_every) and not last:
@@ -168,5 +168,6 @@ def _report_out_of_memory(
         error=message,
         sequences=memory.micro_batch_size,
         gradient_checkpointing=memory.gradient_checkpointing,
+        chunk_size=memory.chunk_size,
     )
     reporter.say(f"WARNING: step {step} ran out of memory ({message}). Retrying it with {memory}.")

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trainer.attention import huggingface
+from trainer.attention import carry, huggingface
+from trainer.attention.carry import Carry
+from trainer.attention.kv_cache import cache_argument
 from trainer.data import Batch
 from trainer.device import Precision
 from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
@@ -29,10 +31,12 @@ class Part:
         loss: () sum over tokens, in nats, in float32.
         measured: other figures, by the name of their record field: () sums over tokens, detached. Records hold them per
             valid token.
+        last: whether it is the last part of its batch.
     """
 
     loss: Tensor
     measured: Mapping[str, Tensor] = field(default_factory=dict)
+    last: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,21 @@ class NextToken:
     @cached_property
     def output_layer(self) -> OutputLayer | None:
         """The output layer, used to avoid computing all logits (B, S, V) at once; None if the model does not allow it."""
-        with self.precision.autocast(next(self.model.parameters()).device):
+        with self.precision.autocast(next(self.model.parameters()).device), carry.suspended():
             return find(self.model)
 
-    def parts(self, batch: Batch) -> Iterator[Part]:
-        hidden, head, output = self._forward(batch)
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def draw(self, batch: Batch) -> None:
+        """None: dropout draws its random numbers itself."""
+
+    def advance(self, batch: Batch, past: Carry) -> None:
+        self._forward(batch, past)
+
+    def parts(self, batch: Batch, past: Carry | None = None, drawn: object = None) -> Iterator[Part]:
+        hidden, head, output = self._forward(batch, past)
         loss = summed_cross_entropy(hidden, head, batch.targets, self.precision.dtype)
         if (router_loss := self._router_loss(output)) is None:
             yield Part(loss)
@@ -78,18 +92,19 @@ class NextToken:
             router_loss = router_loss.float() * batch.valid_tokens()  # the step divides by the valid tokens
             yield Part(loss + router_loss, {"router_loss": router_loss.detach()})
 
-    def score(self, batch: Batch) -> Score:
-        hidden, head, _ = self._forward(batch)
+    def score(self, batch: Batch, past: Carry | None = None) -> Score:
+        hidden, head, _ = self._forward(batch, past)
         nats, correct = score(hidden, head, batch.targets, self.precision.dtype)
         return Score(nats.item(), int(correct), batch.valid_tokens())
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Head | None, Any]:
+    def _forward(self, batch: Batch, past: Carry | None) -> tuple[Tensor, Head | None, Any]:
         """Hidden states (B, S, D) and the head that turns them into logits, or all logits (B, S, V) and None; the output."""
+        cache = {} if past is None else {cache_argument(self.model): past}
         with self.precision.autocast(batch.tokens.device), huggingface.documents(batch.document_ids):
             if self.output_layer is None:
-                output = self.model(input_ids=batch.tokens, use_cache=False)
+                output = self.model(input_ids=batch.tokens, use_cache=False, **cache)
                 return output.logits, None, output
-            hidden, output = self.output_layer.run(self.model, input_ids=batch.tokens)
+            hidden, output = self.output_layer.run(self.model, input_ids=batch.tokens, **cache)
             return hidden, self.output_layer.head(), output
 
     def _router_loss(self, output: Any) -> Tensor | None:

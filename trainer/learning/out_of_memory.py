@@ -15,6 +15,7 @@ from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models.model import checkpoint_activations
 from trainer.random_state import random_state, restore_random_state
 
+SMALLEST_CHUNK = 64  # tokens; smaller ones save little, and take long
 Result = TypeVar("Result")
 OnRetry = Callable[[str, MemorySettings], None]  # torch's message, and the settings of the next attempt
 Fallback = Callable[[Run, MemorySettings], MemorySettings | None]
@@ -112,6 +113,12 @@ def _halve_micro_batches(run: Run, memory: MemorySettings) -> MemorySettings | N
     return replace(memory, micro_batch_size=size // 2) if size > 1 else None
 
 
+def _halve_chunks(run: Run, memory: MemorySettings) -> MemorySettings | None:
+    if memory.chunk_size is None or memory.chunk_size < 2 * SMALLEST_CHUNK:
+        return None
+    return replace(memory, chunk_size=memory.chunk_size // 2)
+
+
 def _checkpoint_activations(run: Run, memory: MemorySettings) -> MemorySettings | None:
     if memory.gradient_checkpointing:
         return None
@@ -122,7 +129,7 @@ def _checkpoint_activations(run: Run, memory: MemorySettings) -> MemorySettings 
     return replace(memory, gradient_checkpointing=True)
 
 
-FALLBACKS: tuple[Fallback, ...] = (_halve_micro_batches, _checkpoint_activations)
+FALLBACKS: tuple[Fallback, ...] = (_halve_micro_batches, _halve_chunks, _checkpoint_activations)
 
 
 def _first_line(error: Exception) -> str:

@@ -68,10 +68,10 @@ class ShardedObjective:
     def parts(self, batch: Batch) -> Iterator[Part]:
         parts = self.objective.parts(batch)
 
-        def compute() -> tuple[Tensor, Mapping[str, Tensor]] | None:
+        def compute() -> tuple[Tensor, Mapping[str, Tensor], bool] | None:
             """The next part as a tuple: FSDP's hooks do not find tensors inside a `Part`."""
             part = next(parts, None)
-            return (part.loss, part.measured) if part else None
+            return (part.loss, part.measured, part.last) if part else None
 
         while computed := self.shards.forward_of(compute):
             yield Part(*computed)

@@ -29,14 +29,17 @@ class MemorySettings:
     Attributes:
         micro_batch_size: sequences in one forward pass, at most; None for a whole batch.
         gradient_checkpointing: recompute activations in the backward pass instead of storing them.
+        chunk_size: tokens in a chunk of a sequence; None if sequences are not computed in chunks.
     """
 
     micro_batch_size: int | None = None
     gradient_checkpointing: bool = False
+    chunk_size: int | None = None
 
     def __str__(self) -> str:
         size = f"micro-batches of {self.micro_batch_size}" if self.micro_batch_size else "whole batches"
-        return f"{size} and gradient checkpointing" if self.gradient_checkpointing else size
+        chunks = f" in chunks of {self.chunk_size} tokens" if self.chunk_size else ""
+        return f"{size}{chunks}{' and gradient checkpointing' if self.gradient_checkpointing else ''}"
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.data import Batch
 from trainer.distributed.sharding import full_tensor
+from trainer.learning.chunks import in_chunks_of
 from trainer.learning.out_of_memory import OnRetry, explain_optimizer_out_of_memory, retry_in_less_memory
 from trainer.learning.state import MemorySettings, Progress, Run
 
@@ -75,11 +76,12 @@ def optimizer_step(
 def _backpropagate(run: Run, batches: list[Batch], valid: int, memory: MemorySettings) -> dict[str, Tensor]:
     """Accumulate gradients; return the sums over tokens of the loss and of what else was measured."""
     sums: dict[str, Tensor] = {}
+    objective = in_chunks_of(run.objective, memory.chunk_size)
     pieces = [piece for batch in batches for piece in batch.split(memory.micro_batch_size)]
     for number, batch in enumerate(pieces, 1):
-        if run.shards:
-            run.shards.sum_at_next_backward(number == len(pieces))
-        for part in run.objective.parts(batch.to(run.device)):
+        for part in objective.parts(batch.to(run.device)):
+            if run.shards:
+                run.shards.sum_at_next_backward(part.last and number == len(pieces))
             torch.autograd.backward(run.scaler.scale(part.loss / valid))
             for name, value in {"loss": part.loss.detach(), **part.measured}.items():
                 sums[name] = sums.get(name, 0) + value

@@ -236,7 +236,7 @@ def restore(
     )
     scaler.load_state_dict(state.scaler)
     names = {kind: _random_name(kind, rank) for kind in ("cpu", "cuda")}
-    random = {kind: tensors[name] for kind, name in names.items() if name in tensors}
+    random = {kind: tensors[name].clone() for kind, name in names.items() if name in tensors}
     if random:
         restore_random_state(random, device)
     return state.position

@@ -22,10 +22,12 @@ from torch.utils._pytree import tree_leaves
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
+from trainer.learning.chunks import Chunked
 from trainer.learning.objective import Objective
 from trainer.learning.optimizer import inner_matrices
 from trainer.models.fake_model import DataFree, fake_tensors
 from trainer.say import Say
+from trainer.survival import chunk_estimate
 
 # Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}
@@ -99,28 +101,39 @@ def estimate(
     with fake_tensors(live):
         model, objective = build()
         model.train()
-        complete = _take_step(objective, shape, packed)
+        peak = _peak_of_step(live, objective, shape, packed)
         parameters = [*model.parameters()]
         weights = sum(tensor.nbytes for tensor in (*parameters, *model.buffers()))
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
         state = _state_bytes(model, training)
-    activations = max(0, live.peak - weights - gradients) + OVERHEAD[device.type]
+    activations = None if peak is None else max(0, peak - weights - gradients) + OVERHEAD[device.type]
     # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
     if training.gradient_accumulation_steps == 1:
         gradients //= shards
-    return MemoryEstimate(weights // shards, gradients, state // shards, activations if complete else None)
+    return MemoryEstimate(weights // shards, gradients, state // shards, activations)
 
 
-def _take_step(objective: Objective, shape: tuple[int, int], packed: bool) -> bool:
-    """Take a step on fake tensors. False if the model cannot be computed on them."""
-    tokens = torch.zeros(shape, dtype=torch.long)
-    batch = Batch(tokens, tokens, tokens if packed else None)
-    try:
-        for part in objective.parts(batch):
-            torch.autograd.backward(part.loss)
-    except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
-        return False
-    return True
+def _peak_of_step(
+    live: _LiveTensors, objective: Objective, shape: tuple[int, int], packed: bool
+) -> int | None:
+    """The peak of a step on fake tensors, in bytes. None if the model cannot be computed on them."""
+    rows, length = shape
+
+    def step(objective: Objective, length: int) -> int | None:
+        live.restart()
+        tokens = torch.zeros((rows, length), dtype=torch.long)
+        try:
+            for part in objective.parts(Batch(tokens, tokens, tokens if packed else None)):
+                torch.autograd.backward(part.loss)
+        except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
+            return None
+        return live.peak
+
+    return (
+        chunk_estimate.peak(step, objective, length)
+        if isinstance(objective, Chunked)
+        else step(objective, length)
+    )
 
 
 def _state_bytes(model: Any, training: TrainingSection) -> int:
@@ -215,6 +228,10 @@ class _LiveTensors(DataFree):
         self.peak = 0
         self._bytes = 0
         self._known: set[int] = set()
+
+    def restart(self) -> None:
+        """From now on, `peak` is that of the tensors that are alive now, and later ones."""
+        self.peak = self._bytes
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
