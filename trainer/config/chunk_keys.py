@@ -20,8 +20,8 @@ class ChunkKeys(Section):
     chunk_size: int = Field(
         default=2048,
         ge=1,
-        description="Tokens in a chunk of a sequence, with use_chunked_training. Not --dataset-chunk-size, the number of "
-        "samples loaded at a time.",
+        description="Tokens in a chunk, with use_chunked_training. Not --dataset-chunk-size, the number of samples loaded at "
+        "a time.",
     )
     chunk_gradients: ChunkGradients = Field(
         default="truncated",
