@@ -20,7 +20,7 @@ class ChunkKeys(Section):
     chunk_size: int = Field(
         default=2048,
         ge=1,
-        description="Tokens in a chunk, with use_chunked_training. Not --dataset-chunk-size, the number of samples loaded at "
+        description="Tokens in a chunk with use_chunked_training. Not --dataset-chunk-size, the number of samples loaded at "
         "a time.",
     )
     chunk_gradients: ChunkGradients = Field(
