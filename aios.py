@@ -35,6 +35,7 @@ COMMANDS = {
     "wheels": Source("doctor.commands.wheels", "app", "Find the wheel that fits a machine."),
     "train": Source("trainer.commands.training", "train", "Train a language model."),
     "hrm-hf": Source("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
+    "optimize": Source("trainer.commands.optimize", "optimize", "Measure settings, recommend the fastest."),
     "generate": Source("trainer.commands.generation", "generate", "Sample text from a checkpoint."),
     "export": Source("trainer.commands.export", "export", "Export a checkpoint for transformers or peft."),
     "runs": Source("trainer.commands.records", "runs", "List training runs and their state."),

@@ -46,7 +46,8 @@ def open_regular(path: Path) -> BinaryIO:
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     """Return the content of a regular file. Raises OSError, and UnreadableFileError if it has more than `largest` bytes."""
     with open_regular(path) as file:
-        content = file.read(largest + 1)
+        # Not `largest`: a buffer of that size would be allocated for every file.
+        content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > largest:
         raise _too_large(largest)
     return content

@@ -127,7 +127,7 @@ ORDERS = {
         ("start", "generate", "export", "gguf_file", "chunking"),
         ("building",),
         ("preparation",),
-        ("run",),
+        ("run", "optimization"),
         ("commands",),
     ),
     "wheels": (

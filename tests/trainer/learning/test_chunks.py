@@ -27,7 +27,7 @@ from trainer.models.model import checkpoint_activations
 S, C = 26, 8
 KINDS = ("gpt2", "llama", "gemma3_text", "hrm_act_v1")
 FULL = Precision(torch.float32)
-DROPOUT = {"resid_pdrop": 0.2, "embd_pdrop": 0.1, "attn_pdrop": 0.2}
+DROPOUT: dict[str, Any] = {"resid_pdrop": 0.2, "embd_pdrop": 0.1, "attn_pdrop": 0.2}
 # Every value of each axis, with every architecture; all combinations are in the test marked `long`.
 SAMPLE = [(7, None), (7, 8), (C, 64), (C, 11), (S, 8), (S + 5, None)]
 ALL = [(size, window) for size in (1, 7, C, S, S + 5) for window in (None, 8, 64, S)]
@@ -255,7 +255,7 @@ def test_a_step_in_smaller_chunks_is_the_same_step() -> None:
     """The fallback when memory runs out: micro-batches of one sequence, then smaller chunks."""
     network = model("gpt2", window=8)
     state = run(network, length=50, batch_size=1)
-    state = replace(state, objective=Chunked(state.objective, ChunkSettings(40, "exact")))
+    state = replace(state, objective=Chunked(objective_of(network), ChunkSettings(40, "exact")))
     sizes, real = [], step._backpropagate
 
     def run_out(*arguments: Any) -> Any:
