@@ -6,8 +6,6 @@ The trainer uses this module, too: it is the only place that prints such a comma
 from __future__ import annotations
 
 import importlib.util
-import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +15,8 @@ from shutil import which
 
 from packaging.requirements import Requirement
 
+from doctor.quoting import each_shell, quoted
 from doctor.version import DISTRIBUTION
-
-PLAIN = re.compile(r"[\w\\/:.-]+")  # what cmd and PowerShell read as one word without quotes
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def how_to_add(extra: str) -> str:
 def how_to_install(*requirements: str) -> str:
     """Return the command that installs these requirements for the Python that is running."""
     environment = this_environment()
-    return " ".join([_installer(environment), *(_quoted(word, environment) for word in requirements)])
+    return _command(requirements, environment)
 
 
 def add_command(extra: str, requirements: Sequence[str], environment: Environment) -> str:
@@ -61,7 +58,12 @@ def add_command(extra: str, requirements: Sequence[str], environment: Environmen
     """
     clone = ["-e", f"{environment.checkout}[{extra}]"]
     wanted = clone if environment.checkout else requirements
-    return " ".join([_installer(environment), *(_quoted(word, environment) for word in wanted)])
+    return _command(wanted, environment)
+
+
+def _command(wanted: Sequence[str], environment: Environment) -> str:
+    words = (_quoted(word, environment) for word in wanted)
+    return "\n  ".join(each_shell(" ".join([_installer(environment), *words])))
 
 
 def requirements_of(extra: str) -> list[str]:
@@ -108,6 +110,4 @@ def _installer(environment: Environment) -> str:
 
 
 def _quoted(word: str, environment: Environment) -> str:
-    if not environment.is_windows:
-        return shlex.quote(word)
-    return word if PLAIN.fullmatch(word) else f'"{word}"'
+    return quoted(word, windows=environment.is_windows, bare=True)

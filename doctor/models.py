@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from typing_extensions import Self, TypedDict, Unpack
 
 from doctor.actions import Action
 from doctor.host import Frozen
+from doctor.quoting import each_command
 
 Status = Literal["ok", "info", "warning", "error", "skipped", "unknown"]
 Applicability = Literal["safe", "unsafe", "manual"]
@@ -51,6 +52,11 @@ class Fix(Frozen):
     commands: tuple[str, ...]
     by_hand: tuple[str, ...] = ()  # without aios, if `commands` call it
     actions: tuple[Action, ...] = ()
+
+    @field_validator("commands", "by_hand")
+    @classmethod
+    def _each_shell(cls, commands: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(each_command(commands))
 
     def but(self, **changes: Unpack[FixChanges]) -> Self:
         """Return a copy with some fields changed."""

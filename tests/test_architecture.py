@@ -97,7 +97,7 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
-        ("bounded", "visible"),
+        ("bounded", "visible", "quoting"),
         ("ownership",),
         ("files", "lock", "version", "extras", "chained_lines"),
         ("host",),
@@ -278,7 +278,7 @@ beyond_a_probe = beyond(
 )
 beyond_a_check = beyond(
     "doctor.actions", "doctor.check", "doctor.checks", "doctor.host", "doctor.models", "doctor.probes",
-    "doctor.proofs", "wheels",
+    "doctor.proofs", "doctor.quoting", "wheels",
 )  # fmt: skip
 
 
@@ -362,6 +362,7 @@ def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[st
         "doctor.lock.",
         "doctor.extras.",
         "doctor.ownership.",
+        "doctor.quoting.",
         "doctor.visible.",
     )
     names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))

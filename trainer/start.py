@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doctor.quoting import for_this_system
 from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.models import hub, lora, model, tokenizer, vocabulary, weights
@@ -150,7 +151,7 @@ def _continue(config: TrainConfig, name: str) -> Start:
     if lora.is_adapter(folder):
         raise UserError(
             f"{NAME_KEY}: {folder} contains an adapter, not a model. Merge it into a model first: "
-            f'aios export --merge --checkpoint "{folder}" --output FOLDER'
+            f"aios export --merge --checkpoint {for_this_system(str(folder))} --output FOLDER"
         )
     if not config.model.from_scratch:
         weights.check(folder, None if Path(name).is_dir() else name)

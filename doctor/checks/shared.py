@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from doctor.host import Found, Identity, Reading, RegistryValue, Unreadable
 from doctor.models import Evidence, Finding, JsonValue
 from doctor.probes.packages import TorchFacts
+from doctor.quoting import quoted
 from wheels.machine import TorchBuild
 
 Value = TypeVar("Value")
@@ -92,12 +93,17 @@ def _a_python(identity: Identity) -> str:
     On Windows the first one on PATH: cmd and PowerShell call a program whose path has a space in different ways. On Linux
     this one: the system's Python refuses to install packages.
     """
-    return "python" if identity.os == "windows" else f'"{identity.executable}"'
+    return "python" if identity.os == "windows" else path_of(identity, identity.executable)
 
 
 def for_this_python(identity: Identity, tool: str, arguments: str) -> str:
     """Return a command of `tool` ("pip", "uv pip install") for this Python, whichever Python the terminal finds."""
-    return f'{_a_python(identity)} -m {tool} --python "{identity.executable}" {arguments}'
+    return f"{_a_python(identity)} -m {tool} --python {path_of(identity, identity.executable)} {arguments}"
+
+
+def path_of(identity: Identity, path: str) -> str:
+    """Return a path, or another word, quoted for the shells of a machine."""
+    return quoted(path, windows=identity.os == "windows")
 
 
 def pip_install(identity: Identity, wanted: Mapping[str, str]) -> str:

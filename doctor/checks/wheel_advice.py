@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from doctor.checks.shared import for_this_python
+from doctor.checks.shared import for_this_python, path_of
 from doctor.host import Identity
 from doctor.models import Fix
 from doctor.probes.nvidia import NvidiaFacts
@@ -83,4 +83,4 @@ def _install(package: str, item: Item, identity: Identity) -> Fix:
 def _by_pip(item: Item, identity: Identity, options: str) -> str:
     source = item.wheel.url if item.wheel and item.wheel.url else item.requirement
     index = f" --index-url {item.index}" if item.index else ""
-    return for_this_python(identity, "pip", f'install {options}"{source}"{index}')
+    return for_this_python(identity, "pip", f"install {options}{path_of(identity, source)}{index}")

@@ -16,6 +16,7 @@ from packaging.version import Version
 from doctor.bounded import parse_json, read_bytes
 from doctor.host import Absent, Found, Host
 from doctor.host.completed import exit_code, last_error_line
+from doctor.quoting import in_text, quoted
 from doctor.wheel_search.install_error import InstallError
 from wheels.compatibility import parse_version
 
@@ -127,6 +128,7 @@ def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -
     The pip from elsewhere is that of aios, for another Python, or the one that uv provides.
     """
     python, on_linux = host.identity.executable, host.identity.os == "linux"
+    this = in_text(quoted(python, windows=host.identity.os == "windows"))
     own = host.distribution("pip")
     version = parse_version(own.value.version) if isinstance(own, Found) else None
     if version and version >= OLDEST:
@@ -141,10 +143,10 @@ def find_pip(host: Host, folder: Path | None = None, *, offline: bool = False) -
     if version:
         raise InstallError(
             f"This Python's pip is version {version}; {OLDEST} or newer is required. "
-            f'Run: "{python}" -m pip install --upgrade pip'
+            f"Run: {this} -m pip install --upgrade pip"
         )
     raise InstallError(
-        f'This Python has no pip, and uv was not found. Run: "{python}" -m ensurepip - or, if it has no '
+        f"This Python has no pip, and uv was not found. Run: {this} -m ensurepip - or, if it has no "
         "ensurepip, install pip as described at https://pip.pypa.io/en/stable/installation/"
     )
 

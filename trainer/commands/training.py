@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from doctor.quoting import for_this_system
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.commands.output import echo
@@ -136,4 +137,4 @@ def _report(settings: TrainConfig, summary: Summary) -> None:
         share = f"MFU {summary.mfu:.1%}" if summary.mfu else f"no MFU: {summary.no_mfu}"
         echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")
     echo(f"Checkpoints: {folder}\nRecords: {log}")
-    echo(f'Sample: aios generate --checkpoint "{folder}" --prompt "The "')
+    echo(f'Sample: aios generate --checkpoint {for_this_system(str(folder))} --prompt "The "')

@@ -9,6 +9,7 @@ from doctor.checks.shared import pip_install
 from doctor.host import Absent, Found, Identity, Reading
 from doctor.models import Applicability, Fix
 from doctor.probes.build_environment import BuildPackagesFacts
+from doctor.quoting import quoted
 from wheels.source_build import winget_cuda_version
 
 CUDA_DOWNLOADS = "https://developer.nvidia.com/cuda-toolkit-archive"
@@ -50,7 +51,7 @@ def installer_options(*components: str) -> tuple[str, str]:
 
 def as_typed(command: Sequence[str]) -> str:
     """Return the command line as a person types it."""
-    return " ".join(f'"{part}"' if " " in part else part for part in command)
+    return " ".join(quoted(part, windows=True, bare=True) for part in command)
 
 
 def install_with_winget(
@@ -84,6 +85,7 @@ def windows_sdk_of_build(build: int) -> str | None:
 
 def add_to_visual_studio(fix: str, installer: str, path: str, *added: str) -> Fix:
     """Add components to an installed Visual Studio, by hand: its installer needs an administrator's terminal."""
+    setup = quoted(f"{installer}\\setup.exe", windows=True)
     return Fix(
         id=fix,
         applicability="manual",
@@ -91,7 +93,7 @@ def add_to_visual_studio(fix: str, installer: str, path: str, *added: str) -> Fi
         reversible=False,
         commands=(
             # cmd /c call, because PowerShell does not run a program whose name is in quotes
-            f'cmd /c call "{installer}\\setup.exe" modify --installPath "{path}" --passive --norestart {" ".join(added)}',
+            f"cmd /c call {setup} modify --installPath {quoted(path, windows=True)} --passive --norestart {' '.join(added)}",
         ),
     )
 

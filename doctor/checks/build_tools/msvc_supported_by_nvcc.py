@@ -15,10 +15,12 @@ from doctor.probes.cuda import CUDA, CudaFacts, Toolkit
 from doctor.probes.msvc import MSVC, MsvcFacts, VisualStudio, version_key
 from doctor.probes.nvidia import NVIDIA, NvidiaFacts
 from doctor.probes.packages import FLASH_ATTN, TORCH, FlashAttnFacts, TorchFacts
+from doctor.quoting import for_cmd
 from wheels.source_build import msc_ver, msvc_accepted_by_nvcc, nvcc_for_toolset, toolset_number
 
 LINK = "https://docs.nvidia.com/cuda/cuda-installation-guide-microsoft-windows/"
 Version = tuple[int, int]
+VCVARSALL = "\\VC\\Auxiliary\\Build\\vcvarsall.bat"
 
 
 def judge(
@@ -75,7 +77,7 @@ def _solution(msvc: MsvcFacts, nvcc: Version, accepted: range) -> tuple[str, Fix
 
 def _use_toolset(version: str, path: str) -> tuple[str, Fix]:
     commands = (
-        f'call "{path}\\VC\\Auxiliary\\Build\\vcvarsall.bat" x64 -vcvars_ver={version}',
+        f"call {for_cmd(path + VCVARSALL)} x64 -vcvars_ver={version}",
         "set DISTUTILS_USE_SDK=1",
     )
     hint = f"Build with MSVC {version}, which is installed, in a Command Prompt: {'; then '.join(commands)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doctor.actions import MoveFolder
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, path_of
 from doctor.host import Absent, Identity, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.system import IDENTITY
@@ -39,7 +39,7 @@ def judge(extensions: TorchExtensionsFacts, identity: Identity) -> Finding:
         fix=Fix(
             id="move-locked-extensions",
             applicability="unsafe",  # a build may be running
-            commands=tuple(f'{remove} "{path}{separator}{LOCK}"' for path in locked),
+            commands=tuple(f"{remove} {path_of(identity, path + separator + LOCK)}" for path in locked),
             actions=moves,
         ),
     )

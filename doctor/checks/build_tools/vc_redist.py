@@ -12,6 +12,7 @@ from doctor.probes.msvc import version_key
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.vc_runtime import OPENMP, RUNTIME, STANDARD_LIBRARY, VC_RUNTIME, VcRuntimeFacts
 from doctor.probes.winget import WINGET
+from doctor.quoting import quoted
 from wheels.source_build import vc_runtime_for_torch
 
 DOWNLOAD = "https://aka.ms/vc14/vc_redist.x64.exe"
@@ -61,7 +62,11 @@ def _old_copy(problem: Finding, path: str, version: str, subject: str) -> Findin
         status="warning",
         summary=f"Python loads its own msvcp140.dll {version}, which is older than {subject} needs",
         hint=f"Rename {path}, so that Windows' newer one is loaded. With conda, update vc14_runtime instead.",
-        fix=Fix(id="rename-msvcp140", applicability="manual", commands=(f'ren "{path}" msvcp140.dll.old',)),
+        fix=Fix(
+            id="rename-msvcp140",
+            applicability="manual",
+            commands=(f"ren {quoted(path, windows=True)} msvcp140.dll.old",),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from doctor.actions import MakeDirectory, MoveFolder
 from doctor.check import Check
 from doctor.checks.requires import present
-from doctor.checks.shared import could_not_look, value_of
+from doctor.checks.shared import could_not_look, path_of, value_of
 from doctor.host import Absent, Found, Identity, Reading, Unreadable
 from doctor.models import Evidence, Finding, FindingChanges, Fix
 from doctor.probes.site_packages import SITE_PACKAGES, SitePackages
@@ -109,8 +109,9 @@ def _actions(site: SitePackages, identity: Identity) -> tuple[MakeDirectory | Mo
 
 def _command(action: MakeDirectory | MoveFolder, identity: Identity) -> str:
     if isinstance(action, MakeDirectory):
-        return f'mkdir "{action.path}"'
-    return f'{"move" if identity.os == "windows" else "mv"} "{action.path}" "{action.aside}"'
+        return f"mkdir {path_of(identity, action.path)}"
+    move = "move" if identity.os == "windows" else "mv"
+    return f"{move} {path_of(identity, action.path)} {path_of(identity, action.aside)}"
 
 
 CHECK = Check(

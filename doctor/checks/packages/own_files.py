@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from doctor.check import Check
 from doctor.checks.requires import present
-from doctor.checks.shared import for_this_python, several, value_of
+from doctor.checks.shared import for_this_python, path_of, several, value_of
 from doctor.host import Identity, OwnFiles, Reading
 from doctor.models import Evidence, Finding
 from doctor.probes.own_files import OWN_FILES
 from doctor.probes.system import IDENTITY
+from doctor.quoting import in_text
 
 LINK = "https://packaging.python.org/en/latest/specifications/recording-installed-packages/"
 SHOWN = 2  # file names in a summary
@@ -58,14 +59,14 @@ def _problem(own: OwnFiles) -> str:
 
 def _hint(own: OwnFiles, identity: Identity) -> str:
     source = own.installed.direct_url if own.installed else None
-    again = f'install --force-reinstall --no-deps "{source or "aios-doctor"}"'
-    reinstall = for_this_python(identity, "pip", again)
+    again = f"install --force-reinstall --no-deps {path_of(identity, source or 'aios-doctor')}"
+    reinstall = in_text(for_this_python(identity, "pip", again))
     if not own.claims:
         if own.changed:
             return f"Reinstall aios: {reinstall}"
         return "Rename that file or folder, or run aios from another folder."
     names = " ".join(claim.partition(" ")[0] for claim in own.claims)
-    uninstall = for_this_python(identity, "pip", f"uninstall {names}")
+    uninstall = in_text(for_this_python(identity, "pip", f"uninstall {names}"))
     then = f". Then reinstall aios: {reinstall}" if own.recorded else ""
     return f"Keep aios in an environment of its own. Here, uninstall {names}: {uninstall}{then}"
 

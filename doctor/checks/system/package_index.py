@@ -19,6 +19,7 @@ from doctor.probes.package_index import COMMANDS, INDEX, IndexFacts
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.system import IDENTITY
 from doctor.probes.variables import Variable
+from doctor.quoting import in_text
 from wheels.compatibility import (
     contains_code_for,
     cuda_of_tag,
@@ -172,7 +173,10 @@ def _remove(one: Index, identity: Identity) -> tuple[str, Fix | None]:
         return hint, None
     command = for_this_python(identity, "pip", one.unset)
     fix = Fix(id="unset-index", applicability="manual", commands=(command,))
-    return f"Remove it from pip's configuration, and name it only when installing torch: {command}", fix
+    return (
+        f"Remove it from pip's configuration, and name it only when installing torch: {in_text(command)}",
+        fix,
+    )
 
 
 def _unreadable_file(check: str, index: IndexFacts) -> Finding | None:

@@ -11,6 +11,7 @@ from doctor.models import Evidence, Finding, Fix, Status
 from doctor.probes.packages import TORCH, TorchFacts
 from doctor.probes.pip_cache import PIP_CACHE, CachedWheel, PipCacheFacts
 from doctor.probes.system import IDENTITY
+from doctor.quoting import in_text
 from wheels.flash_attn_builds import parse_flash_attn
 
 CACHING = "https://pip.pypa.io/en/stable/topics/caching/"
@@ -47,7 +48,7 @@ def _problem(ok: Finding, status: Status, summary: str, wheel: CachedWheel, iden
         status=status,
         summary=summary,
         impact=CHECK.why,
-        hint=f"Before reinstalling {wheel.name}, run: {command}",
+        hint=f"Before reinstalling {wheel.name}, run: {in_text(command)}",
         links=(CACHING,),
         fix=Fix(id=f"forget-{wheel.name}", applicability="manual", reversible=False, commands=(command,)),
     )

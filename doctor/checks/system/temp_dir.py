@@ -23,6 +23,7 @@ from doctor.host import Absent, Found, Unreadable
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Evidence, Finding, Fix, Status
 from doctor.probes.system import TEMP, TempFacts
+from doctor.quoting import quoted
 
 LONGEST_MEMBER = 133  # leaves 60 characters for TEMP, which torch.compile's cache below it needs too
 LONGEST_TEMP = LONGEST_PATH - PIP_FOLDERS - LONGEST_MEMBER
@@ -139,7 +140,7 @@ def _make(folder: str) -> Fix:
     return Fix(
         id="make-temp-dir",
         applicability="safe",
-        commands=(f'mkdir "{folder}"',),
+        commands=(f"mkdir {quoted(folder, windows=True)}",),
         actions=(MakeDirectory(path=folder),),
     )
 

@@ -7,6 +7,7 @@ from doctor.host import Found, RegistryValue
 from doctor.host.base import USER_ENVIRONMENT
 from doctor.models import Fix
 from doctor.probes.variables import Variable
+from doctor.quoting import quoted
 
 ENVIRONMENT_VARIABLES = "Settings > System > About > Advanced system settings > Environment Variables"
 SIGN_OUT = "Sign out of Windows and in again"  # only then does the desktop read the registry again
@@ -14,7 +15,7 @@ SIGN_OUT = "Sign out of Windows and in again"  # only then does the desktop read
 
 def set_for_user(name: str, state: RegistryValue) -> str:
     """Return the command for cmd and PowerShell that sets a user's variable. setx would cut it off and change its type."""
-    value = f'"{state.value}"' if " " in str(state.value) else state.value
+    value = quoted(str(state.value), windows=True, bare=True)
     return f"reg add {USER_ENVIRONMENT} /v {name} /t {state.type} /d {value} /f"
 
 

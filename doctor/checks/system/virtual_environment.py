@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from doctor.check import Check
-from doctor.checks.shared import could_not_look
+from doctor.checks.shared import could_not_look, path_of
 from doctor.host import Absent, Found, Unreadable
 from doctor.models import Evidence, Finding, Fix
 from doctor.probes.python import VIRTUAL_ENVIRONMENT, PythonFacts, VirtualEnvironmentFacts
@@ -90,8 +90,9 @@ def _minor(version: str) -> str | None:
 def _recreate(environment: VirtualEnvironmentFacts) -> str:
     identity = environment.python.identity
     if identity.os == "windows":
-        return f'py -{identity.python_minor} -m venv --clear "{identity.prefix}"'
-    return f'"{identity.base_prefix}/bin/python3" -m venv --clear "{identity.prefix}"'
+        return f"py -{identity.python_minor} -m venv --clear {path_of(identity, identity.prefix)}"
+    python = path_of(identity, f"{identity.base_prefix}/bin/python3")
+    return f"{python} -m venv --clear {path_of(identity, identity.prefix)}"
 
 
 CHECK = Check(
