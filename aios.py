@@ -9,7 +9,10 @@ import importlib
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +49,7 @@ EXIT_STATUSES = (
     "4 fix or installation failed, 5 restart needed, 130 interrupted."
 )
 
+UsageError: Any = typer.BadParameter.__mro__[1]  # typer has its own click
 TYPE = re.compile(r"(?P<space> ?)<(?P<type>[^>]+)>")
 METAVARS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "float": "NUMBER"}
 
@@ -58,6 +62,18 @@ TERMINATION_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") i
 
 class PlainCommand(TyperCommand):
     """A command whose help is plain text, with its options in sections (`rich_help_panel`)."""
+
+    def get_help(self, ctx: Any) -> str:
+        return as_started(super().get_help(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            if advice := _advice(self, error, given):
+                error.message, error.possibilities = advice, None
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -80,15 +96,43 @@ def _metavar(found: re.Match[str]) -> str:
     return f"{found['space']}{METAVARS.get(name, f'[{name}]')}"
 
 
+def _advice(command: TyperCommand, error: Any, arguments: list[str]) -> str | None:
+    """What to write instead of a command line that was not understood; None if that is not clear."""
+    option = getattr(error, "option_name", None)
+    if option is not None:
+        if not getattr(command.callback, "__module__", "").startswith("trainer."):
+            return None
+        from trainer.config.other_names import advice_for_option
+
+        return advice_for_option(option)
+    from doctor.commands.usage_advice import usage_advice
+
+    return usage_advice(command.params, arguments)
+
+
 class LazyGroup(TyperGroup):
     """Lists COMMANDS, and imports the one that is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, callback=None, help=each.help) for name, each in COMMANDS.items()
+        }
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        source = COMMANDS.get(cmd_name)
-        return source and TyperCommand(cmd_name, callback=None, help=source.help)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] in (["help"], ["version"]):
+            args = [*args[1:], "--help"] if args[0] == "help" else ["--version"]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            error.message = as_started(error.message)
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
@@ -96,7 +140,32 @@ class LazyGroup(TyperGroup):
         if problem := why_not_own(source, Path(__file__).absolute().parent):
             typer.echo(f"Error: {problem}", err=True)
             raise typer.Exit(2)
+        from doctor.started_as import set_command
+
+        set_command(str(ctx.info_name), [*COMMANDS])
         return name, load(source), rest
+
+
+def as_started(text: str) -> str:
+    """Return a text with its `aios` commands as aios was started, see `doctor.started_as`."""
+    from doctor import started_as
+
+    return started_as.as_started(text)
+
+
+def command_name() -> str:
+    """Return how to start this aios from a terminal: `aios` if that is what PATH finds, else a full path, quoted.
+
+    A launcher on PATH sets AIOS_COMMAND.
+    """
+    if name := os.environ.get("AIOS_COMMAND"):
+        return name
+    own = Path(sys.executable).with_name("aios.exe" if os.name == "nt" else "aios")
+    found = shutil.which("aios")
+    if found and own.is_file() and Path(found).samefile(own):
+        return "aios"
+    words = [str(own.with_suffix(""))] if own.is_file() else [sys.executable, "-m", "aios"]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def load(source: Source) -> Any:
@@ -162,7 +231,6 @@ def _hash(path: Path) -> str:
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -176,7 +244,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=EXIT_STATUSES)
+@app.callback(epilog=EXIT_STATUSES, context_settings={"help_option_names": ["--help", "-h"]})
 def aios(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
@@ -202,7 +270,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # unencodable text must not end a run
     try:
         try:
-            app(prog_name="aios")
+            app(prog_name=command_name())
         finally:
             sys.stdout.flush()
     except OSError as error:

@@ -42,6 +42,7 @@ class ProbeResult:
         seconds: since the probes were started.
         failure: why there are no facts, as a clause.
         finished: how many of the `probes` are done, with this one.
+        waiting: the names of the others.
     """
 
     probe: str
@@ -49,6 +50,7 @@ class ProbeResult:
     failure: str | None
     finished: int
     probes: int
+    waiting: tuple[str, ...] = ()
 
 
 Progress = Callable[[ProbeResult], None]
@@ -177,7 +179,8 @@ def _collect(
         if on_progress:
             failure = result.reason if isinstance(result, ProbeFailure) else None
             seconds = round(time.monotonic() - started, 3)
-            on_progress(ProbeResult(name, seconds, failure, len(facts), len(limits)))
+            waiting = tuple(name for name in limits if name not in facts)
+            on_progress(ProbeResult(name, seconds, failure, len(facts), len(limits), waiting))
 
     try:
         while len(facts) < len(limits):

@@ -118,6 +118,17 @@ class Machine(Frozen):
     environment: str | None = Field(
         default=None, description="the interpreter that was looked at, if it is not the one that runs aios"
     )
+    gpus: tuple[str, ...] | None = Field(
+        default=None,
+        description="name and memory of each NVIDIA GPU, as the driver reports them; null: not known",
+    )
+    driver: str | None = Field(default=None, description="version of the NVIDIA driver")
+    driver_cuda: str | None = Field(
+        default=None, description="the newest CUDA version that the driver supports"
+    )
+    torch: str | None = Field(
+        default=None, description="version and build of torch; empty: not installed; null: not known"
+    )
 
 
 class Summary(Frozen):

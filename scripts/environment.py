@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from pip_progress import run_pip
+
 # Not resolved, so that a mapped network drive keeps its letter
 REPOSITORY = Path(__file__).absolute().parent.parent
 CONSTRAINTS = REPOSITORY / "constraints.txt"
@@ -64,7 +66,7 @@ class Environment:
                 *["--editable"] * self._follows_source,
                 aios,
             ]
-            status = self.run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *options)
+            status = run_pip(self.python, options, REPOSITORY)
         if status:
             raise PreparationError(
                 "pip could not install the packages; its output is above.\n"
@@ -93,7 +95,7 @@ class Environment:
     @property
     def torch(self) -> str | None:
         """The version of torch in the environment; None if it is not installed."""
-        return self._output_of("import importlib.metadata as m; print(m.version('torch'))")
+        return self.output_of("import importlib.metadata as m; print(m.version('torch'))")
 
     @property
     def _follows_source(self) -> bool:
@@ -105,9 +107,9 @@ class Environment:
         return self.folder / "made-in"
 
     def _create_if_needed(self) -> None:
-        if self._output_of("print('starts')") is None or self._was_moved():
+        if self.output_of("print('starts')") is None or self._was_moved():
             self._create()
-        elif self._output_of("import pip; print('pip')") is None and self.run("-m", "ensurepip"):
+        elif self.output_of("import pip; print('pip')") is None and self.run("-m", "ensurepip"):
             raise PreparationError(
                 f"The environment in {self.folder} has no pip, and ensurepip failed; its output is above.\n"
                 "Delete that folder, then run this command again."
@@ -115,7 +117,7 @@ class Environment:
 
     def _remove_former_aios(self) -> None:
         """Uninstall aios under the distribution name "aios", which it had before it was called aios-doctor."""
-        entry_points = self._output_of(
+        entry_points = self.output_of(
             "import importlib.metadata as m; print(m.distribution('aios').read_text('entry_points.txt'))"
         )
         if entry_points and "aios:main" in entry_points:
@@ -179,8 +181,8 @@ class Environment:
         content = [bytes for file in files for bytes in (str(file).encode(), file.read_bytes())]
         return hashlib.sha256(b"\0".join([sys.version.encode(), *content])).hexdigest()
 
-    def _output_of(self, program: str) -> str | None:
-        """Return what the environment's Python prints for a program; None if it fails or does not start."""
+    def output_of(self, program: str) -> str | None:
+        """Return what this Python prints for a program; None if it fails or does not start."""
         try:
             done = subprocess.run(
                 [self.python, "-I", "-c", program], capture_output=True, text=True, errors="replace"

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from environment import REPOSITORY, Environment, PreparationError, headline, say
+from uninstall import uninstall
 
 # Exit statuses with which the doctor has finished and reported what it found and could not fix
 FINISHED = {0, 1, 3, 4, 5}
@@ -28,6 +29,9 @@ def main() -> int:
         "folder", metavar="FOLDER", nargs="?", type=Path, help="absolute path of the environment"
     )
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument(
+        "--uninstall", action="store_true", help="delete the environment, the records and the caches of aios"
+    )
     arguments = parser.parse_args()
     if arguments.folder and not arguments.folder.is_absolute():
         parser.error(f"FOLDER must be an absolute path, got {arguments.folder}")
@@ -40,6 +44,8 @@ def main() -> int:
                 f"{environment.folder} is on a Windows drive, which is many times slower from Linux and does not support\n"
                 "the links of an environment. Choose a folder in the Linux file system, or leave FOLDER out."
             )
+        if arguments.uninstall:
+            return uninstall(environment, arguments.yes)
         return install(environment, ["--yes"] * arguments.yes)
     except PreparationError as trouble:
         say(f"\n{trouble}")
@@ -54,6 +60,7 @@ def install(environment: Environment, yes: list[str]) -> int:
     headline(f"aios from {REPOSITORY} in {environment.folder}")
     environment.prepare()
     headline("Diagnosing and fixing this machine (aios doctor --fix)")
+    say("Findings about torch and the attention packages are for the next step, aios install.\n")
     status = environment.aios("doctor", "--fix", *yes)
     if status not in FINISHED:
         say(f"The doctor ended with exit status {status}. Run this again; if it fails again, report it.")
@@ -63,7 +70,7 @@ def install(environment: Environment, yes: list[str]) -> int:
     if status:
         say("The doctor is installed. The packages for training are not; the reason is above.")
         say("Resolve it, then run this again; finished steps are kept.")
-        _say_how_to_start(environment, "doctor")
+        _say_how_to_start(environment, "doctor", "install")
         return status
     environment.prepare("train")
     headline("Diagnosing this machine again (aios doctor)")
@@ -71,6 +78,13 @@ def install(environment: Environment, yes: list[str]) -> int:
     if status not in FINISHED:
         return status
     _say_how_to_start(environment, "doctor", "train --config configs/quickstart.yaml")
+    say("\nTo train the same small model on a text of your own, or on a folder of texts:")
+    say(
+        f"  {_quoted(environment.command)} train --config configs/quickstart.yaml --dataset-file YOUR_TEXT --output-dir artifacts/own"
+    )
+    say(
+        "Larger models and LoRA: docs/training.md. To uninstall: scripts/install.sh --uninstall, on Windows install.cmd."
+    )
     return 0
 
 

@@ -56,7 +56,8 @@ def main() -> int:
     status = environment.aios("train", "--config", CONFIG, "--resume")
     if status:
         say(
-            f"Training ended with exit status {status}. To train from scratch: python scripts/quickstart.py --again"
+            f"Training ended with exit status {status}. To train from scratch: "
+            f"{sys.executable} {REPOSITORY / 'scripts' / 'quickstart.py'} --again"
         )
         return status
 
@@ -71,8 +72,9 @@ def main() -> int:
     say(f"  the command        {environment.command} --help")
     say(f"  the model          {result}")
     say(f"  its configuration  {REPOSITORY / CONFIG}")
-    say("  train it again     python scripts/quickstart.py --again")
-    say("  run all tests      python scripts/run_tests.py")
+    scripts = REPOSITORY / "scripts"
+    say(f"  train it again     {sys.executable} {scripts / 'quickstart.py'} --again")
+    say(f"  run all tests      {sys.executable} {scripts / 'run_tests.py'}")
     return 0
 
 

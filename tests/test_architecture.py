@@ -63,6 +63,7 @@ DOORS = {
     "doctor/install/download": "downloaded wheels",
     "doctor/install/pip": "temporary files for pip to read and write",
     "doctor/commands/record": "the file that the user names",
+    "doctor/commands/report": "the file that the user names",
     "doctor/commands/wheels": "the file that the user names",
 }
 # Files that read without `doctor.bounded`, and what
@@ -97,7 +98,7 @@ EFFECTS = {"pathlib.Path", "urllib.request"} | {
 # from earlier ones. `tests` prove that the list is complete and that no two rooms of one line import each other.
 ORDERS = {
     "doctor": (
-        ("bounded", "visible", "quoting"),
+        ("bounded", "visible", "quoting", "started_as"),
         ("ownership",),
         ("files", "lock", "version", "extras", "chained_lines"),
         ("host",),
@@ -116,7 +117,7 @@ ORDERS = {
         ("commands",),
     ),
     "trainer": (
-        ("errors", "say", "stop", "random_state", "file_kinds"),
+        ("errors", "say", "stop", "random_state", "file_kinds", "text_lines"),
         ("attention", "distributed"),
         ("config", "mfu", "capability", "records", "hrm", "device"),
         ("models",),
@@ -124,6 +125,7 @@ ORDERS = {
         ("learning",),
         ("survival",),
         ("model_card",),
+        ("early_checks", "run_size"),
         ("start", "generate", "export", "gguf_file", "chunking"),
         ("building",),
         ("preparation",),
@@ -354,7 +356,8 @@ def long_judgements(path: str, tree: ast.Module) -> Iterator[str]:
 def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[str]:
     """`doctor.visible` is one way to show any text, `doctor.bounded` one way to read files of others; `doctor.files`,
     `doctor.ownership` and `doctor.lock` are one atomic write, one SHA-256, one decision about whose a file is and one lock;
-    `doctor.extras` is the one place that says how to install an optional package."""
+    `doctor.extras` is the one place that says how to install an optional package, `doctor.started_as` how aios was
+    started."""
     allowed = (
         "doctor.bounded.",
         "doctor.capability.",
@@ -364,6 +367,8 @@ def knowing_more_than_the_capability(path: str, tree: ast.Module) -> Iterator[st
         "doctor.ownership.",
         "doctor.quoting.",
         "doctor.visible.",
+        "doctor.started_as.",
+        "doctor.report.wrapping.",
     )
     names = (name for name in imports(tree) if name.partition(".")[0] in ("aios", "doctor"))
     return (name for name in names if not f"{name}.".startswith(allowed))

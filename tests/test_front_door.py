@@ -94,9 +94,9 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "nonsense" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"]])
-def test_there_are_no_completion_options(arguments) -> None:
-    assert "completion" not in python("aios.py", *arguments).stdout
+def test_completion_is_installed_by_aios_itself_and_not_by_each_command() -> None:
+    assert "--install-completion" in python("aios.py", "--help").stdout
+    assert "completion" not in python("aios.py", "doctor", "--help").stdout
 
 
 def every_command() -> list[list[str]]:

@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import torch
@@ -74,9 +75,9 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
     return device
 
 
-def choose_precision(device: torch.device, amp: bool) -> Precision:
-    """Return float32, or with `amp` the 16-bit type that the device supports in hardware."""
-    if not amp:
+def choose_precision(device: torch.device, amp: bool | Literal["auto"]) -> Precision:
+    """Return float32, or with `amp` the 16-bit type that the device supports in hardware. "auto": on a GPU."""
+    if amp is False or (amp == "auto" and device.type == "cpu"):
         return Precision(torch.float32)
     if device.type == "cpu":
         return Precision(torch.bfloat16)

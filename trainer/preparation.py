@@ -30,10 +30,12 @@ from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models import model, model_attention, trial, vocabulary
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.progress import Reporter
+from trainer.run_size import run_size
 from trainer.say import Say
 from trainer.start import Options, Start, find_start
 from trainer.survival import memory_estimate
-from trainer.survival.checkpoint import CHECKPOINTS, CheckpointFolder, restore
+from trainer.survival.checkpoint import CheckpointFolder, restore
+from trainer.survival.checkpoint_names import CHECKPOINTS
 from trainer.survival.memory_estimate import Preflight
 
 
@@ -90,9 +92,15 @@ def prepare(
     built = building.build_on_device(setup)
     run = _run(setup, attention, built)
     progress = _progress(setup, run)
-    warnings = (*options.notes, *setup.start.notes, *_warnings(setup), *built.warnings)
+    sizes = run_size(setup.config, setup.dataset, built.network, processes.count)
+    for line in sizes.lines():
+        reporter.say(line)
+    notes = (*options.notes, *setup.start.notes, *_warnings(setup), *built.warnings)
+    warnings = (*notes, *filter(None, [sizes.warning()]))
     for warning in warnings:
         reporter.say(f"WARNING: {warning}")
+    if warnings and options.strict:
+        raise UserError("--strict: the warnings above are errors.")
     return Prepared(
         config=setup.config,
         run=run,

@@ -17,6 +17,7 @@ import transformers
 from trainer.attention.pattern import layer_windows
 from trainer.config import TrainConfig
 from trainer.distributed.processes import ALONE, Processes, explain_lost_processes
+from trainer.early_checks import check_outputs_outside_data
 from trainer.errors import RunError
 from trainer.learning.evaluation import Evaluation, evaluate
 from trainer.learning.loop import finished, train
@@ -24,7 +25,7 @@ from trainer.learning.position import Position
 from trainer.preparation import Prepared, prepare
 from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
-from trainer.start import Options, check_outputs_outside_data
+from trainer.start import Options
 from trainer.stop import StopRequest
 from trainer.survival.checkpoint import SavedState
 from trainer.survival.lock import lock_run
@@ -36,6 +37,7 @@ class Summary:
 
     Attributes:
         completed: False if the run was stopped before its end.
+        steps_taken: 0 if the run was complete already.
         evaluation: None if it was stopped, or no text is held out.
         tokens_per_second: of the median step; None if there was no step.
         mfu: of that step; None if unknown.
@@ -44,6 +46,7 @@ class Summary:
 
     position: Position
     completed: bool
+    steps_taken: int
     evaluation: Evaluation | None
     tokens_per_second: float | None
     mfu: float | None
@@ -52,8 +55,10 @@ class Summary:
     bigram_entropy: float
 
 
-def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE) -> Summary:
-    """Train as configured, alone or as one of several processes.
+def run(
+    config: TrainConfig, options: Options, reporter: Reporter, processes: Processes = ALONE
+) -> Summary | None:
+    """Train as configured, alone or as one of several processes. None: a dry run, which ends before the first step.
 
     Raises:
         UserError: the run cannot be done as configured; found before the first step.
@@ -65,7 +70,10 @@ def run(config: TrainConfig, options: Options, reporter: Reporter, processes: Pr
         return _run(config, options, reporter, processes)
 
 
-def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary:
+def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary | None:
+    if options.dry_run:
+        prepare(config, options, reporter, processes)
+        return None
     stop = StopRequest(reporter.say, config.training.stop_file if processes.first else None)
     sinks: list[Sink] = [reporter.record]
     if config.output.tensorboard and processes.first:
@@ -169,6 +177,7 @@ def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopR
     return Summary(
         position=position,
         completed=completed,
+        steps_taken=len(progress.tokens_per_second),
         evaluation=evaluation,
         tokens_per_second=rate,
         mfu=mfu,

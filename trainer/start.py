@@ -9,6 +9,7 @@ from typing import Any
 
 from doctor.quoting import for_this_system
 from trainer.config import TrainConfig
+from trainer.early_checks import NAME_KEY, check_no_checkpoints
 from trainer.errors import UserError
 from trainer.models import hub, lora, model, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
@@ -17,7 +18,6 @@ from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
 
 # Keys that the checkpoint determines, so they cannot change when a run is resumed.
 LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
-NAME_KEY = "model.name (--name)"
 FIXED_BY_CHECKPOINT = (
     "name",
     "from_scratch",
@@ -42,6 +42,7 @@ class Options:
     strict_capability: bool = False
     capability_file: Path | None = None
     force: bool = False
+    dry_run: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -64,22 +65,6 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def check_outputs_outside_data(config: TrainConfig) -> None:
-    """Raise UserError if the run would write into its own data set, where its files would become data of the next run."""
-    written = {
-        "output.output_dir (--output-dir)": config.output.output_dir,
-        "output.log_file (--log-file)": config.log_file,
-    }
-    for data in filter(None, (config.data.dataset_file, config.data.eval_file)):
-        for key, path in written.items():
-            if path.resolve().is_relative_to(data.resolve()):
-                where = "in the data set" if data.is_dir() else "the data set"
-                raise UserError(
-                    f"{path.absolute()} is {where} {data.absolute()}: the run would change its own data. Choose another "
-                    f"path with {key}."
-                )
-
-
 def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
     """Return where the run starts, by its configuration and the checkpoints in its folder.
 
@@ -98,11 +83,8 @@ def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFol
 
 
 def _find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
-    if checkpoints.exists() and not options.resume:
-        raise UserError(
-            f"{config.output.output_dir.absolute()} already contains checkpoints. Continue that run with --resume, or name "
-            "another folder with output.output_dir (--output-dir)."
-        )
+    if not options.resume:
+        check_no_checkpoints(config)
     if options.resume:
         checkpoint = checkpoints.newest(say)
         if checkpoint:
@@ -170,7 +152,8 @@ def _changes(config: TrainConfig, saved: SavedState, checkpoint: Path) -> Iterat
         for key, value in now[section].items():
             default = type(getattr(config, section)).model_fields[key].default
             before = saved.config[section].get(key, default)  # the checkpoint may be older than the key
-            if value == before or (key == "steps" and config.training.epochs):  # computed from the epochs
+            # steps are computed from the epochs, and more steps are what one resumes a complete run for
+            if value == before or (key == "steps" and (config.training.epochs or value > before)):
                 continue
             if key in FIXED_BY_CHECKPOINT:
                 raise UserError(

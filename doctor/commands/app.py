@@ -42,12 +42,14 @@ class LazyGroup(TyperGroup):
 
     command_class: type[TyperCommand] = TyperCommand
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, callback=None, help=each.help) for name, each in COMMANDS.items()
+        }
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        source = COMMANDS.get(cmd_name)
-        return source and TyperCommand(cmd_name, callback=None, help=source.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)

@@ -14,6 +14,7 @@ import typer
 
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
+from doctor.commands.training_command import training_command
 from doctor.diagnosis import ProbeResult, Progress
 from doctor.host import Host
 from doctor.host.live import live_host
@@ -94,7 +95,7 @@ class Output:
             sys.stdout.write(to_markdown(report))
         else:
             groups = {check.id: check.group for check in known_checks()}
-            print_report(report, groups, self.printer, self.verbose)
+            print_report(report, groups, self.printer, self.verbose, training_command(Path.cwd()))
 
     @contextmanager
     def closing_events(self, target: Target) -> Iterator[None]:
@@ -136,8 +137,17 @@ def progress() -> Iterator[Progress]:
         if not sys.stderr.isatty():
             yield lambda result: None
             return
-        with Printer(sys.stderr).console.status("Looking", spinner="line") as status:
-            yield lambda result: status.update(f"Looking: {result.finished} of {result.probes}")
+        with Printer(sys.stderr).console.status("Checking", spinner="line") as status:
+            yield lambda result: status.update(progress_line(result))
+
+
+def progress_line(result: ProbeResult) -> str:
+    """How far the diagnosis is, and what it waits for: "Checking: 31 of 33, waiting for backend-sdpa"."""
+    done = f"Checking: {result.finished} of {result.probes}"
+    if not result.waiting:
+        return done
+    more = f" and {len(result.waiting) - 2} more" if len(result.waiting) > 2 else ""
+    return f"{done}, waiting for {', '.join(result.waiting[:2])}{more}"
 
 
 def run_with_progress(

@@ -43,18 +43,31 @@ def fix(
     checks: Annotated[
         list[str] | None, typer.Argument(metavar="CHECK", help="What to fix. Default: all.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK", help="The same as CHECK. Repeatable.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK", help="Skip this check. Repeatable.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Also apply fixes that may not suit every machine.")
     ] = False,
     python: PythonOption = None,
 ) -> None:
     """Show the plan, ask, apply it, and check again."""
-    target = Target(this_machine(python), selected(checks, None))
-    run = run_with_progress(target)
-    named = [check.id for check in target.checks] if checks else []
-    status = fix_findings(target, run, Output(), named=named, unsafe=unsafe, yes=yes, dry_run=dry_run)
+    chosen = [*(checks or ()), *(only or ())]
+    target = Target(this_machine(python), selected(chosen, skip), offline=offline)
+    output = Output("json" if json else "console")
+    run = run_with_progress(target, output=output)
+    named = [check.id for check in target.checks] if chosen else []
+    status = fix_findings(
+        target, run, output, named=named, unsafe=unsafe, yes=yes, dry_run=dry_run, strict=strict
+    )
     raise typer.Exit(with_capability_error(status, run))
 
 

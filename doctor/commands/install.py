@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from packaging.utils import canonicalize_name
 
 from doctor.aios_home import changing_alone
 from doctor.checks import CHECKS
@@ -115,7 +116,8 @@ def install(
     ] = False,
 ) -> None:
     """Install the torch, flash-attn, xformers and Triton that fit this machine, and verify that they work."""
-    if unknown := [name for name in packages or () if name not in INSTALLABLE]:
+    packages = [canonicalize_name(name) for name in packages or ()]
+    if unknown := [name for name in packages if name not in INSTALLABLE]:
         raise typer.BadParameter(
             f"unknown package {', '.join(unknown)}; choose from {', '.join(INSTALLABLE)}"
         )

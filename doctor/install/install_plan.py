@@ -28,7 +28,7 @@ from doctor.wheel_search.package_index import (
 )
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import PYTORCH_INDEX, Choice, Item, none_fits
-from wheels.compatibility import torch_longest_path
+from wheels.compatibility import torch_default_cuda_tag, torch_longest_path
 from wheels.machine import Machine
 from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of, needed
 from wheels.resolve import Resolution, resolve
@@ -195,7 +195,13 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
         )
     index = pytorch_index(host, item.index)
     if index:
-        found = newest_fitting(files_on_index(index, distribution_name(item)), item.requirement, machine)
+        try:
+            files = files_on_index(index, distribution_name(item))
+        except NotFoundError:
+            if same := _same_build_on_own_index(package, item, machine):
+                return same
+            raise
+        found = newest_fitting(files, item.requirement, machine)
         if found is None:
             raise NotFoundError(f"{index} has no {item.requirement} for Python {machine.python}")
         return _listed(package, item, *found, index=index) if found[0].sha256 else None
@@ -209,6 +215,17 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
         size=wheel.size if wheel else None,
         also=item.also,
     )
+
+
+def _same_build_on_own_index(package: str, item: Item, machine: Machine) -> Target | None:
+    """Return the target from pip's own index if its build serves as well: the same CUDA, or there is no GPU."""
+    version = Version(item.version)
+    tag = version.local if version.local != "cpu" else None
+    if package != "torch" or not (
+        machine.has_no_gpu or tag == torch_default_cuda_tag(version, machine.system)
+    ):
+        return None
+    return Target(package, distribution_name(item), version.public, "", None, None, None, also=item.also)
 
 
 def _listed(package: str, item: Item, file: IndexFile, version: Version, index: str | None = None) -> Target:

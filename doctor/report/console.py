@@ -12,6 +12,7 @@ from rich.text import Text
 
 from doctor.models import Status
 from doctor.report.wrapping import pieces, wrapped
+from doctor.started_as import as_started
 from doctor.visible import visible
 
 Part: TypeAlias = str | tuple[str, str]  # plain text, or text and its style
@@ -111,5 +112,5 @@ class Printer:
         return True
 
     def _safe(self, text: str) -> str:
-        """Escape control characters (text from a machine may contain terminal sequences) and unencodable ones."""
-        return visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        """Text as it is printed: aios commands as they were started, control and unencodable characters escaped."""
+        return visible(as_started(text)).encode(self.encoding, "backslashreplace").decode(self.encoding)

@@ -9,26 +9,38 @@ from doctor.models import Finding, Report
 from doctor.report.console import COLOURS, Part, Printer
 from doctor.report.wording import (
     OPEN,
+    TRAINING,
     WORST_FIRST,
     advice,
     counts,
     evidence_line,
-    machine_line,
+    machine_lines,
     next_step,
     waiting_for,
 )
 
-MANY = 12  # with more checks than this, healthy ones are listed by name, and skipped ones only with -v
+MANY = 12  # with more checks than this, healthy ones are counted, and skipped ones only shown with -v
 ALWAYS_IN_FULL: Group = "backends"  # the question that most users have
 HEADING_WIDTH = max(map(len, GROUPS.values())) + 2
 INDENT = "    "
 
 
 def print_report(
-    report: Report, groups: Mapping[str, Group], printer: Printer, verbose: bool = False
+    report: Report,
+    groups: Mapping[str, Group],
+    printer: Printer,
+    verbose: bool = False,
+    training: str = TRAINING,
 ) -> None:
-    """Print the report. `groups`: the group of each check; `verbose`: a line for each finding, with its evidence."""
-    printer.line(machine_line(report))
+    """Print the report.
+
+    Args:
+        groups: the group of each check.
+        verbose: whether to print a line for each finding, with its evidence.
+        training: the command that starts training here, for the last line.
+    """
+    for line in machine_lines(report):
+        printer.paragraph((), line)
     for reminder in report.reminders:
         printer.paragraph((("!", COLOURS["warning"]), " "), reminder)
     grouped = {
@@ -54,11 +66,11 @@ def print_report(
                 skipped = [f for f in findings if f.status == "skipped" and f.because_of is None]
                 _print_each(printer, skipped, report)
     printer.line()
-    reasons_shown = verbose or few or not report.summary.skipped
-    printer.line(counts(report), "" if reasons_shown else " (reasons: -v)")
+    all_shown = verbose or (few and report.summary.ok <= MANY)
+    printer.line(counts(report), "" if all_shown else " (all checks: -v)")
     if report.capability_file:
         printer.line(f"What each attention backend can do here: {report.capability_file}")
-    next_one = next_step(report)
+    next_one = next_step(report, training)
     printer.paragraph((), (str(next_one), "bold"), *next_one.commands)
 
 
@@ -86,18 +98,21 @@ def _print_each(printer: Printer, findings: Sequence[Finding], report: Report, v
 
 
 def _print_healthy(printer: Printer, heading: str, findings: Sequence[Finding], in_full: bool) -> None:
-    """Print the healthy checks of a group, by name or with a line each, and its notes (`info`)."""
+    """Print the healthy checks of a group, their number or a line each, and its notes (`info`)."""
     healthy = [finding for finding in findings if finding.status == "ok"]
     listed = [*(healthy if in_full else ()), *(f for f in findings if f.status == "info")]
     width = _width(listed)
     title: Part = (f"{heading:<{HEADING_WIDTH}}", "bold")
     if healthy and not in_full:
-        names = [finding.check for finding in healthy]
-        printer.paragraph((title, *_sign(printer, healthy[0])), ", ".join(names))
+        printer.paragraph((title, *_sign(printer, healthy[0])), _counted(healthy))
         title = " " * HEADING_WIDTH
     for finding in listed:
         printer.paragraph((title, *_sign(printer, finding), f"{finding.check:<{width}}  "), finding.summary)
         title = " " * HEADING_WIDTH
+
+
+def _counted(healthy: Sequence[Finding]) -> str:
+    return healthy[0].check if len(healthy) == 1 else f"{len(healthy)} checks"
 
 
 def _sign(printer: Printer, finding: Finding) -> tuple[Part, ...]:

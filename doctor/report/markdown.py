@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from doctor.models import Report
-from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_line, next_step, waiting_for
+from doctor.report.wording import OPEN, advice, counts, evidence_line, machine_lines, next_step, waiting_for
 from doctor.visible import visible
 
 
@@ -18,7 +18,8 @@ def to_markdown(report: Report, packages: Mapping[str, str] | None = None) -> st
     lines = [
         f"# aios doctor: {counts(report)}",
         "",
-        _escape(f"{machine_line(report)}. aios {report.aios_version}, {report.started_at}."),
+        *(f"{_escape(line)}  " for line in machine_lines(report)),
+        _escape(f"aios {report.aios_version}, {report.started_at}"),
     ]
     lines += [f"- {_escape(reminder)}" for reminder in report.reminders]
     if packages:

@@ -83,6 +83,7 @@ def run_doctor(
         duration_seconds=time.monotonic() - start,
         recorded=target.recorded,
         capability_file=str(path) if proven and not capability_error else None,
+        facts=diagnosis.facts,
     )
     if not saved:
         return DoctorRun(report, interrupted=diagnosis.interrupted)

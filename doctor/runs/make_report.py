@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
+from types import MappingProxyType
+from typing import Any
 
 from doctor.host import Identity
-from doctor.models import Finding, Machine, Report, Summary
+from doctor.models import Finding, Report, Summary
 from doctor.runs.commands_for_python import finding_for_python
+from doctor.runs.machine_summary import machine_of
 from doctor.version import aios_version
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ExitStatus(IntEnum):
@@ -33,22 +38,15 @@ def make_report(
     duration_seconds: float,
     recorded: bool,
     capability_file: str | None = None,
+    facts: Mapping[str, Any] = NOTHING,
 ) -> Report:
-    """Make the report of one run. `started_at` is in UTC."""
+    """Make the report of one run. `started_at` is in UTC. `facts`: of the diagnosis, for the head of the report."""
     python = identity.executable if identity.other_python else None
     return Report(
         aios_version=aios_version(),
         started_at=rfc_3339(started_at),
         duration_seconds=round(duration_seconds, 3),
-        machine=Machine(
-            os=identity.os,
-            os_build=identity.os_build,
-            architecture=identity.architecture,
-            elevated=identity.elevated,
-            python=identity.python,
-            recorded=recorded,
-            environment=python,
-        ),
+        machine=machine_of(identity, facts, recorded),
         findings=tuple(finding_for_python(each, python) if python else each for each in findings),
         summary=_count(findings),
         capability_file=capability_file,

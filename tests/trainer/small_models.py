@@ -58,7 +58,7 @@ def model(kind: str = "gpt2", backend: str | None = "sdpa", window: int | None =
 
 
 def run(network: Any, text: bytes = TEXT, length: int = 32, amp: bool = False, **training: Any) -> Run:
-    stream = data.stream(text, ByteTokenizer(), length)
+    stream = data.stream_of(text, ByteTokenizer(), length)
     settings = TrainingSection(**{"steps": 4, "batch_size": 4, "learning_rate": 1e-3, **training})
     learning = DeepSupervision if isinstance(network, HRMForCausalLM) else NextToken
     precision = Precision(torch.bfloat16 if amp else torch.float32)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import typer
 
-from trainer.commands.output import echo
+from trainer.commands.output import echo, echo_error
+from trainer.commands.required_packages import broken_package
 from trainer.errors import RunError, UserError
 
 TIMEOUT = 60.0  # seconds
@@ -44,11 +45,21 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except (UserError, RunError) as error:
-        echo(f"Error: {error}", err=True)
+        echo_error(str(error))
         raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
     except BrokenPipeError:  # the reader of our output has exited
         raise
-    except Exception as error:
-        if known := explanation(error):
-            echo(f"\nThe doctor's explanation of the error below:\n\n{known}\n", err=True)
+    except (ImportError, OSError) as error:
+        if problem := broken_package(error):
+            echo_error(problem)
+            raise typer.Exit(2) from None
+        _explain(error)
         raise
+    except Exception as error:
+        _explain(error)
+        raise
+
+
+def _explain(error: Exception) -> None:
+    if known := explanation(error):
+        echo(f"\nThe doctor's explanation of the error below:\n\n{known}\n", err=True)

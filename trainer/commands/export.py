@@ -9,6 +9,8 @@ import typer
 
 from trainer.commands.explanation import report_errors
 from trainer.commands.output import echo
+from trainer.commands.required_packages import require_training_packages
+from trainer.early_checks import check_model_folder
 from trainer.errors import UserError
 
 export = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +41,8 @@ def run_export(
 ) -> None:
     """Export a trained model for transformers, llama.cpp or, as an adapter, for peft."""
     with report_errors():
+        check_model_folder(checkpoint, "--checkpoint")
+        require_training_packages()
         from trainer.records.progress import Reporter
 
         say = Reporter().say

@@ -9,8 +9,10 @@ import typer
 
 from trainer.commands.explanation import report_errors
 from trainer.commands.output import write_generated
+from trainer.commands.required_packages import require_training_packages
 from trainer.commands.training import CapabilityFile, Strict, StrictCapability
 from trainer.config import Backend
+from trainer.early_checks import check_model_folder
 
 Checkpoint = Annotated[
     Path, typer.Option(help="Output folder of a training run, one of its checkpoints, or a model folder.")
@@ -71,6 +73,8 @@ def run_generate(
 ) -> None:
     """Generate text from a checkpoint. The text goes to stdout, messages to stderr."""
     with report_errors():
+        check_model_folder(checkpoint, "--checkpoint")
+        require_training_packages()
         import numpy as np
 
         from trainer import capability

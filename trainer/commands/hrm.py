@@ -16,6 +16,7 @@ from trainer.commands.options import canonical_spelling, with_config_options, wi
 from trainer.commands.output import echo
 from trainer.commands.training import (
     CapabilityFile,
+    DryRun,
     Force,
     Processes,
     Strict,
@@ -107,6 +108,7 @@ def train_actv1(
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train HRM ACT v1, a hierarchical reasoning model with adaptive computation time, as a language model.
 
@@ -135,6 +137,7 @@ def train_actv1(
             "strict_capability": strict_capability,
             "capability_file": capability_file,
             "force": force,
+            "dry_run": dry_run,
             "notes": (*model_notes, *notes),
         }
         status = train_and_report(settings, processes, options, partial(_write_bundle, bundle, settings))

@@ -12,6 +12,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from trainer.config import each_key
+from trainer.config.other_names import known_aliases
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -58,7 +59,10 @@ def with_config_options(
 
 
 def canonical_spelling(name: str) -> str:
-    """Return the option that a spelling means: `window_size` and `model.window-size` are `window-size`, `lr` is `learning-rate`."""
+    """Return the option that a spelling means: `window_size` and `model.window-size` are `window-size`, `lr` is `learning-rate`.
+
+    Other trainers' names of the same setting are spellings, too: `max_steps` is `steps`.
+    """
     name = name.replace("_", "-")
     return _SPELLINGS.get(name, name)
 
@@ -71,7 +75,7 @@ def with_default(description: str | None, default: object) -> str:
 def _annotation(section: str, field: FieldInfo, names: list[str], default: Any) -> Any:
     dashed = [name.replace("_", "-") for name in names]
     flag = bool in (field.annotation, *get_args(field.annotation))
-    shown = f"{'' if default else 'no-'}{dashed[-1]}" if flag else default
+    shown = f"{'' if default else 'no-'}{dashed[-1]}" if isinstance(default, bool) else default
     option = typer.Option(
         *(f"--{name}/--no-{name}" if flag else f"--{name}" for name in dashed),
         help=with_default(field.description, None if default is None else shown),
@@ -87,7 +91,13 @@ def _metavar(field: FieldInfo) -> str:
     return next((names[kind] for kind in kinds if kind in names), "TEXT")
 
 
-_SPELLINGS = {
+def with_model(name: str) -> str:
+    """`canonical_spelling` for commands whose `--model` is the configuration's `name`."""
+    return "name" if name == "model" else canonical_spelling(name)
+
+
+_KEYS = {key: section for section, key, _ in each_key()}
+_SPELLINGS = {name.replace("_", "-"): key.replace("_", "-") for name, key in known_aliases(_KEYS).items()} | {
     spelling.replace("_", "-"): key.replace("_", "-")
     for section, key, field in each_key()
     for spelling in (f"{section}.{key}", *([field.alias, f"{section}.{field.alias}"] if field.alias else []))

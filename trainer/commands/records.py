@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from typer.core import TyperGroup
 
 from doctor.visible import visible
 from trainer.commands.explanation import report_errors
-from trainer.commands.output import echo
+from trainer.commands.output import echo, echo_json
 from trainer.commands.run_comparison import side_by_side
 from trainer.records.comparison import compare
 from trainer.records.curves import Axis, curves
@@ -61,8 +60,7 @@ def run_runs(
         found = [summarize(run, run.number == run.of and is_locked(run.log)) for run in find(folder)]
     found.sort(key=lambda run: run.started or "", reverse=True)
     if as_json:
-        document = {"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]}
-        echo(json.dumps(document, indent=2))
+        echo_json({"schema_version": SCHEMA_VERSION, "runs": [run.to_json() for run in found]})
     else:
         _print(found)
 
@@ -81,7 +79,7 @@ def run_compare(
         pair = find(a)[-1], find(b)[-1]
         found = compare(*pair, (is_locked(pair[0].log), is_locked(pair[1].log)))
     if as_json:
-        echo(json.dumps(found.to_json(), indent=2))
+        echo_json(found.to_json())
     else:
         echo(side_by_side(found))
 

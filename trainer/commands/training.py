@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from doctor.quoting import for_this_system
+from trainer import early_checks
 from trainer.commands.explanation import report_errors
-from trainer.commands.options import canonical_spelling, with_config_options
+from trainer.commands.options import with_config_options, with_model
 from trainer.commands.output import echo
+from trainer.commands.required_packages import require_training_packages
 from trainer.config import TrainConfig, load
 from trainer.distributed import launch
 
@@ -23,10 +25,17 @@ CapabilityFile = Annotated[
     Path | None, typer.Option(help="Capability file to use instead of the one written by `aios doctor`.")
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Fail if the requested attention backend is not available.")
+    bool,
+    typer.Option(
+        "--strict", help="Treat warnings as errors; fail if the requested attention backend is not available."
+    ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Start even if the memory estimate says the run will not fit.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything and show what the run would do, without training."),
 ]
 StrictCapability = Annotated[
     bool,
@@ -47,7 +56,7 @@ Processes = Annotated[
 train = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@train.command(context_settings={"token_normalize_func": canonical_spelling})
+@train.command(context_settings={"token_normalize_func": with_model})
 @with_config_options
 def run_train(
     overrides: dict[str, Any],
@@ -66,6 +75,7 @@ def run_train(
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a language model, from scratch or from existing weights.
 
@@ -79,6 +89,7 @@ def run_train(
             "strict_capability": strict_capability,
             "capability_file": capability_file,
             "force": force,
+            "dry_run": dry_run,
         }
         status = train_and_report(settings, processes, options)
     raise typer.Exit(status)
@@ -100,6 +111,8 @@ def train_and_report(
     Returns:
         The exit status: 0, 130 for a run that was stopped, or that of the launched processes.
     """
+    early_checks.check(settings, resume=options["resume"], writing=launch.world_size() is None)
+    require_training_packages()
     # OpenMP reads this when torch is loaded. With it, threads that wait for each other sleep. Spinning threads make a step
     # up to three times as slow when other programs are running, and gain nothing when none are.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -112,11 +125,13 @@ def train_and_report(
 
     with process_group() as group:
         summary = run(settings, Options(**options), Reporter(quiet=not group.first), group)
-        if group.first:
+        if group.first and summary is None:
+            echo("Dry run: nothing was trained. To train, run the same command without --dry-run.")
+        elif group.first and summary:
             if finish:
                 finish(summary)
             _report(settings, summary)
-    status = 0 if summary.completed else 130
+    status = 0 if summary is None or summary.completed else 130
     if group.count > 1:
         exit_now(status)
     return status
@@ -128,6 +143,10 @@ def _report(settings: TrainConfig, summary: Summary) -> None:
     if not summary.completed:
         echo(f"Stopped after step {summary.position.step}. Continue with --resume. Records: {log}")
         return
+    if not summary.steps_taken:
+        echo(
+            f"This run is complete: step {summary.position.step} of {settings.training.steps}. To train further, give more --steps."
+        )
     if summary.evaluation:
         echo(
             f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from trainer.config import yaml_file
+from trainer.config.other_names import advice_for_key, with_own_names
 from trainer.config.sections import TrainConfig, each_key
 from trainer.errors import UserError
 
@@ -23,6 +24,7 @@ ALTERNATIVES = {
     "epochs": "steps",
 }
 
+EXAMPLE = " To start from a configuration that is shipped: aios train --config configs/quickstart.yaml"
 FREE_TEXT = ("sample_prompt", "architecture")
 
 
@@ -33,6 +35,11 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
         UserError: the file cannot be read, or a key or value is invalid.
     """
     content = _read(file) if file else {}
+    keys = {key: section for section, key, _ in each_key()}
+    content = {
+        section: with_own_names(values, keys) if isinstance(values, dict) else values
+        for section, values in content.items()
+    }
     for section, key, field in each_key():
         values = content.setdefault(section, {})
         if key in overrides and isinstance(values, dict):
@@ -94,6 +101,8 @@ def _problem(where: list[str], kind: str, value: Any, message: str) -> str:
     alias = next((field.alias for section, key, field in each_key() if [section, key] == where), None)
     if kind == "extra_forbidden" and alias:
         return f"{name}: the same key as {where[0]}.{alias}. Remove one of the two."
+    if kind in ("extra_forbidden", "invalid_key") and (instead := advice_for_key(where[-1])):
+        return f"{name}: unknown key. Here it is {instead}."
     if kind in ("extra_forbidden", "invalid_key"):
         return f"{name}: unknown key. {_valid_keys(where)}"
     if len(where) == 1:
@@ -159,7 +168,7 @@ def _check_model(config: TrainConfig) -> None:
         found = "neither" if model.name is None else "both"
         raise UserError(
             f"Set either model.name (--name), to continue training a model, or model.architecture, to train one from scratch: "
-            f"the configuration has {found}."
+            f"the configuration has {found}.{EXAMPLE if found == 'neither' else ''}"
         )
     if model.architecture is not None and model.tokenizer is None:
         raise UserError(

@@ -234,9 +234,10 @@ class TrainingSection(ChunkKeys):
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="Maximum norm of the gradient, for gradient clipping."
     )
-    amp: bool = Field(
-        default=False,
-        description="Automatic mixed precision: bfloat16 if the device supports it, else float16 with a gradient scaler.",
+    amp: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Automatic mixed precision: bfloat16 if the device supports it, else float16 with a gradient scaler. "
+        "auto: on a GPU.",
     )
     seed: int = Field(
         default=1234, ge=0, description="Random seed for initial weights, data order and dropout."

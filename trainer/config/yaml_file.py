@@ -15,6 +15,7 @@ from trainer import file_kinds
 from trainer.errors import UserError
 
 LARGEST = 4 << 20  # bytes of a file
+MOST_NAMED = 10  # configurations in a message
 MOST_NODES = 100_000  # with every alias expanded
 WINDOWS_PATH = re.compile(r'"[A-Za-z]:\\')  # a double-quoted path with single backslashes
 USE_SINGLE_QUOTES = (
@@ -68,7 +69,7 @@ def _bytes(file: Path, about: str) -> bytes:
     try:
         return read_bytes(file, LARGEST)
     except FileNotFoundError:
-        raise UserError(f"No configuration file at {file.absolute()}.") from None
+        raise UserError(f"No configuration file at {file.absolute()}.{_others(file)}") from None
     except IsADirectoryError:
         raise UserError(f"{about} is a folder. Set --config to a YAML file.") from None
     except UnreadableFileError as error:
@@ -77,6 +78,13 @@ def _bytes(file: Path, about: str) -> bytes:
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{about} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _others(file: Path) -> str:
+    """The configurations beside a file that does not exist, and those that are shipped."""
+    folders = dict.fromkeys((file.parent, Path("configs")))
+    found = [str(other) for folder in folders for other in sorted(folder.glob("*.yaml"))]
+    return f" There are: {', '.join(found[:MOST_NAMED])}." if found else ""
 
 
 def _decoded(content: bytes, about: str) -> str:

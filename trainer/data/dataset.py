@@ -86,7 +86,7 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
     return Dataset(training, evaluated, *source.entropies)
 
 
-def stream(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
+def stream_of(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
     """Tokenize a text in memory; <|endoftext|> separates its documents."""
     pieces = (piece for piece in of_text(text) if piece.text or not piece.last)
     source = tokens.of_text(pieces, tokenizer)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from doctor.visible import visible_lines
+from trainer.text_lines import shown
 
 PLAIN_INTERVAL = 10.0  # seconds between plain progress lines
 SPEED_PERIOD = 900.0  # seconds over which the remaining time is estimated; one step can take minutes
@@ -23,9 +23,10 @@ class Reporter:
         self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, quiet=quiet)
         self._bar: Progress | None = None
         self._next_line = 0.0
+        self._began: tuple[float, int] | None = None
 
     def say(self, line: str) -> None:
-        self._console.print(visible_lines(line))
+        self._console.print(shown(line, self._console.width if self._console.is_terminal else None))
 
     def steps(self, total: int | None, done: int) -> Reporter:
         """Expect steps done+1 … total; an unlimited number if `total` is None."""
@@ -71,10 +72,28 @@ class Reporter:
             self._bar.update(self._task, completed=step, figures=figures)
         elif step == self._total or time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_INTERVAL
-            self.say(f"step {self._of_all(step)}  {figures}")
+            self.say(f"step {self._of_all(step)}  {figures}{self._left(step)}")
+
+    def _left(self, step: int) -> str:
+        """The time to the last step, from the second line on."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now, step
+        began, first = self._began
+        if self._total is None or not first < step < self._total:
+            return ""
+        return f"  about {duration((self._total - step) * (now - began) / (step - first))} left"
 
     def _of_all(self, step: int) -> str:
         return str(step) if self._total is None else f"{step}/{self._total}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the largest fitting unit: 40 s, 12 min, 3.5 h, 2 days."""
+    for unit, name, digits in ((86400.0, " days", 1), (3600.0, " h", 1), (60.0, " min", 0)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.{digits}f}{name}"
+    return f"{seconds:.0f} s"
 
 
 def _held_out(record: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ It is written under a temporary name, flushed, read back, and only then renamed.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,8 +39,8 @@ from trainer.models import lora
 from trainer.models.tokenizer import Tokenizer
 from trainer.random_state import random_state, restore_random_state
 from trainer.say import Say
+from trainer.survival.checkpoint_names import CHECKPOINTS, checkpoints_in
 
-CHECKPOINTS = "checkpoints"
 LATEST = "latest"
 BEST = "best"
 SHORT = 100  # bytes of BEST, at most
@@ -217,7 +216,7 @@ class CheckpointFolder:
 
     def _all(self) -> list[Path]:
         """All checkpoints, the oldest first."""
-        return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
+        return checkpoints_in(self.folder)
 
 
 def restore(

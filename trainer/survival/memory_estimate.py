@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import psutil
@@ -33,6 +33,7 @@ from trainer.survival import chunk_estimate
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}
 # Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
 OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
+MOST_TOKENS = 1 << 18  # of a step on fake tensors; larger batches are extrapolated
 
 
 @dataclass(frozen=True)
@@ -209,11 +210,36 @@ def preflight(
 def _estimate_or_none(build: Callable[[], tuple[Any, Objective]], *others: Any) -> MemoryEstimate | None:
     """The estimate; None if the model cannot even be built on fake tensors."""
     try:
-        return estimate(build, *others)
+        return _bounded_estimate(build, *others)
     except UserError:
         raise
     except Exception:  # noqa: BLE001 - as in `_take_step`; if the model cannot be built, building it says why
         return None
+
+
+def _bounded_estimate(
+    build: Callable[[], tuple[Any, Objective]],
+    training: TrainingSection,
+    device: torch.device,
+    shape: tuple[int, int],
+    packed: bool,
+    shards: int,
+) -> MemoryEstimate:
+    """As `estimate`. Activations of a huge batch are extrapolated from two smaller ones: they grow linearly with its rows.
+
+    A step on fake tensors takes time in proportion to its tokens, because the loss is computed in chunks.
+    """
+    rows, length = shape
+    few = max(1, MOST_TOKENS // length // 2)
+    if rows <= 2 * few:
+        return estimate(build, training, device, shape, packed, shards)
+    small, large = (
+        estimate(build, training, device, (count, length), packed, shards) for count in (few, 2 * few)
+    )
+    if small.activations is None or large.activations is None:
+        return large
+    each = max(0, large.activations - small.activations) / few
+    return replace(large, activations=large.activations + int(each * (rows - 2 * few)))
 
 
 def gib(size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from doctor.install.pip import Resolved, find_pip, parse_report
 from doctor.install.preconditions import why_too_long, why_unsuitable
 from doctor.probes.python import PythonFacts
 from doctor.wheel_search.install_error import InstallError
-from doctor.wheel_search.package_index import IndexFile, newest_fitting, parse_listing
+from doctor.wheel_search.package_index import IndexFile, NotFoundError, newest_fitting, parse_listing
 from wheels.catalogue import shipped_catalogue
 from wheels.machine import Machine, TorchBuild
 from wheels.packages import PACKAGES
@@ -222,6 +223,31 @@ def test_a_pip_without_dry_run_is_not_used(version: str | None, said: str) -> No
     content["programs"] |= {"uv": None}
     with pytest.raises(InstallError, match=said):
         find_pip(RecordedHost(RecordedMachine.model_validate(content)))
+
+
+@pytest.mark.parametrize(
+    ("name", "serves"), [("linux-cpu", True), ("windows-cpu", True), ("windows-rtx4090", False)]
+)
+def test_pips_own_index_serves_where_pytorchs_cannot_be_reached_and_the_build_is_as_good(
+    name: str, serves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's mirror of PyPI is reachable, and download.pytorch.org is not."""
+
+    def unreachable(index: str, package: str) -> tuple[IndexFile, ...]:
+        raise NotFoundError(f"{package} cannot be looked up")
+
+    monkeypatch.setattr("doctor.install.install_plan.files_on_index", unreachable)
+    host = recorded(name)
+    facts = read_facts(host)
+    facts = replace(facts, machine=replace(facts.machine, torch=None), installed={})
+    request = InstallRequest(("torch",))
+    if not serves:
+        with pytest.raises(NotFoundError):
+            plan_installation(host, facts, shipped_catalogue(), request)
+        return
+    (target,) = plan_installation(host, facts, shipped_catalogue(), request).targets
+    assert (target.name, target.url, target.index) == ("torch", None, None)
+    assert Version(target.version).local is None, "PyPI's versions have no label"
 
 
 def test_the_doctor_advises_a_wheel_from_the_refreshed_catalogue(tmp_path: Path) -> None:

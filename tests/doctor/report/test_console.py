@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from doctor.check import Group
+from doctor.checks import CHECKS
 from doctor.models import Finding, Fix, Report
 from doctor.report.console import Printer
 from doctor.report.findings import MANY, print_report
+from doctor.report.markdown import to_markdown
 from doctor.report.wording import advice, next_step
 from doctor.report.wrapping import pieces, wrapped
 from doctor.runs.make_report import make_report, report_after_fix
@@ -126,11 +128,12 @@ def test_a_pipe_gets_each_finding_on_one_line() -> None:
     assert any(str(advice(OPEN["long-paths"])) in line for line in lines)
 
 
-def test_many_healthy_checks_are_listed_by_name_and_few_in_full() -> None:
+def test_many_healthy_checks_are_counted_and_few_are_listed_in_full() -> None:
     many = healthy()
     assert len(many) > MANY
     text = printed(report(*many), None)
-    assert all(re.search(rf"\b{check.check}\b", text) for check in many)
+    for group, checks in HEALTHY.items():
+        assert (f"{len(checks)} checks" in text) == (group != "backends")
     assert text.count("as it should be") == len(HEALTHY["backends"])
     assert printed(report(*many[:MANY]), None).count("as it should be") == MANY
 
@@ -158,6 +161,7 @@ def test_reminders_of_earlier_runs_come_first() -> None:
     assert printed(reminded, None).splitlines()[1] == "! x: a restart is still due"
 
 
+EVERY_CHECK = [finding(check.id, "ok") for check in CHECKS]
 UNSAFE = ENABLE.model_copy(update={"applicability": "unsafe"})
 
 
@@ -168,17 +172,76 @@ UNSAFE = ENABLE.model_copy(update={"applicability": "unsafe"})
         ([OPEN["long-paths"].model_copy(update={"fix": UNSAFE})], "Next: aios doctor fix long-paths"),
         ([OPEN["torch"]], "Next: follow the steps above, then run: aios doctor"),
         ([finding("x", "unknown")], "Next: see the evidence: aios doctor -v"),
-        ([finding("x", "info"), finding("y", "ok")], "Nothing to fix. Next: aios train --config FILE"),
+        (
+            [finding("x", "info"), finding("y", "ok")],
+            "These checks found nothing to fix; the others were not run. To run all: aios doctor",
+        ),
+        (
+            [finding("x", "warning", hint="Change it.")],
+            "These checks found no errors; the others were not run. To run all: aios doctor",
+        ),
+        (
+            [finding("torch", "error", fix=by_hand("aios install torch"))],
+            "Next: aios install torch; then aios doctor",
+        ),
+        (EVERY_CHECK, "Nothing to fix. Next: aios train --help"),
+        (
+            [*EVERY_CHECK[:-1], finding(EVERY_CHECK[-1].check, "warning")],
+            "No errors. Next: aios train --help",
+        ),
     ],
 )
 def test_the_last_line_is_what_to_do_next(findings: list[Finding], says: str) -> None:
-    assert printed(report(*findings), 80).splitlines()[-1] == says
+    assert printed(report(*findings), 120).splitlines()[-1] == says
     assert str(next_step(report(*findings))) == says
 
 
 def test_the_fix_of_a_recorded_machine_is_run_on_that_machine() -> None:
     there = make_report(identity(), [OPEN["long-paths"]], started_at=AT, duration_seconds=0, recorded=True)
     assert str(next_step(there)) == "Next, on that machine: aios doctor fix"
+
+
+def test_without_torch_the_next_step_is_its_installation() -> None:
+    """The doctor alone is installed, and no check has an error: training would have no torch."""
+    healthy = report(*EVERY_CHECK)
+    without = healthy.model_copy(update={"machine": healthy.machine.model_copy(update={"torch": ""})})
+    assert str(next_step(without)) == "Next: aios install"
+
+
+@pytest.mark.parametrize(
+    ("known", "lines"),
+    [
+        ({}, ["Windows 11 (build 22631), AMD64, Python 3.12.4, administrator"]),
+        (
+            {
+                "gpus": ("NVIDIA GeForce RTX 3060, 12 GiB",),
+                "driver": "580.95",
+                "driver_cuda": "13.0",
+                "torch": "2.13.0+cu130",
+            },
+            [
+                "Windows 11 (build 22631), AMD64, Python 3.12.4, administrator",
+                "NVIDIA GeForce RTX 3060, 12 GiB, driver 580.95 (CUDA 13.0), torch 2.13.0+cu130",
+            ],
+        ),
+        (
+            {"os": "linux", "os_build": "6.8.0", "gpus": ("NVIDIA H100, 80 GiB",) * 2, "torch": ""},
+            [
+                "Linux 6.8.0, AMD64, Python 3.12.4, root",
+                "2 x NVIDIA H100, 80 GiB, torch not installed",
+            ],
+        ),
+        (
+            {"os_build": "10.0.19045", "gpus": (), "elevated": False},
+            ["Windows 10 (build 19045), AMD64, Python 3.12.4", "no NVIDIA GPU"],
+        ),
+    ],
+)
+def test_the_head_shows_what_a_screenshot_must_show(known: dict[str, Any], lines: list[str]) -> None:
+    plain = report()
+    shown = plain.model_copy(update={"machine": plain.machine.model_copy(update=known)})
+    assert printed(shown, 120).splitlines()[: len(lines)] == lines
+    assert all(line in to_markdown(shown).replace("\\", "") for line in lines)
 
 
 def test_a_pending_restart_comes_before_all_other_steps() -> None:
@@ -191,7 +254,7 @@ def test_a_pending_restart_comes_before_all_other_steps() -> None:
     [
         ("Do it: a b", ["a b"], "Do it: a b"),
         ("Do it: a b; then c d", ["a b", "c d"], "Do it: a b; then c d"),
-        ("Do it: a b. Then rest.", ["a b"], "Do it Then rest: a b"),
+        ("Do it: a b. Then rest.", ["a b"], "Do it: a b. Then rest."),
         ("Do it.", ["a b"], "Do it: a b"),
         ("", ["a b"], "a b"),
         ("Do it.", [], "Do it."),

@@ -156,7 +156,7 @@ def test_the_command_of_a_fix_is_shown(machine) -> None:
 @pytest.mark.parametrize(
     ("shown", "says"),
     [
-        (report(finding("ok")), "aios train"),
+        (report(finding("ok")), "To run all: aios doctor"),
         (report(finding("error", hint="install it")), "follow the steps above"),
         (report(finding("unknown")), "see the evidence: aios doctor -v"),
         (waiting_for_restart(), "restart"),

@@ -66,13 +66,13 @@ def test_an_expected_error_is_not_explained(train, monkeypatch, error: BaseExcep
     assert "The doctor" not in train(error).stderr
 
 
-def test_errors_in_sampling_are_explained_too(monkeypatch) -> None:
+def test_errors_in_sampling_are_explained_too(monkeypatch, tmp_path) -> None:
     def load(*_: object, **__: object) -> None:
         raise RuntimeError(CUDA)
 
     monkeypatch.setattr(trainer.generate, "load", load)
     monkeypatch.setattr("trainer.capability.load", lambda *_, **__: None)
-    result = CliRunner().invoke(aios.app, ["generate", "--checkpoint", "x"], prog_name="aios")
+    result = CliRunner().invoke(aios.app, ["generate", "--checkpoint", str(tmp_path)], prog_name="aios")
     assert isinstance(result.exception, RuntimeError)
     assert "has no code for this GPU" in result.stderr
 

@@ -20,7 +20,7 @@ OPTIONS = """
 --[no-]add-bos-token --[no-]from-scratch --[no-]resize-token-embeddings
 --adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
 --cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
---dataset-start-offset --decay-fraction --device --early-stop-patience --epochs --eval-batches --eval-every --eval-file --eval-fraction
+--dataset-start-offset --dry-run --decay-fraction --device --early-stop-patience --epochs --eval-batches --eval-every --eval-file --eval-fraction
 --final-lr-fraction --force --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
 --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer

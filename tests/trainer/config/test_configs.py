@@ -239,3 +239,25 @@ def test_a_step_needs_the_memory_that_the_comment_says(
     estimated = re.search(r"A step needs about ([\d.]+) GiB", " ".join(result.stderr.split()))
     assert estimated, result.stderr
     assert float(the(r"step needs ([\d.]+) GiB", file)) == pytest.approx(float(estimated[1]), rel=0.05)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_configuration_says_how_often_it_reads_the_shipped_text(file: Path) -> None:
+    """Tokens of other tokenizers than bytes are estimated: 4.3 bytes each, as Qwen's has on English novels."""
+    comment = " ".join(
+        line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    )
+    (said,) = re.findall(r"the run makes ([\d.]+) passes over the shipped text", comment, re.IGNORECASE)
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    data, training = settings["data"], settings["training"]
+    assert data["dataset_file"] == SAMPLE.as_posix()
+    processes = 2 if training.get("sharding") == "full" else 1
+    step = (
+        training["batch_size"]
+        * training.get("gradient_accumulation_steps", 1)
+        * data["max_length"]
+        * processes
+    )
+    bytes_of_a_token = 1 if settings["model"].get("tokenizer") == "byte" else 4.3
+    training_part = (ROOT / SAMPLE).stat().st_size * (1 - data.get("eval_fraction", 0.05)) / bytes_of_a_token
+    assert float(said) == pytest.approx(training["steps"] * step / training_part, rel=0.05)

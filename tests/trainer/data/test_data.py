@@ -41,7 +41,7 @@ def everything(stream: data.Stream) -> data.Batch:
     "text", [b"abcdefghij" * 7, b"one\n<|endoftext|>\ntwo\r\n<|endoftext|>\r\nthree, longer", b"xy"]
 )
 def test_every_token_but_a_documents_first_is_a_target_exactly_once(text: bytes, length: int) -> None:
-    stream = data.stream(text, BYTES, length)
+    stream = data.stream_of(text, BYTES, length)
     batch = everything(stream)
     documents = [part.strip(b"\r\n") for part in text.split(b"<|endoftext|>")]
     expected = Counter(token for document in documents for token in [*document[1:], END])
@@ -51,14 +51,14 @@ def test_every_token_but_a_documents_first_is_a_target_exactly_once(text: bytes,
 
 
 def test_the_targets_of_a_block_are_its_tokens_shifted_by_one() -> None:
-    batch = data.stream(b"abcdefg", BYTES, 3).batch(np.array([0, 2]))
+    batch = data.stream_of(b"abcdefg", BYTES, 3).batch(np.array([0, 2]))
     assert batch.tokens.tolist() == [[97, 98, 99], [103, END, PAD]]
     assert batch.targets.tolist() == [[98, 99, 100], [END, IGNORED, IGNORED]]
     assert batch.document_ids is None
 
 
 def test_documents_are_numbered_and_padding_belongs_to_none_of_them() -> None:
-    batch = everything(data.stream(b"ab<|endoftext|>cd", BYTES, 4))
+    batch = everything(data.stream_of(b"ab<|endoftext|>cd", BYTES, 4))
     assert batch.tokens.tolist() == [[97, 98, END, 99], [100, END, PAD, PAD]]
     assert batch.document_ids is not None
     assert batch.document_ids.tolist() == [[0, 0, 0, 1], [1, 1, 2, 2]]

@@ -102,7 +102,7 @@ def train(
         steps=steps, batch_size=batch_size, gradient_accumulation_steps=accumulation, eval_batches=999
     )
     tokenizer = ByteTokenizer()
-    stream = data.stream(TEXT, tokenizer, 32)
+    stream = data.stream_of(TEXT, tokenizer, 32)
     run = Run(
         model=network,
         objective=objective,

@@ -35,7 +35,7 @@ def test_two_epochs_read_every_sample_twice(
     done = call("train", "--config", write_config(settings))
     assert done.exit_code == 0, done.output
     log = records(tmp_path / "out" / "metrics.jsonl")
-    stream = data.stream(text_file.read_bytes(), ByteTokenizer(), 32)
+    stream = data.stream_of(text_file.read_bytes(), ByteTokenizer(), 32)
     samples = 2 * stream.blocks - offset
     steps = -(-samples // 64)
     assert samples % 64, "the last step is shorter"

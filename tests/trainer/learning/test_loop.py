@@ -70,7 +70,7 @@ def test_vectors_have_no_weight_decay() -> None:
 
 def test_evaluation_is_the_loss_on_held_out_text_per_token_and_per_byte() -> None:
     state = run(model(), batch_size=3)
-    stream = data.stream(TEXT[:500], ByteTokenizer(), 32)
+    stream = data.stream_of(TEXT[:500], ByteTokenizer(), 32)
     found = evaluate_on(replace(state, dataset=replace(state.dataset, held_out=stream)), stream)
     batch = stream.batch(np.arange(stream.blocks))
     output = logits(state.model, batch.tokens)

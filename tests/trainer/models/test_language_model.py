@@ -72,7 +72,7 @@ class Leak(data.Stream):
 def noise(blocks: int, seed: int, kind: type[data.Stream]) -> data.Stream:
     """Random bytes in rows of 32."""
     drawn = np.random.default_rng(seed).integers(0, 256, 32 * blocks, dtype=np.uint8).tobytes()
-    stream = data.stream(drawn, ByteTokenizer(), 32)
+    stream = data.stream_of(drawn, ByteTokenizer(), 32)
     return kind(*(getattr(stream, field.name) for field in fields(stream)))
 
 
@@ -123,7 +123,7 @@ def alike(one: tuple[float, Tensor], other: tuple[float, Tensor]) -> bool:
 )  # it draws numbers for each batch
 @pytest.mark.parametrize("text", [TEXT, b"<|endoftext|>".join([b"ab", b"some longer text, " * 9, b"x"] * 40)])
 def test_neither_batch_nor_accumulation_changes_the_scale_of_the_loss(kind: str, text: bytes) -> None:
-    stream = data.stream(text, ByteTokenizer(), 32)
+    stream = data.stream_of(text, ByteTokenizer(), 32)
     expected = gradients(kind, stream, 8, 1)
     assert expected[1].norm() > 0.1
     for batch_size, parts in ((4, 2), (1, 8)):
@@ -134,7 +134,7 @@ def test_neither_batch_nor_accumulation_changes_the_scale_of_the_loss(kind: str,
 def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
     """Documents of 7 bytes and end-of-text: four packed in a row, or one with padding. Positions are relative."""
     words = [f"{number * 7919 % 10**7:07d}\n<|endoftext|>\n" for number in range(32)]
-    packed = data.stream("".join(words).encode(), ByteTokenizer(), 32)
+    packed = data.stream_of("".join(words).encode(), ByteTokenizer(), 32)
     alone = make(packed.source, 0, len(packed.tokens), packed.text_bytes, 32, packed.pad_id, packing=False)
     assert (packed.blocks, alone.blocks) == (8, 32)
     assert packed.batch(np.arange(8)).valid_tokens() == alone.batch(np.arange(32)).valid_tokens() == 32 * 7

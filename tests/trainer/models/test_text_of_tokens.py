@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from tests.trainer.small_models import SMALL
 from tests.trainer.small_tokenizers import FAMILIES, TEXT, byte_level
-from trainer.data import documents, split, stream, tokens
+from trainer.data import documents, split, stream_of, tokens
 from trainer.data.stream import IGNORED
 from trainer.errors import UserError
 from trainer.models import generation, tokenizer
@@ -118,7 +118,7 @@ def test_every_document_begins_with_the_prefix_and_no_prefix_is_a_target(
 ) -> None:
     tok = HuggingFaceTokenizer(folders[name])
     document = [*encode_prompt(tok, "the cat"), tok.end_id]
-    found = stream(b"the cat<|endoftext|>the cat<|endoftext|>the cat", tok, 3 * len(document))
+    found = stream_of(b"the cat<|endoftext|>the cat<|endoftext|>the cat", tok, 3 * len(document))
     assert found.tokens.tolist() == document * 3
     targets = found.batch(np.arange(1)).targets[0].tolist()
     learned = document[len(tok.prefix) :]
