@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,9 +49,18 @@ def local_copy(name: str, key: str) -> Path:
             f"{key} = {name!r} was not found. Looked in:\n"
             f"  local folder:            {folder.absolute()}\n"
             f"  the Hugging Face cache:  {HF_HUB_CACHE}\n"
-            f"aios does not download models. Run `hf download {name}` to fill the cache, name a local folder, or train "
+            f"aios does not download models. Run `{hf_program()} download {name}` to fill the cache, name a local folder, or train "
             "a small model from scratch (model.architecture), which needs no download."
         ) from None
+
+
+def hf_program() -> str:
+    """How to start Hugging Face's `hf` from a terminal: by its full path, because this environment need not be on PATH."""
+    program = Path(sys.executable).with_name("hf.exe" if sys.platform == "win32" else "hf")
+    if not program.is_file():
+        return "hf"
+    path = str(program.with_suffix(""))
+    return subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)
 
 
 def check_files(files: Iterable[Path]) -> None:
@@ -68,7 +80,7 @@ def check_files(files: Iterable[Path]) -> None:
         names = ", ".join(file.name for file in pointers)
         raise UserError(
             f"{names} in {folder}: a git-lfs pointer instead of the file itself. Run `git lfs pull` in that folder, or "
-            "download the model with `hf download`."
+            f"download the model with `{hf_program()} download`."
         )
 
 

@@ -98,7 +98,7 @@ def _what_is_missing(folder: Path, missing: list[str]) -> str:
 
 def _way_out(hub_id: str | None) -> str:
     if hub_id:
-        return f"To complete the download of {hub_id}, run `hf download {hub_id}`."
+        return f"To complete the download of {hub_id}, run `{hub.hf_program()} download {hub_id}`."
     return "Use a folder with the weights in transformers' format, such as a complete download."
 
 
