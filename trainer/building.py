@@ -23,6 +23,7 @@ from trainer.hrm.configuration import HRMConfig
 from trainer.learning.chunks import Chunked
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
+from trainer.learning.offload import Offloaded
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings
 from trainer.models import lora, model, trial, vocabulary
@@ -91,7 +92,7 @@ def build_on_cpu(setup: Setup, weights: Path | None, adapter: Path | None) -> Bu
     objective = DeepSupervision if isinstance(setup.start.model_config, HRMConfig) else NextToken
     return BuiltModel(
         network=network,
-        objective=chunking.in_chunks(objective(network, setup.precision), config.training, setup.device),
+        objective=chunking.as_configured(objective(network, setup.precision), config.training, setup.device),
         warnings=tuple(warnings),
     )
 
@@ -154,7 +155,7 @@ def _logits_warning(objective: Any) -> list[str]:
     """Warn if the loss needs all logits of a batch at once."""
     if isinstance(objective, ShardedObjective):
         return objective.shards.forward_of(lambda: _logits_warning(objective.objective))
-    if isinstance(objective, Chunked):
+    if isinstance(objective, (Chunked, Offloaded)):
         return _logits_warning(objective.objective)
     if not isinstance(objective, NextToken) or objective.output_layer is not None:
         return []

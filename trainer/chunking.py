@@ -13,26 +13,25 @@ from trainer.config import TrainConfig, TrainingSection
 from trainer.errors import UserError
 from trainer.learning.chunks import Chunked, ChunkSettings
 from trainer.learning.objective import Objective
+from trainer.learning.offload import Offloaded
 from trainer.models import rope
 
 NEEDS_CHUNKS = ("chunk_size", "chunk_gradients", "recompute_carries", "carry_tokens", "cpu_offload")
 
 
-def in_chunks(objective: Any, training: TrainingSection, device: torch.device) -> Objective:
-    """The objective as configured: in chunks or not."""
-    if not training.use_chunked_training:
-        plain: Objective = objective
-        return plain
-    return Chunked(
-        objective,
-        ChunkSettings(
+def as_configured(objective: Any, training: TrainingSection, device: torch.device) -> Objective:
+    """The objective in chunks, and with offloaded activations, if configured."""
+    found: Objective = objective
+    if training.use_chunked_training:
+        settings = ChunkSettings(
             size=training.chunk_size,
             gradients=training.chunk_gradients,
             recompute=training.recompute_carries,
             limit=training.carry_tokens,
             on_host=training.cpu_offload and device.type != "cpu",
-        ),
-    )
+        )
+        found = Chunked(objective, settings)
+    return Offloaded(found) if training.offload_activations and device.type != "cpu" else found
 
 
 def check_positions(config: TrainConfig, model_config: Any) -> None:
@@ -73,6 +72,8 @@ def warnings(config: TrainConfig, windows: Windows, device: torch.device) -> Ite
         windows: the window of each layer.
     """
     training, length = config.training, config.data.max_length
+    if training.offload_activations and device.type == "cpu":
+        yield "training.offload_activations has no effect on a CPU: activations are in the host's memory already."
     if not training.use_chunked_training:
         given = [key for key in NEEDS_CHUNKS if key in training.model_fields_set]
         changed = [key for key in given if getattr(training, key) != type(training).model_fields[key].default]

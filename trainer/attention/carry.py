@@ -28,6 +28,7 @@ from trainer.attention.pattern import layer_windows
 CacheBase: Any = Cache
 CacheLayer: Any = CacheLayerMixin  # its types allow keys and values to be None
 KEYS, VALUES = 0, 1
+BLOCK = 4 << 20  # bytes that are allocated at a time
 # The carry of each `Carry.at` that is entered, the innermost last.
 _current: list[Carry] = []
 
@@ -178,12 +179,11 @@ class _Layer(CacheLayer):  # type: ignore[misc]
         past = self.past(self.carry.chunk)
         return past + query_length, self.carry.start - past
 
-    def _stored(self, x: Tensor) -> Tensor:
-        """A copy of x where the carry is stored."""
-        if not self.on_host or x.device.type == "cpu":
-            return x.detach().clone(memory_format=torch.contiguous_format)
-        host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-        return host.copy_(x.detach(), non_blocking=True)
+    def _empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Memory where the carry is stored."""
+        elsewhere = self.on_host and like.device.type != "cpu"
+        device = torch.device("cpu") if elsewhere else like.device
+        return torch.empty(shape, dtype=like.dtype, device=device, pin_memory=elsewhere)
 
 
 class Tails(_Layer):
@@ -200,6 +200,7 @@ class Tails(_Layer):
         self.reach = reach
         self.chunks = -(-reach // carry.chunk_size)
         self._tails: tuple[dict[int, Tensor], ...] = ({}, {})
+        self._free: tuple[list[Tensor], ...] = ([], [])
         self._gradients: tuple[dict[int, Tensor], ...] = ({}, {})
 
     @property
@@ -210,13 +211,15 @@ class Tails(_Layer):
         return min(self.reach, chunk * self.carry.chunk_size)
 
     def forget(self, chunk: int) -> None:
-        for tails in self._tails:
-            tails.pop(chunk, None)
+        for tails, free in zip(self._tails, self._free, strict=True):
+            if chunk in tails:
+                free.append(tails.pop(chunk))
 
     def join(self, part: int, chunk: int, new: Tensor) -> Tensor:
         tails = self._tails[part]
-        if self.reach and chunk not in tails:
-            tails[chunk] = self._stored(new[:, :, -self.reach :])
+        if self.reach and chunk not in tails and chunk < self.carry.count - 1:
+            tails[chunk] = self._memory(part, new[:, :, -self.reach :])
+            tails[chunk].copy_(new[:, :, -self.reach :].detach(), non_blocking=True)
         pieces = [
             tails[other][:, :, -length:].to(new.device, non_blocking=True)
             for other, length in self._pieces(chunk)
@@ -243,6 +246,15 @@ class Tails(_Layer):
         own[:, :, -received.shape[2] :] += received
         return own.to(grad.dtype)
 
+    def _memory(self, part: int, tail: Tensor) -> Tensor:
+        """Memory for a tail of this shape. It is allocated for several at a time, so that small blocks, which stay for
+        long, do not keep the C library from returning the memory between them.
+        """
+        free = self._free[part]
+        if not free:
+            free.extend(self._empty((max(1, BLOCK // tail.nbytes), *tail.shape), tail))
+        return free.pop()
+
     def _pieces(self, chunk: int) -> Iterator[tuple[int, int]]:
         """The chunks that a chunk takes tokens over from, and how many of their last ones, in order."""
         left = self.past(chunk)
@@ -267,15 +279,13 @@ class Whole(_Layer):
         """Nothing: every later chunk sees it."""
 
     def join(self, part: int, chunk: int, new: Tensor) -> Tensor:
-        place, elsewhere = self.carry.slice(chunk), self.on_host and new.device.type != "cpu"
+        place = self.carry.slice(chunk)
         stored = self._all[part]
         if stored is None:
-            shape = (*new.shape[:2], self.carry.length, new.shape[3])
-            device = torch.device("cpu") if elsewhere else new.device
-            stored = torch.empty(shape, dtype=new.dtype, device=device, pin_memory=elsewhere)
+            stored = self._empty((*new.shape[:2], self.carry.length, new.shape[3]), new)
             self._all[part] = stored
         stored[:, :, place].copy_(new.detach(), non_blocking=True)
-        if not elsewhere:
+        if stored.device == new.device:
             return stored[:, :, : place.stop]
         past = stored[:, :, : place.start].to(new.device, non_blocking=True)
         return torch.cat([past, new], dim=2)

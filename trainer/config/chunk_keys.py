@@ -43,3 +43,8 @@ class ChunkKeys(Section):
         default=False,
         description="On a GPU, store the keys and values of earlier chunks in the host's memory.",
     )
+    offload_activations: bool = Field(
+        default=False,
+        description="On a GPU, store activations in the host's memory until the backward pass; with gradient_checkpointing "
+        "these are the inputs of the layers.",
+    )

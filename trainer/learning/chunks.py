@@ -24,6 +24,7 @@ from torch import Tensor
 from trainer.attention.carry import Carry, windows_of
 from trainer.data import Batch
 from trainer.learning.objective import Objective, Part, Score
+from trainer.learning.offload import Offloaded
 from trainer.random_state import random_state, restore_random_state
 
 Gradients = Literal["truncated", "exact"]
@@ -154,7 +155,11 @@ class Chunked:
 
 def in_chunks_of(objective: Objective, size: int | None) -> Objective:
     """The objective with chunks of another size; unchanged if it has none."""
-    if size is None or not isinstance(objective, Chunked):
+    if size is None:
+        return objective
+    if isinstance(objective, Offloaded):
+        return replace(objective, objective=in_chunks_of(objective.objective, size))
+    if not isinstance(objective, Chunked):
         return objective
     return replace(objective, settings=replace(objective.settings, size=size))
 

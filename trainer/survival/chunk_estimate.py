@@ -11,15 +11,24 @@ from dataclasses import replace
 
 from trainer.attention.carry import windows_of
 from trainer.learning.chunks import Chunked, groups
+from trainer.learning.objective import Objective
+from trainer.learning.offload import Offloaded
 
 
-def peak(step: Callable[[Chunked, int], int | None], objective: Chunked, length: int) -> int | None:
-    """The peak of a step, in bytes; None if it cannot be estimated.
+def peak(step: Callable[[Objective, int], int | None], objective: Objective, length: int) -> int | None:
+    """The peak of a step, in bytes, in chunks or not; None if it cannot be estimated.
 
     Args:
         step: the peak of a step with sequences of this many tokens.
         length: of the sequences.
     """
+    if isinstance(objective, Offloaded):
+        around = objective
+        return peak(
+            lambda inner, tokens: step(replace(around, objective=inner), tokens), objective.objective, length
+        )
+    if not isinstance(objective, Chunked):
+        return step(objective, length)
     settings = objective.settings
     reaches = [
         settings.limit if window is None else window - 1 for window in windows_of(objective.objective.config)

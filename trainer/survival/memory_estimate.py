@@ -22,7 +22,6 @@ from torch.utils._pytree import tree_leaves
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
-from trainer.learning.chunks import Chunked
 from trainer.learning.objective import Objective
 from trainer.learning.optimizer import inner_matrices
 from trainer.models.fake_model import DataFree, fake_tensors
@@ -130,11 +129,7 @@ def _peak_of_step(
             return None
         return live.peak
 
-    return (
-        chunk_estimate.peak(step, objective, length)
-        if isinstance(objective, Chunked)
-        else step(objective, length)
-    )
+    return chunk_estimate.peak(step, objective, length)
 
 
 def _state_bytes(model: Any, training: TrainingSection) -> int:
