@@ -16,8 +16,9 @@ from packaging.version import Version
 from doctor.bounded import read_json
 from doctor.commands.common import this_machine
 from doctor.files import write_atomically
-from doctor.host import Host
+from doctor.host import Host, addresses
 from doctor.host.live import live_host
+from doctor.host.redaction import CREDENTIALS
 from doctor.host.web import get
 from doctor.models import to_json
 from doctor.probes.package_index import configured_index
@@ -175,7 +176,7 @@ def refresh_catalogue() -> None:
         configured_index(host),
         read_before,
     )
-    done = refresh(known, reading, printer.line)
+    done = refresh(known, reading, lambda text: printer.line(_without_addresses(text)))
     with_shipped = done.merged.catalogue.model_copy(update={"includes": shipped_catalogue().as_of})
     if done.read_any:
         content = {url: [page.etag, page.next] for url, page in done.pages.items()}
@@ -199,7 +200,7 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
             "The old hash is kept, so installing the file will be refused. Ask its publisher."
         )
     for complaint in done.problems:
-        printer.line(f"Not read: {complaint}")
+        printer.line(f"Not read: {_without_addresses(complaint)}")
     if old := merged.catalogue.old_lists(datetime.now(timezone.utc).date()):
         printer.line(f"More than 30 days old: {', '.join(old)}")
     if done.without_hash:
@@ -214,6 +215,11 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
     if merged.changed:
         return ExitStatus.FINDINGS
     return ExitStatus.UNKNOWN if done.problems else ExitStatus.HEALTHY
+
+
+def _without_addresses(text: str) -> str:
+    """The text without the addresses of private mirrors, whose credentials can be in any part of them."""
+    return addresses.redact(CREDENTIALS.sub("", text), lambda host: "<mirror>")
 
 
 def _read_pages(path: Path) -> dict[str, Page]:

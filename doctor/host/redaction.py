@@ -14,7 +14,8 @@ from functools import cached_property
 from itertools import cycle
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from doctor.host import Reader
+from doctor.host import Reader, addresses
+from doctor.host.addresses import NAMES_HOSTS
 from doctor.host.readings import as_unicode
 
 SECRET = "<secret>"
@@ -103,7 +104,8 @@ class Redactor:
         value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)
-        value = SECRET_IN_QUERY.sub(rf"\1{SECRET}", CREDENTIALS.sub("", value))
+        value = addresses.redact(CREDENTIALS.sub("", value), self.host)
+        value = SECRET_IN_QUERY.sub(rf"\1{SECRET}", value)
         if self._disguises:
             value = self._part_of_a_path.sub(lambda match: self._disguises[match[0].casefold()], value)
         return NAMED_IN_TEXT.sub(self._other_name, value)
@@ -137,6 +139,8 @@ class Redactor:
             return self.host(value)
         if "PROXY" in name.upper():
             value = CREDENTIALS_OF_A_PROXY.sub("", value)
+        if NAMES_HOSTS.search(name) and "://" not in value:
+            value = addresses.redact_hosts(value, self.host)
         return self.path(value)
 
     @cached_property

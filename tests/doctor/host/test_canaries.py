@@ -29,6 +29,27 @@ CANARIES = {
     "password": "CanaryPass",
     "rest of a password with an at sign": "word!",
     "signature": "CanarySignature",
+    "token in the path of an index": "tok3nInPath",
+    "token in the path of an extra index": "tok3nOfExtra",
+    "host of an index": "pypi.aviary",
+    "trusted host": "trusted.aviary",
+    "trusted host in a variable": "coop.aviary",
+    "insecure host of uv": "uv.aviary",
+    "host of a proxy": "proxy.aviary",
+    "host of a proxy without a scheme": "bare-proxy",
+    "domain without a proxy": "no-proxy.aviary",
+    "endpoint of Hugging Face": "hf.aviary",
+    "token in the path of the endpoint": "tok3nOfEndpoint",
+    "token of conda": "ca-1234-nary",
+    "git server": "git.aviary",
+    "team on a git server": "team-wren",
+    "git server over ssh": "ssh.aviary",
+    "index of uv": "uvindex.aviary",
+    "index that pip printed": "printed.aviary",
+    "token in a fragment": "fragm3nt",
+    "token under another name": "0therName",
+    "channel of conda": "channel.aviary",
+    "address of a server": "tls.aviary",
 }
 HOME = r"C:\Users\Zoë Canary"
 OTHERS = r"C:\Users\Kanarienvogel\x;C:\Users\Ola Makolągwa"
@@ -38,6 +59,9 @@ TEXT = rf'in "{HOME}\x" and {SHARE}, not C:\Users\Ola Makolągwa\y: hf_CanaryTok
 UNREADABLE = {"unreadable": TEXT}
 PIP_INI = rf"""[global]
 index-url = {URL}
+extra-index-url = https://pypi.aviary/tok3nOfExtra/simple
+trusted-host = trusted.aviary
+    127.0.0.1
 proxy = me:CanaryPass@word!@proxy.example:8080
 cache-dir = {HOME}
 [keyring]
@@ -65,6 +89,15 @@ MACHINE = {
         "HTTPS_PROXY": "me:CanaryPass@word!@proxy.example:8080",
         "ALL_PROXY": "http://me:CanaryPass@word!@proxy.example:8080",
         "PIP_INDEX_URL": URL,
+        "PIP_EXTRA_INDEX_URL": "https://pypi.aviary/artifactory/tok3nInPath/simple/?k=0therName#fragm3nt",
+        "PIP_TRUSTED_HOST": "coop.aviary:8443 trusted.aviary",
+        "UV_INSECURE_HOST": "uv.aviary",
+        "UV_INDEX": "wrens=https://uvindex.aviary/tok3nInPath/simple",
+        "HTTP_PROXY": "bare-proxy:3128",
+        "https_proxy": "http://proxy.aviary:3128",
+        "NO_PROXY": "localhost,127.0.0.1,.no-proxy.aviary,no-proxy.aviary:80",
+        "HF_ENDPOINT": "https://hf.aviary/tok3nOfEndpoint",
+        "CONDA_CHANNEL_ALIAS": "https://conda.anaconda.org/t/ca-1234-nary/main https://channel.aviary/tok3nInPath",
         "PIP_FIND_LINKS": "file:///C:/Users/Zo%C3%AB%20Canary/wheels",
     },
     "registry": {
@@ -83,6 +116,8 @@ MACHINE = {
     "runs": {
         rf"tool {HOME}\a": {"exit_code": 1, "stdout": TEXT, "stderr": json.dumps({"in": [HOME, SHARE]})},
         "git --version": UNREADABLE,
+        "pip config list": {"exit_code": 0, "stdout": "Looking in indexes: https://printed.aviary/tok3nInPath/simple, "
+            "git@ssh.aviary:team-wren/x.git git+https://git.aviary/team-wren/tok3nInPath.git@main"},
     },
     "distributions": {
         "one": distribution("one", direct_url=URL, requires=[f"two @ {URL}", rf"three @ file:///{HOME}/w"]),
@@ -104,7 +139,7 @@ MACHINE = {
     "programs_using": {HOME: [{"pid": 4, "name": "python.exe"}], SHARE: UNREADABLE},
     "servers": {
         URL: {"issuer": "mkcert Zoë Canary@NESTBOX"},
-        "https://other.example/": UNREADABLE,
+        "https://tls.aviary/tok3nInPath": UNREADABLE,
     },
     "boot_time": UNREADABLE,
     "nvml": UNREADABLE,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from doctor.checks import CHECKS
 from doctor.host import Identity
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
@@ -34,11 +38,25 @@ def redactor() -> Redactor:
         ("/opt/x --zoe -zoe", "/opt/x --zoe -zoe"),  # options
         ("zoe", "zoe"),  # no path, so it may be anything
         (r"C:\zoetrope\zoe.txt", r"C:\zoetrope\use.txt"),
-        ("https://me:pw@example.org/simple", "https://example.org/simple"),
+        ("https://me:pw@github.com/simple", "https://github.com/simple"),
         (
-            "https://me:p@w@example.org/a?x=1&api_token=s&y=2",
-            "https://example.org/a?x=1&api_token=<secret>&y=2",
+            "https://me:p@w@github.com/a?x=1&api_token=s&y=2",
+            "https://github.com/a?x=1&api_token=<secret>&y=2",
         ),
+        (
+            "https://pip.corp.lan:8443/T0ken/simple?x=1#y",
+            "https://hos.thos.tho:8443/<secret>/simple?<secret>",
+        ),
+        (
+            "https://mirror.lan/whl/cu130/torch-2.13.0%2Bcu130-cp312-cp312-win_amd64.whl",
+            "https://hostho.sth/whl/cu130/torch-2.13.0%2Bcu130-cp312-cp312-win_amd64.whl",
+        ),
+        (
+            "git+ssh://git@git.lan/team/x.git and git@git.lan:team/x",
+            "git+ssh://hos.tho/<secret>/<secret> and <secret>",
+        ),
+        ("https://conda.anaconda.org/t/ab-12/team", "https://conda.anaconda.org/t/<secret>/team"),
+        ("http://127.0.0.1:8080/x http://localhost:1/y", "http://127.0.0.1:8080/x http://localhost:1/y"),
         ("key is s3cr3t-value.", "key is <secret>."),
         (r"C:\data\[toolchain]", r"C:\data\[toolchain]"),
     ],
@@ -93,8 +111,7 @@ def test_variables_are_redacted_by_their_type(redactor: Redactor) -> None:
 
 def test_addresses_keep_neither_credentials_nor_signatures(redactor: Redactor) -> None:
     assert (
-        redactor.url("https://u:p@example.org/a%20b/x.whl?sig=1#sha256=2")
-        == "https://example.org/a%20b/x.whl"
+        redactor.url("https://u:p@github.com/a%20b/x.whl?sig=1#sha256=2") == "https://github.com/a%20b/x.whl"
     )
 
 
@@ -103,3 +120,30 @@ def test_a_redactor_has_the_names_and_secrets_of_its_machine(linux_identity: Ide
     redactor = Redactor.of(RecordedHost(RecordedMachine(identity=linux_identity, environment=environment)))
     told = redactor.text("/home/canary/x on //canary-box/y: hf_abcdefgh, abc")
     assert told == "/home/userus/x on //hostho-sth/y: <secret>, abc"
+
+
+def test_every_link_of_the_checks_is_shown(redactor: Redactor) -> None:
+    links = {
+        str(link)
+        for check in CHECKS
+        for link in re.findall(r"https?://[^\s\"'<>)]+", inspect.getsource(inspect.getmodule(check.judge)))
+    }  # type: ignore[arg-type]
+    assert len(links) > 30
+    for link in links:
+        assert redactor.text(link) == link
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "after"),
+    [
+        ("trusted-host", "pip.lan 10.0.0.1:8080", "hos.tho 10.0.0.1:8080"),
+        ("HTTPS_PROXY", "me:pw@proxy.lan:8080", "hosth.ost:8080"),
+        ("HTTPS_PROXY", "http://me:pw@proxy.lan:8080", "http://hosth.ost:8080"),
+        ("ProxyServer", "http=a.lan:80;https=b.lan:80", "http=h.ost:80;https=h.ost:80"),
+        ("NO_PROXY", "localhost,.lan,github.com", "localhost,.hos,github.com"),
+        ("ProxyEnable", "1", "1"),
+    ],
+)
+def test_settings_that_name_hosts(redactor: Redactor, name: str, value: str, after: str) -> None:
+    assert redactor.variable(name, value) == after
+    assert redactor.variable(name, after) == after

@@ -374,3 +374,12 @@ def test_an_unwritable_folder_is_reported(server, tmp_path) -> None:
     assert done.returncode == 3
     assert "cannot be written" in done.stderr and "AIOS_HOME" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_secrets_of_mirrors_are_not_printed(tmp_path) -> None:
+    """Nothing listens at these addresses, so each of them is reported."""
+    done = aios(tmp_path, "refresh", api="http://me:CanaryPass@127.0.0.1:9/CanaryPath")
+    other = aios(tmp_path, "refresh", api="http://me:CanaryPass@mirror.invalid/CanaryPath")
+    assert "Not read: " in done.stderr and "<mirror>" in other.stderr
+    assert "CanaryPass" not in done.stdout + done.stderr + other.stdout + other.stderr
+    assert "CanaryPath" not in other.stdout + other.stderr
