@@ -6,6 +6,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCa
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
+from doctor.bounded import read_json
 from trainer.device import return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
@@ -40,6 +42,8 @@ def read_config(folder: Path) -> Any:
     base = folder / lora.BASE
     source = base if lora.is_adapter(folder) and base.exists() else weights_folder(folder)
     hub.check_files([source / CONFIG, source / GENERATION_CONFIG])
+    with suppress(OSError, ValueError):  # transformers explains what cannot be read
+        trial.check_layers(read_json(source / CONFIG), str((source / CONFIG).absolute()))
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the type depends on what the file contains
@@ -76,6 +80,7 @@ def make_config(architecture: dict[str, Any], tokenizer: Tokenizer) -> Any:
         if not _reads(type(known), key) and not hasattr(known, key):
             similar = _similar(key, [name for name in vars(known) if not name.startswith("_")])
             raise UserError(f"model.architecture.{key}: {model_type} has no such key.{similar}")
+    trial.check_layers(values, "model.architecture")
     special = {
         "bos_token_id": tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end_id,
         "eos_token_id": tokenizer.end_id,

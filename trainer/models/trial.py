@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ QUANTIZED = {
     "compressed-tensors": "compressed-tensors",
 }
 DEQUANTIZED = "fp8"  # transformers converts these weights when it loads them
+LAYERS = re.compile(r"^(n|num)_?(hidden_|decoder_|encoder_)?layers?$")
+MOST_LAYERS = 10_000
 
 
 def check_quantization(config: Any) -> None:
@@ -69,6 +72,19 @@ def check_text_model(config: Any) -> None:
             f"A model of the type {config.model_type} cannot be used here: its configuration has no vocab_size. "
             f"{CHOOSE}"
         )
+
+
+def check_layers(values: Any, where: str) -> None:
+    """Check the number of layers in a configuration, before transformers makes a list of them.
+
+    Raises:
+        UserError: more than any model has, so that building it would not end.
+    """
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            check_layers(value, where)
+        elif LAYERS.search(key) and isinstance(value, int) and value > MOST_LAYERS:
+            raise UserError(f"{where}: {key} = {value}. At most {MOST_LAYERS:,} layers are supported.")
 
 
 def dequantized(config: Any) -> Any:
