@@ -32,11 +32,11 @@ def for_sh(word: str) -> str:
 def for_cmd(word: str) -> str:
     """Quote a word for a line that is typed in cmd. Raises ValueError for a quotation mark, which no path on Windows has.
 
-    A percent sign can only be escaped outside of quotes: `"a"^%"OS"^%"b"` is a%OS%b.
+    Percent signs stand outside of quotes: `"a"%"OS"%"b"` is a%OS%b, because no variable is called "OS" with its quotes.
     """
     _refuse(word)
     parts = re.split("(%)", word) if VARIABLE_OF_CMD.search(word) else [word]
-    return "".join("^%" if part == "%" else _in_double_quotes(part) for part in parts if part)
+    return "".join(part if part == "%" else _in_double_quotes(part) for part in parts if part)
 
 
 def for_powershell(word: str) -> str:
