@@ -19,7 +19,8 @@ from trainer.commands.options import canonical_spelling, with_config_options
 OPTIONS = """
 --[no-]add-bos-token --[no-]from-scratch --[no-]resize-token-embeddings
 --adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
---cache-dir --capability-file --checkpoint-every --config --dataset-chunk-size --dataset-file
+--cache-dir --capability-file --carry-tokens --checkpoint-every --chunk-gradients --chunk-size --config
+--[no-]cpu-offload --[no-]offload-activations --[no-]recompute-carries --[no-]use-chunked-training --dataset-chunk-size --dataset-file
 --dataset-start-offset --dry-run --decay-fraction --device --early-stop-patience --epochs --eval-batches --eval-every --eval-file --eval-fraction
 --final-lr-fraction --force --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
