@@ -39,6 +39,7 @@ COMMANDS = {
     "train": Source("trainer.commands.training", "train", "Train a language model."),
     "hrm-hf": Source("trainer.commands.hrm", "app", "Train a hierarchical reasoning model, HRM ACT v1."),
     "optimize": Source("trainer.commands.optimize", "optimize", "Measure settings, recommend the fastest."),
+    "data": Source("trainer.commands.data", "app", "Show what is read and learned from data."),
     "generate": Source("trainer.commands.generation", "generate", "Sample text from a checkpoint."),
     "export": Source("trainer.commands.export", "export", "Export a checkpoint for transformers or peft."),
     "runs": Source("trainer.commands.records", "runs", "List training runs and their state."),

@@ -10,6 +10,11 @@ TRL's SFTTrainer takes the place of the other two if it is installed (`pip insta
 "TRL, defaults" trains in bfloat16 and recomputes activations; "TRL, same settings" does what ours does.
 
     python scripts/bench_training.py --rounds 10 --against trl --vocabularies 50257
+
+With `--chat`, ours and TRL each pack conversations of 64 to 512 tokens by themselves; only tokens of conversations count, and the
+last column compares the mean losses, because the rows differ.
+
+    python scripts/bench_training.py --rounds 10 --chat --vocabularies 50257 --dtypes float32
 """
 
 from __future__ import annotations
@@ -60,9 +65,17 @@ def gpt2(vocabulary: int, lora: bool = False) -> Any:
 
 def ours(data: Tensor, vocabulary: int, bf16: bool, lora: bool = False) -> Iterator[float]:
     """Train with our code and yield the loss of each step."""
+    from trainer.data import Batch
+
+    batches = [Batch(x, F.pad(x[:, 1:], (0, 1), value=-100), None) for x in data]
+    return train(gpt2(vocabulary, lora), batches, bf16)
+
+
+def train(model: Any, batches: list[Any], bf16: bool) -> Iterator[float]:
+    """Train a model with our code, a batch in each step, and yield the loss of each."""
     from trainer.attention import huggingface
     from trainer.config import TrainingSection
-    from trainer.data import Batch, Dataset
+    from trainer.data import Dataset
     from trainer.device import Precision
     from trainer.learning.objective import NextToken
     from trainer.learning.optimizer import make_optimizer
@@ -71,7 +84,6 @@ def ours(data: Tensor, vocabulary: int, bf16: bool, lora: bool = False) -> Itera
     from trainer.models import activations
     from trainer.models.tokenizer import ByteTokenizer
 
-    model = gpt2(vocabulary, lora)
     activations.fuse(model)
     huggingface.attach(model.config, backend="sdpa")
     training = TrainingSection(lr=RATE, weight_decay=DECAY, max_grad_norm=CLIP)
@@ -86,8 +98,7 @@ def ours(data: Tensor, vocabulary: int, bf16: bool, lora: bool = False) -> Itera
         device=torch.device("cpu"),
         labels={},
     )
-    for x in data:
-        batch = Batch(x, F.pad(x[:, 1:], (0, 1), value=-100), None)
+    for batch in batches:
         yield optimizer_step(run, Progress(), [batch], RATE, lambda *said: None).loss
 
 
@@ -164,8 +175,8 @@ def nanogpt(data: Tensor, vocabulary: int, bf16: bool) -> Iterator[float]:
         yield loss.item()
 
 
-def driver(name: str, data: Tensor, vocabulary: int, bf16: bool, lora: bool, after_step: AfterStep) -> None:
-    """Train with a program that takes all steps by itself and calls `after_step` after each."""
+def settings_of(name: str, bf16: bool) -> dict[str, Any]:
+    """Return the settings of one of the other trainers."""
     settings = {
         "learning_rate": RATE,
         "weight_decay": DECAY,
@@ -177,8 +188,13 @@ def driver(name: str, data: Tensor, vocabulary: int, bf16: bool, lora: bool, aft
         settings["bf16"] = bf16
     if name == TRL_ALIKE:
         settings["gradient_checkpointing"] = False
+    return settings
+
+
+def driver(name: str, data: Tensor, vocabulary: int, bf16: bool, lora: bool, after_step: AfterStep) -> None:
+    """Train with a program that takes all steps by itself and calls `after_step` after each."""
     program = hf_trainer if name == TRAINER else sft_trainer
-    program(gpt2(vocabulary, lora), data, settings, after_step)
+    program(gpt2(vocabulary, lora), data, settings_of(name, bf16), after_step)
 
 
 def side_by_side(
@@ -211,18 +227,23 @@ def side_by_side(
     return {name: (seconds[1:], losses) for name, (seconds, losses) in found.items()}
 
 
-def peak(program: str, vocabulary: int, bf16: bool, lora: bool) -> float:
+def peak(program: str, vocabulary: int, bf16: bool, lora: bool, chat: bool = False) -> float:
     """Return the peak memory in MB of a new process that takes a few steps."""
     command = [sys.executable, __file__, "--alone", program, "--vocabularies", str(vocabulary)]
-    command += ["--dtypes", "bfloat16" if bf16 else "float32", *["--lora"] * lora]
+    command += ["--dtypes", "bfloat16" if bf16 else "float32", *["--lora"] * lora, *["--chat"] * chat]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) / 1e6
 
 
-def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool) -> int:
+def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool, chat: bool) -> int:
     """Take a few steps in this process and return its peak memory in bytes."""
     from trainer.device import peak_memory_bytes
 
+    if chat:
+        import packed_chat
+
+        packed_chat.alone(program, vocabulary, *chat_arguments(vocabulary, bf16))
+        return peak_memory_bytes(torch.device("cpu"))
     data = tokens(vocabulary, 3)
     if program == OURS:
         list(ours(data, vocabulary, bf16, lora))
@@ -231,6 +252,37 @@ def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool) -> int:
     else:
         driver(program, data, vocabulary, bf16, lora, lambda loss: None)
     return peak_memory_bytes(torch.device("cpu"))
+
+
+def chat_arguments(vocabulary: int, bf16: bool) -> tuple[Any, ...]:
+    """Return the arguments of the functions of `packed_chat` after the number of rounds."""
+    return (
+        SIZE,
+        LENGTH,
+        lambda: gpt2(vocabulary),
+        lambda model, batches: train(model, batches, bf16),
+        settings_of(TRL_ALIKE, bf16),
+    )
+
+
+def chat_rows(vocabulary: int, bf16: bool, rounds: int) -> Iterator[str]:
+    """Yield the rows of the table for packed conversations."""
+    import packed_chat
+
+    mine, theirs = packed_chat.side_by_side(vocabulary, rounds, *chat_arguments(vocabulary, bf16))
+    mean = statistics.fmean(theirs.losses)
+    for name, steps, ratio in ((OURS, mine, 1.0), (TRL_ALIKE, theirs, packed_chat.ratio(mine, theirs))):
+        cells = [
+            str(vocabulary),
+            f"{'bfloat16' if bf16 else 'float32'}, packed chat",
+            name,
+            f"{statistics.median(steps.rates):.0f}",
+            f"{max(steps.rates):.0f}",
+            f"{ratio:.2f}",
+            f"{peak(name, vocabulary, bf16, False, chat=True):.0f}",
+            f"{abs(statistics.fmean(steps.losses) - mean) / mean:.0e}",
+        ]
+        yield "| " + " | ".join(cells) + " |"
 
 
 def rows(vocabulary: int, bf16: bool, rounds: int, lora: bool, theirs: str) -> Iterator[str]:
@@ -266,12 +318,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="steps of each program")
     parser.add_argument("--against", choices=["trainer", "trl"], default="trainer")
     parser.add_argument("--lora", action="store_true", help="train an adapter, not the whole model")
+    parser.add_argument(
+        "--chat", action="store_true", help="packed conversations, against TRL, with the same settings"
+    )
     everything = [OURS, TRAINER, NANOGPT, TRL_ALIKE, TRL_DEFAULT]
     parser.add_argument("--alone", choices=everything, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         bf16 = options.dtypes == ["bfloat16"]
-        print(peak_alone(options.alone, options.vocabularies[0], bf16, options.lora))  # noqa: T201
+        print(peak_alone(options.alone, options.vocabularies[0], bf16, options.lora, options.chat))  # noqa: T201
         return 0
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds\n")  # noqa: T201
     heads = "V | dtype | program | tokens/s, median | best | time / ours | peak MB | largest relative difference in loss"
@@ -279,6 +334,10 @@ def main() -> int:
     for vocabulary in options.vocabularies:
         for dtype in options.dtypes:
             bf16 = dtype == "bfloat16"
+            if options.chat:
+                for row in chat_rows(vocabulary, bf16, options.rounds):
+                    print(row, flush=True)  # noqa: T201
+                continue
             # TRL's default is bfloat16
             trl = [TRL_ALIKE, TRL_DEFAULT] if bf16 else [TRL_ALIKE]
             for theirs in trl if options.against == "trl" else [TRAINER]:

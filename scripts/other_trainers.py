@@ -38,6 +38,38 @@ def sft_trainer(model: Any, data: Tensor, settings: dict[str, Any], after_step: 
     _train(SFTTrainer, SFTConfig, model, Dataset.from_dict(rows), data, prepared, after_step, **others)
 
 
+def packed_sft_trainer(
+    model: Any,
+    conversations: list[tuple[list[int], list[int]]],
+    shape: tuple[int, int, int],
+    settings: dict[str, Any],
+    after_step: AfterStep,
+) -> list[int]:
+    """Train a model with TRL's SFTTrainer on conversations that it packs itself. Returns the tokens of each packed row.
+
+    Args:
+        conversations: tokens and labels of each.
+        shape: number of steps, rows in a batch, tokens in a row.
+    """
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    steps, size, length = shape
+    tokens, labels = ([each[part] for each in conversations] for part in (0, 1))
+    packing = {"packing": True, "max_length": length, "dataset_num_proc": 1}
+    trainer = _trained(
+        SFTTrainer,
+        SFTConfig,
+        model,
+        Dataset.from_dict({"input_ids": tokens, "labels": labels}),
+        (steps, size),
+        {**packing, **settings},
+        after_step,
+        processing_class=_tokenizer(),
+    )
+    return [sum(lengths) for lengths in trainer.train_dataset["seq_lengths"]]
+
+
 def _labels(data: Tensor) -> Tensor:
     """The labels of all sequences (steps * B, S). The trainers shift them, but count the first one without -100 as a target."""
     return F.pad(data.flatten(0, 1)[:, 1:], (1, 0), value=-100)
@@ -53,6 +85,21 @@ def _train(
     after_step: AfterStep,
     **others: Any,
 ) -> None:
+    shape = (len(data), data.shape[1])
+    _trained(trainer_class, arguments_class, model, samples, shape, settings, after_step, **others)
+
+
+def _trained(
+    trainer_class: Any,
+    arguments_class: Any,
+    model: Any,
+    samples: Any,
+    shape: tuple[int, int],
+    settings: dict[str, Any],
+    after_step: AfterStep,
+    **others: Any,
+) -> Any:
+    """Train, and return the trainer. `shape`: number of steps, sequences in a batch."""
     from transformers import PrinterCallback, TrainerCallback
 
     class ReportLoss(TrainerCallback):
@@ -62,13 +109,13 @@ def _train(
 
     class InOrder(trainer_class):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return torch.utils.data.SequentialSampler(samples)
+            return torch.utils.data.SequentialSampler(self.train_dataset)
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = arguments_class(
             output_dir=folder,
-            per_device_train_batch_size=data.shape[1],
-            max_steps=len(data),
+            per_device_train_batch_size=shape[1],
+            max_steps=shape[0],
             lr_scheduler_type="constant",
             use_cpu=True,
             logging_steps=1,
@@ -81,6 +128,7 @@ def _train(
         trainer = InOrder(model, arguments, train_dataset=samples, callbacks=[ReportLoss()], **others)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    return trainer
 
 
 def _tokenizer() -> Any:

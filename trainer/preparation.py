@@ -27,7 +27,7 @@ from trainer.learning.objective import Objective
 from trainer.learning.optimizer import make_optimizer
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings, Progress, Run
-from trainer.models import model, model_attention, trial, vocabulary
+from trainer.models import chat_template, model, model_attention, trial, vocabulary
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.progress import Reporter
 from trainer.run_size import run_size
@@ -128,6 +128,8 @@ def _setup(
     dataset = data.load(config.data, start.tokenizer, say)
     _check_early_stop(config, dataset)
     config = _with_steps(config, dataset, start, processes)
+    if dataset.template:  # so that checkpoints have it
+        chat_template.save_in(start.tokenizer, dataset.template)
     if not (config.model.resize_token_embeddings and start.weights):
         _check_vocabulary(start, dataset, config.training.sample_prompt)
     return Setup(

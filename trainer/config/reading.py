@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from trainer.config import yaml_file
 from trainer.config.other_names import advice_for_key, with_own_names
-from trainer.config.sections import TrainConfig, each_key
+from trainer.config.sections import DataSection, TrainConfig, each_key
 from trainer.errors import UserError
 
 # Pairs of keys for the same setting: an override of one replaces the other.
@@ -56,6 +56,18 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
         raise UserError(_explain(error, file)) from None
     _check(config)
     return config
+
+
+def load_data(values: Mapping[str, Any]) -> DataSection:
+    """The data section with these values.
+
+    Raises:
+        UserError: a value is invalid.
+    """
+    try:
+        return TrainConfig.model_validate({"data": dict(values)}).data
+    except ValidationError as error:
+        raise UserError(_explain(error, None)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

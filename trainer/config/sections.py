@@ -23,6 +23,8 @@ Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xforme
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
+DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion"]
+TrainOn = Literal["answers", "all"]
 
 
 def _numbers(value: Any) -> Any:
@@ -138,6 +140,22 @@ class DataSection(Section):
         default=None,
         description="Field or column with the text. Default: the first of text, content, body, document, article and "
         "passage that exists, or the only field.",
+    )
+    data_format: DataFormat = Field(
+        default="auto",
+        alias="format",
+        description="Form of the records: messages, sharegpt, alpaca, prompt-completion or text. auto recognises each record "
+        "by its fields.",
+    )
+    train_on: TrainOn = Field(
+        default="answers",
+        description="What is learned from conversations: only the answers, or all of their text. Other text is always "
+        "learned.",
+    )
+    chat_template: str | None = Field(
+        default=None,
+        description="How conversations are written: chatml, alpaca, vicuna, plain, or a Jinja file. Default: the tokenizer's "
+        "own template; chatml if it has none.",
     )
     max_length: int = Field(
         default=1024, ge=1, description="Number of tokens in a sequence. One sequence is one sample."

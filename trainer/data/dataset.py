@@ -9,14 +9,17 @@ from pathlib import Path
 import platformdirs
 
 from trainer.config import DataSection
-from trainer.data import split, tokens
+from trainer.data import description, split, tokens
 from trainer.data.documents import of_text
+from trainer.data.instructions import Reading
 from trainer.data.opening import Source
 from trainer.data.sources import find
 from trainer.data.stream import Stream, make
 from trainer.data.token_cache import TokenCache
 from trainer.data.tokens import Tokenized
 from trainer.errors import UserError
+from trainer.models import chat_template
+from trainer.models.chat_template import ChatTemplate
 from trainer.models.tokenizer import ByteTokenizer, Tokenizer
 from trainer.say import Say
 
@@ -30,22 +33,26 @@ class Dataset:
     Attributes:
         held_out: None without an evaluation.
         unigram_entropy, bigram_entropy: in bits per byte; see `BytePairs.entropies`.
+        template: how conversations were written; None without conversations.
     """
 
     training: Stream
     held_out: Stream | None
     unigram_entropy: float
     bigram_entropy: float
+    template: ChatTemplate | None = None
 
     @property
     def content(self) -> dict[str, int | float]:
         """Figures that identify the data: an edit, another tokenizer or another row length changes at least one of them."""
+        learned = {"learned_tokens": self.training.text_tokens} if self.template else {}
         return {
             "training_tokens": len(self.training.tokens),
             "samples": self.training.blocks,
             "text_bytes": self.training.text_bytes,
             "unigram_entropy": round(self.unigram_entropy, 9),
             "bigram_entropy": round(self.bigram_entropy, 9),
+            **learned,
         }
 
     @property
@@ -61,10 +68,13 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
         RunError: the token cache cannot be written.
     """
     assert settings.dataset_file is not None, "checked by config.load"
-    source = _tokenized(settings.dataset_file, settings, tokenizer, say)
+    template = chat_template.choose(settings.chat_template, tokenizer)
+    source = tokenized(settings.dataset_file, settings, tokenizer, template, say)
+    found = [source]
     cut, evaluated = split.end(source), None
     if settings.eval_file:
-        other = _tokenized(settings.eval_file, settings, tokenizer, say)
+        other = tokenized(settings.eval_file, settings, tokenizer, template, say)
+        found.append(other)
         evaluated = _part(other, split.START, split.end(other), settings, tokenizer)
     elif settings.eval_fraction:
         cut = split.tail(source, tokenizer, settings.eval_fraction)
@@ -83,7 +93,13 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
             f"{training.blocks} training samples of {settings.max_length} tokens. Set a smaller "
             "data.dataset_start_offset (--dataset-start-offset)."
         )
-    return Dataset(training, evaluated, *source.entropies)
+    chat = any(each.tally.conversations for each in found)
+    if chat:
+        for line in description.of_streams(
+            [part for part in (training, evaluated) if part], settings, template
+        ):
+            say(line)
+    return Dataset(training, evaluated, *source.entropies, template if chat else None)
 
 
 def stream_of(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:
@@ -100,19 +116,36 @@ def cache_folder() -> Path:
     return Path(own or platformdirs.user_cache_dir("aios", appauthor=False)).absolute() / "tokens"
 
 
-def _tokenized(path: Path, settings: DataSection, tokenizer: Tokenizer, say: Say) -> Tokenized:
-    sources = find(path, say, settings.text_field, any_bytes=isinstance(tokenizer, ByteTokenizer))
+def tokenized(
+    path: Path, settings: DataSection, tokenizer: Tokenizer, template: ChatTemplate, say: Say
+) -> Tokenized:
+    """The tokens of a file or folder. Says what was recognised in its records, and what was dropped.
+
+    Raises:
+        UserError: it is missing, unreadable, or nothing in it can be trained on.
+    """
+    reading = Reading(
+        settings.text_field, settings.data_format, settings.train_on, template.with_fixed_date()
+    )
+    sources = find(path, say, reading, any_bytes=isinstance(tokenizer, ByteTokenizer))
     size = sum(source.size for source in sources)
     if sum(source.text_size for source in sources) <= SMALL and settings.cache_dir is None:
-        found = tokens.in_memory(sources, tokenizer, settings.text_field, say)
+        found = tokens.in_memory(sources, tokenizer, reading, say)
     else:
         folder = settings.cache_dir or cache_folder()
-        found = TokenCache(folder, path, sources, tokenizer, settings.text_field).tokens(say)
+        found = TokenCache(folder, path, sources, tokenizer, reading).tokens(say)
+    if not len(found.ends) and found.tally.dropped:
+        raise UserError(
+            f"The data set {path.absolute()} contains nothing to learn: all of its records were dropped. "
+            f"{description.of_dropped(found.tally)}"
+        )
     if not len(found.ends):
         raise UserError(
             f"The data set {path.absolute()} contains no text: {_files(sources)}, {size} bytes, all blank. "
             "Set data.dataset_file (--dataset-file) to a file or folder with text."
         )
+    for line in description.of_records(found.tally):
+        say(line)
     return found
 
 
@@ -137,7 +170,7 @@ def _part(
 
 def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
     """Raise UserError if a part does not fill one row (packed), or has no target at all (not packed)."""
-    needed = settings.max_length + 1 if settings.packing else 2
+    needed = settings.max_length + 1 if settings.packing and not part.whole_rows else 2
     if len(part.tokens) >= needed and part.blocks:
         return
     raise UserError(

@@ -19,11 +19,13 @@ class Piece:
     Attributes:
         last: the document ends with this piece.
         where: the position in the file, for messages.
+        answers: of a conversation, the characters (start, end) that are learned; None for text, of which all is learned.
     """
 
     text: bytes
     last: bool
     where: str
+    answers: tuple[tuple[int, int], ...] | None = None
 
 
 def of_text(text: bytes) -> Iterator[Piece]:

@@ -24,8 +24,8 @@ PAIRS = (
     ("chosen", "rejected"),
 )
 INSTRUCTION_DATA = (
-    "These look like instruction data, which is not supported yet: the trainer reads one text per record. Write each "
-    "record as one text, for example with the tokenizer's chat template."
+    "These look like instruction data of a form that is not read here. Known forms are messages with role and content (or from "
+    "and value), instruction and output, prompt and completion; data.format: text (--data-format) reads none of them."
 )
 DEPTH = 8  # of nested records that are searched for strings
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO, TextIO
 
 from doctor.bounded import parse_json
 from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
+from trainer.data.instructions import TEXT, Reading, Tally, documents
 from trainer.data.opening import BLOCK, Source, explained
+from trainer.data.recognition import shape_of
+from trainer.data.turns import NotAConversationError, is_turn
 from trainer.errors import UserError
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]*")
@@ -20,13 +24,19 @@ TOO_LONG = f"is longer than {LONGEST >> 30} GiB. Split this record, or train on 
 LONGEST_LITERAL = 16  # characters: -Infinity, or two \uXXXX
 
 
-def pieces(source: Source, field: str | None) -> Iterator[Piece]:
-    """The texts of all records. A record is an object with a text field, or a string."""
-    found = records(source)
+def pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
+    """The documents of all records. A record is an object with messages or a text, a list of messages, or a string."""
+    found, field = records(source), reading.field
     for place, record in found:
         where = f"{source.path.absolute()}, {place}"
+        if isinstance(record, list) and any(map(is_turn, record)):
+            record = {"messages": record}
         if isinstance(record, dict):
             try:
+                conversation = documents(record, where, reading, tally)
+                if conversation is not None:
+                    yield from (replace(piece, where=place) for piece in conversation)
+                    continue
                 if field is None or not _has(record, field):
                     field = field_of(list(record), field, where, list(strings_in(record)))
                 value = _string(record, field, where)
@@ -40,6 +50,7 @@ def pieces(source: Source, field: str | None) -> Iterator[Piece]:
             raise UserError(
                 f"{where}: the record is {_shown(record)}, not an object or a string. Write each record as one."
             )
+        tally.shapes[TEXT] += 1
         for piece in text(value, where):
             yield Piece(piece.text, piece.last, place)
 
@@ -55,7 +66,7 @@ def records(source: Source) -> Iterator[tuple[str, Any]]:
                 yield from _values(file, source)
 
 
-def is_data(source: Source, field: str | None) -> bool:
+def is_data(source: Source, reading: Reading) -> bool:
     """Whether a .json file contains records with a text. Other files, such as settings, are one object without a text."""
     try:
         found = [record for _, (_, record) in zip(range(2), records(source), strict=False)]
@@ -64,7 +75,12 @@ def is_data(source: Source, field: str | None) -> bool:
     if len(found) != 1 or not isinstance(found[0], dict) or _is_array(source):
         return bool(found)
     strings = set(strings_in(found[0]))
-    return not strings.isdisjoint(FIELDS if field is None else [field])
+    if not strings.isdisjoint(FIELDS if reading.field is None else [reading.field]):
+        return True
+    try:
+        return reading.instructions and shape_of(found[0]) is not None
+    except NotAConversationError:
+        return True  # reading it as data explains the error
 
 
 def _is_array(source: Source) -> bool:

@@ -147,7 +147,9 @@ def _format(path: Path, beginning: bytes) -> Format:
     if not found.startswith("JSON"):
         return found
     text = beginning.decode(file_kinds.encoding(beginning), "replace").lstrip()
-    first = text.split("\n", 1)[0].rstrip()
+    first, *others = (line.strip() for line in text.split("\n", 2)[:2])
+    if first.startswith("[") and first.endswith("]") and any(line.startswith("[") for line in others):
+        return "JSON lines"  # of lists
     # An array, or an object that is continued on the next line. Otherwise each line is a record.
     return "JSON" if first.startswith("[") or first.endswith(("{", ",", "[")) else "JSON lines"
 

@@ -12,16 +12,16 @@ from doctor.bounded import read_beginning
 from trainer import file_kinds
 from trainer.data import json_records, tables
 from trainer.data.documents import PIECE, Piece, of_blocks
+from trainer.data.instructions import PLAIN, Reading, Tally
 from trainer.data.opening import COMPRESSED, FORMATS, Format, Source, explained, inner_suffix
 from trainer.errors import UserError
 from trainer.say import Say
 
 
-def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False) -> list[Source]:
+def find(path: Path, say: Say, reading: Reading = PLAIN, any_bytes: bool = False) -> list[Source]:
     """The file itself, or all data files below the folder, sorted by name. Hidden files are skipped.
 
     Args:
-        field: name of the field or column with the text.
         any_bytes: whether a text may be in any encoding.
 
     Raises:
@@ -43,7 +43,9 @@ def find(path: Path, say: Say, field: str | None = None, any_bytes: bool = False
         raise UserError(
             f"The data set {path.absolute()} cannot be read: {error.strerror or error}."
         ) from error
-    found = [source for source in sources if source.suffix != ".json" or json_records.is_data(source, field)]
+    found = [
+        source for source in sources if source.suffix != ".json" or json_records.is_data(source, reading)
+    ]
     skipped = Counter(Path(name).suffix or "without a suffix" for name in visible if name not in known)
     skipped[".json without a text"] = len(sources) - len(found)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()) if count)
@@ -66,25 +68,25 @@ def _example(folder: Path, names: list[str]) -> str:
     return "Choose another folder, or one file, of any suffix, with data.dataset_file (--dataset-file)."
 
 
-def pieces(source: Source, field: str | None) -> Iterator[Piece]:
+def pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
     """The documents of a file, in order.
 
     Args:
-        field: name of the field or column with the text; None to detect it.
+        tally: counts what is read.
 
     Raises:
         UserError: the file cannot be read, or its content does not match its suffix.
     """
     with explained(source.path):
-        yield from _READERS[source.format](source, field)
+        yield from _READERS[source.format](source, reading, tally)
 
 
-def _text(source: Source, field: str | None) -> Iterator[Piece]:
+def _text(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
     with source.open() as file:
         yield from of_blocks(iter(lambda: file.read(PIECE), b""))
 
 
-_READERS: dict[Format, Callable[[Source, str | None], Iterator[Piece]]] = {
+_READERS: dict[Format, Callable[[Source, Reading, Tally], Iterator[Piece]]] = {
     "text": _text,
     "JSON lines": json_records.pieces,
     "JSON": json_records.pieces,

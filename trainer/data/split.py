@@ -47,6 +47,8 @@ def tail(source: Tokenized, tokenizer: Tokenizer, fraction: float) -> Cut:
     sides = (np.searchsorted(source.documents, document, side) for side in ("left", "right"))
     boundaries = [_after(source, int(side)) for side in sides]
     near = [cut for cut in boundaries if wanted <= 2 * (total - cut.byte) <= 4 * wanted and cut.token > 0]
+    if source.tally.conversations:  # they are never split
+        near = [cut for cut in boundaries if 0 < cut.token < source.ends[-1]]
     if near:
         return min(near, key=lambda cut: abs(total - cut.byte - wanted))
     return _inside(source, piece, total - wanted, tokenizer)

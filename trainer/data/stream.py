@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.tokens import Array, Indices, Tokenized
+from trainer.data.whole_rows import WholeRows, whole_rows
 
 IGNORED = -100  # the target of a position without one, as in torch's cross_entropy
 
@@ -65,6 +66,7 @@ class Stream:
 
     Packed documents follow each other without padding; unpacked, each document starts a new block. The target of a block's
     last token is the first token of the next block, so every token except the first of a document is a target exactly once.
+    Conversations are not cut: they are packed whole, see `whole_rows`, and only what a model learns from is a target.
 
     Attributes:
         source: the data set that this stream is a part of.
@@ -73,6 +75,7 @@ class Stream:
         text_bytes: number of bytes of text that the tokens encode.
         prefix: number of tokens in front of each document, which are never targets.
         own_rows: None if documents are packed.
+        whole_rows: None without conversations.
     """
 
     source: Tokenized
@@ -83,16 +86,21 @@ class Stream:
     pad_id: int
     prefix: int
     own_rows: OwnRows | None
+    whole_rows: WholeRows | None = None
 
     @property
     def blocks(self) -> int:
+        if self.whole_rows:
+            return len(self.whole_rows.rows)
         if self.own_rows:
             return int(self.own_rows.rows[-1]) if len(self.own_rows.rows) else 0
         return -(-(len(self.tokens) - 1) // self.length)
 
     @property
     def text_tokens(self) -> int:
-        """Number of tokens, without the prefixes of the documents."""
+        """Number of tokens that are learned, without the prefixes of the documents."""
+        if self.whole_rows:
+            return len(self.tokens) - self._ignored()
         ends = self.source.ends[self.source.document_ends]
         starts = np.concatenate([[0], ends[:-1]])
         inside = (starts >= self.first) & (starts < self.first + len(self.tokens))
@@ -101,11 +109,15 @@ class Stream:
     @cached_property
     def packed(self) -> bool:
         """Whether a row may contain several documents."""
+        if self.whole_rows:
+            return self.whole_rows.packed
         numbers = self.source.document_of(self.first + np.array([0, len(self.tokens) - 1]))
         return self.own_rows is None and bool(numbers[0] != numbers[1])
 
     def batch(self, indices: Indices) -> Batch:
         """The blocks with these indices. An index past the last block gives padding: a document of its own, without targets."""
+        if self.whole_rows:
+            return self._whole_batch(self.whole_rows, indices)
         starts, ends = self._spans(indices)
         offsets = starts[:, None] + np.arange(self.length + 1)
         past = offsets >= ends[:, None]
@@ -122,6 +134,31 @@ class Stream:
             valid &= self._after_prefix(self.first + inside[:, 1:])
         targets = np.where(valid, tokens[:, 1:], IGNORED)
         return Batch(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(targets), ids)
+
+    def _whole_batch(self, rows: WholeRows, indices: Indices) -> Batch:
+        shape = len(indices), self.length
+        tokens = np.full(shape, self.pad_id, dtype=np.int64)
+        targets = np.full(shape, IGNORED, dtype=np.int64)
+        ids = np.zeros(shape, dtype=np.int64)
+        for number, index in enumerate(indices.tolist()):
+            place = document = 0
+            for start, pairs in rows.segments(index):
+                row = slice(place, place + pairs)
+                following = np.arange(start + 1, start + pairs + 1)
+                tokens[number, row] = self.tokens[start : start + pairs]
+                learned = self.source.is_learned(self.first + following)
+                targets[number, row] = np.where(learned, self.tokens[following].astype(np.int64), IGNORED)
+                ids[number, row] = document
+                place, document = place + pairs, document + 1
+            ids[number, place:] = document
+        document_ids = torch.from_numpy(ids) if rows.packed else None
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), document_ids)
+
+    def _ignored(self) -> int:
+        """The number of tokens that are never targets."""
+        end = self.first + len(self.tokens)
+        edges = self.source.ignored.clip(self.first, end)
+        return int((edges[1::2] - edges[::2]).sum())
 
     def _after_prefix(self, positions: Indices) -> npt.NDArray[np.bool_]:
         """Whether these positions of the source are behind the prefix of their document."""
@@ -152,8 +189,11 @@ def make(
     prefix: int = 0,
 ) -> Stream:
     """A stream of the tokens first … end-1 of the source."""
-    own = None if packing else _own_rows(source, first, end, length)
     tokens = source.tokens[first:end]
+    if source.tally.conversations:
+        whole = whole_rows(source, first, end, length, packing)
+        return Stream(source, first, tokens, text_bytes, length, pad_id, prefix, None, whole)
+    own = None if packing else _own_rows(source, first, end, length)
     return Stream(source, first, tokens, text_bytes, length, pad_id, prefix, own)
 
 

@@ -6,21 +6,26 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from doctor.extras import how_to_add
 from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, text
+from trainer.data.instructions import TEXT, Reading, Tally, documents
 from trainer.data.opening import Source
+from trainer.data.recognition import may_be_conversations, shape_of
+from trainer.data.turns import NotAConversationError
 from trainer.errors import UserError
 
 DELIMITERS = ",;\t|"
 EXCEL_HINT = re.compile(r"sep=(.)\r?\n")  # a first line that Excel reads
 
 
-def csv_pieces(source: Source, field: str | None) -> Iterator[Piece]:
+def csv_pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
     """One document per row. The first line names the columns."""
+    field = reading.field
     csv.field_size_limit(2**31 - 1)
     path, line = source.path.absolute(), 0
     try:
@@ -35,7 +40,9 @@ def csv_pieces(source: Source, field: str | None) -> Iterator[Piece]:
             )
             names = next(rows, [])
             _check_header(names, str(path))
-            column = names.index(field_of(names, field, f"{path}, its first line"))
+            column = None
+            if not reading.instructions or shape_of(dict.fromkeys(names, ""), reading.format) is None:
+                column = names.index(field_of(names, field, f"{path}, its first line"))
             for row in rows:
                 line = rows.line_num
                 if row and len(row) != len(names):
@@ -43,12 +50,19 @@ def csv_pieces(source: Source, field: str | None) -> Iterator[Piece]:
                         f"{path}, line {line} has {len(row)} columns, but the header has {len(names)}. "
                         "A text that contains the delimiter needs double quotes around it."
                     )
-                if row:
+                if row and column is None:
+                    record = dict(zip(names, row, strict=True))
+                    conversation = documents(record, f"{path}, line {line}", reading, tally)
+                    yield from (replace(piece, where=f"line {line}") for piece in conversation or ())
+                elif row and column is not None:
+                    tally.shapes[TEXT] += 1
                     yield from text(row[column], f"line {line}")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not valid CSV in UTF-8 after line {line}: {file_kinds.not_utf8(error.object)}"
         ) from None
+    except NotAConversationError as error:
+        raise UserError(f"{path}, its first line: {error}.") from None
     except csv.Error as error:
         raise UserError(
             f"{path} is not valid CSV in UTF-8 after line {line} ({error}). Correct it there."
@@ -75,7 +89,7 @@ def _check_header(names: list[str], path: str) -> None:
         )
 
 
-def parquet_pieces(source: Source, field: str | None) -> Iterator[Piece]:
+def parquet_pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
     """One document per row."""
     path = source.path.absolute()
     try:
@@ -88,10 +102,15 @@ def parquet_pieces(source: Source, field: str | None) -> Iterator[Piece]:
         ) from None
     try:
         with ParquetFile(source.path) as file:
-            name = _column(file.schema_arrow, field, str(path))
+            names = file.schema_arrow.names
+            if reading.instructions and may_be_conversations(names, reading.format):
+                yield from _conversations(file, str(path), reading, tally)
+                return
+            name = _column(file.schema_arrow, reading.field, str(path))
             row = 0
             for batch in file.iter_batches(batch_size=256, columns=[name]):
                 for record in batch.to_pylist():
+                    tally.shapes[TEXT] += 1
                     yield from _at(f"row {row}", str(path), nested(record, name), name)
                     row += 1
     except pyarrow.ArrowException as error:
@@ -102,6 +121,19 @@ def parquet_pieces(source: Source, field: str | None) -> Iterator[Piece]:
         raise UserError(
             f"{path} contains strings that are not UTF-8: {file_kinds.not_utf8(error.object)}"
         ) from None
+
+
+def _conversations(file: Any, path: str, reading: Reading, tally: Tally) -> Iterator[Piece]:
+    row, name = 0, None
+    for batch in file.iter_batches(batch_size=256):
+        for record in batch.to_pylist():
+            conversation = documents(record, f"{path}, row {row}", reading, tally)
+            if conversation is None:
+                name = name or _column(file.schema_arrow, reading.field, path)
+                tally.shapes[TEXT] += 1
+                conversation = _at(f"row {row}", path, nested(record, name), name)
+            yield from (replace(piece, where=f"row {row}") for piece in conversation)
+            row += 1
 
 
 def _at(place: str, path: str, value: Any, name: str) -> Iterator[Piece]:

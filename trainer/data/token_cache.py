@@ -22,13 +22,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from doctor.bounded import read_bytes
 from doctor.files import flush, sha256_of, write_atomically
+from trainer.data.instructions import Reading, Tally
 from trainer.data.opening import Source
 from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 NOTHING = ["there is no cache yet"]
 
@@ -55,31 +56,34 @@ class Manifest(BaseModel):
     vocabulary: int
     end_of_text: int
     text_field: str | None
+    conversations: list[str | None]  # see Reading.key
     dtype: str
     sources: tuple[File, ...]
     tokens: int
     pieces: int
+    ignored: int
     entropies: tuple[float, float]
+    tally: Tally
     files: str
 
     def kind(self, array: str) -> str:
         return self.dtype if array == "tokens" else "int64"
 
     def length(self, array: str) -> int:
-        return self.tokens if array == "tokens" else self.pieces
+        return {"tokens": self.tokens, "ignored": self.ignored}.get(array, self.pieces)
 
 
 class TokenCache:
     """The cached tokens of one data set and one tokenizer."""
 
     def __init__(
-        self, folder: Path, data_set: Path, sources: list[Source], tokenizer: Tokenizer, field: str | None
+        self, folder: Path, data_set: Path, sources: list[Source], tokenizer: Tokenizer, reading: Reading
     ) -> None:
-        whole_name = [str(data_set.resolve()), tokenizer.fingerprint, field]
+        whole_name = [str(data_set.resolve()), tokenizer.fingerprint, *reading.key]
         key = hashlib.sha256(json.dumps(whole_name).encode("utf-8")).hexdigest()[:16]
         readable = re.sub(r"[^A-Za-z0-9]+", "-", data_set.stem)[:32].strip("-")
         self.folder = folder / f"{readable}-{key}".lstrip("-")
-        self._sources, self._tokenizer, self._field = sources, tokenizer, field
+        self._sources, self._tokenizer, self._reading = sources, tokenizer, reading
 
     def tokens(self, say: Say) -> Tokenized:
         """The tokens, from the cache if it is valid. Otherwise tokenize the data set, and say why.
@@ -100,7 +104,7 @@ class TokenCache:
                     manifest = self._make(manifest, say)
         assert manifest is not None
         arrays = {name: self._map(manifest, name) for name in ARRAYS}
-        return Tokenized(**arrays, entropies=manifest.entropies)
+        return Tokenized(**arrays, entropies=manifest.entropies, tally=manifest.tally)
 
     def _look(self) -> tuple[Manifest | None, list[str]]:
         """The manifest in the folder, and how it differs from what this run needs."""
@@ -119,7 +123,8 @@ class TokenCache:
             ("tokenizer", manifest.tokenizer, tokenizer.fingerprint),
             ("vocabulary", manifest.vocabulary, tokenizer.vocab_size),
             ("end-of-text token", manifest.end_of_text, tokenizer.end_id),
-            ("text field", manifest.text_field, self._field),
+            ("text field", manifest.text_field, self._reading.field),
+            ("way of writing conversations", manifest.conversations, self._reading.key[1:]),
             ("dtype", manifest.dtype, narrowest(tokenizer.vocab_size).__name__),
         ):
             if found != wanted:
@@ -164,7 +169,8 @@ class TokenCache:
                     opened[name].write(array.tobytes())
                     lengths[name] += len(array)
 
-                text = read(self._sources, self._field, Progress(self._sources, say))
+                tally = Tally()
+                text = read(self._sources, self._reading, Progress(self._sources, say), tally)
                 entropies = build(text, self._tokenizer, append)
             for name in ARRAYS:
                 flush(self._file(name, files))
@@ -175,7 +181,8 @@ class TokenCache:
                 tokenizer=self._tokenizer.fingerprint,
                 vocabulary=self._tokenizer.vocab_size,
                 end_of_text=self._tokenizer.end_id,
-                text_field=self._field,
+                text_field=self._reading.field,
+                conversations=self._reading.key[1:],
                 dtype=narrowest(self._tokenizer.vocab_size).__name__,
                 sources=tuple(
                     File(
@@ -189,7 +196,9 @@ class TokenCache:
                 ),
                 tokens=lengths["tokens"],
                 pieces=lengths["ends"],
+                ignored=lengths["ignored"],
                 entropies=entropies,
+                tally=tally,
                 files=files,
             )
             write_atomically(self.folder / MANIFEST, f"{made.model_dump_json(indent=2)}\n".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from trainer.data.documents import Piece
 from trainer.data.entropy import BytePairs
+from trainer.data.instructions import Reading, Tally
 from trainer.data.opening import Source
 from trainer.data.sources import pieces
 from trainer.errors import UserError
@@ -22,7 +23,7 @@ from trainer.say import Say
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 Append = Callable[[str, Array], None]  # extends the array of this name
-ARRAYS = ("tokens", "ends", "byte_ends", "documents")
+ARRAYS = ("tokens", "ends", "byte_ends", "documents", "ignored")
 GROUP = 1 << 22  # bytes of text tokenized in one call
 INTERVAL = 10.0  # seconds between two progress messages
 
@@ -36,19 +37,29 @@ class Tokenized:
         ends: (P,) cumulative number of tokens at the end of each piece.
         byte_ends: (P,) cumulative number of text bytes at the end of each piece.
         documents: (P,) index of the document that each piece belongs to.
+        ignored: (2 R,) start and end of the R ranges of tokens that are no targets, in order. Of a conversation, the bytes
+            and entropies are those of its answers.
         entropies: of the text, in bits per byte; see `BytePairs.entropies`.
+        tally: what was read, and what was dropped.
     """
 
     tokens: Array
     ends: Indices
     byte_ends: Indices
     documents: Indices
+    ignored: Indices
     entropies: tuple[float, float]
+    tally: Tally
 
     @property
     def document_ends(self) -> npt.NDArray[np.bool_]:
         """(P,) whether each piece is the last one of its document."""
         return np.append(self.documents[1:] != self.documents[:-1], len(self.documents) > 0)
+
+    def is_learned(self, positions: Indices) -> npt.NDArray[np.bool_]:
+        """Whether the tokens at these positions may be targets."""
+        learned: npt.NDArray[np.bool_] = np.searchsorted(self.ignored, positions, side="right") % 2 == 0
+        return learned
 
     def document_of(self, positions: Indices) -> Indices:
         return self.documents[np.searchsorted(self.ends, positions, side="right")]
@@ -59,21 +70,23 @@ def narrowest(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
-def in_memory(sources: list[Source], tokenizer: Tokenizer, field: str | None, say: Say) -> Tokenized:
+def in_memory(sources: list[Source], tokenizer: Tokenizer, reading: Reading, say: Say) -> Tokenized:
     """Tokenize a small data set."""
-    return _collect(read(sources, field, Progress(sources, say)), tokenizer)
+    tally = Tally()
+    return _collect(read(sources, reading, Progress(sources, say), tally), tokenizer, tally)
 
 
 def of_text(text: Iterable[Piece], tokenizer: Tokenizer) -> Tokenized:
     """Tokenize a text in memory."""
-    return _collect(text, tokenizer)
+    return _collect(text, tokenizer, Tally())
 
 
-def _collect(text: Iterable[Piece], tokenizer: Tokenizer) -> Tokenized:
+def _collect(text: Iterable[Piece], tokenizer: Tokenizer, tally: Tally) -> Tokenized:
     kinds = dict.fromkeys(ARRAYS, np.int64) | {"tokens": narrowest(tokenizer.vocab_size)}
     parts: dict[str, list[Array]] = {name: [np.empty(0, dtype=kind)] for name, kind in kinds.items()}
     found = build(text, tokenizer, lambda name, array: parts[name].append(array))
-    return Tokenized(**{name: np.concatenate(arrays) for name, arrays in parts.items()}, entropies=found)
+    arrays = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return Tokenized(**arrays, entropies=found, tally=tally)
 
 
 def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[float, float]:
@@ -83,29 +96,40 @@ def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[
     tokens = size = document = 0
     begins = True
     for group in _grouped(text):
-        encoded = _encode(group, begins, tokenizer)
+        encoded, ignored = _encode(group, begins, tokenizer)
         begins = group[-1].last
         lengths = [len(part) for part in encoded]
+        learned = [_learned(piece) for piece in group]
         lasts = np.array([piece.last for piece in group], dtype=np.int64)
         append("tokens", np.concatenate(encoded).astype(kind))
         append("ends", tokens + np.cumsum(lengths, dtype=np.int64))
-        append("byte_ends", size + np.cumsum([len(piece.text) for piece in group], dtype=np.int64))
+        append("byte_ends", size + np.cumsum([*map(len, learned)], dtype=np.int64))
         append("documents", document + np.cumsum(lasts) - lasts)
-        pairs.add(b"".join(piece.text for piece in group))
+        begins_at = tokens + np.cumsum([0, *lengths[:-1]], dtype=np.int64)
+        append("ignored", np.concatenate([at + its for at, its in zip(begins_at, ignored, strict=True)]))
+        pairs.add(b"".join(learned))
         tokens += sum(lengths)
-        size += sum(len(piece.text) for piece in group)
+        size += sum(map(len, learned))
         document += int(lasts.sum())
     return pairs.entropies()
 
 
-def read(sources: list[Source], field: str | None, progress: Progress) -> Iterator[Piece]:
+def _learned(piece: Piece) -> bytes:
+    """The text of a piece that is learned."""
+    if piece.answers is None:
+        return piece.text
+    text = piece.text.decode("utf-8")
+    return "".join(text[start:end] for start, end in piece.answers).encode("utf-8")
+
+
+def read(sources: list[Source], reading: Reading, progress: Progress, tally: Tally) -> Iterator[Piece]:
     """The documents of all files, without blank ones."""
     for source in sources:
         begins = True
-        for piece in pieces(source, field):
+        for piece in pieces(source, reading, tally):
             progress.read(source, len(piece.text))
             if not begins or not piece.last or piece.text.strip():
-                yield Piece(piece.text, piece.last, f"{source.path.absolute()}, {piece.where}")
+                yield replace(piece, where=f"{source.path.absolute()}, {piece.where}")
             begins = piece.last
         progress.done(source)
 
@@ -149,17 +173,39 @@ def _grouped(text: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield group
 
 
-def _encode(group: list[Piece], begins: bool, tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:
-    """The tokens of each piece: with the tokenizer's prefix before a document, and end-of-text after it.
+def _encode(
+    group: list[Piece], begins: bool, tokenizer: Tokenizer
+) -> tuple[list[npt.NDArray[np.int32]], list[Indices]]:
+    """The tokens of each piece, and the ranges of them that are no targets.
 
     Args:
         begins: the first piece is the start of a document.
     """
-    continued = [not begins, *(not piece.last for piece in group[:-1])]
+    talks = [(piece.text.decode("utf-8"), piece.answers) for piece in group if piece.answers is not None]
+    written = iter(tokenizer.encode_spans([text for text, _ in talks], [answers for _, answers in talks]))
+    texts = iter(_encode_texts(group, begins, tokenizer))
+    encoded, ignored = [], []
+    for piece in group:
+        if piece.answers is None:
+            encoded.append(next(texts))
+            ignored.append(np.empty(0, dtype=np.int64))
+        else:
+            tokens, learned = next(written)
+            encoded.append(tokens)
+            edges = np.flatnonzero(np.diff(learned, prepend=True, append=True))
+            ignored.append(edges.astype(np.int64))
+    return encoded, ignored
+
+
+def _encode_texts(group: list[Piece], begins: bool, tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:
+    """The tokens of each piece of text: with the tokenizer's prefix before a document, and end-of-text after it."""
+    follows = zip(group, [not begins, *(not piece.last for piece in group[:-1])], strict=True)
+    text = [(piece, continued) for piece, continued in follows if piece.answers is None]
+    pieces, continued = [piece for piece, _ in text], [goes_on for _, goes_on in text]
     try:
-        encoded = tokenizer.encode_batch([piece.text for piece in group], continued)
+        encoded = tokenizer.encode_batch([piece.text for piece in pieces], continued)
     except NotUtf8Error:
-        for piece in group:  # find the piece that is not UTF-8
+        for piece in pieces:  # find the piece that is not UTF-8
             try:
                 tokenizer.encode(piece.text)
             except NotUtf8Error as error:
@@ -170,4 +216,4 @@ def _encode(group: list[Piece], begins: bool, tokenizer: Tokenizer) -> list[npt.
         for part, goes_on in zip(encoded, continued, strict=True)
     ]
     end = np.int32(tokenizer.end_id)
-    return [np.append(part, end) if piece.last else part for piece, part in zip(group, encoded, strict=True)]
+    return [np.append(part, end) if piece.last else part for piece, part in zip(pieces, encoded, strict=True)]

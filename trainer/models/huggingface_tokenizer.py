@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from trainer.models.decoding import StreamingDecoder
 from trainer.models.hub import check_files, own_code
 
 Tokens = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 CONFIG_FILE = "tokenizer_config.json"
 FILES = (CONFIG_FILE, "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "vocab.json")
@@ -89,6 +90,47 @@ class HuggingFaceTokenizer:
             for text, goes_on in zip(texts, continued, strict=True)
         ]
 
+    def encode_spans(
+        self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[tuple[Tokens, Mask]]:
+        if not texts:
+            return []
+        if not self._tokenizer.is_fast:
+            return [_encode_parts(self._ids, *each) for each in zip(texts, spans, strict=True)]
+        encoded = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        rows = zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True)
+        return [(np.asarray(ids, dtype=np.int32), _inside(offsets, its)) for ids, offsets, its in rows]
+
+    @property
+    def chat_templates(self) -> dict[str, str]:
+        found = self._tokenizer.chat_template
+        if isinstance(found, dict):
+            return found if "default" in found else {}
+        return {"default": found} if found else {}
+
+    def use_chat_template(self, source: str) -> None:
+        self._tokenizer.chat_template = source
+
+    @property
+    def template_variables(self) -> dict[str, str]:
+        names = {
+            key: str(value)
+            for key, value in self._tokenizer.special_tokens_map.items()
+            if isinstance(value, str)
+        }
+        begins = self.prefix and self._tokenizer.bos_token_id == self.prefix[0]
+        return names | ({"begins": "yes"} if begins else {})
+
+    @property
+    def special_texts(self) -> tuple[str, ...]:
+        return tuple(sorted({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()}))
+
     def decode(self, tokens: list[int], before: Sequence[int] = ()) -> bytes:
         decoder = self.decoder(before)
         # One call for all tokens: each token alone would take quadratic time.
@@ -97,6 +139,9 @@ class HuggingFaceTokenizer:
 
     def decoder(self, before: Sequence[int] = ()) -> StreamingDecoder:
         return StreamingDecoder(self._text, before)
+
+    def written(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode([*tokens], clean_up_tokenization_spaces=False))
 
     def names(self, tokens: Sequence[int]) -> str:
         return ", ".join(map(str, self._tokenizer.convert_ids_to_tokens([*tokens])))
@@ -180,6 +225,36 @@ class HuggingFaceTokenizer:
             )
         self._tokenizer.add_bos_token = wanted
         return (int(bos),) if wanted else ()
+
+
+def _inside(offsets: list[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> Mask:
+    """Which tokens contain a character of the spans, by the (start, end) of each token."""
+    inside = np.zeros(len(offsets), dtype=np.bool_)
+    starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
+    for start, end in spans:
+        # Also tokens without a character, such as the rest of a character in several tokens, if they are between these.
+        first, last = np.flatnonzero(ends > start)[:1], np.flatnonzero(starts < end)[-1:]
+        if len(first) and len(last):
+            inside[first[0] : last[0] + 1] = True
+    return inside
+
+
+def _encode_parts(
+    ids: Callable[[list[str]], list[list[int]]], text: str, spans: Sequence[tuple[int, int]]
+) -> tuple[Tokens, Mask]:
+    """Like `_inside`, for a tokenizer that does not tell the characters of its tokens: by the tokens of beginnings."""
+    tokens = ids([text])[0]
+    inside = np.zeros(len(tokens), dtype=np.bool_)
+    for span in spans:
+        first, last = (_common(ids([text[:end]])[0] if end else [], tokens) for end in span)
+        inside[first : max(last, first)] = True
+    return np.asarray(tokens, dtype=np.int32), inside
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _read(folder: Path) -> Any:

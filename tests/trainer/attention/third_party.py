@@ -28,6 +28,7 @@ PACKAGES = {
     "flash-attn-4": ("4.0.0b36", "flash_attn"),
     "kernels": ("0.17.2", "kernels"),
     "torchtune": ("0.6.1", "torchtune"),
+    "trl": ("1.16.0", "trl"),
     "xformers": ("0.0.35", "xformers"),
 }
 

@@ -19,7 +19,7 @@ from trainer.commands.options import canonical_spelling, with_config_options
 OPTIONS = """
 --[no-]add-bos-token --[no-]from-scratch --[no-]resize-token-embeddings
 --adam-beta1 --adam-beta2 --adam-epsilon --[no-]amp --architecture --attention-backend --batch-size
---cache-dir --capability-file --carry-tokens --checkpoint-every --chunk-gradients --chunk-size --config
+--cache-dir --capability-file --carry-tokens --chat-template --checkpoint-every --chunk-gradients --chunk-size --config --data-format
 --[no-]cpu-offload --[no-]offload-activations --[no-]recompute-carries --[no-]use-chunked-training --dataset-chunk-size --dataset-file
 --dataset-start-offset --dry-run --decay-fraction --device --early-stop-patience --epochs --eval-batches --eval-every --eval-file --eval-fraction
 --final-lr-fraction --force --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
@@ -27,7 +27,7 @@ OPTIONS = """
 --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
 --output-dir --[no-]packing --processes --resume --sample-prompt --sample-tokens --schedule --seed
 --sharding --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
---text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --weight-decay
+--text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --train-on --weight-decay
 --window-pattern --window-size
 """
 

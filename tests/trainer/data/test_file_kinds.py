@@ -26,7 +26,9 @@ from hypothesis import strategies as st
 from trainer import data, file_kinds
 from trainer.config import DataSection
 from trainer.data import json_records, sources
+from trainer.data.instructions import Reading, Tally
 from trainer.errors import UserError
+from trainer.models import chat_template
 from trainer.models.tokenizer import ByteTokenizer
 
 TEXTS = ["Grüße,\nan alle 🙂", 'says "no", twice', "x" * 3000]
@@ -72,8 +74,8 @@ def tarred() -> bytes:
 
 def read(path: Path, field: str | None = None, **options: Any) -> list[str]:
     found = [""]
-    for source in sources.find(path, lambda message: None, field, **options):
-        for piece in sources.pieces(source, field):
+    for source in sources.find(path, lambda message: None, Reading(field), **options):
+        for piece in sources.pieces(source, Reading(field), Tally()):
             found[-1] += piece.text.decode()
             if piece.last:
                 found.append("")
@@ -209,6 +211,7 @@ def test_parquet_columns_of_strings_and_of_utf8_bytes_are_text(tmp_path: Path, k
     assert read(tmp_path / "d.parquet") == TEXTS
 
 
+TEMPLATE = chat_template.choose(None, ByteTokenizer())
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 SHARE = {"conversations": [{"from": "human", "value": "Hi"}], "source": "x"}
 ALPACA = {"instruction": "Say hi", "input": "", "output": "hi"}
@@ -246,10 +249,10 @@ REFUSED: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("d.parquet", lambda: parquet({"text": [PNG]}), "contains bytes that are not UTF-8 text: it is a PNG image"),
     ("d.parquet", lambda: parquet({"text": [1, 2], "more": ["a", "b"]}), r"int64, not .*--text-field\): more\."),
     ("d.parquet", lambda: parquet({"n": [1, 2], "text": [[1], [2]]}), r"not a string\. No field contains strings"),
-    ("d.parquet", lambda: parquet({"messages": [CHAT["messages"]]}), "instruction data, which is not supported yet"),
-    ("d.jsonl d.json", json.dumps(CHAT).encode(), "found messages.*instruction data, which .*No field contains"),
-    ("d.jsonl d.json", json.dumps(SHARE).encode(), r"instruction data, which is .*--text-field\): source\."),
-    ("d.jsonl d.json", json.dumps([ALPACA]).encode(), "instruction data.*not supported yet.*--text-field"),
+    ("d.parquet", lambda: parquet({"messages": [CHAT["messages"]]}), "instruction data of a form"),
+    ("d.jsonl d.json", json.dumps(CHAT).encode(), "found messages.*instruction data of a form.*No field contains"),
+    ("d.jsonl d.json", json.dumps(SHARE).encode(), r"instruction data of a form .*--text-field\): source\."),
+    ("d.jsonl d.json", json.dumps([ALPACA]).encode(), "instruction data of a form.*--text-field"),
     ("d.csv", b"instruction,input,output\na,b,c\n", "instruction data.*--text-field"),
     ("d.jsonl", json.dumps({"prompt": "a", "completion": "b"}).encode(), "instruction data"),
     ("d.json", json.dumps({"version": 1, "data": RECORDS}).encode(), r"with the keys version, data.*jq -c \.data\[\]"),
@@ -402,8 +405,9 @@ def test_a_file_with_any_content_is_read_or_refused_with_its_path(
     path = tmp_path / "files" / name
     path.write_bytes(content)
     try:
-        for source in sources.find(path.parent if folder else path, lambda message: None, field, any_bytes):
-            for piece in sources.pieces(source, field):
+        reading = Reading(field, template=TEMPLATE)
+        for source in sources.find(path.parent if folder else path, lambda message: None, reading, any_bytes):
+            for piece in sources.pieces(source, reading, Tally()):
                 assert isinstance(piece.text, bytes)
     except UserError as error:
         assert str(path.parent) in str(error)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from trainer.data import documents, sources
 from trainer.data.fields import field_of
+from trainer.data.instructions import Reading, Tally
 from trainer.errors import UserError
 
 DOCUMENTS = ["Grüße,\n世界 🙂", 'says "no", twice\r\n', "", "a<b>\ttab", "x" * 3000]
@@ -46,7 +47,7 @@ def read(path: Path, field: str | None = None) -> list[bytes]:
     """The documents of a file or folder."""
     found, begun = [], b""
     for source in sources.find(path, print):
-        for piece in sources.pieces(source, field):
+        for piece in sources.pieces(source, Reading(field), Tally()):
             begun += piece.text
             if piece.last:
                 found.append(begun)

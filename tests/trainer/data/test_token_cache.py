@@ -96,7 +96,7 @@ def test_cached_tokens_equal_a_fresh_tokenization(load: Load, tmp_path: Path, to
         assert np.array_equal(one, three)
     assert cached.training.tokens.dtype == (np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
     assert built.training.source.documents[-1] == 4
-    assert [path.suffix for path in manifest(tmp_path).parent.glob("*.bin")] == [".bin"] * 4
+    assert [path.suffix for path in manifest(tmp_path).parent.glob("*.bin")] == [".bin"] * 5
 
 
 def test_nothing_is_tokenized_twice(load: Load) -> None:
@@ -141,7 +141,7 @@ def change_content(folder: Path, kept: Path) -> None:
         ),
         (lambda folder, kept: edit(kept, vocabulary=5), "its vocabulary is 5, but this run uses 258"),
         (lambda folder, kept: edit(kept, end_of_text=5), "its end-of-text token is 5, but this run uses 256"),
-        (lambda folder, kept: edit(kept, schema_version=9), "its schema version is 9, but this run uses 2"),
+        (lambda folder, kept: edit(kept, schema_version=9), "its schema version is 9, but this run uses 3"),
         (lambda folder, kept: edit(kept, dtype="uint32"), "its dtype is uint32, but this run uses uint16"),
         (lambda folder, kept: edit(kept, text_field="b"), "its text field is b, but this run uses None"),
         (lambda folder, kept: edit(kept, unknown=1), "manifest.json cannot be read"),
@@ -164,7 +164,7 @@ def test_out_of_date_tokens_are_never_used_and_the_reason_is_given(
     fresh, _ = load(cache_dir=None)
     assert all(np.array_equal(one, two) for one, two in zip(arrays(built), arrays(fresh), strict=True))
     assert load(CacheOnly())[1] == ""
-    assert len(list(manifest(tmp_path).parent.glob("*.bin"))) == 4
+    assert len(list(manifest(tmp_path).parent.glob("*.bin"))) == 5
 
 
 def test_a_touched_file_is_not_tokenized_again(load: Load, folder: Path) -> None:

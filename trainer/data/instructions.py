@@ -1,0 +1,137 @@
+"""Records of instruction data as documents: recognised, written with the chat template, with the answers marked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trainer.data.documents import Piece
+from trainer.data.recognition import conversation, shape_of
+from trainer.data.turns import NotAConversationError, UnusableError
+from trainer.errors import UserError
+from trainer.models.answer_spans import Rendering, render
+from trainer.models.chat_template import ChatTemplate, Conversation, TemplateError
+
+Record = Mapping[str, Any]
+TEXT = "text"
+MERGED = "the chat template refuses a system message, which was put before the first question instead"
+CORRECT = "Correct the record, or choose what is read with data.format (--data-format) or data.text_field (--text-field)."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records become documents.
+
+    Attributes:
+        field: the field with the text, or with the messages; None to detect it.
+        format: a shape, `text`, or auto.
+        train_on: answers or all.
+        template: writes conversations; None to read only text.
+    """
+
+    field: str | None = None
+    format: str = "auto"
+    train_on: str = "answers"
+    template: ChatTemplate | None = None
+
+    @property
+    def instructions(self) -> bool:
+        """Whether records may be instruction data."""
+        return (
+            self.template is not None
+            and self.format != TEXT
+            and (self.field is None or self.format != "auto")
+        )
+
+    @property
+    def key(self) -> list[str | None]:
+        """What the documents depend on."""
+        template = self.template.fingerprint if self.template and self.instructions else None
+        return [self.field, *([self.format, self.train_on, template] if template else [])]
+
+
+PLAIN = Reading()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Records that are not read, for one reason.
+
+    Attributes:
+        where: the first of them.
+    """
+
+    reason: str
+    count: int
+    where: str
+
+
+@dataclass
+class Tally:
+    """Counts what was read: records by shape, and those that were dropped."""
+
+    shapes: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Dropped] = field(default_factory=dict)
+    notes: dict[str, Dropped] = field(default_factory=dict)
+
+    @property
+    def conversations(self) -> int:
+        return sum(count for name, count in self.shapes.items() if name != TEXT)
+
+    def drop(self, reason: str, where: str) -> None:
+        self.dropped[reason] = _counted(self.dropped, reason, where)
+
+    def note(self, text: str, where: str) -> None:
+        self.notes[text] = _counted(self.notes, text, where)
+
+
+def _counted(found: Mapping[str, Dropped], reason: str, where: str) -> Dropped:
+    before = found.get(reason, Dropped(reason, 0, where))
+    return replace(before, count=before.count + 1)
+
+
+def documents(record: Record, where: str, reading: Reading, tally: Tally) -> Iterator[Piece] | None:
+    """The document of a record: none if it is dropped, and None if it is not instruction data.
+
+    Raises:
+        UserError: it is not what its fields promise.
+    """
+    if not reading.instructions:
+        return None
+    if reading.field in record:  # it names the messages
+        record = {**record, "messages": record[str(reading.field)]}
+    try:
+        shape = shape_of(record, reading.format)
+        if shape is None:
+            return None
+        tally.shapes[shape.name] += 1
+        found = _rendered(reading.template, conversation(record, shape), where, tally)
+    except NotAConversationError as error:
+        raise UserError(f"{where}: {error}. {CORRECT}") from None
+    except (UnusableError, TemplateError) as error:
+        tally.drop(str(error), where)
+        return iter(())
+    return iter([_piece(found, where, reading.train_on)])
+
+
+def _rendered(template: ChatTemplate | None, talk: Conversation, where: str, tally: Tally) -> Rendering:
+    assert template, "Reading.instructions"
+    try:
+        return render(template, talk)
+    except TemplateError:
+        first, *others = talk.messages
+        if first["role"] != "system" or not others or others[0]["role"] != "user":
+            raise
+        question = {**others[0], "content": f"{first['content']}\n\n{others[0]['content']}"}
+        unlearned = frozenset(index - 1 for index in talk.unlearned)
+        found = render(template, Conversation((question, *others[1:]), talk.tools, unlearned))
+        tally.note(MERGED, where)
+        return found
+
+
+def _piece(found: Rendering, where: str, train_on: str) -> Piece:
+    text = found.text.encode("utf-8", "replace")
+    answers = found.answers if train_on == "answers" else ((0, len(found.text)),)
+    return Piece(text, True, where, answers)

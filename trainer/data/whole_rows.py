@@ -1,0 +1,127 @@
+"""Rows of whole documents: each row takes as many as fit, by best fit, and what remains of it is padding.
+
+A document of n tokens takes n - 1 places: at each, a token and the one after it, its target. What is longer than a row starts
+in a row of its own: a conversation is cut there, because its further answers would be without what they answer; a text is
+continued in the next row.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.tokens import Indices, Tokenized
+
+TOGETHER = 1 << 15  # documents that are packed together: rows stay close to the order of the files
+
+
+@dataclass(frozen=True)
+class WholeRows:
+    """R rows of S segments.
+
+    Attributes:
+        starts, pairs: (S,) position of a segment's first token, and its number of places.
+        rows: (R,) cumulative number of segments up to the end of each row.
+        packed: whether a row may have several documents.
+        cut: number of conversations that are longer than a row.
+        lost: number of learned tokens after those cuts.
+    """
+
+    starts: Indices
+    pairs: Indices
+    rows: Indices
+    packed: bool
+    cut: int
+    lost: int
+
+    def segments(self, row: int) -> list[tuple[int, int]]:
+        """The (start, places) of a row's segments; none for a row past the last."""
+        if row >= len(self.rows):
+            return []
+        chosen = slice(int(self.rows[row - 1]) if row else 0, int(self.rows[row]))
+        return list(zip(self.starts[chosen].tolist(), self.pairs[chosen].tolist(), strict=True))
+
+
+def whole_rows(source: Tokenized, first: int, end: int, length: int, packing: bool) -> WholeRows:
+    """Pack the documents of the tokens first … end-1 of the source.
+
+    Args:
+        packing: whether several documents may be in a row.
+    """
+    ends = source.ends[source.document_ends]
+    ends = np.unique(np.minimum(ends[np.searchsorted(ends, first, side="right") :], end))
+    starts = np.concatenate([[first], ends[:-1]]).astype(np.int64)
+    with_prompt = np.searchsorted(source.ignored, ends, side="left") > np.searchsorted(
+        source.ignored, starts, side="right"
+    )
+    kept = np.where(with_prompt, np.minimum(ends, starts + length + 1), ends)
+    cut = kept < ends
+    lost = sum(
+        int(source.is_learned(np.arange(*each)).sum()) for each in zip(kept[cut], ends[cut], strict=True)
+    )
+    starts, pairs = _segments(starts - first, kept - first, length)
+    learned = _learned_before(source, starts + first + pairs + 1) > _learned_before(
+        source, starts + first + 1
+    )
+    starts, pairs = starts[learned], pairs[learned]  # without a target, a segment is padding
+    order, rows = _packed(pairs, length) if packing else (np.arange(len(pairs)), np.arange(1, len(pairs) + 1))
+    several = bool((np.diff(rows, prepend=0) > 1).any())
+    return WholeRows(starts[order], pairs[order], rows, several, int(cut.sum()), lost)
+
+
+def _learned_before(source: Tokenized, positions: Indices) -> Indices:
+    """The number of learned tokens before each position."""
+    edges = source.ignored
+    ignored = np.concatenate([[0], np.cumsum(edges[1::2] - edges[::2])])
+    index = np.searchsorted(edges, positions, side="right")
+    inside = np.where(index % 2 == 1, positions - np.append(edges, 0)[np.maximum(index - 1, 0)], 0)
+    found: Indices = positions - ignored[index // 2] - inside
+    return found
+
+
+def _segments(starts: Indices, ends: Indices, length: int) -> tuple[Indices, Indices]:
+    """Documents cut into segments of at most `length` places."""
+    counts = np.maximum(-(-(ends - starts - 1) // length), 0)
+    numbers = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    begins = np.repeat(starts, counts) + numbers * length
+    return begins, np.minimum(np.repeat(ends, counts) - begins - 1, length)
+
+
+def _packed(pairs: Indices, length: int) -> tuple[Indices, Indices]:
+    """The segments in the order of their rows, and the cumulative number of segments of the rows."""
+    rows: list[list[int]] = []
+    for begin in range(0, len(pairs), TOGETHER):
+        rows += _best_fit(pairs[begin : begin + TOGETHER], begin, length)
+    sizes = np.cumsum([len(row) for row in rows], dtype=np.int64)
+    return np.array([segment for row in rows for segment in row], dtype=np.int64), sizes
+
+
+def _best_fit(pairs: npt.NDArray[Any], begin: int, length: int) -> list[list[int]]:
+    """Best fit, the longest first: each segment goes where the least space remains. Rows are in the order of their first."""
+    spaces: list[int] = []  # the different amounts of space in rows, ascending
+    with_space: dict[int, list[list[int]]] = {}
+    rows: list[list[int]] = []
+    for index in np.argsort(-pairs, kind="stable").tolist():
+        size = int(pairs[index])
+        place = bisect_left(spaces, size)
+        if place == len(spaces):
+            row: list[int] = []
+            rows.append(row)
+            space = length
+        else:
+            space = spaces[place]
+            row = with_space[space].pop()
+            if not with_space[space]:
+                del spaces[place], with_space[space]
+        row.append(begin + index)
+        if (left := space - size) > 0:
+            if left not in with_space:
+                insort(spaces, left)
+            with_space.setdefault(left, []).append(row)
+    for row in rows:
+        row.sort()
+    return sorted(rows)
