@@ -6,9 +6,11 @@ from itertools import islice
 from pathlib import Path
 
 from trainer.config import TrainConfig
+from trainer.data.instructions import Reading
 from trainer.data.sources import find
 from trainer.errors import UserError
 from trainer.models import hub
+from trainer.models.chat_template import ChatTemplate
 from trainer.survival.checkpoint_names import CHECKPOINTS, checkpoints_in
 from trainer.survival.lock import lock_run
 
@@ -80,4 +82,6 @@ def check_model_folder(path: Path, option: str) -> None:
 def _check_data(path: Path, config: TrainConfig) -> None:
     if path.is_dir() and len([*islice(path.rglob("*"), SMALL_FOLDER)]) == SMALL_FOLDER:
         return
-    find(path, lambda line: None, config.data.text_field, any_bytes=config.model.tokenizer == "byte")
+    template = ChatTemplate("", "")  # any: conversations are only recognised here, not written
+    reading = Reading(config.data.text_field, config.data.data_format, template=template)
+    find(path, lambda line: None, reading, any_bytes=config.model.tokenizer == "byte")
