@@ -41,6 +41,7 @@ COMMANDS = {
     "optimize": Source("trainer.commands.optimize", "optimize", "Measure settings, recommend the fastest."),
     "data": Source("trainer.commands.data", "app", "Show what is read and learned from data."),
     "generate": Source("trainer.commands.generation", "generate", "Sample text from a checkpoint."),
+    "chat": Source("trainer.commands.chat", "chat", "Talk to a model in the terminal."),
     "export": Source("trainer.commands.export", "export", "Export a checkpoint for transformers or peft."),
     "runs": Source("trainer.commands.records", "runs", "List training runs and their state."),
     "plot": Source("trainer.commands.records", "plot", "Plot loss and tokens per second of training runs."),

@@ -126,7 +126,7 @@ ORDERS = {
         ("survival",),
         ("model_card",),
         ("early_checks", "run_size"),
-        ("start", "generate", "export", "gguf_file", "chunking"),
+        ("start", "generate", "export", "gguf_file", "conversation", "chunking"),
         ("building",),
         ("preparation",),
         ("run", "optimization"),

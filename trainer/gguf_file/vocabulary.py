@@ -44,8 +44,8 @@ def vocabulary(tokenizer: Tokenizer, rows: int) -> Metadata:
             raise _unknown(f"a {described['model']['type']} model")
         tokens = _byte_level(described) if _is_byte_level(described) else _sentencepiece(described)
         tokens.keys |= _special(tokenizer)
-        if template := tokenizer.chat_template:
-            tokens.keys["chat_template"] = template
+        if templates := tokenizer.chat_templates:
+            tokens.keys["chat_template"] = templates
     extra = rows - len(tokens.texts)
     if extra > 0:
         tokens.texts += [f"[PAD{i}]" for i in range(len(tokens.texts), rows)]

@@ -170,12 +170,7 @@ def _quantized(gguf: Any, name: str, weight: Tensor, kind: Any) -> npt.NDArray[A
 def _add(writer: Any, key: str, value: Any) -> None:
     """Add a key with the type that llama.cpp expects of it."""
     if key == "tokenizer.chat_template":
-        named = (
-            [{"name": name, "template": text} for name, text in value.items()]
-            if isinstance(value, dict)
-            else value
-        )
-        writer.add_chat_template(named)
+        writer.add_chat_template([{"name": name, "template": text} for name, text in value.items()])
     elif isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

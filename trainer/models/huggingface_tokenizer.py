@@ -153,12 +153,6 @@ class HuggingFaceTokenizer:
         text = json.dumps(config, indent=2, ensure_ascii=False)
         path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
-    @property
-    def chat_template(self) -> str | dict[str, str] | None:
-        """The Jinja template of a conversation, or several by name; None if the tokenizer has none."""
-        template: str | dict[str, str] | None = self._tokenizer.chat_template
-        return template
-
     def described(self) -> dict[str, Any]:
         """The content of tokenizer.json.
 

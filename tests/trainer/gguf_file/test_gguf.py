@@ -182,7 +182,7 @@ def test_a_byte_level_tokenizer_keeps_its_merges_and_chat_template(tmp_path: Pat
     tokenizer.save_pretrained(tmp_path)
     keys = vocabulary(HuggingFaceTokenizer(tmp_path), 330)
     described = json.loads(tokenizer.backend_tokenizer.to_str())
-    assert keys["tokenizer.chat_template"] == tokenizer.chat_template
+    assert keys["tokenizer.chat_template"] == {"default": tokenizer.chat_template}
     assert (keys["tokenizer.ggml.model"], keys["tokenizer.ggml.pre"]) == ("gpt2", "gpt-2")
     assert keys["tokenizer.ggml.tokens"][: len(tokenizer)] == tokenizer.convert_ids_to_tokens(
         range(len(tokenizer))
