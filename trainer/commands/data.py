@@ -58,7 +58,10 @@ def run_preview(
     examples: Annotated[int, typer.Option(min=0, help="Number of documents to show.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what a training run reads from a file or folder: its form, tokens, what is learned, and what is dropped."""
+    """Show what a run reads and learns.
+
+    The form of the records, their tokens, what is learned, lengths, and what is dropped and why.
+    """
     with report_errors():
         from trainer.config.reading import load_data
         from trainer.data.preview import preview
