@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doctor.bounded import read_text
 from trainer.errors import UserError
 from trainer.models.named_templates import NAMES, named_template
-from trainer.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from trainer.models.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
 OWN = "the tokenizer's own"
