@@ -86,10 +86,12 @@ def train(model: Any, batches: list[Any], bf16: bool) -> Iterator[float]:
 
     activations.fuse(model)
     huggingface.attach(model.config, backend="sdpa")
+    objective = NextToken(model, Precision(torch.bfloat16 if bf16 else torch.float32))
+    assert objective.output_layer is not None  # found here, outside the documents of a batch
     training = TrainingSection(lr=RATE, weight_decay=DECAY, max_grad_norm=CLIP)
     run = Run(
         model=model.train(),
-        objective=NextToken(model, Precision(torch.bfloat16 if bf16 else torch.float32)),
+        objective=objective,
         tokenizer=ByteTokenizer(),
         optimizer=make_optimizer(model, training),
         scaler=torch.amp.GradScaler("cpu", enabled=False),

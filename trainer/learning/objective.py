@@ -100,13 +100,12 @@ class NextToken:
     def _forward(self, batch: Batch, past: Carry | None) -> tuple[Tensor, Head | None, Any]:
         """Hidden states (B, S, D) and the head that turns them into logits, or all logits (B, S, V) and None; the output."""
         cache = {} if past is None else {cache_argument(self.model): past}
-        layer = self.output_layer  # found on one token, so not among the documents of the batch
         with self.precision.autocast(batch.tokens.device), huggingface.documents(batch.document_ids):
-            if layer is None:
+            if self.output_layer is None:
                 output = self.model(input_ids=batch.tokens, use_cache=False, **cache)
                 return output.logits, None, output
-            hidden, output = layer.run(self.model, input_ids=batch.tokens, **cache)
-            return hidden, layer.head(), output
+            hidden, output = self.output_layer.run(self.model, input_ids=batch.tokens, **cache)
+            return hidden, self.output_layer.head(), output
 
     def _router_loss(self, output: Any) -> Tensor | None:
         """What a mixture of experts with `output_router_logits` adds to its mean loss, as transformers does."""

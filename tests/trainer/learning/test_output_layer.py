@@ -171,9 +171,3 @@ def test_an_output_layer_that_cannot_be_tested_is_none() -> None:
             raise NotImplementedError
 
     assert find(Odd()) is None
-
-
-def test_the_output_layer_is_found_although_the_first_batch_has_documents() -> None:
-    objective, rows = NextToken(network("llama"), Precision(torch.float32)), batch()
-    objective.score(Batch(rows.tokens, rows.targets, torch.zeros_like(rows.tokens)))
-    assert objective.output_layer is not None
