@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from trainer.learning.objective import NextToken, Objective
 from trainer.learning.offload import Offloaded
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings
-from trainer.models import lora, model, trial, vocabulary
+from trainer.models import lora, model, quantization, trial, vocabulary
 from trainer.start import Start
 
 
@@ -69,44 +68,72 @@ class BuiltModel:
     warnings: tuple[str, ...] = ()
 
 
-def build_on_cpu(setup: Setup, weights: Path | None, adapter: Path | None) -> BuiltModel:
-    """Build the model on the CPU.
+def build_for_estimate(
+    config: TrainConfig, model_config: Any, precision: Precision, checkpointed: bool, device: torch.device
+) -> BuiltModel:
+    """Build the model as it is trained, with new weights; quantized ones have their size, but no values."""
+    model_settings = config.model
+    network, _ = model.build(model_config, None, config.training.seed, _weights_dtype(config, precision))
+    if model_settings.weight_bits:
+        quantization.stand_in(network, model_settings.weight_bits)
+    if model_settings.use_peft:
+        lora.add(network, model_settings)
+    objective = _objective(network, config, model_config, precision, checkpointed, device)
+    return BuiltModel(network=network, objective=objective)
 
-    Args:
-        weights: folder to load weights from; None for new ones.
-        adapter: folder to load a LoRA adapter from; None for a new one.
-    """
-    config = setup.config
-    # Frozen weights never change, so they can have the dtype of the computation. FSDP requires one dtype for all.
-    reduced = config.model.use_peft and config.training.sharding == "none"
-    dtype = setup.precision.dtype if reduced else torch.float32
-    network, warnings = model.build(setup.start.model_config, weights, config.training.seed, dtype)
-    if config.model.resize_token_embeddings and weights:
-        warnings = [*warnings, *vocabulary.grow(network, setup.start.tokenizer)]
-    if config.model.use_peft and adapter:
-        lora.load(network, adapter)
+
+def _build(setup: Setup) -> BuiltModel:
+    """Build the model with its weights: on the CPU, or on the device if they are quantized."""
+    config, start = setup.config, setup.start
+    dtype, bits = _weights_dtype(config, setup.precision), config.model.weight_bits
+    if bits:
+        assert start.weights is not None, "new weights are not quantized"
+        network, warnings = model.build_quantized(
+            start.model_config, start.weights, config.training.seed, dtype, bits, setup.device
+        )
+    else:
+        network, warnings = model.build(start.model_config, start.weights, config.training.seed, dtype)
+    if config.model.resize_token_embeddings and start.weights:
+        warnings = [*warnings, *vocabulary.grow(network, start.tokenizer)]
+    if config.model.use_peft and start.checkpoint:
+        lora.load(network, start.checkpoint)
     elif config.model.use_peft:
         lora.add(network, config.model)
-    if setup.memory.gradient_checkpointing:
+    checkpointed = setup.memory.gradient_checkpointing
+    objective = _objective(network, config, start.model_config, setup.precision, checkpointed, setup.device)
+    return BuiltModel(network=network, objective=objective, warnings=tuple(warnings))
+
+
+def _weights_dtype(config: TrainConfig, precision: Precision) -> torch.dtype:
+    """Frozen weights never change, so they can have the dtype of the computation. FSDP requires one dtype for all."""
+    return precision.dtype if config.model.use_peft and config.training.sharding == "none" else torch.float32
+
+
+def _objective(
+    network: Any,
+    config: TrainConfig,
+    model_config: Any,
+    precision: Precision,
+    checkpointed: bool,
+    device: torch.device,
+) -> Objective:
+    if checkpointed:
         model.checkpoint_activations(network)
-    objective = DeepSupervision if isinstance(setup.start.model_config, HRMConfig) else NextToken
-    return BuiltModel(
-        network=network,
-        objective=chunking.as_configured(objective(network, setup.precision), config.training, setup.device),
-        warnings=tuple(warnings),
-    )
+    objective = DeepSupervision if isinstance(model_config, HRMConfig) else NextToken
+    return chunking.as_configured(objective(network, precision), config.training, device)
 
 
 def build_on_device(setup: Setup) -> BuiltModel:
     """Build the model with its weights, shard it if configured, and move it to the device."""
-    built = build_on_cpu(setup, setup.start.weights, setup.start.checkpoint)
+    built = _build(setup)
     network, objective, shards = built.network, built.objective, None
     setup.processes.check_same_weights(network)
     if setup.sharded:
         setup.processes.check_sharding(setup.device)
         shards = Shards(network, setup.device, setup.processes.count)
         objective = ShardedObjective(objective, shards)
-    network = network.to(setup.device)
+    if not setup.config.model.weight_bits:  # quantized ones are there, and transformers refuses to move them
+        network = network.to(setup.device)
     _prove(setup, network, shards)
     return BuiltModel(
         network=network,

@@ -8,7 +8,7 @@ from typing import Any
 from doctor.capability import Capability
 from trainer.attention.pattern import trained_windows
 from trainer.device import choose_device, choose_precision
-from trainer.models import model, model_attention, tokenizer, vocabulary, weights
+from trainer.models import lora, model, model_attention, quantization, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 from trainer.survival import checkpoint
@@ -48,7 +48,16 @@ def load(
     model_attention.attach_attention(
         config, request, windows, backend=backend, proven=proven, strict=strict, say=say
     )
-    network, notes = model.build_trained(config, folder, precision.dtype)
+    network: Any
+    bits = getattr(config, "aios_weight_bits", None)
+    if bits and lora.is_adapter(folder):  # trained beside quantized weights
+        quantization.prove(bits, device, precision.dtype)
+        base = model.weights_folder(folder)
+        network, notes = model.build_quantized(config, base, 0, precision.dtype, bits, device)
+        lora.load(network, folder)
+    else:
+        built, notes = model.build_trained(config, folder, precision.dtype)
+        network = built.to(device, precision.dtype)
     for note in notes:
         say(f"WARNING: {note}")
-    return network.to(device, precision.dtype).eval(), text
+    return network.eval(), text

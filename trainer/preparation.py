@@ -24,10 +24,10 @@ from trainer.errors import UserError
 from trainer.learning.early_stop import Best
 from trainer.learning.loop import steps_of_epochs
 from trainer.learning.objective import Objective
-from trainer.learning.optimizer import make_optimizer
+from trainer.learning.optimizer import PAGED, make_optimizer
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings, Progress, Run
-from trainer.models import chat_template, model, model_attention, trial, vocabulary
+from trainer.models import chat_template, model, model_attention, quantization, trial, vocabulary
 from trainer.models.tokenizer import encode_prompt
 from trainer.records.progress import Reporter
 from trainer.run_size import run_size
@@ -120,6 +120,8 @@ def _setup(
 ) -> Setup:
     device = choose_device(config.training.device, processes)
     precision = choose_precision(device, config.training.amp)
+    if bits := config.model.weight_bits:
+        quantization.prove(bits, device, precision.dtype)
     start = find_start(config, options, checkpoints, say)
     model.check_length(start.model_config, config.data.max_length)
     chunking.check_positions(config, start.model_config)
@@ -229,7 +231,13 @@ def _check_memory(setup: Setup, options: Options, say: Say) -> Preflight:
     """Estimate the memory of a step, and refuse what will not fit."""
 
     def build() -> tuple[Any, Objective]:
-        built = building.build_on_cpu(setup, None, None)
+        built = building.build_for_estimate(
+            setup.config,
+            setup.start.model_config,
+            setup.precision,
+            setup.memory.gradient_checkpointing,
+            setup.device,
+        )
         return built.network, built.objective
 
     training = setup.config.training
@@ -298,6 +306,8 @@ def _warnings(setup: Setup) -> Iterator[str]:
             f"training.warmup_steps = {warmup} is more than training.steps = {steps}, so the learning rate reaches only "
             f"{steps / warmup:.0%} of its peak."
         )
+    if config.training.optimizer == PAGED and setup.device.type != "cuda":
+        yield f"training.optimizer = {PAGED} has nothing to page on a CPU: it works as adamw_8bit."
     if config.training.sharding == "full" and not setup.sharded:
         yield "training.sharding = full has no effect with one process: it holds the whole model."
     yield from chunking.warnings(config, layer_windows(setup.start.model_config), setup.device)

@@ -17,7 +17,10 @@ from trainer.say import Say
 from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
 
 # Keys that the checkpoint determines, so they cannot change when a run is resumed.
-LORA = ("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
+LORA = (
+    *("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_modules_to_save"),
+    *("lora_use_rslora", "lora_use_dora", "load_in_4bit", "load_in_8bit"),
+)
 FIXED_BY_CHECKPOINT = (
     "name",
     "from_scratch",

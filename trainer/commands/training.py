@@ -12,6 +12,7 @@ import typer
 from doctor.quoting import for_this_system
 from trainer import early_checks
 from trainer.commands.explanation import report_errors
+from trainer.commands.fetch import offer
 from trainer.commands.options import with_config_options, with_model
 from trainer.commands.output import echo
 from trainer.commands.required_packages import require_training_packages
@@ -83,6 +84,8 @@ def run_train(
     """
     with report_errors():
         settings = load(config, overrides)
+        if settings.model.name:
+            offer(settings.model.name)
         options = {
             "resume": resume,
             "strict": strict,

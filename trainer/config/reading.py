@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from trainer.config import yaml_file
 from trainer.config.other_names import advice_for_key, with_own_names
-from trainer.config.sections import DataSection, TrainConfig, each_key
+from trainer.config.sections import DataSection, ModelSection, TrainConfig, each_key
 from trainer.errors import UserError
 
 # Pairs of keys for the same setting: an override of one replaces the other.
@@ -28,8 +28,11 @@ EXAMPLE = " To start from a configuration that is shipped: aios train --config c
 FREE_TEXT = ("sample_prompt", "architecture")
 
 
-def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
+def load(file: Path | None, overrides: Mapping[str, Any], *, needs_data: bool = True) -> TrainConfig:
     """Read the configuration file, if any, and apply the overrides (key → value).
+
+    Args:
+        needs_data: refuse a configuration without a data set.
 
     Raises:
         UserError: the file cannot be read, or a key or value is invalid.
@@ -55,6 +58,10 @@ def load(file: Path | None, overrides: Mapping[str, Any]) -> TrainConfig:
     except ValidationError as error:
         raise UserError(_explain(error, file)) from None
     _check(config)
+    if needs_data and config.data.dataset_file is None:
+        raise UserError(
+            "No training data: set data.dataset_file (--dataset-file) to a text file, or to a folder of them."
+        )
     return config
 
 
@@ -163,14 +170,14 @@ def _meaning(where: list[str]) -> str:
 def _check(config: TrainConfig) -> None:
     """Check keys against each other."""
     _check_model(config)
-    if config.training.sharding == "full" and config.training.optimizer == "adamw_8bit":
+    if config.training.sharding == "full" and config.training.optimizer in ("adamw_8bit", "paged_adamw_8bit"):
         raise UserError(
-            "training.optimizer = adamw_8bit does not support training.sharding = full. Use --optimizer adamw, whose state is "
-            "sharded as well, or --sharding none."
+            f"training.optimizer = {config.training.optimizer} does not support training.sharding = full. Use --optimizer "
+            "adamw, whose state is sharded as well, or --sharding none."
         )
-    if config.data.dataset_file is None:
+    if config.training.sharding == "full" and config.model.weight_bits:
         raise UserError(
-            "No training data: set data.dataset_file (--dataset-file) to a text file, or to a folder of them."
+            f"model.load_in_{config.model.weight_bits}bit does not support training.sharding = full. Remove one of the two."
         )
 
 
@@ -199,6 +206,7 @@ def _check_model(config: TrainConfig) -> None:
         raise UserError(
             "model.use_peft requires a trained model: set model.name (--name). To train from scratch, leave model.use_peft out."
         )
+    _check_quantization(model)
     lora = sorted(key for key in model.model_fields_set if key.startswith("lora_"))
     if lora and not model.use_peft:
         raise UserError(
@@ -213,4 +221,14 @@ def _check_model(config: TrainConfig) -> None:
     if not own_sizes and model.window_size is None and (model.window_pattern or model.full_layers):
         raise UserError(
             "model.window_pattern and model.full_layers require a window: set model.window_size (--window-size)."
+        )
+
+
+def _check_quantization(model: ModelSection) -> None:
+    if model.load_in_4bit and model.load_in_8bit:
+        raise UserError("model.load_in_4bit and model.load_in_8bit are both set. Remove one of the two.")
+    if model.weight_bits and not model.use_peft:
+        raise UserError(
+            f"model.load_in_{model.weight_bits}bit requires LoRA: quantized weights are frozen, and an adapter is trained "
+            "beside them. Set model.use_peft (--use-peft)."
         )

@@ -21,7 +21,7 @@ from trainer.config.section import Section
 
 Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
-OptimizerName = Literal["adamw", "adamw_8bit", "muon"]
+OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
 DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion"]
 TrainOn = Literal["answers", "all"]
@@ -128,6 +128,34 @@ class ModelSection(Section):
         description="Layers to adapt, by the end of their names, for example q_proj,v_proj. Default: all linear layers "
         "except the output layer.",
     )
+    lora_modules_to_save: Names = Field(
+        default=None,
+        description="Layers to train whole and to save with the adapter, by the end of their names, for example "
+        "embed_tokens,lm_head.",
+    )
+    lora_use_rslora: bool = Field(
+        default=False,
+        description="Rank-stabilized LoRA: multiply the update by lora_alpha / sqrt(lora_r), which suits high ranks.",
+    )
+    lora_use_dora: bool = Field(
+        default=False,
+        description="DoRA: also train the magnitude of each output of the adapted layers. Slower than LoRA.",
+    )
+    load_in_4bit: bool = Field(
+        default=False,
+        description="QLoRA: quantize the frozen weights to 4 bits (NF4, double quantization) while they are loaded. "
+        "Requires use_peft and bitsandbytes.",
+    )
+    load_in_8bit: bool = Field(
+        default=False,
+        description="Quantize the frozen weights to 8 bits (LLM.int8()) while they are loaded. Requires use_peft and "
+        "bitsandbytes.",
+    )
+
+    @property
+    def weight_bits(self) -> int | None:
+        """The number of bits that frozen weights are quantized to; None if they are not."""
+        return 4 if self.load_in_4bit else 8 if self.load_in_8bit else None
 
 
 class DataSection(Section):
@@ -234,8 +262,8 @@ class TrainingSection(ChunkKeys):
     )
     optimizer: OptimizerName = Field(
         default="adamw",
-        description="Optimizer: adamw; or, for the matrices inside the model, muon (requires torch 2.9) or adamw_8bit "
-        "(requires bitsandbytes).",
+        description="Optimizer: adamw; or, for the matrices inside the model, muon (requires torch 2.9), adamw_8bit, or "
+        "paged_adamw_8bit, whose state moves to host memory when a GPU is full (both require bitsandbytes).",
     )
     adam_beta1: float = Field(
         default=0.9, ge=0, lt=1, description="Decay rate of Adam's running mean of gradients."

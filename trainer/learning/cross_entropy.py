@@ -12,6 +12,7 @@ Shapes: N tokens, width D, over a vocabulary of V; n tokens in a chunk.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,9 @@ from torch.autograd.function import once_differentiable
 
 from trainer.data import IGNORED
 
-# Logits in a chunk: 80 MB and 256 MB in float32, half of that in 16 bits. The softmax is computed in float32 for a few rows
-# of a chunk at a time: on a CPU 8 MB, so that they stay in its cache.
-LOGITS_ON_CPU, LOGITS_ON_GPU = 20 << 20, 64 << 20
-SOFTMAX_ON_CPU, SOFTMAX_ON_GPU = 2 << 20, 16 << 20
+# Logits in a chunk: 80 MB and 256 MB in float32, half of that in 16 bits; and in a few rows of it for which the softmax is
+# computed in float32: on a CPU 8 MB, so that they stay in its cache.
+CHUNKS = {"cpu": (20 << 20, 2 << 20), "cuda": (64 << 20, 16 << 20)}
 FEWEST_TOKENS = (
     128  # in a chunk: with fewer, accumulating the weight's gradient takes longer than its product
 )
@@ -33,6 +33,17 @@ FEWEST_TOKENS = (
 # long (one thread of an AMD EPYC, float32, torch 2.13).
 ALIGNMENT = 32
 FLOAT16_SCALE = 2.0**12  # keeps gradients of about 1 / V within the range of float16
+
+
+@contextmanager
+def chunks_as_on(device: torch.device) -> Iterator[None]:
+    """While entered, chunks on the CPU have the size of those on a device, for an estimate of its memory."""
+    before = CHUNKS["cpu"]
+    CHUNKS["cpu"] = CHUNKS.get(device.type, CHUNKS["cuda"])
+    try:
+        yield
+    finally:
+        CHUNKS["cpu"] = before
 
 
 @dataclass(frozen=True)
@@ -142,10 +153,9 @@ class _Chunks:
         self.weight = head.weight.detach().to(dtype)
         self.head = head
         vocabulary, wide = len(self.weight), torch.promote_types(dtype, torch.float32)
-        on_cpu = hidden.device.type == "cpu"
-        together = LOGITS_ON_CPU if on_cpu else LOGITS_ON_GPU
+        together, in_softmax = CHUNKS.get(hidden.device.type, CHUNKS["cuda"])
         size = min(len(hidden), max(FEWEST_TOKENS, together // vocabulary))
-        few = min(size, max(1, (SOFTMAX_ON_CPU if on_cpu else SOFTMAX_ON_GPU) // vocabulary))
+        few = min(size, max(1, in_softmax // vocabulary))
         aligned = -(-vocabulary // ALIGNMENT) * ALIGNMENT
         self.product = self.hidden.new_empty(size, aligned)[:, :vocabulary]
         # The softmax is computed in place if it can be.

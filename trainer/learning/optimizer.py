@@ -17,6 +17,7 @@ from trainer.distributed.sharding import full_tensor, shard_like
 from trainer.errors import UserError
 
 Groups = list[dict[str, Any]]
+PAGED = "paged_adamw_8bit"
 # Raised by bitsandbytes when it does not support a device.
 UNSUPPORTED = (RuntimeError, AttributeError, AssertionError, NameError)
 
@@ -35,7 +36,7 @@ def make_optimizer(model: Any, training: TrainingSection) -> Optimizer:
         return _adamw(parameters, training)
     inner = inner_matrices(model)
     others = [parameter for parameter in parameters if parameter not in inner]
-    make = {"muon": _muon, "adamw_8bit": _adamw_8bit}[training.optimizer]
+    make = _muon if training.optimizer == "muon" else _adamw_8bit
     return CombinedOptimizer(make([*inner], training), _adamw(others, training))
 
 
@@ -137,18 +138,22 @@ def _muon(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
 
 
 def _adamw_8bit(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
-    """AdamW with block-wise 8-bit state: Dettmers et al. 2022, arXiv:2110.02861."""
+    """AdamW with block-wise 8-bit state: Dettmers et al. 2022, arXiv:2110.02861.
+
+    Paged state is in memory that CUDA moves to the host when the GPU is full. On a CPU there is nothing to page.
+    """
     # It warns about missing kernels that are not needed here.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        from bitsandbytes.optim.adamw import AdamW8bit
+        from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
     except ImportError as error:
         raise UserError(
-            f"training.optimizer = adamw_8bit needs bitsandbytes, which cannot be imported ({error}). Use adamw, or "
+            f"training.optimizer = {training.optimizer} needs bitsandbytes, which cannot be imported ({error}). Use adamw, or "
             f"install it:\n  {how_to_add('bitsandbytes')}"
         ) from error
-    make: Any = AdamW8bit  # it has no type annotations
     device = matrices[0].device
+    paged = training.optimizer == PAGED and device.type == "cuda"
+    make: Any = PagedAdamW8bit if paged else AdamW8bit  # they have no type annotations
     parameter = nn.Parameter(torch.zeros(64, 64, device=device))
     parameter.grad = torch.zeros_like(parameter)
     try:
@@ -156,7 +161,7 @@ def _adamw_8bit(matrices: list[Tensor], training: TrainingSection) -> Optimizer:
     except UNSUPPORTED as error:
         version = importlib.metadata.version("bitsandbytes")
         raise UserError(
-            f"training.optimizer = adamw_8bit: bitsandbytes {version} does not work on {device}: "
+            f"training.optimizer = {training.optimizer}: bitsandbytes {version} does not work on {device}: "
             f"{str(error).strip().splitlines()[0]}. Try a newer version (`pip install --upgrade bitsandbytes`) or use adamw."
         ) from error
     optimizer: Optimizer = make(matrices, weight_decay=training.weight_decay, **_adam_settings(training))

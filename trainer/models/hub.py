@@ -24,7 +24,7 @@ def local_copy(name: str, key: str) -> Path:
     """The folder of a model or tokenizer.
 
     Args:
-        name: a folder, or a Hugging Face id such as "gpt2" or "nvidia/nemotron-3-8b-base-4k".
+        name: a folder, or a Hugging Face id such as "gpt2" or "nvidia/nemotron-3-8b-base-4k", also with @revision.
         key: its name in the configuration, for the error message.
 
     Raises:
@@ -43,14 +43,15 @@ def local_copy(name: str, key: str) -> Path:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        repository, _, revision = name.partition("@")
+        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         raise UserError(
             f"{key} = {name!r} was not found. Looked in:\n"
             f"  local folder:            {folder.absolute()}\n"
             f"  the Hugging Face cache:  {HF_HUB_CACHE}\n"
-            f"aios does not download models. Run `{hf_program()} download {name}` to fill the cache, name a local folder, or train "
-            "a small model from scratch (model.architecture), which needs no download."
+            f"To download it, run `aios fetch {name}`. Or name a local folder, or train a small model from scratch "
+            "(model.architecture), which needs no download."
         ) from None
 
 
@@ -80,7 +81,7 @@ def check_files(files: Iterable[Path]) -> None:
         names = ", ".join(file.name for file in pointers)
         raise UserError(
             f"{names} in {folder}: a git-lfs pointer instead of the file itself. Run `git lfs pull` in that folder, or "
-            f"download the model with `{hf_program()} download`."
+            "download the model with `aios fetch`."
         )
 
 

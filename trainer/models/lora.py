@@ -66,6 +66,9 @@ def add(network: Any, settings: ModelSection) -> None:
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=[*settings.lora_target_modules] if settings.lora_target_modules else "all-linear",
+        modules_to_save=[*settings.lora_modules_to_save] if settings.lora_modules_to_save else None,
+        use_rslora=settings.lora_use_rslora,
+        use_dora=settings.lora_use_dora,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in network.modules()),  # GPT-2's
     )
     _inject(network, config)
@@ -83,7 +86,10 @@ def load(network: Any, folder: Path) -> None:
     _inject(network, config)
     config.base_model_name_or_path = base
     saved = load_file(folder / WEIGHTS)
-    parameters = {_saved_name(name): parameter for name, parameter in adapter_parameters(network).items()}
+    named = _peft().get_peft_model_state_dict(
+        network, adapter_parameters(network), NAME, save_embedding_layers=False
+    )
+    parameters = {PREFIX + name: parameter for name, parameter in named.items()}
     shapes = {name: tensor.shape for name, tensor in saved.items()}
     expected = {name: parameter.shape for name, parameter in parameters.items()}
     different = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
@@ -145,10 +151,6 @@ def trained_state(network: Any) -> dict[str, Any]:
     if not getattr(network, "_hf_peft_config_loaded", False):
         return state
     return {name: tensor for name, tensor in state.items() if tensor.requires_grad}
-
-
-def _saved_name(name: str) -> str:
-    return PREFIX + name.replace(f".{NAME}.", ".")
 
 
 def _read_config(folder: Path) -> Any:

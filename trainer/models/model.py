@@ -21,7 +21,7 @@ from doctor.bounded import read_json
 from trainer.device import return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
-from trainer.models import activations, hub, lora, rope, trial
+from trainer.models import activations, hub, lora, quantization, rope, trial
 from trainer.models.tokenizer import Tokenizer
 from trainer.models.weights import load as load_weights
 
@@ -141,6 +141,7 @@ def build_trained(
         merged: of the weights that the adapter changes; None for `dtype`. The sums are computed in float32.
     """
     network, notes = build(config, weights_folder(folder), seed=0, dtype=dtype)
+    vars(config).pop("aios_weight_bits", None)  # these weights are not quantized
     if lora.is_adapter(folder):
         network = lora.load_merged(network, folder, merged or dtype)
     return network, notes
@@ -170,10 +171,46 @@ def build(
     with trial.build_errors(f"weights in {weights}"):
         model, notes = load_weights(trial.dequantized(config), weights, dtype)
     _check_numbers(weights, model)
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()  # Windows cannot replace a file while it is memory-mapped
-    activations.fuse(model)
+    _finish(model)
     return model, notes
+
+
+def build_quantized(
+    config: Any, weights: Path, seed: int, dtype: torch.dtype, bits: int, device: torch.device
+) -> tuple[nn.Module, list[str]]:
+    """The model on its device, with frozen weights that are quantized one by one while they are read; notes about them.
+
+    Args:
+        config, weights, seed: as in `build`.
+        dtype: of the computation, and of the weights outside linear layers.
+        bits: of the weights of linear layers.
+
+    Raises:
+        UserError: as in `build`.
+    """
+    trial.check_quantization(config)
+    torch.manual_seed(seed)
+    with trial.build_errors(f"weights in {weights}"):
+        model, notes = load_weights(
+            config,
+            weights,
+            dtype,
+            quantization_config=quantization.settings(bits, dtype),
+            device_map={"": device},
+        )
+    del model.config.quantization_config  # the weights in the folder are not quantized
+    model.config.aios_weight_bits = bits
+    quantization.keep_layout(model)
+    model.requires_grad_(False)
+    _finish(model)
+    return model, notes
+
+
+def _finish(model: Any) -> None:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()  # Windows cannot replace a file while it is memory-mapped
+    activations.fuse(model)
 
 
 def _check_numbers(folder: Path, model: nn.Module) -> None:

@@ -51,7 +51,7 @@ def check_quantization(config: Any) -> None:
     raise UserError(
         f"The weights of this {config.model_type} model are quantised: {QUANTIZED.get(method, method)}. Quantised weights can "
         "be neither trained nor merged with an adapter here. Use the model that it was made from, with weights in float32, "
-        "bfloat16 or float16; with LoRA (--use-peft) and --amp those are kept in 16 bits."
+        "bfloat16 or float16; --use-peft --load-in-4bit quantizes those itself."
     )
 
 

@@ -98,7 +98,7 @@ def _what_is_missing(folder: Path, missing: list[str]) -> str:
 
 def _way_out(hub_id: str | None) -> str:
     if hub_id:
-        return f"To complete the download of {hub_id}, run `{hub.hf_program()} download {hub_id}`."
+        return f"To complete the download of {hub_id}, run `aios fetch {hub_id}`."
     return "Use a folder with the weights in transformers' format, such as a complete download."
 
 
@@ -114,16 +114,19 @@ def _check_readable(path: Path) -> None:
         ) from error
 
 
-def load(config: Any, folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+def load(config: Any, folder: Path, dtype: torch.dtype, **more: Any) -> tuple[Any, list[str]]:
     """The model of a configuration with the weights in a folder, and notes about them.
 
     A prefix before all names, such as the "_orig_mod." of torch.compile, is removed if every weight then has its place.
+
+    Args:
+        more: arguments of `from_pretrained`.
 
     Raises:
         UserError: a weight of the model is not in the folder, or has another shape.
     """
     check(folder)
-    model, loading = _from_pretrained(CausalLM, folder, config, dtype)
+    model, loading = _from_pretrained(CausalLM, folder, config, dtype, **more)
     if not (loading["missing_keys"] or loading["mismatched_keys"]):
         return model, [*_unused(folder, loading)]
     saved = None
@@ -131,7 +134,7 @@ def load(config: Any, folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]
         saved = _read(folder)
         for prefix in _common_prefixes([*saved]):
             stripped = {name.removeprefix(prefix): tensor for name, tensor in saved.items()}
-            other, fits = _from_pretrained(type(model), None, config, dtype, state_dict=stripped)
+            other, fits = _from_pretrained(type(model), None, config, dtype, state_dict=stripped, **more)
             if not any(fits[key] for key in ("missing_keys", "mismatched_keys", "unexpected_keys")):
                 note = f"the names of all weights in {folder} begin with {prefix!r}. Without it, every weight fits the model."
                 return other, [note]

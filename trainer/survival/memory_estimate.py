@@ -22,14 +22,18 @@ from torch.utils._pytree import tree_leaves
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
+from trainer.learning import cross_entropy
+from trainer.learning.chunks import Chunked
 from trainer.learning.objective import Objective
-from trainer.learning.optimizer import inner_matrices
+from trainer.learning.offload import Offloaded
+from trainer.learning.optimizer import PAGED, inner_matrices
+from trainer.models import vocabulary
 from trainer.models.fake_model import DataFree, fake_tensors
 from trainer.say import Say
 from trainer.survival import chunk_estimate
 
 # Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
-STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8)}
+STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8), PAGED: (2, 8)}
 # Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
 OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
 MOST_TOKENS = 1 << 18  # of a step on fake tensors; larger batches are extrapolated
@@ -43,12 +47,14 @@ class MemoryEstimate:
         state: of the optimizer.
         activations: everything else: tensors stored for the backward pass, and temporary ones. None if they cannot be
             estimated; the others are counted, not estimated.
+        logits: what the loss holds of logits and their gradients.
     """
 
     weights: int
     gradients: int
     state: int
     activations: int | None
+    logits: int = 0
 
     @property
     def counted(self) -> int:
@@ -56,7 +62,7 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        return self.counted + (self.activations or 0)
+        return self.counted + (self.activations or 0) + self.logits
 
     def advice(self, free: int) -> str:
         """How to need less memory."""
@@ -75,7 +81,7 @@ class MemoryEstimate:
             "weights": self.weights,
             "gradients": self.gradients,
             "optimizer": self.state,
-            "activations": self.activations,
+            "activations": None if self.activations is None else self.activations + self.logits,
         }
         texts = (f"{name} {'unknown' if size is None else gib(size)}" for name, size in parts.items())
         return f"{gib(self.total)} ({', '.join(texts)})"
@@ -97,45 +103,127 @@ def estimate(
         packed: whether sequences hold several documents.
         shards: number of processes that weights, gradients and optimizer state are sharded over.
     """
+    whole = trace(build, training, device, shape, packed).estimate(device)
+    # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
+    gradients = whole.gradients // (shards if training.gradient_accumulation_steps == 1 else 1)
+    return replace(whole, weights=whole.weights // shards, gradients=gradients, state=whole.state // shards)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Bytes of a step on fake tensors.
+
+    Attributes:
+        complete: whether the step could be taken; the following are 0 otherwise.
+        forward, backward: the peaks of all tensors in forward and in backward passes.
+        end: the peak in a backward pass after the gradients of the second layer.
+        logits: the logits and their gradients in a forward pass, at its peak.
+        stored: of all tensors between a forward and its backward pass.
+    """
+
+    weights: int
+    gradients: int
+    state: int
+    complete: bool
+    forward: int = 0
+    backward: int = 0
+    end: int = 0
+    logits: int = 0
+    stored: int = 0
+
+    def estimate(self, device: torch.device) -> MemoryEstimate:
+        if not self.complete:
+            return MemoryEstimate(self.weights, self.gradients, self.state, None)
+        backward = max(self.backward, self.end)
+        rest = max(0, max(self.forward, backward) - self.weights - self.gradients)
+        logits = min(self.logits, rest) if self.forward >= backward else 0
+        activations = rest - logits + OVERHEAD[device.type]
+        return MemoryEstimate(self.weights, self.gradients, self.state, activations, logits)
+
+
+def trace(
+    build: Callable[[], tuple[Any, Objective]],
+    training: TrainingSection,
+    device: torch.device,
+    shape: tuple[int, int],
+    packed: bool,
+) -> Trace:
+    """Take a step on fake tensors. The arguments are those of `estimate`."""
     live = _LiveTensors()
-    with fake_tensors(live):
+    with fake_tensors(live), cross_entropy.chunks_as_on(device):
         model, objective = build()
         model.train()
-        peak = _peak_of_step(live, objective, shape, packed)
+        live.vocabulary = vocabulary.rows(model.config) if hasattr(model, "config") else None
+        second = [p for name, p in model.named_parameters() if ".1." in name and p.requires_grad]
+        passes = _passes(objective, shape, packed, live, second)
         parameters = [*model.parameters()]
-        weights = sum(tensor.nbytes for tensor in (*parameters, *model.buffers()))
+        weights = sum(tensor.untyped_storage().nbytes() for tensor in (*parameters, *model.buffers()))
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
-        state = _state_bytes(model, training)
-    activations = None if peak is None else max(0, peak - weights - gradients) + OVERHEAD[device.type]
-    # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
-    if training.gradient_accumulation_steps == 1:
-        gradients //= shards
-    return MemoryEstimate(weights // shards, gradients, state // shards, activations)
+        state = _state_bytes(model, training, device)
+    return Trace(weights, gradients, state, passes is not None, **(passes or {}))
 
 
-def _peak_of_step(
-    live: _LiveTensors, objective: Objective, shape: tuple[int, int], packed: bool
-) -> int | None:
-    """The peak of a step on fake tensors, in bytes. None if the model cannot be computed on them."""
+def _passes(
+    objective: Objective, shape: tuple[int, int], packed: bool, live: _LiveTensors, second: list[Tensor]
+) -> dict[str, int] | None:
+    """What the passes of a step need; None if the model cannot be computed on fake tensors."""
+    if not isinstance(objective, (Chunked, Offloaded)):
+        return _take_step(objective, shape, packed, live, second)
     rows, length = shape
 
-    def step(objective: Objective, length: int) -> int | None:
+    def peak_of(objective: Objective, length: int) -> int | None:
+        found = _take_step(objective, (rows, length), packed, live, second)
+        return None if found is None else max(found["forward"], found["backward"], found["end"])
+
+    peak = chunk_estimate.peak(peak_of, objective, length)
+    return None if peak is None else {"forward": peak}
+
+
+def _take_step(
+    objective: Objective, shape: tuple[int, int], packed: bool, live: _LiveTensors, second: list[Tensor]
+) -> dict[str, int] | None:
+    """Take a step on fake tensors, and return what its passes need; None if the model cannot be computed on them.
+
+    Args:
+        second: the parameters of the second layer that are trained.
+    """
+    tokens = torch.zeros(shape, dtype=torch.long)
+    batch = Batch(tokens, tokens, tokens if packed else None)
+    found = dict.fromkeys(("forward", "backward", "end", "logits", "stored"), 0)
+    missing = {*map(id, second)}
+
+    def note(part: str) -> None:
+        found[part] = max(found[part], live.peak)
         live.restart()
-        tokens = torch.zeros((rows, length), dtype=torch.long)
-        try:
-            for part in objective.parts(Batch(tokens, tokens, tokens if packed else None)):
-                torch.autograd.backward(part.loss)
-        except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
-            return None
-        return live.peak
 
-    return chunk_estimate.peak(step, objective, length)
+    def arrived(parameter: Tensor) -> None:
+        missing.discard(id(parameter))
+        if not missing:
+            note("backward")
+
+    parameters: list[Any] = second
+    for parameter in parameters:
+        parameter.register_post_accumulate_grad_hook(arrived)
+    live.restart()
+    try:
+        for part in objective.parts(batch):
+            if live.peak > found["forward"]:
+                found |= {"forward": live.peak, "logits": live.logits_at_peak}
+            found["stored"] = max(found["stored"], live.bytes)
+            live.restart()
+            torch.autograd.backward(part.loss)
+            note("end")
+    except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
+        return None
+    return found
 
 
-def _state_bytes(model: Any, training: TrainingSection) -> int:
-    """Bytes of optimizer state."""
+def _state_bytes(model: Any, training: TrainingSection, device: torch.device) -> int:
+    """Bytes of optimizer state that have to be on the device."""
     inner = inner_matrices(model)
     inside, outside = STATE[training.optimizer]
+    if training.optimizer == PAGED and device.type == "cuda":
+        inside = 0  # it moves to host memory when the GPU is full
     trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
     return sum(parameter.numel() * (inside if parameter in inner else outside) for parameter in trained)
 
@@ -242,17 +330,18 @@ def gib(size: int) -> str:
 
 
 class _LiveTensors(DataFree):
-    """Counts the bytes of live tensors, and their peak."""
+    """Counts the bytes of live tensors, and their peak; and of these the logits, whose last dimension is the vocabulary."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._bytes = 0
+        self.vocabulary: int | None = None
+        self.bytes = self.peak = 0
+        self.logits_at_peak = self._logits = 0
         self._known: set[int] = set()
 
     def restart(self) -> None:
-        """From now on, `peak` is that of the tensors that are alive now, and later ones."""
-        self.peak = self._bytes
+        """Look for a new peak."""
+        self.peak, self.logits_at_peak = self.bytes, self._logits
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -268,10 +357,18 @@ class _LiveTensors(DataFree):
         name, size = storage._cdata, storage.nbytes()
         if name not in self._known:
             self._known.add(name)
-            self._bytes += size
-            self.peak = max(self.peak, self._bytes)
-            weakref.finalize(storage, self._forget, name, size)
+            logits = size if self._are_logits(tensor) else 0
+            self.bytes += size
+            self._logits += logits
+            if self.bytes > self.peak:
+                self.peak, self.logits_at_peak = self.bytes, self._logits
+            weakref.finalize(storage, self._forget, name, size, logits)
 
-    def _forget(self, name: int, size: int) -> None:
+    def _are_logits(self, tensor: Tensor) -> bool:
+        width = tensor.shape[-1] if tensor.ndim > 1 else 0
+        return self.vocabulary is not None and 0 <= width - self.vocabulary < cross_entropy.ALIGNMENT
+
+    def _forget(self, name: int, size: int, logits: int) -> None:
         self._known.discard(name)
-        self._bytes -= size
+        self.bytes -= size
+        self._logits -= logits

@@ -63,6 +63,16 @@ MODELS: dict[str, dict[str, Any]] = {
             "num_attention_heads": 32,
         },
     },
+    "Qwen/Qwen3-8B-Base": {
+        **QWEN3,
+        **{
+            "hidden_size": 4096,
+            "num_hidden_layers": 36,
+            "intermediate_size": 12288,
+            "num_attention_heads": 32,
+            "tie_word_embeddings": False,
+        },
+    },
 }
 # A model of the same kind that takes a second. 65 positions, so that a longer sequence is refused.
 TINY = {

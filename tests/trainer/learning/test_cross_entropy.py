@@ -44,8 +44,7 @@ def problem(
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_entropy, "LOGITS_ON_CPU", 200)
-    monkeypatch.setattr(cross_entropy, "SOFTMAX_ON_CPU", 60)
+    monkeypatch.setitem(cross_entropy.CHUNKS, "cpu", (200, 60))
     monkeypatch.setattr(cross_entropy, "FEWEST_TOKENS", 4)
 
 

@@ -103,7 +103,7 @@ def test_an_incomplete_download_in_the_cache_says_how_to_complete_it(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("a" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(UserError, match=r"contains no weights.*hf download some/model`"):
+    with pytest.raises(UserError, match=r"contains no weights.*`aios fetch some/model`"):
         start(Path("some/model"))
 
 

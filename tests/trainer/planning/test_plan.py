@@ -1,0 +1,225 @@
+"""The plan of a run: its estimates against a whole step's, what it recommends, and the longest context."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig
+from typer.testing import Result
+
+from trainer.config import TrainConfig
+from trainer.planning import plan as planning
+from trainer.planning import step
+from trainer.planning.changes import CHANGES, METHODS, with_keys
+from trainer.planning.plan import longest_context, make_plan
+from trainer.planning.step import StepMemory
+from trainer.survival.memory_estimate import MemoryEstimate
+
+Call = Callable[..., Result]
+GPU = torch.device("cuda")
+SIZES: dict[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 352,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": 3000,
+    "max_position_embeddings": 4096,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+COMPARED = {
+    ("llama", "full", True),
+    ("gemma2", "lora", False),
+    ("qwen3", "qlora", True),
+}  # in each run of the tests
+
+
+def model(kind: str, **changes: Any) -> Any:
+    return AutoConfig.for_model(kind, **SIZES | changes)
+
+
+def settings(**model_keys: Any) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "model": {"name": "x/y", **model_keys},
+            "data": {"max_length": 512},
+            "training": {"batch_size": 2, "amp": True},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "checkpointed"),
+    [
+        pytest.param(*case, marks=[] if case in COMPARED else pytest.mark.long)
+        for case in itertools.product(("llama", "qwen3", "gemma2"), METHODS, (False, True))
+    ],
+)
+def test_a_step_continued_from_two_layers_equals_a_whole_one(
+    kind: str, method: str, checkpointed: bool
+) -> None:
+    config = with_keys(settings(gradient_checkpointing=checkpointed), METHODS[method])
+    scaled, whole = (StepMemory(model(kind), GPU) for _ in range(2))
+    assert scaled.uniform
+    whole.__dict__["uniform"] = False
+    found, expected = scaled(config), whole(config)
+    assert (found.weights, found.gradients, found.state) == (
+        expected.weights,
+        expected.gradients,
+        expected.state,
+    )
+    assert found.total == pytest.approx(expected.total, rel=0.02)
+
+
+def test_a_model_whose_layers_differ_is_computed_whole() -> None:
+    experts = {"num_local_experts": 4, "first_k_dense_replace": 3, "n_routed_experts": 4, "q_lora_rank": None}
+    mixed = AutoConfig.for_model(
+        "deepseek_v3", **SIZES | experts | {"moe_intermediate_size": 32, "num_key_value_heads": 4}
+    )
+    assert not StepMemory(mixed, GPU).uniform
+
+
+def test_four_bit_weights_need_the_bytes_of_nf4_with_double_quantization() -> None:
+    """4 bits a weight, 8 a scale of 64 weights, 32 a scale of 256 scales: 4.127 bits."""
+    found = StepMemory(model("llama"), GPU)(settings(use_peft=True, load_in_4bit=True))
+    linear = 6 * (128 * 128 * 2 + 2 * 128 * 64 + 3 * 128 * 352)
+    adapter = 6 * 16 * (4 * 128 + 2 * (128 + 64) + 3 * (128 + 352))
+    other = 2 * 3000 * 128 + (2 * 6 + 1) * 128
+    rotary = 2 * 4 * 16  # two buffers of frequencies
+    by_hand = linear * (4 + 8 / 64 + 32 / 64 / 256) / 8 + 4 * adapter + 2 * other + rotary
+    assert found.weights == pytest.approx(by_hand, rel=0.01)
+    assert found.gradients == 4 * adapter
+    assert found.state == 8 * adapter
+
+
+def test_the_state_of_a_paged_optimizer_need_not_be_on_the_gpu() -> None:
+    def state(optimizer: str, device: str) -> int:
+        config = with_keys(settings(use_peft=True), {"training": {"optimizer": optimizer}})
+        return StepMemory(model("llama"), torch.device(device))(config).state
+
+    assert state("paged_adamw_8bit", "cuda") == 0
+    assert state("paged_adamw_8bit", "cpu") == state("adamw_8bit", "cuda") > 0
+
+
+class Linear:
+    """Stands in for StepMemory: 1000 bytes, and 10 for each token."""
+
+    def __init__(self, positions: int = 1 << 30) -> None:
+        self.model_config = AutoConfig.for_model("llama", max_position_embeddings=positions)
+        self.calls = 0
+
+    def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
+        self.calls += 1
+        tokens = config.training.batch_size * (length or config.data.max_length)
+        return MemoryEstimate(weights=1000, gradients=0, state=0, activations=10 * tokens)
+
+
+@pytest.mark.parametrize(
+    ("size", "positions", "tokens", "limited_by"),
+    [
+        (1000 + 10 * 5000, 1 << 30, 4864, "memory"),
+        (1000 + 10 * 100, 1 << 30, 0, "memory"),
+        (1000 + 10 * 5000, 700, 700, "positions"),
+        (1 << 40, 1 << 30, planning.LONGEST, "positions"),
+        (1000 + 10 * 99_999, 1 << 30, 99_840, "memory"),
+    ],
+)
+def test_the_longest_context_is_the_last_that_fits(
+    size: int, positions: int, tokens: int, limited_by: str
+) -> None:
+    memory: Any = Linear(positions)
+    found = longest_context(settings(), memory, size)
+    assert (found.tokens, found.limited_by) == (tokens, limited_by)
+    assert memory.calls <= planning.ROUNDS
+
+
+class Counted(Linear):
+    """Stands in for StepMemory: 1000 weights by their bytes, and 10 or 1000 bytes for each token."""
+
+    def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
+        trained = 10 if config.model.use_peft else 1000
+        frozen = 1000 * (0.5 if config.model.load_in_4bit else 2) if config.model.use_peft else 0
+        tokens = config.training.batch_size * (length or config.data.max_length)
+        return MemoryEstimate(
+            weights=int(frozen) + 4 * trained,
+            gradients=4 * trained,
+            state=(2 if "8bit" in config.training.optimizer else 8) * trained,
+            activations=tokens * (10 if config.model.gradient_checkpointing else 1000),
+        )
+
+
+def test_changes_add_up_in_the_order_of_their_harm_and_the_first_that_fits_is_recommended() -> None:
+    counted: Any = Counted()
+    made = make_plan(settings(), counted, {}, "a GPU", 1 << 40)
+    assert made.recommended is made.settings[0]
+    names = [change.name for change in CHANGES if change.name != "16-bit computation"]  # it has that already
+    assert [setting.changes for setting in made.settings] == [tuple(names[:n]) for n in range(len(names) + 1)]
+    totals = [setting.memory.total for setting in made.settings]
+    assert totals == sorted(totals, reverse=True)
+    between = (totals[1] + totals[2]) // 2
+    less = make_plan(settings(), counted, {}, "a GPU", between).recommended
+    assert less is not None
+    assert less.options == (
+        "--gradient-checkpointing",
+        "--batch-size 1",
+        "--gradient-accumulation-steps 2",
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a model ß.json"
+    path.write_text(json.dumps(model("llama", num_hidden_layers=2).to_dict()), encoding="utf-8")
+    return path
+
+
+def test_fits_and_plan_answer_for_a_configuration_without_weights(
+    call: Call, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = call("fits", file, "--vram", 12, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["model"]["layers"], found["model"]["vocabulary"]) == (2, 3000)
+    linear, norms = 2 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352), (2 * 2 + 1) * 128
+    assert found["model"]["parameters"] == linear + norms + 2 * 3000 * 128
+    assert found["device"] == {"name": "a GPU with 12 GiB", "bytes": 12 << 30}
+    assert found["recommended"] == 0
+    assert {name: each["tokens"] for name, each in found["longest_context"].items()} == dict.fromkeys(
+        METHODS, 4096
+    )
+    memory = found["settings"][0]["memory"]
+    parts = ("weights", "gradients", "optimizer", "activations", "logits")
+    assert memory["total"] == sum(memory[part] for part in parts)
+    monkeypatch.setattr(step, "StepMemory", lambda config, device: Counted(4096))
+    table = call("plan", "--model", file, "--vram", 12, "--amp", "--batch-size", 8)
+    assert table.exit_code == 0, table.output
+    assert "+ QLoRA" in table.stdout
+    assert "Fits as configured." in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fits", "no/such-model"], "no/such-model"),
+        (["plan"], "Set either model.name"),
+        (["plan", "--model", "a", "--name", "b"], "name different models"),
+        (["fits", "README.md"], "is not a model configuration"),
+        (["plan", "--model", "x", "--vram", "0"], "greater than or equal to 0.1"),
+    ],
+)
+def test_wrong_input_is_refused_in_a_sentence(
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())

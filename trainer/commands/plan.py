@@ -1,0 +1,139 @@
+"""`aios plan` and `aios fits`: the memory of a run, before anything is downloaded or loaded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from doctor.visible import visible
+from trainer import fetch
+from trainer.commands.explanation import report_errors
+from trainer.commands.options import canonical_spelling, with_config_options
+from trainer.commands.output import echo
+from trainer.config import TrainConfig, load
+from trainer.errors import UserError
+from trainer.models import hub
+
+if TYPE_CHECKING:
+    from trainer.planning.plan import Plan
+
+PIPE_WIDTH = 200  # columns, when stdout is not a terminal
+GIB = 2**30
+
+Vram = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1, max=10_000, help="Memory of the GPU in GiB. Default: what this machine's device has free."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with bytes.")]
+
+plan = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+fits = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@plan.command(context_settings={"token_normalize_func": canonical_spelling})
+@with_config_options
+def run_plan(
+    overrides: dict[str, Any],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML configuration file. The options below override its keys.", metavar="FILE"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model folder, config.json, or Hugging Face id in the cache; the same as --name."),
+    ] = None,
+    vram: Vram = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan the memory of a training run, and how to need less of it.
+
+    Only the model's configuration is read. Takes every option of aios train.
+    """
+    with report_errors():
+        if model is not None:
+            if overrides.get("name", model) != model:
+                raise UserError(f"--model {model} and --name {overrides['name']} name different models.")
+            overrides = {**overrides, "name": model}
+        settings = load(config, overrides, needs_data=False)
+        _plan(settings, settings.model.name, vram, as_json)
+
+
+@fits.command()
+def run_fits(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model folder, config.json, or Hugging Face id.")
+    ],
+    vram: Vram = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether and how a model can be trained on a GPU, and on how long texts."""
+    with report_errors():
+        source = model if Path(model).exists() else str(fetch.configuration(model))
+        _plan(load(None, {"name": source, "amp": True}, needs_data=False), model, vram, as_json)
+
+
+def _plan(settings: TrainConfig, called: str | None, vram: float | None, as_json: bool) -> None:
+    if settings.model.name and not Path(settings.model.name).is_file():
+        hub.local_copy(settings.model.name, "--model")  # before torch is imported
+    from trainer.planning import planned_device
+    from trainer.planning.plan import make_plan
+    from trainer.planning.step import StepMemory
+    from trainer.planning.subject import describe, model_config_of
+
+    device, name, size = planned_device.choose(settings.training.device, vram)
+    model_config = model_config_of(settings)
+    described = describe(called or "from scratch", model_config)
+    made = make_plan(settings, StepMemory(model_config, device), described, name, size)
+    if as_json:
+        echo(json.dumps(made.to_json(), indent=2))
+    else:
+        _print(made)
+
+
+def _print(made: Plan) -> None:
+    model = made.model
+    echo(
+        f"{model['name']}: {model['type']}, {model['parameters']:,} parameters, {model['layers']} layers, "
+        f"vocabulary {model['vocabulary']:,}"
+    )
+    echo(f"{made.device}: {made.size / GIB:.1f} GiB\n")
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("GiB per step", overflow="fold")
+    for heading in ("weights", "gradients", "optimizer", "activations", "logits", "total", "fits"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for setting in made.settings:
+        memory = setting.memory
+        parts = (memory.weights, memory.gradients, memory.state, memory.activations, memory.logits)
+        table.add_row(
+            f"+ {setting.changes[-1]}" if setting.changes else "as configured",
+            *("?" if part is None else f"{part / GIB:.2f}" for part in (*parts, memory.total)),
+            "yes" if setting.fits(made.size) else "no",
+        )
+    console.print(table)
+    echo("\nLongest context, one sequence at a time with gradient checkpointing:")
+    for method, found in made.longest.items():
+        echo(f"  {method:6} {_context(found.tokens, found.limited_by)}")
+    recommended = made.recommended
+    if recommended is None:
+        echo("\nNothing here fits. Choose a smaller model, or a shorter --max-length.")
+    elif recommended.options:
+        echo(f"\nTo fit: {visible(' '.join(recommended.options))}")
+    else:
+        echo("\nFits as configured.")
+
+
+def _context(tokens: int | None, limited_by: str) -> str:
+    if tokens is None:
+        return "unknown"
+    if not tokens:
+        return "does not fit"
+    return f"{tokens:,} tokens" + (" (all positions of the model)" if limited_by == "positions" else "")
