@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,15 +50,6 @@ def local_copy(name: str, key: str) -> Path:
             f"To download it, run `aios fetch {name}`. Or name a local folder, or train a small model from scratch "
             "(model.architecture), which needs no download."
         ) from None
-
-
-def hf_program() -> str:
-    """How to start Hugging Face's `hf` from a terminal: by its full path, because this environment need not be on PATH."""
-    program = Path(sys.executable).with_name("hf.exe" if sys.platform == "win32" else "hf")
-    if not program.is_file():
-        return "hf"
-    path = str(program.with_suffix(""))
-    return subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)
 
 
 def check_files(files: Iterable[Path]) -> None:
