@@ -108,6 +108,8 @@ def _byte_level(described: dict[str, Any]) -> _Tokens:
         raise _unknown(f"these steps: {json.dumps([described['normalizer'], described['pre_tokenizer']])}")
     tokens = _tokens(described)
     merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in described["model"]["merges"]]
+    if not merges:
+        raise _unknown("a byte-level vocabulary without merges")
     tokens.keys |= {"ggml.model": "gpt2", "ggml.pre": name, "ggml.merges": merges}
     return tokens
 

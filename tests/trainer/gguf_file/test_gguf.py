@@ -19,6 +19,7 @@ from typer.testing import Result
 
 from tests.trainer import small_tokenizers
 from tests.trainer.gguf_file import models
+from tests.trainer.models.chat_tokenizer import save_chat_tokenizer
 from trainer.errors import UserError
 from trainer.gguf_file import pre_tokenizers
 from trainer.gguf_file.vocabulary import SPACE, vocabulary
@@ -245,6 +246,9 @@ def test_other_tokenizers_and_weights_beyond_float16_are_refused(tmp_path: Path)
     small_tokenizers.word_piece().save_pretrained(tmp_path / "pieces")
     with pytest.raises(UserError, match=r"a WordPiece model, which llama\.cpp does not have"):
         vocabulary(HuggingFaceTokenizer(tmp_path / "pieces"), 330)
+    save_chat_tokenizer("", tmp_path / "bytes")
+    with pytest.raises(UserError, match="a byte-level vocabulary without merges"):
+        vocabulary(HuggingFaceTokenizer(tmp_path / "bytes"), 330)
     network = models.save("llama", tmp_path / "a")
     network.model.layers[0].mlp.up_proj.weight.data[0, 0] = 1e5
     network.save_pretrained(tmp_path / "a")
