@@ -21,7 +21,7 @@ from doctor.bounded import read_json
 from trainer.device import return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
-from trainer.models import activations, hub, lora, quantization, rope, trial
+from trainer.models import activations, hub, lora, quantization, quantized_values, rope, trial
 from trainer.models.tokenizer import Tokenizer
 from trainer.models.weights import load as load_weights
 
@@ -141,8 +141,10 @@ def build_trained(
         merged: of the weights that the adapter changes; None for `dtype`. The sums are computed in float32.
     """
     network, notes = build(config, weights_folder(folder), seed=0, dtype=dtype)
-    vars(config).pop("aios_weight_bits", None)  # these weights are not quantized
+    bits = vars(config).pop("aios_weight_bits", None)  # these weights are not quantized
     if lora.is_adapter(folder):
+        if bits:  # the adapter was trained beside quantized weights
+            quantized_values.round_weights(network, bits)
         network = lora.load_merged(network, folder, merged or dtype)
     return network, notes
 
