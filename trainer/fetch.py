@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from doctor import bounded
+from doctor.bounded import read_bytes
 from doctor.files import move, sha256_of, write_atomically
 from trainer.errors import RunError, UserError
 from trainer.say import Say
@@ -231,7 +231,7 @@ def _verify(path: Path, file: RemoteFile) -> None:
     if file.sha256:
         wrong = sha256_of(path) != file.sha256
     elif file.git_hash:
-        content = bounded.read_bytes(path)
+        content = read_bytes(path)
         header = f"blob {len(content)}\0".encode()
         wrong = hashlib.sha1(header + content, usedforsecurity=False).hexdigest() != file.git_hash
     else:
