@@ -29,6 +29,7 @@ OPTIONS = """
 --sharding --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
 --text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --train-on --weight-decay
 --window-pattern --window-size
+--[no-]load-in-4bit --[no-]load-in-8bit --[no-]lora-use-dora --[no-]lora-use-rslora --lora-modules-to-save
 """
 
 
