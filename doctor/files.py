@@ -8,7 +8,8 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     A new file gets the default permissions; a replaced file keeps its own. Raises OSError, and then leaves no file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(RANDOM_BYTES)}.tmp")
+    temporary = _temporary_of(path)
     try:
         with temporary.open("xb") as file:
             if os.name != "nt":
@@ -40,8 +41,38 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """The path for a new file or folder, which is renamed to `target` after the block, or removed if the block fails.
+
+    Only one process at a time may write to a target: what a killed one has left is removed first. Raises OSError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for path in target.parent.iterdir():
+        if is_temporary_of(path.name, target.name):
+            _remove(path)
+    temporary = _temporary_of(target)
+    try:
+        yield temporary
+        move(temporary, target)
+    finally:
+        _remove(temporary)
+
+
+def _temporary_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(RANDOM_BYTES)}.tmp")
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def is_temporary_of(name: str, target: str) -> bool:
-    """Whether a kill during `write_atomically` to the file name `target` leaves a file of this name."""
+    """Whether a kill while `target` is written leaves a file or folder of this name."""
     return re.fullmatch(rf"\.{re.escape(target)}\.[0-9a-f]{{{2 * RANDOM_BYTES}}}\.tmp", name) is not None
 
 

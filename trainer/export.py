@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from doctor.files import move
+from doctor.files import replacing
 from trainer.attention.pattern import Windows, layer_windows, own_windows, trained_windows
 from trainer.errors import RunError, UserError
 from trainer.model_card import CARD, card
@@ -43,24 +43,21 @@ def export(path: Path, output: Path, *, merge: bool, dtype: torch.dtype, say: Sa
     if output.exists():
         raise UserError(f"{output.absolute()} already exists. Choose a new folder (--output).")
     text = tokenizer.load(None, folder)
-    partial = output.with_name(f"{output.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        if lora.is_adapter(folder) and not merge:
-            for file in (folder / lora.CONFIG, *folder.glob("adapter_model.*")):
-                shutil.copyfile(file, partial / file.name)
-            if (folder / lora.BASE).exists():
-                shutil.copytree(folder / lora.BASE, partial / lora.BASE)
-            lost_windows = trained_windows(model.read_config(folder))
-        else:
-            lost_windows = _write_model(folder, partial, dtype, say)
-        text.save(partial)
-        if about := card(folder, output.name, adapter=lora.is_adapter(partial)):
-            (partial / CARD).write_text(about, encoding="utf-8", newline="\n")
-        move(partial, output)
+        with replacing(output) as new:
+            new.mkdir()
+            if lora.is_adapter(folder) and not merge:
+                for file in (folder / lora.CONFIG, *folder.glob("adapter_model.*")):
+                    shutil.copyfile(file, new / file.name)
+                if (folder / lora.BASE).exists():
+                    shutil.copytree(folder / lora.BASE, new / lora.BASE)
+                lost_windows = trained_windows(model.read_config(folder))
+            else:
+                lost_windows = _write_model(folder, new, dtype, say)
+            text.save(new)
+            if about := card(folder, output.name, adapter=lora.is_adapter(new)):
+                (new / CARD).write_text(about, encoding="utf-8", newline="\n")
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)  # the disk may have no other free space
         raise RunError(f"{output.absolute()} could not be written: {error}.") from error
     if any(lost_windows):
         say(

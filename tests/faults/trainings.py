@@ -106,8 +106,7 @@ class Exports(Trainings):
         aios.app(["export", "--checkpoint", str(whole), "--output", str(output)], prog_name="aios")
 
     def trial(self, chance: random.Random) -> str | None:
-        for name in ("exported", "exported.partial"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.rmtree(self.folder / "exported", ignore_errors=True)
         fault = Fault.any(chance, self.calls)
         ended = in_child(lambda: self.export("exported"), fault)
         if ended.is_traceback:
@@ -118,8 +117,8 @@ class Exports(Trainings):
                 return f"{fault}: the second export ended with {again.status}: {again.output[-400:]}"
         if sums(self.folder / "exported") != self.wanted:
             return f"{fault}: the export differs"
-        if (self.folder / "exported.partial").exists():
-            return f"{fault}: exported.partial is left"
+        if left := [*self.folder.glob(".exported.*")]:
+            return f"{fault}: {left[0].name} is left"
         return "the run has changed" if sums(self.folder / "whole") != self.source else None
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from typer.testing import Result
 
-from doctor import files
+from doctor.files import move
 from trainer.attention import huggingface
 from trainer.export import with_own_windows
 from trainer.models.tokenizer import ByteTokenizer
@@ -273,15 +273,25 @@ def test_an_exported_folder_is_complete_or_absent(
     def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr("trainer.export.move", full)
+    monkeypatch.setattr("doctor.files.move", full)
     ask = ("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x")
     result = call(*ask)
     assert result.exit_code == 1
     assert "could not be written" in result.stderr
     assert not (tmp_path / "x").exists()
-    monkeypatch.setattr("trainer.export.move", files.move)
+    monkeypatch.setattr("doctor.files.move", move)
     assert call(*ask).exit_code == 0
-    assert not (tmp_path / "x.partial").exists()
+    assert not [*tmp_path.glob(".x.*")]
+
+
+def test_only_what_aios_has_left_is_removed_before_an_export(
+    settings: Settings, write_config: WriteConfig, call: Call, tmp_path: Path
+) -> None:
+    assert call("train", "--config", write_config(settings)).exit_code == 0
+    for name in ("x.partial", ".x.notes", ".x.0123abcd.tmp"):
+        (tmp_path / name).mkdir()
+    assert call("export", "--checkpoint", tmp_path / "out", "--output", tmp_path / "x").exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("*x.*")) == [".x.notes", "x.partial"]
 
 
 def test_exporting_a_model_of_aios_says_what_to_import(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from doctor.extras import how_to_add
-from doctor.files import move
+from doctor.files import replacing
 from trainer.errors import RunError, UserError
 from trainer.gguf_file.architectures import Architecture, architecture, sizes, windows
 from trainer.gguf_file.rotary import rotary
@@ -63,11 +63,9 @@ def export(path: Path, output: Path, kind: Kind, say: Say) -> None:
         about["general.license"] = licence
     sources: Sources = {name: _constant(array) for name, array in tensors.items()}
     sources |= dict(_weights(network, found, gguf))
-    partial = output.with_name(f"{output.name}.partial")
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _write(gguf, partial, found.name, about | named | words, sources, kind)
-        move(partial, output)
+        with replacing(output) as new:
+            _write(gguf, new, found.name, about | named | words, sources, kind)
     except OSError as error:
         raise RunError(f"{output.absolute()} could not be written: {error}.") from error
 

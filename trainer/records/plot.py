@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from doctor.extras import how_to_add
-from doctor.files import move
+from doctor.files import replacing
 from trainer.errors import UserError
 from trainer.records.curves import Axis, Curve, Curves
 
@@ -81,15 +81,13 @@ def draw(runs: Sequence[Curves], axis: Axis, smooth: int, log_scale: bool, outpu
         "grid.color": "#e5e5e5",
         "legend.edgecolor": "none",
     }
-    partial = output.with_name(output.name + ".partial")
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # A run's name may use characters that no installed font has.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         picture = figure(runs, axis, smooth, log_scale)
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            picture.savefig(partial, format=output.suffix.lower()[1:], dpi=DPI)
-            move(partial, output)
+            with replacing(output) as new:
+                picture.savefig(new, format=output.suffix.lower()[1:], dpi=DPI)
         except OSError as error:
             raise UserError(f"Cannot write the plot to {output.absolute()}: {error}.") from error
 

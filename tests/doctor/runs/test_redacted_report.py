@@ -14,6 +14,7 @@ import doctor.commands.common
 from doctor.check import Probe
 from doctor.checks import CHECKS
 from doctor.diagnosis import diagnose
+from doctor.host.live import live_host
 from doctor.host.machine import RecordedMachine
 from doctor.host.recorded import RecordedHost
 from doctor.host.recorder import Recorder
@@ -118,3 +119,8 @@ def test_findings_of_a_plugin_that_bypasses_the_host_are_redacted() -> None:
     (finding,) = redacted_report(inhabited(patched("windows-cpu", {})), [check]).report.findings
     assert "No such file" in finding.summary
     assert "secret place" in finding.summary and "Kanarienvogel" not in finding.summary
+
+
+def test_only_the_report_of_a_recording_says_that_the_machine_is_recorded() -> None:
+    assert not redacted_report(live_host(), CHECKS[:1]).report.machine.recorded
+    assert redacted_report(RecordedHost(patched("windows-cpu", {})), CHECKS[:1]).report.machine.recorded
