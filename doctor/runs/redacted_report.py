@@ -49,7 +49,8 @@ def redacted_report(
     versions = {name: recorder.distribution(name) for name in PACKAGES}
     target = Target(RecordedHost(recorder.machine()), tuple(checks), recorded=True, offline=True)
     content = _redacted(run_doctor(target).report.model_dump(mode="json"), Redactor.of(host))
-    content["machine"]["recorded"] = isinstance(host, RecordedHost)  # the recording made here is not the reader's
+    # The recording that was made here is not the reader's business
+    content["machine"]["recorded"] = isinstance(host, RecordedHost)
     return RedactedReport(
         Report.model_validate(content),
         {name: reading.value.version for name, reading in versions.items() if isinstance(reading, Found)},

