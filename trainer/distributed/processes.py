@@ -159,7 +159,7 @@ def process_group() -> Iterator[Processes]:
     local_rank = int(os.environ["LOCAL_RANK"])
     if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
-    with explain_lost_processes():
+    with explain_missing_gloo(), explain_lost_processes():
         store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
@@ -190,6 +190,24 @@ def exit_now(status: int) -> NoReturn:
 
 
 @contextmanager
+def explain_missing_gloo() -> Iterator[None]:
+    """Explain torch's error about gloo without a network device, which the Windows builds of torch 2.8 to 2.10 lack.
+
+    Raises:
+        UserError: this build of torch cannot connect processes. https://github.com/SystemPanic/vllm-windows/issues/19
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "unsupported gloo device" not in str(error):
+            raise
+        raise UserError(
+            f"torch {torch.__version__} cannot connect processes on this system: its gloo backend finds no network device. "
+            "Train in one process (without --processes), or install torch 2.11 or newer."
+        ) from error
+
+
+@contextmanager
 def explain_lost_processes() -> Iterator[None]:
     """Explain torch's error about a lost connection.
 
@@ -199,7 +217,9 @@ def explain_lost_processes() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        if "unsupported gloo device" in str(error) or not (
+            isinstance(error, dist.DistError) or "gloo" in str(error)
+        ):
             raise
         raise RunError(
             f"Lost the connection to another process of this run ({_cause(error)}): it has ended, or did not respond for "

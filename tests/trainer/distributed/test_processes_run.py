@@ -14,12 +14,13 @@ from typing import Any
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from trainer.attention import huggingface
 from trainer.config import TrainingSection, load
 from trainer.device import Precision
-from trainer.distributed import launch
+from trainer.distributed import launch, processes
 from trainer.distributed.processes import process_group
 from trainer.errors import UserError
 from trainer.learning.objective import NextToken
@@ -98,6 +99,21 @@ def test_missing_variables_of_torchrun_are_named(monkeypatch: pytest.MonkeyPatch
         process_group(),
     ):
         pytest.fail("joined without an address")
+
+
+def test_gloo_without_a_network_device_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the Windows builds of torch 2.8 to 2.10 say: SystemPanic/vllm-windows#19."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("makeDeviceForHostname(): unsupported gloo device")
+
+    monkeypatch.setattr(processes, "rendezvous", lambda *_, **__: iter([(None, 0, 2)]))
+    monkeypatch.setattr(dist, "init_process_group", fail)
+    addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**addresses, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"finds no network device.*2\.11"), process_group():
+        pytest.fail("joined without gloo")
 
 
 def test_a_run_in_two_processes_prints_and_records_once(
