@@ -48,6 +48,7 @@ COMMANDS = {
     "export": Source("trainer.commands.export", "export", "Export a checkpoint for transformers or peft."),
     "runs": Source("trainer.commands.records", "runs", "List training runs and their state."),
     "plot": Source("trainer.commands.records", "plot", "Plot loss and tokens per second of training runs."),
+    "gui": Source("gui.commands", "gui", "Open aios in the browser."),
 }
 EXIT_STATUSES = (
     "Exit status: 0 success, 1 problems found or failed, 2 usage error, 3 could not check, "
@@ -59,7 +60,11 @@ TYPE = re.compile(r"(?P<space> ?)<(?P<type>[^>]+)>")
 METAVARS = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "float": "NUMBER"}
 
 # The packages that a command's package imports, with itself
-NEEDED = {"doctor": ("doctor", "wheels"), "trainer": ("trainer", "doctor", "wheels")}
+NEEDED = {
+    "doctor": ("doctor", "wheels"),
+    "trainer": ("trainer", "doctor", "wheels"),
+    "gui": ("gui", "trainer", "doctor", "wheels"),
+}
 PIPE_CLOSED = {errno.EPIPE, errno.EINVAL}  # on Linux, on Windows
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 TERMINATION_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

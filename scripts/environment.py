@@ -17,7 +17,7 @@ from pip_progress import run_pip
 # Not resolved, so that a mapped network drive keeps its letter
 REPOSITORY = Path(__file__).absolute().parent.parent
 CONSTRAINTS = REPOSITORY / "constraints.txt"
-PACKED = ("aios.py", "doctor", "trainer", "wheels")  # what pyproject.toml puts into the distribution
+PACKED = ("aios.py", "doctor", "gui", "trainer", "wheels")  # what pyproject.toml puts into the distribution
 OLDEST_PYTHON = (3, 10)
 NEW_PIP = "pip>=22.2"  # aios install needs `pip install --dry-run`, which Ubuntu 22.04's pip lacks
 SECONDS_FOR_DRIVER = 10.0

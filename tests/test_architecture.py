@@ -75,6 +75,7 @@ READERS = {
     "doctor/host/memory": "files of the kernel",
     "doctor/host/processes": "files of the kernel",
     "doctor/host/python_query": "pyvenv.cfg, in a process of its own with a time limit",
+    "gui/frame": "a file of aios",
     "trainer/device": "files of the kernel",
     "trainer/mfu": "a file of aios",
     "wheels/compatibility_data": "a file of aios",
@@ -131,6 +132,14 @@ ORDERS = {
         ("planning",),
         ("preparation",),
         ("run", "optimization"),
+        ("commands",),
+    ),
+    "gui": (
+        ("texts", "gate", "reduction", "operations"),
+        ("frame",),
+        ("diagnosis", "uploads"),
+        ("pages",),
+        ("server",),
         ("commands",),
     ),
     "wheels": (
@@ -390,6 +399,35 @@ class Rule:
         return self.says.replace(" ", "-")
 
 
+# What the page may know of the others: answers and records, how they are worded, and the validation of a configuration
+OPEN_TO_THE_PAGE = (
+    "doctor.bounded.",
+    "doctor.capability.",
+    "doctor.check.",
+    "doctor.checks.",
+    "doctor.commands.training_command.",
+    "doctor.extras.",
+    "doctor.host.live.",
+    "doctor.models.",
+    "doctor.quoting.",
+    "doctor.report.wording.",
+    "doctor.runs.",
+    "doctor.started_as.",
+    "doctor.aios_home.",
+    "trainer.config.",
+    "trainer.errors.",
+    "trainer.records.",
+    "trainer.survival.lock.",
+)
+
+
+def knowing_more_than_the_page_needs(path: str, tree: ast.Module) -> Iterator[str]:
+    """The page shows what commands answer and record; it does nothing that a command does."""
+    yield from importing(*OPTIONAL, "aios", "wheels")(path, tree)
+    names = (name for name in imports(tree) if name.partition(".")[0] in ("doctor", "trainer"))
+    yield from (name for name in names if not f"{name}.".startswith(OPEN_TO_THE_PAGE))
+
+
 COMMANDS = ("doctor/commands/",)
 RULES = (
     Rule(
@@ -412,6 +450,24 @@ RULES = (
         "from doctor.files import move\nfrom doctor.models import Report",
     ),
     Rule(
+        "nothing imports the page",
+        ["aios.py", *files("doctor", "trainer", "wheels")],
+        importing("gui"),
+        "from gui.server import serve",
+    ),
+    Rule(
+        "the page imports answers, records and the validation of a configuration, and starts commands for all else",
+        files("gui"),
+        knowing_more_than_the_page_needs,
+        "from doctor.fixes.executor import apply",
+    ),
+    Rule(
+        "nothing is shown as HTML",
+        files("gui"),
+        calling("html", "markdown", "add_body_html"),
+        "ui.html(name)",
+    ),
+    Rule(
         "only the host touches the machine",
         files("doctor", but=("doctor/host/", "doctor/lock")),
         touching_the_machine,
@@ -431,11 +487,11 @@ RULES = (
     ),
     Rule(
         "files of others are read through doctor.bounded",
-        files("doctor", "trainer", "wheels", but=(*READERS,)),
+        files("doctor", "gui", "trainer", "wheels", but=(*READERS,)),
         reading_files,
         "path.read_bytes()",
     ),
-    Rule("no command goes through a shell", files("doctor"), using_a_shell, "run('dir', shell=True)"),
+    Rule("no command goes through a shell", files("doctor", "gui"), using_a_shell, "run('dir', shell=True)"),
     Rule(
         "only actions change the machine, only elevation asks for rights",
         # guard runs the command that the user gives
@@ -475,7 +531,7 @@ RULES = (
     *(
         Rule(
             f"a module of {package} imports from its own room and from earlier ones",
-            files(package, but=(f"{package}/__init__",)),
+            files(package, but=(f"{package}/__init__", "gui/commands")),  # above which there is nothing
             looking_up,
             f"from {package}.{ORDERS[package][-1][0]} import something",
         )

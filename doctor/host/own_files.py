@@ -17,8 +17,8 @@ from doctor.host.readings import Found, Reading, Unreadable
 from doctor.version import DISTRIBUTION
 
 METADATA_NAME = DISTRIBUTION.replace("-", "_")
-PACKAGES = ("aios", "doctor", "trainer", "wheels")  # what pyproject.toml puts into the distribution
-OWN = re.compile(r"^(?:aios\.py|(?:doctor|trainer|wheels)/[^,\n]+)(?=,)", re.MULTILINE)  # in a RECORD
+PACKAGES = ("aios", "doctor", "gui", "trainer", "wheels")  # what pyproject.toml puts into the distribution
+OWN = re.compile(r"^(?:aios\.py|(?:doctor|gui|trainer|wheels)/[^,\n]+)(?=,)", re.MULTILINE)  # in a RECORD
 
 
 def read_own_files() -> Reading[OwnFiles]:

@@ -97,7 +97,7 @@ def test_every_extra_that_a_text_names_exists() -> None:
 
 def test_no_text_installs_aios_by_name() -> None:
     """A distribution called aios on a package index is another project."""
-    folders = ("doctor", "trainer", "wheels", "scripts", "docs")
+    folders = ("doctor", "gui", "trainer", "wheels", "scripts", "docs")
     paths = [
         path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md")
     ]

@@ -315,7 +315,7 @@ def test_only_the_windows_host_asks_for_rights_and_with_the_system_folder_alone(
     root = Path(__file__).parents[3]
     sources = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
-        for package in ("doctor", "trainer", "wheels")
+        for package in ("doctor", "gui", "trainer", "wheels")
         for path in (root / package).rglob("*.py")
     }
     assert [name for name, text in sources.items() if '"runas"' in text] == ["doctor/host/windows.py"]
