@@ -13,7 +13,7 @@ from gui.gate import HEADERS, Door, Gate, is_loopback
 
 DOOR = Door("127.0.0.1", 8123, "a secret of & + signs")
 COOKIE = "aios-gui-8123=a%20secret%20of%20%26%20%2B%20signs"
-OWN = {"host": "127.0.0.1:8123"}
+OWN: dict[str, Any] = {"host": "127.0.0.1:8123"}
 
 
 def ask(door: Door, kind: str = "http", path: str = "/", query: str = "", **headers: str) -> Any:
@@ -74,8 +74,8 @@ def test_the_own_page_gets_through() -> None:
         {"cookie": COOKIE, "host": ""},
     ],
 )
-def test_an_attack_does_not(kind: str, headers: dict[str, str]) -> None:
-    given_headers = {"origin": "http://127.0.0.1:8123", **OWN, **headers}
+def test_an_attack_does_not(kind: str, headers: dict[str, Any]) -> None:
+    given_headers: dict[str, Any] = {"origin": "http://127.0.0.1:8123", **OWN, **headers}
     first = ask(DOOR, kind, **given_headers)[0]
     assert first != "through"
     expected = ("websocket.close", None) if kind == "websocket" else ("http.response.start", 403)

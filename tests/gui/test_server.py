@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +16,7 @@ from gui import commands
 from tests.gui.serving import Served, serving
 
 pytest.importorskip("nicegui", reason="the extra gui is not installed")
-UPGRADE = {
+UPGRADE: dict[str, Any] = {
     "connection": "Upgrade",
     "upgrade": "websocket",
     "sec-websocket-version": "13",
@@ -58,7 +59,7 @@ def test_the_address_leads_to_the_page_through_a_cookie(served: Served) -> None:
         {"host": "evil.example:80", "origin": "http://evil.example:80"},
     ],
 )
-def test_a_stranger_gets_nothing(served: Served, path: str, attack: dict[str, str]) -> None:
+def test_a_stranger_gets_nothing(served: Served, path: str, attack: dict[str, Any]) -> None:
     assert served.get(path, **attack).status == 403
 
 
@@ -72,9 +73,9 @@ def test_a_stranger_gets_nothing(served: Served, path: str, attack: dict[str, st
     ],
 )
 def test_a_websocket_needs_the_cookie_and_the_own_page(
-    served: Served, headers: dict[str, str], status: int
+    served: Served, headers: dict[str, Any], status: int
 ) -> None:
-    own = {"origin": f"http://127.0.0.1:{served.port}"}
+    own: dict[str, Any] = {"origin": f"http://127.0.0.1:{served.port}"}
     assert served.get(SOCKET, **{**UPGRADE, **own, **headers}).status == status
 
 
