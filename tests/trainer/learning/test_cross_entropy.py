@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainer.learning import cross_entropy
-from trainer.learning.cross_entropy import Head, score, summed_cross_entropy
+from trainer.learning.cross_entropy import Head, score, summed_cross_entropy, token_cross_entropies
 
 Gradients = tuple[Tensor, ...]
 
@@ -77,6 +77,46 @@ def test_loss_gradients_and_accuracy_equal_those_of_full_logits(
     nats, correct = score(hidden, head, targets, torch.float64)
     torch.testing.assert_close(nats, expected.detach())
     assert correct == (logits.argmax(-1) == targets).sum()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    length=st.integers(1, 9),
+    vocabulary=st.integers(2, 40),
+    bias=st.booleans(),
+    softcap=st.sampled_from([None, 0.5, 30.0]),
+    factor=st.sampled_from([1.0, 1e-6, 65536.0]),
+)
+def test_cross_entropies_of_tokens_can_have_any_factors(
+    length: int, vocabulary: int, bias: bool, softcap: float | None, factor: float
+) -> None:
+    hidden, head, targets = problem((2, length), vocabulary, 5, bias=bias, softcap=softcap)
+    inputs = [x for x in (hidden, head.weight, head.bias) if x is not None]
+    _, logits = reference(hidden, head, targets)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none")
+    nats = token_cross_entropies(hidden, head, targets, torch.float64)
+    torch.testing.assert_close(nats.flatten(), expected)
+    factors = factor * random(2, length, seed=7)
+    found = torch.autograd.grad((nats * factors).sum(), inputs)
+    torch.testing.assert_close(found, torch.autograd.grad((expected * factors.flatten()).sum(), inputs))
+    of_logits = token_cross_entropies(logits.detach(), None, targets, torch.float64)
+    torch.testing.assert_close(of_logits.double(), nats.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_factors_of_a_gradient_scaler_do_not_overflow_float16() -> None:
+    hidden, head, targets = problem((2, 7), 11, 4, torch.float32)
+    expected, _ = reference(hidden, head, targets)
+    nats = token_cross_entropies(hidden, head, targets, torch.float16)
+    found = torch.autograd.grad((nats * 2.0**20).sum(), hidden)
+    torch.testing.assert_close(found, torch.autograd.grad(expected * 2.0**20, hidden), rtol=1e-2, atol=2e4)
+
+
+def test_tokens_without_a_target_do_not_go_through_the_output_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, rows = torch.mm, []
+    monkeypatch.setattr(torch, "mm", lambda a, b, **more: rows.append(len(a)) or real(a, b, **more))
+    hidden, head, targets = problem((4, 30), 11, 4)
+    summed_cross_entropy(hidden, head, targets, torch.float64)
+    assert sum(rows) == (targets != -100).sum() < targets.numel()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
