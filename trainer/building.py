@@ -13,19 +13,21 @@ from trainer.attention import model_proof
 from trainer.attention.call_trace import TracedCall
 from trainer.attention.model_proof import ModelProof
 from trainer.attention.pattern import Windows
-from trainer.config import TrainConfig
+from trainer.config import WITH_REFERENCE, TrainConfig
 from trainer.data import Dataset
 from trainer.device import Precision
 from trainer.distributed.processes import Processes
+from trainer.early_checks import NAME_KEY
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
 from trainer.learning.chunks import Chunked
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.objective import NextToken, Objective
 from trainer.learning.offload import Offloaded
+from trainer.learning.preference import Preference
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings
-from trainer.models import lora, model, quantization, trial, vocabulary
+from trainer.models import hub, lora, model, quantization, trial, vocabulary
 from trainer.start import Start
 
 
@@ -78,7 +80,10 @@ def build_for_estimate(
         quantization.stand_in(network, model_settings.weight_bits)
     if model_settings.use_peft:
         lora.add(network, model_settings)
-    objective = _objective(network, config, model_config, precision, checkpointed, device)
+    copy = None
+    if needs_copy(config):
+        copy = _frozen(model.build(model_config, None, config.training.seed, precision.dtype)[0])
+    objective = _objective(network, config, model_config, precision, checkpointed, device, copy)
     return BuiltModel(network=network, objective=objective)
 
 
@@ -100,8 +105,30 @@ def _build(setup: Setup) -> BuiltModel:
     elif config.model.use_peft:
         lora.add(network, config.model)
     checkpointed = setup.memory.gradient_checkpointing
-    objective = _objective(network, config, start.model_config, setup.precision, checkpointed, setup.device)
+    objective = _objective(
+        network, config, start.model_config, setup.precision, checkpointed, setup.device, _copy(setup)
+    )
     return BuiltModel(network=network, objective=objective, warnings=tuple(warnings))
+
+
+def needs_copy(config: TrainConfig) -> bool:
+    """Whether the loss compares with a frozen copy of the model before training. With an adapter, that is the model itself."""
+    return config.training.loss in WITH_REFERENCE and not config.model.use_peft
+
+
+def _copy(setup: Setup) -> Any | None:
+    """The model before training, frozen, on the device. A resumed run loads it from the folder of the base model again."""
+    config = setup.config
+    if not needs_copy(config):
+        return None
+    folder = hub.local_copy(str(config.model.name), NAME_KEY)
+    network, _ = model.build(setup.start.model_config, folder, config.training.seed, setup.precision.dtype)
+    return _frozen(network).to(setup.device)
+
+
+def _frozen(network: Any) -> Any:
+    network.requires_grad_(False)
+    return network.eval()
 
 
 def _weights_dtype(config: TrainConfig, precision: Precision) -> torch.dtype:
@@ -116,11 +143,20 @@ def _objective(
     precision: Precision,
     checkpointed: bool,
     device: torch.device,
+    copy: Any | None = None,
 ) -> Objective:
+    """The objective of a run. `copy`: the frozen model that its loss compares with, if it needs one."""
     if checkpointed:
         model.checkpoint_activations(network)
-    objective = DeepSupervision if isinstance(model_config, HRMConfig) else NextToken
-    return chunking.as_configured(objective(network, precision), config.training, device)
+    training = config.training
+    if isinstance(model_config, HRMConfig):
+        return chunking.as_configured(DeepSupervision(network, precision), training, device)
+    objective = NextToken(network, precision)
+    if not training.preference:
+        return chunking.as_configured(objective, training, device)
+    reference = None if copy is None else NextToken(copy, precision)
+    preference = Preference(objective, training.loss, training.beta, training.label_smoothing, reference)
+    return chunking.as_configured(preference, training, device)
 
 
 def build_on_device(setup: Setup) -> BuiltModel:
@@ -184,6 +220,8 @@ def _logits_warning(objective: Any) -> list[str]:
         return objective.shards.forward_of(lambda: _logits_warning(objective.objective))
     if isinstance(objective, (Chunked, Offloaded)):
         return _logits_warning(objective.objective)
+    if isinstance(objective, Preference):
+        objective = objective.policy
     if not isinstance(objective, NextToken) or objective.output_layer is not None:
         return []
     name = type(objective.model).__name__

@@ -21,6 +21,7 @@ from trainer.data import Dataset
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
 from trainer.distributed.processes import ALONE, Processes
 from trainer.errors import UserError
+from trainer.hrm.configuration import HRMConfig
 from trainer.learning.early_stop import Best
 from trainer.learning.loop import steps_of_epochs
 from trainer.learning.objective import Objective
@@ -37,6 +38,8 @@ from trainer.survival import memory_estimate
 from trainer.survival.checkpoint import CheckpointFolder, restore
 from trainer.survival.checkpoint_names import CHECKPOINTS
 from trainer.survival.memory_estimate import Preflight
+
+HIGH_RATE = 1e-4  # of preference losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,7 @@ def _setup(
     if bits := config.model.weight_bits:
         quantization.prove(bits, device, precision.dtype)
     start = find_start(config, options, checkpoints, say)
+    _check_loss(config, start)
     model.check_length(start.model_config, config.data.max_length)
     chunking.check_positions(config, start.model_config)
     windows = model_attention.requested_windows(config.model, start.model_config)
@@ -145,6 +149,14 @@ def _setup(
         dataset=dataset,
         memory=_memory_settings(config, start),
     )
+
+
+def _check_loss(config: TrainConfig, start: Start) -> None:
+    if config.training.preference and isinstance(start.model_config, HRMConfig):
+        raise UserError(
+            f"training.loss = {config.training.loss} compares the probabilities of answers, which an HRM ACT v1 model does not "
+            "learn as one. Remove training.loss (--loss)."
+        )
 
 
 def _check_early_stop(config: TrainConfig, dataset: Dataset) -> None:
@@ -250,6 +262,11 @@ def _check_memory(setup: Setup, options: Options, say: Say) -> Preflight:
         setup.processes.count if setup.sharded else 1,
     )
     preflight.check(say, options.force)
+    if building.needs_copy(setup.config):
+        say(
+            f"INFO: training.loss = {training.loss} compares with a frozen copy of the model before training, which is part of the "
+            "weights above. LoRA (--use-peft) needs no copy."
+        )
     return preflight
 
 
@@ -305,6 +322,11 @@ def _warnings(setup: Setup) -> Iterator[str]:
         yield (
             f"training.warmup_steps = {warmup} is more than training.steps = {steps}, so the learning rate reaches only "
             f"{steps / warmup:.0%} of its peak."
+        )
+    if config.training.preference and config.training.learning_rate > HIGH_RATE:
+        yield (
+            f"training.learning_rate = {config.training.learning_rate:g} is high for training.loss = {config.training.loss}: usual "
+            "are 5e-6 to 5e-5 with LoRA, and 5e-7 to 5e-6 for all weights (--learning-rate)."
         )
     if config.training.optimizer == PAGED and setup.device.type != "cuda":
         yield f"training.optimizer = {PAGED} has nothing to page on a CPU: it works as adamw_8bit."

@@ -23,6 +23,7 @@ class RunSize:
         tokens_per_step: of all processes together.
         steps: in total; None for a run without an end.
         one_pass: the run ends after one pass over the text.
+        pairs: whether a sequence is a pair of answers, which has twice the tokens.
     """
 
     documents: int
@@ -34,6 +35,7 @@ class RunSize:
     tokens_per_step: int
     steps: int | None
     one_pass: bool
+    pairs: bool = False
     parameters: int
     trainable: int
 
@@ -52,6 +54,9 @@ class RunSize:
     def lines(self) -> Iterator[str]:
         """The lines to show before the first step."""
         held_out = f", {self.held_out_tokens:,} tokens held out" if self.held_out_tokens else ""
+        if self.pairs:
+            yield from self._lines_of_pairs(held_out)
+            return
         yield (
             f"INFO: data: {counted(self.documents, 'document')}, {size(self.text_bytes)} of text, {self.tokens:,} tokens in "
             f"{counted(self.sequences, 'sequence')} of {self.length:,}{held_out}"
@@ -65,11 +70,26 @@ class RunSize:
                 f"INFO: run: {counted(self.steps, 'step')} of {each}, {_short(total)} tokens in all: {self.passes:.2g} "
                 f"{'pass' if self.passes == 1 else 'passes'} over the text"
             )
-        if self.trainable == self.parameters:
-            yield f"INFO: model: {_short(self.parameters)} parameters, all trained"
+        yield self._trained()
+
+    def _lines_of_pairs(self, held_out: str) -> Iterator[str]:
+        yield (
+            f"INFO: data: {counted(self.documents // 2, 'pair')} of answers, {self.tokens:,} tokens in "
+            f"{counted(self.sequences, 'pair')} of sequences of at most {self.length:,}{held_out}"
+        )
+        each = counted(self.sequences_per_step, "pair")
+        if self.passes is None or self.steps is None:
+            yield f"INFO: run: steps of {each} until it is stopped"
         else:
-            share = self.trainable / self.parameters
-            yield f"INFO: model: {_short(self.trainable)} of {_short(self.parameters)} parameters trained ({share:.1%})"
+            number = f"{self.passes:.2g} {'pass' if self.passes == 1 else 'passes'}"
+            yield f"INFO: run: {counted(self.steps, 'step')} of {each}: {number} over the pairs"
+        yield self._trained()
+
+    def _trained(self) -> str:
+        if self.trainable == self.parameters:
+            return f"INFO: model: {_short(self.parameters)} parameters, all trained"
+        share = self.trainable / self.parameters
+        return f"INFO: model: {_short(self.trainable)} of {_short(self.parameters)} parameters trained ({share:.1%})"
 
     def warning(self) -> str | None:
         """Say that the run reads the text too often, and which number of steps does not."""
@@ -97,6 +117,7 @@ def run_size(config: TrainConfig, dataset: Dataset, network: Any, processes: int
         tokens_per_step=sequences * config.data.max_length,
         steps=None if config.data.iterate else training.steps,
         one_pass=config.data.stop_after_epoch,
+        pairs=stream.pairs is not None,
         parameters=sum(parameter.numel() for parameter in parameters),
         trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
     )

@@ -12,6 +12,7 @@ from trainer.commands.explanation import report_errors
 from trainer.commands.output import echo
 
 if TYPE_CHECKING:
+    from trainer.data.pairs import Pairs
     from trainer.data.preview import Example, Preview
 
 BEGIN, END = "»", "«"  # around learned text; both are in cp1252
@@ -42,7 +43,7 @@ def run_preview(
     data_format: Annotated[
         str,
         typer.Option(
-            help="Form of the records: auto, messages, sharegpt, alpaca, prompt-completion or text."
+            help="Form of the records: auto, messages, sharegpt, alpaca, prompt-completion, preference or text."
         ),
     ] = "auto",
     text_field: Annotated[str | None, typer.Option(help="Field or column with the text.")] = None,
@@ -110,11 +111,26 @@ def _lines(found: Preview) -> list[str]:
     lines.append(
         f"Tokens of a document: {shortest:,} to {longest:,}, median {median:,}, 95% at most {high:,}"
     )
+    if found.pairs:
+        return [*lines, *_of_pairs(found, found.pairs)]
     lines.append(f"Sequences of {found.max_length:,} tokens: {found.sequences:,}, {found.filled:.0%} filled")
     if found.cut:
         lines.append(
             f"Longer than a sequence: {found.cut:,} conversations, cut at its end: {found.lost:,} tokens of answers are not "
             "learned. A larger --max-length learns them."
+        )
+    return lines
+
+
+def _of_pairs(found: Preview, pairs: Pairs) -> list[str]:
+    lines = [f"Pairs: {pairs.count:,}, each of two sequences of at most {found.max_length:,} tokens"]
+    if pairs.cut:
+        lines.append(
+            f"Longer than a sequence: an answer in {pairs.cut:,} pairs, cut at its end. A larger --max-length learns all of it."
+        )
+    if pairs.lost:
+        lines.append(
+            f"Left out: {pairs.lost:,} pairs whose prompt alone fills a sequence. A larger --max-length learns them."
         )
     return lines
 
@@ -125,7 +141,6 @@ def _show(example: Example, number: int) -> None:
     beginning = (
         f", of which {len(example.tokens):,} are shown" if len(example.tokens) < example.length else ""
     )
-    echo(
-        f"\nDocument {number}: {example.length:,} tokens{beginning}, {learned:,} learned, between {BEGIN} and {END}:"
-    )
+    name = f"Pair {(number + 1) // 2}, {example.answer}" if example.answer else f"Document {number}"
+    echo(f"\n{name}: {example.length:,} tokens{beginning}, {learned:,} learned, between {BEGIN} and {END}:")
     echo("".join(f"{BEGIN}{text}{END}" if is_learned else text for text, is_learned in example.text))

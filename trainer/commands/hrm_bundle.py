@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary)
         "model": MODEL,
         "step": summary.position.step,
         "completed": summary.completed,
-        "evaluation": summary.evaluation and asdict(summary.evaluation),
+        "evaluation": summary.evaluation and summary.evaluation.to_json(),
         "run": str(config.output.output_dir.absolute()),
         "records": str(config.log_file.absolute()),
         "config": config.model_dump(mode="json", by_alias=False),

@@ -150,11 +150,15 @@ def _report(settings: TrainConfig, summary: Summary) -> None:
         echo(
             f"This run is complete: step {summary.position.step} of {settings.training.steps}. To train further, give more --steps."
         )
-    if summary.evaluation:
+    evaluation = summary.evaluation
+    if evaluation and evaluation.bits_per_byte is not None:
         echo(
-            f"Held-out text: {summary.evaluation.bits_per_byte:.3f} bits per byte "
+            f"Held-out text: {evaluation.bits_per_byte:.3f} bits per byte "
             f"(entropy of the text: {summary.unigram_entropy:.3f} by single bytes, {summary.bigram_entropy:.3f} by pairs)"
         )
+    elif evaluation:
+        accuracy, margin = (evaluation.measured[f"rewards_{name}"] for name in ("accuracy", "margin"))
+        echo(f"Held-out pairs: {accuracy:.0%} in the right order, mean reward margin {margin:.4f}")
     if summary.tokens_per_second:
         share = f"MFU {summary.mfu:.1%}" if summary.mfu else f"no MFU: {summary.no_mfu}"
         echo(f"Median step: {summary.tokens_per_second:,.0f} tokens/s ({share})")

@@ -1,5 +1,6 @@
 """The configuration of a training run."""
 
+from trainer.config.preference_keys import WITH_REFERENCE, LossName
 from trainer.config.reading import load
 from trainer.config.sections import (
     Backend,
@@ -12,8 +13,10 @@ from trainer.config.sections import (
 )
 
 __all__ = [
+    "WITH_REFERENCE",
     "Backend",
     "DataSection",
+    "LossName",
     "ModelSection",
     "OutputSection",
     "TrainConfig",

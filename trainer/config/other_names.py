@@ -52,11 +52,18 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "keep_last_n": "keep_checkpoints",
         "num_train_epochs": "epochs",
         "num_epochs": "epochs",
+        "rl": "loss",
+        "rl_beta": "beta",
+        "dpo_beta": "beta",
+        "pref_beta": "beta",
+        "orpo_alpha": "beta",
+        "dpo_label_smoothing": "label_smoothing",
     }
 )
 # Words that mean something else, or have other values, and what to write instead.
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
+        "loss_type": "training.loss (--loss): dpo (sigmoid), ipo or orpo",
         "bf16": "training.amp (--amp): bfloat16 if the device supports it, else float16",
         "fp16": "training.amp (--amp): bfloat16 if the device supports it, else float16",
         "tf32": "nothing: float32 matrix products are exact here; training.amp (--amp) is faster",
@@ -90,12 +97,9 @@ ADVICE: Mapping[str, str] = MappingProxyType(
         "resume_from_checkpoint": "--resume: the newest intact checkpoint in output.output_dir",
         "auto_resume_from_checkpoints": "--resume: the newest intact checkpoint in output.output_dir",
         "overwrite_output_dir": "output.output_dir (--output-dir): a new folder; earlier runs are never overwritten",
-        "load_in_8bit": "training.optimizer: adamw_8bit (--optimizer adamw_8bit), or LoRA with training.amp",
-        "load_in_4bit": "LoRA with training.amp (--use-peft --amp): frozen weights are stored in 16 bits",
         "torch_compile": "nothing: models are not compiled",
         "group_by_length": "data.packing (--packing), the default: sequences are filled, so none is padded",
         "trust_remote_code": "nothing: code in model folders is never run",
-        "chat_template": "data.text_field (--text-field): each record is one text",
     }
 )
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from trainer.config import yaml_file
+from trainer.config import preference_keys, yaml_file
 from trainer.config.other_names import advice_for_key, with_own_names
 from trainer.config.sections import DataSection, ModelSection, TrainConfig, each_key
 from trainer.errors import UserError
@@ -58,6 +58,7 @@ def load(file: Path | None, overrides: Mapping[str, Any], *, needs_data: bool = 
     except ValidationError as error:
         raise UserError(_explain(error, file)) from None
     _check(config)
+    config = preference_keys.as_configured(config)
     if needs_data and config.data.dataset_file is None:
         raise UserError(
             "No training data: set data.dataset_file (--dataset-file) to a text file, or to a folder of them."

@@ -16,14 +16,14 @@ from pydantic.fields import FieldInfo
 
 from doctor.bounded import parse_json
 from trainer.attention.pattern import repeat
-from trainer.config.chunk_keys import ChunkKeys
+from trainer.config.preference_keys import LossKeys
 from trainer.config.section import Section
 
 Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"]
 Sharding = Literal["none", "full"]
-DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion"]
+DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion", "preference"]
 TrainOn = Literal["answers", "all"]
 
 
@@ -172,8 +172,8 @@ class DataSection(Section):
     data_format: DataFormat = Field(
         default="auto",
         alias="format",
-        description="Form of the records: messages, sharegpt, alpaca, prompt-completion or text. auto recognises each record "
-        "by its fields.",
+        description="Form of the records: messages, sharegpt, alpaca, prompt-completion, preference or text. auto recognises "
+        "each record by its fields.",
     )
     train_on: TrainOn = Field(
         default="answers",
@@ -234,7 +234,7 @@ class DataSection(Section):
     )
 
 
-class TrainingSection(ChunkKeys):
+class TrainingSection(LossKeys):
     steps: int = Field(default=1000, ge=1, description="Total number of optimizer steps.")
     epochs: int | None = Field(
         default=None, ge=1, description="Number of passes over the data set, instead of a number of steps."

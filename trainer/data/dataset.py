@@ -170,9 +170,15 @@ def _part(
 
 def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
     """Raise UserError if a part does not fill one row (packed), or has no target at all (not packed)."""
-    needed = settings.max_length + 1 if settings.packing and not part.whole_rows else 2
+    needed = settings.max_length + 1 if settings.packing and not (part.whole_rows or part.pairs) else 2
     if len(part.tokens) >= needed and part.blocks:
         return
+    if part.pairs:
+        raise UserError(
+            f"The {name} part of the data set {path.absolute()} has no pair of answers in data.max_length = "
+            f"{settings.max_length} tokens. Set a larger data.max_length (--max-length), change the held-out share "
+            f"(data.eval_fraction = {settings.eval_fraction}), or add pairs."
+        )
     raise UserError(
         f"The data set {path.absolute()} is too short: its {name} part has {len(part.tokens)} tokens, and one "
         f"sequence needs {needed} (data.max_length = {settings.max_length}, plus the token after it). Set a smaller "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.config import DataSection
-from trainer.data.instructions import TEXT, Tally
+from trainer.data.instructions import PREFERENCE, TEXT, Tally
 from trainer.data.stream import Stream
 from trainer.models.chat_template import OWN, ChatTemplate
 
@@ -14,6 +14,7 @@ NAMES = {
     "sharegpt": "ShareGPT",
     "alpaca": "Alpaca (instruction and output)",
     "prompt-completion": "prompt and completion",
+    PREFERENCE: "preference (a chosen and a rejected answer)",
     TEXT: "text",
 }
 
@@ -48,6 +49,9 @@ def of_streams(streams: Sequence[Stream], settings: DataSection, template: ChatT
     name = (
         "the tokenizer's own chat template" if template.name == OWN else f"the chat template {template.name}"
     )
+    if any(each.pairs for each in streams):
+        yield from _of_pairs(streams, name, settings)
+        return
     tokens, learned = sum(len(each.tokens) for each in streams), sum(each.text_tokens for each in streams)
     part = (
         f"the answers, {learned:,} of {tokens:,} tokens"
@@ -63,6 +67,18 @@ def of_streams(streams: Sequence[Stream], settings: DataSection, template: ChatT
             f"{settings.max_length} tokens, and cut there: {lost:,} tokens of answers are not learned. To learn them, set a "
             "larger data.max_length (--max-length)."
         )
+
+
+def _of_pairs(streams: Sequence[Stream], template: str, settings: DataSection) -> Iterator[str]:
+    pairs = [each.pairs for each in streams if each.pairs]
+    count, cut, lost = (sum(getattr(each, name) for each in pairs) for name in ("count", "cut", "lost"))
+    yield f"INFO: {count:,} pairs of answers are written with {template}; the loss compares their probabilities."
+    limit = f"data.max_length = {settings.max_length} tokens"
+    advice = "To learn them, set a larger data.max_length (--max-length)."
+    if cut:
+        yield f"WARNING: {cut:,} {'pair has' if cut == 1 else 'pairs have'} an answer that is cut at {limit}. {advice}"
+    if lost:
+        yield f"WARNING: {lost:,} {'pair is' if lost == 1 else 'pairs are'} left out: the prompt alone has {limit}. {advice}"
 
 
 def _records(count: int) -> str:

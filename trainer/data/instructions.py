@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from trainer.data import preferences
 from trainer.data.documents import Piece
 from trainer.data.recognition import conversation, shape_of
 from trainer.data.turns import NotAConversationError, UnusableError
@@ -16,6 +17,7 @@ from trainer.models.chat_template import ChatTemplate, Conversation, TemplateErr
 
 Record = Mapping[str, Any]
 TEXT = "text"
+PREFERENCE = preferences.NAME
 MERGED = "the chat template refuses a system message, which was put before the first question instead"
 CORRECT = "Correct the record, or choose what is read with data.format (--data-format) or data.text_field (--text-field)."
 
@@ -26,7 +28,7 @@ class Reading:
 
     Attributes:
         field: the field with the text, or with the messages; None to detect it.
-        format: a shape, `text`, or auto.
+        format: a shape, `text`, or auto. With `preference`, each record is two documents: the chosen and the rejected one.
         train_on: answers or all.
         template: writes conversations; None to read only text.
     """
@@ -44,6 +46,21 @@ class Reading:
             and self.format != TEXT
             and (self.field is None or self.format != "auto")
         )
+
+    @property
+    def pairs(self) -> bool:
+        """Whether every record is a pair of answers."""
+        return self.format == PREFERENCE
+
+    def recognises(self, record: Record) -> bool:
+        """Whether a record is instruction data.
+
+        Raises:
+            NotAConversationError: it is of another kind than the format says, or of one that cannot be trained on.
+        """
+        if self.pairs and not preferences.matches(record):
+            preferences.pair(record)  # says what is missing
+        return self.pairs or shape_of(record, self.format) is not None
 
     @property
     def key(self) -> list[str | None]:
@@ -77,6 +94,11 @@ class Tally:
     notes: dict[str, Dropped] = field(default_factory=dict)
 
     @property
+    def pairs(self) -> bool:
+        """Whether the documents are pairs: a chosen one, then the rejected one."""
+        return PREFERENCE in self.shapes
+
+    @property
     def conversations(self) -> int:
         return sum(count for name, count in self.shapes.items() if name != TEXT)
 
@@ -93,7 +115,7 @@ def _counted(found: Mapping[str, Dropped], reason: str, where: str) -> Dropped:
 
 
 def documents(record: Record, where: str, reading: Reading, tally: Tally) -> Iterator[Piece] | None:
-    """The document of a record: none if it is dropped, and None if it is not instruction data.
+    """The documents of a record: none if it is dropped, and None if it is not instruction data.
 
     Raises:
         UserError: it is not what its fields promise.
@@ -103,17 +125,30 @@ def documents(record: Record, where: str, reading: Reading, tally: Tally) -> Ite
     if reading.field in record:  # it names the messages
         record = {**record, "messages": record[str(reading.field)]}
     try:
-        shape = shape_of(record, reading.format)
-        if shape is None:
+        shape = None if reading.pairs else shape_of(record, reading.format)
+        if not (shape or reading.pairs):
             return None
-        tally.shapes[shape.name] += 1
-        found = _rendered(reading.template, conversation(record, shape), where, tally)
+        tally.shapes[shape.name if shape else PREFERENCE] += 1
+        talks = [conversation(record, shape)] if shape else preferences.pair(record)
+        found = [_rendered(reading.template, talk, where, tally) for talk in talks]
     except NotAConversationError as error:
         raise UserError(f"{where}: {error}. {CORRECT}") from None
     except (UnusableError, TemplateError) as error:
         tally.drop(str(error), where)
         return iter(())
-    return iter([_piece(found, where, reading.train_on)])
+    if reading.pairs and not all(each.answers for each in found):
+        tally.drop("the chat template leaves out an answer", where)
+        return iter(())
+    return iter([_piece(each, where, reading.train_on) for each in found])
+
+
+def refuse_text(reading: Reading, where: str) -> None:
+    """Raise UserError for a text where pairs of answers are needed."""
+    if reading.pairs:
+        raise UserError(
+            f"{where} is a text. Preference data is needed: records with {preferences.FIELDS} (data.format: preference, which "
+            "--loss dpo and orpo set)."
+        )
 
 
 def _rendered(template: ChatTemplate | None, talk: Conversation, where: str, tally: Tally) -> Rendering:

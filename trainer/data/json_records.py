@@ -12,7 +12,7 @@ from doctor.bounded import parse_json
 from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
-from trainer.data.instructions import TEXT, Reading, Tally, documents
+from trainer.data.instructions import TEXT, Reading, Tally, documents, refuse_text
 from trainer.data.opening import BLOCK, Source, explained
 from trainer.data.recognition import shape_of
 from trainer.data.turns import NotAConversationError, is_turn
@@ -45,6 +45,7 @@ def pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
                     _refuse_wrapped(record, where)
                 raise
         elif record is None or isinstance(record, str):
+            refuse_text(reading, where)
             value = record
         else:
             raise UserError(

@@ -12,6 +12,7 @@ import numpy as np
 from trainer.config import DataSection
 from trainer.data.dataset import tokenized
 from trainer.data.instructions import Tally
+from trainer.data.pairs import Pairs
 from trainer.data.stream import make
 from trainer.data.tokens import Indices, Tokenized
 from trainer.models import chat_template
@@ -20,6 +21,7 @@ from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
 
 PERCENTILES = (0, 50, 95, 100)
+ANSWERS = ("chosen", "rejected")
 EXAMPLE_TOKENS = 2000  # of a document that are shown at most
 
 
@@ -31,12 +33,14 @@ class Example:
         tokens, learned: each token, and whether it is a target.
         text: the tokens as text, in parts: each with whether it is learned.
         length: of the whole document, in tokens.
+        answer: chosen or rejected; None for a document that is not one of a pair.
     """
 
     tokens: list[int]
     learned: list[bool]
     text: list[tuple[str, bool]]
     length: int
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Preview:
         sequences: of `max_length` tokens.
         filled: the part of the sequences that is not padding.
         cut, lost: conversations that are longer than a sequence, and the learned tokens after the cut.
+        pairs: of answers, each in a sequence of its own; None without preference data.
     """
 
     tally: Tally
@@ -64,6 +69,7 @@ class Preview:
     cut: int
     lost: int
     examples: list[Example]
+    pairs: Pairs | None = None
 
     @property
     def format(self) -> str:
@@ -90,8 +96,11 @@ class Preview:
             "sequences": self.sequences,
             "filled": round(self.filled, 4),
             "cut": {"conversations": self.cut, "learned_tokens_lost": self.lost},
+            "pairs": self.pairs
+            and {"count": self.pairs.count, "cut": self.pairs.cut, "left_out": self.pairs.lost},
             "examples": [
                 {
+                    **({"answer": each.answer} if each.answer else {}),
                     "length": each.length,
                     "tokens": each.tokens,
                     "learned": each.learned,
@@ -120,8 +129,11 @@ def preview(path: Path, settings: DataSection, tokenizer: Tokenizer, examples: i
     ends = source.ends[source.document_ends]
     starts = np.concatenate([[0], ends[:-1]])
     lengths = ends - starts
-    rows = stream.whole_rows
+    rows, pairs = stream.whole_rows, stream.pairs
     places = int(rows.pairs.sum()) if rows else end - len(ends) if stream.own_rows else end - 1
+    sequences = stream.blocks
+    if pairs:
+        places, sequences, examples = int(pairs.places.sum()), 2 * stream.blocks, 2 * examples
     chat = source.tally.conversations > 0
     return Preview(
         tally=source.tally,
@@ -131,17 +143,19 @@ def preview(path: Path, settings: DataSection, tokenizer: Tokenizer, examples: i
         learned=stream.text_tokens,
         lengths=np.percentile(lengths, PERCENTILES, method="nearest").astype(int).tolist(),
         max_length=settings.max_length,
-        sequences=stream.blocks,
-        filled=places / max(stream.blocks * settings.max_length, 1),
+        sequences=sequences,
+        filled=places / max(sequences * settings.max_length, 1),
         cut=rows.cut if rows else 0,
         lost=rows.lost if rows else 0,
         examples=[
-            _example(source, tokenizer, *bounds) for bounds in zip(starts[:examples], ends, strict=False)
+            _example(source, tokenizer, *bounds, ANSWERS[number % 2] if pairs else None)
+            for number, bounds in enumerate(zip(starts[:examples], ends, strict=False))
         ],
+        pairs=pairs,
     )
 
 
-def _example(source: Tokenized, tokenizer: Tokenizer, start: int, end: int) -> Example:
+def _example(source: Tokenized, tokenizer: Tokenizer, start: int, end: int, answer: str | None) -> Example:
     positions: Indices = np.arange(start, min(end, start + EXAMPLE_TOKENS))
     learned = source.is_learned(positions)
     learned[:1] = False  # nothing predicts the first token
@@ -152,4 +166,4 @@ def _example(source: Tokenized, tokenizer: Tokenizer, start: int, end: int) -> E
         for first, last in pairwise(edges)
         if first < last
     ]
-    return Example(tokens.tolist(), learned.tolist(), parts, int(end - start))
+    return Example(tokens.tolist(), learned.tolist(), parts, int(end - start), answer)

@@ -27,10 +27,11 @@ ANSWERS = (
     "bot",
 )
 EXTRAS = ("input", "context")  # more text of the question, in Alpaca's and Dolly's records
+PAIRS = ". Train on it with --loss dpo or orpo, or preview it with --data-format preference"
 # Fields of records that a next-token loss cannot use, or only without a part of them.
 UNSUPPORTED = (
-    ({"chosen", "rejected"}, "preference data (chosen and rejected answers)"),
-    ({"preferred_output", "non_preferred_output"}, "preference data (preferred and other answers)"),
+    ({"chosen", "rejected"}, f"preference data (chosen and rejected answers){PAIRS}"),
+    ({"preferred_output", "non_preferred_output"}, f"preference data (preferred and other answers){PAIRS}"),
     ({"prompt", "completion", "label"}, "preference data (a completion and its label)"),
     ({"kto_tag"}, "preference data (an answer and its kto_tag)"),
     ({"prompt", "completions", "labels"}, "data with a label for each step"),
@@ -69,7 +70,7 @@ def shape_of(record: Record, name: str = "auto") -> Shape | None:
         NotAConversationError: it has another shape, or is data of a kind that cannot be trained on as it is.
     """
     known = [shape for shape in SHAPES if name in ("auto", shape.name)]
-    for each in _readings(record):
+    for each in readings(record):
         if found := next((shape for shape in known if shape.matches(each)), None):
             break
     _refuse(record, found)
@@ -81,7 +82,7 @@ def shape_of(record: Record, name: str = "auto") -> Shape | None:
     return found
 
 
-def _readings(record: Record) -> Iterator[Record]:
+def readings(record: Record) -> Iterator[Record]:
     """The record without fields that are null (tables have every column in every row), and with empty texts instead."""
     for names in (record, {str(key).lower(): value for key, value in record.items()}):
         yield {key: value for key, value in names.items() if value is not None}
@@ -109,7 +110,9 @@ def _refuse(record: Record, found: Shape | None) -> None:
         )
     if what and (found or not names & {"text", "content"}):
         raise NotAConversationError(
-            f"this is {what}, which cannot be trained on with the loss of the next token"
+            f"this is {what}"
+            if what.endswith(PAIRS)
+            else f"this is {what}, which cannot be trained on with the loss of the next token"
         )
 
 
@@ -120,15 +123,24 @@ def conversation(record: Record, shape: Shape) -> Conversation:
         NotAConversationError: the record is not what its fields promise.
         UnusableError: it has nothing to learn.
     """
-    made = shape.read(next(each for each in _readings(record) if shape.matches(each)))
-    answers = [i for i, each in enumerate(made.messages) if each["role"] == "assistant"]
+    found = shape.read(next(each for each in readings(record) if shape.matches(each)))
+    answers = [i for i, each in enumerate(found.messages) if each["role"] == "assistant"]
     if not answers:
         raise UnusableError("no answer")
-    if made.unlearned.issuperset(answers):
+    if found.unlearned.issuperset(answers):
         raise UnusableError("every answer has the weight 0")
-    if all(_is_empty(made.messages[i]) for i in answers if i not in made.unlearned):
+    if not answers_in(found):
         raise UnusableError("an empty answer")
-    return made
+    return found
+
+
+def answers_in(talk: Conversation) -> list[int]:
+    """The indices of the answers that are learned and not empty."""
+    return [
+        i
+        for i, each in enumerate(talk.messages)
+        if each["role"] == "assistant" and i not in talk.unlearned and not _is_empty(each)
+    ]
 
 
 def may_be_conversations(names: Sequence[str], format_name: str) -> bool:
@@ -154,6 +166,27 @@ def _turns_of(record: Record) -> tuple[str, list[Any]] | None:
     return None
 
 
+def messages_in(record: Record) -> list[Any] | None:
+    """The messages of a record; None if it has none. OpenAI's preference data has them in its input."""
+    inner = record.get("input")
+    found = _turns_of(record) or (_turns_of(inner) if isinstance(inner, Mapping) else None)
+    return found[1] if found else None
+
+
+def prompt_in(record: Record) -> list[Any] | None:
+    """The messages before an answer, from the fields of a record; None if it has no prompt."""
+    turns = messages_in(record)
+    if turns is not None:
+        return turns
+    name = next((name for name in QUESTIONS if record.get(name)), None)
+    if name is None:
+        return None
+    earlier = [turn for exchange in _history(record) for turn in exchange]
+    if isinstance(record[name], list):
+        return [*earlier, *record[name]]
+    return [*earlier, {"role": "user", "content": _question(record, name)}]
+
+
 def _is_messages(record: Record) -> bool:
     found = _turns_of(record)
     return found is not None and "from" not in found[1][0]
@@ -167,10 +200,10 @@ def _is_sharegpt(record: Record) -> bool:
 def _from_turns(record: Record) -> Conversation:
     found = _turns_of(record)
     assert found, "it was recognised by them"
-    return _made(found[1], _system(record), record)
+    return made(found[1], system_in(record), record)
 
 
-def _system(record: Record) -> str | None:
+def system_in(record: Record) -> str | None:
     """The system prompt beside the messages: a string, or parts (Anthropic, Bedrock, Gemini)."""
     value = next(
         (
@@ -186,7 +219,8 @@ def _system(record: Record) -> str | None:
     return content
 
 
-def _made(turns: Sequence[Any], system: str | None, record: Record) -> Conversation:
+def made(turns: Sequence[Any], system: str | None, record: Record) -> Conversation:
+    """The conversation of these messages, with the system prompt and the tools beside them."""
     read = [message(turn) for turn in turns]
     messages = [each for each, _ in read]
     learned = [is_learned for _, is_learned in read]
@@ -221,7 +255,7 @@ def _from_exchanges(record: Record) -> Conversation:
     exchanges = _exchanges_of(record)
     assert exchanges, "it was recognised by them"
     turns = [turn for each in exchanges for turn in _pair_turns(each)]
-    return _made(turns, _system(exchanges[0]) or _system(record), record)
+    return made(turns, system_in(exchanges[0]) or system_in(record), record)
 
 
 def _pair(record: Record) -> tuple[str, str] | None:
@@ -246,11 +280,11 @@ def _from_pair(record: Record) -> Conversation:
     prompt = record[pair[0]]
     turns = [turn for before in _history(record) for turn in before]
     if not isinstance(prompt, list):
-        return _made([*turns, *_pair_turns(record)], _system(record), record)
+        return made([*turns, *_pair_turns(record)], system_in(record), record)
     # TRL's prompts of messages: answers in them are context.
     answer = _answer(record, pair[1])
-    made = _made([*turns, *prompt, *answer], _system(record), record)
-    return replace(made, unlearned=made.unlearned | frozenset(range(len(made.messages) - len(answer))))
+    found = made([*turns, *prompt, *answer], system_in(record), record)
+    return replace(found, unlearned=found.unlearned | frozenset(range(len(found.messages) - len(answer))))
 
 
 def _answer(record: Record, name: str) -> list[Any]:
@@ -261,11 +295,15 @@ def _answer(record: Record, name: str) -> list[Any]:
 def _pair_turns(record: Record) -> Iterator[Any]:
     pair = _pair(record)
     assert pair, "it was recognised by them"
-    extras = [_string(record, name) for name in EXTRAS if name in record and name not in pair]
-    text = "\n\n".join(filter(None, (_string(record, pair[0]), *extras)))
+    text = _question(record, pair[0])
     if text:
         yield {"role": "user", "content": text}
     yield from _answer(record, pair[1])
+
+
+def _question(record: Record, name: str) -> str:
+    extras = [_string(record, extra) for extra in EXTRAS if extra in record and extra != name]
+    return "\n\n".join(filter(None, (_string(record, name), *extras)))
 
 
 def _is_empty_list(record: Record) -> bool:

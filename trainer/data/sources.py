@@ -12,7 +12,7 @@ from doctor.bounded import read_beginning
 from trainer import file_kinds
 from trainer.data import json_records, tables
 from trainer.data.documents import PIECE, Piece, of_blocks
-from trainer.data.instructions import PLAIN, Reading, Tally
+from trainer.data.instructions import PLAIN, Reading, Tally, refuse_text
 from trainer.data.opening import COMPRESSED, FORMATS, Format, Source, explained, inner_suffix
 from trainer.errors import UserError
 from trainer.say import Say
@@ -82,6 +82,7 @@ def pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
 
 
 def _text(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece]:
+    refuse_text(reading, str(source.path.absolute()))
     with source.open() as file:
         yield from of_blocks(iter(lambda: file.read(PIECE), b""))
 

@@ -43,8 +43,11 @@ def tail(source: Tokenized, tokenizer: Tokenizer, fraction: float) -> Cut:
     total = int(source.byte_ends[-1])
     wanted = int(total * fraction)
     piece = min(int(np.searchsorted(source.byte_ends, total - wanted, side="right")), len(source.ends) - 1)
-    document = source.documents[piece]
-    sides = (np.searchsorted(source.documents, document, side) for side in ("left", "right"))
+    document = int(source.documents[piece])
+    first, last = document, document
+    if source.tally.pairs:  # both documents of a pair are in the same part
+        first, last = document - document % 2, document - document % 2 + 1
+    sides = np.searchsorted(source.documents, first), np.searchsorted(source.documents, last, "right")
     boundaries = [_after(source, int(side)) for side in sides]
     near = [cut for cut in boundaries if wanted <= 2 * (total - cut.byte) <= 4 * wanted and cut.token > 0]
     if source.tally.conversations:  # they are never split

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainer.data.pairs import Pairs, pairs_of
 from trainer.data.tokens import Array, Indices, Tokenized
 from trainer.data.whole_rows import WholeRows, whole_rows
 
@@ -24,26 +27,42 @@ class Batch:
         tokens: (B, S).
         targets: (B, S), the next token of each position, or IGNORED.
         document_ids: (B, S), or None if each row holds one document.
+        pairs: each even row is a chosen answer, and the next row the rejected one.
     """
 
     tokens: Tensor
     targets: Tensor
     document_ids: Tensor | None
+    pairs: bool = False
 
     def to(self, device: torch.device) -> Batch:
-        ids = self.document_ids
-        return Batch(self.tokens.to(device), self.targets.to(device), ids if ids is None else ids.to(device))
+        return self._changed(lambda tensor: tensor.to(device))
 
     def valid_tokens(self) -> int:
         return int((self.targets != IGNORED).sum())
 
-    def split(self, sequences: int | None) -> list[Batch]:
-        """Split into batches of at most `sequences` rows; None does not split."""
-        if sequences is None or sequences >= len(self.tokens):
+    def weight(self) -> int:
+        """What the loss is the mean of: the valid tokens, or the pairs that are not padding."""
+        if not self.pairs:
+            return self.valid_tokens()
+        return int((self.targets[::2] != IGNORED).any(1).sum())
+
+    def split(self, samples: int | None) -> list[Batch]:
+        """Split into batches of at most `samples` rows, or pairs of rows; None does not split."""
+        size = len(self.tokens) if samples is None else samples * (2 if self.pairs else 1)
+        if size >= len(self.tokens):
             return [self]
-        rows = [slice(first, first + sequences) for first in range(0, len(self.tokens), sequences)]
+        rows = [slice(first, first + size) for first in range(0, len(self.tokens), size)]
+        return [self._changed(itemgetter(each)) for each in rows]
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
         ids = self.document_ids
-        return [Batch(self.tokens[r], self.targets[r], ids if ids is None else ids[r]) for r in rows]
+        return replace(
+            self,
+            tokens=change(self.tokens),
+            targets=change(self.targets),
+            document_ids=ids if ids is None else change(ids),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +85,8 @@ class Stream:
 
     Packed documents follow each other without padding; unpacked, each document starts a new block. The target of a block's
     last token is the first token of the next block, so every token except the first of a document is a target exactly once.
-    Conversations are not cut: they are packed whole, see `whole_rows`, and only what a model learns from is a target.
+    Conversations are not cut: they are packed whole, see `whole_rows`, and only what a model learns from is a target. Of
+    preference data, a sample is a pair of rows.
 
     Attributes:
         source: the data set that this stream is a part of.
@@ -76,6 +96,7 @@ class Stream:
         prefix: number of tokens in front of each document, which are never targets.
         own_rows: None if documents are packed.
         whole_rows: None without conversations.
+        pairs: None without preference data.
     """
 
     source: Tokenized
@@ -87,9 +108,12 @@ class Stream:
     prefix: int
     own_rows: OwnRows | None
     whole_rows: WholeRows | None = None
+    pairs: Pairs | None = None
 
     @property
     def blocks(self) -> int:
+        if self.pairs:
+            return self.pairs.count
         if self.whole_rows:
             return len(self.whole_rows.rows)
         if self.own_rows:
@@ -99,7 +123,7 @@ class Stream:
     @property
     def text_tokens(self) -> int:
         """Number of tokens that are learned, without the prefixes of the documents."""
-        if self.whole_rows:
+        if self.whole_rows or self.pairs:
             return len(self.tokens) - self._ignored()
         ends = self.source.ends[self.source.document_ends]
         starts = np.concatenate([[0], ends[:-1]])
@@ -109,6 +133,8 @@ class Stream:
     @cached_property
     def packed(self) -> bool:
         """Whether a row may contain several documents."""
+        if self.pairs:
+            return False
         if self.whole_rows:
             return self.whole_rows.packed
         numbers = self.source.document_of(self.first + np.array([0, len(self.tokens) - 1]))
@@ -116,6 +142,8 @@ class Stream:
 
     def batch(self, indices: Indices) -> Batch:
         """The blocks with these indices. An index past the last block gives padding: a document of its own, without targets."""
+        if self.pairs:
+            return self._pair_batch(self.pairs, indices)
         if self.whole_rows:
             return self._whole_batch(self.whole_rows, indices)
         starts, ends = self._spans(indices)
@@ -144,15 +172,28 @@ class Stream:
             place = document = 0
             for start, pairs in rows.segments(index):
                 row = slice(place, place + pairs)
-                following = np.arange(start + 1, start + pairs + 1)
-                tokens[number, row] = self.tokens[start : start + pairs]
-                learned = self.source.is_learned(self.first + following)
-                targets[number, row] = np.where(learned, self.tokens[following].astype(np.int64), IGNORED)
+                tokens[number, row], targets[number, row] = self._segment(start, pairs)
                 ids[number, row] = document
                 place, document = place + pairs, document + 1
             ids[number, place:] = document
         document_ids = torch.from_numpy(ids) if rows.packed else None
         return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), document_ids)
+
+    def _pair_batch(self, pairs: Pairs, indices: Indices) -> Batch:
+        rows = pairs.rows(indices)
+        shape = len(rows), pairs.length_of(indices, self.length)
+        tokens = np.full(shape, self.pad_id, dtype=np.int64)
+        targets = np.full(shape, IGNORED, dtype=np.int64)
+        for number, (start, places) in enumerate(rows):
+            tokens[number, :places], targets[number, :places] = self._segment(start, places)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), None, pairs=True)
+
+    def _segment(self, start: int, places: int) -> tuple[Indices, Indices]:
+        """The tokens at these places, and their targets."""
+        following = np.arange(start + 1, start + places + 1)
+        learned = self.source.is_learned(self.first + following)
+        targets = np.where(learned, self.tokens[following].astype(np.int64), IGNORED)
+        return self.tokens[start : start + places].astype(np.int64), targets
 
     def _ignored(self) -> int:
         """The number of tokens that are never targets."""
@@ -190,6 +231,9 @@ def make(
 ) -> Stream:
     """A stream of the tokens first … end-1 of the source."""
     tokens = source.tokens[first:end]
+    if source.tally.pairs:
+        pairs = pairs_of(source, first, end, length)
+        return Stream(source, first, tokens, text_bytes, length, pad_id, prefix, None, pairs=pairs)
     if source.tally.conversations:
         whole = whole_rows(source, first, end, length, packing)
         return Stream(source, first, tokens, text_bytes, length, pad_id, prefix, None, whole)

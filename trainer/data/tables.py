@@ -15,7 +15,7 @@ from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, text
 from trainer.data.instructions import TEXT, Reading, Tally, documents
 from trainer.data.opening import Source
-from trainer.data.recognition import may_be_conversations, shape_of
+from trainer.data.recognition import may_be_conversations
 from trainer.data.turns import NotAConversationError
 from trainer.errors import UserError
 
@@ -41,7 +41,7 @@ def csv_pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece
             names = next(rows, [])
             _check_header(names, str(path))
             column = None
-            if not reading.instructions or shape_of(dict.fromkeys(names, ""), reading.format) is None:
+            if not reading.instructions or not reading.recognises(dict.fromkeys(names, "")):
                 column = names.index(field_of(names, field, f"{path}, its first line"))
             for row in rows:
                 line = rows.line_num

@@ -64,16 +64,14 @@ def whole_rows(source: Tokenized, first: int, end: int, length: int, packing: bo
         int(source.is_learned(np.arange(*each)).sum()) for each in zip(kept[cut], ends[cut], strict=True)
     )
     starts, pairs = _segments(starts - first, kept - first, length)
-    learned = _learned_before(source, starts + first + pairs + 1) > _learned_before(
-        source, starts + first + 1
-    )
+    learned = learned_before(source, starts + first + pairs + 1) > learned_before(source, starts + first + 1)
     starts, pairs = starts[learned], pairs[learned]  # without a target, a segment is padding
     order, rows = _packed(pairs, length) if packing else (np.arange(len(pairs)), np.arange(1, len(pairs) + 1))
     several = bool((np.diff(rows, prepend=0) > 1).any())
     return WholeRows(starts[order], pairs[order], rows, several, int(cut.sum()), lost)
 
 
-def _learned_before(source: Tokenized, positions: Indices) -> Indices:
+def learned_before(source: Tokenized, positions: Indices) -> Indices:
     """The number of learned tokens before each position."""
     edges = source.ignored
     ignored = np.concatenate([[0], np.cumsum(edges[1::2] - edges[::2])])

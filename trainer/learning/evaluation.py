@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -24,16 +25,24 @@ class Evaluation:
     """The model's figures on held-out text.
 
     Attributes:
-        loss: nats per token.
-        ppl: perplexity, the exponential of the loss.
+        loss: nats per token; of preference data, the mean loss of a pair.
+        ppl: perplexity, the exponential of the loss. This and the following are None for preference data.
         token_accuracy: fraction of tokens for which the most likely prediction is right.
         bits_per_byte: of text, so that tokenizers can be compared.
+        measured: what else the objective measures, per pair.
     """
 
     loss: float
-    ppl: float
-    token_accuracy: float
-    bits_per_byte: float
+    ppl: float | None
+    token_accuracy: float | None
+    bits_per_byte: float | None
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, float | None]:
+        """The fields of the eval record."""
+        found = asdict(self)
+        measured: Mapping[str, float] = found.pop("measured")
+        return {**found, **measured}
 
 
 def evaluate(run: Run, progress: Progress, log: MetricsLog, reporter: Reporter) -> Evaluation | None:
@@ -45,7 +54,7 @@ def evaluate(run: Run, progress: Progress, log: MetricsLog, reporter: Reporter) 
     step = progress.position.step
     evaluation = evaluate_on(run, run.dataset.held_out) if run.dataset.held_out else None
     if evaluation:
-        log.write("eval", step, **asdict(evaluation))
+        log.write("eval", step, **evaluation.to_json())
         if not math.isfinite(evaluation.loss):
             raise NotFiniteError(
                 f"The held-out loss is not finite after step {step}. {progress.checkpoints.advice()}"
@@ -65,22 +74,33 @@ def evaluate_on(run: Run, stream: Stream) -> Evaluation:
     run.model.eval()
     size, processes = run.training.batch_size, run.processes
     count = min(stream.blocks, run.training.eval_batches * size)
-    nats, correct, valid = 0.0, 0.0, 0.0
+    sums = dict.fromkeys(("nats", "correct", "valid"), 0.0)
     for first in range(0, count, size * processes.count):
         indices: Indices = np.arange(size) + first + size * processes.rank
         # Padding blocks, so that all processes have the same number of batches.
         indices = np.where(indices < count, indices, stream.blocks)
         score = run.objective.score(stream.batch(indices).to(run.device))
-        nats, correct, valid = nats + score.nats, correct + score.correct, valid + score.valid
-    nats, correct, valid = processes.sum(nats, correct, valid)
+        for name, value in {
+            **score.measured,
+            "nats": score.nats,
+            "correct": score.correct,
+            "valid": score.valid,
+        }.items():
+            sums[name] = sums.get(name, 0.0) + value
+    sums = dict(zip(sums, processes.sum(*sums.values()), strict=True))
     run.model.train()
+    nats, correct, valid = (sums.pop(name) for name in ("nats", "correct", "valid"))
     loss = nats / valid
+    measured = {name: total / valid for name, total in sums.items()}
+    if stream.pairs:
+        return Evaluation(loss, None, None, None, measured)
     tokens_per_byte = stream.text_tokens / stream.text_bytes
     return Evaluation(
         loss=loss,
         ppl=math.exp(min(loss, LARGEST_EXPONENT)),
         token_accuracy=correct / valid,
         bits_per_byte=loss / math.log(2) * tokens_per_byte,
+        measured=measured,
     )
 
 

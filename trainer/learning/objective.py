@@ -28,9 +28,9 @@ class Part:
     """A part of a batch's loss, backpropagated in one go.
 
     Attributes:
-        loss: () sum over tokens, in nats, in float32.
-        measured: other figures, by the name of their record field: () sums over tokens, detached. Records hold them per
-            valid token.
+        loss: () sum over tokens, in nats, or over pairs of answers; in float32.
+        measured: other figures, by the name of their record field: () sums over tokens or pairs, detached. Records hold
+            their means.
         last: whether it is the last part of its batch.
     """
 
@@ -41,11 +41,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """Cross-entropy in nats and number of correct predictions, summed over the valid tokens of a batch."""
+    """Sums over the valid tokens of a batch, or over its pairs of answers.
+
+    Attributes:
+        nats: the loss.
+        correct: number of correct predictions; 0 for pairs.
+        valid: number of tokens or pairs.
+        measured: other figures, by the name of their record field.
+    """
 
     nats: float
     correct: int
     valid: int
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 class Objective(Protocol):
@@ -81,23 +89,23 @@ class NextToken:
         """None: dropout draws its random numbers itself."""
 
     def advance(self, batch: Batch, past: Carry) -> None:
-        self._forward(batch, past)
+        self.forward(batch, past)
 
     def parts(self, batch: Batch, past: Carry | None = None, drawn: object = None) -> Iterator[Part]:
-        hidden, head, output = self._forward(batch, past)
+        hidden, head, output = self.forward(batch, past)
         loss = summed_cross_entropy(hidden, head, batch.targets, self.precision.dtype)
-        if (router_loss := self._router_loss(output)) is None:
+        if (router_loss := self.router_loss(output)) is None:
             yield Part(loss)
         else:
             router_loss = router_loss.float() * batch.valid_tokens()  # the step divides by the valid tokens
             yield Part(loss + router_loss, {"router_loss": router_loss.detach()})
 
     def score(self, batch: Batch, past: Carry | None = None) -> Score:
-        hidden, head, _ = self._forward(batch, past)
+        hidden, head, _ = self.forward(batch, past)
         nats, correct = score(hidden, head, batch.targets, self.precision.dtype)
         return Score(nats.item(), int(correct), batch.valid_tokens())
 
-    def _forward(self, batch: Batch, past: Carry | None) -> tuple[Tensor, Head | None, Any]:
+    def forward(self, batch: Batch, past: Carry | None = None) -> tuple[Tensor, Head | None, Any]:
         """Hidden states (B, S, D) and the head that turns them into logits, or all logits (B, S, V) and None; the output."""
         cache = {} if past is None else {cache_argument(self.model): past}
         with self.precision.autocast(batch.tokens.device), huggingface.documents(batch.document_ids):
@@ -107,7 +115,7 @@ class NextToken:
             hidden, output = self.output_layer.run(self.model, input_ids=batch.tokens, **cache)
             return hidden, self.output_layer.head(), output
 
-    def _router_loss(self, output: Any) -> Tensor | None:
+    def router_loss(self, output: Any) -> Tensor | None:
         """What a mixture of experts with `output_router_logits` adds to its mean loss, as transformers does."""
         loss: Tensor | None = getattr(output, "aux_loss", None)
         if loss is None or not torch.is_tensor(loss):

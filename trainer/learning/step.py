@@ -21,10 +21,10 @@ class StepResult:
     """The result of one optimizer step.
 
     Attributes:
-        loss: mean in nats per valid token.
+        loss: mean in nats per valid token, or the mean of the pairs of answers.
         grad_norm: norm of the gradient before clipping.
         tokens: number of valid tokens.
-        measured: what else the objective measured, per valid token.
+        measured: what else the objective measured, per valid token or pair.
     """
 
     loss: float
@@ -40,7 +40,7 @@ class StepResult:
 def optimizer_step(
     run: Run, progress: Progress, batches: list[Batch], rate: float, on_retry: OnRetry
 ) -> StepResult:
-    """Take one step. The loss is the mean over all valid tokens of the step, however they are split into batches.
+    """Take one step. The loss is the mean over all valid tokens (or pairs) of the step, however they are split into batches.
 
     Args:
         rate: learning rate.
@@ -49,9 +49,10 @@ def optimizer_step(
     Raises:
         StepOutOfMemoryError: the step does not fit with any memory settings. The weights are unchanged.
     """
-    valid = int(*run.processes.sum(sum(batch.valid_tokens() for batch in batches))) or 1
+    counts = sum(batch.valid_tokens() for batch in batches), sum(batch.weight() for batch in batches)
+    tokens, weight = (int(count) or 1 for count in run.processes.sum(*counts))
     sums = retry_in_less_memory(
-        run, progress, lambda memory: _backpropagate(run, batches, valid, memory), on_retry
+        run, progress, lambda memory: _backpropagate(run, batches, weight, memory), on_retry
     )
     if run.shards:
         run.shards.sum_gradients()
@@ -60,8 +61,8 @@ def optimizer_step(
     run.scaler.unscale_(run.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.training.max_grad_norm)
     totals = run.processes.sum(*(value.item() for value in sums.values()))
-    means = {name: total / valid for name, total in zip(sums, totals, strict=True)}
-    result = StepResult(means.pop("loss"), full_tensor(norm).item(), valid, means)
+    means = {name: total / weight for name, total in zip(sums, totals, strict=True)}
+    result = StepResult(means.pop("loss"), full_tensor(norm).item(), tokens, means)
     # GradScaler skips non-finite steps itself, and lowers its scale.
     if result.finite or run.scaler.is_enabled():
         for group in run.optimizer.param_groups:
@@ -73,8 +74,12 @@ def optimizer_step(
     return result
 
 
-def _backpropagate(run: Run, batches: list[Batch], valid: int, memory: MemorySettings) -> dict[str, Tensor]:
-    """Accumulate gradients; return the sums over tokens of the loss and of what else was measured."""
+def _backpropagate(run: Run, batches: list[Batch], weight: int, memory: MemorySettings) -> dict[str, Tensor]:
+    """Accumulate gradients; return the sums of the loss and of what else was measured.
+
+    Args:
+        weight: what the loss of the step is divided by.
+    """
     sums: dict[str, Tensor] = {}
     objective = in_chunks_of(run.objective, memory.chunk_size)
     pieces = [piece for batch in batches for piece in batch.split(memory.micro_batch_size)]
@@ -82,7 +87,7 @@ def _backpropagate(run: Run, batches: list[Batch], valid: int, memory: MemorySet
         for part in objective.parts(batch.to(run.device)):
             if run.shards:
                 run.shards.sum_at_next_backward(part.last and number == len(pieces))
-            torch.autograd.backward(run.scaler.scale(part.loss / valid))
+            torch.autograd.backward(run.scaler.scale(part.loss / weight))
             for name, value in {"loss": part.loss.detach(), **part.measured}.items():
                 sums[name] = sums.get(name, 0) + value
     return sums

@@ -6,6 +6,8 @@ Layers are replaced inside the model, so the model keeps its class and works eve
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,24 @@ def load_merged(network: Any, folder: Path, dtype: torch.dtype = torch.float32) 
     if hasattr(merged, "peft_config"):
         del merged.peft_config
     return merged
+
+
+@contextmanager
+def disabled(network: Any) -> Iterator[None]:
+    """While entered, a network computes without its adapter."""
+    peft = _peft()
+    kinds = (peft.tuners.tuners_utils.BaseTunerLayer, peft.utils.AuxiliaryTrainingWrapper)
+    layers = [module for module in network.modules() if isinstance(module, kinds)]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for layer in layers:
+            layer.enable_adapters(enabled=False)
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(enabled=True)
+        for parameter in trained:  # peft has frozen them meanwhile
+            parameter.requires_grad_(True)
 
 
 def adapter_parameters(network: Any) -> dict[str, torch.nn.Parameter]:

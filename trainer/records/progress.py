@@ -98,6 +98,8 @@ def duration(seconds: float) -> str:
 
 def _held_out(record: Mapping[str, Any]) -> str:
     """The figures of an evaluation. Records contain null for numbers that are not finite."""
+    if "rewards_accuracy" in record and record["loss"] is not None:
+        return f"held-out loss {record['loss']:.4f}, {record['rewards_accuracy']:.0%} of pairs in the right order"
     if record["loss"] is None or record["bits_per_byte"] is None:
         return "held-out loss is not finite"
     return f"held-out loss {record['loss']:.4f}, {record['bits_per_byte']:.3f} bits per byte"

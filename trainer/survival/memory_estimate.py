@@ -99,7 +99,7 @@ def estimate(
 
     Args:
         build: returns the model, ready to be trained, and its objective.
-        shape: sequences in a forward pass, tokens in a sequence.
+        shape: samples in a forward pass, tokens in a sequence. Of preference data, a sample is two sequences.
         packed: whether sequences hold several documents.
         shards: number of processes that weights, gradients and optimizer state are sharded over.
     """
@@ -155,12 +155,27 @@ def trace(
         model.train()
         live.vocabulary = vocabulary.rows(model.config) if hasattr(model, "config") else None
         second = [p for name, p in model.named_parameters() if ".1." in name and p.requires_grad]
-        passes = _passes(objective, shape, packed, live, second)
+        rows = (2 * shape[0], shape[1]) if training.preference else shape
+        passes = _passes(objective, rows, packed, live, second)
         parameters = [*model.parameters()]
-        weights = sum(tensor.untyped_storage().nbytes() for tensor in (*parameters, *model.buffers()))
+        weights = sum(_weights_bytes(each) for each in (model, _frozen_copy(objective)) if each is not None)
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
         state = _state_bytes(model, training, device)
     return Trace(weights, gradients, state, passes is not None, **(passes or {}))
+
+
+def _weights_bytes(model: Any) -> int:
+    return sum(tensor.untyped_storage().nbytes() for tensor in (*model.parameters(), *model.buffers()))
+
+
+def _frozen_copy(objective: Any) -> Any | None:
+    """The second model that a preference loss holds, if it does."""
+    copy = getattr(_inner(objective), "copy", None)
+    return copy and copy.model
+
+
+def _inner(objective: Any) -> Any:
+    return objective.objective if isinstance(objective, Offloaded) else objective
 
 
 def _passes(
@@ -188,7 +203,7 @@ def _take_step(
         second: the parameters of the second layer that are trained.
     """
     tokens = torch.zeros(shape, dtype=torch.long)
-    batch = Batch(tokens, tokens, tokens if packed else None)
+    batch = Batch(tokens, tokens, tokens if packed else None, getattr(_inner(objective), "pairs", False))
     found = dict.fromkeys(("forward", "backward", "end", "logits", "stored"), 0)
     missing = {*map(id, second)}
 
