@@ -180,7 +180,9 @@ def test_losses_are_those_that_trl_computes() -> None:
             "device": CPU,
             "delta_score": scores["chosen_scores"] - scores["rejected_scores"],
             "completion_mask": masks,
-            "self": SimpleNamespace(beta=BETA, loss_types=[loss_type], loss_weights=[1.0], use_weighting=False),
+            "self": SimpleNamespace(
+                beta=BETA, loss_types=[loss_type], loss_weights=[1.0], use_weighting=False
+            ),
         }
         exec(compile(ast.Module([loop], []), "trl", "exec"), names)
         torch.testing.assert_close(own[name].mean(), names["loss"])
