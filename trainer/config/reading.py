@@ -25,6 +25,7 @@ ALTERNATIVES = {
 }
 
 EXAMPLE = " To start from a configuration that is shipped: aios train --config configs/quickstart.yaml"
+SIMILAR = 0.7  # to an unknown key, from 0 to 1
 FREE_TEXT = ("sample_prompt", "architecture")
 
 
@@ -154,11 +155,10 @@ def _guess(unknown: str, valid: list[str]) -> str:
     }
     if unknown in paths:
         return f"It belongs to another section: {paths[unknown]}. "
-    for names in (valid, [*paths]):
-        near = difflib.get_close_matches(unknown, names, n=1)
-        if near:
-            return f"Did you mean {near[0] if near[0] in valid else paths[near[0]]}? "
-    return ""
+    near = difflib.get_close_matches(unknown, [*valid, *paths], n=1, cutoff=SIMILAR)
+    if not near:
+        return ""
+    return f"Did you mean {near[0] if near[0] in valid else paths[near[0]]}? "
 
 
 def _meaning(where: list[str]) -> str:

@@ -359,8 +359,10 @@ class TrainConfig(Section):
 
 
 def each_key() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Every key of the configuration: (section, key, field)."""
+    """Every key of the configuration: (section, key, field). Those that a section inherits come last."""
     for section, field in TrainConfig.model_fields.items():
-        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        for key, leaf in field.annotation.model_fields.items():
-            yield section, key, leaf
+        kind = field.annotation
+        assert isinstance(kind, type) and issubclass(kind, Section)
+        own = kind.__annotations__
+        for key in sorted(kind.model_fields, key=lambda key, own=own: key not in own):
+            yield section, key, kind.model_fields[key]
