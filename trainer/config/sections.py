@@ -364,5 +364,5 @@ def each_key() -> Iterator[tuple[str, str, FieldInfo]]:
         kind = field.annotation
         assert isinstance(kind, type) and issubclass(kind, Section)
         own = kind.__annotations__
-        for key in sorted(kind.model_fields, key=lambda key, own=own: key not in own):
+        for key in sorted(kind.model_fields, key=lambda key: key not in own):
             yield section, key, kind.model_fields[key]

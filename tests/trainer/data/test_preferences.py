@@ -90,7 +90,7 @@ def written(path: Path, records: list[dict[str, Any]]) -> Path:
 
 def load(path: Path, says: Callable[[str], None] = lambda message: None, **more: Any) -> data.Dataset:
     given: dict[str, Any] = {"eval_fraction": 0.0, "max_length": 300, "packing": False, **more}
-    return data.load(DataSection(dataset_file=path, data_format="preference", **given), ByteTokenizer(), says)
+    return data.load(DataSection(dataset_file=path, format="preference", **given), ByteTokenizer(), says)
 
 
 TEXT = st.text(

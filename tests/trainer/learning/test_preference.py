@@ -91,7 +91,7 @@ def test_losses_and_gradients_are_those_of_the_papers(
     before = copy.deepcopy(network)
     if adapter:
         lora.add(
-            network, ModelSection(name="x", use_peft=True, lora_r=4, lora_modules_to_save="embed_tokens")
+            network, ModelSection(name="x", use_peft=True, lora_r=4, lora_modules_to_save=("embed_tokens",))
         )
     changed(network)
     frozen = None if adapter else NextToken(copy.deepcopy(before), FULL)
@@ -121,7 +121,7 @@ def test_losses_and_gradients_are_those_of_the_papers(
         assert part.measured["rewards_accuracy"] == (margins > 0).sum()
     network.eval()
     score = objective.score(pairs)
-    assert (score.nats, score.valid) == (pytest.approx(total.item(), rel=1e-5), 2)
+    assert score.nats == pytest.approx(total.item(), rel=1e-5) and score.valid == 2
     assert score.measured.keys() == part.measured.keys()
 
 
