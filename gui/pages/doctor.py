@@ -48,10 +48,12 @@ class Options:
     offline: bool = False
     machine: str = ""
     python: str = ""
+    only: str = ""
 
     @property
     def words(self) -> list[str]:
         given = [("--machine", self.machine.strip()), ("--python", self.python.strip())]
+        given += [("--only", check) for check in self.only.replace(",", " ").split()]
         return [*["--offline"] * self.offline, *(part for pair in given if pair[1] for part in pair)]
 
     @property
@@ -66,6 +68,7 @@ def doctor(here: Here) -> None:
     paragraph(words("doctor.lead"))
     with folded(words("doctor.options")), ui.element("div").classes("fields"):
         ui.checkbox(words("doctor.offline")).on_value_change(lambda e: _set(options, "offline", e.value))
+        ui.input(words("doctor.only")).on_value_change(lambda e: _set(options, "only", e.value))
         ui.input(words("doctor.machine")).on_value_change(lambda e: _set(options, "machine", e.value))
         ui.input(words("doctor.python")).on_value_change(lambda e: _set(options, "python", e.value))
     buttons = ui.element("div").classes("row-of")
@@ -139,7 +142,7 @@ def _finding(
             tag("span", f"{GROUP_OF.get(finding.check, '')} · {finding.check}", "dim")
         if finding.impact:
             paragraph(finding.impact)
-        todo = advice(finding)
+        todo = advice(finding, options.python.strip() or None)
         if todo.sentence:
             paragraph(todo.sentence)
         for line in todo.commands:
@@ -201,7 +204,12 @@ async def _dialog(
     here: Here, title: str, lead: str, first: Command, then: Command, again: Callable[[], object]
 ) -> None:
     words = here.words
-    with ui.dialog() as dialog, ui.card().props(f'role=dialog aria-label="{title}"').classes("dialog"):
+    # Not in the report, which is replaced after the fix
+    with (
+        ui.context.client.content,
+        ui.dialog() as dialog,
+        ui.card().props(f'role=dialog aria-label="{title}"').classes("dialog"),
+    ):
         heading(title)
         if lead:
             paragraph(lead)

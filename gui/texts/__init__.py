@@ -20,6 +20,10 @@ class Words:
         """The text of a key. Raises KeyError for a key that the table lacks."""
         return TABLES[self.language][key].format(**values)
 
+    def has(self, key: str) -> bool:
+        """Whether there is a text for a key."""
+        return key in TABLES[self.language]
+
 
 def preferred(cookie: str | None, accepted: str) -> str:
     """The language to show: the chosen one, else the first that the browser accepts and that there is, else English."""

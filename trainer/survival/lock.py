@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from doctor.bounded import read_text
 from doctor.lock import HeldError, held, is_held
 from trainer.errors import UserError
+
+HOLDER = re.compile(r"process (?P<pid>\d+) on (?P<machine>.*), since ")  # as `_locked` writes it
 
 
 @contextmanager
@@ -29,6 +33,17 @@ def lock_run(folder: Path, log_file: Path) -> Iterator[None]:
 def is_locked(log_file: Path) -> bool:
     """Whether a run is writing to a log file."""
     return is_held(_lock_file(log_file))
+
+
+def writer(log_file: Path) -> int | None:
+    """The id of the process that writes to a log file; None if there is none, or if it runs on another machine."""
+    if not is_locked(log_file):
+        return None
+    try:
+        found = HOLDER.match(read_text(_lock_file(log_file).with_suffix(".holder"), 4096))
+    except (OSError, ValueError):
+        return None
+    return int(found["pid"]) if found and found["machine"] == platform.node() else None
 
 
 def _lock_file(log_file: Path) -> Path:

@@ -1,0 +1,86 @@
+"""The runs that the page may show: those below the current folder, and those that it started or listed."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gui import jobs
+from gui.follower import Follower
+from trainer.records.runs import RunSummary, summarize
+from trainer.survival.lock import is_locked, writer
+
+CHECKPOINTS = "checkpoints"
+_listed: set[Path] = set()
+
+
+def remember(log: str) -> None:
+    """Let the page show a run that `aios runs` has listed."""
+    _listed.add(Path(log).resolve())
+
+
+def may_show(log: Path) -> bool:
+    """Whether the page may read a file that an address names."""
+    found = log.resolve()
+    if found.suffix != ".jsonl":
+        return False
+    started = {job.result_path.resolve() for job in jobs.jobs()}
+    return found in _listed or found in started or found.is_relative_to(Path.cwd().resolve())
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run is doing.
+
+    Attributes:
+        job: the command that the page started it with, if it did.
+        summary: None before its first record.
+        pid: of the process that writes the records; None if there is none, or it is not known.
+    """
+
+    job: jobs.Job | None
+    summary: RunSummary | None
+    pid: int | None
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self.job and self.job.is_running) or bool(
+            self.summary and self.summary.state == "running"
+        )
+
+
+def state(follower: Follower) -> State:
+    """The state of the run that a follower reads."""
+    job = jobs.newest(follower.log)
+    at_work = job is not None and job.is_running
+    pid = job.pid if job and at_work else None
+    if not at_work and is_locked(follower.log):
+        at_work, pid = True, writer(follower.log)
+    run = follower.run
+    return State(job, summarize(run, at_work) if run else None, pid)
+
+
+def size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+    return total
+
+
+def files_of(log: Path) -> list[Path]:
+    """What belongs to a run: its checkpoints and records. Other files of its folder are not touched."""
+    folder = log.parent
+    names = (CHECKPOINTS, log.name, "metrics.png", "tensorboard")
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def delete(log: Path) -> None:
+    """Delete what belongs to a run, and its folder if nothing else is in it. Raises OSError."""
+    for path in files_of(log):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with suppress(OSError):
+        log.parent.rmdir()
