@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from doctor.bounded import open_regular
 from trainer.records.reading import Record, RecordedRun, number, parse
 
 CURVES = {
@@ -48,7 +49,7 @@ class Follower:
 
     def refresh(self) -> bool:
         """Read what is new; whether there was anything. Raises OSError."""
-        with self.log.open("rb") as file:
+        with open_regular(self.log) as file:
             found = os.fstat(file.fileno())
             identity = (found.st_dev, found.st_ino)
             if identity != self._file or found.st_size < self._offset:  # written anew, as by a resumed run

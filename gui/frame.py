@@ -17,7 +17,7 @@ from gui.operations import Command
 from gui.texts import LANGUAGES, Words, preferred
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-PAGES = ("home", "doctor", "train", "runs")
+PAGES = ("home", "doctor", "install", "train", "runs", "optimize", "chat")
 THEMES = ("auto", "light", "dark")
 QUASAR: dict[str, Any] = {"en": "en-US", "de": "de-DE", "zh": "zh-CN"}
 LANGUAGE_COOKIE, THEME_COOKIE = "aios-language", "aios-theme"

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from doctor.aios_home import state_folder
-from doctor.bounded import parse_json, read_bytes
+from doctor.bounded import open_regular, parse_json, read_bytes
 from doctor.files import write_atomically
 from doctor.host.live import live_host
 from gui.operations import NO_WINDOW, Command, environment
@@ -76,7 +76,7 @@ class Job:
     def output(self) -> str:
         """The end of what it has printed."""
         try:
-            with Path(self.folder, OUTPUT).open("rb") as file:
+            with open_regular(Path(self.folder, OUTPUT)) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
                 return file.read(TAIL).decode("utf-8", "replace").replace("\r\n", "\n")
         except OSError:

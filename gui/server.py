@@ -14,9 +14,9 @@ from nicegui.server import Server
 
 from gui.frame import STYLE
 from gui.gate import Door, Gate
-from gui.pages import doctor, home, run, runs, train
+from gui.pages import chat, doctor, home, install, optimize, run, runs, train
 
-MODULES = (home, doctor, train, runs, run)  # importing a page registers it
+MODULES = (home, doctor, install, train, runs, run, optimize, chat)  # importing a page registers it
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#1f4fb3"/>'
     '<path d="M3 12 8 3l5 9z" fill="none" stroke="#fff" stroke-width="2"/></svg>'

@@ -136,8 +136,8 @@ ORDERS = {
     ),
     "gui": (
         ("texts", "gate", "reduction", "operations"),
-        ("frame",),
-        ("diagnosis", "uploads"),
+        ("frame", "follower", "form", "jobs"),
+        ("charts", "diagnosis", "job_view", "known_runs", "uploads"),
         ("pages",),
         ("server",),
         ("commands",),
@@ -407,6 +407,7 @@ OPEN_TO_THE_PAGE = (
     "doctor.checks.",
     "doctor.commands.training_command.",
     "doctor.extras.",
+    "doctor.files.",
     "doctor.host.live.",
     "doctor.models.",
     "doctor.quoting.",

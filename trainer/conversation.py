@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Conversation:
         """Forget all messages except the system's."""
         self._said = []
 
-    def answer(self, text: str) -> Iterator[str]:
+    def answer(self, text: str) -> Generator[str, None, None]:
         """Yield the answer to a message. What was yielded becomes part of the conversation, even if not all is taken.
 
         Raises:

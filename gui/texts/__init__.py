@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gui.texts import english
+from gui.texts import chinese, english, german
 
-LANGUAGES = {"en": "English"}
-TABLES = {"en": english.TEXTS}
+LANGUAGES = {"en": "English", "de": "Deutsch", "zh": "中文"}
+TABLES = {"en": english.TEXTS, "de": german.TEXTS, "zh": chinese.TEXTS}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ training: {batch_size: 1, steps: 1000000, eval_every: 0, checkpoint_every: 0}
 output: {output_dir: artifacts/tiny}
 """
 HOSTILE = "<img src=x onerror='window.hacked=1'></script><script>window.hacked=1</script>`${window.hacked=1}`{{hacked=1}}"
-LONG = 60_000  # milliseconds
+LONG = 110_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -175,17 +175,21 @@ def test_a_training_is_checked_started_followed_stopped_and_resumed(browser: Any
     tab = visit.open(f"/run?{urlencode({'log': 'artifacts/tiny/metrics.jsonl'})}")
     assert _step(tab) > first
     tab.get_by_role("button", name="Stop after this step").click()
-    tab.get_by_text("Stopped after step").wait_for()
+    _stopped(tab).wait_for()
     assert (served.folder / "artifacts" / "tiny" / "checkpoints" / "latest").is_file()
-    stopped = int(re.sub(r"\D", "", tab.get_by_text("Stopped after step").inner_text()))
+    stopped = int(re.sub(r"\D", "", _stopped(tab).inner_text()))
     assert visit.faults() == []
     tab.get_by_role("button", name="Resume").click()
     tab.wait_for_function(
         f"Number((document.body.innerText.match(/Running: step ([\\d,]+)/) || ['', '0'])[1].replace(/,/g, '')) > {stopped}"
     )
     tab.get_by_role("button", name="Stop after this step").click()
-    tab.get_by_text("Stopped after step").wait_for()
+    _stopped(tab).wait_for()
     visit.context.close()
+
+
+def _stopped(tab: Any) -> Any:
+    return tab.locator("p.lead", has_text="Stopped after step")
 
 
 def _step(tab: Any) -> int:
@@ -211,7 +215,7 @@ def test_hostile_names_stay_text(browser: Any, served: Served) -> None:
 
 @pytest.mark.parametrize(
     ("path", "width", "theme"),
-    [("/", PHONE, "dark"), ("/doctor", PHONE, "dark"), ("/train", PHONE, "dark"), ("/runs", PHONE, "dark")],
+    [(path, PHONE, "dark") for path in ("/", "/install", "/train", "/runs", "/optimize", "/chat")],
 )
 def test_a_page_has_no_serious_fault(browser: Any, served: Served, path: str, width: int, theme: str) -> None:
     visit = Visit(browser, served, width, theme)

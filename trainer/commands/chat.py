@@ -59,6 +59,9 @@ def run_chat(
     device: Device = "auto",
     attention_backend: AttentionBackend = "auto",
     amp: Amp = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Read messages and write answers as lines of JSON, for programs.")
+    ] = False,
     strict: Strict = False,
     strict_capability: StrictCapability = False,
     capability_file: CapabilityFile = None,
@@ -81,6 +84,11 @@ def run_chat(
         template = templates.choose(chat_template, tokenizer)
         sampling = Sampling(max_new_tokens, temperature, top_k, seed, top_p, min_p, repetition_penalty)
         conversation = Conversation(model, tokenizer, template, sampling, system, say)
+        if jsonl:
+            from trainer.commands import chat_events
+
+            chat_events.converse(conversation, template.name)
+            return
         say(f"INFO: chat template: {template.name}. {HOW}")
         _converse(conversation)
 
