@@ -15,7 +15,16 @@ from gui.job_view import JobView
 from gui.operations import Command, command
 
 FOLDER = Path("artifacts", "optimization")
-FIELDS = ("config", "model", "batch-sizes", "chunk-sizes", "windows", "backends", "test-duration")
+FIELDS = (
+    "config",
+    "model",
+    "dataset-file",
+    "batch-sizes",
+    "chunk-sizes",
+    "windows",
+    "backends",
+    "test-duration",
+)
 COLUMNS = ("batch_size", "chunk_size", "checkpointing", "backend", "speed", "memory", "lost")
 
 
@@ -24,7 +33,8 @@ class Optimization:
 
     def __init__(self, here: Here) -> None:
         self.here, text = here, here.words
-        self._values = {"config": here.query.get("config", ""), "batch-sizes": "1,2,4,8"}
+        self._values = {name: here.query.get(name, "") for name in FIELDS}
+        self._values["batch-sizes"] = self._values["batch-sizes"] or "1,2,4,8"
         with ui.element("div").classes("fields"):
             for name in FIELDS:
                 entry = ui.input(text(f"optimize.{name}"), value=self._values.get(name, ""))

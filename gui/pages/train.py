@@ -70,6 +70,7 @@ class Form:
         with row():
             self._start = button(text("train.start"), self._start_run)
             button(text("train.check"), self._dry_run, quiet=True)
+            button(text("optimize.start"), self._optimize, quiet=True)
         self._answer = ui.element("div").classes("plain")
         self._use_file(self.config_file)
 
@@ -167,6 +168,16 @@ class Form:
             else:
                 paragraph(answer.text, "dim")
 
+    def _optimize(self) -> None:
+        """Go to the page that measures settings, with this model and these data."""
+        chosen = {"model": self._value("name"), "dataset-file": self._value("dataset_file")}
+        given = {"config": self.config_file, **chosen}
+        ui.navigate.to(f"/optimize?{urlencode({name: value for name, value in given.items() if value})}")
+
+    def _value(self, name: str) -> str:
+        value = str(self.entered.get(name) or self._initial[name])
+        return "" if value == "none" else value
+
     async def _dry_run(self) -> None:
         await _show(self.here, self._answer, command("train", *self.options, "--dry-run"))
 
@@ -187,13 +198,13 @@ class Form:
                 await preview()
 
             async def preview() -> None:
-                data = str(self.entered.get("dataset_file") or self._initial["dataset_file"])
+                data = self._value("dataset_file")
                 await _preview(
                     self.here, area, command("data", "preview", data, *self._tokenizer(), "--json")
                 )
 
             async def look_up() -> None:
-                await _fetch(self.here, area, str(self.entered.get("name") or self._initial["name"]))
+                await _fetch(self.here, area, self._value("name"))
 
             file_field(text("train.upload"), dropped)
             with row():

@@ -206,6 +206,7 @@ TEXTS = {
     "optimize.lead": "用每种设置各训练几秒,每种都在单独的进程中,并推荐能容纳的最快设置。",
     "optimize.config": "配置文件",
     "optimize.model": "模型:文件夹或 Hugging Face id",
+    "optimize.dataset-file": "训练数据(默认:由几个词组成的文本)",
     "optimize.batch-sizes": "批大小",
     "optimize.chunk-sizes": "块大小",
     "optimize.windows": "窗口(窗口会改变模型)",

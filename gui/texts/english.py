@@ -213,6 +213,7 @@ TEXTS = {
     "optimize.lead": "Trains for some seconds with each setting, each in a process of its own, and recommends the fastest that fits.",
     "optimize.config": "Configuration file",
     "optimize.model": "Model: a folder, or a Hugging Face id",
+    "optimize.dataset-file": "Training data (default: a text of a few words)",
     "optimize.batch-sizes": "Batch sizes",
     "optimize.chunk-sizes": "Chunk sizes",
     "optimize.windows": "Windows (a window changes the model)",

@@ -206,6 +206,7 @@ TEXTS = {
     "optimize.lead": "Trainiert einige Sekunden mit jeder Einstellung, jede in einem eigenen Prozess, und empfiehlt die schnellste, die passt.",
     "optimize.config": "Konfigurationsdatei",
     "optimize.model": "Modell: ein Ordner oder eine Hugging-Face-ID",
+    "optimize.dataset-file": "Trainingsdaten (Vorgabe: ein Text aus wenigen Wörtern)",
     "optimize.batch-sizes": "Batchgrößen",
     "optimize.chunk-sizes": "Stückgrößen",
     "optimize.windows": "Fenster (ein Fenster ändert das Modell)",

@@ -81,6 +81,8 @@ def _answer(conversation: Conversation, message: str, stop: threading.Event) -> 
         if stop.is_set():
             pieces.close()  # what was said stays in the conversation
             break
+    else:
+        count -= 1  # the last piece is the end of a character, not a token
     seconds = max(1e-9, time.monotonic() - start)
     _write(event="end", tokens=count, tokens_per_second=round(count / seconds, 1), stopped=stop.is_set())
 
