@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from doctor.capability import default_path
+from gui.jobs import kill
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,3 +91,5 @@ def serving(folder: Path, *options: str) -> Iterator[Served]:
             watchdog.cancel()
             process.terminate()
             process.wait(60)
+            for record in folder.glob("aios home/gui/jobs/*/job.json"):  # they would outlive the test
+                kill(json.loads(record.read_text(encoding="utf-8"))["pid"])

@@ -147,6 +147,7 @@ def test_a_recorded_machine_is_diagnosed_and_a_fix_applied_and_undone(
     visit.context.close()
 
 
+@pytest.mark.long
 def test_a_training_is_checked_started_followed_stopped_and_resumed(browser: Any, served: Served) -> None:
     visit = Visit(browser, served)
     tab = visit.open("/train?config=tiny.yaml")
