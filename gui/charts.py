@@ -30,6 +30,7 @@ COLOURS = ("#2f6fe4", "#c2571a", "#2e9e5b")
 
 
 INK = "#7d8794"  # on light and on dark paper
+GRID = {"lineStyle": {"color": "#7d879440"}}
 
 
 def options(title: str, curves: Sequence[tuple[str, Points, float]]) -> dict[str, Any]:
@@ -43,8 +44,14 @@ def options(title: str, curves: Sequence[tuple[str, Points, float]]) -> dict[str
         "legend": {"show": several, "top": 26, "textStyle": {"color": INK}},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
         "grid": {"left": 8, "right": 16, "top": 58 if several else 36, "bottom": 8, "containLabel": True},
-        "xAxis": {"type": "value", "min": "dataMin", "max": "dataMax", "axisLabel": {"color": INK}},
-        "yAxis": {"type": "value", "scale": True, "axisLabel": {"color": INK}},
+        "xAxis": {
+            "type": "value",
+            "min": "dataMin",
+            "max": "dataMax",
+            "axisLabel": {"color": INK},
+            "splitLine": GRID,
+        },
+        "yAxis": {"type": "value", "scale": True, "axisLabel": {"color": INK}, "splitLine": GRID},
         "series": [
             {
                 "type": "line",

@@ -209,13 +209,14 @@ def test_a_job_of_an_earlier_page_is_not_mistaken_for_another_process(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = jobs.start(waiting(600, monkeypatch), "x")
-    monkeypatch.setattr(jobs, "_children", {})
+    child = jobs._children.pop(started.pid)
     assert started.is_running
     stranger = jobs.Job(**{**vars(started), "born": started.born - 1000})
     assert not stranger.is_running
     stranger.kill()
     assert started.is_running
     started.kill()
+    child.wait()
 
 
 def test_a_damaged_record_is_left_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
