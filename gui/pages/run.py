@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Mapping
@@ -23,22 +24,20 @@ from gui.operations import Command, command
 from gui.texts import Words
 
 SECOND = 1.0
-STATE_EVERY = 3  # ticks
+DRAWN_EVERY, STATE_EVERY = 2, 3  # ticks
 MANY = 20_000  # records, above which the charts are redrawn less often
 SHOWN = 5  # samples
 
 
 class RunView:
-    """The page of one run. Reads only what is new, once a second."""
+    """The page of one run. Reads only what is new, once a second, and shows the page before the first reading has ended."""
 
     def __init__(self, here: Here, log: Path) -> None:
         self.here, self.log = here, log
         self.follower = Follower(log)
-        self._ticks, self._asked_to_stop, self._output = 0, False, ""
-        self._read()
+        self._ticks, self._asked_to_stop, self._output, self._drawn = 0, False, "", True
         self.state = state(self.follower)
         self._build()
-        self._show_state()
         ui.timer(SECOND, self._tick)
 
     def _build(self) -> None:
@@ -63,7 +62,7 @@ class RunView:
             if shown := self._started_by():
                 heading(text("command"))
                 command_line(self.here, shown)
-        self._show_records()
+        self._show_state()
 
     def _started_by(self) -> Command | None:
         return self.state.job.command if self.state.job else None
@@ -74,15 +73,17 @@ class RunView:
         except OSError:
             return False
 
-    def _tick(self) -> None:
-        self._ticks += 1
-        new = self._read()
-        records = len(self.follower.curves["train", "loss"].x)
-        if new and (records < MANY or self._ticks % 5 == 0):
+    async def _tick(self) -> None:
+        new = await asyncio.to_thread(self._read)
+        self._drawn = self._drawn and not new
+        pause = DRAWN_EVERY if len(self.follower.curves["train", "loss"].x) < MANY else 5 * DRAWN_EVERY
+        if not self._drawn and self._ticks % pause == 0:
+            self._drawn = True
             self._show_records()
         if new or self._ticks % STATE_EVERY == 0:
             self.state = state(self.follower)
             self._show_state()
+        self._ticks += 1
 
     def _show_records(self) -> None:
         self._charts.update()

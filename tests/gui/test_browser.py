@@ -22,10 +22,10 @@ pytestmark = pytest.mark.browser
 MACHINE = ROOT / "tests" / "machines" / "windows-cpu.json"
 TINY = """
 model:
-  architecture: {model_type: gpt2, n_layer: 1, n_head: 2, n_embd: 16}
+  architecture: {model_type: gpt2, n_layer: 4, n_head: 4, n_embd: 128}
   tokenizer: byte
-data: {max_length: 32}
-training: {batch_size: 1, steps: 1000000, eval_every: 0, checkpoint_every: 0}
+data: {max_length: 128}
+training: {batch_size: 16, steps: 1000000, eval_every: 0, checkpoint_every: 0}
 output: {output_dir: artifacts/tiny}
 """
 HOSTILE = "<img src=x onerror='window.hacked=1'></script><script>window.hacked=1</script>`${window.hacked=1}`{{hacked=1}}"
