@@ -94,7 +94,7 @@ def test_an_interrupted_answer_stays_in_the_conversation(folder: Path) -> None:
     talk = conversation(folder)
     pieces = talk.answer("Who?")
     started = next(pieces) + next(pieces)
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     assert talk.messages[-1] == {"role": "assistant", "content": started}
 
 
