@@ -36,7 +36,7 @@ from doctor.runs.make_report import ExitStatus, exit_status, report_after_fix
 from doctor.runs.reminders import took_effect_by_restart
 from doctor.runs.run_folders import runs_folder
 
-LOCKED = "another aios doctor ({}) is changing this machine. Wait until it ends, then retry."
+LOCKED = "another run of aios ({}) is changing this machine. Wait until it ends, then retry."
 
 
 def fix(

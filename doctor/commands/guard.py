@@ -119,7 +119,7 @@ def guard(
             status = Guard(host, yes, wheel_dir, Printer(sys.stderr)).run(command)
     except HeldError as error:
         raise typer.BadParameter(
-            f"another aios ({error}) is changing this environment; wait until it ends"
+            f"another run of aios ({error}) is changing this environment; wait until it ends"
         ) from error
     except OSError as error:
         sys.stderr.write(f"aios guard: {error}\n")

@@ -142,7 +142,7 @@ def install(
                 raise call.end(_undo(call))
             raise call.end(_install(call, InstallRequest(chosen, wheel_dir, offline)))
     except HeldError as error:
-        message = f"Nothing was changed: another aios ({error}) is changing this machine. Wait until it has finished."
+        message = f"Nothing was changed: another run of aios ({error}) is changing this machine. Wait until it has finished."
         raise call.end(call.answer("refused", message)) from error
     except InstallError as error:
         raise call.end(call.answer("refused", f"{error}{cause_of(error.log)}")) from error

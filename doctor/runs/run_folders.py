@@ -51,5 +51,5 @@ def delete_old_runs(host: Reader) -> None:
     """Delete the oldest runs without changes, down to MAX_UNCHANGED_RUNS. Raises OSError."""
     unchanged = [folder for folder in run_folders(host) if not has_changes(folder)]
     for folder in unchanged[MAX_UNCHANGED_RUNS:]:
-        with suppress(OSError):  # another aios doctor may be deleting it
+        with suppress(OSError):  # another process may be deleting it
             shutil.rmtree(folder)

@@ -98,7 +98,7 @@ def test_of_two_simultaneous_fixes_the_second_names_the_first(
         time.sleep(0.1)
     done = aios("doctor", "--fix", "--yes", "--only", "long-paths")
     assert done.returncode == 4
-    assert b"another aios doctor (process " in done.stdout and b"since noon" in done.stdout
+    assert b"another run of aios (process " in done.stdout and b"since noon" in done.stdout
     assert registry.snapshot() == before
     assert aios("doctor", "--only", "long-paths").returncode == 1, "a diagnosis needs no lock"
     begun.unlink()

@@ -108,7 +108,7 @@ def test_install_cmd_installs_everything_and_it_can_be_undone(
         said = install()
         assert "torch 2.15.0, new" in said
         assert "Installed and verified" in said
-        assert said.rstrip().endswith("train --config configs/quickstart.yaml")
+        assert "train --config configs/quickstart.yaml\r\n" in said
         installed = {file: file.stat().st_mtime_ns for file in venv.rglob("*")}
         assert venv / "Lib" / "site-packages" / "transformers.py" in installed
         assert "There is nothing to install." in install()

@@ -204,7 +204,7 @@ def test_a_second_fix_or_undo_names_the_running_one_and_changes_nothing(doctor_w
         for arguments in (["fix", "--yes"], ["--fix", "--yes"], ["undo"]):
             second = run(*arguments)
             assert second.exit_code == 4, arguments
-            assert f"another aios doctor (process {os.getpid()}, since 2" in second.stdout
+            assert f"another run of aios (process {os.getpid()}, since 2" in second.stdout
             assert host.machine == untouched
         assert run().exit_code == 1, "looking is free"
         told = run("--fix", "--yes", "--json")
