@@ -91,7 +91,7 @@ def test_every_extra_that_a_text_names_exists() -> None:
     named = set()
     for path in (ROOT / "trainer").rglob("*.py"):
         named.update(re.findall(r"how_to_add\('(\w+)'\)", path.read_text(encoding="utf-8")))
-    assert named == {"plot", "tensorboard", "parquet", "bitsandbytes", "train"}
+    assert named == {"plot", "tensorboard", "parquet", "bitsandbytes", "gguf", "train"}
     assert all(f"\n{extra} = [" in project for extra in named)
 
 

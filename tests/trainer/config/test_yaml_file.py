@@ -70,7 +70,7 @@ LAUGHS = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 'lol'}]
         ('model:\n  name: "models\\base"\n', ["model.name", "a backspace", QUOTES]),
         ("training:\n\tsteps: 1\n", ["line 2, column 1: a tab, where YAML requires spaces"]),
         ("training:\n  steps:\t1\n  \tamp: true\n", ["a tab"]),
-        ("training: [steps]\n", ["training contains a list instead of keys", "Valid keys of training: steps"]),
+        ("training: [steps]\n", ["training contains a list instead of keys", "Valid keys of training:", " steps, "]),
         ("training: 5\n", ["training contains a number instead of keys"]),
         ("training:\n  steps:\n", ["training.steps has no value", "Meaning: Total number"]),
         ("training:\n  learning_rate: .nan\n", ["training.learning_rate = nan"]),

@@ -231,7 +231,7 @@ def test_another_schedule_when_resuming_gives_a_warning(
     result = call("train", "--config", config, "--resume", "--schedule", "constant", "--steps", 8)
     assert result.exit_code == 0, result.output
     assert "training.schedule changed since the checkpoint: was 'cosine', now 'constant'" in result.stderr
-    assert "training.steps changed since the checkpoint: was 6, now 8" in result.stderr
+    assert "training.steps" not in result.stderr, "a complete run is resumed for more steps"
 
 
 def test_a_wsd_run_extended_before_its_decay_equals_the_longer_run(
