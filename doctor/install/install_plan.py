@@ -48,6 +48,7 @@ class Target:
         index: PyTorch's index that it comes from; None: a known URL, or the user's index.
         url: the URL of the file; None: pip downloads it from the user's index, with its configuration.
         also: requirements of its dependencies that its metadata does not state.
+        instead_of: why the user's index is used instead of PyTorch's.
     """
 
     package: str
@@ -60,6 +61,7 @@ class Target:
     index: str | None = None
     labelled: bool = False
     also: tuple[str, ...] = ()
+    instead_of: str = ""
 
     @property
     def file(self) -> Path | None:
@@ -197,9 +199,9 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
     if index:
         try:
             files = files_on_index(index, distribution_name(item))
-        except NotFoundError:
+        except NotFoundError as error:
             if same := _same_build_on_own_index(package, item, machine):
-                return same
+                return replace(same, instead_of=str(error))
             raise
         found = newest_fitting(files, item.requirement, machine)
         if found is None:

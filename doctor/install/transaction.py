@@ -197,7 +197,12 @@ def _fetch(
 ) -> Fetched:
     path = target.file or store / target.filename
     if target.url is None:
-        path = pip.fetch_one(f"{target.name}=={target.version}", store)
+        try:
+            path = pip.fetch_one(f"{target.name}=={target.version}", store)
+        except InstallError as error:
+            if target.instead_of:
+                raise InstallError(f"{target.instead_of}. Your package index: {error}", error.log) from error
+            raise
     elif not target.file:
         if target.sha256 is None:
             raise InstallError(f"{target.url}: there is no hash to check it against")

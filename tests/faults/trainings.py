@@ -97,9 +97,9 @@ class Exports(Trainings):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.source = sums(folder / "whole")
-        wanted = in_child(lambda: self.export("wanted"), Fault(MOST))
+        wanted = in_child(lambda: self.export("exported"), Fault(MOST))  # its model card has the folder's name
         assert wanted.status == 0, wanted.output
-        self.wanted, self.calls = sums(folder / "wanted"), wanted.calls
+        self.wanted, self.calls = sums(folder / "exported"), wanted.calls
 
     def export(self, name: str) -> None:
         whole, output = self.folder / "whole", self.folder / name

@@ -223,7 +223,7 @@ def test_strict_sampling_refuses_a_fallback(trained: Path, call: Call) -> None:
 def test_a_missing_checkpoint_ends_with_status_2(call: Call, tmp_path: Path) -> None:
     result = call("generate", "--checkpoint", tmp_path / "none", "--prompt", "x")
     assert result.exit_code == 2
-    assert f"There is no checkpoint in {tmp_path / 'none'}" in result.stderr
+    assert f"{tmp_path / 'none'} does not exist. Set --checkpoint" in result.stderr
 
 
 def test_an_unknown_device_ends_with_status_2(call: Call, tmp_path: Path) -> None:

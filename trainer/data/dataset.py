@@ -179,6 +179,11 @@ def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
             f"{settings.max_length} tokens. Set a larger data.max_length (--max-length), change the held-out share "
             f"(data.eval_fraction = {settings.eval_fraction}), or add pairs."
         )
+    if part.whole_rows and len(part.tokens) >= needed:
+        raise UserError(
+            f"The data set {path.absolute()} contains nothing to learn in its {name} part: no conversation has an answer "
+            f"within its first {settings.max_length} tokens (data.max_length). Set a larger data.max_length (--max-length)."
+        )
     raise UserError(
         f"The data set {path.absolute()} is too short: its {name} part has {len(part.tokens)} tokens, and one "
         f"sequence needs {needed} (data.max_length = {settings.max_length}, plus the token after it). Set a smaller "

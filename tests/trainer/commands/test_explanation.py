@@ -23,7 +23,7 @@ DLL = '[WinError 126] Das angegebene Modul wurde nicht gefunden. Error loading "
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
+def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BaseException], Result]:
     """Call `aios train` with a run that raises this error."""
 
     def invoke(error: BaseException) -> Result:
@@ -31,7 +31,8 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
             raise error
 
         monkeypatch.setattr(trainer.run, "run", run)
-        return CliRunner().invoke(aios.app, ["train", "--config", str(QUICKSTART)], prog_name="aios")
+        arguments = ["train", "--config", str(QUICKSTART), "--output-dir", str(tmp_path / "run")]
+        return CliRunner().invoke(aios.app, arguments, prog_name="aios")
 
     return invoke
 
