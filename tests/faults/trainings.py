@@ -97,7 +97,8 @@ class Exports(Trainings):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.source = sums(folder / "whole")
-        wanted = in_child(lambda: self.export("exported"), Fault(MOST))  # its model card has the folder's name
+        # The model card contains the folder's name
+        wanted = in_child(lambda: self.export("exported"), Fault(MOST))
         assert wanted.status == 0, wanted.output
         self.wanted, self.calls = sums(folder / "exported"), wanted.calls
 
