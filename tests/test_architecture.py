@@ -76,6 +76,7 @@ READERS = {
     "doctor/host/processes": "files of the kernel",
     "doctor/host/python_query": "pyvenv.cfg, in a process of its own with a time limit",
     "gui/frame": "a file of aios",
+    "trainer/data/tokenizing": "parts that its own processes have just written",
     "trainer/device": "files of the kernel",
     "trainer/mfu": "a file of aios",
     "wheels/compatibility_data": "a file of aios",
@@ -109,7 +110,7 @@ ORDERS = {
         ("plugins", "proofs", "diagnosis", "aios_home"),
         ("probes",),
         ("capability",),
-        ("checks", "failures"),
+        ("checks", "failures", "cluster"),
         ("fixes",),
         ("runs",),
         ("report",),
@@ -518,8 +519,10 @@ RULES = (
     Rule(
         "the trainer shows text through trainer/commands/output or the reporter, which escape it",
         files(
-            "trainer", but=("trainer/commands/output", "trainer/attention/prove")
-        ),  # a child that prints JSON
+            "trainer",
+            # children that print JSON
+            but=("trainer/commands/output", "trainer/attention/prove", "trainer/distributed/cluster_probe"),
+        ),
         showing,
         "typer.echo(name)",
     ),

@@ -16,6 +16,7 @@ from trainer.attention.pattern import Windows
 from trainer.config import WITH_REFERENCE, TrainConfig
 from trainer.data import Dataset
 from trainer.device import Precision
+from trainer.distributed import agreement, shard_files
 from trainer.distributed.processes import Processes
 from trainer.early_checks import NAME_KEY
 from trainer.errors import UserError
@@ -27,7 +28,8 @@ from trainer.learning.offload import Offloaded
 from trainer.learning.preference import Preference
 from trainer.learning.sharded_objective import ShardedObjective, Shards
 from trainer.learning.state import MemorySettings
-from trainer.models import hub, lora, model, quantization, trial, vocabulary
+from trainer.models import hub, lora, model, quantization, sharded_model, trial, vocabulary
+from trainer.models.sharded_model import ShardedModel
 from trainer.start import Start
 
 
@@ -52,7 +54,15 @@ class Setup:
 
     @property
     def sharded(self) -> bool:
-        return self.config.training.sharding == "full" and self.processes.count > 1
+        return self.config.training.sharding != "none" and self.processes.count > 1
+
+    @property
+    def per_copy(self) -> int:
+        """The number of processes that share one copy of the model."""
+        processes = self.processes
+        return {"none": 1, "full": processes.count, "hybrid": processes.local_count}[
+            self.config.training.sharding
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +72,14 @@ class BuiltModel:
     Attributes:
         shards: None if this process holds the whole model.
         warnings: about its weights and its output layer.
+        notes: lines to show that are no warnings.
     """
 
     network: Any
     objective: Objective
     shards: Shards | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build_for_estimate(
@@ -104,10 +116,7 @@ def _build(setup: Setup) -> BuiltModel:
         lora.load(network, start.checkpoint)
     elif config.model.use_peft:
         lora.add(network, config.model)
-    checkpointed = setup.memory.gradient_checkpointing
-    objective = _objective(
-        network, config, start.model_config, setup.precision, checkpointed, setup.device, _copy(setup)
-    )
+    objective = _objective_of(setup, network)
     return BuiltModel(network=network, objective=objective, warnings=tuple(warnings))
 
 
@@ -161,21 +170,61 @@ def _objective(
 
 def build_on_device(setup: Setup) -> BuiltModel:
     """Build the model with its weights, shard it if configured, and move it to the device."""
-    built = _build(setup)
-    network, objective, shards = built.network, built.objective, None
-    setup.processes.check_same_weights(network)
     if setup.sharded:
-        setup.processes.check_sharding(setup.device)
-        shards = Shards(network, setup.device, setup.processes.count)
-        objective = ShardedObjective(objective, shards)
+        return _build_sharded(setup)
+    built = _build(setup)
+    network = built.network
+    setup.processes.check_same_weights(network)
     if not setup.config.model.weight_bits:  # quantized ones are there, and transformers refuses to move them
         network = network.to(setup.device)
+    _prove(setup, network, None)
+    warnings = (*built.warnings, *_logits_warning(built.objective))
+    return BuiltModel(network=network, objective=built.objective, warnings=warnings)
+
+
+def _build_sharded(setup: Setup) -> BuiltModel:
+    """Build a model that the processes share: in parts if that is possible, else as a whole in each process."""
+    processes, device = setup.processes, setup.device
+    processes.check_sharding(device, setup.config.training.sharding)
+    try:
+        parts = _build_in_parts(setup)
+    except sharded_model.NotInPartsError as reason:
+        built = _build(setup)
+        processes.check_same_weights(built.network)
+        shards = Shards(built.network, device, processes.count, setup.per_copy)
+        notes: tuple[str, ...] = (
+            f"INFO: each process builds the whole model in its memory before it is sharded: {reason}.",
+        )
+    else:
+        agreement.check_same(processes, "the model that they start with", parts.fingerprint())
+        objective = _objective_of(setup, parts.network)
+        shards = Shards(parts.network, device, processes.count, setup.per_copy, parts.rows.restore)
+        parts.load()
+        built, notes = BuiltModel(network=parts.network, objective=objective), ()
+    network, objective = built.network.to(device), ShardedObjective(built.objective, shards)
     _prove(setup, network, shards)
-    return BuiltModel(
-        network=network,
-        objective=objective,
-        shards=shards,
-        warnings=(*built.warnings, *_logits_warning(objective)),
+    warnings = (*built.warnings, *_logits_warning(objective))
+    return BuiltModel(network=network, objective=objective, shards=shards, warnings=warnings, notes=notes)
+
+
+def _build_in_parts(setup: Setup) -> ShardedModel:
+    config, start = setup.config, setup.start
+    if config.model.use_peft:
+        raise sharded_model.NotInPartsError("an adapter is added to it")
+    if config.training.preference:
+        raise sharded_model.NotInPartsError(f"training.loss = {config.training.loss}")
+    if config.model.resize_token_embeddings and start.weights:
+        raise sharded_model.NotInPartsError("rows are added to its embeddings")
+    if start.weights and not shard_files.supported():
+        raise sharded_model.NotInPartsError(f"torch {torch.__version__} reads only whole weights, 2.9 can")
+    rank = setup.processes.rank % setup.per_copy
+    return sharded_model.build(start.model_config, start.weights, config.training.seed, rank, setup.per_copy)
+
+
+def _objective_of(setup: Setup, network: Any) -> Objective:
+    config, checkpointed = setup.start.model_config, setup.memory.gradient_checkpointing
+    return _objective(
+        network, setup.config, config, setup.precision, checkpointed, setup.device, _copy(setup)
     )
 
 

@@ -12,7 +12,7 @@ import yaml
 from doctor.bounded import read_text
 from trainer.errors import UserError
 from trainer.models import hub
-from trainer.survival.checkpoint import STATE, SavedState, read_state
+from trainer.survival.saved_state import STATE, SavedState, read_state
 
 CARD = "README.md"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")

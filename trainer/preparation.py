@@ -19,6 +19,7 @@ from trainer.building import BuiltModel, Setup
 from trainer.config import TrainConfig
 from trainer.data import Dataset
 from trainer.device import Precision, choose_device, choose_precision, gpu_name
+from trainer.distributed import agreement
 from trainer.distributed.processes import ALONE, Processes
 from trainer.errors import UserError
 from trainer.hrm.configuration import HRMConfig
@@ -93,6 +94,8 @@ def prepare(
     attention = _choose_attention(setup, options, reporter.say)
     preflight = _check_memory(setup, options, reporter.say)
     built = building.build_on_device(setup)
+    for line in built.notes:
+        reporter.say(line)
     run = _run(setup, attention, built)
     progress = _progress(setup, run)
     sizes = run_size(setup.config, setup.dataset, built.network, processes.count)
@@ -125,13 +128,14 @@ def _setup(
     precision = choose_precision(device, config.training.amp)
     if bits := config.model.weight_bits:
         quantization.prove(bits, device, precision.dtype)
-    start = find_start(config, options, checkpoints, say)
+    start = find_start(config, options, checkpoints, say, processes)
     _check_loss(config, start)
     model.check_length(start.model_config, config.data.max_length)
     chunking.check_positions(config, start.model_config)
     windows = model_attention.requested_windows(config.model, start.model_config)
     calls = trial.try_out(start.model_config, windows)  # before data is read, which can take long
     dataset = data.load(config.data, start.tokenizer, say)
+    agreement.check_same(processes, "their data set", dataset.content)
     _check_early_stop(config, dataset)
     config = _with_steps(config, dataset, start, processes)
     if dataset.template:  # so that checkpoints have it
@@ -180,7 +184,10 @@ def _with_steps(config: TrainConfig, dataset: Dataset, start: Start, processes: 
 
 def _check_vocabulary(start: Start, dataset: Dataset, prompt: str | None) -> None:
     """Check that the model has an embedding for every token of the data set and the prompt."""
-    texts = [dataset.training.tokens, *([dataset.held_out.tokens] if dataset.held_out else [])]
+    streams = [dataset.training, *([dataset.held_out] if dataset.held_out else [])]
+    rows = vocabulary.rows(start.model_config)
+    # A cache knows its largest token: a large data set is not read for this.
+    texts = [each.tokens for each in streams if each.source.largest is None or each.source.largest >= rows]
     vocabulary.check(start.model_config, start.tokenizer, texts, "The data set")
     if prompt is not None:
         tokens = np.array(encode_prompt(start.tokenizer, prompt))
@@ -259,7 +266,7 @@ def _check_memory(setup: Setup, options: Options, say: Say) -> Preflight:
         setup.device,
         (setup.memory.micro_batch_size or training.batch_size, setup.config.data.max_length),
         setup.dataset.packed,
-        setup.processes.count if setup.sharded else 1,
+        setup.per_copy if setup.sharded else 1,
     )
     preflight.check(say, options.force)
     if building.needs_copy(setup.config):
@@ -330,8 +337,10 @@ def _warnings(setup: Setup) -> Iterator[str]:
         )
     if config.training.optimizer == PAGED and setup.device.type != "cuda":
         yield f"training.optimizer = {PAGED} has nothing to page on a CPU: it works as adamw_8bit."
-    if config.training.sharding == "full" and not setup.sharded:
-        yield "training.sharding = full has no effect with one process: it holds the whole model."
+    if config.training.sharding != "none" and not setup.sharded:
+        yield f"training.sharding = {config.training.sharding} has no effect with one process: it holds the whole model."
+    if config.training.sharding == "hybrid" and processes.count == processes.local_count > 1:
+        yield "training.sharding = hybrid has no effect on one machine: it is the same as full."
     yield from chunking.warnings(config, layer_windows(setup.start.model_config), setup.device)
     if setup.memory != _configured_memory(config):
         yield f"the run ran out of memory before the checkpoint: continuing with {setup.memory}."

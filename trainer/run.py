@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import statistics
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ import transformers
 
 from trainer.attention.pattern import layer_windows
 from trainer.config import TrainConfig
+from trainer.distributed import agreement
+from trainer.distributed.heartbeat import EVALUATES
 from trainer.distributed.processes import ALONE, Processes, explain_lost_processes
 from trainer.early_checks import check_outputs_outside_data
 from trainer.errors import RunError
@@ -27,8 +31,11 @@ from trainer.records.metrics import MetricsLog, Sink
 from trainer.records.progress import Reporter
 from trainer.start import Options
 from trainer.stop import StopRequest
-from trainer.survival.checkpoint import SavedState
 from trainer.survival.lock import lock_run
+from trainer.survival.saver import Saver
+
+# A machine may have its own copies of what is read: their content is compared instead.
+OWN_PATHS = ("model.name", "model.tokenizer", "data.dataset_file", "data.eval_file", "data.cache_dir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,24 @@ def run(
     check_outputs_outside_data(config)
     lock = lock_run(config.output.output_dir, config.log_file) if processes.first else nullcontext()
     with lock:
+        _check_agreement(config, processes)
         return _run(config, options, reporter, processes)
+
+
+def _check_agreement(config: TrainConfig, processes: Processes) -> None:
+    """Check that all processes have the same versions and settings, and one output folder.
+
+    Raises:
+        UserError: they differ.
+    """
+    agreement.check_same(processes, "their versions", versions())
+    settings = config.model_dump(mode="json", by_alias=False)
+    flat = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
+    agreement.check_same(
+        processes, "their configuration", {key: value for key, value in flat.items() if key not in OWN_PATHS}
+    )
+    if processes.local_count < processes.count:
+        agreement.check_shared_folder(processes, config.output.output_dir, "output.output_dir (--output-dir)")
 
 
 def _run(config: TrainConfig, options: Options, reporter: Reporter, processes: Processes) -> Summary | None:
@@ -108,6 +132,7 @@ def _start_record(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
         "versions": versions(),
         "device": str(run.device),
         "processes": run.processes.count,
+        "hosts": dict(Counter(run.processes.all_texts(platform.node()))),
         "precision": prepared.precision.name,
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
@@ -127,30 +152,13 @@ def _train(
 ) -> None:
     run, progress = prepared.run, prepared.progress
 
-    def save() -> Path:
-        state = SavedState(
-            position=progress.position,
-            processes=run.processes.count,
-            scaler=run.scaler.state_dict(),
-            config=config.model_dump(mode="json", by_alias=False),
-            data_set=run.dataset.content,
-            memory=progress.memory,
-            best=progress.best,
-        )
-        path = prepared.checkpoints.save(
-            state,
-            model=run.model,
-            tokenizer=run.tokenizer,
-            optimizer=run.optimizer,
-            device=run.device,
-            processes=run.processes,
-        )
-        log.write("checkpoint", progress.position.step, path=str(path))
-        return path
+    def saved(path: Path) -> None:
+        log.write("checkpoint", int(path.name.removeprefix("step-")), path=str(path))
 
+    saver = Saver(run, progress, prepared.checkpoints, config.model_dump(mode="json", by_alias=False), saved)
     total = None if config.data.iterate else config.training.steps
     with reporter.steps(total, done=progress.position.step), explain_lost_processes():
-        train(run, progress, log, reporter, save, stop, prepared.keep_best)
+        train(run, progress, log, reporter, saver, stop, prepared.keep_best)
 
 
 def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopRequest) -> Summary:
@@ -159,6 +167,7 @@ def _finish(prepared: Prepared, log: MetricsLog, reporter: Reporter, stop: StopR
     position, dataset = progress.position, run.dataset
     completed = finished(run, progress)
     early = progress.best.worse >= run.training.early_stop_patience > 0
+    run.processes.mark(EVALUATES)
     evaluation = evaluate(run, progress, log, reporter) if completed and not early else None
     if progress.best.step == position.step and progress.checkpoints.newest:
         prepared.keep_best(progress.checkpoints.newest)

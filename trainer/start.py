@@ -9,12 +9,14 @@ from typing import Any
 
 from doctor.quoting import for_this_system
 from trainer.config import TrainConfig
+from trainer.distributed.processes import ALONE, Processes
 from trainer.early_checks import NAME_KEY, check_no_checkpoints
 from trainer.errors import UserError
 from trainer.models import hub, lora, model, tokenizer, vocabulary, weights
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
-from trainer.survival.checkpoint import CheckpointFolder, SavedState, read_state
+from trainer.survival.checkpoint import CheckpointFolder
+from trainer.survival.saved_state import SavedState, read_state
 
 # Keys that the checkpoint determines, so they cannot change when a run is resumed.
 LORA = (
@@ -68,14 +70,20 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
+def find_start(
+    config: TrainConfig,
+    options: Options,
+    checkpoints: CheckpointFolder,
+    say: Say,
+    processes: Processes = ALONE,
+) -> Start:
     """Return where the run starts, by its configuration and the checkpoints in its folder.
 
     Raises:
         UserError: these contradict each other, or the configured model does not exist.
     """
     _check_model(config)
-    start = _find_start(config, options, checkpoints, say)
+    start = _find_start(config, options, checkpoints, say, processes)
     vocabulary.fit_padding(start.model_config, start.tokenizer)
     if prefix := start.tokenizer.prefix:
         say(
@@ -85,11 +93,13 @@ def find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFol
     return start
 
 
-def _find_start(config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say) -> Start:
+def _find_start(
+    config: TrainConfig, options: Options, checkpoints: CheckpointFolder, say: Say, processes: Processes
+) -> Start:
     if not options.resume:
         check_no_checkpoints(config)
     if options.resume:
-        checkpoint = checkpoints.newest(say)
+        checkpoint = checkpoints.newest(say, processes)
         if checkpoint:
             say(f"INFO: resuming from {checkpoint}")
             return _resume(config, checkpoint)

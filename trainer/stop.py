@@ -9,8 +9,10 @@ from types import FrameType, TracebackType
 from trainer.errors import UserError
 from trainer.say import Say
 
-# Ctrl-C and the signal of service managers; Ctrl-Break exists on Windows only.
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+# Ctrl-C and the signal of service managers; Ctrl-Break exists on Windows only; Slurm sends SIGUSR1 before the time limit
+# if it is asked to (sbatch --signal).
+NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGUSR1")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class StopRequest:

@@ -27,6 +27,7 @@ COMMANDS = {
     "runs": Source("history", "runs", "List earlier runs and what they changed, newest first."),
     "diff": Source("history", "diff", "Show what changed between run A and run B, and what aios did."),
     "environments": Source("environments", "environments", "List the Python environments on this machine."),
+    "cluster": Source("cluster", "cluster", "Compare the machines of a run, under torchrun."),
     "list": Source("list", "list_checks", "List the checks, one line each."),
     "explain": Source("explain", "explain", "Explain what a check looks at, and how to fix it."),
     "explain-log": Source(

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from trainer import model_card
 from trainer.learning.early_stop import Best
 from trainer.learning.position import Position
-from trainer.survival.checkpoint import SavedState
+from trainer.survival.saved_state import SavedState
 
 DATA = {"training_tokens": 9000, "samples": 300, "text_bytes": 9000}
 CONFIG: dict[str, dict[str, Any]] = {

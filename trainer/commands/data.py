@@ -1,15 +1,18 @@
-"""`aios data preview`: what a run would read and learn. torch is imported only when the command runs."""
+"""`aios data`: what a run would read and learn, and tokenizing it before the run. torch is imported only when the command runs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.commands.explanation import report_errors
+from trainer.commands.options import with_config_options, with_model
 from trainer.commands.output import echo
+from trainer.commands.required_packages import require_training_packages
+from trainer.config import load as load_config
 
 if TYPE_CHECKING:
     from trainer.data.pairs import Pairs
@@ -93,6 +96,40 @@ def run_preview(
             )
         for number, example in enumerate(found.examples, 1):
             _show(example, number)
+
+
+@app.command("prepare", context_settings={"token_normalize_func": with_model})
+@with_config_options
+def run_prepare(
+    overrides: dict[str, Any],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML configuration file of the run.", metavar="FILE")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of processes that tokenize, each a file at a time.")
+    ] = 1,
+) -> None:
+    """Tokenize the data set of a run before it starts.
+
+    Takes the configuration and options of `aios train`, which then finds the tokens in the cache. Memory is bounded by the
+    number of processes, not by the data.
+    """
+    with report_errors():
+        settings = load_config(config, overrides)
+        require_training_packages()
+        from trainer.data.dataset import cache_folder, load
+        from trainer.models import hub, tokenizer
+        from trainer.records.progress import Reporter
+
+        name = settings.model.name
+        folder = hub.local_copy(name, "model.name (--name)") if name else None
+        text = tokenizer.load(settings.model.tokenizer, folder, settings.data.add_bos_token)
+        found = load(settings.data, text, Reporter().say, processes)
+        source, where = found.training.source, settings.data.cache_dir or cache_folder()
+        if source.largest is None:
+            echo(f"{len(source.tokens):,} tokens. The data set is small: runs tokenize it when they start.")
+        else:
+            echo(f"{len(source.tokens):,} tokens in {found.training.blocks:,} training sequences, in {where}")
 
 
 def _lines(found: Preview) -> list[str]:

@@ -16,7 +16,9 @@ from doctor.files import move, write_atomically
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.run import Summary
-from trainer.survival.checkpoint import CHECKSUMS, STATE, TENSORS
+from trainer.survival.checkpoint import TENSORS
+from trainer.survival.checksums import CHECKSUMS
+from trainer.survival.saved_state import STATE
 
 DESCRIPTION = "brain.json"
 MODEL = "model"

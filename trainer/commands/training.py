@@ -14,7 +14,7 @@ from trainer import early_checks
 from trainer.commands.explanation import report_errors
 from trainer.commands.fetch import offer
 from trainer.commands.options import with_config_options, with_model
-from trainer.commands.output import echo
+from trainer.commands.output import echo, echo_error
 from trainer.commands.required_packages import require_training_packages
 from trainer.config import TrainConfig, load
 from trainer.distributed import launch
@@ -112,8 +112,19 @@ def train_and_report(
         finish: called with the result, in the first process.
 
     Returns:
-        The exit status: 0, 130 for a run that was stopped, or that of the launched processes.
+        The exit status: 0, 130 for a run that was stopped, or that of the launched processes. Under torchrun with
+        --max-restarts a stopped run also ends with 0: it would be started again otherwise.
     """
+    with launch.located():
+        return _train_and_report(settings, processes, options, finish)
+
+
+def _train_and_report(
+    settings: TrainConfig,
+    processes: int | None,
+    options: Mapping[str, Any],
+    finish: Callable[[Summary], None] | None,
+) -> int:
     early_checks.check(settings, resume=options["resume"], writing=launch.world_size() is None)
     require_training_packages()
     # OpenMP reads this when torch is loaded. With it, threads that wait for each other sleep. Spinning threads make a step
@@ -126,7 +137,7 @@ def train_and_report(
     from trainer.run import run
     from trainer.start import Options
 
-    with process_group() as group:
+    with process_group(settings.training.hang_timeout, echo_error) as group:
         summary = run(settings, Options(**options), Reporter(quiet=not group.first), group)
         if group.first and summary is None:
             echo("Dry run: nothing was trained. To train, run the same command without --dry-run.")
@@ -134,7 +145,8 @@ def train_and_report(
             if finish:
                 finish(summary)
             _report(settings, summary)
-    status = 0 if summary is None or summary.completed else 130
+    stopped = summary is not None and not summary.completed
+    status = 130 if stopped and not launch.restarted_after_failure() else 0
     if group.count > 1:
         exit_now(status)
     return status

@@ -171,14 +171,15 @@ def _meaning(where: list[str]) -> str:
 def _check(config: TrainConfig) -> None:
     """Check keys against each other."""
     _check_model(config)
-    if config.training.sharding == "full" and config.training.optimizer in ("adamw_8bit", "paged_adamw_8bit"):
+    sharding = config.training.sharding
+    if sharding != "none" and config.training.optimizer in ("adamw_8bit", "paged_adamw_8bit"):
         raise UserError(
-            f"training.optimizer = {config.training.optimizer} does not support training.sharding = full. Use --optimizer "
+            f"training.optimizer = {config.training.optimizer} does not support training.sharding = {sharding}. Use --optimizer "
             "adamw, whose state is sharded as well, or --sharding none."
         )
-    if config.training.sharding == "full" and config.model.weight_bits:
+    if sharding != "none" and config.model.weight_bits:
         raise UserError(
-            f"model.load_in_{config.model.weight_bits}bit does not support training.sharding = full. Remove one of the two."
+            f"model.load_in_{config.model.weight_bits}bit does not support training.sharding = {sharding}. Remove one of the two."
         )
 
 

@@ -22,7 +22,7 @@ from trainer.config.section import Section
 Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xformers", "sdpa", "manual"]
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"]
-Sharding = Literal["none", "full"]
+Sharding = Literal["none", "full", "hybrid"]
 DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion", "preference"]
 TrainOn = Literal["answers", "all"]
 
@@ -296,7 +296,19 @@ class TrainingSection(LossKeys):
     sharding: Sharding = Field(
         default="none",
         description="With several processes: each holds the whole model (none), or a shard of weights, gradients and "
-        "optimizer state (full), for models that do not fit on one GPU.",
+        "optimizer state (full), for models that do not fit on one GPU. hybrid shards within each machine, and copies to the "
+        "others.",
+    )
+    reduce_every_batch: bool = Field(
+        default=False,
+        description="With sharding and gradient_accumulation_steps: reduce gradients to shards after every batch, not after the "
+        "last one of a step: less memory, more communication.",
+    )
+    hang_timeout: float = Field(
+        default=300.0,
+        ge=0,
+        description="With several processes: seconds without progress in a step after which the run ends and names the process "
+        "that did not arrive; 0 for 30 minutes.",
     )
     stop_file: Path | None = Field(
         default=None,
@@ -320,6 +332,10 @@ class TrainingSection(LossKeys):
     sample_tokens: int = Field(default=100, ge=1, description="Maximum number of tokens in a sample.")
     checkpoint_every: int = Field(
         default=500, ge=0, description="Number of steps between checkpoints; 0 to save only at the end."
+    )
+    async_checkpoints: bool = Field(
+        default=False,
+        description="With sharding: copy the shards to the host's memory, and write checkpoints while training continues.",
     )
     keep_checkpoints: int = Field(
         default=2, ge=1, description="Number of checkpoints to keep; older ones are deleted."

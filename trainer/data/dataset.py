@@ -60,8 +60,11 @@ class Dataset:
         return self.training.packed or bool(self.held_out and self.held_out.packed)
 
 
-def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
+def load(settings: DataSection, tokenizer: Tokenizer, say: Say, processes: int = 1) -> Dataset:
     """Read, tokenize and split the data set of a configuration.
+
+    Args:
+        processes: number of processes to tokenize with, if that has not been done.
 
     Raises:
         UserError: the data set is missing, unreadable or too short.
@@ -69,11 +72,11 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say) -> Dataset:
     """
     assert settings.dataset_file is not None, "checked by config.load"
     template = chat_template.choose(settings.chat_template, tokenizer)
-    source = tokenized(settings.dataset_file, settings, tokenizer, template, say)
+    source = tokenized(settings.dataset_file, settings, tokenizer, template, say, processes)
     found = [source]
     cut, evaluated = split.end(source), None
     if settings.eval_file:
-        other = tokenized(settings.eval_file, settings, tokenizer, template, say)
+        other = tokenized(settings.eval_file, settings, tokenizer, template, say, processes)
         found.append(other)
         evaluated = _part(other, split.START, split.end(other), settings, tokenizer)
     elif settings.eval_fraction:
@@ -117,7 +120,12 @@ def cache_folder() -> Path:
 
 
 def tokenized(
-    path: Path, settings: DataSection, tokenizer: Tokenizer, template: ChatTemplate, say: Say
+    path: Path,
+    settings: DataSection,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    say: Say,
+    processes: int = 1,
 ) -> Tokenized:
     """The tokens of a file or folder. Says what was recognised in its records, and what was dropped.
 
@@ -127,13 +135,17 @@ def tokenized(
     reading = Reading(
         settings.text_field, settings.data_format, settings.train_on, template.with_fixed_date()
     )
+    folder = settings.cache_dir or cache_folder()
+    if cached := TokenCache.unchanged(folder, path, tokenizer, reading):
+        for line in description.of_records(cached.tally):
+            say(line)
+        return cached
     sources = find(path, say, reading, any_bytes=isinstance(tokenizer, ByteTokenizer))
     size = sum(source.size for source in sources)
     if sum(source.text_size for source in sources) <= SMALL and settings.cache_dir is None:
         found = tokens.in_memory(sources, tokenizer, reading, say)
     else:
-        folder = settings.cache_dir or cache_folder()
-        found = TokenCache(folder, path, sources, tokenizer, reading).tokens(say)
+        found = TokenCache(folder, path, sources, tokenizer, reading, processes).tokens(say)
     if not len(found.ends) and found.tally.dropped:
         raise UserError(
             f"The data set {path.absolute()} contains nothing to learn: all of its records were dropped. "

@@ -14,12 +14,23 @@ class BytePairs:
     def __init__(self) -> None:
         self._pairs: Counts = np.zeros(1 << 16, dtype=np.int64)
         self._before = b""
+        self._first = b""
 
     def add(self, text: bytes) -> None:
         codes = np.frombuffer(self._before + text, dtype=np.uint8)
         if len(codes):
             self._pairs += np.bincount(codes[:-1].astype(np.uint16) * 256 + codes[1:], minlength=1 << 16)
+            self._first = self._first or bytes(codes[:1])
             self._before = bytes(codes[-1:])
+
+    def add_counts(self, other: BytePairs) -> None:
+        """Add a text that another object has counted, and that follows this one."""
+        if not other._first:
+            return
+        if self._before:
+            self._pairs[self._before[0] * 256 + other._first[0]] += 1
+        self._pairs += other._pairs
+        self._first, self._before = self._first or other._first, other._before
 
     def entropies(self) -> tuple[float, float]:
         """Unigram and conditional bigram entropy, in bits per byte.

@@ -102,6 +102,14 @@ class Tally:
     def conversations(self) -> int:
         return sum(count for name, count in self.shapes.items() if name != TEXT)
 
+    def add(self, other: Tally) -> None:
+        """Count also what was read after it."""
+        self.shapes.update(other.shapes)
+        for mine, theirs in ((self.dropped, other.dropped), (self.notes, other.notes)):
+            for reason, found in theirs.items():
+                before = mine.get(reason, replace(found, count=0))
+                mine[reason] = replace(before, count=before.count + found.count)
+
     def drop(self, reason: str, where: str) -> None:
         self.dropped[reason] = _counted(self.dropped, reason, where)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from doctor.bounded import read_beginning
 from trainer import file_kinds
@@ -16,6 +17,27 @@ from trainer.data.instructions import PLAIN, Reading, Tally, refuse_text
 from trainer.data.opening import COMPRESSED, FORMATS, Format, Source, explained, inner_suffix
 from trainer.errors import UserError
 from trainer.say import Say
+
+
+def listed(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """The names and states of the file itself, or of the files below the folder that may be data; none is opened.
+
+    Raises:
+        OSError: they cannot be listed.
+    """
+    if not path.is_dir():
+        yield path.name, path.stat()
+        return
+    for folder, folders, names in os.walk(path, onerror=_fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(path).as_posix()
+        for name in names:
+            if not name.startswith(".") and inner_suffix(PurePath(name)) in FORMATS:
+                yield name if inside == "." else f"{inside}/{name}", Path(folder, name).stat()
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def find(path: Path, say: Say, reading: Reading = PLAIN, any_bytes: bool = False) -> list[Source]:

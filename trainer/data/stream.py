@@ -125,10 +125,9 @@ class Stream:
         """Number of tokens that are learned, without the prefixes of the documents."""
         if self.whole_rows or self.pairs:
             return len(self.tokens) - self._ignored()
-        ends = self.source.ends[self.source.document_ends]
-        starts = np.concatenate([[0], ends[:-1]])
-        inside = (starts >= self.first) & (starts < self.first + len(self.tokens))
-        return len(self.tokens) - self.prefix * int(inside.sum())
+        end = self.first + len(self.tokens)
+        inside = self.source.documents_before(end) - self.source.documents_before(self.first)
+        return len(self.tokens) - self.prefix * inside
 
     @cached_property
     def packed(self) -> bool:

@@ -24,7 +24,9 @@ from doctor.bounded import read_bytes
 from doctor.files import flush, sha256_of, write_atomically
 from trainer.data.instructions import Reading, Tally
 from trainer.data.opening import Source
-from trainer.data.tokens import ARRAYS, Array, Progress, Tokenized, build, narrowest, read
+from trainer.data.sources import listed
+from trainer.data.tokenizing import Writing, in_processes, in_this_process
+from trainer.data.tokens import ARRAYS, Array, Tokenized, narrowest
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import Tokenizer
 from trainer.say import Say
@@ -65,6 +67,7 @@ class Manifest(BaseModel):
     entropies: tuple[float, float]
     tally: Tally
     files: str
+    largest: int | None = None  # token; caches of aios 0.1.0 do not have it
 
     def kind(self, array: str) -> str:
         return self.dtype if array == "tokens" else "int64"
@@ -77,13 +80,39 @@ class TokenCache:
     """The cached tokens of one data set and one tokenizer."""
 
     def __init__(
-        self, folder: Path, data_set: Path, sources: list[Source], tokenizer: Tokenizer, reading: Reading
+        self,
+        folder: Path,
+        data_set: Path,
+        sources: list[Source],
+        tokenizer: Tokenizer,
+        reading: Reading,
+        processes: int = 1,
     ) -> None:
         whole_name = [str(data_set.resolve()), tokenizer.fingerprint, *reading.key]
         key = hashlib.sha256(json.dumps(whole_name).encode("utf-8")).hexdigest()[:16]
         readable = re.sub(r"[^A-Za-z0-9]+", "-", data_set.stem)[:32].strip("-")
         self.folder = folder / f"{readable}-{key}".lstrip("-")
         self._sources, self._tokenizer, self._reading = sources, tokenizer, reading
+        self._processes = processes
+
+    @classmethod
+    def unchanged(
+        cls, folder: Path, data_set: Path, tokenizer: Tokenizer, reading: Reading
+    ) -> Tokenized | None:
+        """The tokens of a data set whose files have the names, sizes and times of when it was tokenized; None otherwise.
+
+        No file of the data set is opened.
+        """
+        cache = cls(folder, data_set, [], tokenizer, reading)
+        try:
+            manifest = Manifest.model_validate_json(read_bytes(cache.folder / MANIFEST))
+            now = {name: (status.st_size, status.st_mtime_ns) for name, status in listed(data_set)}
+        except (OSError, ValidationError):
+            return None
+        before = {file.name: (file.size, file.mtime_ns) for file in manifest.sources}
+        if now != before or [*cache._differences(manifest, files=False)]:
+            return None
+        return cache._tokenized(manifest)
 
     def tokens(self, say: Say) -> Tokenized:
         """The tokens, from the cache if it is valid. Otherwise tokenize the data set, and say why.
@@ -103,8 +132,13 @@ class TokenCache:
                         )
                     manifest = self._make(manifest, say)
         assert manifest is not None
+        return self._tokenized(manifest)
+
+    def _tokenized(self, manifest: Manifest) -> Tokenized:
         arrays = {name: self._map(manifest, name) for name in ARRAYS}
-        return Tokenized(**arrays, entropies=manifest.entropies, tally=manifest.tally)
+        return Tokenized(
+            **arrays, entropies=manifest.entropies, tally=manifest.tally, largest=manifest.largest
+        )
 
     def _look(self) -> tuple[Manifest | None, list[str]]:
         """The manifest in the folder, and how it differs from what this run needs."""
@@ -116,7 +150,8 @@ class TokenCache:
             return None, [f"{MANIFEST} cannot be read ({str(error).splitlines()[0]})"]
         return manifest, list(self._differences(manifest))
 
-    def _differences(self, manifest: Manifest) -> Iterator[str]:
+    def _differences(self, manifest: Manifest, files: bool = True) -> Iterator[str]:
+        """How a manifest differs from what this run needs. `files`: compare the data set's files as well."""
         tokenizer = self._tokenizer
         for what, found, wanted in (
             ("schema version", manifest.schema_version, SCHEMA_VERSION),
@@ -129,8 +164,8 @@ class TokenCache:
         ):
             if found != wanted:
                 yield f"its {what} is {found}, but this run uses {wanted}"
-        before = {file.name: file for file in manifest.sources}
-        now = {source.name: source for source in self._sources}
+        before = {file.name: file for file in manifest.sources if files}
+        now = {source.name: source for source in self._sources if files}
         for name in sorted(before.keys() | now.keys()):
             if name not in now or name not in before:
                 yield f"{name} {'was removed' if name in before else 'was added'}"
@@ -163,15 +198,12 @@ class TokenCache:
         try:
             with ExitStack() as stack:
                 opened = {name: stack.enter_context(self._file(name, files).open("wb")) for name in ARRAYS}
-                lengths = dict.fromkeys(ARRAYS, 0)
-
-                def append(name: str, array: Array) -> None:
-                    opened[name].write(array.tobytes())
-                    lengths[name] += len(array)
-
-                tally = Tally()
-                text = read(self._sources, self._reading, Progress(self._sources, say), tally)
-                entropies = build(text, self._tokenizer, append)
+                writing = Writing(opened)
+                tally, pairs = (
+                    in_processes(self._sources, self._reading, self._tokenizer, writing, self._processes, say)
+                    if self._processes > 1
+                    else in_this_process(self._sources, self._reading, self._tokenizer, writing, say)
+                )
             for name in ARRAYS:
                 flush(self._file(name, files))
             for source in self._sources:
@@ -194,12 +226,13 @@ class TokenCache:
                     )
                     for source, digest in zip(self._sources, sums, strict=True)
                 ),
-                tokens=lengths["tokens"],
-                pieces=lengths["ends"],
-                ignored=lengths["ignored"],
-                entropies=entropies,
+                tokens=writing.lengths["tokens"],
+                pieces=writing.lengths["ends"],
+                ignored=writing.lengths["ignored"],
+                entropies=pairs.entropies(),
                 tally=tally,
                 files=files,
+                largest=writing.largest,
             )
             write_atomically(self.folder / MANIFEST, f"{made.model_dump_json(indent=2)}\n".encode())
             valid = made

@@ -41,6 +41,7 @@ class Tokenized:
             and entropies are those of its answers.
         entropies: of the text, in bits per byte; see `BytePairs.entropies`.
         tally: what was read, and what was dropped.
+        largest: the largest token; None if unknown.
     """
 
     tokens: Array
@@ -50,6 +51,14 @@ class Tokenized:
     ignored: Indices
     entropies: tuple[float, float]
     tally: Tally
+    largest: int | None = None
+
+    def documents_before(self, position: int) -> int:
+        """The number of documents that begin before a token, without reading the whole arrays."""
+        if position <= 0 or not len(self.ends):
+            return 0
+        last = min(position, int(self.ends[-1])) - 1
+        return int(self.document_of(np.array([last]))[0]) + 1
 
     @property
     def document_ends(self) -> npt.NDArray[np.bool_]:
@@ -85,12 +94,12 @@ def _collect(text: Iterable[Piece], tokenizer: Tokenizer, tally: Tally) -> Token
     kinds = dict.fromkeys(ARRAYS, np.int64) | {"tokens": narrowest(tokenizer.vocab_size)}
     parts: dict[str, list[Array]] = {name: [np.empty(0, dtype=kind)] for name, kind in kinds.items()}
     found = build(text, tokenizer, lambda name, array: parts[name].append(array))
-    arrays = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return Tokenized(**arrays, entropies=found, tally=tally)
+    arrays: dict[str, Any] = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return Tokenized(**arrays, entropies=found.entropies(), tally=tally)
 
 
-def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[float, float]:
-    """Tokenize, append to the arrays of a `Tokenized` part by part, and return the entropies of the text."""
+def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> BytePairs:
+    """Tokenize, append to the arrays of a `Tokenized` part by part, and return the byte pairs of the text."""
     pairs = BytePairs()
     kind = narrowest(tokenizer.vocab_size)
     tokens = size = document = 0
@@ -111,7 +120,7 @@ def build(text: Iterable[Piece], tokenizer: Tokenizer, append: Append) -> tuple[
         tokens += sum(lengths)
         size += sum(map(len, learned))
         document += int(lasts.sum())
-    return pairs.entropies()
+    return pairs
 
 
 def _learned(piece: Piece) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -43,6 +44,26 @@ def processes_to_launch(requested: int | None) -> int:
             "`aios train` without torchrun."
         )
     return requested if requested and requested > 1 and not started else 0
+
+
+@contextmanager
+def located() -> Iterator[None]:
+    """While entered, errors name the process and its machine, if the run has several machines."""
+    try:
+        yield
+    except (UserError, RunError) as error:
+        count, here = world_size() or 1, int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+        if not 0 < here < count:
+            raise
+        raise type(error)(f"rank {os.environ['RANK']} on {platform.node()}: {error}") from error
+
+
+def restarted_after_failure() -> bool:
+    """Whether torchrun would start this process again if it ended with a status other than 0."""
+    restarts, limit = (
+        os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS")
+    )
+    return int(restarts) < int(limit)
 
 
 def launch(count: int) -> int:

@@ -13,13 +13,14 @@ process communicates nothing and does not use torch.distributed.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -29,7 +30,9 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from trainer.distributed import launch
+from trainer.distributed.heartbeat import Heartbeat, store_of
 from trainer.errors import RunError, UserError
+from trainer.say import Say
 
 TIMEOUT = timedelta(minutes=30)  # others may wait for a checkpoint to be written to a slow disk
 BUCKET = 64 << 20  # bytes of gradients in one all-reduce
@@ -46,15 +49,31 @@ class Processes:
         rank: the process of rank 0 prints messages and writes files.
         count: number of processes.
         local_rank: rank on this machine; the process uses the GPU of that number.
+        local_count: number of processes on this machine.
+        heartbeat: finds processes that hang; None for a single process.
+        names: of all processes, by rank.
     """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    local_count: int = 1
+    heartbeat: Heartbeat | None = None
+    names: tuple[str, ...] = ()
+
+    def mark(self, doing: str | None = None, step: int | None = None) -> None:
+        """Note that this process has made progress; see `Heartbeat.mark`."""
+        if self.heartbeat:
+            self.heartbeat.mark(doing, step)
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def name(self) -> str:
+        """The rank and the machine, for messages."""
+        return f"rank {self.rank} on {platform.node() or 'an unnamed machine'}"
 
     def sum(self, *figures: float) -> tuple[float, ...]:
         """Each figure summed over the processes in float64; bit-equal on all of them."""
@@ -111,16 +130,30 @@ class Processes:
                 "checkpoints: use folders that every machine can read."
             )
 
-    def check_sharding(self, device: torch.device) -> None:
-        """Check that sharding works on a device: on GPUs it requires NCCL.
+    def check_sharding(self, device: torch.device, sharding: str) -> None:
+        """Check that sharding works on a device, where it requires NCCL if that is a GPU, and on these machines.
 
         Raises:
-            UserError: NCCL is missing, as on Windows.
+            UserError: NCCL is missing, as on Windows; or hybrid sharding has too few or different numbers of processes.
         """
         if device.type == "cuda" and not dist.is_nccl_available():
             raise UserError(
-                f"training.sharding = full requires NCCL on GPUs, and this torch ({torch.__version__}) was built without it, "
-                "as are all builds for Windows. Use --sharding none, or Linux (for example WSL 2)."
+                f"training.sharding = {sharding} requires NCCL on GPUs, and this torch ({torch.__version__}) was built without "
+                "it, as are all builds for Windows. Use --sharding none, or Linux (for example WSL 2)."
+            )
+        if sharding != "hybrid":
+            return
+        counts = [int(each) for each in self.all_gather(torch.tensor(self.local_count))]
+        if len({*counts}) > 1:
+            raise UserError(
+                "training.sharding = hybrid needs the same number of processes on every machine, but there are "
+                f"{' and '.join(map(str, sorted({*counts})))} on some. Start the same --nproc-per-node on each, or use "
+                "--sharding full."
+            )
+        if self.local_count == 1:
+            raise UserError(
+                "training.sharding = hybrid shares the model between the processes of a machine, but each machine has only one. "
+                "Start more with --nproc-per-node, or use --sharding full (shared by all machines) or none (copied to each)."
             )
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
@@ -131,13 +164,25 @@ class Processes:
         dist.all_gather(gathered, tensor)
         return gathered
 
+    def all_texts(self, text: str) -> list[str]:
+        """A text of each process, by rank."""
+        own = torch.frombuffer(bytearray(text.encode("utf-8")) or bytearray(1), dtype=torch.uint8)
+        sizes = [int(size) for size in self.all_gather(torch.tensor(len(text.encode("utf-8"))))]
+        padded = torch.zeros(max(1, *sizes), dtype=torch.uint8)
+        padded[: len(own)] = own[: len(padded)]
+        texts = zip(self.all_gather(padded), sizes, strict=True)
+        return [bytes(each[:size].tolist()).decode("utf-8") for each, size in texts]
+
 
 ALONE = Processes()
 
 
 @contextmanager
-def process_group() -> Iterator[Processes]:
+def process_group(hang_timeout: float = 0, say: Say = lambda line: None) -> Iterator[Processes]:
     """Join the process group that torchrun has started, if any.
+
+    Args:
+        hang_timeout: seconds without progress after which the process says who is behind, and ends; 0 for never.
 
     The process that fails first prints its error and exits. The others wait for torchrun to end them, so that the error is
     printed once.
@@ -167,7 +212,13 @@ def process_group() -> Iterator[Processes]:
     processes = Processes(rank, count, local_rank)
     try:
         with explain_lost_processes():
-            yield processes
+            machines = processes.all_texts(platform.node())
+            # Processes that were started by hand on several machines may not have this variable of torchrun.
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", machines.count(platform.node())))
+            processes = replace(processes, local_count=here)
+            names = processes.all_texts(processes.name)
+            with Heartbeat(store_of(store), rank, names, hang_timeout, say) as heartbeat:
+                yield replace(processes, heartbeat=heartbeat, names=tuple(names))
             # Wait for the others: if one exits with a status other than 0, as a stopped run does, torchrun ends the rest.
             processes.sum(0)
     except BaseException:

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from trainer.config import TrainConfig
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
+from trainer.distributed.heartbeat import EVALUATES, SAVES
+from trainer.learning import teamwork
 from trainer.learning.divergence import NONFINITE_LIMIT, NotFiniteError
 from trainer.learning.evaluation import evaluate
 from trainer.learning.out_of_memory import StepOutOfMemoryError
@@ -23,12 +26,24 @@ from trainer.records.progress import Reporter
 from trainer.stop import StopRequest
 
 
+class Saver(Protocol):
+    """Writes checkpoints, perhaps in the background."""
+
+    def save(self, wait: bool) -> Path:
+        """Save, and wait until the checkpoint is in place if asked to. Returns its path."""
+        ...
+
+    def poll(self) -> None:
+        """Put a checkpoint that was written in the background in place, if it is complete. Called after each step."""
+        ...
+
+
 def train(
     run: Run,
     progress: Progress,
     log: MetricsLog,
     reporter: Reporter,
-    save: Callable[[], Path],
+    saver: Saver,
     stop: StopRequest,
     keep_best: Callable[[Path], None],
 ) -> None:
@@ -36,7 +51,7 @@ def train(
 
     Args:
         progress: where to start; kept up to date.
-        save: writes a checkpoint of the progress; called whenever one is due, and at the end.
+        saver: writes checkpoints of the progress whenever one is due, and at the end.
         keep_best: protects a checkpoint from deletion, until it is called with a better one.
 
     Raises:
@@ -55,10 +70,13 @@ def train(
         rate = learning_rate(step, training)
         on_retry = partial(_report_out_of_memory, log, reporter, step)
         try:
-            result = optimizer_step(run, progress, batches(run, position), rate, on_retry)
+            run.processes.mark("reads its samples", step)
+            samples = batches(run, position)
+            run.processes.mark("computes")
+            result = optimizer_step(run, progress, samples, rate, on_retry)
         except StepOutOfMemoryError:
             if position.step and run.processes.count == 1:  # with several, all would have to save
-                save()
+                saver.save(wait=True)
             raise
         seconds = time.perf_counter() - began
         tokens_per_second = result.tokens / seconds
@@ -66,6 +84,7 @@ def train(
         progress.position = Position(step, position.samples + samples_of_step(run, position))
         last = finished(run, progress)
         stopping = run.processes.any(stop.requested)
+        saver.poll()
 
         not_finite = 0 if result.finite else not_finite + 1
         if not result.finite:
@@ -88,19 +107,23 @@ def train(
                 tokens_per_second=tokens_per_second,
                 step_seconds=seconds,
                 mfu=run.utilization.mfu(tokens_per_second / run.processes.count),
-                peak_memory_bytes=peak_memory_bytes(run.device),
                 **result.measured,
+                **teamwork.of_step(
+                    run.processes, result, seconds, peak_memory_bytes(run.device), run.shards is not None
+                ),
                 **gpu.read(),
                 **run.labels | {"chunk_size": progress.memory.chunk_size},
             )
         improved = False
         if _due(step, training.eval_every) and not last:
+            run.processes.mark(EVALUATES)
             evaluate(run, progress, log, reporter)
             improved = training.early_stop_patience > 0 and progress.best.step == step
             last = finished(run, progress)
         due = _due(step, training.checkpoint_every) and result.finite  # keeps the last good checkpoint
         if due or last or stopping or improved:
-            checkpoints.saved(path := save())
+            run.processes.mark(SAVES)
+            checkpoints.saved(path := saver.save(wait=last or stopping or improved))
             if improved:
                 keep_best(path)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 
 from doctor.extras import how_to_add
@@ -68,17 +69,48 @@ def state_tensors(optimizer: Optimizer, gather: bool = True) -> dict[str, Tensor
     """
     state: dict[str, Tensor] = {}
     addresses = set()
-    for index, parameter in enumerate(_parameters(optimizer)):
-        for slot, value in optimizer.state.get(parameter, {}).items():
-            tensor = full_tensor(torch.as_tensor(value))
-            if not gather:
-                continue
-            tensor = tensor.detach().cpu().contiguous()
-            # 8-bit states share lookup tables, and safetensors refuses tensors that share memory.
-            shared = tensor.data_ptr() in addresses
-            state[f"{index}.{slot}"] = tensor.clone() if shared else tensor
-            addresses.add(tensor.data_ptr())
+    for name, entry in state_entries(optimizer).items():
+        tensor = full_tensor(entry)
+        if not gather:
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        # 8-bit states share lookup tables, and safetensors refuses tensors that share memory.
+        shared = tensor.data_ptr() in addresses
+        state[name] = tensor.clone() if shared else tensor
+        addresses.add(tensor.data_ptr())
     return state
+
+
+def is_sharded(optimizer: Optimizer) -> bool:
+    """Whether its parameters are shards."""
+    return any(isinstance(parameter, DTensor) for parameter in _parameters(optimizer))
+
+
+def state_entries(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer, sharded as its parameters are, by "<parameter>.<slot>"."""
+    return {
+        f"{index}.{slot}": torch.as_tensor(value)
+        for index, parameter in enumerate(_parameters(optimizer))
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def empty_entry(optimizer: Optimizer, name: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """A tensor for an entry of `state_entries` that is to be read: sharded as its parameter if it has its shape."""
+    parameter = _parameters(optimizer)[int(name.partition(".")[0])].detach()
+    if parameter.shape == shape:
+        return torch.zeros_like(parameter, dtype=dtype)
+    return torch.zeros(shape, dtype=dtype)
+
+
+def set_entries(optimizer: Optimizer, entries: Mapping[str, Tensor]) -> None:
+    """Make these tensors, as `empty_entry` returns them, the state of an optimizer."""
+    parameters = _parameters(optimizer)
+    for name, tensor in entries.items():
+        index, _, slot = name.partition(".")
+        parameter = parameters[int(index)]
+        number = tensor.ndim == 0 and tensor.dtype == torch.int64
+        optimizer.state[parameter][slot] = tensor.item() if number else tensor.to(parameter.device)
 
 
 def load_state_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:

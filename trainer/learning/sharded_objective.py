@@ -7,13 +7,13 @@ must run inside the forward of `Shards`. An objective is then free to call parts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from trainer.data import Batch
@@ -28,14 +28,28 @@ class Shards(nn.Module):
     Args:
         model: on the CPU, so that no GPU ever holds more than one whole block.
         count: number of processes.
+        per_copy: number of processes that share one copy of the model; with fewer than `count` there are several copies, and
+            gradients are summed over them.
+        prepare: called with the parameters that are sharded next.
     """
 
-    def __init__(self, model: Any, device: torch.device, count: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        count: int,
+        per_copy: int | None = None,
+        prepare: Callable[[Iterable[nn.Parameter]], None] | None = None,
+    ) -> None:
         super().__init__()
         self.model, self._count = model, count
-        mesh = init_device_mesh(device.type, (count,))
+        mesh = _mesh(device, count, per_copy or count)
         for block in _blocks(model):
+            if prepare:
+                prepare(block.parameters())
             fully_shard(block, mesh=mesh)
+        if prepare:
+            prepare(model.parameters())
         # Without resharding, a forward without a backward would leave the weights gathered.
         fully_shard(self, mesh=mesh, reshard_after_forward=True)
 
@@ -47,9 +61,16 @@ class Shards(nn.Module):
         result: Result = self(compute)
         return result
 
-    def sum_at_next_backward(self, enabled: bool) -> None:
-        """Set whether the next backward pass reduces gradients. Until one does, each process keeps whole gradients."""
-        cast(FSDPModule, self).set_requires_gradient_sync(enabled)
+    def sum_at_next_backward(self, last: bool, every_batch: bool) -> None:
+        """Set how the next backward pass reduces gradients.
+
+        Args:
+            last: it is the last one of the step. Until then, each process keeps whole gradients; unless
+            every_batch: they are reduced to shards in every backward pass. Copies of the model sum theirs only in the last one.
+        """
+        module = cast(FSDPModule, self)
+        module.set_requires_gradient_sync(last or every_batch)
+        module.set_requires_all_reduce(last)
 
     def sum_gradients(self) -> None:
         """Turn the gradients, which FSDP averages over the processes, into sums."""
@@ -78,6 +99,13 @@ class ShardedObjective:
 
     def score(self, batch: Batch) -> Score:
         return self.shards.forward_of(lambda: self.objective.score(batch))
+
+
+def _mesh(device: torch.device, count: int, per_copy: int) -> DeviceMesh:
+    """One dimension for shards; before it one for copies, if there are several. Ranks that follow each other share a copy."""
+    if per_copy == count:
+        return init_device_mesh(device.type, (count,))
+    return init_device_mesh(device.type, (count // per_copy, per_copy), mesh_dim_names=("copies", "shards"))
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:

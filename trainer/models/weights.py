@@ -6,7 +6,7 @@ missing, incomplete or under other names are errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
 from doctor.bounded import read_json
+from trainer.distributed import shard_files
 from trainer.errors import UserError
 from trainer.models import hub
 
@@ -41,9 +42,13 @@ class MissingWeightsError(UserError):
 def files(folder: Path) -> list[Path]:
     """The files that hold the weights of a model folder, whether they exist or not; empty if there are none.
 
+    Those of a checkpoint in parts also hold the optimizer's state.
+
     Raises:
         UserError: the list of files cannot be read.
     """
+    if parts := shard_files.files_in(folder / shard_files.FOLDER):
+        return parts
     for name in FILES:
         path = folder / name
         if not path.exists():
@@ -126,7 +131,11 @@ def load(config: Any, folder: Path, dtype: torch.dtype, **more: Any) -> tuple[An
         UserError: a weight of the model is not in the folder, or has another shape.
     """
     check(folder)
-    model, loading = _from_pretrained(CausalLM, folder, config, dtype, **more)
+    if (folder / shard_files.FOLDER).is_dir():
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model, loading = _from_pretrained(kind, None, config, dtype, state_dict=_read(folder), **more)
+    else:
+        model, loading = _from_pretrained(CausalLM, folder, config, dtype, **more)
     if not (loading["missing_keys"] or loading["mismatched_keys"]):
         return model, [*_unused(folder, loading)]
     saved = None
@@ -160,12 +169,21 @@ def _from_pretrained(
 def _read(folder: Path) -> dict[str, Tensor]:
     """All tensors of a model folder."""
     found: dict[str, Tensor] = {}
+    if (folder / shard_files.FOLDER).is_dir():
+        return read_parts(folder)
     for path in files(folder):
         if path.suffix == ".safetensors":
             found |= load_file(path)
         else:
             found |= torch.load(path, map_location="cpu", weights_only=True)
     return found
+
+
+def read_parts(folder: Path, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    """Whole weights of a checkpoint in parts: all of them, or those with these names."""
+    parts = files(folder)
+    wanted = [name for name in shard_files.describe(parts) if not name.startswith(shard_files.OPTIMIZER)]
+    return shard_files.read(parts, wanted if names is None else names)
 
 
 def _common_prefixes(names: list[str]) -> Iterator[str]:

@@ -5,6 +5,8 @@ stopping, the text file `best` names the one with the lowest held-out loss, whic
 saves (config.json, model.safetensors), the tokenizer, and
 
 * training_state.safetensors: optimizer and random generators, tensors by name
+* shards/: of a run whose processes share the model, its weights and the optimizer's state, instead of in the files above:
+  safetensors as torch.distributed.checkpoint writes them, each with the part of one process
 * state.json: `SavedState`
 * checksums.json: sha256 of every other file
 
@@ -13,99 +15,47 @@ It is written under a temporary name, flushed, read back, and only then renamed.
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from doctor.bounded import read_json, read_text
-from doctor.files import flush, flush_folder, move, sha256_of, write_atomically
+from doctor.bounded import read_text
+from doctor.files import move, write_atomically
+from trainer.distributed import shard_files
 from trainer.distributed.processes import ALONE, Processes
+from trainer.distributed.shard_files import OPTIMIZER
 from trainer.distributed.sharding import gather
 from trainer.errors import RunError, UserError
-from trainer.learning.early_stop import Best
-from trainer.learning.optimizer import load_state_tensors, state_tensors
+from trainer.learning.optimizer import (
+    empty_entry,
+    is_sharded,
+    load_state_tensors,
+    set_entries,
+    state_tensors,
+)
 from trainer.learning.position import Position
-from trainer.learning.state import MemorySettings
 from trainer.models import lora
 from trainer.models.tokenizer import Tokenizer
 from trainer.random_state import random_state, restore_random_state
 from trainer.say import Say
 from trainer.survival.checkpoint_names import CHECKPOINTS, checkpoints_in
+from trainer.survival.checksums import CHECKSUMS, problems_of, seal, shared_problems, write_json
+from trainer.survival.saved_state import STATE, SavedState, read_state
 
 LATEST = "latest"
 BEST = "best"
 SHORT = 100  # bytes of BEST, at most
-CHECKSUMS = "checksums.json"
-STATE = "state.json"
 TENSORS = "training_state.safetensors"
-OPTIMIZER = "optimizer."  # prefix of the optimizer's tensors
+NOTHING: Mapping[str, str] = {}
 ONE_FILE = "1000TB"  # larger than any model, so that the weights are not split
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedState:
-    """What state.json holds.
-
-    Attributes:
-        processes: number of processes of the run.
-        scaler: state of the gradient scaler.
-        config: the configuration of the run, by section.
-        data_set: `Dataset.content`, to notice a changed data set; None if not saved.
-        memory: settings of the last step; None if not saved.
-        best: the best evaluation so far; None if not saved.
-    """
-
-    position: Position
-    processes: int
-    scaler: dict[str, Any]
-    config: dict[str, Any]
-    data_set: dict[str, Any] | None = None
-    memory: MemorySettings | None = None
-    best: Best | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **asdict(self.position),
-            "processes": self.processes,
-            "scaler": self.scaler,
-            "config": self.config,
-            "data_set": self.data_set,
-            "memory": self.memory and asdict(self.memory),
-            "best": asdict(self.best) if self.best and self.best.step is not None else None,
-        }
-
-
-def read_state(checkpoint: Path) -> SavedState:
-    """Read state.json.
-
-    aios 0.1.0 saved data_set and memory inside the configuration, the latter as "economy".
-    """
-    state: dict[str, Any] = read_json(checkpoint / STATE)
-    config = state["config"]
-    memory = state.get("memory")
-    if economy := config.pop("economy", None):
-        memory = {
-            "micro_batch_size": economy["sequences"],
-            "gradient_checkpointing": economy["checkpointed"],
-        }
-    return SavedState(
-        position=Position(state["step"], state["samples"]),
-        processes=state.get("processes", 1),
-        scaler=state["scaler"],
-        config=config,
-        data_set=config.pop("data_set", state.get("data_set")),
-        memory=MemorySettings(**memory) if memory else None,
-        best=Best(**state["best"]) if state.get("best") else None,
-    )
 
 
 class CheckpointFolder:
@@ -140,29 +90,52 @@ class CheckpointFolder:
         tensors = {
             OPTIMIZER + name: tensor for name, tensor in state_tensors(optimizer, processes.first).items()
         }
-        tensors |= _random_states(device, processes)
+        tensors |= random_states(device, processes)
         if not processes.first or (target.exists() and not problems_of(target)):
             return target
         partial = self.folder / f"{target.name}.partial"
         try:
-            _remove(partial)
+            remove(partial)
             partial.mkdir(parents=True)
             _write_model(partial, model, weights)
-            tokenizer.save(partial)
-            save_file(tensors, partial / TENSORS)
-            _write_json(partial / STATE, state.to_json())
-            _seal(partial)
-            self._put_in_place(partial, target)
+            self.complete(partial, target, state, tokenizer, tensors)
         except (OSError, SafetensorError) as error:
-            _remove(partial)  # the disk may have no other free space
-            raise RunError(
-                f"The checkpoint of step {state.position.step} could not be written to {self.folder.absolute()}: {error}. "
-                "Earlier checkpoints are unchanged. Free some disk space, then continue with --resume."
-            ) from error
+            remove(partial)  # the disk may have no other free space
+            raise self.unwritable(state, str(error)) from error
         return target
 
-    def _put_in_place(self, partial: Path, target: Path) -> None:
-        if problems := problems_of(partial):
+    def complete(
+        self,
+        partial: Path,
+        target: Path,
+        state: SavedState,
+        tokenizer: Tokenizer,
+        tensors: dict[str, Tensor],
+        written: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """Add the rest to a folder that has the model, verify it, and rename it.
+
+        Args:
+            tensors: for training_state.safetensors.
+            written: the checksums of files, by name, that their writers have flushed and read back.
+
+        Raises:
+            OSError, SafetensorError: it cannot be written.
+        """
+        tokenizer.save(partial)
+        save_file(tensors, partial / TENSORS)
+        write_json(partial / STATE, state.to_json())
+        seal(partial, written)
+        self._put_in_place(partial, target, written)
+
+    def unwritable(self, state: SavedState, error: str) -> RunError:
+        return RunError(
+            f"The checkpoint of step {state.position.step} could not be written to {self.folder.absolute()}: {error}. "
+            "Earlier checkpoints are unchanged. Free some disk space, then continue with --resume."
+        )
+
+    def _put_in_place(self, partial: Path, target: Path, written: Mapping[str, str]) -> None:
+        if problems := problems_of(partial, but=written):
             raise OSError(f"verification failed ({'; '.join(problems)})")
         if target.exists():  # damaged: the run was resumed from an earlier one
             self._set_aside(target)
@@ -177,18 +150,22 @@ class CheckpointFolder:
                 self._set_aside(folder)
         self._damaged = {folder for folder in damaged if folder.exists()}
         for folder in self.folder.glob("*.partial"):
-            _remove(folder)
+            remove(folder)
 
     def _set_aside(self, folder: Path) -> None:
         """Rename a checkpoint before it is deleted: a half deleted one would look damaged."""
         aside = folder.with_suffix(".old.partial")
-        _remove(aside)
+        remove(aside)
         move(folder, aside)
 
-    def newest(self, say: Say) -> Path | None:
-        """The newest checkpoint that is intact, with a warning for each damaged one; None if there is none."""
-        for folder in reversed(self._all()):
-            problems = problems_of(folder)
+    def newest(self, say: Say, processes: Processes = ALONE) -> Path | None:
+        """The newest checkpoint that is intact, with a warning for each damaged one; None if there is none.
+
+        Several processes share the work of reading the files.
+        """
+        names = processes.all_texts("\n".join(folder.name for folder in self._all()))[0].split("\n")
+        for folder in (self.folder / name for name in reversed(names) if name):
+            problems = shared_problems(folder, processes)
             if not problems:
                 return folder
             self._damaged.add(folder)
@@ -226,19 +203,47 @@ def restore(
     device: torch.device,
     rank: int = 0,
 ) -> Position:
-    """Restore everything except the weights; the random state last. A process that has none saved keeps its own."""
-    tensors = load_file(checkpoint / TENSORS)
+    """Restore everything except the weights; the random state last. A process that has none saved keeps its own.
+
+    Of sharded state, each process reads what it holds, whatever the number of processes that wrote it.
+    """
     state = read_state(checkpoint)
-    load_state_tensors(
-        optimizer,
-        {name.removeprefix(OPTIMIZER): t for name, t in tensors.items() if name.startswith(OPTIMIZER)},
-    )
+    shards = shard_files.files_in(checkpoint / shard_files.FOLDER)
+    if shards and not shard_files.supported():
+        raise UserError(
+            f"{checkpoint.absolute()} was written by several processes, each its part. To read it, torch {torch.__version__} is too "
+            "old: 2.9 or newer is needed. Run `aios install torch`."
+        )
+    if shards or (is_sharded(optimizer) and shard_files.supported()):
+        _restore_shards([[checkpoint / TENSORS], shards], optimizer)
+    else:
+        found = load_file(checkpoint / TENSORS)
+        load_state_tensors(
+            optimizer,
+            {name.removeprefix(OPTIMIZER): t for name, t in found.items() if name.startswith(OPTIMIZER)},
+        )
     scaler.load_state_dict(state.scaler)
     names = {kind: _random_name(kind, rank) for kind in ("cpu", "cuda")}
-    random = {kind: tensors[name].clone() for kind, name in names.items() if name in tensors}
+    with safe_open(checkpoint / TENSORS, framework="pt") as tensors:
+        there = {*tensors.keys()}
+        random = {kind: tensors.get_tensor(name).clone() for kind, name in names.items() if name in there}
     if random:
         restore_random_state(random, device)
     return state.position
+
+
+def _restore_shards(sources: Iterable[list[Path]], optimizer: Optimizer) -> None:
+    """Read the optimizer's state, of which each process reads what it holds."""
+    entries: dict[str, Tensor] = {}
+    for files in filter(None, sources):
+        found = {
+            name: empty_entry(optimizer, name.removeprefix(OPTIMIZER), entry.shape, entry.dtype)
+            for name, entry in shard_files.describe(files).items()
+            if name.startswith(OPTIMIZER)
+        }
+        shard_files.load(files, found)
+        entries |= {name.removeprefix(OPTIMIZER): tensor for name, tensor in found.items()}
+    set_entries(optimizer, entries)
 
 
 def find(path: Path, say: Say) -> Path:
@@ -270,49 +275,13 @@ def find(path: Path, say: Say) -> Path:
     return checkpoint
 
 
-def problems_of(checkpoint: Path) -> list[str]:
-    """What is wrong with a checkpoint's files; empty if all match their checksums."""
-    try:
-        sums = read_json(checkpoint / CHECKSUMS)
-    except (OSError, ValueError):
-        return [f"{CHECKSUMS} is missing or truncated"]
-    if not isinstance(sums, dict) or STATE not in sums:
-        return [f"{CHECKSUMS} does not list its files"]
-    return [
-        problem for name, expected in sums.items() if (problem := _problem_of(checkpoint / name, expected))
-    ]
-
-
-def _problem_of(file: Path, expected: str) -> str | None:
-    if not file.is_file():
-        return f"{file.name} is missing"
-    try:
-        return None if sha256_of(file) == expected else f"{file.name} has changed since it was written"
-    except OSError as error:
-        return f"{file.name} cannot be read: {error}"
-
-
 def _write_model(folder: Path, model: Any, weights: dict[str, Tensor]) -> None:
     model.save_pretrained(folder, state_dict=weights, max_shard_size=ONE_FILE)
     if lora.is_adapter(folder):
         model.config.save_pretrained(folder / lora.BASE)
 
 
-def _seal(folder: Path) -> None:
-    """Write the checksums, then flush all files and folders to the disk."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    _write_json(folder / CHECKSUMS, {file.relative_to(folder).as_posix(): sha256_of(file) for file in files})
-    for file in (*files, folder / CHECKSUMS):
-        flush(file)
-    for parent in {file.parent for file in files}:
-        flush_folder(parent)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
-
-
-def _random_states(device: torch.device, processes: Processes) -> dict[str, Tensor]:
+def random_states(device: torch.device, processes: Processes) -> dict[str, Tensor]:
     """The random states of all processes."""
     return {
         _random_name(kind, rank): state
@@ -325,7 +294,7 @@ def _random_name(kind: str, rank: int) -> str:
     return f"random.{kind}" if rank == 0 else f"random.{kind}.{rank}"
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Delete a folder. On Windows, files that are open elsewhere remain, and the next save retries."""
     if folder.exists():
         shutil.rmtree(folder, ignore_errors=True)

@@ -104,8 +104,9 @@ def estimate(
         shards: number of processes that weights, gradients and optimizer state are sharded over.
     """
     whole = trace(build, training, device, shape, packed).estimate(device)
-    # FSDP reduces gradients to shards at the last batch of a step; until then they stay whole.
-    gradients = whole.gradients // (shards if training.gradient_accumulation_steps == 1 else 1)
+    # FSDP reduces gradients to shards at the last batch of a step, or at every one; until then they stay whole.
+    reduced = training.gradient_accumulation_steps == 1 or training.reduce_every_batch
+    gradients = whole.gradients // (shards if reduced else 1)
     return replace(whole, weights=whole.weights // shards, gradients=gradients, state=whole.state // shards)
 
 

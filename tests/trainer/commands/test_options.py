@@ -26,7 +26,7 @@ OPTIONS = """
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
 --beta --label-smoothing --loss --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
 --output-dir --[no-]packing --processes --resume --sample-prompt --sample-tokens --schedule --seed
---sharding --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
+--sharding --[no-]reduce-every-batch --hang-timeout --[no-]async-checkpoints --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
 --text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --train-on --weight-decay
 --window-pattern --window-size
 --[no-]load-in-4bit --[no-]load-in-8bit --[no-]lora-use-dora --[no-]lora-use-rslora --lora-modules-to-save

@@ -17,7 +17,7 @@ import pytest
 
 from trainer import data
 from trainer.config import DataSection
-from trainer.data import documents, tokens
+from trainer.data import documents, tokenizing, tokens
 from trainer.data import token_cache as cache
 from trainer.errors import RunError, UserError
 from trainer.models.tokenizer import ByteTokenizer
@@ -314,3 +314,58 @@ def test_memory_does_not_grow_with_the_size_of_the_data(tmp_path: Path, megabyte
     large.write_text(line * (megabytes * 1_000_000 // len(line.encode())), encoding="utf-8")
     grown = [growth(path, tmp_path / "cache", packing=kind == "txt") for path in (small, large)]
     assert grown[1] < grown[0] + 20, grown
+
+
+def bytes_read() -> int:
+    """The bytes that this process has read from files so far."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts bytes with /proc")
+def test_a_data_set_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    folder = tmp_path / "many files"
+    for number in range(200):
+        path = folder / f"{number % 7}" / f"{number:04d}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number} " * 20_000, encoding="utf-8")
+    settings = DataSection(dataset_file=folder, cache_dir=tmp_path / "cache", max_length=64)
+    first = data.load(settings, ByteTokenizer(), lambda line: None)
+    manifest = next((tmp_path / "cache").rglob("manifest.json")).stat().st_size
+    before = bytes_read()
+    second = data.load(settings, CacheOnly(), pytest.fail)
+    assert bytes_read() - before < manifest + 100_000 < first.training.text_bytes / 50
+    assert second.content == first.content
+    (folder / "0" / "0000.txt").write_text("another text " * 2000, encoding="utf-8")
+    said: list[str] = []
+    assert data.load(settings, ByteTokenizer(), said.append).content != first.content
+    assert any("0/0000.txt has 26000 bytes now" in line for line in said)
+
+
+@pytest.mark.parametrize("kind", [ByteTokenizer, Wide])
+def test_several_processes_write_the_same_cache_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[ByteTokenizer]
+) -> None:
+    """Files without an end, with an empty document, with conversations; entropies across files."""
+    folder = tmp_path / "Däta"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"{number}.txt").write_text(TEXT[: 900 * number] + "<|endoftext|>x", encoding="utf-8")
+    chat = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
+    (folder / "talk.jsonl").write_text(
+        "\n".join([json.dumps(chat)] * 5 + ['{"messages": []}']), encoding="utf-8"
+    )
+    monkeypatch.setattr(tokenizing, "TASK", 3000)
+    found = {}
+    for processes in (1, 3):
+        settings = DataSection(dataset_file=folder, cache_dir=tmp_path / f"cache {processes}", max_length=64)
+        loaded = data.load(settings, kind(), lambda line: None, processes)
+        source = loaded.training.source
+        arrays = {name: getattr(source, name) for name in tokens.ARRAYS}
+        found[processes] = loaded.content, arrays, source.tally, source.largest, source.entropies
+        assert not [*(tmp_path / f"cache {processes}").rglob("parts-*")]
+    assert found[1][0] == found[3][0]
+    assert found[1][2:] == found[3][2:]
+    for name, array in found[1][1].items():
+        assert array.dtype == found[3][1][name].dtype
+        assert np.array_equal(array, found[3][1][name]), name

@@ -19,8 +19,10 @@ from trainer.learning.optimizer import make_optimizer
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import checkpoint
-from trainer.survival.checkpoint import CheckpointFolder, SavedState, problems_of, read_state, restore
+from trainer.survival import checkpoint, checksums
+from trainer.survival.checkpoint import CheckpointFolder, restore
+from trainer.survival.checksums import problems_of
+from trainer.survival.saved_state import SavedState, read_state
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]
@@ -163,7 +165,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_others_unchanged(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(checkpoint, "flush", full)
+    monkeypatch.setattr(checksums, "flush", full)
     with pytest.raises(RunError, match=r"step 2 could not be written.*No space left.*--resume"):
         save(2, keep=1)
     assert newest(folder) == ("step-00000001", [])
@@ -174,7 +176,7 @@ def test_a_checkpoint_that_fails_verification_is_never_put_in_place(
 ) -> None:
     save(1, keep=1)
     monkeypatch.setattr(
-        checkpoint, "flush", lambda path: damage(path) if path.suffix == ".safetensors" else None
+        checksums, "flush", lambda path: damage(path) if path.suffix == ".safetensors" else None
     )
     with pytest.raises(RunError, match="verification failed"):
         save(2, keep=1)
