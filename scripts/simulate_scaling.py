@@ -173,7 +173,7 @@ def tables() -> None:
         for count in (1, 8, 64, 256, 512, 1024):
             for sharding in kinds if count > machine.gpus > 1 else ("full",):
                 passes = STEP_TOKENS // (LENGTH * count)
-                run = Run(model, machine, count, sharding, 1, passes, LENGTH, every_batch=True)  # type: ignore[arg-type]
+                run = Run(model, machine, count, sharding, 1, passes, LENGTH, every_batch=True)
                 step = simulate(run)
                 memory = f"{step.memory / 1e9:,.0f} GB" + (
                     "" if step.memory < machine.memory else ", too much"
@@ -188,7 +188,7 @@ def published() -> None:
     """Published runs against the formulas, with the MFU of their own smallest run."""
     titan = replace(H100, flops=0.33 * 989e12 * 4 / 3)
     rows = []
-    for gpus, found in ((8, 5762), (128, 5605)):
+    for gpus, found in ((8, 5762.0), (128, 5605.0)):
         step = simulate(Run(LLAMA_8B, replace(titan, flops=5762 * LLAMA_8B.flops(8192)), gpus, "full", 2,
                             checkpointing=False))  # fmt: skip
         rows.append(("torchtitan 8B", gpus, found, 2 * 8192 / step.seconds))
@@ -242,7 +242,7 @@ def check_traffic(counts: tuple[int, ...]) -> None:
                 few, _, params = run_here(Path(name), count, 4, "--sharding", sharding)
                 many, _, _ = run_here(Path(name), count, 12, "--sharding", sharding)
                 measured = (many - few) / 8
-                computed = sum(traffic(params, count, count, sharding)) * count  # type: ignore[arg-type]
+                computed = sum(traffic(params, count, count, sharding)) * count
                 ratio = f"{measured / computed:.2f}" if computed else "-"
                 sys.stdout.write(
                     f"| `{sharding}` | {count} | {computed / 1e6:,.1f} MB | {measured / 1e6:,.1f} MB | {ratio} |\n"
