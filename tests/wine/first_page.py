@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -24,7 +25,7 @@ def main() -> None:
             served.kill()
 
 
-def get(port: int | None, path: str, cookie: str = "") -> dict[str, object]:
+def get(port: int | None, path: str, cookie: str = "") -> dict[str, Any]:
     connection = HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request("GET", path, headers={"Cookie": cookie})
     answer = connection.getresponse()
