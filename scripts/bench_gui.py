@@ -112,7 +112,9 @@ def in_browser(server: Server, run: str, idle: float) -> None:
             tab.goto(root + run)
             tab.wait_for_function(DRAWN)
 
+        before = server.seconds_of_processor()
         show("run drawn", timed(open_run))
+        show("  of it, processor time of the server", server.seconds_of_processor() - before)
         browser.close()
 
 
@@ -147,7 +149,7 @@ def main() -> int:
                 statistics.median(timed(lambda: server.get("/")) for _ in range(options.rounds)),
             )
             show(
-                "page of the run, median",
+                "page of the run without its curves, median",
                 statistics.median(timed(lambda: server.get(run)) for _ in range(options.rounds)),
             )
             if CHROMIUM:
