@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from gui import jobs
 from gui.follower import Follower
+from gui.operations import Command
 from trainer.records.runs import RunSummary, summarize
 from trainer.survival.lock import is_locked, writer
 
 CHECKPOINTS = "checkpoints"
+STOP = "stop"  # the stop file that the page adds to a command, in the run's folder
 _listed: set[Path] = set()
 
 
@@ -60,6 +63,13 @@ def state(follower: Follower) -> State:
         at_work, pid = True, writer(follower.log)
     run = follower.run
     return State(job, summarize(run, at_work) if run else None, pid)
+
+
+def remove_stop_file(asked: Command) -> None:
+    """Delete a stop file that a start which failed has left: it would stop the next one at its first step."""
+    given = dict(pairwise(asked.words)).get("--stop-file")
+    if given and Path(given).name == STOP and Path(given).is_file():
+        Path(given).unlink()
 
 
 def size(folder: Path) -> int:

@@ -147,6 +147,8 @@ def _finding(
             paragraph(todo.sentence)
         for line in todo.commands:
             output(line, words("command"))
+        if fixable and any(line.startswith("aios install") for line in todo.commands):
+            ui.link(words("nav.install"), "/install")
         with row():
             if finding.is_automatic and fixable:
                 checks = [finding.check]

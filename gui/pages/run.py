@@ -19,9 +19,10 @@ from gui.charts import RunCharts
 from gui.follower import Follower
 from gui.form import recorded_values, words
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
-from gui.known_runs import State, may_show, state
+from gui.known_runs import STOP, State, may_show, remove_stop_file, state
 from gui.operations import Command, command
 from gui.texts import Words
+from trainer.records.reading import moment
 
 SECOND = 1.0
 DRAWN_EVERY, STATE_EVERY = 2, 3  # ticks
@@ -159,13 +160,14 @@ class RunView:
         folder = Path(str(values.get("output_dir", "artifacts/train")))
         if not values or folder.absolute() != self.log.parent.absolute():
             return None
-        stop = () if "stop_file" in values else ("--stop-file", str(folder / "stop"))
+        stop = () if "stop_file" in values else ("--stop-file", str(folder / STOP))
         return command("train", *words("", values), *stop, "--resume")
 
     def _on_resume(self) -> None:
         asked = self._resume_command()
         if asked is None:
             return
+        remove_stop_file(asked)
         jobs.start(asked, str(self.log))
         self.state = state(self.follower)
         self._output = ""
@@ -179,7 +181,7 @@ class RunView:
 def sentence(text: Words, now: State, follower: Follower) -> str:
     """What a run is doing, or how it ended, and by what it was killed where that is known."""
     job, summary = now.job, now.summary
-    if summary is None:
+    if summary is None or _wrote_nothing(job, follower):
         if job is None or job.is_running:
             return text("run.starting")
         return text("run.ended") if job.status is None else text("run.failed", status=job.status)
@@ -193,6 +195,14 @@ def sentence(text: Words, now: State, follower: Follower) -> str:
         why = text("run.signal", signal=signal.Signals(-status).name) if status and status < 0 else ""
         return text("run.killed", step=f"{summary.step:,}", why=why)
     return text(f"run.{summary.state}", step=f"{summary.step:,}", reason=summary.reason or "")
+
+
+def _wrote_nothing(job: jobs.Job | None, follower: Follower) -> bool:
+    """Whether the command failed before its first record: those of the log are of an earlier run."""
+    if job is None or job.is_running or job.status in (None, 0) or job.status < 0:
+        return False
+    newest = max((at for each in follower.others if (at := moment(each))), default=None)
+    return newest is None or newest.timestamp() < job.born
 
 
 def figures(text: Words, follower: Follower) -> str:

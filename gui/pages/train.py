@@ -26,6 +26,7 @@ from gui.frame import (
     table,
     tag,
 )
+from gui.known_runs import STOP, remove_stop_file
 from gui.operations import Command, ask, command
 from gui.uploads import file_field
 
@@ -147,7 +148,7 @@ class Form:
         """The command that starts the run. The stop file is how the page stops it after a step."""
         stop: tuple[str, ...] = ()
         if "stop_file" not in self.entered and not self._initial["stop_file"]:
-            stop = ("--stop-file", str(self._folder / "stop"))
+            stop = ("--stop-file", str(self._folder / STOP))
         return command("train", *self.options, *stop)
 
     @property
@@ -185,7 +186,9 @@ class Form:
         config = self.checked.config
         if config is None:
             return
-        jobs.start(self._train(), str(config.log_file))
+        asked = self._train()
+        remove_stop_file(asked)
+        jobs.start(asked, str(config.log_file))
         ui.navigate.to(f"/run?{urlencode({'log': str(config.log_file)})}")
 
     def _data_and_model(self) -> None:

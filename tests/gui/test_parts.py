@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from gui import jobs
 from gui.follower import Follower
 from gui.form import ATTENTION, FIRST, KEYS, check, recorded_values, words
-from gui.known_runs import delete, files_of, may_show, remember
+from gui.known_runs import delete, files_of, may_show, remember, remove_stop_file, state
 from gui.operations import Command, command, event
+from gui.texts import Words
 from trainer.config import load
 from trainer.records import reading
 
+run_page = pytest.importorskip("gui.pages.run", reason="the extra gui is not installed")
 VALID: dict[str, str | bool] = {"name": "gpt2", "dataset_file": "text.txt"}
 
 
@@ -224,6 +226,29 @@ def test_a_damaged_record_is_left_out(home: Path, monkeypatch: pytest.MonkeyPatc
     until(lambda: not started.is_running)
     (Path(started.folder) / jobs.RECORD).write_text('{"words": 3}', encoding="utf-8")
     assert jobs.jobs() == []
+
+
+def test_a_start_that_fails_is_not_hidden_by_the_records_of_an_earlier_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = home / "artifacts" / "x" / "metrics.jsonl"
+    log.parent.mkdir(parents=True)
+    written(log, run_start(), {"event": "run_end", "step": 1, "completed": True})
+    program = [sys.executable, "-c", "raise SystemExit(2)"]
+    monkeypatch.setattr(Command, "arguments", property(lambda self: program))
+    follower = Follower(log)
+    follower.refresh()
+    assert "Finished" in run_page.sentence(Words(), state(follower), follower)
+    started = jobs.start(command("train"), str(log))
+    until(lambda: not started.is_running)
+    assert "exit status 2" in run_page.sentence(Words(), state(follower), follower)
+
+
+def test_a_stop_file_of_a_start_that_failed_is_removed_and_no_other_file(tmp_path: Path) -> None:
+    for name in ("stop", "mine"):
+        (tmp_path / name).touch()
+        remove_stop_file(command("train", "--stop-file", str(tmp_path / name)))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("name", ["../outside/metrics.jsonl", "inside/notes.txt", "/etc/passwd", ""])
