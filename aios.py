@@ -147,7 +147,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
         source = COMMANDS[str(name)]
-        if problem := why_not_own(source, Path(__file__).absolute().parent):
+        if problem := why_not_own(source, Path(__file__).absolute().parent, str(ctx.info_name)):
             typer.echo(f"Error: {problem}", err=True)
             raise typer.Exit(2)
         from doctor.started_as import set_command
@@ -189,18 +189,23 @@ def load(source: Source) -> Any:
     return loaded
 
 
-def why_not_own(source: Source, root: Path) -> str | None:
+def why_not_own(source: Source, root: Path, started_as: str = "aios") -> str | None:
     """Return why Python would not import aios' own packages, which are in `root`, for a command; None if it would.
 
     Other projects use the same import names: installed beside aios they overwrite its files, or hide them. Only the
-    `__init__.py` of each package is compared here; the doctor's check own-files compares all files.
+    `__init__.py` of each package is compared here; the doctor's check own-files compares all files. `started_as`: how
+    this process was started.
     """
     for package in NEEDED[source.module.partition(".")[0]]:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             return f"The folder {root / package} is missing. Install aios again."
         if not _is_own(Path(spec.origin), package, root):
-            advice = "" if source.module.startswith("doctor") else " What to do: aios doctor --only own-files"
+            advice = (
+                ""
+                if source.module.startswith("doctor")
+                else f" What to do: {started_as} doctor --only own-files"
+            )
             owner = _owner(Path(spec.origin), package)
             return (
                 f"Python imports {package} from {Path(spec.origin).parent}, which belongs to {owner}, not to aios. "

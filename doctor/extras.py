@@ -9,7 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from shutil import which
 
@@ -77,6 +77,19 @@ def requirements_of(extra: str) -> list[str]:
         for each in stated
         if each.marker and each.marker.evaluate({"extra": extra}) and not each.marker.evaluate({"extra": ""})
     ]
+
+
+def is_installed(extra: str) -> bool:
+    """Return whether every distribution that an extra requires is installed for the Python that is running."""
+    return all(_is_there(Requirement(each).name) for each in requirements_of(extra))
+
+
+def _is_there(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def this_environment() -> Environment:

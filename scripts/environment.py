@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,7 +149,7 @@ class Environment:
                 self.folder, ignore_errors=True
             )  # a partial environment would be taken for a complete one
             advice = (
-                "On Debian and Ubuntu, install the package python3-venv: sudo apt-get install python3-venv"
+                "On Debian and Ubuntu, install the package python3-venv:\n  sudo apt-get install python3-venv"
             )
             if os.name == "nt":
                 advice = "Close all programs that run from that folder, then run this command again."
@@ -193,10 +194,21 @@ class Environment:
 
 
 def say(text: str) -> None:
-    """Print a line; letters that the terminal's encoding lacks are escaped."""
+    """Print lines, wrapped between words on a terminal; letters that its encoding lacks are escaped.
+
+    An indented line, such as a command to copy, stays whole.
+    """
     encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        text = "\n".join(line if line.startswith(" ") else _wrapped(line, width) for line in text.split("\n"))
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, max(20, width), break_long_words=False, break_on_hyphens=False)
 
 
 def headline(text: str) -> None:

@@ -2,7 +2,7 @@
 
 stdin: a JSON list of argument lists. stdout: a JSON list with the exit status, the output and the exception of each call.
 An import of a blocked package fails as that of a missing one does. With `torch-is-there` as an argument, packages only
-look installed: an attempt to import one is reported as the exception of the call.
+look installed: an attempt to import one is reported as the exception of the call. `started-as=COMMAND` is how aios was started.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def main() -> None:
 
     import aios
 
+    names = [each.partition("=")[2] for each in sys.argv if each.startswith("started-as=")]
     answers = []
     for arguments in json.load(sys.stdin):
-        result = CliRunner().invoke(aios.app, arguments, prog_name="aios")
+        result = CliRunner().invoke(aios.app, arguments, prog_name=(names or ["aios"])[0])
         unexpected = result.exception if not isinstance(result.exception, SystemExit) else None
         answers.append([result.exit_code, result.output, repr(unexpected) if unexpected else None])
     json.dump(answers, sys.stdout)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import aios
+from tests import printed_commands
 
+LAST = "test_every_command_that_the_tests_have_printed"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Background jobs of a shell ignore SIGINT, and the child processes of the tests would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +28,21 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def recorded_commands() -> Iterator[None]:
+    """Remember the commands of aios in what the tests print, for the tests that run last."""
+    invoke = CliRunner.invoke
+
+    def recording(self: CliRunner, *arguments: Any, **options: Any) -> Result:
+        result = invoke(self, *arguments, **options)
+        printed_commands.record(result.output)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CliRunner, "invoke", recording)
+        yield
+
+
 @pytest.fixture
 def call() -> Callable[..., Result]:
     """Run `aios` in this process."""
@@ -36,7 +54,8 @@ def call() -> Callable[..., Result]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests marked `long` unless -m names that marker."""
+    """Deselect the tests marked `long` unless -m names that marker. The tests about all others come last."""
+    items.sort(key=lambda item: item.name.startswith(LAST))
     if "long" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("long")]

@@ -96,7 +96,7 @@ def test_a_stranger_over_the_copy_is_named_by_the_doctor_and_by_the_front_door(i
         done = installed.run("-m", "aios", "train", *arguments)
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert "which belongs to trainer-1.0, not to aios" in done.stderr
-        assert "aios doctor --only own-files" in done.stderr
+        assert "aios' doctor --only own-files" in done.stderr, "as it was started"
 
 
 def test_a_stranger_before_a_clone_is_named_by_the_doctor_and_by_the_front_door(tmp_path: Path) -> None:

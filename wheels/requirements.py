@@ -22,8 +22,10 @@ class Unmet:
     installed: str | None
 
     def __str__(self) -> str:
-        there = f"{self.requirement} {self.installed}" if self.installed else f"no {self.requirement}"
-        return f"{self.package} asks for {self.requirement}{self.specifier}; there is {there}"
+        there = (
+            f"{self.requirement} {self.installed} is installed" if self.installed else "it is not installed"
+        )
+        return f"{self.package} requires {self.requirement}{self.specifier}; {there}"
 
 
 def unmet_requirements(

@@ -14,7 +14,7 @@ import typer
 
 from doctor.check import Check
 from doctor.checks import CHECKS, UnknownCheckError, select
-from doctor.commands.training_command import training_command
+from doctor.commands.training_command import training_commands
 from doctor.diagnosis import ProbeResult, Progress
 from doctor.host import Host
 from doctor.host.live import live_host
@@ -26,6 +26,7 @@ from doctor.report.console import Printer
 from doctor.report.events import EventWriter
 from doctor.report.findings import print_report
 from doctor.report.markdown import to_markdown
+from doctor.report.wording import TRAINING
 from doctor.runs.doctor_run import DoctorRun, Target, report_of_failure, run_doctor
 from doctor.runs.history import RecordedPlan
 from doctor.runs.make_report import ExitStatus
@@ -95,7 +96,8 @@ class Output:
             sys.stdout.write(to_markdown(report))
         else:
             groups = {check.id: check.group for check in known_checks()}
-            print_report(report, groups, self.printer, self.verbose, training_command(Path.cwd()))
+            training = (TRAINING,) if report.machine.recorded else training_commands(Path.cwd())
+            print_report(report, groups, self.printer, self.verbose, training)
 
     @contextmanager
     def closing_events(self, target: Target) -> Iterator[None]:
@@ -167,7 +169,7 @@ def run_with_progress(
 
         run = run_doctor(target, capability_file, on_progress)
     for error in filter(None, (run.capability_error, run.save_error)):
-        Printer(sys.stderr).line(error)
+        Printer(sys.stderr).sentence(error)
     if events:
         events.judged(run.report)
     if run.interrupted:
@@ -186,7 +188,7 @@ def with_capability_error(status: int, run: DoctorRun) -> int:
 def confirmed(question: str, printer: Printer) -> bool:
     """Ask on stderr. Anything but yes means no; so does a stdin that is not a terminal, which is explained."""
     if not (sys.stdin and sys.stdin.isatty()):
-        printer.line("Cannot ask for confirmation, because stdin is not a terminal. To go ahead: --yes")
+        printer.sentence("Cannot ask for confirmation, because stdin is not a terminal. To go ahead: --yes")
         return False
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()

@@ -39,8 +39,9 @@ def _has_gpu(host: Reader) -> bool:
 
 def _print(printer: Printer, listed: EnvironmentList) -> None:
     if not listed.environments:
-        printer.line(
-            "No Python was found in the usual places. To diagnose one elsewhere: aios doctor --python PATH"
+        command = "aios doctor --python PATH"
+        printer.sentence(
+            f"No Python was found in the usual places. To diagnose one elsewhere: {command}", command
         )
         return
     for each in listed.environments:
@@ -48,12 +49,13 @@ def _print(printer: Printer, listed: EnvironmentList) -> None:
         printer.line(
             (printer.glyphs.status[sign], COLOURS[sign]), " ", (each.path, "bold"), f"  {each.owner}"
         )
-        printer.line(f"    {_content(each)}")
+        printer.paragraph(("    ",), _content(each))
         for problem in each.problems:
             printer.paragraph((f"    {printer.glyphs.arrow} ",), problem)
     worst = next((each for each in listed.environments if each.status != "ok"), listed.environments[0])
     printer.line()
-    printer.line("To diagnose one: ", for_python("aios doctor", worst.path))
+    command = for_python("aios doctor", worst.path)
+    printer.sentence(f"To diagnose one: {command}", command)
 
 
 def _content(each: ListedEnvironment) -> str:

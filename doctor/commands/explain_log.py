@@ -22,6 +22,8 @@ from doctor.report.log_explanation import print_explained, print_machine
 from doctor.runs.commands_for_python import for_python
 from doctor.runs.make_report import ExitStatus
 
+REPORT = "aios doctor report --output aios-report.md"
+
 
 def explain_log(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The log; - reads it from a pipe.")],
@@ -50,9 +52,15 @@ def explain_log(
     if not explained:
         printer = Printer(sys.stderr)
         printer.line("No known failure was found in this log.")
-        printer.line("Next, to diagnose this machine: ", for_python("aios doctor", there))
-    elif not no_machine:
-        _print_machine(printer, sightings, host)
+        command = for_python("aios doctor", there)
+        printer.sentence(f"Next, to diagnose this machine: {command}", command)
+        return
+    if no_machine:
+        return
+    _print_machine(printer, sightings, host)
+    printer.line()
+    command = for_python(REPORT, there)
+    printer.sentence(f"Not solved? A report for an issue, without personal data: {command}", command)
 
 
 def _host(python: Path | None) -> Host:

@@ -87,7 +87,7 @@ def undo(
             else named_run(host, run)
         )
         if folder is None:
-            printer.line(f"There is nothing to undo{_place(host)}.")
+            printer.sentence(f"There is nothing to undo{_place(host)}.")
             return
         there = _host_of(folder, host)
         if there is None:
@@ -95,21 +95,21 @@ def undo(
                 f"run {folder.name} changed {_changed_in(folder)}, which no longer exists or is not the Python given by --python"
             )
         host = there
-        printer.line(f"Undoing {folder.name}{_place(host)}:")
+        printer.sentence(f"Undoing {folder.name}{_place(host)}:")
         restart = took_effect_by_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
             known = [action for check in known_checks() for action in check.elevated]
             outcomes = undo_run(folder, host, known)
         damage, remaining = damage_of(folder), unaccounted(folder, host)
     except HeldError as error:
-        printer.line(f"Nothing was undone: {LOCKED.format(error)}")
+        printer.sentence(f"Nothing was undone: {LOCKED.format(error)}")
         raise typer.Exit(ExitStatus.FIX_FAILED) from error
     except OSError as error:
-        printer.line(f"Cannot read what was changed from {runs_folder(host)}: {error}")
+        printer.sentence(f"Cannot read what was changed from {runs_folder(host)}: {error}")
         raise typer.Exit(ExitStatus.FIX_FAILED) from error
     print_outcomes(printer, outcomes)
     if not outcomes:
-        printer.line("There is nothing left to undo in this run.")
+        printer.sentence("There is nothing left to undo in this run.")
     if damage is not None:
         print_damage(printer, folder.name, damage, remaining)
     if remaining or not all(outcome.succeeded for outcome in outcomes):
@@ -149,7 +149,7 @@ def fix_findings(
     """Plan the fixes of a run's findings, show the plan, ask, apply, verify and report. Gives the exit status."""
     report, printer = run.report, output.printer
     for reminder in report.reminders:
-        printer.line(reminder)
+        printer.sentence(reminder)
     plan = make_plan(report.findings, named=named, unsafe=unsafe)
     print_plan(printer, plan, elevated=target.host.identity.elevated)
     pending = plan.fixes and not dry_run
@@ -169,7 +169,7 @@ def _apply(plan: Plan, target: Target, run: DoctorRun, output: Output, strict: b
     except (HeldError, OSError) as error:
         cannot_record = f"cannot record the run in {runs_folder(host)} ({error})"
         reason = LOCKED.format(error) if isinstance(error, HeldError) else cannot_record
-        printer.line(f"Nothing was changed: {reason}")
+        printer.sentence(f"Nothing was changed: {reason}")
         if output.format != "console":
             output.show(report)
         return ExitStatus.FIX_FAILED
@@ -178,6 +178,6 @@ def _apply(plan: Plan, target: Target, run: DoctorRun, output: Output, strict: b
     try:
         save_report(after, fixed.folder)
     except OSError as error:
-        printer.line(f"Cannot save the report in {fixed.folder}: {error}")
+        printer.sentence(f"Cannot save the report in {fixed.folder}: {error}")
     output.show(after)
     return exit_status(after, strict=strict, fix_failed=fixed.failed)

@@ -41,7 +41,9 @@ class Guard:
             self.printer.paragraph((), repaired.message)
         kept = keep(self.host, new_run_folder(self.host, datetime.now(timezone.utc)))
         if kept is None:
-            self.printer.line(f"None of the protected packages is installed here: {', '.join(PROTECTED)}.")
+            self.printer.sentence(
+                f"None of the protected packages is installed here: {', '.join(PROTECTED)}."
+            )
             return self._call(command)
         self._warn_of_files_without_a_wheel(kept)
         try:
@@ -76,16 +78,14 @@ class Guard:
                 )
 
     def _after(self, kept: Kept, harmed: Harm) -> int:
-        self.printer.line(f"The command changed packages in {self.host.identity.prefix}:")
+        self.printer.sentence(f"The command changed packages in {self.host.identity.prefix}:")
         for change in harmed.changes:
             self.printer.paragraph((f"  {self.printer.glyphs.arrow} ",), change)
         if not (self.yes or confirmed("Restore the previous packages?", self.printer)):
             leave(self.host, kept)
             there = self.host.identity.executable if self.host.identity.other_python else None
-            self.printer.line(
-                "The change is kept. To restore the previous packages: ",
-                for_python("aios install --undo", there),
-            )
+            command = for_python("aios install --undo", there)
+            self.printer.sentence(f"The change is kept. To restore the previous packages: {command}", command)
             return ExitStatus.FINDINGS
         damaged = put_back(self.host, kept, harmed)
         downloads = environment_folder(self.host) / "downloads"

@@ -149,7 +149,7 @@ def install(
     except OSError as error:
         raise call.end(_after_error(call, error)) from error
     except KeyboardInterrupt as error:
-        call.printer.line("Interrupted. The previous versions are restored; downloads are kept.")
+        call.printer.sentence("Interrupted. The previous versions are restored; downloads are kept.")
         raise typer.Exit(ExitStatus.INTERRUPTED) from error
 
 
@@ -193,7 +193,9 @@ def _install(call: Call, request: InstallRequest) -> InstallAnswer:
         return answer.model_copy(update={"status": "declined", "message": "Nothing was changed."})
     printer = Printer(sys.stderr)
     try:
-        done = install_packages(call.host, facts, installation, request, pip, printer.line, ProgressLine())
+        done = install_packages(
+            call.host, facts, installation, request, pip, printer.sentence, ProgressLine()
+        )
     except InstallError as error:
         message = f"{error}{cause_of(error.log)}"
         return answer.model_copy(update={"status": "refused", "message": message})

@@ -48,4 +48,4 @@ def list_checks(
             where = systems(check)
             printer.cut_line((f"  {check.id:<{width}}  ", (where and f"{where}: ", "dim")), check.looks_at)
     printer.line()
-    printer.line("More about a check: aios doctor explain CHECK")
+    printer.sentence("More about a check: aios doctor explain CHECK", "aios doctor explain CHECK")

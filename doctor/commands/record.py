@@ -31,4 +31,4 @@ def record(
         write_atomically(file, recorder.machine().to_json().encode())
     except OSError as error:
         raise typer.BadParameter(f"cannot write {file}: {error.strerror or error}") from error
-    Printer(sys.stdout).line(f"Recorded this machine in {file}")
+    Printer(sys.stdout).sentence(f"Recorded this machine in {file}")

@@ -41,4 +41,4 @@ def report(
         raise typer.BadParameter(
             f"cannot write {output}: {error.strerror or error}", param_hint="--output"
         ) from error
-    Printer(sys.stdout).line(f"Report without personal data: {output.absolute()}")
+    Printer(sys.stdout).sentence(f"Report without personal data: {output.absolute()}")

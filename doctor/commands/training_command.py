@@ -1,18 +1,23 @@
-"""The command that comes after a healthy diagnosis, by what there is: a trained model, or a configuration."""
+"""The commands that come after a healthy diagnosis, by what there is: packages, a trained model, a configuration."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
 
-from doctor.extras import this_environment
+from doctor.extras import how_to_add, is_installed, this_environment
 
 ARTIFACTS = "artifacts"  # where the shipped configurations write
 FIRST_CONFIGURATION = "configs/quickstart.yaml"
 
 
-def training_command(folder: Path) -> str:
-    """Return the command, for a user whose current folder is `folder`."""
+def training_commands(folder: Path) -> tuple[str, ...]:
+    """Return the commands, for a user whose current folder is `folder`; first what installs missing packages."""
+    packages = () if is_installed("train") else tuple(how_to_add("train").split("\n  "))
+    return (*packages, _training_command(folder))
+
+
+def _training_command(folder: Path) -> str:
     trained = [*(folder / ARTIFACTS).glob("*/checkpoints/latest")]
     with suppress(OSError):
         newest = max(trained, key=lambda file: file.stat().st_mtime, default=None)

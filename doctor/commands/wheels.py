@@ -37,6 +37,7 @@ from wheels.packages import INSTALLABLE
 from wheels.publisher_lists import GITHUB, HUGGING_FACE
 from wheels.resolve import resolve_one
 
+REFRESH = "aios wheels refresh"
 NEAREST = 8  # misses shown on the console
 MEBIBYTE = 2**20
 MIRRORS = {
@@ -138,14 +139,14 @@ def list_wheels(
             wheels = catalogue.of(name)
             newest = max((wheel.name.version for wheel in wheels), key=Version)
             printer.line()
-            printer.line(f"{name}: {len(wheels)} wheels, the newest of version {newest}")
+            printer.sentence(f"{name}: {len(wheels)} wheels, the newest of version {newest}")
             for publisher, count in Counter(wheel.publisher.id for wheel in wheels).most_common():
                 day = catalogue.listed_on.get(publisher, "no date   ")
-                printer.line(f"  {count:5}  {day}  {publisher}")
+                printer.paragraph((f"  {count:5}  {day}  ",), publisher)
         if catalogue.old_lists(datetime.now(timezone.utc).date()):
             printer.line()
-            printer.line(
-                "Some of these lists are more than 30 days old. To read the current ones: aios wheels refresh"
+            printer.sentence(
+                f"Some of these lists are more than 30 days old. To read the current ones: {REFRESH}", REFRESH
             )
         return
     if package not in names:
@@ -165,7 +166,7 @@ def refresh_catalogue() -> None:
     try:
         known, read_before = candidates(host), _read_pages(pages) if path.exists() else {}
     except InstallError as error:
-        printer.line(f"{error} Recreating it.")
+        printer.sentence(f"{error} Recreating it.")
         known, read_before = shipped_catalogue(), {}
     mirrors = {name: (host.variable(name) or own).rstrip("/") + "/" for name, own in MIRRORS.items()}
     reading = Reading(
@@ -176,7 +177,7 @@ def refresh_catalogue() -> None:
         configured_index(host),
         read_before,
     )
-    done = refresh(known, reading, lambda text: printer.line(_without_addresses(text)))
+    done = refresh(known, reading, lambda text: printer.sentence(_without_addresses(text)))
     with_shipped = done.merged.catalogue.model_copy(update={"includes": shipped_catalogue().as_of})
     if done.read_any:
         content = {url: [page.etag, page.next] for url, page in done.pages.items()}
@@ -184,7 +185,7 @@ def refresh_catalogue() -> None:
             write_atomically(path, catalogue_to_json(with_shipped).encode())
             write_atomically(pages, json_module.dumps(content, indent=1).encode())
         except OSError as error:
-            printer.line(
+            printer.sentence(
                 f"{path} cannot be written: {error.strerror or error}. AIOS_HOME names another folder."
             )
             raise typer.Exit(ExitStatus.UNKNOWN) from error
@@ -195,16 +196,16 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
     """Print the result and return the exit status."""
     merged = done.merged
     for changed in merged.changed:
-        printer.line(
+        printer.sentence(
             f"WARNING: The file at {changed.url} has changed: SHA-256 was {changed.before}, now {changed.now}. "
             "The old hash is kept, so installing the file will be refused. Ask its publisher."
         )
     for complaint in done.problems:
-        printer.line(f"Not read: {_without_addresses(complaint)}")
+        printer.sentence(f"Not read: {_without_addresses(complaint)}")
     if old := merged.catalogue.old_lists(datetime.now(timezone.utc).date()):
-        printer.line(f"More than 30 days old: {', '.join(old)}")
+        printer.sentence(f"More than 30 days old: {', '.join(old)}")
     if done.without_hash:
-        printer.line(f"{done.without_hash} files have no published hash.")
+        printer.sentence(f"{done.without_hash} files have no published hash.")
     if done.read_any:
         new = "1 new wheel" if merged.new == 1 else f"{merged.new} new wheels"
         sys.stdout.write(
@@ -234,7 +235,7 @@ def _catalogue(host: Host) -> Catalogue:
     try:
         return candidates(host)
     except InstallError as error:
-        Printer(sys.stderr).line(str(error))
+        Printer(sys.stderr).sentence(str(error))
         raise typer.Exit(ExitStatus.UNKNOWN) from error
 
 
@@ -255,21 +256,21 @@ def _print_match(printer: Printer, found: MatchAnswer, machine: Machine) -> None
     where = f"{machine.torch}, {place}" if machine.torch else place
     if found.match:
         this = found.match
-        printer.line((f"{found.package} {this.version}", "bold"), f" for {where}")
+        printer.paragraph(((f"{found.package} {this.version}", "bold"), " "), f"for {where}")
         for label, value in (
             ("file", this.filename or f"the one that pip finds for {this.requirement}"),
             ("from", this.url or this.index or this.publisher),
             ("size", this.size and f"{this.size / MEBIBYTE:.1f} MiB"),
             (
                 "SHA-256",
-                this.sha256 or (this.url and "not known; update the catalogue with aios wheels refresh"),
+                this.sha256 or (this.url and f"not known; update the catalogue with {REFRESH}"),
             ),
         ):
             if value:
-                printer.line(f"  {label:8}{value}")
+                printer.paragraph((f"  {label:8}",), value, REFRESH)
     else:
         kept = "is kept" if found.kept else "fits"
-        printer.line(("" if found.kept else "No ") + f"{found.package} {kept}: {where}")
+        printer.sentence(("" if found.kept else "No ") + f"{found.package} {kept}: {where}")
     for reason in found.reasons:
         printer.paragraph(("  - ",), reason)
     if found.match is None and found.rejected:
@@ -281,7 +282,7 @@ def _print_match(printer: Printer, found: MatchAnswer, machine: Machine) -> None
             printer.line(f"  and {len(found.rejected) - NEAREST} more (--json names them all)")
     if found.fallback:
         serves = "PyTorch's own attention (sdpa)" if found.fallback == "sdpa" else found.fallback
-        printer.line(f"Instead: {serves}")
+        printer.sentence(f"Instead: {serves}")
 
 
 def _shown(wheel: Wheel) -> str:

@@ -29,8 +29,8 @@ from doctor.wheel_search.package_index import (
 from wheels.catalogue import Catalogue, Wheel
 from wheels.choice import PYTORCH_INDEX, Choice, Item, none_fits
 from wheels.compatibility import torch_default_cuda_tag, torch_longest_path
-from wheels.machine import Machine
-from wheels.packages import PACKAGES, TORCH_COMPANIONS, distribution_of, needed
+from wheels.machine import Machine, TorchBuild
+from wheels.packages import OLDEST_TORCH, PACKAGES, TORCH_COMPANIONS, distribution_of, needed
 from wheels.resolve import Resolution, resolve
 from wheels.torch import why_unfit
 
@@ -124,9 +124,10 @@ def plan_installation(
         answers.append(_answer(choice, target, facts))
         final.append(choice)
     to_uninstall = tuple(name for target in targets if (name := _to_uninstall(target, facts)))
-    return Installation(
-        replace(resolution, choices=tuple(final)), tuple(targets), tuple(answers), to_uninstall
-    )
+    older = [TorchBuild(Version(target.version), None) for target in targets if target.package == "torch"]
+    torch = older[0] if older and facts.machine.has_no_gpu else resolution.torch
+    resolution = replace(resolution, torch=torch, choices=tuple(final))
+    return Installation(resolution, tuple(targets), tuple(answers), to_uninstall)
 
 
 def _to_uninstall(target: Target, facts: EnvironmentFacts) -> str | None:
@@ -204,6 +205,10 @@ def _target(choice: Choice, host: Host, machine: Machine, request: InstallReques
                 return replace(same, instead_of=str(error))
             raise
         found = newest_fitting(files, item.requirement, machine)
+        if (
+            found is None and package == "torch" and machine.has_no_gpu
+        ):  # a mirror that is behind serves as well
+            found = newest_fitting(files, f"torch>={OLDEST_TORCH},<={item.version}", machine)
         if found is None:
             raise NotFoundError(f"{index} has no {item.requirement} for Python {machine.python}")
         return _listed(package, item, *found, index=index) if found[0].sha256 else None

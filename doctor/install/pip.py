@@ -213,7 +213,10 @@ def parse_report(content: bytes) -> tuple[Resolved, ...]:
 
 def _resolved(entry: Mapping[str, Any]) -> Resolved:
     metadata, source = entry["metadata"], entry["download_info"]
-    hashes = source.get("archive_info", {}).get("hashes")
+    archive = source.get("archive_info") or {}
+    # pip 23.1 and 23.2 give a local file only the older field
+    algorithm, _, digest = archive.get("hash", "").partition("=")
+    hashes = archive.get("hashes") or {algorithm: digest}
     return Resolved(
         name=str(canonicalize_name(metadata["name"])),
         version=str(metadata["version"]),

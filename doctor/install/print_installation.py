@@ -12,9 +12,9 @@ def print_installation(printer: Printer, run: InstallRun) -> None:
     kind = {"installed": "installed", "put back": restored, "left": "left as is"}.get(
         run.event, "interrupted"
     )
-    printer.line((run.folder.name, "bold"), f"  {kind:<11}  in {run.record.prefix}")
+    printer.paragraph(((run.folder.name, "bold"), f"  {kind:<11}  "), f"in {run.record.prefix}")
     for change in version_changes(run):
-        printer.line(f"    {printer.glyphs.arrow} {change}")
+        printer.paragraph((f"    {printer.glyphs.arrow} ",), change)
     if run.reason:
         printer.paragraph(("    ",), run.reason)
 

@@ -20,7 +20,7 @@ LADDER = {
 
 def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None:
     """Print a line for each package, and below it its file, source, hash and the reasons."""
-    printer.line("Into ", (answer.python, "bold"), f", for {answer.torch}" if answer.torch else "")
+    printer.sentence(f"Into {answer.python}{(answer.torch and f', for {answer.torch}') or ''}", answer.python)
     for package in answer.packages:
         sign = SIGNS[package.action]
         printer.paragraph(
@@ -34,9 +34,9 @@ def print_plan(printer: Printer, answer: InstallAnswer, can_build: bool) -> None
                 if package.sha256
                 else "hash: checked by pip against the package index"
             )
-            printer.line(f"    {package.filename or 'the file that pip finds'} ({size})")
-            printer.line(f"    from {package.source}")
-            printer.line(f"    {checked}")
+            printer.paragraph(("    ",), f"{package.filename or 'the file that pip finds'} ({size})")
+            printer.paragraph(("    ",), f"from {package.source}")
+            printer.paragraph(("    ",), checked)
         for reason in package.reasons:
             printer.paragraph((f"    {printer.glyphs.arrow} ",), reason)
     if answer.fallback:

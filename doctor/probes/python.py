@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 
 from doctor.check import Probe
@@ -99,10 +101,18 @@ def parse_settings(text: str) -> dict[str, str]:
 
 def parse_activation(text: str) -> str | None:
     """Return the path in an activation script of venv, virtualenv or uv; None if the script computes it."""
-    assigned = re.findall(r"\bVIRTUAL_ENV=[\"']?([^\"'\r\n]+)", text)
+    assigned = [_word(rest) for rest in re.findall(r"\bVIRTUAL_ENV=([^\r\n]+)", text)]
     looped = re.findall(r"\bin \(\"([^\"\r\n]+)\"\) do", text)
     plain = (path.strip() for path in (*assigned, *looped) if not re.search(r"[$%`]", path))
     return next((path for path in plain if re.match(r"/|[A-Za-z]:[\\/]", path)), None)
+
+
+def _word(rest: str) -> str:
+    """Return the value at the beginning of the rest of a line: quoted for sh, or as in `set "NAME=value"` of cmd."""
+    if rest[0] in "\"'":
+        with suppress(ValueError):
+            return shlex.split(rest)[0]
+    return rest.strip("\"'").partition('"')[0]
 
 
 def _virtual_environment(host: Reader) -> VirtualEnvironmentFacts:

@@ -18,10 +18,9 @@ def print_plan(printer: Printer, plan: Plan, elevated: bool) -> None:
     """
     for planned in plan.fixes:
         asks = any(step.needs_elevation for step in planned.fix.actions) and not elevated
-        printer.line(
-            (planned.fix.id, "bold"),
-            f" for {', '.join(planned.checks)}",
-            " (asks for administrator rights)" if asks else "",
+        printer.paragraph(
+            ((planned.fix.id, "bold"), " "),
+            f"for {', '.join(planned.checks)}{' (asks for administrator rights)' if asks else ''}",
         )
         for action in planned.fix.actions:
             printer.paragraph((f"  {printer.glyphs.arrow} ",), action.describe())

@@ -83,6 +83,10 @@ class Printer:
         for following in lines[1:]:
             self.line(" " * indent, (following, style), commands=commands)
 
+    def sentence(self, text: str, *commands: str) -> None:
+        """Print a sentence; on a terminal, wrap it between words. The `commands` in it stay whole."""
+        self.paragraph((), text, *commands)
+
     def todo(self, indent: str, sentence: str, commands: Sequence[str]) -> None:
         """Print what to do: a single command at the end of the sentence, several on a line each."""
         arrow = (indent, f"{self.glyphs.arrow} ")

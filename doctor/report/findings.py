@@ -30,14 +30,14 @@ def print_report(
     groups: Mapping[str, Group],
     printer: Printer,
     verbose: bool = False,
-    training: str = TRAINING,
+    training: tuple[str, ...] = (TRAINING,),
 ) -> None:
     """Print the report.
 
     Args:
         groups: the group of each check.
         verbose: whether to print a line for each finding, with its evidence.
-        training: the command that starts training here, for the last line.
+        training: the commands that start training here, for the last line.
     """
     for line in machine_lines(report):
         printer.paragraph((), line)
@@ -67,9 +67,9 @@ def print_report(
                 _print_each(printer, skipped, report)
     printer.line()
     all_shown = verbose or (few and report.summary.ok <= MANY)
-    printer.line(counts(report), "" if all_shown else " (all checks: -v)")
+    printer.sentence(f"{counts(report)}{'' if all_shown else ' (all checks: -v)'}")
     if report.capability_file:
-        printer.line(f"What each attention backend can do here: {report.capability_file}")
+        printer.sentence(f"What each attention backend can do here: {report.capability_file}")
     next_one = next_step(report, training)
     printer.paragraph((), (str(next_one), "bold"), *next_one.commands)
 

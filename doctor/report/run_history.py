@@ -19,15 +19,16 @@ def print_run(
     """Print the run's name, kind and counts, then a line for each change and its current state."""
     kind = _kind(run, undoable, running)
     where = f", in {run.plan.prefix}" if run.plan.prefix else ""
-    printer.line(
-        (run.folder.name, "bold"), f"  {kind:<11}  ", counts(report) if report else "no report", where
+    printer.paragraph(
+        ((run.folder.name, "bold"), f"  {kind:<11}  "), f"{counts(report) if report else 'no report'}{where}"
     )
     for change in changes_of(run):
-        printer.line(f"{INDENT}{printer.glyphs.arrow} {change}")
+        printer.paragraph((f"{INDENT}{printer.glyphs.arrow} ",), change)
     if restart_due:
         printer.line(f"{INDENT}a restart of this computer is due")
     if undoable and not running:
-        printer.line(f"{INDENT}to undo it: aios doctor undo {run.folder.name}")
+        command = f"aios doctor undo {run.folder.name}"
+        printer.paragraph((INDENT,), f"to undo it: {command}", command)
 
 
 def changes_of(run: Run) -> list[str]:
@@ -56,7 +57,7 @@ def print_difference(
         changes: the name of each run that changed something in between, and a line for each change.
     """
     for fact in difference.facts:
-        printer.line((fact.name, "bold"), f": {fact.before} {printer.glyphs.arrow} {fact.after}")
+        printer.paragraph(((fact.name, "bold"), ": "), f"{fact.before} {printer.glyphs.arrow} {fact.after}")
     for each in difference.findings:
         if each.before and each.after:
             printer.line((each.check, "bold"))
@@ -67,7 +68,7 @@ def print_difference(
     for run, lines in changes:
         printer.line((f"changed by {run}:", "bold"))
         for line in lines:
-            printer.line(f"{INDENT}{printer.glyphs.arrow} {line}")
+            printer.paragraph((f"{INDENT}{printer.glyphs.arrow} ",), line)
     if not (difference.facts or difference.findings or changes):
         printer.line("No differences.")
 
@@ -75,7 +76,7 @@ def print_difference(
 def _print_finding(printer: Printer, when: str, finding: Finding) -> None:
     sign = (printer.glyphs.status[finding.status], COLOURS[finding.status])
     measured = f" ({finding.measured})" if finding.measured else ""
-    printer.line(f"{INDENT}{when}  ", sign, f" {finding.summary}{measured}")
+    printer.paragraph((f"{INDENT}{when}  ", sign, " "), f"{finding.summary}{measured}")
 
 
 def _print_names(printer: Printer, heading: str, findings: Sequence[ChangedFinding]) -> None:

@@ -114,14 +114,14 @@ def counts(report: Report) -> str:
     return ", ".join(named) or "no checks"
 
 
-def next_step(report: Report, training: str = TRAINING) -> Advice:
-    """The last line of a report: what to do next. `training`: the command that starts it on a healthy machine."""
+def next_step(report: Report, training: tuple[str, ...] = (TRAINING,)) -> Advice:
+    """The last line of a report: what to do next. `training`: the commands that start it on a healthy machine."""
     advised = _next_step(report, training)
     commands = tuple(for_python(command, report.machine.environment) for command in advised.commands)
     return Advice(advised.sentence, commands)
 
 
-def _next_step(report: Report, training: str) -> Advice:
+def _next_step(report: Report, training: tuple[str, ...]) -> Advice:
     if report.pending_restart:
         return Advice("Next: restart this computer to finish, then run", ("aios doctor",))
     next_is = "Next, on that machine" if report.machine.recorded else "Next"
@@ -141,7 +141,7 @@ def _next_step(report: Report, training: str) -> Advice:
         return Advice(
             "Nothing to fix in this environment" if not still_open else "No errors in this environment"
         )
-    return Advice(f"{'No errors' if still_open else 'Nothing to fix'}. {next_is}", (training,))
+    return Advice(f"{'No errors' if still_open else 'Nothing to fix'}. {next_is}", training)
 
 
 def _has_every_check(report: Report) -> bool:

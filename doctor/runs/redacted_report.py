@@ -49,7 +49,7 @@ def redacted_report(
     versions = {name: recorder.distribution(name) for name in PACKAGES}
     target = Target(RecordedHost(recorder.machine()), tuple(checks), recorded=True, offline=True)
     content = _redacted(run_doctor(target).report.model_dump(mode="json"), Redactor.of(host))
-    # The recording that was made here is not the reader's business
+    # The report is made from a recording, to which the redaction applies; it is still about this machine
     content["machine"]["recorded"] = isinstance(host, RecordedHost)
     return RedactedReport(
         Report.model_validate(content),

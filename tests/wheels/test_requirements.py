@@ -21,14 +21,14 @@ INSTALLED = {
     ("requirement", "complaint"),
     [
         ("torch==2.13.0", None),  # a local version matches the public one
-        ("torch==2.10.0", "x asks for torch==2.10.0; there is torch 2.13.0+cu130"),
-        ("numpy<2", "x asks for numpy<2; there is numpy 2.4.1"),
+        ("torch==2.10.0", "x requires torch==2.10.0; torch 2.13.0+cu130 is installed"),
+        ("numpy<2", "x requires numpy<2; numpy 2.4.1 is installed"),
         ("Huggingface_Hub >= 2.0, < 3.0", None),  # an unnormalized name; a pre-release counts
-        ("einops", "x asks for einops; there is no einops"),
+        ("einops", "x requires einops; it is not installed"),
         ("einops; extra == 'dev'", None),
         ("einops; sys_platform == 'win32'", None),
         ("einops; platform_release == '6'", None),  # unknown
-        ("einops; sys_platform == 'linux'", "x asks for einops; there is no einops"),
+        ("einops; sys_platform == 'linux'", "x requires einops; it is not installed"),
         ("torch @ https://example.org/torch.whl", None),
         ("local>=1", None),  # an invalid version proves nothing
         ("what is this !", None),

@@ -47,6 +47,9 @@ UV_BAT_RELOCATABLE = '@for %%i in ("%~dp0..") do @set "VIRTUAL_ENV=%%~fi"\r\n'
         (UV_BAT, "C:\\aios\\.venv"),
         (UV_BAT_RELOCATABLE, None),
         ("", None),
+        ("VIRTUAL_ENV='/srv/Zoë'\"'\"'s/venv'\nexport VIRTUAL_ENV", "/srv/Zoë's/venv"),
+        ('VIRTUAL_ENV="/srv/Zoë\'s/venv"', "/srv/Zoë's/venv"),
+        ('set "VIRTUAL_ENV=C:\\Zoë\'s\\venv"', "C:\\Zoë's\\venv"),
     ],
 )
 def test_activation_scripts_contain_the_original_path(script: str, path: str | None) -> None:
@@ -54,7 +57,7 @@ def test_activation_scripts_contain_the_original_path(script: str, path: str | N
 
 
 def test_the_pyvenv_cfg_of_this_python_is_parsed(tmp_path: Path) -> None:
-    folder = tmp_path / "an environment"
+    folder = tmp_path / "Zoë's environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     settings = parse_settings((folder / "pyvenv.cfg").read_text(encoding="utf-8"))
     assert settings["version"] == ".".join(map(str, sys.version_info[:3]))

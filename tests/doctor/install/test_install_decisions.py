@@ -206,6 +206,14 @@ def test_triton_is_allowed_as_a_dependency_of_torch_for_linux_alone() -> None:
         additional_packages(report, [TARGET], CUDA_TORCH, False)
 
 
+@pytest.mark.parametrize("archive", [{"hash": "sha256=ab"}, {"hashes": {"sha256": "ab"}}, {}, None])
+def test_the_hash_of_a_local_file_is_read_from_every_pip(archive: object) -> None:
+    """pip 23.1 and 23.2, which come with Python 3.11.5 to 3.12.1, write only `hash` for a local file."""
+    local = {**entry("torch", "2.13.0"), "download_info": {"url": "file:///x.whl", "archive_info": archive}}
+    (torch,) = reported(local)
+    assert torch.sha256 == ("ab" if archive else None)
+
+
 @given(st.binary())
 def test_a_damaged_report_is_an_error(content: bytes) -> None:
     with pytest.raises(InstallError, match="cannot be parsed"):
@@ -248,6 +256,28 @@ def test_pips_own_index_serves_where_pytorchs_cannot_be_reached_and_the_build_is
     (target,) = plan_installation(host, facts, shipped_catalogue(), request).targets
     assert (target.name, target.url, target.index) == ("torch", None, None)
     assert Version(target.version).local is None, "PyPI's versions have no label"
+
+
+@pytest.mark.parametrize(("name", "serves"), [("linux-cpu", True), ("windows-rtx4090", False)])
+def test_without_a_gpu_an_older_torch_of_a_mirror_that_is_behind_serves(
+    name: str, serves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tuple(
+        IndexFile(f"torch-{version}-{tags}.whl", f"https://mirror/torch-{version}-{tags}.whl", "ab")
+        for version in ("2.5.1", "2.12.0", "2.13.0", "99.0")
+        for tags in ("cp311-cp311-manylinux_2_28_x86_64", "cp312-cp312-win_amd64")
+    )
+    monkeypatch.setattr("doctor.install.install_plan.files_on_index", lambda *_: files)
+    monkeypatch.setattr("doctor.install.install_plan.content_length", lambda _: 1)
+    facts = read_facts(recorded(name))
+    facts = replace(facts, machine=replace(facts.machine, torch=None), installed={})
+    if not serves:
+        with pytest.raises(NotFoundError, match="has no torch=="):
+            plan_installation(recorded(name), facts, shipped_catalogue(), InstallRequest(("torch",)))
+        return
+    planned = plan_installation(recorded(name), facts, shipped_catalogue(), InstallRequest(("torch",)))
+    assert [target.version for target in planned.targets] == ["2.13.0"]
+    assert str(planned.resolution.torch) == "torch 2.13.0 for the CPU"
 
 
 def test_the_doctor_advises_a_wheel_from_the_refreshed_catalogue(tmp_path: Path) -> None:
