@@ -1,4 +1,4 @@
-"""docs/training.md names exactly the existing options, events and states."""
+"""The pages about training name exactly the existing options, events and states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from trainer.config import TrainConfig, each_key
 from trainer.records.runs import State
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+PAGES = ("training", "training-data", "lora", "running", "windows-and-chunks", "exporting")
+PAGE = "\n".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in PAGES)
 LINES = sorted(set(re.findall(r"^    aios ([^#\n]*)", PAGE, re.MULTILINE)))
 
 
