@@ -34,6 +34,8 @@ class Source:
 COMMANDS = {
     "doctor": Source("doctor.commands.app", "app", "Diagnose this machine, fix what is wrong, undo fixes."),
     "install": Source("doctor.commands.install", "app", "Install torch, flash-attn, xformers and Triton."),
+    "undo": Source("doctor.commands.undo", "app", "Undo the newest fix or installation."),
+    "history": Source("doctor.commands.history", "app", "List what aios found and changed here."),
     "guard": Source("doctor.commands.guard", "app", "Run an updater; restore torch if it breaks."),
     "wheels": Source("doctor.commands.wheels", "app", "Find the wheel that fits a machine."),
     "train": Source("trainer.commands.training", "train", "Train a language model."),

@@ -53,7 +53,7 @@ def _finding(case: Case) -> Finding:
 
 def _fix_section(fix: Fix) -> str:
     kind = "Safe" if fix.applicability == "safe" else "Not safe on every machine, so it has to be named"
-    undone = "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by the doctor"
+    undone = "undone by `aios undo`" if fix.reversible else "cannot be undone by the doctor"
     rights = " It asks for administrator rights." if fix.elevated else ""
     parts = [
         f"### `{fix.id}`\n",

@@ -17,7 +17,9 @@ from doctor.failures.explanation import LogExplanation  # noqa: E402
 from doctor.install.install_answer import InstallAnswer  # noqa: E402
 from doctor.models import Report  # noqa: E402
 from doctor.report.events import Event  # noqa: E402
+from doctor.runs.answers import DifferenceAnswer, Explanation, RunList, UndoAnswer  # noqa: E402
 from doctor.runs.environment_list import EnvironmentList  # noqa: E402
+from doctor.wheel_search.catalogue_answers import RefreshAnswer, WheelList  # noqa: E402
 from doctor.wheel_search.match_answer import MatchAnswer  # noqa: E402
 from wheels.catalogue import Catalogue  # noqa: E402
 
@@ -28,7 +30,13 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "capability": Capability,
     "environments": EnvironmentList,
     "install": InstallAnswer,
+    "history": RunList,
+    "difference": DifferenceAnswer,
+    "undo": UndoAnswer,
+    "explanation": Explanation,
     "wheel-match": MatchAnswer,
+    "wheel-list": WheelList,
+    "wheel-refresh": RefreshAnswer,
     "catalogue": Catalogue,
 }
 

@@ -48,7 +48,7 @@ def uninstall(environment: Environment, yes: bool, ask: Callable[[str], str] = i
     for place in places:
         say(f"  {place.size / 2**20:8,.0f} MiB  {place.what}: {place.folder}")
     say(
-        f"\nSettings of this machine that fixes have changed stay. To undo them first: {environment.command} doctor undo"
+        f"\nSettings of this machine that fixes have changed stay. To undo them first: {environment.command} undo"
     )
     say(f"Trained models stay as well: {REPOSITORY / 'artifacts'}")
     if not yes and ask("Delete these folders? [y/N] ").strip().lower() not in ("y", "yes"):

@@ -23,8 +23,8 @@ class Source:
 
 COMMANDS = {
     "fix": Source("fix", "fix", "Show the plan, ask, apply it, and check again."),
-    "undo": Source("fix", "undo", "Undo what a fix changed."),
-    "runs": Source("history", "runs", "List earlier runs and what they changed, newest first."),
+    "undo": Source("undo", "undo_fix", "Undo what a fix changed."),
+    "runs": Source("history", "history", "The same as aios history."),
     "diff": Source("history", "diff", "Show what changed between run A and run B, and what aios did."),
     "environments": Source("environments", "environments", "List the Python environments on this machine."),
     "cluster": Source("cluster", "cluster", "Compare the machines of a run, under torchrun."),

@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
+from doctor.check import Check
 from doctor.commands.common import plugins, progress, selected, this_machine
 from doctor.commands.options import PythonOption
 from doctor.diagnosis import diagnose
 from doctor.failures.table import failures
+from doctor.models import Finding, to_json
 from doctor.report.check_explanation import print_explanation, print_judgement
 from doctor.report.console import Printer
+from doctor.runs.answers import Explanation
 from doctor.runs.make_report import ExitStatus
 
 
 def explain(
     check: Annotated[str, typer.Argument(metavar="CHECK", help="Its id. To list them: aios doctor list")],
+    json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
     python: PythonOption = None,
 ) -> None:
     """Explain what a check looks at, why it matters, how to fix it, and what it finds here."""
@@ -27,9 +31,30 @@ def explain(
     for chosen in selected([check], None):
         rows = [row for row in failures().failures if row.check == chosen.id]
         predicted = [f"{row.id} {row.title}" for row in rows]
-        print_explanation(printer, chosen, predicted, plugin_of.get(chosen.id))
+        plugin = plugin_of.get(chosen.id)
+        if not json:
+            print_explanation(printer, chosen, predicted, plugin)
         with progress() as on_progress:
             diagnosis = diagnose(host, [chosen], on_progress=on_progress)
-        print_judgement(printer, diagnosis.findings[-1], there)
+        finding = diagnosis.findings[-1]
+        if json:
+            sys.stdout.write(to_json(_explanation(chosen, [row.id for row in rows], plugin, finding)))
+        else:
+            print_judgement(printer, finding, there)
         if diagnosis.interrupted:
             raise typer.Exit(ExitStatus.INTERRUPTED)
+
+
+def _explanation(check: Check, predicts: list[str], plugin: str | None, finding: Finding) -> Explanation:
+    return Explanation(
+        check=check.id,
+        group=check.group,
+        systems=tuple(sorted(check.systems)),
+        looks_at=check.looks_at,
+        why=check.why,
+        by_hand=check.by_hand,
+        depends_on=tuple(cause.id for cause in check.because_of),
+        predicts=tuple(predicts),
+        plugin=plugin,
+        finding=finding,
+    )

@@ -84,7 +84,7 @@ class Guard:
         if not (self.yes or confirmed("Restore the previous packages?", self.printer)):
             leave(self.host, kept)
             there = self.host.identity.executable if self.host.identity.other_python else None
-            command = for_python("aios install --undo", there)
+            command = for_python("aios undo", there)
             self.printer.sentence(f"The change is kept. To restore the previous packages: {command}", command)
             return ExitStatus.FINDINGS
         damaged = put_back(self.host, kept, harmed)

@@ -210,7 +210,7 @@ def _install(call: Call, request: InstallRequest) -> InstallAnswer:
 def _installed_message(run: InstallRun) -> str:
     kept = backup_size(run)
     room = f" The backup takes {kept / MEBIBYTE:.0f} MiB." if kept else ""
-    return f"Installed and verified. To undo: aios install --undo.{room} Next: aios doctor"
+    return f"Installed and verified. To undo: aios undo.{room} Next: aios doctor"
 
 
 def _repair(call: Call) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from packaging.version import Version
 
 from doctor.bounded import read_json
 from doctor.commands.common import this_machine
@@ -26,6 +24,7 @@ from doctor.probes.wheel_catalogue import refreshed_catalogue
 from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates
+from doctor.wheel_search.catalogue_answers import RefreshAnswer, packages_of, wheel_list
 from doctor.wheel_search.described_machine import is_version, machine_with, parse_machine
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer
@@ -128,37 +127,42 @@ def _host_at(python: str) -> Host:
 @app.command("list", short_help="List the wheels of the catalogue.")
 def list_wheels(
     package: Annotated[str | None, typer.Option(help="List every wheel of this package.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List the catalogue by publisher, or every wheel of a package."""
     catalogue = _catalogue(live_host())
     printer = Printer(sys.stdout)
-    names = sorted({row[0].partition("-")[0].replace("_", "-") for row in catalogue.wheels})
-    if package is None:
-        printer.line(f"{len(catalogue.wheels)} wheels in the catalogue of {catalogue.as_of}")
-        for name in names:
-            wheels = catalogue.of(name)
-            newest = max((wheel.name.version for wheel in wheels), key=Version)
-            printer.line()
-            printer.sentence(f"{name}: {len(wheels)} wheels, the newest of version {newest}")
-            for publisher, count in Counter(wheel.publisher.id for wheel in wheels).most_common():
-                day = catalogue.listed_on.get(publisher, "no date   ")
-                printer.paragraph((f"  {count:5}  {day}  ",), publisher)
-        if catalogue.old_lists(datetime.now(timezone.utc).date()):
-            printer.line()
-            printer.sentence(
-                f"Some of these lists are more than 30 days old. To read the current ones: {REFRESH}", REFRESH
-            )
-        return
-    if package not in names:
+    names = packages_of(catalogue)
+    if package is not None and package not in names:
         raise typer.BadParameter(
             f"--package: {package!r} is not in the catalogue; use one of {', '.join(names)}"
         )
-    for wheel in catalogue.of(package):
-        printer.line(_shown(wheel))
+    listed = wheel_list(catalogue, package)
+    if json:
+        sys.stdout.write(to_json(listed))
+        return
+    if package is not None:
+        for wheel in catalogue.of(package):
+            printer.line(_shown(wheel))
+        return
+    printer.line(f"{len(catalogue.wheels)} wheels in the catalogue of {catalogue.as_of}")
+    for each in listed.packages:
+        printer.line()
+        printer.sentence(f"{each.package}: {each.wheels} wheels, the newest of version {each.newest}")
+        for counted in each.publishers:
+            lead = f"  {counted.wheels:5}  {counted.listed_on or 'no date   '}  "
+            printer.paragraph((lead,), counted.publisher)
+    if catalogue.old_lists(datetime.now(timezone.utc).date()):
+        printer.line()
+        printer.sentence(
+            f"Some of these lists are more than 30 days old. To read the current ones: {REFRESH}", REFRESH
+        )
 
 
 @app.command("refresh")
-def refresh_catalogue() -> None:
+def refresh_catalogue(
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
     """Update the catalogue from the publishers' lists. New wheels are added to your own copy."""
     host, printer = live_host(), Printer(sys.stderr)
     path = refreshed_catalogue(host)
@@ -189,11 +193,32 @@ def refresh_catalogue() -> None:
                 f"{path} cannot be written: {error.strerror or error}. AIOS_HOME names another folder."
             )
             raise typer.Exit(ExitStatus.UNKNOWN) from error
-    raise typer.Exit(_print_summary(done, printer, path))
+    if json:
+        sys.stdout.write(to_json(_answer(done, path)))
+    else:
+        _print_summary(done, printer, path)
+    if done.merged.changed:
+        raise typer.Exit(ExitStatus.FINDINGS)
+    raise typer.Exit(ExitStatus.UNKNOWN if done.problems else ExitStatus.HEALTHY)
 
 
-def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
-    """Print the result and return the exit status."""
+def _answer(done: Refreshed, path: Path) -> RefreshAnswer:
+    merged = done.merged
+    return RefreshAnswer(
+        catalogue=str(path),
+        read=done.read_any,
+        new=merged.new,
+        hashed=merged.hashed,
+        wheels=len(merged.catalogue.wheels),
+        without_hash=done.without_hash,
+        changed=tuple(_without_addresses(each.url) for each in merged.changed),
+        old=tuple(merged.catalogue.old_lists(datetime.now(timezone.utc).date())),
+        problems=tuple(_without_addresses(each) for each in done.problems),
+    )
+
+
+def _print_summary(done: Refreshed, printer: Printer, path: Path) -> None:
+    """Print the result."""
     merged = done.merged
     for changed in merged.changed:
         printer.sentence(
@@ -213,9 +238,6 @@ def _print_summary(done: Refreshed, printer: Printer, path: Path) -> int:
         )
     else:
         sys.stdout.write("No list could be read: the catalogue is unchanged.\n")
-    if merged.changed:
-        return ExitStatus.FINDINGS
-    return ExitStatus.UNKNOWN if done.problems else ExitStatus.HEALTHY
 
 
 def _without_addresses(text: str) -> str:

@@ -105,9 +105,7 @@ def _ask(steps: Sequence[Step], host: Host) -> Outcome:
     try:
         ended = host.set_registry_values_elevated(changes, TIMEOUT_SECONDS)
     except TimeoutError as error:
-        later = (
-            "If you confirm the prompt later, the change is made nevertheless; aios doctor undo reverts it"
-        )
+        later = "If you confirm the prompt later, the change is made nevertheless; aios undo reverts it"
         return Outcome(result="failed", reason=f"{error}. {later}")
     except (OSError, ValueError) as error:
         return Outcome(result="failed", reason=f"cannot run an elevated process: {error}")

@@ -1,22 +1,24 @@
-"""An installation in the history of runs, on a console."""
+"""An installation in the history of runs."""
 
 from __future__ import annotations
 
 from doctor.install.install_record import InstallRun
-from doctor.report.console import Printer
+from doctor.runs.answers import ListedRun, RunKind
 
 
-def print_installation(printer: Printer, run: InstallRun) -> None:
-    """An installation in the history of runs: a line for each package."""
-    restored = "rolled back" if run.reason else "undone"
-    kind = {"installed": "installed", "put back": restored, "left": "left as is"}.get(
-        run.event, "interrupted"
+def listed_installation(run: InstallRun, *, undoable: bool) -> ListedRun:
+    """Describe an installation for the history of runs. `undoable`: it is the newest one that is in effect."""
+    restored: RunKind = "rolled back" if run.reason else "undone"
+    kinds: dict[str, RunKind] = {"installed": "installed", "put back": restored, "left": "left as is"}
+    return ListedRun(
+        run=run.folder.name,
+        kind=kinds.get(run.event, "interrupted"),
+        environment=run.record.prefix,
+        summary=None,
+        changes=tuple(version_changes(run)),
+        undoable=undoable and run.is_installed,
+        damage=run.damage or run.reason or None,
     )
-    printer.paragraph(((run.folder.name, "bold"), f"  {kind:<11}  "), f"in {run.record.prefix}")
-    for change in version_changes(run):
-        printer.paragraph((f"    {printer.glyphs.arrow} ",), change)
-    if run.reason:
-        printer.paragraph(("    ",), run.reason)
 
 
 def version_changes(run: InstallRun) -> list[str]:

@@ -55,7 +55,7 @@ class Outcome:
 
 def undo(host: Host) -> InstallRun | None:
     """Undo the newest installation; None: there is none. Raises InstallError, OSError."""
-    run = _in_effect(host)
+    run = newest_in_effect(host)
     if run and run.event == "left" and run.reason.startswith("its "):
         raise InstallError(
             f"The installation {run.folder.name} cannot be undone: {run.reason}. Nothing was undone."
@@ -84,7 +84,7 @@ def undo(host: Host) -> InstallRun | None:
     return run
 
 
-def _in_effect(host: Host) -> InstallRun | None:
+def newest_in_effect(host: Host) -> InstallRun | None:
     """Return the newest installation that was not restored since. None: there is none, or its backup was discarded.
 
     A later one that was installed and then undone has discarded the backup; one that was rolled back has not.

@@ -43,7 +43,7 @@ def print_damage(printer: Printer, run: str, damage: str, remaining: Sequence[St
         printer.paragraph(("  ",), f"planned, and in effect now: {step.action.describe()}")
     if remaining:
         printer.paragraph(
-            (), "Undo these by hand if they are not wanted, or undo an older run: aios doctor undo RUN"
+            (), "Undo these by hand if they are not wanted, or undo an older run: aios undo RUN"
         )
 
 

@@ -62,7 +62,7 @@ def print_judgement(printer: Printer, finding: Finding, python: str | None = Non
 def _promise(fix: Fix) -> str:
     said = (
         "asks for administrator rights" if fix.elevated else "needs no administrator rights",
-        "undone by `aios doctor undo`" if fix.reversible else "cannot be undone by aios",
+        "undone by `aios undo`" if fix.reversible else "cannot be undone by aios",
         AFTERWARDS[fix.restart],
         "may not suit every machine" if fix.applicability == "unsafe" else "",
     )

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctor.models import Finding, Report
+from doctor.models import Finding
 from doctor.report.console import COLOURS, Printer
-from doctor.report.wording import counts
+from doctor.report.wording import counted
+from doctor.runs.answers import ListedRun, RunKind
 from doctor.runs.differences import ChangedFinding, Difference
 from doctor.runs.history import Run
 
 INDENT = "    "
+INSTALLATIONS = ("installed", "rolled back", "left as is")
 
 
-def print_run(
-    printer: Printer, run: Run, report: Report | None, *, undoable: bool, running: bool, restart_due: bool
-) -> None:
+def print_run(printer: Printer, run: ListedRun) -> None:
     """Print the run's name, kind and counts, then a line for each change and its current state."""
-    kind = _kind(run, undoable, running)
-    where = f", in {run.plan.prefix}" if run.plan.prefix else ""
-    printer.paragraph(
-        ((run.folder.name, "bold"), f"  {kind:<11}  "), f"{counts(report) if report else 'no report'}{where}"
-    )
-    for change in changes_of(run):
+    found = counted(run.summary) if run.summary else "" if run.kind in INSTALLATIONS else "no report"
+    where = f"in {run.environment}" if run.environment else ""
+    printer.paragraph(((run.run, "bold"), f"  {run.kind:<11}  "), ", ".join(filter(None, (found, where))))
+    for change in run.changes:
         printer.paragraph((f"{INDENT}{printer.glyphs.arrow} ",), change)
-    if restart_due:
+    if run.restart_due:
         printer.line(f"{INDENT}a restart of this computer is due")
-    if undoable and not running:
-        command = f"aios doctor undo {run.folder.name}"
+    if run.damage:
+        printer.paragraph(
+            (INDENT,), run.damage if run.kind in INSTALLATIONS else f"Its journal {run.damage}."
+        )
+    if run.undoable:
+        command = f"aios undo {run.run}"
         printer.paragraph((INDENT,), f"to undo it: {command}", command)
 
 
@@ -36,7 +38,8 @@ def changes_of(run: Run) -> list[str]:
     return [f"{entry.step.action.describe()} ({entry.progress})" for entry in run.entries]
 
 
-def _kind(run: Run, undoable: bool, running: bool) -> str:
+def kind_of(run: Run, undoable: bool, running: bool) -> RunKind:
+    """What a run did. `undoable`: some of its changes are in effect; `running`: it has not ended."""
     if not run.entries:
         return "diagnosed"
     if not run.ended:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctor.check import SYSTEMS, Check
-from doctor.models import Evidence, Finding, Machine, Report, Status
+from doctor.models import Evidence, Finding, Machine, Report, Status, Summary
 from doctor.runs.commands_for_python import for_python
 
 WORST_FIRST: tuple[Status, ...] = ("error", "unknown", "warning", "info", "ok", "skipped")
@@ -108,7 +108,12 @@ def _torch(machine: Machine) -> str:
 
 def counts(report: Report) -> str:
     """The number of findings of each status, worst first: `1 error, 2 warnings, 12 ok`."""
-    number_of = report.summary.model_dump()
+    return counted(report.summary)
+
+
+def counted(summary: Summary) -> str:
+    """The same for the numbers of a report."""
+    number_of = summary.model_dump()
     plural = {"error": "errors", "warning": "warnings"}
     named = [f"{n} {plural[s] if n > 1 and s in plural else s}" for s in WORST_FIRST if (n := number_of[s])]
     return ", ".join(named) or "no checks"

@@ -11,7 +11,7 @@ from doctor.quoting import in_text, quoted
 SUBCOMMANDS = "fix|undo|report|record|explain-log|explain"
 OTHERS = f"{SUBCOMMANDS}|list|runs|diff|environments|--python"
 TAKES_PYTHON = re.compile(
-    rf"\baios (?:doctor (?:{SUBCOMMANDS})(?! --python)|install(?! --python)|doctor(?! (?:{OTHERS})\b))\b(?!['-])"
+    rf"\baios (?:doctor (?:{SUBCOMMANDS})(?! --python)|(?:install|undo)(?! --python)|doctor(?! (?:{OTHERS})\b))\b(?!['-])"
 )
 
 

@@ -112,5 +112,5 @@ def _interruptions(runs: Sequence[Run], found: Mapping[str, Finding]) -> Iterato
         if left and not run.ended:
             yield (
                 f"A fix was interrupted ({run.folder.name}). To finish it: aios doctor fix. "
-                f"To undo what it changed: aios doctor undo {run.folder.name}"
+                f"To undo what it changed: aios undo {run.folder.name}"
             )

@@ -72,7 +72,7 @@ def test_explain_shows_the_finding_and_what_its_fix_would_do(doctor_with) -> Non
     assert "✗ not as it should be" in output
     assert "aios doctor fix long-paths" in output
     assert enable_long_paths().describe() in output
-    assert "(asks for administrator rights; undone by `aios doctor undo`)" in output
+    assert "(asks for administrator rights; undone by `aios undo`)" in output
     assert "temp-dir" not in output
 
 

@@ -190,7 +190,8 @@ def test_a_trial_run_there_starts_that_python_without_its_site(environment: Path
         ("aios doctor --only torch", f'aios doctor --python "{P}" --only torch'),
         ("See: aios doctor explain torch", f'See: aios doctor explain --python "{P}" torch'),
         ("aios doctor explain-log x.txt", f'aios doctor explain-log --python "{P}" x.txt'),
-        ("aios doctor runs; aios train", "aios doctor runs; aios train"),
+        ("aios history; aios train", "aios history; aios train"),
+        ("To undo: aios undo.", f'To undo: aios undo --python "{P}".'),
         ("pip install aios-doctor", "pip install aios-doctor"),
     ],
 )

@@ -66,7 +66,7 @@ def test_success(environment: Environment, server: Server) -> None:
     again = environment.install("torch", "flash-attn")
     assert again["status"] == "unchanged"
     assert {each["action"] for each in again["packages"]} == {"keep"}
-    runs = environment.aios("doctor", "runs").stdout
+    runs = environment.aios("history").stdout
     assert "installed" in runs
     assert "install flash-attn" in runs
     environment.aios(*looked)
@@ -74,7 +74,10 @@ def test_success(environment: Environment, server: Server) -> None:
     changed = environment.aios("doctor", "diff", first, last).stdout
     assert f"changed by {answer['run']}:" in changed
     assert "install torch 2.14.1+cu130" in changed
-    assert environment.install("--undo")["status"] == "undone"
+    shown = environment.aios("undo", "--dry-run").stdout
+    assert "install torch 2.14.1+cu130" in shown and answer["run"] in shown
+    undone = environment.aios("undo", "--yes")
+    assert undone.returncode == 0 and "Undone." in undone.stdout
     assert environment.tree() == before
     assert environment.install("--undo")["status"] == "unchanged"
 

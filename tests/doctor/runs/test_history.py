@@ -90,17 +90,20 @@ def test_runs_lists_what_each_run_did_and_what_can_be_undone(doctor_with) -> Non
     shown = run("runs")
     assert shown.exit_code == 0
     _, newest, older, oldest = re.split(r"^(?=2)", shown.stdout, flags=re.MULTILINE)
-    assert second in newest and "undone" in newest and "aios doctor undo" not in newest
+    assert second in newest and "undone" in newest and "aios undo" not in newest
     assert "create the folder C:\\Temp (undone)" in newest
-    assert first in older and "fixed" in older and f"aios doctor undo {first}" in older
+    assert first in older and "fixed" in older and f"aios undo {first}" in older
     assert f"set {FILE_SYSTEM}\\LongPathsEnabled = 1 (REG_DWORD) (done)" in older
     assert diagnosed in oldest and "diagnosed" in oldest and "2 errors" in oldest
 
 
-def test_without_runs_nothing_is_printed(doctor_with) -> None:
+def test_without_runs_the_first_command_is_named(doctor_with) -> None:
     doctor_with(LONG_PATHS)
     result = run("runs")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "aios has not been run here yet. To diagnose this machine: aios doctor\n",
+    )
 
 
 def test_a_fix_that_changed_nothing_is_shown_as_failed(doctor_with, monkeypatch) -> None:
@@ -112,7 +115,7 @@ def test_a_fix_that_changed_nothing_is_shown_as_failed(doctor_with, monkeypatch)
     monkeypatch.setattr(host, "set_registry_value", refuse)
     run("fix", "--yes")
     shown = run("runs").stdout
-    assert "failed" in shown and "aios doctor undo" not in shown
+    assert "failed" in shown and "aios undo" not in shown
 
 
 def test_undo_of_an_installation_names_its_command_once_and_then_undoes_older_runs(doctor_with) -> None:
@@ -141,7 +144,7 @@ def test_a_damaged_run_does_not_affect_others(doctor_with, damage, how) -> None:
         (damaged / damage).mkdir()
     shown = run("runs")
     assert shown.exit_code == 0
-    assert damaged.name in shown.stdout and f"aios doctor undo {sound.name}" in shown.stdout
+    assert damaged.name in shown.stdout and f"aios undo {sound.name}" in shown.stdout
     assert run().exit_code == 0
     assert run("undo", sound.name).exit_code == 0
 

@@ -172,7 +172,7 @@ def test_a_diagnosis_reports_an_interrupted_fix_and_how_to_finish_it(interrupted
     for _ in range(2):
         (line,) = report()[0]["reminders"]
         assert f"A fix was interrupted ({folder.name})" in line
-        assert "aios doctor fix" in line and f"aios doctor undo {folder.name}" in line
+        assert "aios doctor fix" in line and f"aios undo {folder.name}" in line
     assert "interrupted" in run("runs").stdout
     assert line in run("--markdown").stdout.replace("\\", "")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from doctor.host.machine import RecordedMachine, load_machine
@@ -363,7 +364,10 @@ def test_a_damaged_catalogue_is_named_and_rebuilt_by_refresh(server, tmp_path, c
     assert result.returncode == 3
     assert str(file) in result.stderr and "aios wheels refresh" in result.stderr
     server.pages[FIRST] = Page([release("v2", (NEW, None))])
-    assert aios(tmp_path, "refresh", api=server.address).stdout.startswith("1 new wheel")
+    answer = json.loads(aios(tmp_path, "refresh", "--json", api=server.address).stdout)
+    schema = ROOT / "doctor" / "schemas" / "wheel-refresh.schema.json"
+    jsonschema.validate(answer, json.loads(schema.read_text(encoding="utf-8")))
+    assert (answer["read"], answer["new"], answer["catalogue"]) == (True, 1, str(file))
     assert len(read_catalogue(file).wheels) > 4000
 
 
