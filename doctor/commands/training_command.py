@@ -14,10 +14,11 @@ FIRST_CONFIGURATION = "configs/quickstart.yaml"
 def training_commands(folder: Path) -> tuple[str, ...]:
     """Return the commands, for a user whose current folder is `folder`; first what installs missing packages."""
     packages = () if is_installed("train") else tuple(how_to_add("train").split("\n  "))
-    return (*packages, _training_command(folder))
+    return (*packages, training_command(folder))
 
 
-def _training_command(folder: Path) -> str:
+def training_command(folder: Path) -> str:
+    """Return the one that trains, or samples from the newest trained model."""
     trained = [*(folder / ARTIFACTS).glob("*/checkpoints/latest")]
     with suppress(OSError):
         newest = max(trained, key=lambda file: file.stat().st_mtime, default=None)

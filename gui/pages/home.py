@@ -108,7 +108,7 @@ def _first(here: Here, report: Report) -> None:
 
 def _next(here: Here, report: Report) -> None:
     """The last line of the report, as a button to the page that does it."""
-    advised = next_step(report, training_command(Path.cwd()))
+    advised = next_step(report, (training_command(Path.cwd()),))
     if not advised.commands:
         return
     heading(here.words("home.next"))
