@@ -25,11 +25,7 @@ from doctor.runs.history import save_report
 from doctor.runs.make_report import ExitStatus, exit_status, report_after_fix
 from doctor.runs.run_folders import runs_folder
 
-<<<<<<< HEAD
 LOCKED = "another run of aios ({}) is changing this machine. Wait until it ends, then retry."
-=======
-LOCKED = "another aios ({}) is changing this machine. Wait until it ends, then retry."
->>>>>>> 7ea458b (aios undo and aios history are the one way for fixes and installations; --json on every command that answers something)
 
 
 def fix(

@@ -10,6 +10,7 @@ import typer
 
 from doctor.aios_home import changing_alone
 from doctor.commands.common import confirmed, host_of_run, known_checks, this_machine
+from doctor.commands.fix import LOCKED
 from doctor.commands.history import named_run
 from doctor.commands.options import PythonOption
 from doctor.fixes.executor import changes_in_effect
@@ -29,7 +30,6 @@ from doctor.runs.make_report import ExitStatus
 from doctor.runs.reminders import took_effect_by_restart
 from doctor.runs.run_folders import runs_folder
 
-LOCKED = "another aios doctor ({}) is changing this machine. Wait until it ends, then retry."
 RunArgument = Annotated[
     str | None,
     typer.Argument(metavar="RUN", help="Its name, or the start of it. Default: the newest."),
