@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from contextlib import suppress
 from dataclasses import dataclass
 
 from doctor.check import Probe
@@ -109,9 +107,8 @@ def parse_activation(text: str) -> str | None:
 
 def _word(rest: str) -> str:
     """Return the value at the beginning of the rest of a line: quoted for sh, or as in `set "NAME=value"` of cmd."""
-    if rest[0] in "\"'":
-        with suppress(ValueError):
-            return shlex.split(rest)[0]
+    if quoted := re.match(r"(?:\"[^\"]*\"|'[^']*')+", rest):
+        return "".join(part[1:-1] for part in re.findall(r"\"[^\"]*\"|'[^']*'", quoted[0]))
     return rest.strip("\"'").partition('"')[0]
 
 
