@@ -356,6 +356,7 @@ def test_several_processes_write_the_same_cache_as_one(
         "\n".join([json.dumps(chat)] * 5 + ['{"messages": []}']), encoding="utf-8"
     )
     monkeypatch.setattr(tokenizing, "TASK", 3000)
+    monkeypatch.setattr(documents, "PIECE", 1 << 18)  # as in the other processes
     found = {}
     for processes in (1, 3):
         settings = DataSection(dataset_file=folder, cache_dir=tmp_path / f"cache {processes}", max_length=64)

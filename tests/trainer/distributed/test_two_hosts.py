@@ -164,3 +164,16 @@ def test_a_hang_is_found_and_names_the_process_that_did_not_arrive(
     assert time.monotonic() - began < 120
     second.kill()
     second.communicate()
+
+
+@pytest.mark.slow
+def test_the_doctor_compares_the_hosts_and_finds_the_one_that_does_not_see_the_folder(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    arguments = ["doctor", "cluster", "--shared", str(tmp_path)]
+    statuses, out, _ = finish(start(hosts, 1, arguments, hidden=tmp_path))
+    assert statuses[0] == 1
+    assert out.startswith("Error: the shared folder is not seen by host-b.")
+    rows = [line for line in out.splitlines() if line.startswith("host-")]
+    assert [row.split()[0] for row in rows] == ["host-a", "host-b"]
+    assert "MB/s" in rows[0]
