@@ -29,7 +29,15 @@ from trainer.attention.choice import BACKENDS, backend_named
 from trainer.attention.current_documents import accept_document_ids, documents
 from trainer.attention.huggingface_mask import document_mask
 from trainer.attention.interface import attention
-from trainer.attention.pattern import LAYER_TYPES, Windows, own_windows, repeat, smallest, trained_windows
+from trainer.attention.pattern import (
+    LAYER_TYPES,
+    Windows,
+    layer_windows,
+    own_windows,
+    repeat,
+    smallest,
+    trained_windows,
+)
 
 __all__ = ["attach", "documents"]
 
@@ -228,8 +236,24 @@ def _describe(
     )
 
 
+def fix_windows(model: torch.nn.Module) -> None:
+    """Note the window of each layer in its attention module, after which the configuration's have no effect.
+
+    torch.compile then has one variant of a layer for each window, and not one for each number of a layer.
+    """
+    modules: Any = model.modules()
+    for module in modules:
+        if getattr(module, "layer_idx", None) is not None and hasattr(module, "config"):
+            windows = layer_windows(module.config)
+            if module.layer_idx < len(windows):
+                module.aios_window = windows[module.layer_idx]
+
+
 def _window(module: Any, sliding_window: int | None) -> int | None:
     """The window of the layer that this module belongs to; the module itself passes `sliding_window`."""
+    if hasattr(module, "aios_window"):  # `fix_windows`
+        found: int | None = module.aios_window
+        return found
     own, trained = own_windows(module.config), trained_windows(module.config)
     layer = getattr(module, "layer_idx", None)
     if layer is None:

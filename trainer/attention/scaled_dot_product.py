@@ -29,7 +29,6 @@ CUDNN_MIN_COMPUTE_CAPABILITY = (8, 0)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@cache
 def chosen_kernel(
     device: str, dtype: str, head_dim: int, grouped: bool, dropout: bool, training: bool
 ) -> str:
@@ -37,6 +36,13 @@ def chosen_kernel(
 
     Asks the private function by which torch chooses in a call. If torch has no such function, the answer is "MATH".
     """
+    return _chosen_kernel(device, dtype, head_dim, grouped, dropout, training)
+
+
+@cache  # inside: torch.compile would look into a cached function
+def _chosen_kernel(
+    device: str, dtype: str, head_dim: int, grouped: bool, dropout: bool, training: bool
+) -> str:
     choose = getattr(torch, "_fused_sdp_choice", None)
     if choose is None:
         return "MATH"

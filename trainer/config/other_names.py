@@ -58,6 +58,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "peft_use_rslora": "lora_use_rslora",
         "num_train_epochs": "epochs",
         "num_epochs": "epochs",
+        "torch_compile": "compile",
         "rl": "loss",
         "rl_beta": "beta",
         "dpo_beta": "beta",
@@ -122,7 +123,6 @@ ADVICE: Mapping[str, str] = MappingProxyType(
         "data_seed": "training.seed (--seed), which also shuffles the data",
         "dataloader_num_workers": "nothing: tokens are read from memory, or from a cache on disk if there are many",
         "use_liger_kernel": "nothing: the loss is always computed without storing all logits",
-        "torch_compile": "nothing: models are not compiled",
         "group_by_length": "data.packing (--packing), the default: sequences are filled, so none is padded",
         "trust_remote_code": "nothing: code in model folders is never run",
     }

@@ -285,6 +285,11 @@ class TrainingSection(LossKeys):
         description="Automatic mixed precision: bfloat16 if the device supports it, else float16 with a gradient scaler. "
         "auto: on a GPU.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the blocks of the model with torch.compile after a few steps, and record what it gained. Requires a "
+        "C compiler, and Triton on a GPU.",
+    )
     seed: int = Field(
         default=1234, ge=0, description="Random seed for initial weights, data order and dropout."
     )

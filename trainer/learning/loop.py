@@ -13,6 +13,7 @@ from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.distributed.heartbeat import EVALUATES, SAVES
 from trainer.learning import teamwork
+from trainer.learning.compilation import EAGER, Compilation, Gain
 from trainer.learning.divergence import NONFINITE_LIMIT, NotFiniteError
 from trainer.learning.evaluation import evaluate
 from trainer.learning.out_of_memory import StepOutOfMemoryError
@@ -61,6 +62,7 @@ def train(
     training, checkpoints = run.training, progress.checkpoints
     not_finite = 0
     gpu = GpuReadings(run.device)
+    compilation = _compilation(run, position=progress.position, log=log, reporter=reporter)
     run.model.train()
     stopping = run.processes.any(stop.requested)
     while not finished(run, progress) and not stopping:
@@ -73,7 +75,7 @@ def train(
             run.processes.mark("reads its samples", step)
             samples = batches(run, position)
             run.processes.mark("computes")
-            result = optimizer_step(run, progress, samples, rate, on_retry)
+            result = compilation.step(partial(optimizer_step, run, progress, samples, rate, on_retry))
         except StepOutOfMemoryError:
             if position.step and run.processes.count == 1:  # with several, all would have to save
                 saver.save(wait=True)
@@ -81,6 +83,7 @@ def train(
         seconds = time.perf_counter() - began
         tokens_per_second = result.tokens / seconds
         progress.tokens_per_second.append(tokens_per_second)
+        compilation.took(seconds, tokens_per_second)
         progress.position = Position(step, position.samples + samples_of_step(run, position))
         last = finished(run, progress)
         stopping = run.processes.any(stop.requested)
@@ -176,6 +179,18 @@ def finished(run: Run, progress: Progress) -> bool:
         if run.order.left_in_epoch(position.samples, blocks) == blocks:
             return True
     return position.step >= run.training.steps and not run.data.iterate
+
+
+def _compilation(run: Run, position: Position, log: MetricsLog, reporter: Reporter) -> Compilation:
+    """A resumed run compiles at once, because its checkpoint is of a run that had measured the gain."""
+
+    def report(gain: Gain) -> None:
+        log.write("compile", log.step, **gain.to_json())
+        reporter.say(f"{'WARNING' if gain.error else 'INFO'}: {gain}")
+
+    return Compilation(
+        run.model, run.device, report, run.training.compile, 0 if position.step >= EAGER else EAGER
+    )
 
 
 def _due(step: int, every: int) -> bool:

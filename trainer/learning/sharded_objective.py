@@ -44,7 +44,7 @@ class Shards(nn.Module):
         super().__init__()
         self.model, self._count = model, count
         mesh = _mesh(device, count, per_copy or count)
-        for block in _blocks(model):
+        for block in blocks(model):
             if prepare:
                 prepare(block.parameters())
             fully_shard(block, mesh=mesh)
@@ -108,7 +108,7 @@ def _mesh(device: torch.device, count: int, per_copy: int) -> DeviceMesh:
     return init_device_mesh(device.type, (count // per_copy, per_copy), mesh_dim_names=("copies", "shards"))
 
 
-def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The layers of a model: the members of its outermost module lists."""
     for child in model.children():
-        yield from child if isinstance(child, nn.ModuleList) else _blocks(child)
+        yield from child if isinstance(child, nn.ModuleList) else blocks(child)

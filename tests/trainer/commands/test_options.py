@@ -24,7 +24,7 @@ OPTIONS = """
 --dataset-start-offset --dry-run --decay-fraction --device --early-stop-patience --epochs --eval-batches --eval-every --eval-file --eval-fraction
 --final-lr-fraction --force --full-layers --gradient-accumulation-steps --[no-]gradient-checkpointing
 --[no-]iterate --keep-checkpoints --learning-rate --[no-]linear-dataset --log-every --log-file
---beta --label-smoothing --loss --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
+--beta --[no-]compile --label-smoothing --loss --lora-alpha --lora-dropout --lora-r --lora-target-modules --max-grad-norm --max-length --name --optimizer
 --output-dir --[no-]packing --processes --resume --sample-prompt --sample-tokens --schedule --seed
 --sharding --[no-]reduce-every-batch --hang-timeout --[no-]async-checkpoints --steps --[no-]stop-after-epoch --stop-file --strict --strict-capability --[no-]tensorboard
 --text-field --tokenizer --[no-]use-flash-attention --[no-]use-peft --warmup-steps --train-on --weight-decay

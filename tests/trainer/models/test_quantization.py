@@ -237,3 +237,44 @@ def test_other_adapters_are_saved_as_peft_reads_them(
     for key, value in more.items():
         found = described[key.removeprefix("lora_")]
         assert (sorted(found) if isinstance(found, list) else found) == value
+
+
+@pytest.mark.slow
+def test_the_loss_of_qlora_falls_as_that_of_lora_does(
+    settings: Settings,
+    quantized: Callable[..., Settings],
+    llama: Path,
+    write_config: WriteConfig,
+    call: Call,
+    records: Records,
+    tmp_path: Path,
+) -> None:
+    """100 steps on a text that is new to a trained model: the losses, all and the last ones, differ by less than 2%."""
+
+    def losses(name: str, **training: Any) -> list[float]:
+        output = tmp_path / name
+        settings["output"]["output_dir"] = str(output)
+        settings["training"] |= {"steps": 100, "batch_size": 4, "seed": 1} | training
+        settings["data"] |= {"max_length": 48, "eval_fraction": 0.0}
+        result = call("train", "--config", write_config(settings))
+        assert result.exit_code == 0, result.output
+        return [record["loss"] for record in records(output / "metrics.jsonl") if record["event"] == "train"]
+
+    settings["model"] = {"name": str(llama)}
+    losses("first", steps=200, learning_rate=3e-3)
+    trained = tmp_path / "trained"
+    exported = call("export", "--checkpoint", tmp_path / "first", "--output", trained)
+    assert exported.exit_code == 0, exported.output
+    other = tmp_path / "other.txt"
+    other.write_text(
+        "".join(f"take {n} down; one beer, {n} bottles of the wall.\n" for n in range(900)), encoding="utf-8"
+    )
+    settings["data"]["dataset_file"] = str(other)
+    curves = []
+    for bits in (None, 4):
+        quantized(trained, load_in_4bit=bits == 4, lora_r=16, lora_alpha=32)
+        curves.append(losses(f"lora {bits}", learning_rate=5e-3))
+    (lora, lora_end), (qlora, qlora_end) = ((sum(curve) / 100, sum(curve[-10:]) / 10) for curve in curves)
+    assert lora_end < 0.5 * curves[0][0]  # it has learned something
+    assert qlora == pytest.approx(lora, rel=0.02)
+    assert qlora_end == pytest.approx(lora_end, rel=0.02)
