@@ -105,10 +105,10 @@ def test_a_run_without_a_compiler_goes_on_with_a_recorded_warning(
     from torch._inductor import config as inductor
 
     log = tmp_path / "out" / "metrics.jsonl"
-    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     settings["training"]["compile"] = True
-    result = call("train", "--config", write_config(settings))
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        result = call("train", "--config", write_config(settings))
     assert result.exit_code == 0, result.output
     assert "WARNING: torch.compile failed" in result.output
     [compiled] = (record for record in records(log) if record["event"] == "compile")
