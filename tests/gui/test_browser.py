@@ -201,6 +201,45 @@ def _step(tab: Any) -> int:
     return int(found[1].replace(",", ""))
 
 
+@pytest.mark.long
+def test_settings_are_measured_a_model_trained_with_them_talked_to_exported_and_deleted(
+    browser: Any, served: Served
+) -> None:
+    """Two tabs at once: the second one follows what the first has started."""
+    config = TINY.replace("steps: 1000000", "steps: 3").replace("artifacts/tiny", "artifacts/three")
+    (served.folder / "three.yaml").write_text(config, encoding="utf-8")
+    visit, second = Visit(browser, served), Visit(browser, served, PHONE)
+    tab = visit.open("/optimize?config=three.yaml&dataset-file=text.txt&batch-sizes=1,2&test-duration=0.5")
+    tab.get_by_role("button", name="Optimize settings").click()
+    tab.get_by_role("button", name="Train with the recommended settings").click()
+    tab.get_by_role("button", name="Start", exact=True).click()
+    tab.wait_for_url("**/run?*")
+    other = second.open(f"/run?{urlencode({'log': 'artifacts/three/metrics.jsonl'})}")
+    for each in (tab, other):
+        each.locator("p.lead", has_text="Finished: step 3.").wait_for()
+    tab.get_by_role("button", name="Talk to it").click()
+    tab.get_by_text("Options", exact=True).click()
+    tab.get_by_label("Longest answer").fill("8")
+    tab.get_by_role("button", name="Load the model").click()
+    tab.get_by_text("Ready. Chat template: chatml").wait_for()
+    tab.get_by_label("Message", exact=True).fill("Hello")
+    tab.get_by_role("button", name="Send").click()
+    tab.get_by_text(re.compile(r"^\d+ tokens, [\d.]+ tokens/s$")).wait_for()
+    assert visit.faults() == []
+    visit.open("/runs")
+    tab.get_by_role("button", name="Export artifacts/three").click()
+    tab.get_by_role("button", name="Export", exact=True).last.click()
+    tab.get_by_text("Exported to").wait_for()
+    exported = served.folder / "artifacts" / "three" / "export-plain"
+    assert (exported / "model.safetensors").is_file()
+    tab.get_by_role("button", name="Delete artifacts/three").click()
+    tab.get_by_role("button", name="Delete", exact=True).last.click()
+    tab.get_by_role("button", name="Delete artifacts/three").wait_for(state="detached")
+    assert [path.name for path in exported.parent.iterdir()] == ["export-plain"]
+    for each in (visit, second):
+        each.context.close()
+
+
 def test_hostile_names_stay_text(browser: Any, served: Served) -> None:
     visit = Visit(browser, served)
     for path in (f"/run?{urlencode({'log': 'artifacts/hostile/metrics.jsonl'})}", "/runs"):
