@@ -207,8 +207,10 @@ def test_settings_are_measured_a_model_trained_with_them_talked_to_exported_and_
 ) -> None:
     """Two tabs at once: the second one follows what the first has started."""
     config = TINY.replace("steps: 1000000", "steps: 3").replace("artifacts/tiny", "artifacts/three")
+    config = config.replace("batch_size: 16", "batch_size: 2").replace("n_layer: 4", "n_layer: 1")
     (served.folder / "three.yaml").write_text(config, encoding="utf-8")
     visit, second = Visit(browser, served), Visit(browser, served, PHONE)
+    visit.tab.set_default_timeout(3 * LONG)  # each candidate is a process that imports torch
     tab = visit.open("/optimize?config=three.yaml&dataset-file=text.txt&batch-sizes=1,2&test-duration=0.5")
     tab.get_by_role("button", name="Optimize settings").click()
     tab.get_by_role("button", name="Train with the recommended settings").click()
