@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -225,13 +226,14 @@ def run_here(folder: Path, processes: int, steps: int, *more: str) -> tuple[int,
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 400)
     config.write_text(yaml.safe_dump(CONFIG))
     train = f"{sys.executable} -m aios train --config {config} --dataset-file {text} --output-dir {out} --steps {steps}"
-    script = f"ip link set lo up; {train} {' '.join(more)} --processes {processes} >&2; cat /sys/class/net/lo/statistics/tx_bytes"
+    script = f"ip link set lo up; {train} {' '.join(more)} --processes {processes} >&2; cat /proc/net/dev"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return int(done.stdout), [r for r in records if r["event"] == "train"], records[0]["parameters"]
+    [sent] = re.findall(r"lo:\s*(\d+)", done.stdout)
+    return int(sent), [r for r in records if r["event"] == "train"], records[0]["parameters"]
 
 
 def check_traffic(counts: tuple[int, ...]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import psutil
 import pytest
 from typer.testing import Result
 
-from tests.trainer.distributed.two_hosts import Host, finish, start, two_hosts
+from tests.trainer.distributed.two_hosts import Host, finish, kill, start, two_hosts
 from trainer.survival.checksums import problems_of
 
 Settings = dict[str, dict[str, Any]]
@@ -100,20 +98,20 @@ def test_a_host_that_is_killed_and_started_again_ends_bit_equal(
 
     arguments = train(config, "--resume", "--hang-timeout", 20)
     first, second = start(hosts, 1, arguments, restarts=3)
-    checkpoints = tmp_path / "out" / "checkpoints"
-    for number in range(2):
-        while not len([*checkpoints.glob("step-*[0-9]")]) > 1:
+    checkpoints, log = tmp_path / "out" / "checkpoints", tmp_path / "out" / "metrics.jsonl"
+    for pattern in ("step-*[0-9]", "*.partial/shards"):
+        began = len(records(log)) if log.exists() else 0
+        while not log.exists() or len(records(log)) < began + 20 or not [*checkpoints.glob(pattern)]:
             assert first.poll() is None, first.communicate()
-            time.sleep(0.05)
-        while number and not [*checkpoints.glob("*.partial/shards")]:
             time.sleep(0.0005)
-        os.killpg(second.pid, signal.SIGKILL)
+        kill(hosts[1])
         second.communicate()
         [second] = start(hosts, 1, arguments, restarts=3, only=hosts[1])
     statuses, _, err = finish([first, second])
     assert statuses == [0, 0], err
     expected = losses(records(tmp_path / "whole" / "metrics.jsonl"))
-    assert losses(records(tmp_path / "out" / "metrics.jsonl")) == expected
+    assert losses(records(log)) == expected
+    assert [r["event"] for r in records(log)].count("run_start") == 3, "it was resumed twice"
     assert not problems_of(checkpoints / "step-00000150")
 
 
