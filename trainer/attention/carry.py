@@ -14,7 +14,7 @@ Shapes: B sequences, H key heads, D the width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -200,7 +200,7 @@ class Tails(_Layer):
         self.reach = reach
         self.chunks = -(-reach // carry.chunk_size)
         self._tails: tuple[dict[int, Tensor], ...] = ({}, {})
-        self._free: tuple[list[Tensor], ...] = ([], [])
+        self._pools = (_Pool(), _Pool())
         self._gradients: tuple[dict[int, Tensor], ...] = ({}, {})
 
     @property
@@ -211,15 +211,16 @@ class Tails(_Layer):
         return min(self.reach, chunk * self.carry.chunk_size)
 
     def forget(self, chunk: int) -> None:
-        for tails, free in zip(self._tails, self._free, strict=True):
+        for tails, pool in zip(self._tails, self._pools, strict=True):
             if chunk in tails:
-                free.append(tails.pop(chunk))
+                pool.give(tails.pop(chunk))
 
     def join(self, part: int, chunk: int, new: Tensor) -> Tensor:
         tails = self._tails[part]
         if self.reach and chunk not in tails and chunk < self.carry.count - 1:
-            tails[chunk] = self._memory(part, new[:, :, -self.reach :])
-            tails[chunk].copy_(new[:, :, -self.reach :].detach(), non_blocking=True)
+            tail = new[:, :, -self.reach :].detach()
+            tails[chunk] = self._pools[part].take(tail, self._empty)
+            tails[chunk].copy_(tail, non_blocking=True)
         pieces = [
             tails[other][:, :, -length:].to(new.device, non_blocking=True)
             for other, length in self._pieces(chunk)
@@ -246,21 +247,41 @@ class Tails(_Layer):
         own[:, :, -received.shape[2] :] += received
         return own.to(grad.dtype)
 
-    def _memory(self, part: int, tail: Tensor) -> Tensor:
-        """Memory for a tail of this shape. It is allocated for several at a time, so that small blocks, which stay for
-        long, do not keep the C library from returning the memory between them.
-        """
-        free = self._free[part]
-        if not free:
-            free.extend(self._empty((max(1, BLOCK // tail.nbytes), *tail.shape), tail))
-        return free.pop()
-
     def _pieces(self, chunk: int) -> Iterator[tuple[int, int]]:
         """The chunks that a chunk takes tokens over from, and how many of their last ones, in order."""
         left = self.past(chunk)
         for other in range(max(0, chunk - self.chunks), chunk):
             length = left - (chunk - 1 - other) * self.carry.chunk_size
             yield other, min(length, self.carry.chunk_size)
+
+
+class _Pool:
+    """Memory for tensors of one shape. It is allocated in blocks for several, so that small ones, which stay for long, do not
+    keep the C library from returning the memory between them. A block that no tensor uses is released.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[Tensor]] = {}  # of each block, the oldest first
+        self._block_of: dict[int, int] = {}  # by the id of a tensor in use
+        self._size = self._made = 0
+
+    def take(self, like: Tensor, make: Callable[[tuple[int, ...], Tensor], Tensor]) -> Tensor:
+        """A tensor like another one, from `make`, which takes a shape and that one."""
+        number = next((number for number, tensors in self._free.items() if tensors), None)
+        if number is None:
+            self._size = max(1, BLOCK // like.nbytes)
+            self._made = number = self._made + 1
+            self._free[number] = [*make((self._size, *like.shape), like)][::-1]
+        tensor = self._free[number].pop()
+        self._block_of[id(tensor)] = number
+        return tensor
+
+    def give(self, tensor: Tensor) -> None:
+        """Take a tensor back."""
+        number = self._block_of.pop(id(tensor))
+        self._free[number].append(tensor)
+        if len(self._free[number]) == self._size:
+            del self._free[number]
 
 
 class Whole(_Layer):
