@@ -4,9 +4,10 @@ A Llama of 4 layers, width 128 and 4 heads, V = 256, in float32. Each measuremen
 memory above that of the loaded model. Times are ratios to the checkpointed step, of runs that take turns in one process, so
 that other load on the machine affects both.
 
-    python scripts/bench_chunks.py memory --chunk 1024 --window 256 --lengths 4096,8192,16384,32768,65536,131072
+    python scripts/bench_chunks.py memory --chunk 1024 --window 256 --lengths 4096,8192,16384,32768,65536,131072 --repeat 3
     python scripts/bench_chunks.py time --chunk 1024 --window 256 --length 16384 --rounds 5
-    python scripts/bench_chunks.py train --chunk 1024 --window 256 --length 100000
+    python scripts/bench_chunks.py scaling --chunk 2048 --window 512 --lengths 8192,32768,131072
+    python scripts/bench_chunks.py train --chunk 2048 --window 512 --length 100000
 
 SeCO's own code (arXiv:2505.16710) needs flash-attn, so its algorithm is written here: full attention, the keys, values and
 their gradients of all tokens. StreamBP (arXiv:2506.03077) runs with --streambp FOLDER, which has its packages:
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -134,6 +136,7 @@ def seco(model: Any, work: Work) -> int:
     """Sequential chunk-wise optimization: the first pass stores all keys and values, then chunks run backward."""
     from transformers import DynamicCache
 
+    torch.manual_seed(1)
     drawn = tokens(work.length)
     starts = range(0, work.length, work.chunk)
     cache: Any = DynamicCache(config=model.config)
@@ -192,16 +195,19 @@ def streambp(work: Work) -> Callable[[], int]:
 
 def child(work: Work) -> None:
     """Measure one step, after a short one that loads all code."""
+    from trainer.device import peak_memory_bytes
+
     torch.set_num_threads(1)
     short = Work(work.program, min(work.length, 3 * work.chunk), work.chunk, work.window)
     step_of(short)()
     step = step_of(work)
     return_free_memory()
     with highest_memory() as memory:
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         stored = step()
-        seconds = time.perf_counter() - began
-    say(json.dumps({"rise": memory.rise, "stored": stored, "seconds": seconds}))
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    peak = peak_memory_bytes(torch.device("cpu"))
+    say(json.dumps({"rise": memory.rise, "stored": stored, "seconds": seconds, "cpu": cpu, "peak": peak}))
 
 
 def measure(work: Work, streambp_folder: Path | None = None) -> dict[str, Any] | None:
@@ -218,8 +224,20 @@ def measure(work: Work, streambp_folder: Path | None = None) -> dict[str, Any] |
     return result
 
 
+def median_of(work: Work, repeat: int, streambp_folder: Path | None) -> dict[str, Any] | None:
+    """The measurement with the median rise of several processes; None if one failed."""
+    found = [measure(work, streambp_folder) for _ in range(repeat)]
+    whole = [each for each in found if each]
+    return sorted(whole, key=lambda each: each["rise"])[len(whole) // 2] if len(whole) == repeat else None
+
+
 def memory(
-    chunk: int, window: int, lengths: list[int], programs: list[str], streambp_folder: Path | None
+    chunk: int,
+    window: int,
+    lengths: list[int],
+    programs: list[str],
+    streambp_folder: Path | None,
+    repeat: int,
 ) -> None:
     formula = 2 * LAYERS * (window - 1) * WIDTH * 4 / chunk
     say(f"C={chunk} W={window}: carries of exact gradients are {formula:.0f} bytes a token")
@@ -233,7 +251,7 @@ def memory(
         measured: dict[int, dict[str, Any]] = {}
         for length in lengths:
             if program in (*OURS[:3],) or length <= THEIRS_UP_TO:
-                result = measure(Work(program, length, chunk, window), streambp_folder)
+                result = median_of(Work(program, length, chunk, window), repeat, streambp_folder)
                 if result:
                     measured[length] = result
         cells = [f"{measured[n]['rise'] / 2**20:.0f}" if n in measured else "" for n in lengths]
@@ -269,6 +287,18 @@ def times(chunk: int, window: int, length: int, rounds: int) -> None:
         say(f"{name}: {statistics.median(ratios[name]):.2f} x checkpointed (CPU time, {rounds} rounds)")
 
 
+def scaling(chunk: int, window: int, lengths: list[int], programs: list[str]) -> None:
+    """The CPU time of a step by its length, and the exponent k of S^k between the first length and the last."""
+    say(f"C={chunk} W={window}: CPU seconds")
+    say("| program | " + " | ".join(f"{length:,}" for length in lengths) + " | k |")
+    say("|---|" + "---|" * (len(lengths) + 1))
+    for program in programs:
+        found = [measure(Work(program, length, chunk, window)) for length in lengths]
+        seconds = [each["cpu"] for each in found if each]
+        exponent = math.log(seconds[-1] / seconds[0]) / math.log(lengths[-1] / lengths[0])
+        say(f"| {program} | {' | '.join(f'{each:.1f}' for each in seconds)} | {exponent:.2f} |")
+
+
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -278,12 +308,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["memory", "time", "train", "child"])
+    parser.add_argument("what", choices=["memory", "time", "scaling", "train", "child"])
     parser.add_argument("--chunk", type=int, default=1024)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--lengths", default="4096,8192,16384,32768")
     parser.add_argument("--length", type=int, default=16384)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="processes for each figure, of which the median counts"
+    )
     parser.add_argument("--programs", help="separated by ;")
     parser.add_argument("--streambp", type=Path)
     parser.add_argument("--work")
@@ -292,12 +325,16 @@ def main() -> None:
         child(Work(**json.loads(options.work)))
     elif options.what == "time":
         times(options.chunk, options.window, options.length, options.rounds)
+    elif options.what == "scaling":
+        programs = options.programs.split(";") if options.programs else [*OURS[:3]]
+        scaling(options.chunk, options.window, [int(n) for n in options.lengths.split(",")], programs)
     elif options.what == "train":
-        for program in OURS[:3]:
+        for program in options.programs.split(";") if options.programs else OURS[:3]:
             result = measure(Work(program, options.length, options.chunk, options.window))
             assert result
             say(
-                f"{program}: {options.length:,} tokens, {result['rise'] / 2**20:.0f} MB, {result['seconds']:.0f} s"
+                f"{program}: {options.length:,} tokens, {result['rise'] / 2**20:.0f} MiB above the model, "
+                f"{result['peak'] / 2**20:.0f} MiB in all, {result['seconds']:.0f} s"
             )
     else:
         default = [*OURS, *FULL, *(["StreamBP"] if options.streambp else [])]
@@ -308,6 +345,7 @@ def main() -> None:
             [int(n) for n in options.lengths.split(",")],
             programs,
             options.streambp,
+            options.repeat,
         )
 
 

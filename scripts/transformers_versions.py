@@ -18,6 +18,7 @@ TESTS = (
     "tests/trainer/models/test_rope.py",
     "tests/trainer/models/test_weights.py",
     "tests/trainer/attention/test_kv_cache.py",
+    "tests/trainer/learning/test_chunks.py",
 )
 
 

@@ -24,7 +24,7 @@ def as_configured(objective: Any, training: TrainingSection, device: torch.devic
     found: Objective = objective
     if training.use_chunked_training:
         settings = ChunkSettings(
-            size=training.chunk_size,
+            size=training.chunk_tokens,
             gradients=training.chunk_gradients,
             recompute=training.recompute_carries,
             limit=training.carry_tokens,
@@ -41,7 +41,7 @@ def check_positions(config: TrainConfig, model_config: Any) -> None:
         UserError: they do.
     """
     length = config.data.max_length
-    if not config.training.use_chunked_training or length <= config.training.chunk_size:
+    if not config.training.use_chunked_training or length <= config.training.chunk_tokens:
         return
     if rope.frequencies(model_config, length) != rope.frequencies(model_config, 1):
         raise UserError(
@@ -80,7 +80,7 @@ def warnings(config: TrainConfig, windows: Windows, device: torch.device) -> Ite
         for key in changed:
             yield f"training.{key} has no effect without training.use_chunked_training (--use-chunked-training)."
         return
-    if length <= training.chunk_size:
+    if length <= training.chunk_tokens:
         yield (
             f"training.use_chunked_training has no effect: a sequence of data.max_length = {length} tokens is one chunk of "
             f"training.chunk_size = {training.chunk_size}."
@@ -91,7 +91,7 @@ def warnings(config: TrainConfig, windows: Windows, device: torch.device) -> Ite
     if training.cpu_offload and device.type == "cpu":
         yield "training.cpu_offload has no effect on a CPU: carries are in the host's memory already."
     limit = training.carry_tokens
-    if limit is not None and limit < length - training.chunk_size and None in windows:
+    if limit is not None and limit < length - training.chunk_tokens and None in windows:
         yield (
             f"training.carry_tokens = {limit} cuts the context: in layers without a window a token sees its own chunk and "
             f"{limit} tokens before it, of {length}."

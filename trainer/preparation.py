@@ -16,9 +16,9 @@ from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smallest
 from trainer.attention.request import AttentionRequest
 from trainer.building import BuiltModel, Setup
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, recommended
 from trainer.data import Dataset
-from trainer.device import Precision, choose_device, choose_precision, gpu_name
+from trainer.device import Precision, choose_device, choose_precision, gpu_name, total_memory
 from trainer.distributed import agreement
 from trainer.distributed.processes import ALONE, Processes
 from trainer.errors import UserError
@@ -125,6 +125,9 @@ def _setup(
     config: TrainConfig, options: Options, checkpoints: CheckpointFolder, processes: Processes, say: Say
 ) -> Setup:
     device = choose_device(config.training.device, processes)
+    config, notes = recommended.resolve(config, total_memory(device))
+    for note in notes:
+        say(f"INFO: {note}")
     precision = choose_precision(device, config.training.amp)
     if bits := config.model.weight_bits:
         quantization.prove(bits, device, precision.dtype)
@@ -215,7 +218,7 @@ def _configured_memory(config: TrainConfig) -> MemorySettings:
     training = config.training
     return MemorySettings(
         gradient_checkpointing=config.model.gradient_checkpointing,
-        chunk_size=training.chunk_size if training.use_chunked_training else None,
+        chunk_size=training.chunk_tokens if training.use_chunked_training else None,
     )
 
 

@@ -14,12 +14,14 @@ Shapes: B sequences, H key heads, D the width of a head.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
@@ -73,7 +75,8 @@ class Carry(CacheBase):  # type: ignore[misc]
         self.chunk_size, self.length = chunk_size, length
         self.count = -(-length // chunk_size)
         reaches = [limit if window is None else window - 1 for window in windows]
-        how = (self, gradients, on_host)
+        # Without a reference cycle, all is freed with the carry, and not when Python next looks for cycles.
+        how = (weakref.proxy(self), gradients, on_host)
         super().__init__(layers=[Whole(*how) if reach is None else Tails(*how, reach) for reach in reaches])
         self.chunk = 0
 
@@ -91,6 +94,12 @@ class Carry(CacheBase):  # type: ignore[misc]
     def nbytes(self) -> int:
         """Bytes of the stored keys and values, without their gradients."""
         total: int = sum(layer.nbytes for layer in self.layers)
+        return total
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on the device of what is stored, with gradients that wait for their chunk."""
+        total: int = sum(layer.device_bytes for layer in self.layers)
         return total
 
     @contextmanager
@@ -180,7 +189,9 @@ class _Layer(CacheLayer):  # type: ignore[misc]
         return past + query_length, self.carry.start - past
 
     def _empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Memory where the carry is stored."""
+        """Memory where the carry is stored. In an estimate, the host's memory is the device meta."""
+        if isinstance(like, FakeTensor):
+            return torch.empty(shape, dtype=like.dtype, device="meta" if self.on_host else like.device)
         elsewhere = self.on_host and like.device.type != "cpu"
         device = torch.device("cpu") if elsewhere else like.device
         return torch.empty(shape, dtype=like.dtype, device=device, pin_memory=elsewhere)
@@ -206,6 +217,11 @@ class Tails(_Layer):
     @property
     def nbytes(self) -> int:
         return sum(tail.nbytes for tails in self._tails for tail in tails.values())
+
+    @property
+    def device_bytes(self) -> int:
+        waiting = sum(grad.nbytes for grads in self._gradients for grad in grads.values())
+        return waiting + (0 if self.on_host else self.nbytes)
 
     def past(self, chunk: int) -> int:
         return min(self.reach, chunk * self.carry.chunk_size)
@@ -269,9 +285,11 @@ class _Pool:
         """A tensor like another one, from `make`, which takes a shape and that one."""
         number = next((number for number, tensors in self._free.items() if tensors), None)
         if number is None:
-            self._size = max(1, BLOCK // like.nbytes)
+            first = make((1, *like.shape), like)
+            several = first.device.type == "cpu" and not isinstance(first, FakeTensor)
+            self._size = max(1, BLOCK // like.nbytes) if several else 1
             self._made = number = self._made + 1
-            self._free[number] = [*make((self._size, *like.shape), like)][::-1]
+            self._free[number] = [*(make((self._size, *like.shape), like) if several else first)][::-1]
         tensor = self._free[number].pop()
         self._block_of[id(tensor)] = number
         return tensor
@@ -295,6 +313,11 @@ class Whole(_Layer):
     @property
     def nbytes(self) -> int:
         return sum(x.nbytes for x in self._all if x is not None)
+
+    @property
+    def device_bytes(self) -> int:
+        """0 if it is stored on the host, where its gradients are, too."""
+        return 0 if self.on_host else self.nbytes + sum(x.nbytes for x in self._gradients if x is not None)
 
     def forget(self, chunk: int) -> None:
         """Nothing: every later chunk sees it."""

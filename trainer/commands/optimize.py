@@ -16,9 +16,9 @@ from rich.table import Table
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.commands.output import echo
-from trainer.config import TrainConfig, load
+from trainer.config import TrainConfig, load, recommended
 from trainer.errors import RunError, UserError
-from trainer.optimization.candidates import Choices, candidates, left_out, recommended
+from trainer.optimization.candidates import Choices, candidates, left_out
 from trainer.optimization.measurement import Measured, measure
 from trainer.optimization.race import Result, race, ranked
 from trainer.optimization.session import Session
@@ -85,11 +85,12 @@ def run_optimize(
     recommend_only: Annotated[
         bool,
         typer.Option(
-            "--recommend-only", help="Print usual settings for --context and --vram, and run nothing."
+            "--recommend-only",
+            help="Print usual settings for --vram GiB, and for --context tokens or all lengths, and run nothing.",
         ),
     ] = False,
     context: Annotated[int | None, typer.Option(min=1, help="Tokens in a sequence.")] = None,
-    vram: Annotated[float | None, typer.Option(min=0.1, help="Memory of the GPU, in GB.")] = None,
+    vram: Annotated[float | None, typer.Option(min=0.1, help="Memory of the GPU in GiB.")] = None,
 ) -> None:
     """Measure settings of a run on this machine, and recommend the fastest that fit.
 
@@ -98,11 +99,7 @@ def run_optimize(
     """
     with report_errors():
         if recommend_only:
-            if context is None or vram is None:
-                raise UserError("--recommend-only needs --context (tokens) and --vram (GB).")
-            echo(
-                f"{context:,} tokens on {vram:g} GB: {recommended(context, vram)} (usual settings, not measured here)"
-            )
+            _recommend(context, vram)
             return
         choices = Choices(
             _numbers("--batch-sizes", batch_sizes),
@@ -129,6 +126,19 @@ def run_optimize(
         echo(f'Train: aios train --config "{session.recommended}"')
 
 
+def _recommend(context: int | None, memory: float | None) -> None:
+    """Print the usual settings for a memory: for one length, or the table for all."""
+    if memory is None:
+        raise UserError("--recommend-only needs --vram (GiB), and --context (tokens) for a single length.")
+    if context is not None:
+        found = recommended.recommended(context, memory)
+        echo(f"{context:,} tokens on {memory:g} GiB: {found} (usual settings, not measured here)")
+        return
+    echo(f"Usual settings with {memory:g} GiB, not measured here:")
+    for row in reversed([*recommended.rows(memory)]):
+        echo(f"  from {row.context:>7,} tokens: {row}")
+
+
 def _configuration(
     file: Path | None, overrides: dict[str, Any], model: str | None, choices: Choices, folder: Path
 ) -> TrainConfig:
@@ -143,7 +153,19 @@ def _configuration(
         text.write_text(" ".join(WORDS * 40_000), encoding="utf-8", newline="\n")
         overrides = {**overrides, "dataset_file": str(text)}
         echo(f"No data set given: measuring on {text}.", err=True)
-    return load(file, overrides)
+    return _without_auto(load(file, overrides))
+
+
+def _without_auto(settings: TrainConfig) -> TrainConfig:
+    if "auto" not in (settings.model.window_size, settings.training.chunk_size):
+        return settings
+    from trainer.device import choose_device, total_memory
+
+    memory = total_memory(choose_device(settings.training.device))
+    settings, notes = recommended.resolve(settings, memory)
+    for note in notes:
+        echo(f"INFO: {note}", err=True)
+    return settings
 
 
 def _measure_all(

@@ -87,7 +87,9 @@ def _annotation(section: str, field: FieldInfo, names: list[str], default: Any) 
 
 def _metavar(field: FieldInfo) -> str:
     names = {int: "INTEGER", float: "NUMBER", Path: "PATH", dict: "JSON"}
-    kinds = [get_origin(kind) or kind for kind in (field.annotation, *get_args(field.annotation))]
+    parts = (field.annotation, *get_args(field.annotation))
+    bare = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
+    kinds = [get_origin(kind) or kind for kind in bare]
     return next((names[kind] for kind in kinds if kind in names), "TEXT")
 
 

@@ -16,13 +16,20 @@ from trainer import fetch
 from trainer.commands.explanation import report_errors
 from trainer.commands.options import canonical_spelling, with_config_options
 from trainer.commands.output import echo
-from trainer.config import TrainConfig, load
+from trainer.config import TrainConfig, load, recommended
 from trainer.errors import UserError
 from trainer.models import hub
 
 if TYPE_CHECKING:
-    from trainer.planning.plan import Plan
+    from trainer.planning.plan import LongestContext, Plan
 
+# The end of the name of a method in chunks: trainer.planning.plan.CHUNKS, which is imported late
+CHUNKS = "_chunks"
+SHARED = (
+    "On Windows the driver lends memory of the host (shared GPU memory) to a program that needs more than the GPU has. Such a "
+    "run does not fail, but takes many times as long. To get an error instead: NVIDIA Control Panel > Manage 3D settings > "
+    "CUDA - Sysmem Fallback Policy > Prefer No Sysmem Fallback."
+)
 PIPE_WIDTH = 200  # columns, when stdout is not a terminal
 GIB = 2**30
 
@@ -31,6 +38,10 @@ Vram = Annotated[
     typer.Option(
         min=0.1, max=10_000, help="Memory of the GPU in GiB. Default: what this machine's device has free."
     ),
+]
+Measure = Annotated[
+    bool,
+    typer.Option("--measure", help="First measure two small steps on this device, and calibrate the plan."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with bytes.")]
 
@@ -51,6 +62,7 @@ def run_plan(
         typer.Option(help="Model folder, config.json, or Hugging Face id in the cache; the same as --name."),
     ] = None,
     vram: Vram = None,
+    measure: Measure = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan the memory of a training run, and how to need less of it.
@@ -63,7 +75,11 @@ def run_plan(
                 raise UserError(f"--model {model} and --name {overrides['name']} name different models.")
             overrides = {**overrides, "name": model}
         settings = load(config, overrides, needs_data=False)
-        _plan(settings, settings.model.name, vram, as_json)
+        if measure and vram is not None:
+            raise UserError(
+                "--measure measures on this machine's device, but --vram describes another one. Remove one of the two."
+            )
+        _plan(settings, settings.model.name, vram, as_json, measure)
 
 
 @fits.command()
@@ -80,18 +96,33 @@ def run_fits(
         _plan(load(None, {"name": source, "amp": True}, needs_data=False), model, vram, as_json)
 
 
-def _plan(settings: TrainConfig, called: str | None, vram: float | None, as_json: bool) -> None:
+def _plan(
+    settings: TrainConfig, called: str | None, vram: float | None, as_json: bool, measure: bool = False
+) -> None:
     if settings.model.name and not Path(settings.model.name).is_file():
         hub.local_copy(settings.model.name, "--model")  # before torch is imported
     from trainer.planning import planned_device
+    from trainer.planning.calibration import calibrate
     from trainer.planning.plan import make_plan
     from trainer.planning.step import StepMemory
     from trainer.planning.subject import describe, model_config_of
 
     device, name, size = planned_device.choose(settings.training.device, vram)
+    settings, notes = recommended.resolve(settings, size)
+    for note in notes:
+        echo(f"INFO: {note}", err=True)
     model_config = model_config_of(settings)
     described = describe(called or "from scratch", model_config)
-    made = make_plan(settings, StepMemory(model_config, device), described, name, size)
+    step: Any = StepMemory(model_config, device)
+    if measure:
+        step = calibrate(settings, step)
+        found = step.calibration
+        echo(
+            f"INFO: calibrated by two measured steps: {found.factor:.2f} times the tensors of a step, and "
+            f"{found.fixed / 2**20:.0f} MiB",
+            err=True,
+        )
+    made = make_plan(settings, step, described, name, size)
     if as_json:
         echo(json.dumps(made.to_json(), indent=2))
     else:
@@ -108,20 +139,43 @@ def _print(made: Plan) -> None:
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("GiB per step", overflow="fold")
-    for heading in ("weights", "gradients", "optimizer", "activations", "logits", "total", "fits"):
+    for heading in (
+        "weights",
+        "gradients",
+        "optimizer",
+        "activations",
+        "logits",
+        "carry",
+        "total",
+        "fits",
+        "host",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for setting in made.settings:
         memory = setting.memory
-        parts = (memory.weights, memory.gradients, memory.state, memory.activations, memory.logits)
+        parts = (
+            memory.weights,
+            memory.gradients,
+            memory.state,
+            memory.activations,
+            memory.logits,
+            memory.carry,
+        )
         table.add_row(
             f"+ {setting.changes[-1]}" if setting.changes else "as configured",
             *("?" if part is None else f"{part / GIB:.2f}" for part in (*parts, memory.total)),
             "yes" if setting.fits(made.size) else "no",
+            f"{memory.host / GIB:.2f}" if memory.host else "",
         )
     console.print(table)
+    if any(setting.memory.carry for setting in made.settings):
+        echo("\ncarry: keys and values that chunks take over from earlier ones. host: in the host's memory.")
     echo("\nLongest context, one sequence at a time with gradient checkpointing:")
     for method, found in made.longest.items():
-        echo(f"  {method:6} {_context(found.tokens, found.limited_by)}")
+        name = method.replace(CHUNKS, ", exact chunks")
+        echo(f"  {name:20} {_context(found)}")
+    if made.shared:
+        echo(f"\n{SHARED}")
     recommended = made.recommended
     if recommended is None:
         echo("\nNothing here fits. Choose a smaller model, or a shorter --max-length.")
@@ -131,9 +185,12 @@ def _print(made: Plan) -> None:
         echo("\nFits as configured.")
 
 
-def _context(tokens: int | None, limited_by: str) -> str:
-    if tokens is None:
+def _context(found: LongestContext) -> str:
+    if found.tokens is None:
         return "unknown"
-    if not tokens:
+    if not found.tokens:
         return "does not fit"
-    return f"{tokens:,} tokens" + (" (all positions of the model)" if limited_by == "positions" else "")
+    notes = ["all positions of the model"] if found.limited_by == "positions" else []
+    if found.memory and found.memory.host:
+        notes.append(f"with {found.memory.host / GIB:.1f} GiB of the host's memory")
+    return f"{found.tokens:,} tokens" + (f" ({', '.join(notes)})" if notes else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,11 +17,10 @@ class ChunkKeys(Section):
         description="Compute sequences in chunks of chunk_size tokens, so that long ones need less memory. The loss stays "
         "that of the whole sequence.",
     )
-    chunk_size: int = Field(
+    chunk_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=2048,
-        ge=1,
         description="Tokens in a chunk with use_chunked_training. Not --dataset-chunk-size, the number of samples loaded at "
-        "a time.",
+        "a time. auto: the usual size for max_length and the memory of the device, or whole sequences if they are short.",
     )
     chunk_gradients: ChunkGradients = Field(
         default="truncated",
@@ -48,3 +47,9 @@ class ChunkKeys(Section):
         description="On a GPU, store activations in the host's memory until the backward pass; with gradient_checkpointing "
         "these are the inputs of the layers.",
     )
+
+    @property
+    def chunk_tokens(self) -> int:
+        """chunk_size, after `recommended.resolve` has replaced auto."""
+        assert self.chunk_size != "auto"
+        return self.chunk_size

@@ -113,6 +113,10 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     lines = [f"The configuration{f' in {file.absolute()}' if file else ''} is not valid:"]
     for problem in error.errors():
         where = [str(part) for part in problem["loc"]]
+        if where[2:] and where[2].startswith("literal["):  # auto, beside a number: the other error says more
+            continue
+        if where[2:] in (["int"], ["constrained-int"]):
+            where = where[:2]
         lines.append(f"  {_problem(where, problem['type'], problem['input'], problem['msg'])}")
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -17,7 +17,11 @@ class Section(BaseModel):
     def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Reject true and false, which Python counts as numbers, and integers that need more than 64 bits."""
         expected = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and expected in (int, float, int | None, float | None):
+        parts = {
+            get_args(part)[0] if get_origin(part) is Annotated else part
+            for part in (expected, *get_args(expected))
+        }
+        if isinstance(value, bool) and parts & {int, float} and bool not in parts:
             raise ValueError("a number is required, not true or false")
         if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
             raise ValueError(f"a whole number must be between -{LARGEST} and {LARGEST}")

@@ -90,11 +90,11 @@ class ModelSection(Section):
         default=None,
         description="Shorthand for attention_backend: true means flash_attn_2, false means sdpa.",
     )
-    window_size: int | None = Field(
+    window_size: Annotated[int, Field(ge=0)] | Literal["auto"] | None = Field(
         default=None,
-        ge=0,
         description="Sliding window: number of tokens that each token attends to, including itself; 0 for all previous "
-        "tokens. Default: the window the model was trained with.",
+        "tokens; auto for the usual window for max_length, which is none for short sequences. Default: the window the model "
+        "was trained with.",
     )
     window_pattern: WindowPattern = Field(
         default=None,
@@ -151,6 +151,12 @@ class ModelSection(Section):
         description="Quantize the frozen weights to 8 bits (LLM.int8()) while they are loaded. Requires use_peft and "
         "bitsandbytes.",
     )
+
+    @property
+    def window(self) -> int | None:
+        """window_size, after `recommended.resolve` has replaced auto."""
+        assert self.window_size != "auto"
+        return self.window_size
 
     @property
     def weight_bits(self) -> int | None:

@@ -25,7 +25,7 @@ from trainer.attention.carry import Carry, windows_of
 from trainer.data import Batch
 from trainer.learning.objective import Objective, Part, Score
 from trainer.learning.offload import Offloaded
-from trainer.random_state import random_state, restore_random_state
+from trainer.random_state import RandomStates, random_state, restore_random_state
 
 Gradients = Literal["truncated", "exact"]
 
@@ -127,10 +127,10 @@ class Chunked:
         carry, device = self._carry(batch, gradients=True), batch.tokens.device
         parts = groups(carry.count) if self.settings.recompute else [range(carry.count)]
         # Each chunk draws the same random numbers, for dropout, whenever it is computed.
-        random = []
+        random = RandomStates(carry.count, device)
         for group in parts:
             for chunk in group:
-                random.append(random_state(device))
+                random.save(chunk)
                 if chunk < carry.count - 1:
                     self._advance(batch, carry, chunk)
                 if group is not parts[-1]:
@@ -138,14 +138,15 @@ class Chunked:
         after = None
         for group in reversed(parts):
             for chunk in group[:-1] if group is not parts[-1] else ():
-                restore_random_state(random[chunk], device)
+                random.restore(chunk)
                 self._advance(batch, carry, chunk)
             for chunk in reversed(group):
-                restore_random_state(random[chunk], device)
+                random.restore(chunk)
                 yield from self._parts(batch, drawn, carry, chunk)
                 after = after or random_state(device)  # the last chunk is the first here
                 carry.forget(chunk)
-        restore_random_state(after or random[-1], device)
+        if after:
+            restore_random_state(after, device)
 
     @torch.no_grad()
     def _advance(self, batch: Batch, carry: Carry, chunk: int) -> None:

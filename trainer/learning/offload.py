@@ -30,14 +30,6 @@ class _OnHost:
 
 
 @dataclass(frozen=True)
-class _Omitted:
-    """A fake tensor, which an estimate of the GPU's memory must not count."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-
-
-@dataclass(frozen=True)
 class Offloaded:
     """An objective whose stored activations are moved to the host.
 
@@ -61,11 +53,11 @@ class Offloaded:
     def score(self, batch: Batch) -> Score:
         return self.objective.score(batch)
 
-    def _to_host(self, tensor: Tensor) -> Tensor | _OnHost | _Omitted:
+    def _to_host(self, tensor: Tensor) -> Tensor | _OnHost:
         if tensor.nbytes < self.smallest or _is_weight(tensor):
             return tensor
         if isinstance(tensor, FakeTensor):
-            return _Omitted(tensor.shape, tensor.dtype)
+            return _OnHost(torch.empty_like(tensor, device="meta"), tensor.device)  # counted as the host's
         if tensor.device.type == "cpu":  # only in tests
             return _OnHost(tensor.clone(), tensor.device)
         make: Any = torch.cuda.Stream
@@ -79,11 +71,9 @@ class Offloaded:
         tensor.record_stream(stream)
         return _OnHost(host, tensor.device)
 
-    def _from_host(self, stored: Tensor | _OnHost | _Omitted) -> Tensor:
+    def _from_host(self, stored: Tensor | _OnHost) -> Tensor:
         if isinstance(stored, Tensor):
             return stored
-        if isinstance(stored, _Omitted):
-            return torch.empty(stored.shape, dtype=stored.dtype)
         if stored.device in self._streams:
             torch.cuda.current_stream(stored.device).wait_stream(self._streams[stored.device])
         return stored.tensor.to(stored.device, non_blocking=True)

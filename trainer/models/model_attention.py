@@ -24,13 +24,13 @@ def requested_windows(settings: ModelSection, config: Any) -> pattern.Windows:
     Raises:
         UserError: the pattern does not fit this model.
     """
-    if settings.window_size is None and settings.window_pattern is None:
+    if settings.window is None and settings.window_pattern is None:
         return pattern.trained_windows(config)
     layers = config.get_text_config().num_hidden_layers
     try:
         return pattern.repeat(
             layers,
-            settings.window_size,
+            settings.window,
             settings.window_pattern or pattern.SLIDING,
             settings.full_layers or (),
         )

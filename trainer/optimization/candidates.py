@@ -10,15 +10,6 @@ from trainer.config import TrainConfig
 
 CHUNK_SIZES = (512, 1024, 2048, 4096)
 LONG = 2048  # tokens in a sequence from which on chunks are tried
-# (tokens from which on, windows, chunk sizes at 24 GB): long_context's recommendations without a measurement
-RECOMMENDED = (
-    (100_000, (256,), (256, 512)),
-    (64_000, (256, 512), (512, 1024)),
-    (32_000, (512, 1024), (2048,)),
-    (16_000, (1024, 2048), (4096,)),
-    (8_000, (2048, 4096), ()),
-    (0, (), ()),
-)
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ def candidates(config: TrainConfig, choices: Choices, search: bool) -> list[Cand
     samples = training.batch_size * training.gradient_accumulation_steps
     sizes = choices.batch_sizes or (_divisors(samples) if search else [training.batch_size])
     usual = [size for size in CHUNK_SIZES if size < length] if search and length > LONG else []
-    own = training.chunk_size if training.use_chunked_training else None
+    own = training.chunk_tokens if training.use_chunked_training else None
     chunk_sizes: list[int | None] = [*choices.chunk_sizes] or ([None, *usual] if search else [own])
     checkpointing = [False, True] if search else [config.model.gradient_checkpointing]
     gradients = training.chunk_gradients if training.use_chunked_training else "exact"  # which change nothing
@@ -117,19 +108,6 @@ def left_out(config: TrainConfig, choices: Choices) -> Iterator[str]:
     for size in choices.batch_sizes:
         if samples % size:
             yield f"batch {size}: a step of {samples} samples cannot be split into batches of {size}"
-
-
-def recommended(context: int, vram: float) -> str:
-    """What the guides recommend for a length, without a measurement."""
-    _, windows, chunks = next(row for row in RECOMMENDED if context >= row[0])
-    if not windows:
-        return "no window, no chunks"
-    window = f"a window of {' to '.join(map(str, windows))}"
-    if not chunks:
-        return f"{window}, no chunks" if vram > 12 else f"{window}, chunks of 4096 if memory is short"
-    offload = ", --cpu-offload" if context >= RECOMMENDED[0][0] else ""
-    scaled = sorted({max(128, 2 ** int(size * min(1.0, vram / 24)).bit_length() // 2) for size in chunks})
-    return f"{window}, chunks of {' to '.join(map(str, scaled))}{offload}"
 
 
 def _divisors(samples: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Ways to need less memory, the most harmless first: those that change nothing, that cost time, that change what is trained.
 
-Each is a set of keys of the configuration, so that it is also a set of options of `aios train`.
+Each is a set of keys of the configuration, so that it is also a set of options of `aios train`. None is a window: it changes
+what the model sees.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from trainer.config import TrainConfig
 
 Harm = Literal["none", "time", "precision", "method"]
 KEY_OPTIONS = {True: "--{}", False: "--no-{}"}
+SMALL_CHUNK = 512  # tokens; smaller ones save little, and take long
+Keys = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,20 @@ class Change:
         name: in one or two words.
         harm: what it costs: nothing, time, precision of what is stored, or another method of training.
         keys: the section and the values to set for a configuration; empty if it already has them.
+        device: the type of device that it has an effect on; None for all.
     """
 
     name: str
     harm: Harm
-    keys: Callable[[TrainConfig], Mapping[str, Mapping[str, Any]]]
+    keys: Callable[[TrainConfig], Keys]
+    device: str | None = None
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The configuration with this change; the same object if it changes nothing."""
         return with_keys(config, self.keys(config))
 
 
-def with_keys(config: TrainConfig, keys: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
+def with_keys(config: TrainConfig, keys: Keys) -> TrainConfig:
     """A configuration with other values of some keys; the same object if none differs."""
     changed = {
         section: {
@@ -64,37 +69,84 @@ def options(before: TrainConfig, after: TrainConfig) -> list[str]:
     return found
 
 
-def _single_sequences(config: TrainConfig) -> Mapping[str, Mapping[str, Any]]:
+def _chunks(config: TrainConfig) -> Keys:
+    """Chunks of the configured size, if sequences are longer."""
+    training = config.training
+    if training.use_chunked_training or config.data.max_length <= training.chunk_tokens:
+        return {}
+    return {"training": {"use_chunked_training": True, "chunk_gradients": "exact"}}
+
+
+def _small_chunks(config: TrainConfig) -> Keys:
+    training = config.training
+    size = training.chunk_tokens if training.use_chunked_training else config.data.max_length
+    if size < 2 * SMALL_CHUNK:
+        return {}
+    gradients = training.chunk_gradients if training.use_chunked_training else "exact"
+    keys = {"use_chunked_training": True, "chunk_gradients": gradients, "chunk_size": SMALL_CHUNK}
+    return {"training": keys}
+
+
+def _fewer_carries(config: TrainConfig) -> Keys:
+    exact = config.training.use_chunked_training and config.training.chunk_gradients == "exact"
+    return {"training": {"recompute_carries": True}} if exact else {}
+
+
+def _offload(config: TrainConfig) -> Keys:
+    chunked = {"cpu_offload": True} if config.training.use_chunked_training else {}
+    return {"training": {"offload_activations": True, **chunked}}
+
+
+def _single_sequences(config: TrainConfig) -> Keys:
     training = config.training
     sequences = training.batch_size * training.gradient_accumulation_steps
     return {"training": {"batch_size": 1, "gradient_accumulation_steps": sequences}}
 
 
-def _adapter(config: TrainConfig) -> Mapping[str, Mapping[str, Any]]:
+def _adapter(config: TrainConfig) -> Keys:
     return {"model": {"use_peft": True}} if config.model.name else {}
 
 
-def _four_bits(config: TrainConfig) -> Mapping[str, Mapping[str, Any]]:
+def _four_bits(config: TrainConfig) -> Keys:
     if not config.model.name:
         return {}
     return {"model": {"use_peft": True, "load_in_4bit": True, "load_in_8bit": False}}
 
 
-def _small_state(config: TrainConfig) -> Mapping[str, Mapping[str, Any]]:
+def _small_state(config: TrainConfig) -> Keys:
     return {"training": {"optimizer": "adamw_8bit"}} if config.training.optimizer == "adamw" else {}
 
 
 # Each is applied to the result of those before it.
 CHANGES = (
+    Change("exact chunks", "time", _chunks),
     Change("gradient checkpointing", "time", lambda config: {"model": {"gradient_checkpointing": True}}),
     Change("one sequence at a time", "time", _single_sequences),
+    Change("fewer stored carries", "time", _fewer_carries, "cpu"),
+    Change("offload to host memory", "time", _offload, "cuda"),
+    Change("smaller chunks", "time", _small_chunks),
     Change("16-bit computation", "precision", lambda config: {"training": {"amp": True}}),
     Change("8-bit optimizer state", "precision", _small_state),
     Change("LoRA", "method", _adapter),
     Change("QLoRA", "method", _four_bits),
 )
-METHODS: dict[str, Mapping[str, Mapping[str, Any]]] = {
+METHODS: dict[str, Keys] = {
     "full": {"model": {"use_peft": False, "load_in_4bit": False, "load_in_8bit": False}},
     "lora": {"model": {"use_peft": True, "load_in_4bit": False, "load_in_8bit": False}},
     "qlora": {"model": {"use_peft": True, "load_in_4bit": True, "load_in_8bit": False}},
+}
+# How sequences are computed when the longest is looked for
+WHOLE: Keys = {
+    "model": {"gradient_checkpointing": True},
+    "training": {"use_chunked_training": False, "offload_activations": False},
+}
+IN_CHUNKS: dict[str, Keys] = {
+    device: {
+        "model": {"gradient_checkpointing": True},
+        "training": {"use_chunked_training": True, "chunk_gradients": "exact", **keys},
+    }
+    for device, keys in {
+        "cpu": {"recompute_carries": True},
+        "cuda": {"cpu_offload": True, "offload_activations": True},
+    }.items()
 }

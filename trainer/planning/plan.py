@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trainer import chunking
 from trainer.config import TrainConfig
+from trainer.errors import UserError
 from trainer.models import rope
 from trainer.planning import changes
-from trainer.planning.changes import CHANGES, METHODS
+from trainer.planning.changes import CHANGES, IN_CHUNKS, METHODS, WHOLE, with_keys
+from trainer.planning.planned_device import lends_host_memory
 from trainer.planning.step import StepMemory
 from trainer.survival.memory_estimate import MemoryEstimate
 
 SCHEMA_VERSION = 1
 SHORTEST, LONGEST = 256, 1 << 18  # tokens
+CHUNKS = "_chunks"  # ends the name of a method in chunks
 ROUNDS = 6  # of the search for the longest context
 
 
@@ -38,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class LongestContext:
-    """The longest sequence of a method, one at a time with gradient checkpointing.
+    """The longest sequence of a method, one at a time with gradient checkpointing, whole or in chunks.
 
     Attributes:
         tokens: 0 if none fits; None if it cannot be estimated.
@@ -56,7 +60,8 @@ class Plan:
 
     Attributes:
         settings: as configured, then with one more change each, in the order of their harm.
-        longest: by method: full, lora, qlora.
+        longest: by method: full, lora, qlora, each also in chunks: full_chunks and so on.
+        shared: whether the driver lends memory of the host instead of failing.
     """
 
     model: dict[str, Any]
@@ -64,6 +69,7 @@ class Plan:
     size: int
     settings: tuple[Setting, ...]
     longest: dict[str, LongestContext]
+    shared: bool = False
 
     @property
     def recommended(self) -> Setting | None:
@@ -75,7 +81,7 @@ class Plan:
         return {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
-            "device": {"name": self.device, "bytes": self.size},
+            "device": {"name": self.device, "bytes": self.size, "lends_host_memory": self.shared},
             "settings": [
                 {
                     "changes": setting.changes,
@@ -112,42 +118,64 @@ def make_plan(config: TrainConfig, step: StepMemory, model: dict[str, Any], devi
     """
     settings = tuple(_settings(config, step))
     longest = {
-        method: longest_context(changes.with_keys(config, keys), step, size)
+        f"{method}{kind}": longest_context(with_keys(with_keys(config, keys), how), step, size)
         for method, keys in METHODS.items()
         if config.model.name or method == "full"
+        for kind, how in (("", WHOLE), (CHUNKS, IN_CHUNKS[step.device.type]))
     }
-    return Plan(model, device, size, settings, longest)
+    shared = lends_host_memory(step.device)
+    return Plan(
+        model, device, size, settings, {name: found for name, found in longest.items() if found}, shared
+    )
 
 
 def _settings(config: TrainConfig, step: StepMemory) -> Iterator[Setting]:
     names: tuple[str, ...] = ()
     changed = config
-    yield Setting((), (), config, step(config))
+    memory = step(config)
+    yield Setting((), (), config, memory)
     for change in CHANGES:
         after = change.apply(changed)
-        if after is changed:
+        if after is changed or change.device not in (None, step.device.type) or not _possible(after, step):
             continue
-        names, changed = (*names, change.name), after
-        yield Setting(names, tuple(changes.options(config, changed)), changed, step(changed))
+        found = step(after)
+        if found.activations is None and memory.activations is not None:
+            continue  # the model cannot be computed in this way
+        names, changed, memory = (*names, change.name), after, found
+        yield Setting(names, tuple(changes.options(config, changed)), changed, memory)
 
 
-def longest_context(config: TrainConfig, step: StepMemory, size: int) -> LongestContext:
-    """The longest sequence whose step fits into `size` bytes, as a multiple of 256 tokens.
+def _possible(config: TrainConfig, step: StepMemory) -> bool:
+    """Whether the positions of the model allow chunks, if the configuration has them."""
+    try:
+        chunking.check_positions(config, step.model_config)
+    except UserError:
+        return False
+    return True
+
+
+def longest_context(config: TrainConfig, step: StepMemory, size: int) -> LongestContext | None:
+    """The longest sequence whose step fits into `size` bytes, as a multiple of 256 tokens; None if none can be computed so.
 
     Memory grows with the length almost linearly, so the search follows the line through the last two lengths.
     """
-    alone = changes.with_keys(
-        config, {"model": {"gradient_checkpointing": True}, "training": {"batch_size": 1, "amp": True}}
-    )
+    alone = with_keys(config, {"training": {"batch_size": 1, "amp": True}})
     positions = rope.max_length(step.model_config)
     limit = min(LONGEST, positions or LONGEST)
+    training = alone.training
+    if training.use_chunked_training and (
+        limit <= training.chunk_tokens
+        or not _possible(with_keys(alone, {"data": {"max_length": limit}}), step)
+    ):
+        return None
+    second = min(limit, SHORTEST * 16 if not training.use_chunked_training else 8 * training.chunk_tokens)
     estimates: dict[int, MemoryEstimate] = {}
     guess: int | None = min(SHORTEST, limit)
     while guess is not None and len(estimates) < ROUNDS:
         estimates[guess] = step(alone, guess)
         if estimates[guess].activations is None:
             return LongestContext(None, "unknown", None)
-        guess = _next_length(estimates, size, limit)
+        guess = _next_length(estimates, size, limit, second)
     best = max((length for length, found in estimates.items() if found.total <= size), default=0)
     return LongestContext(
         best,
@@ -156,14 +184,14 @@ def longest_context(config: TrainConfig, step: StepMemory, size: int) -> Longest
     )
 
 
-def _next_length(estimates: dict[int, MemoryEstimate], size: int, limit: int) -> int | None:
+def _next_length(estimates: dict[int, MemoryEstimate], size: int, limit: int, second: int) -> int | None:
     """The length to try next; None if the longest that fits is known, or almost."""
     fitting = max((length for length, found in estimates.items() if found.total <= size), default=0)
     over = min((length for length, found in estimates.items() if found.total > size), default=limit + 1)
     if not fitting or fitting == limit or over - fitting <= SHORTEST:
         return None
     if len(estimates) == 1:
-        return min(16 * SHORTEST, limit)
+        return second
     (first, low), (second, high) = sorted(estimates.items())[-2:]
     if over <= limit:
         (first, low), (second, high) = (fitting, estimates[fitting]), (over, estimates[over])

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import psutil
 import torch
 
 from trainer.device import choose_device, gpu_name
 
 GIB = 2**30
+
+
+def lends_host_memory(device: torch.device) -> bool:
+    """Whether the driver of this system gives a program memory of the host when the GPU's is used up, instead of failing."""
+    return sys.platform == "win32" and device.type == "cuda"
 
 
 def choose(name: str, vram: float | None) -> tuple[torch.device, str, int]:

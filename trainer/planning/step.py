@@ -7,7 +7,7 @@ alike it is taken with one layer and with two, and continued to all of them, whi
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from trainer import building
 from trainer.attention import huggingface
-from trainer.config import TrainConfig
+from trainer.config import DataSection, TrainConfig
 from trainer.device import Precision
 from trainer.learning.objective import Objective
 from trainer.models import model_attention
@@ -39,6 +39,7 @@ class StepMemory:
 
     model_config: Any
     device: torch.device
+    _short: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
         """The memory of a step.
@@ -63,29 +64,32 @@ class StepMemory:
         layers = getattr(text, "num_hidden_layers", None)
         if not layers or (getattr(text, "layer_types", None) and len({*text.layer_types}) > 2):
             return False
-        sizes = [_parameters(_with_layers(self.model_config, count)) for count in (1, 2, layers)]
+        sizes = [_parameters(with_layers(self.model_config, count)) for count in (1, 2, layers)]
         return bool(sizes[2] - sizes[1] == (layers - 2) * (sizes[1] - sizes[0]))
 
     def _trace(self, config: TrainConfig, shape: tuple[int, int], layers: int | None) -> Trace:
-        model_config = _with_layers(self.model_config, layers)
+        model_config = with_layers(self.model_config, layers)
         windows = model_attention.requested_windows(config.model, self.model_config)
         huggingface.attach(model_config, backend=BACKEND, window=windows[:layers])
         precision = planned_precision(config)
 
         def build() -> tuple[Any, Objective]:
             built = building.build_for_estimate(
-                config, model_config, precision, config.model.gradient_checkpointing, torch.device("cpu")
+                config, model_config, precision, config.model.gradient_checkpointing, self.device
             )
             return built.network, built.objective
 
-        return memory_estimate.trace(build, config.training, self.device, shape, config.data.packing)
+        # Steps in chunks of any length follow from the same short ones.
+        of_this_step = (config.model_copy(update={"data": DataSection()}).model_dump_json(), shape[0], layers)
+        short = self._short.setdefault(of_this_step, {})
+        return memory_estimate.trace(build, config.training, self.device, shape, config.data.packing, short)
 
 
 def planned_precision(config: TrainConfig) -> Precision:
     return Precision(torch.bfloat16 if config.training.amp else torch.float32)
 
 
-def _with_layers(model_config: Any, layers: int | None) -> Any:
+def with_layers(model_config: Any, layers: int | None) -> Any:
     """A copy of a model's configuration, with its first layers only."""
     changed = copy.deepcopy(model_config)
     if layers is None:
@@ -128,4 +132,6 @@ def _continued(one: Trace, two: Trace, layers: int) -> Trace:
         end=two.end + of_weights + of_gradients,
         logits=two.logits,
         stored=two.stored + stored,
+        carry=two.carry + growth("carry"),
+        host=two.host + growth("host"),
     )

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from trainer.attention import carry
 from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.errors import UserError
 from trainer.learning import cross_entropy
-from trainer.learning.chunks import Chunked
+from trainer.learning.chunks import Chunked, ChunkSettings
 from trainer.learning.objective import Objective
 from trainer.learning.offload import Offloaded
 from trainer.learning.optimizer import PAGED, inner_matrices
@@ -31,11 +32,13 @@ from trainer.models import vocabulary
 from trainer.models.fake_model import DataFree, fake_tensors
 from trainer.say import Say
 from trainer.survival import chunk_estimate
+from trainer.survival.chunk_estimate import ChunkMemory
 
 # Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8), PAGED: (2, 8)}
 # Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
 OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
+Known = dict[tuple[int, ChunkSettings | None], ChunkMemory | None]
 MOST_TOKENS = 1 << 18  # of a step on fake tensors; larger batches are extrapolated
 
 
@@ -48,6 +51,8 @@ class MemoryEstimate:
         activations: everything else: tensors stored for the backward pass, and temporary ones. None if they cannot be
             estimated; the others are counted, not estimated.
         logits: what the loss holds of logits and their gradients.
+        carry: keys and values that chunks take over from earlier ones, and their gradients.
+        host: in the host's memory instead of the device's; not part of the total.
     """
 
     weights: int
@@ -55,6 +60,8 @@ class MemoryEstimate:
     state: int
     activations: int | None
     logits: int = 0
+    carry: int = 0
+    host: int = 0
 
     @property
     def counted(self) -> int:
@@ -62,14 +69,15 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        return self.counted + (self.activations or 0) + self.logits
+        return self.counted + (self.activations or 0) + self.logits + self.carry
 
     def advice(self, free: int) -> str:
         """How to need less memory."""
         if self.counted <= free:
             return (
                 "To use less memory: a smaller --batch-size with more --gradient-accumulation-steps, "
-                "--gradient-checkpointing, or a shorter --max-length."
+                "--gradient-checkpointing, chunks of long sequences (--use-chunked-training --chunk-gradients exact), or a "
+                "shorter --max-length."
             )
         return (
             "Weights, gradients and optimizer state alone do not fit. To use less memory: LoRA (--use-peft), 8-bit "
@@ -82,9 +90,11 @@ class MemoryEstimate:
             "gradients": self.gradients,
             "optimizer": self.state,
             "activations": None if self.activations is None else self.activations + self.logits,
+            **({"carry": self.carry} if self.carry else {}),
         }
         texts = (f"{name} {'unknown' if size is None else gib(size)}" for name, size in parts.items())
-        return f"{gib(self.total)} ({', '.join(texts)})"
+        host = f", and {gib(self.host)} of the host's" if self.host else ""
+        return f"{gib(self.total)} ({', '.join(texts)}){host}"
 
 
 def estimate(
@@ -120,6 +130,7 @@ class Trace:
         end: the peak in a backward pass after the gradients of the second layer.
         logits: the logits and their gradients in a forward pass, at its peak.
         stored: of all tensors between a forward and its backward pass.
+        carry, host: see `MemoryEstimate`.
     """
 
     weights: int
@@ -131,6 +142,8 @@ class Trace:
     end: int = 0
     logits: int = 0
     stored: int = 0
+    carry: int = 0
+    host: int = 0
 
     def estimate(self, device: torch.device) -> MemoryEstimate:
         if not self.complete:
@@ -138,8 +151,11 @@ class Trace:
         backward = max(self.backward, self.end)
         rest = max(0, max(self.forward, backward) - self.weights - self.gradients)
         logits = min(self.logits, rest) if self.forward >= backward else 0
-        activations = rest - logits + OVERHEAD[device.type]
-        return MemoryEstimate(self.weights, self.gradients, self.state, activations, logits)
+        carried = min(self.carry, rest - logits)
+        activations = rest - logits - carried + OVERHEAD[device.type]
+        return MemoryEstimate(
+            self.weights, self.gradients, self.state, activations, logits, carried, self.host
+        )
 
 
 def trace(
@@ -148,8 +164,13 @@ def trace(
     device: torch.device,
     shape: tuple[int, int],
     packed: bool,
+    known: Known | None = None,
 ) -> Trace:
-    """Take a step on fake tensors. The arguments are those of `estimate`."""
+    """Take a step on fake tensors. The other arguments are those of `estimate`.
+
+    Args:
+        known: memory of steps in chunks that were taken before; filled by this function.
+    """
     live = _LiveTensors()
     with fake_tensors(live), cross_entropy.chunks_as_on(device):
         model, objective = build()
@@ -157,7 +178,7 @@ def trace(
         live.vocabulary = vocabulary.rows(model.config) if hasattr(model, "config") else None
         second = [p for name, p in model.named_parameters() if ".1." in name and p.requires_grad]
         rows = (2 * shape[0], shape[1]) if training.preference else shape
-        passes = _passes(objective, rows, packed, live, second)
+        passes = _passes(objective, rows, packed, live, second, {} if known is None else known)
         parameters = [*model.parameters()]
         weights = sum(_weights_bytes(each) for each in (model, _frozen_copy(objective)) if each is not None)
         gradients = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
@@ -180,19 +201,32 @@ def _inner(objective: Any) -> Any:
 
 
 def _passes(
-    objective: Objective, shape: tuple[int, int], packed: bool, live: _LiveTensors, second: list[Tensor]
+    objective: Objective,
+    shape: tuple[int, int],
+    packed: bool,
+    live: _LiveTensors,
+    second: list[Tensor],
+    known: Known,
 ) -> dict[str, int] | None:
     """What the passes of a step need; None if the model cannot be computed on fake tensors."""
     if not isinstance(objective, (Chunked, Offloaded)):
         return _take_step(objective, shape, packed, live, second)
     rows, length = shape
 
-    def peak_of(objective: Objective, length: int) -> int | None:
-        found = _take_step(objective, (rows, length), packed, live, second)
-        return None if found is None else max(found["forward"], found["backward"], found["end"])
+    def memory_of(objective: Objective, length: int) -> ChunkMemory | None:
+        key = (length, chunk_estimate.settings_of(objective))
+        if key not in known:
+            found = _take_step(objective, (rows, length), packed, live, second)
+            known[key] = _peaks(found) if found else None
+        return known[key]
 
-    peak = chunk_estimate.peak(peak_of, objective, length)
-    return None if peak is None else {"forward": peak}
+    memory = chunk_estimate.memory(memory_of, objective, length)
+    return None if memory is None else {"forward": memory.peak, "carry": memory.carry, "host": memory.host}
+
+
+def _peaks(found: dict[str, int]) -> ChunkMemory:
+    peak = max(found["forward"], found["backward"], found["end"])
+    return ChunkMemory(peak, found["carry"], found["host"])
 
 
 def _take_step(
@@ -205,7 +239,7 @@ def _take_step(
     """
     tokens = torch.zeros(shape, dtype=torch.long)
     batch = Batch(tokens, tokens, tokens if packed else None, getattr(_inner(objective), "pairs", False))
-    found = dict.fromkeys(("forward", "backward", "end", "logits", "stored"), 0)
+    found = dict.fromkeys(("forward", "backward", "end", "logits", "stored", "carry"), 0)
     missing = {*map(id, second)}
 
     def note(part: str) -> None:
@@ -218,20 +252,25 @@ def _take_step(
             note("backward")
 
     parameters: list[Any] = second
-    for parameter in parameters:
-        parameter.register_post_accumulate_grad_hook(arrived)
+    hooks = [parameter.register_post_accumulate_grad_hook(arrived) for parameter in parameters]
     live.restart()
+    live.host_peak = live.host
     try:
         for part in objective.parts(batch):
             if live.peak > found["forward"]:
                 found |= {"forward": live.peak, "logits": live.logits_at_peak}
             found["stored"] = max(found["stored"], live.bytes)
+            past = carry.current()
+            found["carry"] = max(found["carry"], past.device_bytes if past else 0)
             live.restart()
             torch.autograd.backward(part.loss)
             note("end")
     except Exception:  # noqa: BLE001 - the code of any model runs here, and an estimate must not end a run
         return None
-    return found
+    finally:
+        for hook in hooks:  # those of an earlier step would take the peaks of this one
+            hook.remove()
+    return found | {"host": live.host_peak}
 
 
 def _state_bytes(model: Any, training: TrainingSection, device: torch.device) -> int:
@@ -352,6 +391,7 @@ class _LiveTensors(DataFree):
         super().__init__()  # type: ignore[no-untyped-call]
         self.vocabulary: int | None = None
         self.bytes = self.peak = 0
+        self.host = self.host_peak = 0
         self.logits_at_peak = self._logits = 0
         self._known: set[int] = set()
 
@@ -373,6 +413,11 @@ class _LiveTensors(DataFree):
         name, size = storage._cdata, storage.nbytes()
         if name not in self._known:
             self._known.add(name)
+            if tensor.device.type == "meta":  # stands for the host's memory
+                self.host += size
+                self.host_peak = max(self.host_peak, self.host)
+                weakref.finalize(storage, self._forget_on_host, name, size)
+                return
             logits = size if self._are_logits(tensor) else 0
             self.bytes += size
             self._logits += logits
@@ -383,6 +428,10 @@ class _LiveTensors(DataFree):
     def _are_logits(self, tensor: Tensor) -> bool:
         width = tensor.shape[-1] if tensor.ndim > 1 else 0
         return self.vocabulary is not None and 0 <= width - self.vocabulary < cross_entropy.ALIGNMENT
+
+    def _forget_on_host(self, name: int, size: int) -> None:
+        self._known.discard(name)
+        self.host -= size
 
     def _forget(self, name: int, size: int, logits: int) -> None:
         self._known.discard(name)

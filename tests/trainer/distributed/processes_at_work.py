@@ -24,6 +24,7 @@ from trainer.device import Precision
 from trainer.distributed.processes import Processes, process_group
 from trainer.distributed.sharding import gather
 from trainer.learning import loop
+from trainer.learning.chunks import Chunked, ChunkSettings
 from trainer.learning.deep_supervision import DeepSupervision
 from trainer.learning.evaluation import evaluate_on
 from trainer.learning.objective import NextToken, Objective, Part
@@ -81,17 +82,20 @@ def train(
     checkpointing: bool = False,
     trouble: str = "",
     steps: int = 3,
+    window: int | None = None,
+    chunks: dict[str, Any] | None = None,
 ) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
     """Return loss, gradient norm and valid tokens of each step, then the held-out loss; and the first process's weights."""
     special = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
     config = AutoConfig.for_model(kind, **special, **SMALL[kind])
-    huggingface.attach(config, backend="sdpa", window=None)
+    huggingface.attach(config, backend="sdpa", window=window)
     torch.manual_seed(0)
     network: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if checkpointing:
         checkpoint_activations(network)
     learning = DeepSupervision if kind == "hrm_act_v1" else NextToken
-    objective: Objective = learning(network, Precision(torch.float32))
+    plain: Any = learning(network, Precision(torch.float32))
+    objective: Objective = Chunked(plain, ChunkSettings(**chunks)) if chunks else plain
     if trouble and processes.rank == processes.count - 1:
         objective = Troubled(objective, trouble)
     shards = None

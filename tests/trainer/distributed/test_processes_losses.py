@@ -1,4 +1,4 @@
-"""Two processes give the same result as one with twice the batch size, with and without sharding."""
+"""Two processes give the same result as one with twice the batch size and whole sequences, with and without sharding."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ CASES: dict[str, dict[str, Any]] = {
     "the loss of one is not a number": {"trouble": "not a number"},
     "segments": {"kind": "hrm_act_v1"},
     "segments in shares": {"kind": "hrm_act_v1", "sharding": "full"},
+    "chunks": {"kind": "llama", "window": 8, "chunks": {"size": 12, "gradients": "exact", "recompute": True}},
+    "chunks in shares, accumulation, checkpointed": {
+        "kind": "llama",
+        "sharding": "full",
+        "accumulation": 3,
+        "batch_size": 1,
+        "checkpointing": True,
+        "window": 8,
+        "chunks": {"size": 12, "gradients": "exact"},
+    },
+    "segments in chunks in shares": {
+        "kind": "hrm_act_v1",
+        "sharding": "full",
+        "chunks": {"size": 12, "gradients": "exact"},
+    },
 }
 Result = tuple[list[list[float]], dict[str, torch.Tensor]]
 
@@ -71,7 +86,7 @@ def test_two_processes_equal_one_with_twice_the_batch_size(
     two_processes: dict[str, Result], name: str
 ) -> None:
     figures, weights = two_processes[name]
-    case = {"batch_size": 2, **CASES[name], "sharding": "none"}
+    case = {"batch_size": 2, **CASES[name], "sharding": "none", "chunks": None}
     expected, alone = processes_at_work.train(ALONE, **{**case, "batch_size": 2 * case["batch_size"]})
     for found, wanted in zip(figures, expected, strict=True):
         assert found == pytest.approx(wanted, rel=1e-5, nan_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -287,6 +289,46 @@ def test_a_step_in_smaller_chunks_is_the_same_step() -> None:
     assert result.loss == pytest.approx(expected[0], rel=1e-5)
 
 
+class CountedShards:
+    """Stands in for the shards of several processes: notes which backward passes reduce gradients."""
+
+    def __init__(self) -> None:
+        self.reduced: list[bool] = []
+
+    def sum_at_next_backward(self, enabled: bool) -> None:
+        self.reduced.append(enabled)
+
+
+@pytest.mark.parametrize("gradients", ["truncated", "exact"])
+def test_processes_reduce_gradients_once_a_step(gradients: Any) -> None:
+    network = model("llama", window=8)
+    state, shards = run(network, length=26, batch_size=2, gradient_accumulation_steps=3), CountedShards()
+    chunked: Any = Chunked(objective_of(network), ChunkSettings(7, gradients))
+    sharded: Any = replace(state, objective=chunked)
+    object.__setattr__(sharded, "shards", shards)
+    batches = loop.batches(sharded, Progress().position)
+    step._backpropagate(sharded, batches, 1, MemorySettings())
+    assert len(shards.reduced) == 3 * 4
+    assert shards.reduced == [False] * 11 + [True]
+
+
+def test_a_float16_scaler_scales_chunks_as_whole_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, where autocast to float16 works, too: the same scale, the same skipped step, the same losses."""
+    curves = []
+    for settings in (None, ChunkSettings(7, "exact")):
+        network = model("llama", window=8)
+        state = run(network, length=26, batch_size=2)
+        plain = objective_of(network, Precision(torch.float16, scaled=True))
+        objective: Any = Chunked(plain, settings) if settings else plain
+        # The first scale overflows float16 gradients, so the first step is skipped and the scale halved.
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        state = replace(state, objective=objective, scaler=scaler)
+        curves.append((losses(state), scaler.get_scale()))
+    (whole, scale), (chunks, scale_in_chunks) = curves
+    assert scale == scale_in_chunks < 2.0**40
+    assert chunks == pytest.approx(whole, rel=2e-3)
+
+
 def test_the_proof_notices_a_model_that_forgets() -> None:
     for kind in KINDS:
         assert prove(model(kind, window=3)) is None
@@ -317,3 +359,23 @@ def test_only_the_last_part_is_marked(gradients: Any) -> None:
         chunked = Chunked(objective_of(model(kind)), ChunkSettings(7, gradients))
         *others, last = parts_of(chunked, batch())
         assert last and not any(others)
+
+
+@pytest.mark.parametrize("window", [None, 8])
+@pytest.mark.parametrize("gradients", ["truncated", "exact"])
+def test_keys_and_values_of_a_step_are_freed_with_it(gradients: Any, window: int | None) -> None:
+    """A reference cycle kept them until Python next looked for cycles, beside those of the next step."""
+    network = model("llama", window=window)
+    chunked, rows = Chunked(objective_of(network), ChunkSettings(7, gradients)), batch()
+    seen: list[weakref.ref[Carry]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for part in chunked.parts(rows):
+            [current] = carry._current
+            seen.append(weakref.ref(current))
+            torch.autograd.backward(part.loss)
+            del current, part
+        assert seen and not any(reference() for reference in seen)
+    finally:
+        gc.enable()

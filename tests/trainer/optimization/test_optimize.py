@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from trainer.config import TrainConfig, load
 from trainer.optimization import measurement
-from trainer.optimization.candidates import Candidate, Choices, candidates, recommended
+from trainer.optimization.candidates import Candidate, Choices, candidates
 from trainer.optimization.measurement import Measured
 from trainer.optimization.race import fits, race, ranked
 
@@ -186,7 +186,7 @@ def test_an_interrupted_session_continues(
         (["--batch-sizes", "two"], "expected whole numbers"),
         (["--batch-sizes", "0"], "must be positive"),
         (["--batch-sizes", "3"], "No candidate is left"),
-        (["--recommend-only"], "needs --context"),
+        (["--recommend-only"], "needs --vram"),
     ],
 )
 def test_wrong_options_are_explained(
@@ -197,19 +197,21 @@ def test_wrong_options_are_explained(
     assert words in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("context", "vram", "expected"),
-    [
-        (4096, 24, "no window, no chunks"),
-        (12_000, 24, "a window of 2048 to 4096, no chunks"),
-        (20_000, 24, "a window of 1024 to 2048, chunks of 4096"),
-        (50_000, 24, "a window of 512 to 1024, chunks of 2048"),
-        (80_000, 24, "a window of 256 to 512, chunks of 512 to 1024"),
-        (200_000, 24, "a window of 256, chunks of 256 to 512, --cpu-offload"),
-    ],
-)
-def test_the_usual_settings_without_a_measurement(context: int, vram: float, expected: str) -> None:
-    assert recommended(context, vram) == expected
+def test_the_usual_settings_for_one_length_or_all(call: Call) -> None:
+    single = call("optimize", "--recommend-only", "--context", 50_000, "--vram", 24)
+    assert "50,000 tokens on 24 GiB: a window of 512 to 1024, chunks of 2048" in single.stdout
+    table = call("optimize", "--recommend-only", "--vram", 12).stdout.splitlines()
+    assert len(table) == 7
+    assert table[1].split() == ["from", "0", "tokens:", "no", "window,", "no", "chunks"]
+    assert "from 100,000 tokens: a window of 256, chunks of 128 to 256, --cpu-offload" in table[-1]
+
+
+def test_the_search_takes_auto_from_the_usual_settings(
+    optimized: Callable[..., tuple[Result, Any]],
+) -> None:
+    result, document = optimized("--batch-sizes", "4", "--window-size", "auto", "--chunk-size", "auto")
+    assert "training.chunk_size = auto: whole sequences" in result.stderr
+    assert document["config"]["base"]["training"]["chunk_size"] == 64
 
 
 def test_the_recommended_file_trains(call: Call, text_file: Path, tmp_path: Path) -> None:

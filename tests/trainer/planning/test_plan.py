@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trainer.planning import plan as planning
 from trainer.planning import step
 from trainer.planning.changes import CHANGES, METHODS, with_keys
 from trainer.planning.plan import longest_context, make_plan
+from trainer.planning.planned_device import lends_host_memory
 from trainer.planning.step import StepMemory
 from trainer.survival.memory_estimate import MemoryEstimate
 
@@ -113,6 +115,8 @@ def test_the_state_of_a_paged_optimizer_need_not_be_on_the_gpu() -> None:
 class Linear:
     """Stands in for StepMemory: 1000 bytes, and 10 for each token."""
 
+    device = GPU
+
     def __init__(self, positions: int = 1 << 30) -> None:
         self.model_config = AutoConfig.for_model("llama", max_position_embeddings=positions)
         self.calls = 0
@@ -138,6 +142,7 @@ def test_the_longest_context_is_the_last_that_fits(
 ) -> None:
     memory: Any = Linear(positions)
     found = longest_context(settings(), memory, size)
+    assert found is not None
     assert (found.tokens, found.limited_by) == (tokens, limited_by)
     assert memory.calls <= planning.ROUNDS
 
@@ -161,7 +166,12 @@ def test_changes_add_up_in_the_order_of_their_harm_and_the_first_that_fits_is_re
     counted: Any = Counted()
     made = make_plan(settings(), counted, {}, "a GPU", 1 << 40)
     assert made.recommended is made.settings[0]
-    names = [change.name for change in CHANGES if change.name != "16-bit computation"]  # it has that already
+    skipped = {
+        "16-bit computation",  # it has that already
+        *("exact chunks", "smaller chunks"),  # its sequences are short
+        "fewer stored carries",  # of chunks, and on a CPU
+    }
+    names = [change.name for change in CHANGES if change.name not in skipped]
     assert [setting.changes for setting in made.settings] == [tuple(names[:n]) for n in range(len(names) + 1)]
     totals = [setting.memory.total for setting in made.settings]
     assert totals == sorted(totals, reverse=True)
@@ -173,6 +183,101 @@ def test_changes_add_up_in_the_order_of_their_harm_and_the_first_that_fits_is_re
         "--batch-size 1",
         "--gradient-accumulation-steps 2",
     )
+
+
+class InChunks(Linear):
+    """Stands in for StepMemory: 1000 bytes a token, in chunks 1000 a token of a chunk and 100 for each token."""
+
+    def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
+        self.calls += 1
+        training, tokens = config.training, length or config.data.max_length
+        if not training.use_chunked_training:
+            return MemoryEstimate(1000, 0, 0, 1000 * tokens)
+        carry = 0 if training.cpu_offload else 100 * tokens // (4 if training.recompute_carries else 1)
+        in_chunk = 1000 * min(tokens, training.chunk_tokens)
+        return MemoryEstimate(1000, 0, 0, in_chunk, carry=carry, host=100 * tokens - carry)
+
+
+def long_sequences(**training: Any) -> TrainConfig:
+    values = {"batch_size": 1, "amp": True, **training}
+    return TrainConfig.model_validate(
+        {"model": {"name": "x/y"}, "data": {"max_length": 8192}, "training": values}
+    )
+
+
+def test_exact_chunks_are_the_first_change_for_long_sequences() -> None:
+    memory: Any = InChunks()
+    made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 20)
+    assert made.settings[1].changes == ("exact chunks",)
+    assert made.settings[1].options == ("--use-chunked-training", "--chunk-gradients exact")
+    assert not any("window" in option for setting in made.settings for option in setting.options)
+    offloaded = next(each for each in made.settings if each.changes[-1:] == ("offload to host memory",))
+    assert {"--cpu-offload", "--offload-activations"} <= {*offloaded.options}
+    assert (offloaded.memory.carry, offloaded.memory.host) == (0, 819_200)
+    smaller = next(each for each in made.settings if each.changes[-1:] == ("smaller chunks",))
+    assert "--chunk-size 512" in smaller.options
+    document = made.to_json()
+    assert document["settings"][1]["memory"]["carry"] == 819_200
+    assert document["settings"][1]["memory"]["total"] == 1000 + 2_048_000 + 819_200
+    on_cpu = InChunks()
+    on_cpu.device = torch.device("cpu")
+    names = [setting.changes[-1] for setting in make_plan(long_sequences(), on_cpu, {}, "", 1).settings[1:]]  # type: ignore[arg-type]
+    assert "fewer stored carries" in names and "offload to host memory" not in names
+
+
+def test_chunks_that_the_positions_do_not_allow_are_not_planned() -> None:
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "factor": 4.0,
+        "original_max_position_embeddings": 512,
+    }
+    rope |= {"short_factor": [1.0] * 16, "long_factor": [2.0] * 16}
+    memory: Any = InChunks()
+    memory.model_config = model("llama", rope_parameters=rope, max_position_embeddings=8192)
+    made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 40)
+    assert not any("chunk" in option for setting in made.settings for option in setting.options)
+    assert {*made.longest} == {*METHODS}
+
+
+def test_chunks_that_cannot_be_computed_are_not_planned() -> None:
+    class Fails(InChunks):
+        def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
+            found = super().__call__(config, length)
+            return MemoryEstimate(1000, 0, 0, None) if config.training.use_chunked_training else found
+
+    memory: Any = Fails()
+    made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 40)
+    assert all(setting.memory.activations is not None for setting in made.settings)
+
+
+def test_the_longest_context_in_chunks() -> None:
+    memory: Any = InChunks()
+    size = 1000 + 1000 * 2048 + 10_000_000
+    longest = make_plan(long_sequences(), memory, {}, "a GPU", size).longest
+    assert longest["full"].tokens == 12_032  # (size - 1000) / 1000, in steps of 256
+    assert longest["full_chunks"].tokens == planning.LONGEST, "the carry is on the host"
+    memory.device = torch.device("cpu")
+    size = 1000 + 1000 * 2048 + 1_000_000
+    longest = make_plan(long_sequences(), memory, {}, "", size).longest
+    assert longest["full_chunks"].tokens == 39_936  # a quarter of the carries is kept
+    assert longest["full"].tokens == 3_072 - 256
+
+
+def test_a_plan_for_windows_says_what_the_driver_does(
+    call: Call, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "StepMemory", lambda config, device: Counted(4096))
+    for platform, said in (("linux", False), ("win32", True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", platform)
+            lends = lends_host_memory(GPU)
+            assert not lends_host_memory(torch.device("cpu"))
+        monkeypatch.setattr(planning, "lends_host_memory", lambda device, lends=lends: lends)
+        result = call("plan", "--model", file, "--vram", 12)
+        assert ("shared GPU memory" in result.stdout) == said
+        document = json.loads(call("plan", "--model", file, "--vram", 12, "--json").stdout)
+        assert document["device"]["lends_host_memory"] == said
 
 
 @pytest.fixture
@@ -191,13 +296,14 @@ def test_fits_and_plan_answer_for_a_configuration_without_weights(
     assert (found["model"]["layers"], found["model"]["vocabulary"]) == (2, 3000)
     linear, norms = 2 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352), (2 * 2 + 1) * 128
     assert found["model"]["parameters"] == linear + norms + 2 * 3000 * 128
-    assert found["device"] == {"name": "a GPU with 12 GiB", "bytes": 12 << 30}
+    shared = sys.platform == "win32"
+    assert found["device"] == {"name": "a GPU with 12 GiB", "bytes": 12 << 30, "lends_host_memory": shared}
     assert found["recommended"] == 0
     assert {name: each["tokens"] for name, each in found["longest_context"].items()} == dict.fromkeys(
-        METHODS, 4096
+        [f"{method}{kind}" for method in METHODS for kind in ("", "_chunks")], 4096
     )
     memory = found["settings"][0]["memory"]
-    parts = ("weights", "gradients", "optimizer", "activations", "logits")
+    parts = ("weights", "gradients", "optimizer", "activations", "logits", "carry")
     assert memory["total"] == sum(memory[part] for part in parts)
     monkeypatch.setattr(step, "StepMemory", lambda config, device: Counted(4096))
     table = call("plan", "--model", file, "--vram", 12, "--amp", "--batch-size", 8)

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,22 @@ def train(*arguments: str) -> None:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         sys.stdout = sys.stderr = nowhere
         aios.app(["train", *arguments], prog_name="aios")
+
+
+def train_until_a_chunk_of_step_8(*arguments: str) -> None:
+    """As `train`, but the process is killed after two of the chunks of its eighth step."""
+    from trainer.learning.chunks import Chunked
+
+    real, steps = Chunked._parts, [0]
+
+    def parts(self: Any, batch: Any, drawn: Any, carry: Any, chunk: int) -> Any:
+        steps[0] += chunk == carry.count - 1  # the first that goes backward
+        if steps[0] == 8 and chunk == carry.count - 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from real(self, batch, drawn, carry, chunk)
+
+    Chunked._parts = parts  # type: ignore[method-assign]
+    train(*arguments)
 
 
 def losses(records: list[dict[str, Any]]) -> dict[int, float]:
@@ -93,3 +110,35 @@ def test_a_run_killed_ten_times_is_bit_equal_to_an_uninterrupted_one(
     )
     assert not [*checkpoints.glob("*.partial")]
     assert not [*(tmp_path / "out").glob("*.holder")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal that Windows does not have")
+def test_a_run_in_chunks_that_is_killed_between_them_is_bit_equal(
+    settings: Settings, write_config: WriteConfig, records: Records, tmp_path: Path
+) -> None:
+    settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
+    settings["training"] |= {
+        "steps": 12,
+        "checkpoint_every": 5,
+        "use_chunked_training": True,
+        "chunk_size": 12,
+    }
+    settings["training"] |= {"chunk_gradients": "exact", "recompute_carries": True}
+    settings["model"]["window_size"] = 8
+    config = str(write_config(settings))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["aios", "trainer.run", "trainer.survival.memory_estimate"])
+
+    def finish(*arguments: str, target: Callable[..., None] = train) -> int | None:
+        process = context.Process(target=target, args=("--config", config, *arguments))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert finish("--output-dir", str(tmp_path / "whole")) == 0
+    assert finish(target=train_until_a_chunk_of_step_8) == -9
+    log = tmp_path / "out" / "metrics.jsonl"
+    assert newest_step(log) == 7
+    assert finish("--resume") == 0
+    assert losses(records(log)) == losses(records(tmp_path / "whole" / "metrics.jsonl"))

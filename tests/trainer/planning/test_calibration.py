@@ -1,0 +1,91 @@
+"""Two measured steps calibrate a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import Result
+
+from tests.trainer.planning.test_plan import SIZES
+from trainer.config import TrainConfig
+from trainer.errors import RunError
+from trainer.planning import calibration
+from trainer.planning.calibration import Calibration, fit
+from trainer.planning.subject import read
+from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate
+
+Call = Callable[..., Result]
+MIB = 1 << 20
+CPU = torch.device("cpu")
+
+
+def test_the_line_through_two_steps() -> None:
+    found = fit((50 * MIB, 200 * MIB), (95 * MIB, 260 * MIB))
+    assert found.factor == pytest.approx(1.1)
+    assert found.fixed == pytest.approx(40 * MIB, abs=10)
+    estimate = MemoryEstimate(5, 6, 7, 100 * MIB + OVERHEAD["cpu"], logits=10 * MIB, carry=3, host=2)
+    calibrated = found.apply(estimate, CPU)
+    assert calibrated.activations == pytest.approx(150 * MIB, abs=20)
+    assert calibrated.logits == pytest.approx(11 * MIB, abs=10)
+    assert (calibrated.counted, calibrated.carry, calibrated.host) == (18, 3, 2)
+    unknown = MemoryEstimate(5, 6, 7, None)
+    assert Calibration(1.1, 40).apply(unknown, CPU) == unknown
+
+
+@pytest.mark.parametrize("measured", [(95, 96), (95, 5000), (95, 20)])
+def test_a_measurement_that_is_not_credible_is_refused(measured: tuple[int, int]) -> None:
+    with pytest.raises(RunError, match="not credible"):
+        fit((50 * MIB, 200 * MIB), (measured[0] * MIB, measured[1] * MIB))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a model ß.json"
+    sizes = SIZES | {"model_type": "llama", "num_hidden_layers": 3, "hidden_size": 256, "head_dim": 64}
+    path.write_text(json.dumps(sizes), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_a_plan_is_calibrated_by_this_machine(
+    call: Call, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    real = calibration._measure
+
+    def measure(config: TrainConfig, step: Any) -> int:
+        found = real(config, step)
+        asked.append((step(config).total, found))
+        return found
+
+    monkeypatch.setattr(calibration, "_measure", measure)
+    result = call("plan", "--model", file, "--max-length", 256, "--device", "cpu", "--measure", "--json")
+    assert result.exit_code == 0, result.output
+    assert "calibrated by two measured steps" in result.stderr
+    assert json.loads(result.stdout)["settings"][0]["memory"]["total"] > 0
+    assert len(asked) == 2
+    for planned, found in asked:
+        assert planned == pytest.approx(found, rel=0.25)
+
+
+def test_a_device_that_is_only_described_cannot_be_measured(call: Call, file: Path) -> None:
+    result = call("plan", "--model", file, "--vram", 12, "--measure")
+    assert result.exit_code == 2
+    assert "--vram describes another one" in result.stderr
+
+
+def test_a_step_that_fails_is_explained(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.planning.step import StepMemory
+
+    monkeypatch.setattr(calibration, "TENSORS", 1)
+    monkeypatch.setattr(
+        calibration, "COMMAND", (calibration.COMMAND[0], "-c", "raise SystemExit('no memory')")
+    )
+    config = TrainConfig.model_validate({"model": {"name": str(file)}})
+    with pytest.raises(RunError, match=r"could not be measured: no memory Plan without --measure"):
+        calibration.calibrate(config, StepMemory(read(str(file)), CPU))
