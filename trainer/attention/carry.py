@@ -17,7 +17,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -76,7 +76,8 @@ class Carry(CacheBase):  # type: ignore[misc]
         self.count = -(-length // chunk_size)
         reaches = [limit if window is None else window - 1 for window in windows]
         # Without a reference cycle, all is freed with the carry, and not when Python next looks for cycles.
-        how = (weakref.proxy(self), gradients, on_host)
+        this: Carry = cast("Carry", weakref.proxy(self))
+        how = (this, gradients, on_host)
         super().__init__(layers=[Whole(*how) if reach is None else Tails(*how, reach) for reach in reaches])
         self.chunk = 0
 

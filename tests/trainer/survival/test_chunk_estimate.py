@@ -19,7 +19,7 @@ from trainer.survival.chunk_estimate import ChunkMemory
 from trainer.survival.memory_estimate import MemoryEstimate, estimate
 
 GPU = torch.device("cuda")
-C, W, COUNT = 32, 24, 24
+C, W, COUNT = 32, 24, 10
 LENGTH = C * COUNT
 TOKEN = 2 * 2 * 2 * 8 * 4  # bytes of keys and values: layers, both, heads, width, float32
 
@@ -39,9 +39,15 @@ def estimated(settings: ChunkSettings, window: int | None = W, offload: bool = F
     [
         (ChunkSettings(C, "exact"), W, (COUNT - 1) * (W - 1) * TOKEN, 0),
         (ChunkSettings(C, "exact", recompute=True), W, None, 0),
-        (ChunkSettings(C, "exact"), None, 2 * LENGTH * TOKEN, 0),  # and their gradients
-        (ChunkSettings(C), W, 2 * (W - 1) * TOKEN, 0),
-        (ChunkSettings(C, "exact", on_host=True), W, None, (COUNT - 1) * (W - 1) * TOKEN),
+        pytest.param(ChunkSettings(C, "exact"), None, 2 * LENGTH * TOKEN, 0, marks=pytest.mark.long),
+        pytest.param(ChunkSettings(C), W, 2 * (W - 1) * TOKEN, 0, marks=pytest.mark.long),
+        pytest.param(
+            ChunkSettings(C, "exact", on_host=True),
+            W,
+            None,
+            (COUNT - 1) * (W - 1) * TOKEN,
+            marks=pytest.mark.long,
+        ),
         (ChunkSettings(C, "exact", on_host=True), None, 0, 2 * LENGTH * TOKEN),
     ],
 )
@@ -57,7 +63,9 @@ def test_two_short_sequences_tell_the_memory_of_a_long_one(
     whole = estimated(settings, window)
     assert found.total - found.counted == pytest.approx(whole.total - whole.counted, rel=0.02)
     assert found.carry == pytest.approx(whole.carry, rel=0.15, abs=2 * W * TOKEN)
-    assert found.host == pytest.approx(host, rel=0.02)
+    copied = 2 * LENGTH * TOKEN // 2  # the gradients of a layer, on their way
+    assert host <= found.host <= 1.02 * host + (copied if window is None else 0)
+    assert found.host == pytest.approx(whole.host, rel=0.15)
     if carry is not None:
         assert found.carry == pytest.approx(carry, rel=0.1, abs=2 * W * TOKEN)
     if settings.recompute:
