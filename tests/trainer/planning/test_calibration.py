@@ -11,11 +11,12 @@ import pytest
 import torch
 from typer.testing import Result
 
-from tests.trainer.planning.test_plan import SIZES
+from tests.trainer.planning.test_plan import SIZES, Counted
 from trainer.config import TrainConfig
 from trainer.errors import RunError
-from trainer.planning import calibration
+from trainer.planning import calibration, step
 from trainer.planning.calibration import Calibration, fit
+from trainer.planning.step import StepMemory
 from trainer.planning.subject import read
 from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate
 
@@ -52,25 +53,38 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_plan_is_calibrated_by_this_machine(
-    call: Call, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_measured_steps_are_as_planned(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     real = calibration._measure
 
-    def measure(config: TrainConfig, step: Any) -> int:
-        found = real(config, step)
-        asked.append((step(config).total, found))
+    def measure(config: TrainConfig, small: Any) -> int:
+        found = real(config, small)
+        asked.append((small(config).total, found))
         return found
 
     monkeypatch.setattr(calibration, "_measure", measure)
-    result = call("plan", "--model", file, "--max-length", 256, "--device", "cpu", "--measure", "--json")
-    assert result.exit_code == 0, result.output
-    assert "calibrated by two measured steps" in result.stderr
-    assert json.loads(result.stdout)["settings"][0]["memory"]["total"] > 0
+    config = TrainConfig.model_validate({"model": {"name": str(file)}, "data": {"max_length": 256}})
+    calibrated = calibration.calibrate(config, StepMemory(read(str(file)), CPU))
     assert len(asked) == 2
     for planned, found in asked:
         assert planned == pytest.approx(found, rel=0.25)
+    assert 0.5 < calibrated.calibration.factor < 2
+
+
+def test_a_calibrated_plan_says_so(call: Call, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: Any = Counted(4096)
+    counted.device = CPU
+    monkeypatch.setattr(step, "StepMemory", lambda config, device: counted)
+    found = calibration.Calibrated(counted, Calibration(2.0, 7 * MIB))
+    monkeypatch.setattr(calibration, "calibrate", lambda config, step: found)
+    plain, calibrated = (
+        json.loads(call("plan", "--model", file, "--device", "cpu", "--json", *more).stdout)
+        for more in ((), ("--measure",))
+    )
+    result = call("plan", "--model", file, "--device", "cpu", "--measure")
+    assert "calibrated by two measured steps: 2.00 times the tensors of a step, and 7 MiB" in result.stderr
+    before, after = (document["settings"][0]["memory"]["activations"] for document in (plain, calibrated))
+    assert after == 2 * max(0, before - OVERHEAD["cpu"]) + 7 * MIB
 
 
 def test_a_device_that_is_only_described_cannot_be_measured(call: Call, file: Path) -> None:
@@ -80,8 +94,6 @@ def test_a_device_that_is_only_described_cannot_be_measured(call: Call, file: Pa
 
 
 def test_a_step_that_fails_is_explained(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.planning.step import StepMemory
-
     monkeypatch.setattr(calibration, "TENSORS", 1)
     monkeypatch.setattr(
         calibration, "COMMAND", (calibration.COMMAND[0], "-c", "raise SystemExit('no memory')")
