@@ -15,7 +15,7 @@ Shapes: B sequences, H key heads, D the width of a head.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -25,12 +25,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from trainer.attention.memory_pool import Pool
 from trainer.attention.pattern import layer_windows
 
 CacheBase: Any = Cache
 CacheLayer: Any = CacheLayerMixin  # its types allow keys and values to be None
 KEYS, VALUES = 0, 1
-BLOCK = 4 << 20  # bytes that are allocated at a time
 # The carry of each `Carry.at` that is entered, the innermost last.
 _current: list[Carry] = []
 
@@ -212,7 +212,7 @@ class Tails(_Layer):
         self.reach = reach
         self.chunks = -(-reach // carry.chunk_size)
         self._tails: tuple[dict[int, Tensor], ...] = ({}, {})
-        self._pools = (_Pool(), _Pool())
+        self._pools = (Pool(), Pool())
         self._gradients: tuple[dict[int, Tensor], ...] = ({}, {})
 
     @property
@@ -270,37 +270,6 @@ class Tails(_Layer):
         for other in range(max(0, chunk - self.chunks), chunk):
             length = left - (chunk - 1 - other) * self.carry.chunk_size
             yield other, min(length, self.carry.chunk_size)
-
-
-class _Pool:
-    """Memory for tensors of one shape. It is allocated in blocks for several, so that small ones, which stay for long, do not
-    keep the C library from returning the memory between them. A block that no tensor uses is released.
-    """
-
-    def __init__(self) -> None:
-        self._free: dict[int, list[Tensor]] = {}  # of each block, the oldest first
-        self._block_of: dict[int, int] = {}  # by the id of a tensor in use
-        self._size = self._made = 0
-
-    def take(self, like: Tensor, make: Callable[[tuple[int, ...], Tensor], Tensor]) -> Tensor:
-        """A tensor like another one, from `make`, which takes a shape and that one."""
-        number = next((number for number, tensors in self._free.items() if tensors), None)
-        if number is None:
-            first = make((1, *like.shape), like)
-            several = first.device.type == "cpu" and not isinstance(first, FakeTensor)
-            self._size = max(1, BLOCK // like.nbytes) if several else 1
-            self._made = number = self._made + 1
-            self._free[number] = [*(make((self._size, *like.shape), like) if several else first)][::-1]
-        tensor = self._free[number].pop()
-        self._block_of[id(tensor)] = number
-        return tensor
-
-    def give(self, tensor: Tensor) -> None:
-        """Take a tensor back."""
-        number = self._block_of.pop(id(tensor))
-        self._free[number].append(tensor)
-        if len(self._free[number]) == self._size:
-            del self._free[number]
 
 
 class Whole(_Layer):
