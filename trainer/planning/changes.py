@@ -72,7 +72,8 @@ def options(before: TrainConfig, after: TrainConfig) -> list[str]:
 def _chunks(config: TrainConfig) -> Keys:
     """Chunks of the configured size, if sequences are longer."""
     training = config.training
-    if training.use_chunked_training or config.data.max_length <= training.chunk_tokens:
+    short = config.data.max_length <= training.chunk_tokens
+    if training.use_chunked_training or training.preference or short:  # preference losses need whole answers
         return {}
     return {"training": {"use_chunked_training": True, "chunk_gradients": "exact"}}
 
@@ -80,7 +81,7 @@ def _chunks(config: TrainConfig) -> Keys:
 def _small_chunks(config: TrainConfig) -> Keys:
     training = config.training
     size = training.chunk_tokens if training.use_chunked_training else config.data.max_length
-    if size < 2 * SMALL_CHUNK:
+    if training.preference or size < 2 * SMALL_CHUNK:
         return {}
     gradients = training.chunk_gradients if training.use_chunked_training else "exact"
     keys = {"use_chunked_training": True, "chunk_gradients": gradients, "chunk_size": SMALL_CHUNK}
