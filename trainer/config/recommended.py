@@ -88,7 +88,7 @@ def resolve(config: TrainConfig, memory_bytes: int) -> tuple[TrainConfig, list[s
                 "what your task loses by it"
             )
     if training.chunk_size == "auto":
-        if usual.chunks:
+        if usual.chunks and not training.preference:  # a preference loss needs whole answers
             size = min(usual.chunks[-1], length)
             keys = {"use_chunked_training": True, "chunk_size": size}
             notes.append(
@@ -96,7 +96,8 @@ def resolve(config: TrainConfig, memory_bytes: int) -> tuple[TrainConfig, list[s
             )
         else:
             keys = {"use_chunked_training": False, "chunk_size": length}
-            notes.append(f"training.chunk_size = auto: whole sequences, {why}")
+            reason = f"which training.loss = {training.loss} needs" if training.preference else why
+            notes.append(f"training.chunk_size = auto: whole sequences, {reason}")
         training = training.model_copy(update=keys)
     return config.model_copy(update={"model": model, "training": training}) if notes else config, notes
 

@@ -164,7 +164,8 @@ def longest_context(config: TrainConfig, step: StepMemory, size: int) -> Longest
     limit = min(LONGEST, positions or LONGEST)
     training = alone.training
     if training.use_chunked_training and (
-        limit <= training.chunk_tokens
+        training.preference
+        or limit <= training.chunk_tokens
         or not _possible(with_keys(alone, {"data": {"max_length": limit}}), step)
     ):
         return None

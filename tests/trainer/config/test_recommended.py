@@ -60,6 +60,12 @@ def test_auto_takes_the_usual_settings(length: int, gib: int, window: int | None
     assert str(window or "own windows") in notes[0]
 
 
+def test_a_preference_loss_keeps_whole_sequences() -> None:
+    found, notes = resolve(auto(50_000, loss="orpo"), 24 * GIB)
+    assert not found.training.use_chunked_training
+    assert "which training.loss = orpo needs" in notes[1]
+
+
 def test_numbers_are_left_alone() -> None:
     config = TrainConfig.model_validate({"model": {"window_size": 8}, "training": {"chunk_size": 100}})
     assert resolve(config, GIB) == (config, [])

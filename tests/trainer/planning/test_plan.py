@@ -240,6 +240,13 @@ def test_chunks_that_the_positions_do_not_allow_are_not_planned() -> None:
     assert {*made.longest} == {*METHODS}
 
 
+def test_a_preference_loss_is_not_planned_in_chunks() -> None:
+    memory: Any = InChunks()
+    made = make_plan(long_sequences(loss="orpo"), memory, {}, "a GPU", 1 << 40)
+    assert not any("chunk" in option for setting in made.settings for option in setting.options)
+    assert {*made.longest} == {*METHODS}
+
+
 def test_chunks_that_cannot_be_computed_are_not_planned() -> None:
     class Fails(InChunks):
         def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
