@@ -94,4 +94,5 @@ def test_two_processes_equal_one_with_twice_the_batch_size(
     assert len(set(tokens)) > 1, "steps, and so the processes, differ in their valid tokens"
     assert weights.keys() == alone.keys()
     for key, tensor in alone.items():
-        torch.testing.assert_close(weights[key], tensor, rtol=1e-4, atol=1e-4)
+        # Adam turns the rounding of a gradient near zero into a part of a step of 1e-2.
+        torch.testing.assert_close(weights[key], tensor, rtol=1e-4, atol=3e-4)
