@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from doctor.bounded import parse_json
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.planning.changes import with_keys
@@ -136,4 +137,4 @@ def _measure(config: TrainConfig, step: StepMemory) -> int:
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         raise RunError(f"--measure: a step could not be measured: {last[0]} Plan without --measure.")
-    return int(json.loads(done.stdout.splitlines()[-1])["bytes"])
+    return int(parse_json(done.stdout.splitlines()[-1])["bytes"])

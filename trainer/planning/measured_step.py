@@ -10,6 +10,7 @@ import psutil
 import torch
 from transformers import AutoConfig
 
+from doctor.bounded import parse_json
 from trainer import building
 from trainer.attention import huggingface
 from trainer.config import TrainConfig
@@ -47,7 +48,7 @@ def measure(config: TrainConfig, model_config: Any, device: torch.device) -> int
 
 
 def main() -> None:
-    request = json.loads(sys.stdin.read())
+    request = parse_json(sys.stdin.read())
     config = TrainConfig.model_validate(request["config"])
     of_model = dict(request["model_config"])
     model_config = AutoConfig.for_model(of_model.pop("model_type"), **of_model)
