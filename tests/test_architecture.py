@@ -521,7 +521,12 @@ RULES = (
         files(
             "trainer",
             # children that print JSON
-            but=("trainer/commands/output", "trainer/attention/prove", "trainer/distributed/cluster_probe"),
+            but=(
+                "trainer/commands/output",
+                "trainer/attention/prove",
+                "trainer/distributed/cluster_probe",
+                "trainer/planning/measured_step",
+            ),
         ),
         showing,
         "typer.echo(name)",

@@ -93,8 +93,8 @@ class ModelSection(Section):
     window_size: Annotated[int, Field(ge=0)] | Literal["auto"] | None = Field(
         default=None,
         description="Sliding window: number of tokens that each token attends to, including itself; 0 for all previous "
-        "tokens; auto for the usual window for max_length, which is none for short sequences. Default: the window the model "
-        "was trained with.",
+        "tokens; auto for the usual window for max_length, if sequences of this length usually have one. Default: the window "
+        "the model was trained with.",
     )
     window_pattern: WindowPattern = Field(
         default=None,
