@@ -295,8 +295,8 @@ class CountedShards:
     def __init__(self) -> None:
         self.reduced: list[bool] = []
 
-    def sum_at_next_backward(self, enabled: bool) -> None:
-        self.reduced.append(enabled)
+    def sum_at_next_backward(self, last: bool, every_batch: bool) -> None:
+        self.reduced.append(last or every_batch)
 
 
 @pytest.mark.parametrize("gradients", ["truncated", "exact"])
