@@ -221,12 +221,12 @@ def run_here(folder: Path, processes: int, steps: int, *more: str) -> tuple[int,
     text, config, out = (
         folder / "text.txt",
         folder / "config.yaml",
-        folder / f"out-{processes}-{steps}-{len(more)}",
+        folder / f"out-{processes}-{steps}{''.join(more)}",
     )
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 400)
     config.write_text(yaml.safe_dump(CONFIG))
     train = f"{sys.executable} -m aios train --config {config} --dataset-file {text} --output-dir {out} --steps {steps}"
-    script = f"ip link set lo up; {train} {' '.join(more)} --processes {processes} >&2; cat /proc/net/dev"
+    script = f"ip link set lo up; {train} {' '.join(more)} --processes {processes} >&2 && cat /proc/net/dev"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", script], env=environment, capture_output=True, text=True, check=True

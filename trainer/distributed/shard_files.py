@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 
-SMALLEST_FILE = 32 << 20  # bytes of a process; DCP copies one file at a time in memory
+SMALLEST_FILE = 16 << 20  # bytes of a process; DCP copies one file at a time in memory
 FILES = 64  # of each process, at most
 SUFFIX = ".safetensors"
 FOLDER = "shards"  # in a checkpoint
