@@ -109,12 +109,12 @@ def test_from_a_broken_environment_to_its_fix_and_the_next_training(installed: U
     assert "safetensors is not installed" in installed.types(train, 2)
     diagnosed = installed.types(f"{aios} doctor", 0, 1)
     assert "~afetensors" in diagnosed
-    assert re.search("requires safetensors.*; it is not installed", diagnosed)
-    (fix,) = next_commands(diagnosed)
-    assert fix == f"{aios} doctor fix"
-    fixed = installed.types(fix, answer="y")
+    assert next_commands(diagnosed) == [f"{aios} doctor fix"]
+    for _ in range(2):  # the leftovers hide the missing package, which the next diagnosis names
+        installed.types(f"{aios} doctor fix", 0, 1, answer="y")
     assert not (site_packages / "~afetensors").exists()
-    (continued,) = next_commands(fixed)
+    assert [*site_packages.glob("safetensors-*.dist-info")], "installed again"
+    (continued,) = next_commands(installed.types(f"{aios} doctor"))
     assert "generate" in continued, "a model is trained: the next step samples from it"
     assert installed.types(f"{continued} --max-new-tokens 5").strip()
     assert "held-out loss" in installed.types(train)
