@@ -29,7 +29,7 @@ training: {batch_size: 16, steps: 1000000, eval_every: 0, checkpoint_every: 0}
 output: {output_dir: artifacts/tiny}
 """
 HOSTILE = "<img src=x onerror='window.hacked=1'></script><script>window.hacked=1</script>`${window.hacked=1}`{{hacked=1}}"
-LONG = 110_000  # milliseconds
+LONG = 900_000  # milliseconds; only a page that hangs takes so long
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,6 @@ def test_settings_are_measured_a_model_trained_with_them_talked_to_exported_and_
     config = config.replace("batch_size: 16", "batch_size: 2").replace("n_layer: 4", "n_layer: 1")
     (served.folder / "three.yaml").write_text(config, encoding="utf-8")
     visit, second = Visit(browser, served), Visit(browser, served, PHONE)
-    visit.tab.set_default_timeout(3 * LONG)  # each candidate is a process that imports torch
     tab = visit.open("/optimize?config=three.yaml&dataset-file=text.txt&batch-sizes=1,2&test-duration=0.5")
     tab.get_by_role("button", name="Optimize settings").click()
     tab.get_by_role("button", name="Train with the recommended settings").click()
