@@ -10,6 +10,7 @@ Shapes: B sequences of S tokens, hidden size D, vocabulary V.
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ Pretrained: Any = PreTrainedModel  # its methods are not typed
 INITIAL_Q = -5.0  # as in the paper's code: a probability of nearly 0, so no position halts
 TRUNCATED_STD = 0.8796  # standard deviation of a standard normal truncated at 2
 ALL = slice(None)
+# transformers 5.24 renamed it
+CACHE_ARGUMENT = "cache" if "cache" in inspect.signature(create_causal_mask).parameters else "past_key_values"
 
 
 class Carry(NamedTuple):
@@ -189,12 +192,13 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         """
         if use_cache and past_key_values is None:
             past_key_values = make_cache(self.config)
+        cache: dict[str, Any] = {CACHE_ARGUMENT: past_key_values}
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=self.model.embed_tokens.weight.new_empty(*input_ids.shape, 1),
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
             position_ids=None,
+            **cache,
         )
         kept = slice(-logits_to_keep or None, None)
         answer, used = self.think(
