@@ -54,7 +54,7 @@ def test_packages_are_installed_there_and_undone(environment: Elsewhere, server:
     assert environment.tree() == before
     answer = environment.install("torch", "flash-attn")
     assert (answer["status"], answer["python"]) == ("installed", str(environment.venv / "bin" / "python3"))
-    assert f'aios install --python "{answer["python"]}" --undo' in answer["message"]
+    assert f'aios undo --python "{answer["python"]}"' in answer["message"]
     assert (environment.version("torch"), environment.version("flash_attn")) == ("2.14.1+cu130", "2.8.3")
     assert environment.version("pip") is None, "the pip of aios was run there, without being installed"
     assert [run.record.prefix for run in installations_of(environment)] == [str(environment.venv)]
