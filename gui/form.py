@@ -43,9 +43,13 @@ class Key:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values to choose from; empty for a text or a number."""
-        kinds = [self.field.annotation, *get_args(self.field.annotation)]
-        return tuple(str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
+        """The values to choose from; empty for a text or a number, also for one that may be `auto`."""
+        annotation = self.field.annotation
+        union = () if get_origin(annotation) is Literal else get_args(annotation)
+        kinds = [kind for kind in union or (annotation,) if kind not in (type(None), bool)]
+        if any(get_origin(kind) is not Literal for kind in kinds):
+            return ()
+        return tuple(str(value) for kind in kinds for value in get_args(kind))
 
     @property
     def is_switch(self) -> bool:

@@ -24,6 +24,8 @@ from gui.texts import Words
 from trainer.config import load
 from trainer.records import reading
 
+ROOT = Path(__file__).parents[2]
+
 run_page = pytest.importorskip("gui.pages.run", reason="the extra gui is not installed")
 VALID: dict[str, str | bool] = {"name": "gpt2", "dataset_file": "text.txt"}
 
@@ -284,3 +286,13 @@ def test_the_shipped_configurations_fill_the_form() -> None:
         if "model" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}):
             found = check(str(file), {"dataset_file": "text.txt"})
             assert not found.wrong, file.name
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_choice_can_show_every_value(config: Path) -> None:
+    """window_size, a number that may also be `auto`, is no choice."""
+    loaded = load(config, {})
+    for key in KEYS.values():
+        if key.choices and not key.is_three_way:
+            assert key.initial(loaded) in {*key.choices, ""}, key.name
+    assert KEYS["schedule"].choices and not KEYS["window_size"].choices and not KEYS["chunk_size"].choices

@@ -243,7 +243,7 @@ def test_a_step_needs_the_memory_that_the_comment_says(
         save_file({}, folder / "model.safetensors")
     SAMPLE.write_bytes((ROOT / SAMPLE).read_bytes())
     monkeypatch.setitem(memory_estimate.OVERHEAD, "cpu", memory_estimate.OVERHEAD["cuda"])
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0, total=64 << 30))
     result = call("train", "--config", file, "--device", "cpu")
     assert result.exit_code == 2, result.output
     estimated = re.search(r"A step needs about ([\d.]+) GiB", " ".join(result.stderr.split()))

@@ -116,7 +116,7 @@ def test_a_run_without_a_compiler_goes_on_with_a_recorded_warning(
     assert [record["step"] for record in records(log) if record["event"] == "train"] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # in a process of its own: setuptools and other tests disagree about distutils
 @pytest.mark.parametrize(
     "changes", [{}, {"gradient_checkpointing": True, "window_size": 5, "window_pattern": "SL"}]
 )

@@ -67,7 +67,7 @@ def test_two_measured_steps_are_as_planned(file: Path, monkeypatch: pytest.Monke
     calibrated = calibration.calibrate(config, StepMemory(read(str(file)), CPU))
     assert len(asked) == 2
     for planned, found in asked:
-        assert planned == pytest.approx(found, rel=0.25)
+        assert planned == pytest.approx(found, rel=0.4)  # of a tiny model, mostly what libraries allocate
     assert 0.5 < calibrated.calibration.factor < 2
 
 
