@@ -52,7 +52,7 @@ class Follower:
         with open_regular(self.log) as file:
             found = os.fstat(file.fileno())
             identity = (found.st_dev, found.st_ino)
-            if identity != self._file or found.st_size < self._offset:  # written anew, as by a resumed run
+            if identity != self._file or found.st_size < self._offset:  # rewritten, as by a resumed run
                 self._offset, self._rest, self._file = 0, b"", identity
                 self._clear()
             file.seek(self._offset)

@@ -93,7 +93,7 @@ def _frame(here: Here, name: str) -> Iterator[None]:
 
 
 def _choice(label: str, options: Mapping[str, str], chosen: str, cookie: str) -> None:
-    """A native list that stores the choice in a cookie, and shows the page anew."""
+    """A native list that stores the choice in a cookie, and reloads the page."""
     with ui.element("select").props(f'aria-label="{label}"').classes("choice") as choice:
         for value, shown in options.items():
             option = TextElement(tag="option", text=shown).props(f'value="{value}"')

@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def document(self) -> Any:
-        """The JSON document on stdout; None if it is none."""
+        """The JSON document on stdout; None if stdout is not JSON."""
         try:
             return parse_json(self.out)
         except ValueError:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = (
     "aios.py",
     "doctor",
+    "gui",
     "trainer",
     "wheels",
     "scripts",

@@ -11,6 +11,7 @@ from doctor.check import GROUPS
 from doctor.checks import CHECKS
 from doctor.models import Finding, Report
 from doctor.report.wording import advice, counts, evidence_line, machine_lines
+from gui.command_view import print_in, run_in
 from gui.diagnosis import diagnose, diagnose_command, newest_report, open_findings
 from gui.frame import (
     Here,
@@ -221,12 +222,12 @@ async def _dialog(
             go.disable()
             close = button(words("cancel"), on_click=dialog.close, quiet=True)
     dialog.open()
-    await _run(here, area, first)
+    await print_in(area, here, first)
     go.enable()
 
     async def apply() -> None:
         go.disable()
-        await _run(here, area, then)
+        await print_in(area, here, then)
         go.set_visibility(False)
         close.text = words("close")
         again_result = again()
@@ -234,18 +235,6 @@ async def _dialog(
             await again_result
 
     go.on_click(apply)
-
-
-async def _run(here: Here, area: ui.element, asked: Command) -> None:
-    """Show a command line, and then what it prints."""
-    area.clear()
-    with area:
-        command_line(here, asked)
-        waiting = paragraph(here.words("running"), "dim").props("role=status")
-    answer = await ask(asked)
-    with area:
-        waiting.delete()
-        output(answer.text, here.words("output"))
 
 
 def _log(here: Here) -> None:
@@ -287,7 +276,7 @@ def _share(here: Here, options: Options) -> None:
         async def make() -> None:
             area.set_visibility(True)
             asked = command("doctor", "report", *options.of_python)
-            await _run(here, area, asked)
+            await print_in(area, here, asked)
             with area:
                 copy_button(here, (await ask(asked)).out)
 
@@ -303,13 +292,8 @@ def _environments(here: Here) -> None:
 
         async def find() -> None:
             asked = command("doctor", "environments", "--json")
-            area.clear()
+            answer = await run_in(area, here, asked)
             with area:
-                command_line(here, asked)
-                waiting = paragraph(words("running"), "dim").props("role=status")
-            answer = await ask(asked)
-            with area:
-                waiting.delete()
                 _environment_table(here, answer.document)
 
         with row():

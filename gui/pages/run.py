@@ -179,7 +179,7 @@ class RunView:
 
 
 def sentence(text: Words, now: State, follower: Follower) -> str:
-    """What a run is doing, or how it ended, and by what it was killed where that is known."""
+    """What a run is doing, or how it ended, and what killed it where that is known."""
     job, summary = now.job, now.summary
     if summary is None or _wrote_nothing(job, follower):
         if job is None or job.is_running:

@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from gui.frame import Here, button, card, command_line, heading, output, page, paragraph, row, tag
+from gui.command_view import print_in, run_in
+from gui.frame import Here, button, card, heading, output, page, paragraph, row, tag
 from gui.known_runs import delete, files_of, may_show, remember, size
-from gui.operations import Answer, Command, ask, command
+from gui.operations import Command, command
 from trainer.survival.lock import is_locked
 
 ARTIFACTS = "artifacts"
@@ -38,7 +39,7 @@ class RunList:
         ui.timer(0, self.refresh, once=True)
 
     async def refresh(self) -> None:
-        answer = await self._show(self._list, command("runs", str(self._folder.value), "--json"))
+        answer = await run_in(self._list, self.here, command("runs", str(self._folder.value), "--json"))
         self.chosen = []
         with self._list:
             if not isinstance(answer.document, dict):
@@ -91,9 +92,7 @@ class RunList:
 
     async def _on_compare(self) -> None:
         if len(self.chosen) == 2:
-            answer = await self._show(self._answer, command("runs", "compare", *self.chosen))
-            with self._answer:
-                output(answer.text, self.here.words("output"))
+            await print_in(self._answer, self.here, command("runs", "compare", *self.chosen))
 
     def _on_export(self, log: str) -> None:
         text, folder = self.here.words, Path(log).parent
@@ -107,9 +106,8 @@ class RunList:
             area = ui.element("div").classes("plain")
 
             async def export() -> None:
-                answer = await self._show(area, export_command(folder, str(form.value), str(target.value)))
-                with area:
-                    output(answer.text, text("output"))
+                asked = export_command(folder, str(form.value), str(target.value))
+                await print_in(area, self.here, asked)
 
             with row():
                 button(text("runs.export"), export)
@@ -137,16 +135,6 @@ class RunList:
             with row():
                 button(text("runs.delete"), remove)
                 button(text("cancel"), self._answer.clear, quiet=True)
-
-    async def _show(self, area: ui.element, asked: Command) -> Answer:
-        area.clear()
-        with area:
-            command_line(self.here, asked)
-            waiting = paragraph(self.here.words("running"), "dim").props("role=status")
-        answer = await ask(asked)
-        with area:
-            waiting.delete()
-        return answer
 
 
 def export_command(folder: Path, form: str, target: str) -> Command:

@@ -11,6 +11,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from gui import jobs
+from gui.command_view import print_in, run_in
 from gui.form import ATTENTION, FIRST, KEYS, SWITCHED_OFF, Checked, Key, check, words
 from gui.frame import (
     Here,
@@ -180,7 +181,7 @@ class Form:
         return "" if value == "none" else value
 
     async def _dry_run(self) -> None:
-        await _show(self.here, self._answer, command("train", *self.options, "--dry-run"))
+        await print_in(self._answer, self.here, command("train", *self.options, "--dry-run"))
 
     async def _start_run(self) -> None:
         config = self.checked.config
@@ -260,7 +261,7 @@ def _gib(size: int | None) -> str:
 
 
 async def _preview(here: Here, area: ui.element, asked: Command) -> None:
-    answer = await _ask(here, area, asked)
+    answer = await run_in(area, here, asked)
     found = answer.document
     with area:
         if not isinstance(found, dict):
@@ -282,7 +283,7 @@ async def _preview(here: Here, area: ui.element, asked: Command) -> None:
 
 
 async def _fetch(here: Here, area: ui.element, model: str) -> None:
-    answer = await _ask(here, area, command("fetch", model, "--json"))
+    answer = await run_in(area, here, command("fetch", model, "--json"))
     found = answer.document
     with area:
         if not isinstance(found, dict):
@@ -292,21 +293,6 @@ async def _fetch(here: Here, area: ui.element, model: str) -> None:
         rows = [("model", found["model"]), ("licence", found["licence"] or "?"), ("to download", size)]
         table(["", ""], [(name, str(value)) for name, value in rows])
         if found["bytes_to_download"]:
-            button(here.words("train.download"), lambda: _show(here, area, command("fetch", model, "--yes")))
-
-
-async def _ask(here: Here, area: ui.element, asked: Command) -> Any:
-    area.clear()
-    with area:
-        command_line(here, asked)
-        waiting = paragraph(here.words("running"), "dim").props("role=status")
-    answer = await ask(asked)
-    with area:
-        waiting.delete()
-    return answer
-
-
-async def _show(here: Here, area: ui.element, asked: Command) -> None:
-    answer = await _ask(here, area, asked)
-    with area:
-        output(answer.text, here.words("output"))
+            button(
+                here.words("train.download"), lambda: print_in(area, here, command("fetch", model, "--yes"))
+            )
