@@ -7,8 +7,8 @@ from typing import Any
 
 from nicegui import ui
 
-from gui.follower import Follower, Points
-from gui.reduction import reduced
+from gui.downsampling import reduced
+from gui.record_follower import Follower, Points
 from gui.texts import Words
 
 # Title (a key of the texts), and the curves: (event, figure), key of the name, factor

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from doctor.extras import how_to_add, how_to_install
-from gui.gate import Door, is_loopback
+from gui.access_control import Listener, is_loopback
 
 SHORTEST_TOKEN = 16  # characters, of one that the user chooses
 
@@ -40,13 +40,13 @@ def run_gui(
 
     The page starts the commands that it shows. A training that it started continues when the page is closed.
     """
-    door = Door(host, _free_port(host, port), _token(host, token))
+    listener = Listener(host, _free_port(host, port), _token(host, token))
     _require("nicegui", how_to_add("gui"))
     if native:
         _require("webview", how_to_install("pywebview>=5"))
     from gui.server import serve
 
-    serve(door, opens="window" if native else None if no_browser else "browser")
+    serve(listener, opens="window" if native else None if no_browser else "browser")
 
 
 def _require(package: str, command: str) -> None:

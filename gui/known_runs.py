@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from gui import jobs
-from gui.follower import Follower
 from gui.operations import Command
+from gui.record_follower import Follower
 from trainer.records.runs import RunSummary, summarize
 from trainer.survival.lock import is_locked, writer
 

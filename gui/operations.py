@@ -38,7 +38,7 @@ class Command:
     @property
     def arguments(self) -> list[str]:
         """The arguments that start this aios, whatever the current folder contains."""
-        return [sys.executable, str(_front_door()), *self.words]
+        return [sys.executable, str(_front_listener()), *self.words]
 
 
 def command(*words: str) -> Command:
@@ -127,7 +127,7 @@ def _start(asked: Command, errors: int = subprocess.PIPE) -> subprocess.Popen[by
     )
 
 
-def _front_door() -> str:
+def _front_listener() -> str:
     """The path of aios.py. Started by its path, Python imports aios' own packages, and none of the current folder."""
     found = importlib.util.find_spec("aios")
     assert found and found.origin

@@ -1,4 +1,4 @@
-"""Serves the pages until Ctrl-C, behind the gate."""
+"""Serves the pages until Ctrl-C, behind access control."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from nicegui import app, background_tasks, core, ui
 from nicegui.server import Server
 
+from gui.access_control import AccessControl, Listener
 from gui.frame import STYLE
-from gui.gate import Door, Gate
 from gui.pages import chat, doctor, home, install, optimize, run, runs, train
 
 MODULES = (home, doctor, install, train, runs, run, optimize, chat)  # importing a page registers it
@@ -28,13 +28,13 @@ WINDOW = (
 Opens = Literal["browser", "window"]
 
 
-def serve(door: Door, opens: Opens | None) -> None:
+def serve(listener: Listener, opens: Opens | None) -> None:
     """Serve, and print the address once the server answers. `opens`: what to open the address in, if anything."""
-    prepare(door)
-    app.on_startup(lambda: _when_serving(door, opens))
+    prepare(listener)
+    app.on_startup(lambda: _when_serving(listener, opens))
     ui.run(
-        host=door.host,
-        port=door.port,
+        host=listener.host,
+        port=listener.port,
         title="aios",
         favicon=ICON,
         language="en-US",
@@ -48,25 +48,25 @@ def serve(door: Door, opens: Opens | None) -> None:
     )
 
 
-def prepare(door: Door) -> None:
-    """Put the gate in front of everything that is served."""
+def prepare(listener: Listener) -> None:
+    """Put access control in front of everything that is served."""
     core.sio.eio.cors_allowed_origins = None  # the same origin only; NiceGUI allows all
-    app.add_middleware(Gate, door=door)
+    app.add_middleware(AccessControl, listener=listener)
     ui.add_css(STYLE, shared=True)
 
 
-async def _when_serving(door: Door, opens: Opens | None) -> None:
-    background_tasks.create(_announce(door, opens))
+async def _when_serving(listener: Listener, opens: Opens | None) -> None:
+    background_tasks.create(_announce(listener, opens))
 
 
-async def _announce(door: Door, opens: Opens | None) -> None:
+async def _announce(listener: Listener, opens: Opens | None) -> None:
     while not Server.instance.started:
         await asyncio.sleep(0.02)
-    typer.echo(f"aios is at {door.address}\nEnd it with Ctrl-C. Trainings continue.")
+    typer.echo(f"aios is at {listener.address}\nEnd it with Ctrl-C. Trainings continue.")
     sys.stdout.flush()
     if opens == "browser":
-        await asyncio.to_thread(webbrowser.open, door.address)
+        await asyncio.to_thread(webbrowser.open, listener.address)
     elif opens == "window":
-        window = subprocess.Popen([sys.executable, "-c", WINDOW, door.address])
+        window = subprocess.Popen([sys.executable, "-c", WINDOW, listener.address])
         await asyncio.to_thread(window.wait)
         app.shutdown()

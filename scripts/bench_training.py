@@ -242,9 +242,9 @@ def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool, chat: bool
     from trainer.device import peak_memory_bytes
 
     if chat:
-        import packed_chat
+        import bench_training_chat
 
-        packed_chat.alone(program, vocabulary, *chat_arguments(vocabulary, bf16))
+        bench_training_chat.alone(program, vocabulary, *chat_arguments(vocabulary, bf16))
         return peak_memory_bytes(torch.device("cpu"))
     data = tokens(vocabulary, 3)
     if program == OURS:
@@ -257,7 +257,7 @@ def peak_alone(program: str, vocabulary: int, bf16: bool, lora: bool, chat: bool
 
 
 def chat_arguments(vocabulary: int, bf16: bool) -> tuple[Any, ...]:
-    """Return the arguments of the functions of `packed_chat` after the number of rounds."""
+    """Return the arguments of the functions of `bench_training_chat` after the number of rounds."""
     return (
         SIZE,
         LENGTH,
@@ -269,11 +269,14 @@ def chat_arguments(vocabulary: int, bf16: bool) -> tuple[Any, ...]:
 
 def chat_rows(vocabulary: int, bf16: bool, rounds: int) -> Iterator[str]:
     """Yield the rows of the table for packed conversations."""
-    import packed_chat
+    import bench_training_chat
 
-    mine, theirs = packed_chat.side_by_side(vocabulary, rounds, *chat_arguments(vocabulary, bf16))
+    mine, theirs = bench_training_chat.side_by_side(vocabulary, rounds, *chat_arguments(vocabulary, bf16))
     mean = statistics.fmean(theirs.losses)
-    for name, steps, ratio in ((OURS, mine, 1.0), (TRL_ALIKE, theirs, packed_chat.ratio(mine, theirs))):
+    for name, steps, ratio in (
+        (OURS, mine, 1.0),
+        (TRL_ALIKE, theirs, bench_training_chat.ratio(mine, theirs)),
+    ):
         cells = [
             str(vocabulary),
             f"{'bfloat16' if bf16 else 'float32'}, packed chat",

@@ -16,11 +16,11 @@ from nicegui import ui
 
 from gui import jobs
 from gui.charts import RunCharts
-from gui.follower import Follower
 from gui.form import recorded_values, words
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
 from gui.known_runs import STOP, State, may_show, remove_stop_file, state
 from gui.operations import Command, command
+from gui.record_follower import Follower
 from gui.texts import Words
 from trainer.records.reading import moment
 

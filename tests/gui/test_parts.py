@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gui import jobs
-from gui.follower import Follower
 from gui.form import ATTENTION, FIRST, KEYS, check, recorded_values, words
 from gui.known_runs import delete, files_of, may_show, remember, remove_stop_file, state
 from gui.operations import Command, command, event
+from gui.record_follower import Follower
 from gui.texts import Words
 from trainer.config import load
 from trainer.records import reading

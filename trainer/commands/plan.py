@@ -104,8 +104,8 @@ def _plan(
     from trainer.planning import planned_device
     from trainer.planning.calibration import calibrate
     from trainer.planning.plan import make_plan
+    from trainer.planning.planned_model import describe, model_config_of
     from trainer.planning.step import StepMemory
-    from trainer.planning.subject import describe, model_config_of
 
     device, name, size = planned_device.choose(settings.training.device, vram)
     settings, notes = recommended.resolve(settings, size)

@@ -9,8 +9,8 @@ from typing import Any
 
 from trainer.data import preferences
 from trainer.data.documents import Piece
+from trainer.data.messages import NotAConversationError, UnusableError
 from trainer.data.recognition import conversation, shape_of
-from trainer.data.turns import NotAConversationError, UnusableError
 from trainer.errors import UserError
 from trainer.models.answer_spans import Rendering, render
 from trainer.models.chat_template import ChatTemplate, Conversation, TemplateError

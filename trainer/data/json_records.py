@@ -13,9 +13,9 @@ from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
 from trainer.data.instructions import TEXT, Reading, Tally, documents, refuse_text
+from trainer.data.messages import NotAConversationError, is_turn
 from trainer.data.opening import BLOCK, Source, explained
 from trainer.data.recognition import shape_of
-from trainer.data.turns import NotAConversationError, is_turn
 from trainer.errors import UserError
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]*")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.data.best_fit_packing import learned_before
 from trainer.data.tokens import Indices, Tokenized
-from trainer.data.whole_rows import learned_before
 
 MULTIPLE = 64  # rows of a batch are as long as its longest document, rounded up to this many tokens
 

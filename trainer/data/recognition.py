@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from doctor.bounded import parse_json
-from trainer.data.turns import NotAConversationError, UnusableError, is_turn, message, tools
+from trainer.data.messages import NotAConversationError, UnusableError, is_turn, message, tools
 from trainer.models.chat_template import Conversation
 
 Record = Mapping[str, Any]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainer.data.best_fit_packing import WholeRows, whole_rows
 from trainer.data.pairs import Pairs, pairs_of
 from trainer.data.tokens import Array, Indices, Tokenized
-from trainer.data.whole_rows import WholeRows, whole_rows
 
 IGNORED = -100  # the target of a position without one, as in torch's cross_entropy
 

@@ -14,9 +14,9 @@ from trainer import file_kinds
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, text
 from trainer.data.instructions import TEXT, Reading, Tally, documents
+from trainer.data.messages import NotAConversationError
 from trainer.data.opening import Source
 from trainer.data.recognition import may_be_conversations
-from trainer.data.turns import NotAConversationError
 from trainer.errors import UserError
 
 DELIMITERS = ",;\t|"

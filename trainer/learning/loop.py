@@ -12,7 +12,7 @@ from trainer.config import TrainConfig
 from trainer.data import Batch
 from trainer.device import peak_memory_bytes
 from trainer.distributed.heartbeat import EVALUATES, SAVES
-from trainer.learning import teamwork
+from trainer.learning import process_timing
 from trainer.learning.compilation import EAGER, Compilation, Gain
 from trainer.learning.divergence import NONFINITE_LIMIT, NotFiniteError
 from trainer.learning.evaluation import evaluate
@@ -111,7 +111,7 @@ def train(
                 step_seconds=seconds,
                 mfu=run.utilization.mfu(tokens_per_second / run.processes.count),
                 **result.measured,
-                **teamwork.of_step(
+                **process_timing.of_step(
                     run.processes, result, seconds, peak_memory_bytes(run.device), run.shards is not None
                 ),
                 **gpu.read(),

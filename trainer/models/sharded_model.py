@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from doctor.bounded import read_beginning
 from trainer.distributed import shard_files
 from trainer.models import activations, trial, weights
-from trainer.models.own_rows import OwnRows, ReadsWeightsError
+from trainer.models.row_shards import ReadsWeightsError, RowShards
 
 CausalLM: Any = AutoModelForCausalLM
 BEGINNING = 1 << 20  # bytes of a file that are compared
@@ -38,7 +38,7 @@ class ShardedModel:
     """
 
     network: Any
-    rows: OwnRows
+    rows: RowShards
     files: tuple[Path, ...] = ()
     sources: dict[str, str]
 
@@ -77,7 +77,7 @@ def build(config: Any, folder: Path | None, seed: int, rank: int, count: int) ->
     if folder and getattr(config, "quantization_config", None):
         raise NotInPartsError("its weights are quantized, and dequantized while they are loaded")
     torch.manual_seed(seed)
-    rows = OwnRows(rank, count, values=folder is None)
+    rows = RowShards(rank, count, values=folder is None)
     problem = ""
     with trial.build_errors(f"weights in {folder}" if folder else trial.ARCHITECTURE):
         try:

@@ -17,11 +17,11 @@ from tests.trainer.data.instruction_files import DOCUMENTED, OWN, TURNS
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import IGNORED, sources, tokens
+from trainer.data.best_fit_packing import whole_rows
 from trainer.data.documents import Piece
 from trainer.data.instructions import Reading, Tally
 from trainer.data.recognition import conversation, shape_of
 from trainer.data.stream import make
-from trainer.data.whole_rows import whole_rows
 from trainer.errors import UserError
 from trainer.models import chat_template
 from trainer.models.tokenizer import ByteTokenizer

@@ -17,7 +17,7 @@ from tests.trainer.data.instruction_files import SHARED, TURNS, A, Q, S
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import IGNORED, preferences
-from trainer.data.turns import NotAConversationError, UnusableError
+from trainer.data.messages import NotAConversationError, UnusableError
 from trainer.errors import UserError
 from trainer.models.tokenizer import ByteTokenizer
 

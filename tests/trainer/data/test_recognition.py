@@ -12,8 +12,8 @@ from tests.trainer.data.instruction_files import CALL, DOCUMENTED, OWN, REFUSED,
 from trainer.data import sources
 from trainer.data.documents import Piece
 from trainer.data.instructions import Reading, Tally
+from trainer.data.messages import NotAConversationError, UnusableError
 from trainer.data.recognition import conversation, shape_of
-from trainer.data.turns import NotAConversationError, UnusableError
 from trainer.errors import UserError
 from trainer.models import chat_template
 from trainer.models.chat_template import Conversation

@@ -21,7 +21,7 @@ from trainer.distributed.sharding import gather
 from trainer.learning.optimizer import make_optimizer, state_tensors
 from trainer.learning.position import Position
 from trainer.learning.sharded_objective import Shards
-from trainer.models import own_rows, sharded_model
+from trainer.models import row_shards, sharded_model
 from trainer.models.tokenizer import ByteTokenizer
 from trainer.survival.checkpoint import CheckpointFolder, restore
 from trainer.survival.saved_state import SavedState
@@ -29,7 +29,7 @@ from trainer.survival.sharded_checkpoint import ShardedCheckpoints
 
 CPU = torch.device("cpu")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
-own_rows.SMALL = 1
+row_shards.SMALL = 1
 
 
 def load(folder: Path, processes: Processes) -> tuple[Shards, Any]:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from tests.trainer.distributed import parts_at_work
-from tests.trainer.models.test_own_rows import SMALL, SPECIAL
+from tests.trainer.models.test_row_shards import SMALL, SPECIAL
 from trainer import export
 from trainer.config import TrainingSection
 from trainer.errors import UserError

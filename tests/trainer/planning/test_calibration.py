@@ -16,8 +16,8 @@ from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.planning import calibration, step
 from trainer.planning.calibration import Calibration, fit
+from trainer.planning.planned_model import read
 from trainer.planning.step import StepMemory
-from trainer.planning.subject import read
 from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate
 
 Call = Callable[..., Result]

@@ -33,7 +33,7 @@ class ReadsWeightsError(RuntimeError):
     """The constructor of a model computes with its weights, so they must be whole."""
 
 
-class OwnRows(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class RowShards(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, each new parameter keeps only the rows of one process.
 
     Args:

@@ -7,7 +7,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gui.reduction import reduced
+from gui.downsampling import reduced
 
 VALUES = st.lists(st.floats(width=32), max_size=100)
 

@@ -1,4 +1,4 @@
-"""Who gets through the gate, and who does not: foreign pages, rebound names, missing and wrong tokens."""
+"""Who may use the page, and who may not: foreign pages, rebound names, missing and wrong tokens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gui.gate import HEADERS, Door, Gate, is_loopback
+from gui.access_control import HEADERS, AccessControl, Listener, is_loopback
 
-DOOR = Door("127.0.0.1", 8123, "a secret of & + signs")
+DOOR = Listener("127.0.0.1", 8123, "a secret of & + signs")
 COOKIE = "aios-gui-8123=a%20secret%20of%20%26%20%2B%20signs"
 OWN: dict[str, Any] = {"host": "127.0.0.1:8123"}
 
 
-def ask(door: Door, kind: str = "http", path: str = "/", query: str = "", **headers: str) -> Any:
-    """The answer to a request: the messages that the gate sends; "through" if the application got it."""
+def ask(listener: Listener, kind: str = "http", path: str = "/", query: str = "", **headers: str) -> Any:
+    """The answer to a request: the messages that access control sends; "through" if the application got it."""
     sent: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -35,12 +35,12 @@ def ask(door: Door, kind: str = "http", path: str = "/", query: str = "", **head
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     }
-    asyncio.run(Gate(application, door)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(AccessControl(application, listener)(scope, None, send))  # type: ignore[arg-type]
     return sent
 
 
-def passes(door: Door = DOOR, kind: str = "http", **headers: str) -> bool:
-    return bool(ask(door, kind, **headers)[0] == "through")
+def passes(listener: Listener = DOOR, kind: str = "http", **headers: str) -> bool:
+    return bool(ask(listener, kind, **headers)[0] == "through")
 
 
 def test_the_own_page_gets_through() -> None:
@@ -48,7 +48,7 @@ def test_the_own_page_gets_through() -> None:
     assert passes(**OWN, cookie=f"other=1; {COOKIE}", origin="http://127.0.0.1:8123", method="POST")
     assert passes(kind="websocket", **OWN, cookie=COOKIE, origin="http://127.0.0.1:8123")
     assert passes(host="localhost:8123", cookie=COOKIE)
-    assert passes(Door("::1", 8123, DOOR.token), host="[::1]:8123", cookie=COOKIE)
+    assert passes(Listener("::1", 8123, DOOR.token), host="[::1]:8123", cookie=COOKIE)
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -121,10 +121,10 @@ def test_every_answer_forbids_what_the_page_does_not_need() -> None:
 
 def test_other_machines_name_the_server_by_its_address() -> None:
     """An IP address in the Host header cannot have been rebound; a name can."""
-    door = Door("0.0.0.0", 8123, DOOR.token)
-    assert passes(door, host="192.168.1.5:8123", cookie=COOKIE)
-    assert not passes(door, host="evil.example:8123", cookie=COOKIE)
-    assert door.address.startswith("http://127.0.0.1:8123/?token=")
+    listener = Listener("0.0.0.0", 8123, DOOR.token)
+    assert passes(listener, host="192.168.1.5:8123", cookie=COOKIE)
+    assert not passes(listener, host="evil.example:8123", cookie=COOKIE)
+    assert listener.address.startswith("http://127.0.0.1:8123/?token=")
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=30))

@@ -44,7 +44,7 @@ REFUSAL = """<!doctype html>
 
 
 @dataclass(frozen=True)
-class Door:
+class Listener:
     """Where the server listens, and the secret that opens it."""
 
     host: str
@@ -91,12 +91,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Gate:
-    """An ASGI application in front of another one: lets through what `Door` allows, and answers the rest itself."""
+class AccessControl:
+    """An ASGI application in front of another one: lets through what `Listener` allows, and answers the rest itself."""
 
-    def __init__(self, app: App, door: Door) -> None:
+    def __init__(self, app: App, listener: Listener) -> None:
         self._app = app
-        self._door = door
+        self._listener = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -126,7 +126,7 @@ class Gate:
     def _foreign(self, scope: Scope, headers: dict[str, str]) -> str | None:
         """Why a request does not come from this server's own page."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._door.knows_host(host):
+        if not self._listener.knows_host(host):
             return f"This server is not called {host}."
         if origin is None:
             return (
@@ -138,21 +138,21 @@ class Gate:
 
     def _has_cookie(self, headers: dict[str, str]) -> bool:
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self._door.cookie)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._listener.cookie)
         except CookieError:
             return False
         return cookie is not None and self._matches(cookie.value)
 
     def _matches(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), quote(self._door.token).encode()) or (
-            hmac.compare_digest(given.encode("utf-8", "replace"), self._door.token.encode())
-        )
+        return hmac.compare_digest(
+            given.encode("utf-8", "replace"), quote(self._listener.token).encode()
+        ) or (hmac.compare_digest(given.encode("utf-8", "replace"), self._listener.token.encode()))
 
     async def _let_in(self, scope: Scope, query: list[tuple[str, str]], send: Send) -> None:
         """Set the cookie, and go to the same page without the token, which no history or log then has."""
         target = quote("/" + scope["path"].lstrip("/"), safe="/") + (f"?{urlencode(query)}" if query else "")
-        value = quote(self._door.token)
-        cookie = f"{self._door.cookie}={value}; HttpOnly; SameSite=Strict; Path=/"
+        value = quote(self._listener.token)
+        cookie = f"{self._listener.cookie}={value}; HttpOnly; SameSite=Strict; Path=/"
         await _respond(
             send, 303, b"", {"location": target, "set-cookie": cookie, "cache-control": "no-store"}
         )

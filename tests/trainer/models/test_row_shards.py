@@ -10,8 +10,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
-from trainer.models import own_rows, sharded_model
-from trainer.models.own_rows import OwnRows, ReadsWeightsError
+from trainer.models import row_shards, sharded_model
+from trainer.models.row_shards import ReadsWeightsError, RowShards
 
 SPECIAL = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
 LLAMA = {
@@ -36,7 +36,7 @@ CausalLM: Any = AutoModelForCausalLM
 
 @pytest.fixture(autouse=True)
 def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_rows, "SMALL", 1)
+    monkeypatch.setattr(row_shards, "SMALL", 1)
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -63,7 +63,7 @@ def test_rows_are_split_as_torch_splits_them() -> None:
     for size in (1, 2, 5, 6, 7, 64):
         tensor = torch.arange(size)
         for count in (1, 2, 3, 4, 7):
-            parts = [tensor[OwnRows(rank, count, True).rows(tensor)] for rank in range(count)]
+            parts = [tensor[RowShards(rank, count, True).rows(tensor)] for rank in range(count)]
             chunks = [*torch.chunk(tensor, count), *[tensor[:0]] * count][:count]
             assert all(torch.equal(a, b) for a, b in zip(parts, chunks, strict=True))
 
@@ -76,5 +76,5 @@ def test_a_model_that_computes_with_its_weights_is_not_built_in_parts() -> None:
             self.outer = nn.Linear(8, 8)
             self.scale = self.inner.weight.detach().norm()
 
-    with pytest.raises(ReadsWeightsError, match="norm"), OwnRows(0, 2, True).building():
+    with pytest.raises(ReadsWeightsError, match="norm"), RowShards(0, 2, True).building():
         Normalised()
