@@ -321,7 +321,12 @@ def _string(record: Record, name: str) -> str:
 
 def _history(record: Record) -> Iterator[list[dict[str, Any]]]:
     """Earlier exchanges, as LLaMA-Factory and ms-swift have them: pairs of a question and an answer."""
-    for each in record.get("history") or []:
+    history = record.get("history") or []
+    if not isinstance(history, list):
+        raise NotAConversationError(
+            f"the field 'history' is {type(history).__name__} {str(history)[:40]!r}, not a list of questions and answers"
+        )
+    for each in history:
         if not (isinstance(each, list) and len(each) == 2 and all(isinstance(text, str) for text in each)):
             raise NotAConversationError(
                 f"history contains {str(each)[:40]!r}, not a pair of a question and an answer"

@@ -176,3 +176,9 @@ def test_an_error_in_a_record_names_its_line(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(NotAConversationError, match="not valid JSON"):
         conversation_of({"messages": TURNS, "tools": "[{"})
+
+
+@pytest.mark.parametrize("history", [3, "earlier", {"a": 1}, [["only one"]]])
+def test_a_history_that_is_no_list_of_pairs_is_refused(history: Any) -> None:
+    with pytest.raises(NotAConversationError, match="history"):
+        conversation_of({"prompt": Q, "completion": A, "history": history})
