@@ -136,9 +136,9 @@ ORDERS = {
         ("commands",),
     ),
     "gui": (
-        ("texts", "gate", "reduction", "operations"),
-        ("frame", "follower", "form", "jobs"),
-        ("charts", "diagnosis", "job_view", "known_runs", "uploads"),
+        ("texts", "access_control", "downsampling", "operations"),
+        ("frame", "record_follower", "form", "jobs"),
+        ("charts", "command_view", "diagnosis", "job_view", "known_runs", "uploads"),
         ("pages",),
         ("server",),
         ("commands",),
