@@ -35,10 +35,10 @@ from trainer.records.progress import Reporter
 from trainer.run_size import run_size
 from trainer.say import Say
 from trainer.start import Options, Start, find_start
-from trainer.survival import memory_estimate
+from trainer.survival import preflight
 from trainer.survival.checkpoint import CheckpointFolder, restore
 from trainer.survival.checkpoint_names import CHECKPOINTS
-from trainer.survival.memory_estimate import Preflight
+from trainer.survival.preflight import Preflight
 
 HIGH_RATE = 1e-4  # of preference losses
 
@@ -92,7 +92,7 @@ def prepare(
     checkpoints = CheckpointFolder(config.output.output_dir / CHECKPOINTS, config.training.keep_checkpoints)
     setup = _setup(config, options, checkpoints, processes, reporter.say)
     attention = _choose_attention(setup, options, reporter.say)
-    preflight = _check_memory(setup, options, reporter.say)
+    memory = _check_memory(setup, options, reporter.say)
     built = building.build_on_device(setup)
     for line in built.notes:
         reporter.say(line)
@@ -116,7 +116,7 @@ def prepare(
         precision=setup.precision,
         decision=attention.decision,
         capability=attention.capability,
-        preflight=preflight,
+        preflight=memory,
         warnings=warnings,
     )
 
@@ -263,7 +263,7 @@ def _check_memory(setup: Setup, options: Options, say: Say) -> Preflight:
         return built.network, built.objective
 
     training = setup.config.training
-    preflight = memory_estimate.preflight(
+    found = preflight.of_step(
         build,
         training,
         setup.device,
@@ -271,13 +271,13 @@ def _check_memory(setup: Setup, options: Options, say: Say) -> Preflight:
         setup.dataset.packed,
         setup.per_copy if setup.sharded else 1,
     )
-    preflight.check(say, options.force)
+    found.check(say, options.force)
     if building.needs_copy(setup.config):
         say(
             f"INFO: training.loss = {training.loss} compares with a frozen copy of the model before training, which is part of the "
             "weights above. LoRA (--use-peft) needs no copy."
         )
-    return preflight
+    return found
 
 
 def _run(setup: Setup, attention: _Attention, built: BuiltModel) -> Run:

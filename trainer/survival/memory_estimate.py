@@ -9,37 +9,32 @@ the same activations as those of a GPU.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from trainer.attention import carry
 from trainer.config import TrainingSection
 from trainer.data import Batch
-from trainer.errors import UserError
 from trainer.learning import cross_entropy
 from trainer.learning.chunks import Chunked, ChunkSettings
 from trainer.learning.objective import Objective
 from trainer.learning.offload import Offloaded
 from trainer.learning.optimizer import PAGED, inner_matrices
 from trainer.models import vocabulary
-from trainer.models.fake_model import DataFree, fake_tensors
-from trainer.say import Say
+from trainer.models.fake_model import fake_tensors
 from trainer.survival import chunk_estimate
 from trainer.survival.chunk_estimate import ChunkMemory
+from trainer.survival.live_tensors import LiveTensors
 
 # Bytes of optimizer state per parameter: of matrices inside the model, and of all others.
 STATE = {"adamw": (8, 8), "muon": (4, 8), "adamw_8bit": (2, 8), PAGED: (2, 8)}
 # Memory that the first step needs besides tensors: oneDNN's code and buffers (measured); CUDA's context and libraries (usual).
 OVERHEAD = {"cpu": 40 << 20, "cuda": 512 << 20}
 Known = dict[tuple[int, ChunkSettings | None], ChunkMemory | None]
-MOST_TOKENS = 1 << 18  # of a step on fake tensors; larger batches are extrapolated
 
 
 @dataclass(frozen=True)
@@ -171,7 +166,7 @@ def trace(
     Args:
         known: memory of steps in chunks that were taken before; filled by this function.
     """
-    live = _LiveTensors()
+    live = LiveTensors()
     with fake_tensors(live), cross_entropy.chunks_as_on(device):
         model, objective = build()
         model.train()
@@ -204,7 +199,7 @@ def _passes(
     objective: Objective,
     shape: tuple[int, int],
     packed: bool,
-    live: _LiveTensors,
+    live: LiveTensors,
     second: list[Tensor],
     known: Known,
 ) -> dict[str, int] | None:
@@ -230,7 +225,7 @@ def _peaks(found: dict[str, int]) -> ChunkMemory:
 
 
 def _take_step(
-    objective: Objective, shape: tuple[int, int], packed: bool, live: _LiveTensors, second: list[Tensor]
+    objective: Objective, shape: tuple[int, int], packed: bool, live: LiveTensors, second: list[Tensor]
 ) -> dict[str, int] | None:
     """Take a step on fake tensors, and return what its passes need; None if the model cannot be computed on them.
 
@@ -283,157 +278,5 @@ def _state_bytes(model: Any, training: TrainingSection, device: torch.device) ->
     return sum(parameter.numel() * (inside if parameter in inner else outside) for parameter in trained)
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """The memory that a run needs, and the memory of its device.
-
-    Attributes:
-        estimate: None if it cannot be made at all.
-        free: bytes that are free on the device.
-        used: bytes that this process uses on it already.
-        device: its name.
-    """
-
-    estimate: MemoryEstimate | None
-    free: int
-    used: int
-    device: str
-
-    def check(self, say: Say, force: bool) -> None:
-        """Report the estimate, and refuse a run that does not fit.
-
-        Args:
-            force: do not refuse it.
-
-        Raises:
-            UserError: it does not fit.
-        """
-        if self.estimate is None:
-            say("INFO: no memory estimate: the memory of this model cannot be estimated")
-            return
-        least = "about" if self.estimate.activations is not None else "at least"
-        say(f"INFO: memory: a step needs {least} {self.estimate}; {self.device} has {gib(self.free)} free")
-        if self.estimate.activations is None:
-            say(
-                "INFO: memory: the activations cannot be estimated: their sizes in this model depend on its input"
-            )
-        if self.estimate.total > self.free and not force:
-            raise UserError(
-                f"A step needs {least} {gib(self.estimate.total)} of memory, but {self.device} has {gib(self.free)} free. "
-                f"{self.estimate.advice(self.free)} Use --force to start anyway."
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """The `memory` field of the run_start record."""
-        need = self.estimate and asdict(self.estimate)
-        return {"need": need, "free": self.free, "used": self.used, "device": self.device}
-
-
-def preflight(
-    build: Callable[[], tuple[Any, Objective]],
-    training: TrainingSection,
-    device: torch.device,
-    shape: tuple[int, int],
-    packed: bool,
-    shards: int,
-) -> Preflight:
-    """Compare the estimate for a step with the free memory of a device. The arguments are those of `estimate`."""
-    estimated = _estimate_or_none(build, training, device, shape, packed, shards)
-    if device.type == "cuda":
-        return Preflight(estimated, torch.cuda.mem_get_info(device)[0], 0, str(device))
-    used = psutil.Process().memory_info().rss
-    return Preflight(estimated, psutil.virtual_memory().available, used, "this machine")
-
-
-def _estimate_or_none(build: Callable[[], tuple[Any, Objective]], *others: Any) -> MemoryEstimate | None:
-    """The estimate; None if the model cannot even be built on fake tensors."""
-    try:
-        return _bounded_estimate(build, *others)
-    except UserError:
-        raise
-    except Exception:  # noqa: BLE001 - as in `_take_step`; if the model cannot be built, building it says why
-        return None
-
-
-def _bounded_estimate(
-    build: Callable[[], tuple[Any, Objective]],
-    training: TrainingSection,
-    device: torch.device,
-    shape: tuple[int, int],
-    packed: bool,
-    shards: int,
-) -> MemoryEstimate:
-    """As `estimate`. Activations of a huge batch are extrapolated from two smaller ones: they grow linearly with its rows.
-
-    A step on fake tensors takes time in proportion to its tokens, because the loss is computed in chunks.
-    """
-    rows, length = shape
-    few = max(1, MOST_TOKENS // length // 2)
-    if rows <= 2 * few:
-        return estimate(build, training, device, shape, packed, shards)
-    small, large = (
-        estimate(build, training, device, (count, length), packed, shards) for count in (few, 2 * few)
-    )
-    if small.activations is None or large.activations is None:
-        return large
-    each = max(0, large.activations - small.activations) / few
-    return replace(large, activations=large.activations + int(each * (rows - 2 * few)))
-
-
 def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
-
-
-class _LiveTensors(DataFree):
-    """Counts the bytes of live tensors, and their peak; and of these the logits, whose last dimension is the vocabulary."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.vocabulary: int | None = None
-        self.bytes = self.peak = 0
-        self.host = self.host_peak = 0
-        self.logits_at_peak = self._logits = 0
-        self._known: set[int] = set()
-
-    def restart(self) -> None:
-        """Look for a new peak."""
-        self.peak, self.logits_at_peak = self.bytes, self._logits
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._count(tensor)
-        return result
-
-    def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        name, size = storage._cdata, storage.nbytes()
-        if name not in self._known:
-            self._known.add(name)
-            if tensor.device.type == "meta":  # stands for the host's memory
-                self.host += size
-                self.host_peak = max(self.host_peak, self.host)
-                weakref.finalize(storage, self._forget_on_host, name, size)
-                return
-            logits = size if self._are_logits(tensor) else 0
-            self.bytes += size
-            self._logits += logits
-            if self.bytes > self.peak:
-                self.peak, self.logits_at_peak = self.bytes, self._logits
-            weakref.finalize(storage, self._forget, name, size, logits)
-
-    def _are_logits(self, tensor: Tensor) -> bool:
-        width = tensor.shape[-1] if tensor.ndim > 1 else 0
-        return self.vocabulary is not None and 0 <= width - self.vocabulary < cross_entropy.ALIGNMENT
-
-    def _forget_on_host(self, name: int, size: int) -> None:
-        self._known.discard(name)
-        self.host -= size
-
-    def _forget(self, name: int, size: int, logits: int) -> None:
-        self._known.discard(name)
-        self.bytes -= size
-        self._logits -= logits

@@ -19,8 +19,9 @@ from trainer.config import TrainingSection
 from trainer.data import Batch
 from trainer.learning.objective import Part
 from trainer.models.tokenizer import ByteTokenizer
-from trainer.survival import memory_estimate
-from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate, Preflight, estimate
+from trainer.survival import preflight
+from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate, estimate
+from trainer.survival.preflight import Preflight
 
 ROOT = Path(__file__).parents[3]
 Settings = dict[str, dict[str, Any]]
@@ -83,12 +84,12 @@ def test_full_training_of_an_8b_model_is_refused_on_16_gb_before_anything_is_loa
     (folder / "config.json").write_text(json.dumps(LLAMA_8B), encoding="utf-8")
     ByteTokenizer().save(folder)
     settings["model"] = {"name": str(folder), "from_scratch": True}
-    real = memory_estimate.preflight
+    real = preflight.of_step
 
     def with_16_gb(*arguments: Any) -> Preflight:
         return Preflight(real(*arguments).estimate, 16 * 10**9, 0, "cuda:0")
 
-    monkeypatch.setattr(memory_estimate, "preflight", with_16_gb)
+    monkeypatch.setattr(preflight, "of_step", with_16_gb)
     result = call("train", "--config", write_config(settings))
     assert result.exit_code == 2, result.output
     assert "A step needs about 119" in result.stderr
@@ -107,7 +108,7 @@ def test_a_run_that_does_not_fit_is_refused_with_advice_unless_forced(
     monkeypatch: Any,
 ) -> None:
     little = Preflight(MemoryEstimate(2 << 20, 2 << 20, 4 << 20, 60 << 20), 50 << 20, 0, "this machine")
-    monkeypatch.setattr(memory_estimate, "preflight", lambda *arguments: little)
+    monkeypatch.setattr(preflight, "of_step", lambda *arguments: little)
     config = write_config(settings)
     refused = call("train", "--config", config)
     assert refused.exit_code == 2
@@ -130,7 +131,7 @@ def test_the_estimate_is_printed_and_draws_no_random_numbers(
     result = call("train", "--config", write_config(settings))
     assert "INFO: memory: a step needs about 4" in result.stderr
     unknown = Preflight(None, 1, 0, "this machine")
-    monkeypatch.setattr(memory_estimate, "preflight", lambda *arguments: unknown)
+    monkeypatch.setattr(preflight, "of_step", lambda *arguments: unknown)
     other = call("train", "--config", write_config(settings), "--output-dir", tmp_path / "other")
     assert "no memory estimate" in other.stderr
     losses = [
