@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,12 +35,11 @@ def open_stream(path: Path) -> BinaryIO:
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises OSError, and UnreadableFileError for a pipe or device."""
     _require_regular(path.stat(), path)  # a device is not even opened
-    descriptor = os.open(path, FLAGS)
-    try:
+    with ExitStack() as on_error:
+        descriptor = os.open(path, FLAGS)
+        on_error.callback(os.close, descriptor)
         _require_regular(os.fstat(descriptor), path)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        on_error.pop_all()
     return os.fdopen(descriptor, "rb")
 
 

@@ -79,12 +79,12 @@ def undo_fix(run: RunArgument = None, json: JsonOption = False, python: PythonOp
         folder = _newest_fix(host) if run is None else named_run(host, run)
         if folder is None:
             return _nothing(host, printer, json)
-        there = _host_of(folder, host)
-        if there is None:
+        changed = _host_of(folder, host)
+        if changed is None:
             raise typer.BadParameter(
                 f"run {folder.name} changed {_changed_in(folder)}, which no longer exists or is not the Python given by --python"
             )
-        host = there
+        host = changed
         printer.sentence(f"Undoing {folder.name}{_place(host)}:")
         restart = took_effect_by_restart(read_run(folder), host.boot_time())
         with changing_alone(host):
@@ -148,8 +148,8 @@ def _changes(folder: Path, host: Host) -> list[str]:
                 f"the installation {folder.name} cannot be undone: only the newest one in this environment can, once"
             )
         return version_changes(installed)
-    there = _host_of(folder, host) or host
-    return [entry.step.action.describe() for entry in changes_in_effect(folder, there)]
+    changed = _host_of(folder, host) or host
+    return [entry.step.action.describe() for entry in changes_in_effect(folder, changed)]
 
 
 def _host_of(folder: Path, host: Host) -> Host | None:

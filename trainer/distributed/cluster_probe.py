@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import torch
 import torch.distributed as dist
 
@@ -115,11 +116,9 @@ def _version(name: str) -> str | None:
 
 def _driver() -> str | None:
     try:
-        import pynvml
-
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # noqa: BLE001 - no driver, no library, or one that does not answer
+    except pynvml.NVMLError:  # no driver, or one that does not answer
         return None
 
 
