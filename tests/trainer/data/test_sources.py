@@ -204,8 +204,8 @@ def test_documents_do_not_depend_on_how_a_file_is_read(texts: list[bytes], block
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.sampled_from("abc €🙂"), min_size=100, max_size=400))
 def test_no_piece_ends_inside_a_character(text: str) -> None:
-    for piece in documents.of_text(text.encode()):
-        piece.text.decode()
+    pieces = [piece.text.decode() for piece in documents.of_text(text.encode())]
+    assert "".join(pieces) == text
 
 
 @pytest.mark.usefixtures("small_pieces")

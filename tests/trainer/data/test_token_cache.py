@@ -101,8 +101,8 @@ def test_cached_tokens_equal_a_fresh_tokenization(load: Load, tmp_path: Path, to
 
 def test_nothing_is_tokenized_twice(load: Load) -> None:
     load()
-    load(CacheOnly())
-    load(CacheOnly(), max_length=8, eval_fraction=0.2, packing=False)
+    for changes in ({}, {"max_length": 8, "eval_fraction": 0.2, "packing": False}):
+        assert "tokens cached in" not in load(CacheOnly(), **changes)[1]
 
 
 def test_tokenizers_and_fields_do_not_share_tokens(load: Load) -> None:
