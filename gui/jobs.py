@@ -24,9 +24,8 @@ RECORD, OUTPUT = "job.json", "output.txt"
 NAME = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 KEPT = 50  # records of jobs that have ended
 TAIL = 1 << 16  # bytes of output that a page shows
-NEW_SESSION = getattr(
-    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-)  # Ctrl-C in the window of `aios gui` does not reach it
+# Windows: Ctrl-C in the window of `aios gui` does not reach the command
+NEW_SESSION = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _children: dict[int, subprocess.Popen[bytes]] = {}  # of this process, by id
 
 
@@ -104,8 +103,7 @@ def start(asked: Command, result: str) -> Job:
             start_new_session=True,
         )
     _children[child.pid] = child
-    born = child.pid and _creation_time(child.pid)
-    job = Job(str(folder), asked.words, child.pid, born, str(Path.cwd()), result)
+    job = Job(str(folder), asked.words, child.pid, _creation_time(child.pid), str(Path.cwd()), result)
     write_atomically(folder / RECORD, json.dumps(asdict(job), indent=2).encode())
     _delete_old()
     return job

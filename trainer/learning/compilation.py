@@ -1,7 +1,7 @@
 """torch.compile for the blocks of a model, with what it gained.
 
 The first steps of a run are eager, so that the gain can be measured. Then each block is compiled; blocks that are alike share
-their code. If compiling fails, the step is retried eagerly, and the run continues so.
+their code. If compiling fails, the step is retried eagerly, and the run continues eagerly.
 """
 
 from __future__ import annotations
