@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal, Protocol
@@ -229,6 +229,12 @@ class Reader(Protocol):
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         """The names in a folder, sorted."""
+
+    def libraries_below(self, folder: str, without: Collection[str] = ()) -> Reading[tuple[str, ...]]:
+        """The compiled libraries below a folder, as relative paths with slashes, sorted.
+
+        The folders in it whose names are in `without` are left out.
+        """
 
     def find_program(self, name: str) -> Reading[str]:
         """The full path of a program on PATH."""

@@ -7,7 +7,7 @@ import struct
 import sys
 import sysconfig
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,13 @@ class LiveHost(ABC):
             return Unreadable(f"{path} is not a folder")
         except (OSError, ValueError) as error:
             return Unreadable.because(error)
+
+    def libraries_below(self, folder: str, without: Collection[str] = ()) -> Reading[tuple[str, ...]]:
+        if not Path(folder).is_absolute():
+            return Unreadable(f"{folder} is not an absolute path")
+        from doctor.host.libraries import read_libraries
+
+        return read_libraries(folder, without)
 
     def make_directory(self, path: str) -> None:
         _absolute(path).mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,9 @@ class RecordedMachine(Frozen):
     registry_subkeys: dict[str, Entry[tuple[str, ...]]] = Field(default_factory=dict)
     files: dict[str, Entry[FileContent]] = Field(default_factory=dict)
     directories: dict[str, Entry[tuple[str, ...]]] = Field(default_factory=dict)  # path → names in it
+    libraries: dict[str, Entry[tuple[str, ...]]] = Field(
+        default_factory=dict, description="folder → the compiled libraries below it, as relative paths"
+    )
     programs: dict[str, Entry[str]] = Field(default_factory=dict)  # name → absolute path
     runs: dict[str, Entry[Completed]] = Field(default_factory=dict)
     distributions: dict[str, Entry[Distribution]] = Field(default_factory=dict)

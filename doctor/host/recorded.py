@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from doctor.host.base import (
     RunningProgram,
     Volume,
 )
+from doctor.host.libraries import LIBRARY
 from doctor.host.machine import (
     NOT_RECORDED,
     Entry,
@@ -92,6 +93,27 @@ class RecordedHost:
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         return self._path_reading(self._machine.directories, path)
+
+    def libraries_below(self, folder: str, without: Collection[str] = ()) -> Reading[tuple[str, ...]]:
+        reading = self._path_reading(self._machine.libraries, folder)
+        if reading != to_reading(NOT_RECORDED):
+            return reading
+        top = self.list_directory(folder)
+        return (
+            top
+            if not isinstance(top, Found)
+            else Found(tuple(self._libraries_in_directories(folder, without)))
+        )
+
+    def _libraries_in_directories(self, folder: str, without: Collection[str]) -> Iterator[str]:
+        """Yield the libraries in the recorded folders: a recording made by hand has no `libraries`."""
+        for place, names in sorted(self._machine.directories.items()):
+            path = self._path(place)
+            if not isinstance(names, tuple) or not path.is_relative_to(self._path(folder)):
+                continue
+            inside = path.relative_to(self._path(folder))
+            if not (inside.parts and inside.parts[0] in without):
+                yield from ((inside / name).as_posix() for name in names if LIBRARY.fullmatch(name))
 
     def find_program(self, name: str) -> Reading[str]:
         return self._reading(self._machine.programs, name)

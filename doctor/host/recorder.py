@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from doctor.host.base import (
@@ -90,6 +90,9 @@ class Recorder:
 
     def list_directory(self, path: str) -> Reading[tuple[str, ...]]:
         return self._keep(self._machine.directories, path, self._host.list_directory(path))
+
+    def libraries_below(self, folder: str, without: Collection[str] = ()) -> Reading[tuple[str, ...]]:
+        return self._keep(self._machine.libraries, folder, self._host.libraries_below(folder, without))
 
     def find_program(self, name: str) -> Reading[str]:
         return self._keep(self._machine.programs, name, self._host.find_program(name))

@@ -26,6 +26,7 @@ def redacted(machine: RecordedMachine, redactor: Redactor) -> RecordedMachine:
         registry_subkeys=hide.each(machine.registry_subkeys, lambda _, names: tuple(map(path, names))),
         files=hide.each(machine.files, hide.file, path),
         directories=hide.each(machine.directories, hide.names, path),
+        libraries=hide.each(machine.libraries, lambda _, names: tuple(map(path, names)), path),
         programs=hide.each(machine.programs, lambda _, program: path(program)),
         runs=hide.each(machine.runs, hide.completed, redactor.text),
         distributions=hide.each(machine.distributions, hide.distribution),

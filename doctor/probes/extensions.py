@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from doctor.check import Probe
 from doctor.host import Found, Reader, Reading, Unreadable
 from doctor.probes.dll_imports import loadable_names
 from doctor.probes.packages import torch_libraries
-from doctor.probes.paths import join, parent, system32
+from doctor.probes.paths import join, system32
 
 # The libraries of torch and CUDA. Others may come from folders that a package adds when it is imported.
-LIBRARY = re.compile(
-    r"(?:c10|torch|cudart|cublas|cudnn|cufft|curand|cusolver|cusparse|nvrtc|nvjitlink)\w*\.dll"
+TORCH_LIBRARY = r"(?:c10|torch)\w*\.dll|lib(?:c10|torch)\w*\.so"
+CUDA_LIBRARY = (
+    r"(?:cudart|cublas|cudnn|cufft|curand|cusolver|cusparse|nvrtc|nvjitlink)\w*\.dll"
     # Linux: those whose folders are known; a distribution may keep CUDA's others anywhere
-    r"|lib(?:c10|torch)\w*\.so|lib(?:cudart|cublas)\w*\.so\.\d+"
+    r"|lib(?:cudart|cublas)\w*\.so\.\d+"
 )
-# Folders without extensions for torch, and those with a check of their own
-SKIPPED = {"torch", "torchvision", "torchaudio", "xformers", "flash_attn", "nvidia", "__pycache__"}
+LIBRARY = re.compile(f"{TORCH_LIBRARY}|{CUDA_LIBRARY}")
+OF_TORCH = re.compile(TORCH_LIBRARY)
+# Packages with checks of their own, and those with hundreds of modules that use neither torch nor CUDA
+WITH_CHECKS = {"torch", "torchvision", "torchaudio", "xformers", "flash_attn"}
+WITHOUT_CUDA = {"numpy", "scipy", "pandas", "sklearn", "skimage", "pyarrow", "matplotlib", "mypy"}
+NVIDIA = "nvidia"  # the folder of NVIDIA's own packages (nvidia-cuda-runtime-cu12 and others)
 FLASH_ATTN = "flash_attn_2_cuda"  # has a check of its own, which does not read the C library
 SYSTEM_FOLDERS = (
     "/usr/lib/x86_64-linux-gnu",
@@ -56,32 +63,26 @@ class Extensions:
     unreadable: dict[str, str]
 
 
-def _modules(host: Reader, folder: str, names: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Return the compiled modules in site-packages and in the folders directly below it: package, folder, file."""
-    found = []
+def _modules(host: Reader, libraries: tuple[str, ...]) -> list[tuple[str, PurePosixPath]]:
+    """Return the compiled modules among the libraries in site-packages: the package and the path of each."""
     windows = host.identity.os == "windows"
     # Packages choose among their libraries (libbitsandbytes_cuda128.so) by themselves
     module = re.compile(r".+\.pyd" if windows else r"(?!lib[^.]+\.so$).+\.so")
-    for name in names:
-        if module.fullmatch(name) and not (windows and name.startswith(FLASH_ATTN)):
-            found.append((name.partition(".")[0], folder, name))
-        elif "." not in name and name not in SKIPPED:
-            inside = join(host, folder, name)
-            listed = host.list_directory(inside)
-            files = listed.value if isinstance(listed, Found) else ()
-            found += [(name, inside, file) for file in files if module.fullmatch(file)]
+    found = []
+    for path in map(PurePosixPath, libraries):
+        package = path.parts[0].partition(".")[0]
+        own_check = windows and path.name.startswith(FLASH_ATTN)
+        if module.fullmatch(path.name) and package != NVIDIA and not own_check:
+            found.append((package, path))
     return found
 
 
-def _from_nvidia_packages(host: Reader, folder: str) -> set[str]:
-    """Return the libraries of NVIDIA's own packages (nvidia-cuda-runtime-cu12 and others)."""
-    root = join(host, folder, "nvidia")
-    parts = host.list_directory(root)
-    windows = host.identity.os == "windows"
-    names: set[str] = set()
-    for part in parts.value if isinstance(parts, Found) else ():
-        listed = _names(host, join(host, root, part, "bin" if windows else "lib"))
-        names |= set(map(str.lower, listed)) if windows else listed
+def _by_package(host: Reader, libraries: tuple[str, ...]) -> dict[str, set[str]]:
+    """Return the names of the libraries of each package, also of those that its wheel has in NAME.libs."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for path in map(PurePosixPath, libraries):
+        name = path.name.lower() if host.identity.os == "windows" else path.name
+        names[path.parts[0].partition(".")[0]].add(name)
     return names
 
 
@@ -102,6 +103,13 @@ def _in_linux(host: Reader) -> set[str]:
     return set().union(*(_names(host, folder) for folder in folders))
 
 
+def _in_toolkits(host: Reader) -> set[str]:
+    """Return the libraries of the CUDA toolkits of Windows, which packages without torch look for."""
+    variables = (host.variable(name) for name in host.variable_names("CUDA_PATH"))
+    folders = (join(host, path, *sub) for path in variables if path for sub in (("bin",), ("bin", "x64")))
+    return set(map(str.lower, set().union(*(_names(host, folder) for folder in folders))))
+
+
 def _newest_glibc(symbol_versions: tuple[str, ...]) -> tuple[int, int] | None:
     found = (re.fullmatch(r"GLIBC_(\d+)\.(\d+)", name) for name in symbol_versions)
     return max(((int(each[1]), int(each[2])) for each in found if each), default=None)
@@ -116,37 +124,38 @@ def _extensions(host: Reader) -> Reading[Extensions]:
     folder = host.identity.site_packages
     if host.identity.os == "macos":
         return Found(Extensions((), {}))
-    names = host.list_directory(folder)
-    if not isinstance(names, Found):
-        return Unreadable(f"{folder}: {names.reason if isinstance(names, Unreadable) else 'does not exist'}")
+    libraries = host.libraries_below(folder, WITH_CHECKS | WITHOUT_CUDA)
+    if not isinstance(libraries, Found):
+        reason = libraries.reason if isinstance(libraries, Unreadable) else "does not exist"
+        return Unreadable(f"{folder}: {reason}")
     torch_lib = torch_libraries(host)
     if not isinstance(torch_lib, Found):
         return Unreadable("the libraries in torch/lib could not be listed")
-    elsewhere = _from_nvidia_packages(host, folder) if "nvidia" in names.value else set()
+    by_package = _by_package(host, libraries.value)
+    elsewhere = by_package[NVIDIA]
     if host.identity.os == "linux":
-        elsewhere |= {*torch_lib.value, *_in_linux(host)}
+        elsewhere = {*elsewhere, *torch_lib.value, *_in_linux(host)}
     modules, unreadable = [], {}
-    for package, place, file in _modules(host, folder, names.value):
-        path = join(host, place, file)
+    for package, relative in _modules(host, libraries.value):
+        path = join(host, folder, *relative.parts)
         binary = host.binary(path)
         if isinstance(binary, Unreadable):
             unreadable[path] = binary.reason
-        if isinstance(binary, Found) and (
-            libraries := tuple(filter(LIBRARY.fullmatch, binary.value.imports))
-        ):
-            missing = _missing(host, path, libraries, torch_lib.value, elsewhere)
+        if isinstance(binary, Found) and (used := tuple(filter(LIBRARY.fullmatch, binary.value.imports))):
+            missing = _missing(host, path, used, torch_lib.value, elsewhere | by_package[package])
             glibc = _newest_glibc(binary.value.symbol_versions)
-            modules.append(Extension(package, file, libraries, missing, glibc))
+            modules.append(Extension(package, relative.name, used, missing, glibc))
     return Found(Extensions(tuple(modules), unreadable))
 
 
 def _missing(
-    host: Reader, path: str, libraries: tuple[str, ...], torch_lib: tuple[str, ...], elsewhere: set[str]
+    host: Reader, path: str, libraries: tuple[str, ...], torch_lib: tuple[str, ...], present: set[str]
 ) -> tuple[str, ...]:
     if host.identity.os == "linux":
-        beside = _names(host, parent(host, path))
-        return tuple(name for name in libraries if name not in elsewhere | beside)
-    present = loadable_names(host, path, torch_lib) | elsewhere
+        return tuple(name for name in libraries if name not in present)
+    present = present | loadable_names(host, path, torch_lib)
+    if not any(map(OF_TORCH.fullmatch, libraries)):
+        present |= _in_toolkits(host)
     return tuple(name for name in libraries if name not in present and not _is_in_windows(host, name))
 
 

@@ -117,7 +117,7 @@ def _unreadable_packages(check: str, installed: Reading[Installed]) -> Finding |
 CHECK = Check(
     id="extensions",
     group="packages",
-    looks_at="The compiled modules in site-packages and in the folders directly below it: the libraries of torch and CUDA that they import, on Linux the C library (glibc) that they need, and the torch and CUDA in a version such as 1.0.2+cu128torch2.9.",
+    looks_at="The compiled modules in site-packages and in all folders below it: the libraries of torch and CUDA that they import, on Linux the C library (glibc) that they need, and the torch and CUDA in a version such as 1.0.2+cu128torch2.9.",
     why="An extension built for another torch or CUDA fails with 'DLL load failed while importing', 'undefined symbol' or 'cannot open shared object file', and one for a newer Linux with 'version GLIBC_2.32 not found'.",
     by_hand="Install the build for the installed torch and CUDA from the package's own releases, or build it here.",
     probes=(EXTENSIONS, INSTALLED, TORCH, IDENTITY),

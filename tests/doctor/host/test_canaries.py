@@ -112,6 +112,7 @@ MACHINE = {
     "registry_subkeys": {r"HKLM\SOFTWARE\Locked": UNREADABLE, r"HKLM\SOFTWARE\Layers": [rf"{HOME}\a.exe"]},
     "files": {rf"{HOME}\pip\pip.ini": {"text": PIP_INI}, rf"{HOME}\locked": UNREADABLE},
     "directories": {r"C:\Users": ["Public", "Kanarienvogel", "Zoë Canary"], rf"{SHARE}\x": UNREADABLE},
+    "libraries": {rf"{HOME}\venv": ["zo/Users/Kanarienvogel/_C.pyd"], rf"{SHARE}\venv": UNREADABLE},
     "programs": {"git": rf"{HOME}\git\git.exe", "nvcc": UNREADABLE},
     "runs": {
         rf"tool {HOME}\a": {"exit_code": 1, "stdout": TEXT, "stderr": json.dumps({"in": [HOME, SHARE]})},
@@ -189,13 +190,16 @@ def test_no_canary_is_in_what_the_recorder_writes(machine: RecordedMachine) -> N
         host.volume(path)
     for path in machine.binaries:
         host.binary(path)
+    for path in machine.libraries:
+        host.libraries_below(path)
     for path in machine.programs_using:
         host.programs_using(path)
     for url in machine.servers:
         host.reach(url, 1)
     host.distributions(), host.own_files(), host.memory(), host.boot_time()
     told = host.machine()
-    assert len(told.volumes) == len(told.binaries) == len(told.programs_using) == len(told.servers) == 2
+    kept = (told.volumes, told.binaries, told.libraries, told.programs_using, told.servers)
+    assert [len(section) for section in kept] == [2] * len(kept)
     for text in strings(json.loads(told.to_json())):
         assert not any(canary.casefold() in text.casefold() for canary in CANARIES.values()), text
 
