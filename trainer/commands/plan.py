@@ -19,12 +19,11 @@ from trainer.commands.output import echo
 from trainer.config import TrainConfig, load, recommended
 from trainer.errors import UserError
 from trainer.models import hub
+from trainer.planning.changes import CHUNKS, OFFLOAD
 
 if TYPE_CHECKING:
     from trainer.planning.plan import LongestContext, Plan
 
-# The end of the name of a method in chunks: trainer.planning.plan.CHUNKS, which is imported late
-CHUNKS = "_chunks"
 SHARED = (
     "On Windows the driver lends memory of the host (shared GPU memory) to a program that needs more than the GPU has. Such a "
     "run does not fail, but takes many times as long. To get an error instead: NVIDIA Control Panel > Manage 3D settings > "
@@ -172,8 +171,10 @@ def _print(made: Plan) -> None:
         echo("\ncarry: keys and values that chunks take over from earlier ones. host: in the host's memory.")
     echo("\nLongest context, one sequence at a time with gradient checkpointing:")
     for method, found in made.longest.items():
-        name = method.replace(CHUNKS, ", exact chunks")
-        echo(f"  {name:20} {_context(found)}")
+        if found.tokens == 0 and method.endswith((CHUNKS, OFFLOAD)):
+            continue
+        name = method.replace(CHUNKS, ", exact chunks").replace(OFFLOAD, ", layer inputs in host memory")
+        echo(f"  {name:35} {_context(found)}")
     if made.shared:
         echo(f"\n{SHARED}")
     recommended = made.recommended

@@ -55,6 +55,10 @@ def with_keys(config: TrainConfig, keys: Keys) -> TrainConfig:
     return config.model_copy(update=updates) if updates else config
 
 
+def _with(keys: Keys, **training: Any) -> Keys:
+    return {**keys, "training": {**keys["training"], **training}}
+
+
 def options(before: TrainConfig, after: TrainConfig) -> list[str]:
     """The options of `aios train` that turn one configuration into another."""
     found = []
@@ -136,18 +140,21 @@ METHODS: dict[str, Keys] = {
     "lora": {"model": {"use_peft": True, "load_in_4bit": False, "load_in_8bit": False}},
     "qlora": {"model": {"use_peft": True, "load_in_4bit": True, "load_in_8bit": False}},
 }
-# How sequences are computed when the longest is looked for
-WHOLE: Keys = {
+# How a sequence is computed when the longest is looked for, by type of device. The name ends that of the method
+CHUNKS, OFFLOAD = "_chunks", "_offload"
+_WHOLE: Keys = {
     "model": {"gradient_checkpointing": True},
     "training": {"use_chunked_training": False, "offload_activations": False},
 }
-IN_CHUNKS: dict[str, Keys] = {
-    device: {
-        "model": {"gradient_checkpointing": True},
-        "training": {"use_chunked_training": True, "chunk_gradients": "exact", **keys},
-    }
-    for device, keys in {
-        "cpu": {"recompute_carries": True},
-        "cuda": {"cpu_offload": True, "offload_activations": True},
-    }.items()
+_IN_CHUNKS: Keys = {
+    "model": {"gradient_checkpointing": True},
+    "training": {"use_chunked_training": True, "chunk_gradients": "exact"},
+}
+WAYS: dict[str, dict[str, Keys]] = {
+    "cpu": {"": _WHOLE, CHUNKS: _with(_IN_CHUNKS, recompute_carries=True)},
+    "cuda": {
+        "": _WHOLE,
+        OFFLOAD: _with(_WHOLE, offload_activations=True),
+        CHUNKS: _with(_IN_CHUNKS, offload_activations=True, cpu_offload=True),
+    },
 }

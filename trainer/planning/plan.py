@@ -11,14 +11,13 @@ from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.models import rope
 from trainer.planning import changes
-from trainer.planning.changes import CHANGES, IN_CHUNKS, METHODS, WHOLE, with_keys
+from trainer.planning.changes import CHANGES, METHODS, WAYS, with_keys
 from trainer.planning.planned_device import lends_host_memory
 from trainer.planning.step import StepMemory
 from trainer.survival.memory_estimate import MemoryEstimate
 
 SCHEMA_VERSION = 1
 SHORTEST, LONGEST = 256, 1 << 18  # tokens
-CHUNKS = "_chunks"  # ends the name of a method in chunks
 ROUNDS = 6  # of the search for the longest context
 
 
@@ -42,7 +41,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class LongestContext:
-    """The longest sequence of a method, one at a time with gradient checkpointing, whole or in chunks.
+    """The longest sequence of a method, one at a time with gradient checkpointing, computed in one of `changes.WAYS`.
 
     Attributes:
         tokens: 0 if none fits; None if it cannot be estimated.
@@ -60,7 +59,7 @@ class Plan:
 
     Attributes:
         settings: as configured, then with one more change each, in the order of their harm.
-        longest: by method: full, lora, qlora, each also in chunks: full_chunks and so on.
+        longest: by method: full, lora, qlora, each also with another way to compute it: full_chunks and so on.
         shared: whether the driver lends memory of the host instead of failing.
     """
 
@@ -118,10 +117,10 @@ def make_plan(config: TrainConfig, step: StepMemory, model: dict[str, Any], devi
     """
     settings = tuple(_settings(config, step))
     longest = {
-        f"{method}{kind}": longest_context(with_keys(with_keys(config, keys), how), step, size)
+        f"{method}{way}": longest_context(with_keys(with_keys(config, keys), how), step, size)
         for method, keys in METHODS.items()
         if config.model.name or method == "full"
-        for kind, how in (("", WHOLE), (CHUNKS, IN_CHUNKS[step.device.type]))
+        for way, how in WAYS[step.device.type].items()
     }
     shared = lends_host_memory(step.device)
     return Plan(
@@ -141,6 +140,8 @@ def _settings(config: TrainConfig, step: StepMemory) -> Iterator[Setting]:
         found = step(after)
         if found.activations is None and memory.activations is not None:
             continue  # the model cannot be computed in this way
+        if found.total > memory.total:
+            continue  # as smaller chunks may, when the carry is larger than what they save
         names, changed, memory = (*names, change.name), after, found
         yield Setting(names, tuple(changes.options(config, changed)), changed, memory)
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from typer.testing import Result
 from trainer.config import TrainConfig
 from trainer.planning import plan as planning
 from trainer.planning import step
-from trainer.planning.changes import CHANGES, METHODS, with_keys
+from trainer.planning.changes import CHANGES, CHUNKS, METHODS, with_keys
 from trainer.planning.plan import longest_context, make_plan
 from trainer.planning.planned_device import lends_host_memory
 from trainer.planning.step import StepMemory
@@ -237,14 +238,14 @@ def test_chunks_that_the_positions_do_not_allow_are_not_planned() -> None:
     memory.model_config = model("llama", rope_parameters=rope, max_position_embeddings=8192)
     made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 40)
     assert not any("chunk" in option for setting in made.settings for option in setting.options)
-    assert {*made.longest} == {*METHODS}
+    assert not any(name.endswith(CHUNKS) for name in made.longest)
 
 
 def test_a_preference_loss_is_not_planned_in_chunks() -> None:
     memory: Any = InChunks()
     made = make_plan(long_sequences(loss="orpo"), memory, {}, "a GPU", 1 << 40)
     assert not any("chunk" in option for setting in made.settings for option in setting.options)
-    assert {*made.longest} == {*METHODS}
+    assert not any(name.endswith(CHUNKS) for name in made.longest)
 
 
 def test_chunks_that_cannot_be_computed_are_not_planned() -> None:
@@ -256,6 +257,18 @@ def test_chunks_that_cannot_be_computed_are_not_planned() -> None:
     memory: Any = Fails()
     made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 40)
     assert all(setting.memory.activations is not None for setting in made.settings)
+
+
+def test_a_change_that_needs_more_memory_is_left_out() -> None:
+    class Growing(InChunks):
+        def __call__(self, config: TrainConfig, length: int | None = None) -> MemoryEstimate:
+            found = super().__call__(config, length)
+            return replace(found, carry=10**7) if config.training.chunk_size == 512 else found
+
+    memory: Any = Growing()
+    made = make_plan(long_sequences(), memory, {}, "a GPU", 1 << 40)
+    assert any("exact chunks" in setting.changes for setting in made.settings)
+    assert not any("smaller chunks" in setting.changes for setting in made.settings)
 
 
 def test_the_longest_context_in_chunks() -> None:
@@ -307,7 +320,7 @@ def test_fits_and_plan_answer_for_a_configuration_without_weights(
     assert found["device"] == {"name": "a GPU with 12 GiB", "bytes": 12 << 30, "lends_host_memory": shared}
     assert found["recommended"] == 0
     assert {name: each["tokens"] for name, each in found["longest_context"].items()} == dict.fromkeys(
-        [f"{method}{kind}" for method in METHODS for kind in ("", "_chunks")], 4096
+        [f"{method}{kind}" for method in METHODS for kind in ("", "_offload", "_chunks")], 4096
     )
     memory = found["settings"][0]["memory"]
     parts = ("weights", "gradients", "optimizer", "activations", "logits", "carry")
@@ -316,6 +329,7 @@ def test_fits_and_plan_answer_for_a_configuration_without_weights(
     table = call("plan", "--model", file, "--vram", 12, "--amp", "--batch-size", 8)
     assert table.exit_code == 0, table.output
     assert "+ QLoRA" in table.stdout
+    assert "qlora, layer inputs in host memory  4,096 tokens" in table.stdout
     assert "Fits as configured." in table.stdout
 
 
