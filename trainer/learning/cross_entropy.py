@@ -28,9 +28,8 @@ from trainer.data import IGNORED
 # Logits in a chunk: 80 MB and 256 MB in float32, half of that in 16 bits; and in a few rows of it for which the softmax is
 # computed in float32: on a CPU 8 MB, so that they stay in its cache.
 CHUNKS = {"cpu": (20 << 20, 2 << 20), "cuda": (64 << 20, 16 << 20)}
-FEWEST_TOKENS = (
-    128  # in a chunk: with fewer, accumulating the weight's gradient takes longer than its product
-)
+# Tokens in a chunk: with fewer, accumulating the weight's gradient takes longer than its product
+FEWEST_TOKENS = 128
 # The rows of a chunk begin at multiples of this many elements. Without alignment, the product for V = 50257 takes 1.4 times as
 # long (one thread of an AMD EPYC, float32, torch 2.13).
 ALIGNMENT = 32
