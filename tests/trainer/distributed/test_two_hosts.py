@@ -81,7 +81,7 @@ def test_a_host_that_does_not_see_the_folder_is_told_before_the_first_step(
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_host_that_is_killed_and_started_again_ends_bit_equal(
     hosts: tuple[Host, Host],
     settings: Settings,
@@ -89,9 +89,9 @@ def test_a_host_that_is_killed_and_started_again_ends_bit_equal(
     records: Records,
     tmp_path: Path,
 ) -> None:
-    """Killed twice: at any moment, and while a checkpoint is written."""
+    """Killed twice: at any moment, and while a checkpoint is written. On the other host the same torchrun continues."""
     settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
-    settings["training"] |= {"steps": 150, "checkpoint_every": 3, "sharding": "full"}
+    settings["training"] |= {"steps": 90, "checkpoint_every": 3, "sharding": "full"}
     config = write_config(settings)
     statuses, _, err = finish(start(hosts, 1, train(config, "--output-dir", tmp_path / "whole")))
     assert statuses == [0, 0], err
@@ -106,17 +106,16 @@ def test_a_host_that_is_killed_and_started_again_ends_bit_equal(
             time.sleep(0.0005)
         kill(hosts[1])
         second.communicate()
-        first.communicate()  # torchrun's rendezvous counts on the lost host for a while, and gives up
-        first, second = start(hosts, 1, arguments, restarts=3)
+        [second] = start(hosts, 1, arguments, restarts=3, only=hosts[1])
     statuses, _, err = finish([first, second])
     assert statuses == [0, 0], err
     expected = losses(records(tmp_path / "whole" / "metrics.jsonl"))
     assert losses(records(log)) == expected
     assert [r["event"] for r in records(log)].count("run_start") == 3, "it was resumed twice"
-    assert not problems_of(checkpoints / "step-00000150")
+    assert not problems_of(checkpoints / "step-00000090")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_four_two_and_three_processes_continue_at_the_same_sample(
     hosts: tuple[Host, Host],
     settings: Settings,

@@ -114,6 +114,7 @@ def start(
                     "PYTHONPATH": str(ROOT),
                     "OMP_NUM_THREADS": "1",
                     "GLOO_SOCKET_IFNAME": "eth0",
+                    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # as docs/many-machines.md says, for a lost host
                     **(environment or {}),
                 },
                 stdout=subprocess.PIPE,
