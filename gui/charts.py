@@ -26,9 +26,7 @@ CHARTS: tuple[tuple[str, tuple[tuple[tuple[str, str], str, float], ...]], ...] =
         ),
     ),
 )
-COLOURS = ("#2f6fe4", "#c2571a", "#2e9e5b")
-
-
+COLOURS = ("#2f6fe4", "#c2571a", "#2e9e5b", "#9b4fc9", "#b58900", "#0d8f9c", "#d1447a", "#6b7280")
 INK = "#7d8794"  # on light and on dark paper
 GRID = {"lineStyle": {"color": "#7d879440"}}
 
@@ -36,12 +34,13 @@ GRID = {"lineStyle": {"color": "#7d879440"}}
 def options(title: str, curves: Sequence[tuple[str, Points, float]]) -> dict[str, Any]:
     """The options of ECharts for curves of one chart: (name, points, factor)."""
     several = len(curves) > 1
+    legend = {"show": several, "top": 26, "type": "scroll", "textStyle": {"color": INK}}
     return {
         "aria": {"enabled": True},
         "animation": False,
         "color": list(COLOURS),
         "title": {"text": title, "left": "left", "top": 0, "textStyle": {"fontSize": 14, "color": INK}},
-        "legend": {"show": several, "top": 26, "textStyle": {"color": INK}},
+        "legend": {**legend, "pageTextStyle": {"color": INK}},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
         "grid": {"left": 8, "right": 16, "top": 58 if several else 36, "bottom": 8, "containLabel": True},
         "xAxis": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -16,6 +17,28 @@ from doctor.runs.run_folders import run_folders
 from gui.operations import Command, command, event, lines
 
 Progress = Callable[[int], object]  # receives the number of probes that have answered
+
+
+@dataclass
+class Options:
+    """The options of a diagnosis."""
+
+    offline: bool = False
+    machine: str = ""
+    python: str = ""
+    only: str = ""
+
+    @property
+    def words(self) -> list[str]:
+        """Those of `aios doctor`."""
+        given = [("--machine", self.machine.strip()), ("--python", self.python.strip())]
+        given += [("--only", check) for check in self.only.replace(",", " ").split()]
+        return [*["--offline"] * self.offline, *(part for pair in given if pair[1] for part in pair)]
+
+    @property
+    def of_python(self) -> list[str]:
+        """Those of the commands for one Python."""
+        return ["--python", self.python.strip()] if self.python.strip() else []
 
 
 def diagnose_command(options: Sequence[str] = ()) -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 MOST = 2000  # points that a chart is sent
 
@@ -18,19 +18,15 @@ def reduced(x: Sequence[float], y: Sequence[float], most: int = MOST) -> list[Po
         y: a NaN is a missing value and is left out.
         most: the largest number of points to return, at least 4.
     """
-    points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b)]
-    if len(points) <= most:
-        return points
-    buckets = (most - 2) // 2
-    inner = range(1, len(points) - 1)
-    kept = [0, len(points) - 1]
+    if not all(map(math.isfinite, y)):
+        finite = [i for i, value in enumerate(y) if math.isfinite(value)]
+        x, y = [x[i] for i in finite], [y[i] for i in finite]
+    if len(y) <= most:
+        return list(zip(x, y, strict=True))
+    buckets, inner = (most - 2) // 2, len(y) - 2
+    kept = {0, len(y) - 1}
     for number in range(buckets):
-        bucket = inner[number * len(inner) // buckets : (number + 1) * len(inner) // buckets]
-        kept += _extremes(points, bucket)
-    return [points[i] for i in sorted({*kept})]
-
-
-def _extremes(points: Sequence[Point], bucket: range) -> Iterator[int]:
-    if bucket:
-        yield min(bucket, key=lambda i: points[i][1])
-        yield max(bucket, key=lambda i: points[i][1])
+        first, end = 1 + number * inner // buckets, 1 + (number + 1) * inner // buckets
+        if bucket := y[first:end]:
+            kept |= {first + bucket.index(min(bucket)), first + bucket.index(max(bucket))}
+    return [(x[i], y[i]) for i in sorted(kept)]

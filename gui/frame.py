@@ -161,11 +161,17 @@ def button(text: str, on_click: Callable[..., Any] | None = None, *, quiet: bool
     return ui.button(text, on_click=on_click).props("unelevated no-caps")
 
 
-def copy_button(here: Here, text: str) -> None:
+def copy_button(here: Here, text: str, label: str = "") -> None:
+    """A button that copies a text. `label`: what is copied, where an icon does not say it."""
+
     def copy() -> None:
         ui.clipboard.write(text)
         ui.notify(here.words("copied"))
 
+    if label:
+        with row():
+            button(label, copy, quiet=True)
+        return
     ui.button(icon="content_copy", on_click=copy, color=None).props(
         f'flat dense aria-label="{here.words("copy")}"'
     )

@@ -14,10 +14,20 @@ SECOND = 1.0
 
 
 class JobView:
-    """Shows a job in the current element until another one is shown. `ended` is called once with a job that ended here."""
+    """Shows a job in the current element until another one is shown.
 
-    def __init__(self, here: Here, ended: Callable[[jobs.Job], object] | None = None) -> None:
-        self.here, self._ended = here, ended
+    Args:
+        ended: called once with a job that has ended.
+        running: called each second with a job that runs.
+    """
+
+    def __init__(
+        self,
+        here: Here,
+        ended: Callable[[jobs.Job], object] | None = None,
+        running: Callable[[jobs.Job], object] | None = None,
+    ) -> None:
+        self.here, self._ended, self._running = here, ended, running
         self._area = ui.element("div").classes("plain")
         self._job: jobs.Job | None = None
         self._timer = ui.timer(SECOND, self._tick, active=False)
@@ -51,6 +61,8 @@ class JobView:
         failed = "" if status in (None, 0) else self.here.words("failed", status=status)
         self._state.text = self.here.words("running") if running else failed
         self._stop.set_visibility(running)
+        if running and self._running:
+            self._running(job)
         if not running:
             self._timer.deactivate()
             if self._ended:

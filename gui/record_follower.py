@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from doctor.bounded import open_regular
-from trainer.records.reading import Record, RecordedRun, number, parse
+from trainer.records.reading import Record, RecordedRun, parse
 
 CURVES = {
     "train": (
@@ -18,6 +18,7 @@ CURVES = {
     ),
     "eval": ("loss",),
 }
+NUMBERS = (float, int)  # types of a JSON number; bool is not one of them
 
 
 @dataclass
@@ -74,6 +75,10 @@ class Follower:
 
     def _clear(self) -> None:
         self.curves = {(event, name): Points() for event, names in CURVES.items() for name in names}
+        self._of_event = {
+            event: tuple((name, self.curves[event, name]) for name in names)
+            for event, names in CURVES.items()
+        }
         self.others: list[Record] = []
         self.last: Record | None = None
 
@@ -83,11 +88,11 @@ class Follower:
             self._begin(record)
         if not self.others and event != "run_start":
             return
-        for name in CURVES.get(event, ()):
-            value = number(record, name)
-            if value is not None:
-                points = self.curves[event, name]
-                points.x.append(record["step"])
+        step = record["step"]
+        for name, points in self._of_event.get(event, ()):
+            value: Any = record.get(name)
+            if type(value) in NUMBERS:
+                points.x.append(step)
                 points.y.append(value)
         if event == "train":
             self.last = record

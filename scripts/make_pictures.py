@@ -1,6 +1,6 @@
 """Write `docs/images/doctor.svg`, what `aios doctor` prints on a Windows machine with nothing set up.
 
-`python scripts/regenerate.py` runs it. `docs/images/loss.svg` is drawn by hand, from a finished run of the quickstart:
+`python scripts/regenerate.py` runs it. The pictures of the page in the browser are made by `make_screenshots.py`. `docs/images/loss.svg` is drawn by hand, from a finished run of the quickstart:
 
     aios plot artifacts/quickstart --output docs/images/loss.svg
 """
@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT)]
 
 from doctor.checks import CHECKS  # noqa: E402
 from doctor.host.recorded import RecordedHost  # noqa: E402
+from doctor.models import Report  # noqa: E402
 from doctor.report.console import Printer  # noqa: E402
 from doctor.report.findings import print_report  # noqa: E402
 from doctor.runs.doctor_run import Target, run_doctor  # noqa: E402
@@ -50,8 +51,8 @@ FORMAT = """\
 """
 
 
-def print_unprepared_machine(printer: Printer) -> None:
-    """Print the report on a Windows machine without long paths, with torch for the CPU."""
+def report_on_unprepared_machine() -> Report:
+    """The report on a Windows machine without long paths, with torch for the CPU."""
     files = machine_json("windows-rtx4090")["files"]
     (version,) = (name for name in files if name.endswith("torch\\version.py"))
     unprepared = patched(
@@ -64,10 +65,9 @@ def print_unprepared_machine(printer: Printer) -> None:
             "git_settings": {"core.longpaths": None},
         },
     )
-    groups = {check.id: check.group for check in CHECKS}
     report = run_doctor(Target(RecordedHost(unprepared), CHECKS, recorded=True)).report
     live = report.machine.model_copy(update={"recorded": False, "elevated": False})
-    print_report(report.model_copy(update={"machine": live}), groups, printer)
+    return report.model_copy(update={"machine": live})
 
 
 def picture() -> str:
@@ -83,7 +83,7 @@ def picture() -> str:
         highlight=False,
         emoji=False,
     )
-    print_unprepared_machine(printer)
+    print_report(report_on_unprepared_machine(), {check.id: check.group for check in CHECKS}, printer)
     return printer.console.export_svg(
         title="aios doctor", theme=MONOKAI, code_format=FORMAT, unique_id="doctor"
     )

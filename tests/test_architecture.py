@@ -136,7 +136,15 @@ ORDERS = {
         ("commands",),
     ),
     "gui": (
-        ("texts", "access_control", "downsampling", "operations"),
+        (
+            "texts",
+            "access_control",
+            "downsampling",
+            "measured_settings",
+            "measures",
+            "open_folder",
+            "operations",
+        ),
         ("frame", "record_follower", "form", "jobs"),
         ("charts", "command_view", "diagnosis", "job_view", "known_runs", "uploads"),
         ("pages",),

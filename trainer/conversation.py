@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
+from transformers import Cache
 
+from trainer.attention.kv_cache import bytes_of
 from trainer.errors import UserError
 from trainer.models import chat, generation, rope, vocabulary
 from trainer.models.chat_template import ChatTemplate, TemplateError
@@ -24,6 +27,9 @@ class Conversation:
         network: a causal language model of transformers.
         system: a message before all others, such as how to answer; None for none.
         say: called when the oldest messages no longer fit into the model's context.
+
+    Attributes:
+        cache_bytes: memory of the keys and values of the newest answer's text.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Conversation:
         self._said: Messages = []
         self._say = say
         self._stops = chat.stop_tokens(template, tokenizer)
+        self.cache_bytes = 0
 
     @property
     def messages(self) -> Messages:
@@ -64,17 +71,20 @@ class Conversation:
         try:
             tokens = self._prompt()
             decoder = self._tokenizer.decoder(tokens)
-            for token in generation.generate(
+            generated = generation.generate(
                 self._network,
                 tokens,
                 self._sampling,
                 self._tokenizer.end_id,
                 self._tokenizer.vocab_size,
                 stops=self._stops,
-            ):
-                piece = decoder.decode(token)
-                answered += piece
-                yield piece
+                done=self._measure,
+            )
+            with closing(generated):
+                for token in generated:
+                    piece = decoder.decode(token)
+                    answered += piece
+                    yield piece
             rest = decoder.flush()
             answered += rest
             yield rest
@@ -84,6 +94,9 @@ class Conversation:
         finally:
             if self._said and self._said[-1]["role"] == "user":
                 self._said.append({"role": "assistant", "content": answered})
+
+    def _measure(self, cache: Cache) -> None:
+        self.cache_bytes = bytes_of(cache)
 
     def _prompt(self) -> list[int]:
         """The tokens of the conversation, without its oldest messages if it has become too long."""

@@ -11,6 +11,9 @@ from doctor.report.console import COLOURS, Printer
 
 MEBIBYTE = 2**20
 SECONDS_BETWEEN = 0.2
+SECONDS_BETWEEN_LINES = 3.0  # without a terminal, as in the page in the browser
+REST = " " * 8  # over what a longer line has left on a terminal
+SHORTEST = 0.5  # seconds from which on a rate says something
 SIGNS: dict[str, Status] = {"install": "info", "keep": "ok", "none": "warning"}
 LADDER = {
     "xformers": "No flash-attn fits: xformers is the next best attention here.",
@@ -65,16 +68,28 @@ def _what(package: PackageAnswer) -> str:
 
 
 class ProgressLine:
-    """Show the progress of downloads in one line on stderr, if that is a terminal."""
+    """Show the progress of downloads, with their rate, on stderr: one line that changes on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
+        self._name, self._began, self._first = "", 0.0, 0
         self._next = 0.0
 
     def __call__(self, name: str, done: int, size: int | None) -> None:
-        if not sys.stderr.isatty() or (time.monotonic() < self._next and done != size):
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if name != self._name:
+            self._name, self._began, self._first = name, now, done
+            self._next = now if terminal else now + SECONDS_BETWEEN_LINES
+        if now < self._next and done != size:
             return
-        self._next = time.monotonic() + SECONDS_BETWEEN
-        of = f" of {size / MEBIBYTE:.0f}" if size else ""
-        end = "\n" if done == size else ""
-        sys.stderr.write(f"\r{name[:60]}: {done / MEBIBYTE:.0f}{of} MiB{end}")
+        self._next = now + (SECONDS_BETWEEN if terminal else SECONDS_BETWEEN_LINES)
+        line = f"{name[:60]}: {progress(done, size, done - self._first, now - self._began)}"
+        end = "\n" if done == size or not terminal else ""
+        sys.stderr.write(f"\r{line}{REST}{end}" if terminal else f"{line}{end}")
         sys.stderr.flush()
+
+
+def progress(done: int, size: int | None, new: int, seconds: float) -> str:
+    """How much of a download is done, and its rate. `new`: bytes since it was started or resumed, in `seconds`."""
+    of = f" of {size / MEBIBYTE:.0f}" if size else ""
+    rate = f", {new / seconds / MEBIBYTE:.1f} MiB/s" if seconds >= SHORTEST else ""
+    return f"{done / MEBIBYTE:.0f}{of} MiB{rate}"

@@ -13,6 +13,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
+from gui.measures import mib
 from gui.operations import NO_WINDOW, Command, command, environment, event
 
 FIELDS = ("system", "max-new-tokens", "temperature", "top-p", "min-p", "repetition-penalty")
@@ -126,7 +127,12 @@ class Talk:
         elif kind == "text" and self._answer:
             self._answer.text += found["text"]
         elif kind == "end":
-            self._state.text = text("chat.speed", tokens=found["tokens"], rate=found["tokens_per_second"])
+            self._state.text = text(
+                "chat.speed",
+                tokens=found["tokens"],
+                rate=found["tokens_per_second"],
+                memory=mib(found["cache_bytes"]),
+            )
             self._ready(True)
         elif kind == "error":
             self._state.text = found["message"]

@@ -1,9 +1,8 @@
-"""Doctor: findings with their evidence, fixes with their plan, undo, the report to share, logs, and environments."""
+"""Doctor: findings with their evidence, fixes with their plan, and undo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from nicegui import ui
 
@@ -11,14 +10,13 @@ from doctor.check import GROUPS
 from doctor.checks import CHECKS
 from doctor.models import Finding, Report
 from doctor.report.wording import advice, counts, evidence_line, machine_lines
-from gui.command_view import print_in, run_in
-from gui.diagnosis import diagnose, diagnose_command, newest_report, open_findings
+from gui.command_view import print_in
+from gui.diagnosis import Options, diagnose, diagnose_command, newest_report, open_findings
 from gui.frame import (
     Here,
     button,
     card,
     command_line,
-    copy_button,
     folded,
     heading,
     output,
@@ -29,7 +27,7 @@ from gui.frame import (
     tag,
 )
 from gui.operations import Command, ask, command
-from gui.uploads import file_field
+from gui.pages.doctor_cards import environments, explained_log, report_to_share
 
 COLOURS = {
     "error": "bad",
@@ -40,26 +38,6 @@ COLOURS = {
     "warnings": "warn",
 }
 GROUP_OF = {check.id: GROUPS[check.group] for check in CHECKS}
-
-
-@dataclass
-class Options:
-    """The options of a diagnosis."""
-
-    offline: bool = False
-    machine: str = ""
-    python: str = ""
-    only: str = ""
-
-    @property
-    def words(self) -> list[str]:
-        given = [("--machine", self.machine.strip()), ("--python", self.python.strip())]
-        given += [("--only", check) for check in self.only.replace(",", " ").split()]
-        return [*["--offline"] * self.offline, *(part for pair in given if pair[1] for part in pair)]
-
-    @property
-    def of_python(self) -> list[str]:
-        return ["--python", self.python.strip()] if self.python.strip() else []
 
 
 @page("/doctor", "doctor")
@@ -101,9 +79,9 @@ def doctor(here: Here) -> None:
     if report := newest_report():
         with area:
             _report(here, report, options, run)
-    _log(here)
-    _share(here, options)
-    _environments(here)
+    explained_log(here)
+    report_to_share(here, options)
+    environments(here)
 
 
 def _set(options: Options, name: str, value: object) -> None:
@@ -235,83 +213,3 @@ async def _dialog(
             await again_result
 
     go.on_click(apply)
-
-
-def _log(here: Here) -> None:
-    words = here.words
-    heading(words("doctor.log"))
-    with card():
-        paragraph(words("doctor.log_lead"))
-        pasted = ui.textarea(words("doctor.log_paste")).props(
-            "outlined autogrow input-style='max-height: 16rem'"
-        )
-        area = ui.element("div").classes("plain")
-        area.set_visibility(False)
-
-        async def explain(source: str, text: str = "") -> None:
-            area.set_visibility(True)
-            asked = command("doctor", "explain-log", source)
-            area.clear()
-            with area:
-                command_line(here, asked)
-            answer = await ask(asked, text)
-            with area:
-                output(answer.text, words("output"))
-
-        with row():
-            button(
-                words("doctor.explain"), on_click=lambda: explain("-", str(pasted.value or "")), quiet=True
-            )
-        file_field(words("doctor.log_file"), lambda path: explain(str(path)))
-
-
-def _share(here: Here, options: Options) -> None:
-    words = here.words
-    heading(words("doctor.report"))
-    with card():
-        paragraph(words("doctor.report_lead"))
-        area = ui.element("div").classes("plain")
-        area.set_visibility(False)
-
-        async def make() -> None:
-            area.set_visibility(True)
-            asked = command("doctor", "report", *options.of_python)
-            await print_in(area, here, asked)
-            with area:
-                copy_button(here, (await ask(asked)).out)
-
-        with row():
-            button(words("doctor.make_report"), on_click=make, quiet=True)
-
-
-def _environments(here: Here) -> None:
-    words = here.words
-    heading(words("doctor.environments"))
-    with card():
-        area = ui.element("div")
-
-        async def find() -> None:
-            asked = command("doctor", "environments", "--json")
-            answer = await run_in(area, here, asked)
-            with area:
-                _environment_table(here, answer.document)
-
-        with row():
-            button(words("doctor.find_environments"), on_click=find, quiet=True)
-
-
-def _environment_table(here: Here, document: object) -> None:
-    words = here.words
-    listed = document.get("environments", []) if isinstance(document, dict) else []
-    rows = []
-    for each in listed:
-        versions = [f"Python {each['python'] or words('unknown')}"]
-        versions += [f"torch {each['torch']}"] if each["torch"] else []
-        versions += [f"{name} {version}" for name, version in each["packages"].items()]
-        health = "; ".join([words(f"status.{each['status']}"), *each["problems"]])
-        rows.append((each["path"], each["owner"], ", ".join(versions), health))
-    if rows:
-        headings = ("doctor.environment", "doctor.owner", "doctor.versions", "doctor.health")
-        table([words(key) for key in headings], rows)
-    else:
-        paragraph(words("none"))

@@ -28,18 +28,22 @@ class Installation:
             self._offline = ui.checkbox(text("doctor.offline"))
         with row():
             button(text("install.plan"), self._plan)
-            button(text("install.undo"), lambda: self._confirm(["--undo"]), quiet=True)
+            button(text("install.undo"), self._confirm_undo, quiet=True)
         self._area = ui.element("div").classes("plain")
         self._view = JobView(here)
         self._view.show_newest(Path(RESULT))
 
-    def _options(self) -> list[str]:
+    @property
+    def _of_python(self) -> list[str]:
         python = str(self._python.value or "").strip()
+        return ["--python", python] if python else []
+
+    def _options(self) -> list[str]:
         packages = str(self._packages.value or "").replace(",", " ").split()
         return [
             *packages,
             *["--offline"] * bool(self._offline.value),
-            *(["--python", python] if python else []),
+            *self._of_python,
         ]
 
     async def _plan(self) -> None:
@@ -63,6 +67,10 @@ class Installation:
         paragraph(plan["message"])
         if plan["status"] == "planned":
             self._confirm(self._options())
+
+    def _confirm_undo(self) -> None:
+        self._area.clear()
+        self._confirm(["--undo", *self._of_python])
 
     def _confirm(self, options: list[str]) -> None:
         asked = command("install", *options, "--yes")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
 
-from doctor.bounded import parse_json, read_text
 from gui import jobs
 from gui.frame import Here, button, command_line, heading, page, paragraph, row, table
 from gui.job_view import JobView
+from gui.measured_settings import COLUMNS, Row, measured_so_far, newest_results
 from gui.operations import Command, command
 
 FOLDER = Path("artifacts", "optimization")
@@ -25,7 +24,6 @@ FIELDS = (
     "backends",
     "test-duration",
 )
-COLUMNS = ("batch_size", "chunk_size", "checkpointing", "backend", "speed", "memory", "lost")
 
 
 class Optimization:
@@ -44,8 +42,9 @@ class Optimization:
         self._command = ui.element("div")
         with row():
             button(text("optimize.start"), self._start)
-        self._results = ui.element("div").classes("plain")
-        self._view = JobView(here, self._ended)
+        self._results = ui.element("div").classes("plain").props("aria-live=polite")
+        self._rows: list[Row] = []
+        self._view = JobView(here, self._ended, self._running)
         self._enter("config", self._values["config"])
         self._view.show_newest(FOLDER)
 
@@ -63,49 +62,37 @@ class Optimization:
 
     def _start(self) -> None:
         self._results.clear()
+        self._rows = []
         self._view.show(jobs.start(self._asked, str(FOLDER)))
 
+    def _running(self, job: jobs.Job) -> None:
+        """Show the candidates that are measured so far."""
+        rows = measured_so_far(Path(job.place) / FOLDER, job.born)
+        if rows != self._rows:
+            self._rows = rows
+            self._table("optimize.so_far", rows)
+
+    def _table(self, title: str, rows: list[Row]) -> None:
+        text = self.here.words
+        self._results.clear()
+        with self._results:
+            heading(text(title))
+            table([text(f"optimize.{name}") for name in COLUMNS], rows)
+
     def _ended(self, job: jobs.Job) -> None:
-        """Show the table of the newest session, and the way to train with its recommendation."""
-        found = _newest(Path(job.place) / FOLDER)
+        """Show the results of the session, and the way to train with its recommendation."""
+        found = newest_results(Path(job.place) / FOLDER, job.born)
         self._results.clear()
         if found is None:
             return
-        file, results = found
-        text = self.here.words
+        self._table("optimize.results", found.rows)
+        if found.recommended is None:
+            return
+        target = f"/train?{urlencode({'config': str(found.recommended)})}"
         with self._results:
-            heading(text("optimize.results"))
-            table([text(f"optimize.{name}") for name in COLUMNS], [_row(each) for each in results])
-            recommended = file.with_name(file.name.replace("results_", "recommended_")).with_suffix(".yaml")
-            if recommended.is_file():
-                target = f"/train?{urlencode({'config': str(recommended)})}"
-                paragraph(str(recommended), "dim")
-                with row():
-                    button(text("optimize.apply"), lambda: ui.navigate.to(target))
-
-
-def _newest(folder: Path) -> tuple[Path, list[dict[str, Any]]] | None:
-    files = sorted(folder.glob("results_*.json"))
-    if not files:
-        return None
-    try:
-        return files[-1], parse_json(read_text(files[-1]))["training"]["results"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _row(result: dict[str, Any]) -> tuple[str, ...]:
-    accumulation = result["gradient_accumulation_steps"]
-    speed, memory = result["tokens_per_second"], result["peak_memory_bytes"]
-    return (
-        f"{result['batch_size']} x {accumulation}" if accumulation != 1 else str(result["batch_size"]),
-        str(result["chunk_size"] or ""),
-        "x" if result["gradient_checkpointing"] else "",
-        str(result["backend"] or ""),
-        f"{speed:,.0f}" if speed else "",
-        f"{memory / 2**20:,.0f} MiB" if memory else "",
-        str(result["lost"] or result["error"] or ""),
-    )
+            paragraph(str(found.recommended), "dim")
+            with row():
+                button(self.here.words("optimize.apply"), lambda: ui.navigate.to(target))
 
 
 @page("/optimize", "optimize")

@@ -19,6 +19,8 @@ from gui.charts import RunCharts
 from gui.form import recorded_values, words
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
 from gui.known_runs import STOP, State, may_show, remove_stop_file, state
+from gui.measures import duration
+from gui.open_folder import open_folder
 from gui.operations import Command, command
 from gui.record_follower import Follower
 from gui.texts import Words
@@ -43,7 +45,9 @@ class RunView:
 
     def _build(self) -> None:
         text = self.here.words
-        paragraph(f"{text('run.folder')}: {self.log.parent}", "dim")
+        with row():
+            paragraph(f"{text('run.folder')}: {self.log.parent}", "dim")
+            button(text("run.open"), self._on_open, quiet=True)
         self._sentence = paragraph("", "lead").props("role=status")
         self._figures = paragraph("", "dim")
         with row():
@@ -136,6 +140,10 @@ class RunView:
         self._stop.text = self.here.words("run.stop_now")
         ui.notify(self.here.words("run.stopping"))
 
+    def _on_open(self) -> None:
+        if not open_folder(self.log.parent):
+            ui.notify(self.here.words("run.cannot_open", path=str(self.log.parent.absolute())))
+
     def _stop_file(self) -> Path | None:
         """The stop file of the run, from its records, or from the command that was started."""
         job = self.state.job
@@ -225,10 +233,7 @@ def _left(text: Words, steps: int, follower: Follower) -> str:
     rates = follower.curves["train", "tokens_per_second"].y[-50:]
     if not (last and rates and last.get("tokens") and steps > 0):
         return ""
-    seconds = int(steps * last["tokens"] / max(1e-9, median(rates)))
-    minutes, hours = seconds // 60 % 60, seconds // 3600
-    shown = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
-    return text("run.left", time=shown)
+    return text("run.left", time=duration(steps * last["tokens"] / max(1e-9, median(rates))))
 
 
 def _event(record: Mapping[str, Any]) -> str:

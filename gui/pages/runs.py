@@ -1,4 +1,4 @@
-"""Runs: the list of `aios runs`, two runs side by side, export, and deletion."""
+"""Runs: the list of `aios runs`, runs side by side, export, and deletion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gui.command_view import print_in, run_in
 from gui.frame import Here, button, card, heading, output, page, paragraph, row, tag
 from gui.known_runs import delete, files_of, may_show, remember, size
 from gui.operations import Command, command
+from gui.pages.runs_comparison import compare_runs
 from trainer.survival.lock import is_locked
 
 ARTIFACTS = "artifacts"
@@ -91,8 +92,8 @@ class RunList:
         self.chosen = [each for each in self.chosen if each != log] + [log] * chosen
 
     async def _on_compare(self) -> None:
-        if len(self.chosen) == 2:
-            await print_in(self._answer, self.here, command("runs", "compare", *self.chosen))
+        if len(self.chosen) > 1:
+            await compare_runs(self._answer, self.here, self.chosen)
 
     def _on_export(self, log: str) -> None:
         text, folder = self.here.words, Path(log).parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from gui import jobs
-from gui.command_view import print_in, run_in
+from gui.command_view import print_in
 from gui.form import ATTENTION, FIRST, KEYS, SWITCHED_OFF, Checked, Key, check, words
 from gui.frame import (
     Here,
@@ -20,21 +19,17 @@ from gui.frame import (
     command_line,
     folded,
     heading,
-    output,
     page,
     paragraph,
     row,
-    table,
-    tag,
 )
 from gui.known_runs import STOP, remove_stop_file
-from gui.operations import Command, ask, command
+from gui.operations import Command, command
+from gui.pages.before_start import BeforeStart
+from gui.pages.data_preview import look_up_model, preview_data
 from gui.uploads import file_field
 
 SECTIONS = ("model", "data", "training", "output")
-PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "total")
-GIB = 2**30
-PATIENCE = 1.0  # seconds without a change before the memory is planned
 
 
 class Form:
@@ -51,7 +46,6 @@ class Form:
         self._initial: dict[str, str | bool] = {}
         self._wrong: dict[str, TextElement] = {}
         self._inputs: dict[str, Any] = {}
-        self._planning: asyncio.Task[None] | None = None
         self._build()
 
     @property
@@ -65,8 +59,7 @@ class Form:
         paragraph(text("train.config_help"), "help")
         self._fields = ui.element("div").classes("plain")
         self._general = paragraph("", "wrong").props("role=alert")
-        heading(text("train.memory"))
-        self._plan = ui.element("div").classes("plain")
+        self._before = BeforeStart(self.here, lambda: self.options)
         heading(text("command"))
         self._command = ui.element("div")
         with row():
@@ -141,9 +134,7 @@ class Form:
         self._command.clear()
         with self._command:
             command_line(self.here, self._train())
-        if self._planning:
-            self._planning.cancel()
-        self._planning = asyncio.get_running_loop().create_task(self._show_plan())
+        self._before.refresh(self.checked.config)
 
     def _train(self) -> Command:
         """The command that starts the run. The stop file is how the page stops it after a step."""
@@ -156,19 +147,6 @@ class Form:
     def _folder(self) -> Path:
         config = self.checked.config
         return config.output.output_dir if config else Path("artifacts", "train")
-
-    async def _show_plan(self) -> None:
-        if self.checked.config is None:
-            self._plan.clear()
-            return
-        await asyncio.sleep(PATIENCE)
-        answer = await ask(command("plan", *self.options, "--json"))
-        self._plan.clear()
-        with self._plan:
-            if isinstance(answer.document, dict):
-                _memory(self.here, answer.document)
-            else:
-                paragraph(answer.text, "dim")
 
     def _optimize(self) -> None:
         """Go to the page that measures settings, with this model and these data."""
@@ -203,12 +181,12 @@ class Form:
 
             async def preview() -> None:
                 data = self._value("dataset_file")
-                await _preview(
+                await preview_data(
                     self.here, area, command("data", "preview", data, *self._tokenizer(), "--json")
                 )
 
             async def look_up() -> None:
-                await _fetch(self.here, area, self._value("name"))
+                await look_up_model(self.here, area, self._value("name"))
 
             file_field(text("train.upload"), dropped)
             with row():
@@ -233,66 +211,3 @@ def train(here: Here) -> None:
     heading(here.words("train.title"), 1)
     paragraph(here.words("train.lead"))
     Form(here)
-
-
-def _memory(here: Here, plan: dict[str, Any]) -> None:
-    """What a step needs by part, against what the device has."""
-    text, first = here.words, plan["settings"][0]
-    memory = first["memory"]
-    needed, size = _gib(memory["total"]), _gib(plan["device"]["bytes"])
-    paragraph(text("train.memory_needs", needed=needed, device=plan["device"]["name"], size=size))
-    share = min(1.0, memory["total"] / max(1, plan["device"]["bytes"]))
-    with ui.element("div").classes("bar").props(f'role=img aria-label="{needed} / {size}"'):
-        ui.element("div").style(f"width: {share:.1%}")
-    recommended = plan["recommended"]
-    if first["fits"]:
-        paragraph(text("train.memory_fits"), "good")
-    elif recommended is None:
-        paragraph(text("train.memory_never"), "bad")
-    else:
-        options = " ".join(plan["settings"][recommended]["options"])
-        paragraph(text("train.memory_too_much", options=options), "bad")
-    with folded(text("train.part")):
-        table([text("train.part"), "GiB"], [(text(f"part.{part}"), _gib(memory.get(part))) for part in PARTS])
-
-
-def _gib(size: int | None) -> str:
-    return "?" if size is None else f"{size / GIB:.2f} GiB"
-
-
-async def _preview(here: Here, area: ui.element, asked: Command) -> None:
-    answer = await run_in(area, here, asked)
-    found = answer.document
-    with area:
-        if not isinstance(found, dict):
-            output(answer.text, here.words("output"))
-            return
-        figures = ("format", "documents", "tokens", "learned_tokens", "sequences", "chat_template")
-        table(["", ""], [(name, str(found[name])) for name in figures if found.get(name) is not None])
-        for each in found["dropped"]:
-            paragraph(f"{each['count']}: {each['reason']} ({each['first']})", "warn")
-        paragraph(here.words("train.learned"), "dim")
-        for example in found["examples"]:
-            with tag("pre").props(f'tabindex=0 role=region aria-label="{here.words("train.preview")}"'):
-                for part in example["text"]:
-                    tag(
-                        "mark" if part["learned"] else "span",
-                        part["text"],
-                        "learned" if part["learned"] else "",
-                    )
-
-
-async def _fetch(here: Here, area: ui.element, model: str) -> None:
-    answer = await run_in(area, here, command("fetch", model, "--json"))
-    found = answer.document
-    with area:
-        if not isinstance(found, dict):
-            output(answer.text, here.words("output"))
-            return
-        size = _gib(found["bytes_to_download"])
-        rows = [("model", found["model"]), ("licence", found["licence"] or "?"), ("to download", size)]
-        table(["", ""], [(name, str(value)) for name, value in rows])
-        if found["bytes_to_download"]:
-            button(
-                here.words("train.download"), lambda: print_in(area, here, command("fetch", model, "--yes"))
-            )

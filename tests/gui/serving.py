@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -20,6 +20,7 @@ from doctor.capability import default_path
 from gui.jobs import kill
 
 ROOT = Path(__file__).parents[2]
+HOME = "aios home"
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Served]:
-    """Serve from a folder, with an AIOS_HOME in it."""
-    environment = {**os.environ, "AIOS_HOME": str(folder / "aios home"), "PYTHONUTF8": "1"}
+def serving(folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Serve from a folder, with an AIOS_HOME in it, and with more environment variables."""
+    environment = {**os.environ, **(variables or {}), "AIOS_HOME": str(folder / HOME), "PYTHONUTF8": "1"}
     proven = default_path()
     if proven.is_file():  # else the first training proves the backends again
-        (folder / "aios home").mkdir(exist_ok=True)
-        shutil.copy(proven, folder / "aios home" / "capability.json")
+        (folder / HOME).mkdir(exist_ok=True)
+        shutil.copy(proven, folder / HOME / "capability.json")
     environment.pop("PYTEST_CURRENT_TEST", None)  # NiceGUI behaves differently where it finds it
     command = [sys.executable, str(ROOT / "aios.py"), "gui", "--no-browser", *options]
     errors = (folder / "errors.txt").open("wb")
@@ -91,5 +92,5 @@ def serving(folder: Path, *options: str) -> Iterator[Served]:
             watchdog.cancel()
             process.terminate()
             process.wait(60)
-            for record in folder.glob("aios home/gui/jobs/*/job.json"):  # they would outlive the test
+            for record in folder.glob(f"{HOME}/gui/jobs/*/job.json"):  # they would outlive the test
                 kill(json.loads(record.read_text(encoding="utf-8"))["pid"])

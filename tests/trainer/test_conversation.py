@@ -82,6 +82,18 @@ def test_answers_are_those_of_transformers(folder: Path) -> None:
     assert talk.messages == [{"role": "system", "content": "Be brief."}]
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_the_memory_of_the_cache_is_that_of_the_keys_and_values_of_the_text(folder: Path, count: int) -> None:
+    talk = conversation(folder, max_new_tokens=count)
+    pieces = talk.answer("Who are you?")
+    while talk.cache_bytes == 0 and next(pieces, None) is not None:
+        pass
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    prompt = tokenizer.apply_chat_template(talk.messages[:2], add_generation_prompt=True)["input_ids"]
+    layers, keys_and_values, width, float32 = 2, 2, 32, 4
+    assert talk.cache_bytes == layers * keys_and_values * width * float32 * (len(prompt) + count - 1)
+
+
 def test_the_token_that_ends_an_answer_ends_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

@@ -30,6 +30,13 @@ def make_cache(config: Any) -> Cache:
     return Cache(layers=[SlidingLayer(window) if window else GrowingLayer() for window in entries])
 
 
+def bytes_of(cache: Cache) -> int:
+    """The memory of a cache: of the slots that it has, not only of those in use."""
+    layers: list[Any] = [*cache.layers]
+    kept = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept)
+
+
 def cache_argument(model: Any) -> str:
     """The name of a model's argument for the cache: `cache` since transformers 5.24, which drops the old name in 5.40."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

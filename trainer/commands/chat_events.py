@@ -2,7 +2,8 @@
 
 Input: {"message": TEXT}, {"stop": true} during an answer, {"new": true} for a new conversation.
 Output: {"event": "ready", "template": NAME}; for each message {"event": "text", "text": PIECE} and then
-{"event": "end", "tokens": COUNT, "tokens_per_second": RATE, "stopped": BOOLEAN} or {"event": "error", "message": TEXT}.
+{"event": "end", "tokens": COUNT, "tokens_per_second": RATE, "cache_bytes": BYTES, "stopped": BOOLEAN} or
+{"event": "error", "message": TEXT}.
 """
 
 from __future__ import annotations
@@ -84,7 +85,13 @@ def _answer(conversation: Conversation, message: str, stop: threading.Event) -> 
     else:
         count -= 1  # the last piece is the end of a character, not a token
     seconds = max(1e-9, time.monotonic() - start)
-    _write(event="end", tokens=count, tokens_per_second=round(count / seconds, 1), stopped=stop.is_set())
+    _write(
+        event="end",
+        tokens=count,
+        tokens_per_second=round(count / seconds, 1),
+        cache_bytes=conversation.cache_bytes,
+        stopped=stop.is_set(),
+    )
 
 
 def _write(**event: Any) -> None:

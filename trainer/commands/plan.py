@@ -103,6 +103,7 @@ def _plan(
     from trainer.planning import planned_device
     from trainer.planning.calibration import calibrate
     from trainer.planning.plan import make_plan
+    from trainer.planning.planned_attention import planned_attention
     from trainer.planning.planned_model import describe, model_config_of
     from trainer.planning.step import StepMemory
 
@@ -121,7 +122,8 @@ def _plan(
             f"{found.fixed / 2**20:.0f} MiB",
             err=True,
         )
-    made = make_plan(settings, step, described, name, size)
+    attention = planned_attention(settings, model_config, device) if vram is None else None
+    made = make_plan(settings, step, described, name, size, attention)
     if as_json:
         echo(json.dumps(made.to_json(), indent=2))
     else:
@@ -134,7 +136,8 @@ def _print(made: Plan) -> None:
         f"{model['name']}: {model['type']}, {model['parameters']:,} parameters, {model['layers']} layers, "
         f"vocabulary {model['vocabulary']:,}"
     )
-    echo(f"{made.device}: {made.size / GIB:.1f} GiB\n")
+    echo(f"{made.device}: {made.size / GIB:.1f} GiB")
+    echo(f"Attention: {made.attention.label}\n" if made.attention else "")
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("GiB per step", overflow="fold")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from typing import Any
 
 import torch
@@ -28,7 +28,8 @@ def generate(
     vocab_size: int,
     prefill: int = PREFILL,
     stops: Collection[int] = (),
-) -> Iterator[int]:
+    done: Callable[[Cache], object] | None = None,
+) -> Generator[int, None, None]:
     """Yield new tokens up to the end-of-text token or another of `stops`, which is not included.
 
     When a model with a fixed number of positions runs out of them, the last half of the text becomes its prompt. When
@@ -40,6 +41,7 @@ def generate(
         vocab_size: of the tokenizer. A model may have more ids; they are never chosen.
         prefill: tokens of the prompt in one forward pass; affects only memory.
         stops: tokens that also end the text, such as the one that ends an answer.
+        done: called with the cache at the end of the text, also if not all of it was taken.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     positions = rope.max_length(model.config)
@@ -61,6 +63,8 @@ def generate(
             yield token
             text.append(token)
     finally:
+        if done and cached:
+            done(cache)
         if rope.frequencies(model.config, len(text)):
             rope.restore(model, text)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainer import chunking
+from trainer.attention.choice import Decision
 from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.models import rope
@@ -61,6 +62,7 @@ class Plan:
         settings: as configured, then with one more change each, in the order of their harm.
         longest: by method: full, lora, qlora, each also with another way to compute it: full_chunks and so on.
         shared: whether the driver lends memory of the host instead of failing.
+        attention: the backend that would run on this machine; None for another device.
     """
 
     model: dict[str, Any]
@@ -69,6 +71,7 @@ class Plan:
     settings: tuple[Setting, ...]
     longest: dict[str, LongestContext]
     shared: bool = False
+    attention: Decision | None = None
 
     @property
     def recommended(self) -> Setting | None:
@@ -80,6 +83,7 @@ class Plan:
         return {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
+            "attention": self.attention and {**self.attention.to_json(), "label": self.attention.label},
             "device": {"name": self.device, "bytes": self.size, "lends_host_memory": self.shared},
             "settings": [
                 {
@@ -107,7 +111,14 @@ def _memory(estimate: MemoryEstimate) -> dict[str, Any]:
     return {"optimizer": values.pop("state"), **values, "total": estimate.total}
 
 
-def make_plan(config: TrainConfig, step: StepMemory, model: dict[str, Any], device: str, size: int) -> Plan:
+def make_plan(
+    config: TrainConfig,
+    step: StepMemory,
+    model: dict[str, Any],
+    device: str,
+    size: int,
+    attention: Decision | None = None,
+) -> Plan:
     """Estimate all settings.
 
     Args:
@@ -123,9 +134,8 @@ def make_plan(config: TrainConfig, step: StepMemory, model: dict[str, Any], devi
         for way, how in WAYS[step.device.type].items()
     }
     shared = lends_host_memory(step.device)
-    return Plan(
-        model, device, size, settings, {name: found for name, found in longest.items() if found}, shared
-    )
+    found = {name: each for name, each in longest.items() if each}
+    return Plan(model, device, size, settings, found, shared, attention)
 
 
 def _settings(config: TrainConfig, step: StepMemory) -> Iterator[Setting]:

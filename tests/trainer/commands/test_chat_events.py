@@ -19,6 +19,7 @@ class Told:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.cache_bytes = 4096
 
     def start_over(self) -> None:
         self.said = []
@@ -48,7 +49,7 @@ def test_each_message_is_answered_in_pieces(monkeypatch: pytest.MonkeyPatch, cap
     assert events[0] == {"event": "ready", "template": "chatml"}
     kinds = [each["event"] for each in events[1:]]
     assert kinds[-2:] == ["error", "error"] and kinds[-3] == "end"
-    assert events[-3]["tokens"] <= 3
+    assert events[-3]["tokens"] <= 3 and events[-3]["cache_bytes"] == 4096
 
 
 def test_a_refused_message_does_not_end_the_conversation(

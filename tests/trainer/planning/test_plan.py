@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +16,10 @@ import torch
 from transformers import AutoConfig
 from typer.testing import Result
 
+from trainer import capability
 from trainer.config import TrainConfig
 from trainer.planning import plan as planning
-from trainer.planning import step
+from trainer.planning import planned_attention, step
 from trainer.planning.changes import CHANGES, CHUNKS, METHODS, with_keys
 from trainer.planning.plan import longest_context, make_plan
 from trainer.planning.planned_device import lends_host_memory
@@ -298,6 +300,30 @@ def test_a_plan_for_windows_says_what_the_driver_does(
         assert ("shared GPU memory" in result.stdout) == said
         document = json.loads(call("plan", "--model", file, "--vram", 12, "--json").stdout)
         assert document["device"]["lends_host_memory"] == said
+
+
+@pytest.mark.parametrize("options", [[], ["--window-size", "8"], ["--no-use-flash-attention"]])
+def test_a_plan_names_the_attention_that_a_dry_run_names(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.setattr(planned_attention, "_proven", lambda: None)
+    monkeypatch.setattr(capability, "load", lambda path, **rest: None)
+    text = tmp_path / "text.txt"
+    text.write_text("a short text.\n<|endoftext|>\n" * 500, encoding="utf-8")
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "model: {architecture: {model_type: gpt2, n_layer: 1, n_head: 2, n_embd: 16}, tokenizer: byte}\n"
+        "data: {max_length: 32}\ntraining: {device: cpu}\n",
+        encoding="utf-8",
+    )
+    own = ["--config", config, "--dataset-file", text, *options]
+    planned = json.loads(call("plan", *own, "--json").stdout)["attention"]
+    tried = call("train", *own, "--dry-run", "--output-dir", tmp_path / "run").output
+    assert f"Attention backend: {planned['label']}" in " ".join(tried.split())
+    assert [each["backend"] for each in planned["rejections"]] == re.findall(
+        r"(?:INFO|WARNING): (\w+) (?:not used|requested but)", tried
+    )
+    assert json.loads(call("plan", *own, "--vram", 12, "--json").stdout)["attention"] is None
 
 
 @pytest.fixture
