@@ -54,6 +54,7 @@ def our_batches(
     talks: list[tuple[list[int], list[int]]], steps: int, size: int, length: int
 ) -> tuple[list[Batch], list[int]]:
     """Return the batches of our own rows of whole conversations, and the number of tokens of conversations in each."""
+    from trainer.data.best_fit_packing import WholeRows
     from trainer.data.instructions import Tally
     from trainer.data.stream import make
     from trainer.data.tokens import Tokenized
@@ -73,8 +74,8 @@ def our_batches(
         tally=tally,
     )
     stream = make(source, 0, int(ends[-1]), 1, length, 0, packing=True)
-    rows = stream.whole_rows
-    assert rows is not None
+    rows = stream.rows
+    assert isinstance(rows, WholeRows)
     order = np.random.default_rng(0).permutation(stream.blocks)
     parts = [order[first : first + size] for first in range(0, steps * size, size)]
     counts = [sum(pairs + 1 for row in part.tolist() for _, pairs in rows.segments(row)) for part in parts]

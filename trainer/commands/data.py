@@ -15,7 +15,7 @@ from trainer.commands.required_packages import require_training_packages
 from trainer.config import load as load_config
 
 if TYPE_CHECKING:
-    from trainer.data.pairs import Pairs
+    from trainer.data.pairs import PairRows
     from trainer.data.preview import Example, Preview
 
 BEGIN, END = "»", "«"  # around learned text; both are in cp1252
@@ -159,7 +159,7 @@ def _lines(found: Preview) -> list[str]:
     return lines
 
 
-def _of_pairs(found: Preview, pairs: Pairs) -> list[str]:
+def _of_pairs(found: Preview, pairs: PairRows) -> list[str]:
     lines = [f"Pairs: {pairs.count:,}, each of two sequences of at most {found.max_length:,} tokens"]
     if pairs.cut:
         lines.append(

@@ -6,10 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainer.data.batch import IGNORED, Batch
     from trainer.data.dataset import Dataset, load, stream_of
     from trainer.data.entropy import entropies
     from trainer.data.order import Order
-    from trainer.data.stream import IGNORED, Batch, Stream
+    from trainer.data.stream import Stream
     from trainer.data.tokens import Indices
 
 __all__ = ["IGNORED", "Batch", "Dataset", "Indices", "Order", "Stream", "entropies", "load", "stream_of"]
@@ -20,8 +21,8 @@ _MODULES = {
     "stream_of": "dataset",
     "entropies": "entropy",
     "Order": "order",
-    "IGNORED": "stream",
-    "Batch": "stream",
+    "IGNORED": "batch",
+    "Batch": "batch",
     "Stream": "stream",
     "Indices": "tokens",
 }

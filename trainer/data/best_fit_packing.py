@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from trainer.data.batch import Batch
+from trainer.data.part import Part
 from trainer.data.tokens import Indices, Tokenized
 
 TOGETHER = 1 << 15  # documents that are packed together: rows stay close to the order of the files
@@ -24,37 +27,64 @@ class WholeRows:
     """R rows of S segments.
 
     Attributes:
-        starts, pairs: (S,) position of a segment's first token, and its number of places.
+        starts, lengths: (S,) position of a segment's first token, and its number of places.
         rows: (R,) cumulative number of segments up to the end of each row.
         packed: whether a row may have several documents.
         cut: number of conversations that are longer than a row.
         lost: number of learned tokens after those cuts.
     """
 
+    part: Part
     starts: Indices
-    pairs: Indices
+    lengths: Indices
     rows: Indices
     packed: bool
     cut: int
     lost: int
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def places(self) -> int:
+        """The number of places that are not padding."""
+        return int(self.lengths.sum())
+
+    @property
+    def learned_tokens(self) -> int:
+        return self.part.learned_tokens
 
     def segments(self, row: int) -> list[tuple[int, int]]:
         """The (start, places) of a row's segments; none for a row past the last."""
         if row >= len(self.rows):
             return []
         chosen = slice(int(self.rows[row - 1]) if row else 0, int(self.rows[row]))
-        return list(zip(self.starts[chosen].tolist(), self.pairs[chosen].tolist(), strict=True))
+        return list(zip(self.starts[chosen].tolist(), self.lengths[chosen].tolist(), strict=True))
+
+    def batch(self, indices: Indices) -> Batch:
+        tokens, targets = self.part.empty_rows(len(indices), self.part.length)
+        ids = np.zeros_like(tokens)
+        for number, index in enumerate(indices.tolist()):
+            place = document = 0
+            for start, places in self.segments(index):
+                row = slice(place, place + places)
+                tokens[number, row], targets[number, row] = self.part.segment(start, places)
+                ids[number, row] = document
+                place, document = place + places, document + 1
+            ids[number, place:] = document
+        document_ids = torch.from_numpy(ids) if self.packed else None
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), document_ids)
 
 
-def whole_rows(source: Tokenized, first: int, end: int, length: int, packing: bool) -> WholeRows:
-    """Pack the documents of the tokens first … end-1 of the source.
+def whole_rows(part: Part, packing: bool) -> WholeRows:
+    """Pack the documents of a part.
 
     Args:
         packing: whether several documents may be in a row.
     """
-    ends = source.ends[source.document_ends]
-    ends = np.unique(np.minimum(ends[np.searchsorted(ends, first, side="right") :], end))
-    starts = np.concatenate([[first], ends[:-1]]).astype(np.int64)
+    source, length = part.source, part.length
+    starts, ends = (positions + part.first for positions in part.documents)
     with_prompt = np.searchsorted(source.ignored, ends, side="left") > np.searchsorted(
         source.ignored, starts, side="right"
     )
@@ -63,12 +93,16 @@ def whole_rows(source: Tokenized, first: int, end: int, length: int, packing: bo
     lost = sum(
         int(source.is_learned(np.arange(*each)).sum()) for each in zip(kept[cut], ends[cut], strict=True)
     )
-    starts, pairs = _segments(starts - first, kept - first, length)
-    learned = learned_before(source, starts + first + pairs + 1) > learned_before(source, starts + first + 1)
-    starts, pairs = starts[learned], pairs[learned]  # without a target, a segment is padding
-    order, rows = _packed(pairs, length) if packing else (np.arange(len(pairs)), np.arange(1, len(pairs) + 1))
+    starts, lengths = _segments(starts - part.first, kept - part.first, length)
+    first_targets = starts + part.first + 1
+    learned = learned_before(source, first_targets + lengths) > learned_before(source, first_targets)
+    starts, lengths = starts[learned], lengths[learned]  # without a target, a segment is padding
+    if packing:
+        order, rows = _packed(lengths, length)
+    else:
+        order, rows = np.arange(len(lengths)), np.arange(1, len(lengths) + 1)
     several = bool((np.diff(rows, prepend=0) > 1).any())
-    return WholeRows(starts[order], pairs[order], rows, several, int(cut.sum()), lost)
+    return WholeRows(part, starts[order], lengths[order], rows, several, int(cut.sum()), lost)
 
 
 def learned_before(source: Tokenized, positions: Indices) -> Indices:
@@ -89,22 +123,22 @@ def _segments(starts: Indices, ends: Indices, length: int) -> tuple[Indices, Ind
     return begins, np.minimum(np.repeat(ends, counts) - begins - 1, length)
 
 
-def _packed(pairs: Indices, length: int) -> tuple[Indices, Indices]:
+def _packed(lengths: Indices, length: int) -> tuple[Indices, Indices]:
     """The segments in the order of their rows, and the cumulative number of segments of the rows."""
     rows: list[list[int]] = []
-    for begin in range(0, len(pairs), TOGETHER):
-        rows += _best_fit(pairs[begin : begin + TOGETHER], begin, length)
+    for begin in range(0, len(lengths), TOGETHER):
+        rows += _best_fit(lengths[begin : begin + TOGETHER], begin, length)
     sizes = np.cumsum([len(row) for row in rows], dtype=np.int64)
     return np.array([segment for row in rows for segment in row], dtype=np.int64), sizes
 
 
-def _best_fit(pairs: npt.NDArray[Any], begin: int, length: int) -> list[list[int]]:
+def _best_fit(lengths: npt.NDArray[Any], begin: int, length: int) -> list[list[int]]:
     """Best fit, the longest first: each segment goes where the least space remains. Rows are in the order of their first."""
     spaces: list[int] = []  # the different amounts of space in rows, ascending
     with_space: dict[int, list[list[int]]] = {}
     rows: list[list[int]] = []
-    for index in np.argsort(-pairs, kind="stable").tolist():
-        size = int(pairs[index])
+    for index in np.argsort(-lengths, kind="stable").tolist():
+        size = int(lengths[index])
         place = bisect_left(spaces, size)
         if place == len(spaces):
             row: list[int] = []

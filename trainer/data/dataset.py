@@ -10,11 +10,13 @@ import platformdirs
 
 from trainer.config import DataSection
 from trainer.data import description, split, tokens
+from trainer.data.best_fit_packing import WholeRows
 from trainer.data.documents import of_text
 from trainer.data.instructions import Reading
 from trainer.data.opening import Source
 from trainer.data.sources import find
 from trainer.data.stream import Stream, make
+from trainer.data.text_rows import ContinuousRows
 from trainer.data.token_cache import TokenCache
 from trainer.data.tokens import Tokenized
 from trainer.errors import UserError
@@ -182,7 +184,7 @@ def _part(
 
 def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
     """Raise UserError if a part does not fill one row (packed), or has no target at all (not packed)."""
-    needed = settings.max_length + 1 if settings.packing and not (part.whole_rows or part.pairs) else 2
+    needed = settings.max_length + 1 if isinstance(part.rows, ContinuousRows) else 2
     if len(part.tokens) >= needed and part.blocks:
         return
     if part.pairs:
@@ -191,7 +193,7 @@ def _check(part: Stream, name: str, path: Path, settings: DataSection) -> None:
             f"{settings.max_length} tokens. Set a larger data.max_length (--max-length), change the held-out share "
             f"(data.eval_fraction = {settings.eval_fraction}), or add pairs."
         )
-    if part.whole_rows and len(part.tokens) >= needed:
+    if isinstance(part.rows, WholeRows) and len(part.tokens) >= needed:
         raise UserError(
             f"The data set {path.absolute()} contains nothing to learn in its {name} part: no conversation has an answer "
             f"within its first {settings.max_length} tokens (data.max_length). Set a larger data.max_length (--max-length)."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.config import DataSection
+from trainer.data.best_fit_packing import WholeRows
 from trainer.data.instructions import PREFERENCE, TEXT, Tally
 from trainer.data.stream import Stream
 from trainer.models.chat_template import OWN, ChatTemplate
@@ -59,7 +60,7 @@ def of_streams(streams: Sequence[Stream], settings: DataSection, template: ChatT
         else f"all {tokens:,} tokens"
     )
     yield f"INFO: conversations are written with {name}; the loss is on {part} (data.train_on, --train-on)."
-    rows = [stream.whole_rows for stream in streams if stream.whole_rows]
+    rows = [stream.rows for stream in streams if isinstance(stream.rows, WholeRows)]
     cut, lost = sum(each.cut for each in rows), sum(each.lost for each in rows)
     if cut:
         yield (

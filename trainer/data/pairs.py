@@ -5,58 +5,73 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from trainer.data.batch import Batch
 from trainer.data.best_fit_packing import learned_before
-from trainer.data.tokens import Indices, Tokenized
+from trainer.data.part import Part
+from trainer.data.tokens import Indices
 
 MULTIPLE = 64  # rows of a batch are as long as its longest document, rounded up to this many tokens
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairRows:
     """The rows of P pairs.
 
     Attributes:
-        starts, places: (P, 2) position of the first token of the chosen and of the rejected document, and its number of
+        starts, lengths: (P, 2) position of the first token of the chosen and of the rejected document, and its number of
             places: a token and the one after it, its target.
         cut: number of pairs with a document that is longer than a row.
         lost: number of pairs that are left out, because nothing of an answer is in the row.
     """
 
+    part: Part
     starts: Indices
-    places: Indices
+    lengths: Indices
     cut: int
     lost: int
+
+    packed = False
 
     @property
     def count(self) -> int:
         return len(self.starts)
 
-    def length_of(self, indices: Indices, longest: int) -> int:
-        """The number of tokens in the rows of a batch, at most `longest`. Indices past the last pair are padding."""
-        there = self.places[indices[indices < self.count]]
-        needed = int(there.max(initial=1))
-        return min(-(-needed // MULTIPLE) * MULTIPLE, longest)
+    @property
+    def places(self) -> int:
+        """The number of places that are not padding."""
+        return int(self.lengths.sum())
 
-    def rows(self, indices: Indices) -> list[tuple[int, int]]:
-        """The (start, places) of each row of a batch: chosen, rejected, chosen, ..."""
+    @property
+    def learned_tokens(self) -> int:
+        return self.part.learned_tokens
+
+    def batch(self, indices: Indices) -> Batch:
+        """Rows in the order chosen, rejected, chosen, ...; as long as the longest of them, or a little longer."""
         there = indices < self.count
         chosen = np.where(there, indices, 0)
-        places = np.where(there[:, None], self.places[chosen], 0)
-        return list(zip(self.starts[chosen].flatten().tolist(), places.flatten().tolist(), strict=True))
+        lengths = np.where(there[:, None], self.lengths[chosen], 0)
+        needed = -(-int(lengths.max(initial=1)) // MULTIPLE) * MULTIPLE
+        tokens, targets = self.part.empty_rows(lengths.size, min(needed, self.part.length))
+        segments = zip(self.starts[chosen].flatten().tolist(), lengths.flatten().tolist(), strict=True)
+        for number, (start, places) in enumerate(segments):
+            tokens[number, :places], targets[number, :places] = self.part.segment(start, places)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), None, pairs=True)
 
 
-def pairs_of(source: Tokenized, first: int, end: int, length: int) -> Pairs:
-    """The pairs among the tokens first … end-1 of the source, in rows of at most `length` tokens."""
-    ends = source.ends[source.document_ends]
-    ends = ends[(ends > first) & (ends <= end)]
-    starts = np.concatenate([[first], ends[:-1]]).astype(np.int64)[: len(ends)]
-    kept = np.minimum(ends, starts + length + 1)
-    learned = learned_before(source, kept) > learned_before(source, starts + 1)
+def pair_rows(part: Part) -> PairRows:
+    """The pairs of a part. Both documents of a pair are whole in it."""
+    starts, ends = part.documents
+    kept = np.minimum(ends, starts + part.length + 1)
+    learned = learned_before(part.source, kept + part.first) > learned_before(
+        part.source, starts + part.first + 1
+    )
     whole = learned.reshape(-1, 2).all(1)
     cut = (kept < ends).reshape(-1, 2).any(1) & whole
-    return Pairs(
-        (starts - first).reshape(-1, 2)[whole],
+    return PairRows(
+        part,
+        starts.reshape(-1, 2)[whole],
         (kept - starts - 1).reshape(-1, 2)[whole],
         int(cut.sum()),
         int((~whole).sum()),

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from trainer.config import DataSection
+from trainer.data.best_fit_packing import WholeRows
 from trainer.data.dataset import tokenized
 from trainer.data.instructions import Tally
-from trainer.data.pairs import Pairs
+from trainer.data.pairs import PairRows
 from trainer.data.stream import make
 from trainer.data.tokens import Indices, Tokenized
 from trainer.models import chat_template
@@ -69,7 +70,7 @@ class Preview:
     cut: int
     lost: int
     examples: list[Example]
-    pairs: Pairs | None = None
+    pairs: PairRows | None = None
 
     @property
     def format(self) -> str:
@@ -126,14 +127,12 @@ def preview(path: Path, settings: DataSection, tokenizer: Tokenizer, examples: i
     stream = make(
         source, 0, end, size, settings.max_length, tokenizer.pad_id, settings.packing, len(tokenizer.prefix)
     )
-    ends = source.ends[source.document_ends]
-    starts = np.concatenate([[0], ends[:-1]])
+    starts, ends = stream.part.documents
     lengths = ends - starts
-    rows, pairs = stream.whole_rows, stream.pairs
-    places = int(rows.pairs.sum()) if rows else end - len(ends) if stream.own_rows else end - 1
+    rows, pairs = stream.rows, stream.pairs
     sequences = stream.blocks
     if pairs:
-        places, sequences, examples = int(pairs.places.sum()), 2 * stream.blocks, 2 * examples
+        sequences, examples = 2 * sequences, 2 * examples
     chat = source.tally.conversations > 0
     return Preview(
         tally=source.tally,
@@ -144,9 +143,9 @@ def preview(path: Path, settings: DataSection, tokenizer: Tokenizer, examples: i
         lengths=np.percentile(lengths, PERCENTILES, method="nearest").astype(int).tolist(),
         max_length=settings.max_length,
         sequences=sequences,
-        filled=places / max(sequences * settings.max_length, 1),
-        cut=rows.cut if rows else 0,
-        lost=rows.lost if rows else 0,
+        filled=rows.places / max(sequences * settings.max_length, 1),
+        cut=rows.cut if isinstance(rows, WholeRows) else 0,
+        lost=rows.lost if isinstance(rows, WholeRows) else 0,
         examples=[
             _example(source, tokenizer, *bounds, ANSWERS[number % 2] if pairs else None)
             for number, bounds in enumerate(zip(starts[:examples], ends, strict=False))

@@ -17,9 +17,10 @@ from tests.trainer.data.instruction_files import DOCUMENTED, OWN, TURNS
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import IGNORED, sources, tokens
-from trainer.data.best_fit_packing import whole_rows
+from trainer.data.best_fit_packing import WholeRows, whole_rows
 from trainer.data.documents import Piece
 from trainer.data.instructions import Reading, Tally
+from trainer.data.part import Part
 from trainer.data.recognition import conversation, shape_of
 from trainer.data.stream import make
 from trainer.errors import UserError
@@ -75,8 +76,8 @@ def test_every_learned_token_within_a_row_is_a_target_once(
     batch = stream.batch(np.arange(stream.blocks))
     pairs = zip(batch.tokens.flatten().tolist(), batch.targets.flatten().tolist(), strict=True)
     assert Counter(each for each in pairs if each[1] != IGNORED) == expected
-    rows = stream.whole_rows
-    assert rows is not None
+    rows = stream.rows
+    assert isinstance(rows, WholeRows)
     assert (rows.cut, rows.lost) == (cut, lost)
     assert packing or not stream.packed
 
@@ -86,12 +87,12 @@ def test_every_learned_token_within_a_row_is_a_target_once(
 def test_rows_are_packed_tightly(sizes: list[int], length: int) -> None:
     read = [piece([("a", False), ("b" * (size - 1), True)]) for size in sizes]
     source = tokens.of_text(read, BYTES)
-    rows = whole_rows(source, 0, len(source.tokens), length, packing=True)
+    rows = whole_rows(Part(source, 0, len(source.tokens), length, BYTES.pad_id), packing=True)
     filled = [sum(places for _, places in rows.segments(row)) for row in range(len(rows.rows))]
     assert all(0 < places <= length for places in filled)
     # Best fit leaves at most one row that is not more than half full.
     assert sum(2 * places <= length for places in filled) <= 1
-    assert sorted(rows.pairs.tolist()) == sorted(min(size - 1, length) for size in sizes)
+    assert sorted(rows.lengths.tolist()) == sorted(min(size - 1, length) for size in sizes)
 
 
 def test_a_row_numbers_its_documents_and_pads_its_end(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typer.testing import Result
 from trainer import data
 from trainer.config import DataSection
 from trainer.data import IGNORED
+from trainer.data.best_fit_packing import WholeRows
 from trainer.models import chat_template, model, tokenizer
 from trainer.models.tokenizer import ByteTokenizer
 from trainer.survival import checkpoint
@@ -80,8 +81,8 @@ def test_the_held_out_loss_is_that_of_answers(
     network, _ = model.build_trained(model.read_config(folder), folder)
     network.eval()
     nats, count = 0.0, 0
-    rows = held_out.whole_rows
-    assert rows is not None
+    rows = held_out.rows
+    assert isinstance(rows, WholeRows)
     with torch.no_grad():
         for row in range(len(rows.rows)):
             batch, place = held_out.batch(np.array([row])), 0

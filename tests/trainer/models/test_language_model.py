@@ -135,7 +135,9 @@ def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
     """Documents of 7 bytes and end-of-text: four packed in a row, or one with padding. Positions are relative."""
     words = [f"{number * 7919 % 10**7:07d}\n<|endoftext|>\n" for number in range(32)]
     packed = data.stream_of("".join(words).encode(), ByteTokenizer(), 32)
-    alone = make(packed.source, 0, len(packed.tokens), packed.text_bytes, 32, packed.pad_id, packing=False)
+    alone = make(
+        packed.source, 0, len(packed.tokens), packed.text_bytes, 32, packed.part.pad_id, packing=False
+    )
     assert (packed.blocks, alone.blocks) == (8, 32)
     assert packed.batch(np.arange(8)).valid_tokens() == alone.batch(np.arange(32)).valid_tokens() == 32 * 7
     assert alike(gradients(kind, alone, 32, 1), gradients(kind, packed, 8, 1))

@@ -16,8 +16,7 @@ from typer.testing import Result
 
 from tests.trainer.small_models import SMALL
 from tests.trainer.small_tokenizers import FAMILIES, TEXT, byte_level
-from trainer.data import documents, split, stream_of, tokens
-from trainer.data.stream import IGNORED
+from trainer.data import IGNORED, documents, split, stream_of, tokens
 from trainer.errors import UserError
 from trainer.models import generation, tokenizer
 from trainer.models.huggingface_tokenizer import HuggingFaceTokenizer
