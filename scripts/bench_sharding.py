@@ -10,7 +10,6 @@ modules imported, a process group, and a small model sharded. Linux only.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -20,6 +19,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from peak_memory import return_free_memory
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -169,7 +170,7 @@ def sharded(config: Any, folder: Path | None, processes: Any) -> Any:
 
 def measured(peaks: dict[str, float], phase: str, idle: float, work: Callable[[], Any]) -> Any:
     """Call a function, and note the peak of this process' memory meanwhile, above when it was idle."""
-    ctypes.CDLL(None).malloc_trim(0)  # so that what an earlier phase has freed does not count
+    return_free_memory()  # what an earlier phase has freed does not count
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     result = work()
     peaks[phase] = memory("VmHWM") - idle
