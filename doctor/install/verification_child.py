@@ -174,6 +174,7 @@ USES: dict[str, Callable[[str], object]] = {
     "sageattention": use_sageattention,
     "flash-attn-4": use_flash_attn_4,
 }
+NEEDING_A_GPU = USES.keys() - {"torch", "torchvision", "torchaudio", "torchcodec"}
 
 
 def main(name: str, version: str, device: str) -> None:
@@ -181,6 +182,8 @@ def main(name: str, version: str, device: str) -> None:
     if installed != version:
         sys.exit(f"{name} {installed} is installed instead of {version}")
     USES[name](device)
+    if device != GPU_ONLY and name in NEEDING_A_GPU:
+        sys.stderr.write(f"{name} was imported. Its kernels were not run, because they need an NVIDIA GPU.\n")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def manual_seed(seed):
 TORCH_FILES = {
     "torch/__init__.py": TORCH + "from torch import nn\n",
     "torch/nn/__init__.py": "from torch.nn import attention, functional\n",
-    "torch/nn/functional.py": "def scaled_dot_product_attention(q, k, v, is_causal):\n    return q\n",
+    "torch/nn/functional.py": "def scaled_dot_product_attention(q, k, v, is_causal):\n    return q\n"
+    "def cosine_similarity(a, b, dim):\n    return type(a)(1 / (1 + (a - b).item()))\n",
     "torch/nn/attention.py": "import contextlib\nclass SDPBackend:\n    MATH = 0\nsdpa_kernel = contextlib.nullcontext\n",
     "torch/lib/__init__.py": "",
 }

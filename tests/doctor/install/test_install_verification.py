@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -181,3 +182,19 @@ def test_the_program_runs_without_aios_on_its_path() -> None:
     command = [sys.executable, str(CHILD), "torch", importlib.metadata.version("torch"), "cpu"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_gpu_flash_attn_4_is_imported_and_the_rest_is_said(tmp_path: Path) -> None:
+    for name, text in {
+        "flash_attn/cute/__init__.py": "def flash_attn_func(q, k, v, causal):\n    raise AssertionError('was called')\n",
+        "flash_attn_4-4.0.0b36.dist-info/METADATA": "Metadata-Version: 2.1\nName: flash-attn-4\nVersion: 4.0.0b36\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = [sys.executable, str(CHILD), "flash-attn-4", "4.0.0b36", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        "flash-attn-4 was imported. Its kernels were not run, because they need an NVIDIA GPU." in done.stdout
+    )
