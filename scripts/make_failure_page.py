@@ -31,7 +31,7 @@ the output of the command that failed; the text that it prints is shown below th
     pip install flash-attn > log.txt 2>&1
     aios doctor explain-log log.txt
 
-Many logs of failures that are not in the table yet cannot be explained. The rate was measured on 30 November 2026 with {reports} public
+Many logs of failures that are not in the table yet cannot be explained. The rate was measured on 30 November and 1 December 2026 with {reports} public
 reports in several sets. Each set was collected and measured before the table was extended for it:
 
 | set | reports | right cause named first | right cause named later | only a wrong cause | no cause |
