@@ -43,7 +43,7 @@ COMMANDS = {
     "optimize": Source("trainer.commands.optimize", "optimize", "Measure settings, recommend the fastest."),
     "data": Source("trainer.commands.data", "app", "Show what is read and learned from data."),
     "plan": Source("trainer.commands.plan", "plan", "Plan the memory of a training run."),
-    "fits": Source("trainer.commands.plan", "fits", "Tell whether and how a model fits on a GPU."),
+    "fits": Source("trainer.commands.plan", "fits", "Check whether a model fits on a GPU."),
     "fetch": Source("trainer.commands.fetch", "fetch", "Download a model, after showing size and licence."),
     "generate": Source("trainer.commands.generation", "generate", "Sample text from a checkpoint."),
     "chat": Source("trainer.commands.chat", "chat", "Talk to a model in the terminal."),

@@ -13,14 +13,14 @@ SAME = ("aios", "python", "torch", "transformers", "system", "backend")
 FIRST_MUST_MATCH = (
     "The processes of a run must have the same versions: install the same packages on all machines"
 )
-CLOCK = 2.0  # seconds; records and file times of machines that differ more are confusing
+CLOCK = 2.0  # seconds; if clocks differ more, records and file times are misleading
 FREE = 10 << 30  # bytes
 SLOW_LINK = 110.0  # MB/s: gigabit Ethernet
 SLOW_BESIDE = 0.5  # of the median link
 
 
 class Process(Frozen):
-    """What a process of the run says about itself. `shared`: whether it sees the folder; None if none was named."""
+    """What a process of the run reports. `shared`: whether it sees the shared folder; None if no folder was given."""
 
     rank: int
     host: str
@@ -48,7 +48,7 @@ class Link(Frozen):
 
 
 class Problem(Frozen):
-    """A `cause` stops a run; a `warning` slows it down or confuses."""
+    """A `cause` stops a run; a `warning` slows it down or makes its records misleading."""
 
     severity: Literal["cause", "warning"]
     text: str
@@ -90,7 +90,7 @@ def _folder(cluster: Cluster) -> Iterator[Problem]:
     if blind:
         yield Problem(
             severity="cause",
-            text=f"the shared folder is not seen by {', '.join(blind)}",
+            text=f"{', '.join(blind)} does not see the shared folder",
             advice="Checkpoints need a folder that all machines share, under the same path: mount it there",
         )
 
@@ -109,7 +109,7 @@ def _gpus(cluster: Cluster) -> Iterator[Problem]:
         yield Problem(
             severity="warning",
             text=f"GPUs or drivers differ: {listed}",
-            advice="All wait for the slowest one; NCCL wants the same driver everywhere",
+            advice="All processes wait for the slowest GPU, and NCCL expects the same driver on all machines",
         )
 
 

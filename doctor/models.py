@@ -116,7 +116,7 @@ class Machine(Frozen):
     python: str
     recorded: bool
     environment: str | None = Field(
-        default=None, description="the interpreter that was looked at, if it is not the one that runs aios"
+        default=None, description="the interpreter that was diagnosed, if it is not the one that runs aios"
     )
     gpus: tuple[str, ...] | None = Field(
         default=None,

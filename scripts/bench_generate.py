@@ -115,7 +115,7 @@ def _times(began: tuple[float, float], marks: list[tuple[float, float]], tokens:
 
 
 def compare(window: int, length: int, count: int, rounds: int) -> str:
-    """Return a row of the table."""
+    """Return two rows of the table: for the first token, and for each further one."""
     positions = length + count
     mine, theirs = (language_model(window, positions, is_ours) for is_ours in (True, False))
     prompt = torch.randint(VOCABULARY, (length,), generator=torch.Generator().manual_seed(1)).tolist()
@@ -127,8 +127,9 @@ def compare(window: int, length: int, count: int, rounds: int) -> str:
             their_times = transformers(theirs, prompt, count)
             pairs.append((ours(mine, prompt, count), their_times))
     del pairs[0]
-    cells = [str(length), str(window or "none")]
-    for name in ("first", "later"):
+    same = sum(a == b for a, b in zip(pairs[0][0].tokens, pairs[0][1].tokens, strict=True))
+    rows = []
+    for name, token in (("first", "first"), ("later", "further")):
         my_time, their_time = (
             1000 * statistics.median(getattr(one, name) for one in side) for side in zip(*pairs, strict=True)
         )
@@ -136,9 +137,10 @@ def compare(window: int, length: int, count: int, rounds: int) -> str:
             statistics.median(getattr(my, kind + name) / getattr(their, kind + name) for my, their in pairs)
             for kind in ("", "cpu_")
         )
-        cells += [f"{my_time:.1f}", f"{their_time:.1f}", f"{ratio:.2f}", f"{cpu:.2f}"]
-    same = sum(a == b for a, b in zip(pairs[0][0].tokens, pairs[0][1].tokens, strict=True))
-    return f"| {' | '.join([*cells, f'{same} of {count}'])} |"
+        figures = [f"{my_time:.1f}", f"{their_time:.1f}", f"{ratio:.2f}", f"{cpu:.2f}"]
+        cells = [str(length), str(window or "none"), token, *figures, f"{same} of {count}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> int:
@@ -152,10 +154,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds\n")  # noqa: T201
-    heads = ["prompt", "window"]
-    for name in ("first token", "further token"):
-        heads += [f"{name}: ours, ms", "transformers, ms", "ours / transformers", "of CPU time"]
-    heads.append("same tokens")
+    figures = ["ours, ms", "transformers, ms", "ours / transformers", "of CPU time"]
+    heads = ["prompt", "window", "token", *figures, "same tokens"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")  # noqa: T201
     for window in options.windows:
         for length in options.prompts:

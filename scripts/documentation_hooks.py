@@ -9,7 +9,8 @@ from typing import Any
 from doctor.check import GROUPS
 from doctor.checks import CHECKS
 
-OPTION = re.compile(r"<code>(--[a-z][a-z-]{,24})</code>")
+CODE = re.compile(r"<code>[^<]*</code>|<pre>.*?</pre>", re.DOTALL)
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]{,24}(?![\w-])")
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 MANY = 6  # columns that have to be narrow
 NAME = re.compile(
@@ -32,9 +33,11 @@ def on_config(config: dict[str, Any]) -> dict[str, Any]:
 def on_page_content(html: str, **_: object) -> str:
     """Put each table into a box that scrolls, with the keyboard too, so that a wide table does not widen the page.
 
-    The name of an option is marked, so that no line ends after one of its hyphens.
+    The names of options are marked, so that no line ends after one of their hyphens.
     """
-    return OPTION.sub(r'<code class="option">\1</code>', TABLE.sub(_boxed, html))
+    return CODE.sub(
+        lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code[0]), TABLE.sub(_boxed, html)
+    )
 
 
 def _boxed(table: re.Match[str]) -> str:

@@ -1,9 +1,9 @@
 @echo off
 rem Install aios on Windows: find or install a Python, then run scripts\install.py. Running it again is safe.
 rem
-rem     Double-click it, or: scripts\install.cmd [FOLDER] [--yes]
+rem     Double-click it, or: scripts\install.cmd [FOLDER] [--yes] [--uninstall]
 rem
-rem FOLDER: absolute path of the environment; --yes: do not ask for confirmation.
+rem FOLDER: absolute path of the environment; --yes: do not ask for confirmation; --uninstall: delete what aios has installed.
 rem Paths may contain any letter, so they stay in quotes and are never passed to call, which expands them twice.
 setlocal EnableExtensions DisableDelayedExpansion
 set "STATUS=1"

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Install aios on Linux or WSL: find a Python, then run scripts/install.py. Running it again is safe.
 #
-#     sh scripts/install.sh [FOLDER] [--yes]
+#     sh scripts/install.sh [FOLDER] [--yes] [--uninstall]
 #
-# FOLDER: absolute path of the environment; --yes: do not ask for confirmation.
+# FOLDER: absolute path of the environment; --yes: do not ask for confirmation; --uninstall: delete what aios has installed.
 set -u
 unset PYTHONHOME PYTHONPATH
 CDPATH='' cd -- "$(dirname -- "$0")/.." || exit 1

@@ -82,6 +82,6 @@ def check_model_folder(path: Path, option: str) -> None:
 def _check_data(path: Path, config: TrainConfig) -> None:
     if path.is_dir() and len([*islice(path.rglob("*"), SMALL_FOLDER)]) == SMALL_FOLDER:
         return
-    template = ChatTemplate("", "")  # any: conversations are only recognised here, not written
+    template = ChatTemplate("", "")  # any: conversations are only recognized here, not written
     reading = Reading(config.data.text_field, config.data.data_format, template=template)
     find(path, lambda line: None, reading, any_bytes=config.model.tokenizer == "byte")

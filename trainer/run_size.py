@@ -1,4 +1,4 @@
-"""The size of a run in a person's terms: what it reads, how often, and what it trains."""
+"""The size of a run: what it reads, how often, and what it trains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from trainer.config import TrainConfig
 from trainer.data import Dataset
 
-MANY_PASSES = 5  # more than this over the same text mostly memorises it
+MANY_PASSES = 5  # more than this over the same text mostly memorizes it
 UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
@@ -97,7 +97,7 @@ class RunSize:
             return None
         steps = max(1, MANY_PASSES * self.sequences // max(1, self.sequences_per_step))
         return (
-            f"the run reads its text {self.passes:,.0f} times. After about {MANY_PASSES} passes a model mostly memorises it: "
+            f"the run reads its text {self.passes:,.0f} times. After about {MANY_PASSES} passes a model mostly memorizes it: "
             f"use more text, or at most --steps {steps}. The held-out loss shows when it stops improving."
         )
 

@@ -33,7 +33,7 @@ def parse_wheel_name(filename: str) -> WheelName | None:
     if not (package and version and tags):
         return None
     public, torch, cuda, cxx11_abi = _version(version)
-    return WheelName(_normalised(package), public, torch, cuda, cxx11_abi, *tags)
+    return WheelName(_normalized(package), public, torch, cuda, cxx11_abi, *tags)
 
 
 # A catalogue has thousands of names, made from a few hundred versions and tags
@@ -64,5 +64,5 @@ def _tags(text: str) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
 
 
 @lru_cache(1024)
-def _normalised(package: str) -> str:
+def _normalized(package: str) -> str:
     return package.replace("_", "-").lower()

@@ -36,7 +36,7 @@ def unmet_requirements(
     Args:
         package: the name of the distribution.
         requires: its requirements, as in Requires-Dist.
-        versions: versions of the installed distributions, by normalised name.
+        versions: versions of the installed distributions, by normalized name.
         environment: values of environment markers; requirements that depend on a missing one are skipped.
     """
     found = []

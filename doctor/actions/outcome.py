@@ -1,4 +1,4 @@
-"""What came of an action."""
+"""The outcome of an action."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ Result = Literal["applied", "already so", "refused", "failed"]
 
 
 class Outcome(Frozen):
-    """What came of an action.
-
+    """The outcome of an action.
     Attributes:
         result: `already so`: nothing had to be done; `refused`: nothing was done, because it would have been wrong or the
             user declined.

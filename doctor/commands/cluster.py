@@ -47,7 +47,7 @@ def cluster(
 
 
 def _ask(host: Host, shared: Path | None) -> Cluster | str | None:
-    """The cluster in the first process, None in the others; a text says what went wrong."""
+    """Return the cluster in the first process, None in the others; a string is the reason of a failure."""
     command = [host.identity.executable, "-m", "trainer.distributed.cluster_probe"]
     ran = host.run([*command, *([str(shared)] if shared else [])], TIMEOUT)
     if not isinstance(ran, Found):

@@ -83,7 +83,7 @@ class Output:
 
     @cached_property
     def events(self) -> EventWriter | None:
-        """Writes events while the run goes on; None unless the format is jsonl."""
+        """Writes events during the run; None unless the format is jsonl."""
         return EventWriter(sys.stdout) if self.format == "jsonl" else None
 
     def show(self, report: Report) -> None:

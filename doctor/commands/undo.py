@@ -47,7 +47,7 @@ def undo(
     json: JsonOption = False,
     python: PythonOption = None,
 ) -> None:
-    """Undo the newest change of aios, a fix or an installation, or that of RUN. To list them: aios history"""
+    """Undo the newest fix or installation, or the one of RUN. To list them: aios history"""
     host, printer = this_machine(python), Printer(sys.stderr if json else sys.stdout)
     try:
         folder = _newest(host) if run is None else named_run(host, run)

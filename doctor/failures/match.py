@@ -149,7 +149,7 @@ class _Search:
     def _stands_alone(
         self, log: Log, match: re.Match[str], failure: Failure, number: int, symptom: Symptom
     ) -> bool:
-        """Whether nothing near `match` speaks against the symptom."""
+        """Whether no line near `match` rules the symptom out."""
         for pattern, wanted in ((symptom.near, True), (symptom.not_near, False)):
             if pattern:
                 key = failure.id, number, pattern

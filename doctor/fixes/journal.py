@@ -30,7 +30,7 @@ RANK = {"intended": 0, "failed": 1, "done": 1, "undone": 2, "left": 2}
 
 
 class StepOutcome(Outcome):
-    """What came of a step."""
+    """The outcome of a step."""
 
     step: Step
 

@@ -100,7 +100,7 @@ class Redactor:
         return disguise(name, "host")
 
     def text(self, value: str) -> str:
-        """Redact text that may contain paths. A name is recognised as a part of a path, or as its end."""
+        """Redact text that may contain paths. A name is recognized as a part of a path, or as its end."""
         value = as_unicode(value)
         for secret in self.secrets:
             value = value.replace(secret, SECRET)

@@ -22,7 +22,7 @@ OTHERS = ("flash-attn", "flash-attn-4", "xformers")  # xformers refuses some rel
 
 @dataclass(frozen=True)
 class EnvironmentFacts:
-    """What a plan depends on. `installed`: by normalised name. `broken`: packages whose check reports an error."""
+    """What a plan depends on. `installed`: by normalized name. `broken`: packages whose check reports an error."""
 
     machine: Machine
     python: PythonFacts

@@ -52,7 +52,7 @@ class Target:
     """
 
     package: str
-    name: str  # normalised, of the distribution
+    name: str  # normalized, of the distribution
     version: str
     filename: str
     url: str | None
@@ -75,7 +75,7 @@ class Target:
 class Installation:
     """Everything to install, and the decision for each requested package.
 
-    `to_uninstall`: distributions (normalised names) to uninstall first, as a target contains the same files.
+    `to_uninstall`: distributions (normalized names) to uninstall first, as a target contains the same files.
     """
 
     resolution: Resolution

@@ -123,7 +123,7 @@ def installations(host: Host) -> tuple[InstallRun, ...]:
 def unreadable_installations(host: Host) -> tuple[tuple[Path, str], ...]:
     """Installations of any environment whose record or journal cannot be read, newest first, each with the reason.
 
-    One that was told and left, or whose journal says that it ended, is left out. Raises OSError.
+    Those that were reported before, and those that have ended according to their journal, are left out. Raises OSError.
     """
     found = []
     for folder in run_folders(host):
@@ -132,7 +132,7 @@ def unreadable_installations(host: Host) -> tuple[tuple[Path, str], ...]:
         journal = read_chained(folder / JOURNAL)
         event = journal.records[-1].get("event") if journal.records else None
         if event in ENDED or (event in (None, "keeping") and not (folder / RECORD).exists()):
-            continue  # nothing was changed, or it was told
+            continue  # nothing was changed, or it was reported before
         broken = RECORD if journal.records else JOURNAL
         state = "is damaged" if (folder / broken).exists() else "is missing"
         found.append((folder, f"its {broken} {state}"))

@@ -80,7 +80,7 @@ def without_refusals(
 
 
 def distribution_name(item: Item) -> str:
-    """Return the normalised name of the distribution: triton-windows for Triton."""
+    """Return the normalized name of the distribution: triton-windows for Triton."""
     return str(canonicalize_name(Requirement(item.requirement).name))
 
 

@@ -38,7 +38,7 @@ QUIET = ("--no-input", "--disable-pip-version-check", "--no-color")
 class Resolved:
     """A distribution that pip would install. `requires`: its Requires-Dist."""
 
-    name: str  # normalised
+    name: str  # normalized
     version: str
     url: str
     sha256: str | None

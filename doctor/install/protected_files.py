@@ -37,7 +37,7 @@ def recorded_files(packages: Mapping[str, Distribution]) -> Iterator[tuple[str, 
 
 
 def _installed_at(location: str, name: str) -> str:
-    """The path of a file in a RECORD. Most names need no normalisation, which is slow for so many."""
+    """The path of a file in a RECORD. Most names need no normalization, which is slow for so many."""
     if "./" in name or name.startswith("/") or os.sep != "/":
         return os.path.normpath(os.path.join(location, name))  # noqa: PTH118
     return f"{location}{os.sep}{name}"

@@ -50,7 +50,7 @@ class Kept:
     """The backup of the protected packages.
 
     Attributes:
-        packages: the protected distributions and their dependencies, by normalised name.
+        packages: the protected distributions and their dependencies, by normalized name.
         build: the installed torch.
         stamps: the state of each file in the backup.
         digests: the SHA-256 of each file, as the RECORDs list them (urlsafe base64).

@@ -70,10 +70,10 @@ def use_sageattention(device: str) -> None:
     from sageattention import sageattn
 
     if device == GPU_ONLY:
-        compare_quantised(lambda q, k, v: sageattn(q, k, v, tensor_layout="NHD", is_causal=True), device)
+        compare_quantized(lambda q, k, v: sageattn(q, k, v, tensor_layout="NHD", is_causal=True), device)
 
 
-def compare_quantised(attention: Attention, device: str) -> None:
+def compare_quantized(attention: Attention, device: str) -> None:
     """Compare attention in 8 bits, forwards only, with PyTorch's own: the directions of both must agree."""
     import torch
     from torch.nn.functional import cosine_similarity, scaled_dot_product_attention
@@ -88,7 +88,7 @@ def compare_quantised(attention: Attention, device: str) -> None:
 
 
 def use_bitsandbytes(device: str) -> None:
-    """Quantise numbers to 4 bits and back."""
+    """Quantize numbers to 4 bits and back."""
     import torch
     from bitsandbytes import functional
 
@@ -97,7 +97,7 @@ def use_bitsandbytes(device: str) -> None:
         again = functional.dequantize_4bit(*functional.quantize_4bit(numbers))
         error = (again - numbers).abs().mean().item()
         if not error < FOUR_BITS:
-            sys.exit(f"numbers quantised to 4 bits and back differ by {error} on average")
+            sys.exit(f"numbers quantized to 4 bits and back differ by {error} on average")
 
 
 def use_torchcodec(device: str) -> None:

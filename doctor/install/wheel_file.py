@@ -27,7 +27,7 @@ class WheelFile:
     """A valid wheel. `entry_points`: the names of the scripts that pip creates for it."""
 
     path: Path
-    name: str  # normalised
+    name: str  # normalized
     version: str  # in its metadata; the file name may have a label in addition
     members: tuple[str, ...]
     unpacked_bytes: int

@@ -136,7 +136,7 @@ def _version(host: Reader, folder: str, names: set[str], packages: str | None) -
 
 
 def _distributions(host: Reader, packages: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield the normalised name, the version and the metadata folder of each distribution."""
+    """Yield the normalized name, the version and the metadata folder of each distribution."""
     listed = host.list_directory(packages)
     for name in listed.value if isinstance(listed, Found) else ():
         if match := METADATA.fullmatch(name):

@@ -130,7 +130,7 @@ class Installed:
     """The installed distributions.
 
     Attributes:
-        distributions: by normalised name.
+        distributions: by normalized name.
         flash_attn_files: flash-attn's RECORD; Absent unless FlashAttention-4, which shares its folder, is installed too.
     """
 

@@ -43,7 +43,7 @@ def print_explanation(printer: Printer, check: Check, predicted: Sequence[str], 
 
 
 def print_judgement(printer: Printer, finding: Finding, python: str | None = None) -> None:
-    """Print what the check finds here, and what its fix would do. `python`: the other Python that was looked at."""
+    """Print what the check finds here, and what its fix would do. `python`: the other Python that was diagnosed."""
     finding = finding_for_python(finding, python) if python else finding
     sign = printer.glyphs.status[finding.status]
     _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])

@@ -15,7 +15,7 @@ from doctor.version import aios_version
 
 
 def has_all_proofs(facts: Mapping[str, Any]) -> bool:
-    """Whether the diagnosis that gave `facts` tried all four backends."""
+    """Whether the diagnosis that gave `facts` tried all backends."""
     return all(probe.name in facts for probe in BACKEND_PROBES.values())
 
 

@@ -114,7 +114,7 @@ class RunList:
                 button(text("runs.export"), export)
 
     def _on_delete(self, log: str) -> None:
-        """Show what would be deleted, and delete it after a click. A run that is going on has no button."""
+        """Show what would be deleted, and delete it after a click. An active run has no button."""
         text, path = self.here.words, Path(log)
         self._answer.clear()
         with self._answer, card("bad-edge"):

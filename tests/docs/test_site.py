@@ -40,6 +40,9 @@ LOADED = re.compile(
     r"""|(?:url\(|@import)\s*["']?(?P<css>[^"')]+)"""
 )
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# The texts of the boxes that are wider inside than outside
+CUT = """boxes => [...document.querySelectorAll(boxes)]
+    .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"""
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -162,7 +165,10 @@ def browser() -> Iterator[Any]:
 
 
 def faults(browser: Any, root: str, page: str, width: int, scheme: str) -> list[str]:
-    """Open a page. Return what is wrong with it: foreign requests, errors, its width, and what axe calls serious."""
+    """Open a page. Return what is wrong with it: foreign requests, errors, its width, and what axe calls serious.
+
+    On a desktop nothing may be cut. On a phone, tables scroll in their boxes.
+    """
     from axe_playwright_python.base import AXE_SCRIPT
 
     context = browser.new_context(
@@ -180,6 +186,9 @@ def faults(browser: Any, root: str, page: str, width: int, scheme: str) -> list[
     found = [url for url in requests if not url.startswith((root, "data:"))]
     found += [text for kind, text in messages if kind == "error"]
     found += [f"the page is {beyond} pixels wider than the window"] * (beyond > 0)
+    boxes = "pre > code" if width == PHONE else "pre > code, .table"
+    for cut in tab.evaluate(CUT, boxes):
+        found.append(f"cut at its right: {cut[:200]}")
     tab.evaluate(AXE_SCRIPT)
     for violation in tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]:
         if violation["impact"] in ("serious", "critical"):
@@ -214,3 +223,19 @@ def test_a_wide_page_is_found(browser: Any, root: str, site: Path) -> None:
     (site / "wide" / "index.html").write_text(text.replace("</article>", wide), encoding="utf-8")
     found = faults(browser, root, "wide", PHONE, "light")
     assert any("pixels wider" in fault for fault in found) and any("contrast" in fault for fault in found)
+
+
+@pytest.mark.browser
+def test_a_cut_table_and_a_cut_command_are_found(browser: Any, root: str, site: Path) -> None:
+    text = (site / "security" / "index.html").read_text("utf-8")
+    table = f'<div class="table"><table><tr><td>{"HKLM" * 100}</td></tr></table></div>'
+    command = f'<pre><code style="white-space: pre">aios {"train " * 100}</code></pre>'
+    (site / "cut").mkdir()
+    (site / "cut" / "index.html").write_text(
+        text.replace("</article>", f"{table}{command}</article>"), encoding="utf-8"
+    )
+    for width, cut in ((DESKTOP, ["HKLM", "aios"]), (PHONE, ["aios"])):
+        found = [
+            fault for fault in faults(browser, root, "cut", width, "light") if fault.startswith("cut at")
+        ]
+        assert len(found) == len(cut) and all(map(str.__contains__, found, cut))

@@ -42,7 +42,7 @@ def test_machines_that_fit_have_no_problem() -> None:
         ({"torch": "2.12.0"}, "cause", "torch is 2.13.0, but 2.12.0 on node-b"),
         ({"aios": None}, "cause", "aios is 0.1.0, but none on node-b"),
         ({"backend": "gloo"}, "cause", "backend is nccl, but gloo on node-b"),
-        ({"shared": False}, "cause", "the shared folder is not seen by node-b"),
+        ({"shared": False}, "cause", "node-b does not see the shared folder"),
         ({"gpus": 1}, "cause", "node-b has 1 GPUs for 2 processes"),
         ({"gpu": "NVIDIA A100"}, "warning", "NVIDIA A100 with driver 580.10"),
         ({"driver": "570.1"}, "warning", "NVIDIA H100 with driver 570.1"),

@@ -110,7 +110,7 @@ def without_end(folder: Path) -> None:
 
 FOUR_BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 REFUSED: dict[str, tuple[Change, str]] = {
-    "artidoro/qlora#114": (edit("config.json", quantization_config=FOUR_BITS), "quantised: bitsandbytes"),
+    "artidoro/qlora#114": (edit("config.json", quantization_config=FOUR_BITS), "quantized: bitsandbytes"),
     "huggingface/trl#1412": (
         edit("config.json", vocab_size=300),
         "has the shape [258, 32], but the model needs [300, 32]",
@@ -163,4 +163,4 @@ def test_an_adapter_on_a_four_bit_base_is_neither_sampled_nor_merged(
     ):
         result = call(*command)
         assert result.exit_code == 2, result.output
-        assert "quantised: bitsandbytes" in " ".join(result.stderr.split())
+        assert "quantized: bitsandbytes" in " ".join(result.stderr.split())

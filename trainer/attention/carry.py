@@ -290,7 +290,7 @@ class Whole(_Layer):
         return 0 if self.on_host else self.nbytes + sum(x.nbytes for x in self._gradients if x is not None)
 
     def forget(self, chunk: int) -> None:
-        """Nothing: every later chunk sees it."""
+        """Do nothing: every later chunk sees the tokens of this one."""
 
     def join(self, part: int, chunk: int, new: Tensor) -> Tensor:
         place = self.carry.slice(chunk)

@@ -24,7 +24,7 @@ _BACKWARD = {"cu_seqlens_q", "max_seqlen_q", "custom_mask_type", "logsumexp", "s
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels, or what this torch lacks."""
+    """Return the limits of the kernels that the request exceeds, or what this torch lacks."""
     if reason := request.not_on_gpu:
         return reason
     missing: list[str] = _missing_here()

@@ -27,7 +27,7 @@ OPTIONS = {"softmax_scale", "causal", "window_size", "softcap"}
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels."""
+    """Return the limits of the kernels that the request exceeds."""
     reasons = request.not_on_gpu
     if request.dtype not in ("float16", "bfloat16"):
         reasons.append(f"computes in float16 and bfloat16, not in {request.dtype}")

@@ -101,7 +101,10 @@ def cudnn(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
 
 
 def _reasons_against_cudnn(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels. torch's FlashAttention is preferred, because it needs no new plan for each length."""
+    """Return the limits of cuDNN's kernels that the request exceeds.
+
+    torch's FlashAttention is preferred, because it needs no new plan for each length.
+    """
     if reason := request.not_on_gpu:
         return reason
     reasons = _reasons_against_plain(request)

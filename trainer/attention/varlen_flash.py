@@ -28,7 +28,7 @@ MIN_COMPUTE_CAPABILITY = (8, 0)
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels, or what this torch lacks."""
+    """Return the limits of the kernels that the request exceeds, or what this torch lacks."""
     if reason := request.not_on_gpu:
         return reason
     missing: list[str] = _missing_here(request.query_heads != request.key_heads)

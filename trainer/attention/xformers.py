@@ -22,7 +22,7 @@ OPTIONS = {"attn_bias", "p", "scale"}
 
 
 def reasons_against(request: AttentionRequest) -> list[str]:
-    """Limits of the kernels."""
+    """Return the limits of the kernels that the request exceeds."""
     reasons = request.not_on_gpu
     if request.dtype not in ("float32", "float16", "bfloat16"):
         reasons.append(f"does not compute in {request.dtype}")

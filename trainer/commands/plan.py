@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainer.planning.plan import LongestContext, Plan
 
 SHARED = (
-    "On Windows the driver lends memory of the host (shared GPU memory) to a program that needs more than the GPU has. Such a "
+    "On Windows a program that needs more memory than the GPU has gets some of the host's (shared GPU memory). Such a "
     "run does not fail, but takes many times as long. To get an error instead: NVIDIA Control Panel > Manage 3D settings > "
     "CUDA - Sysmem Fallback Policy > Prefer No Sysmem Fallback."
 )
@@ -89,7 +89,7 @@ def run_fits(
     vram: Vram = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether and how a model can be trained on a GPU, and on how long texts."""
+    """Check whether a model can be trained on a GPU, how, and on how long texts."""
     with report_errors():
         source = model if Path(model).exists() else str(fetch.configuration(model))
         _plan(load(None, {"name": source, "amp": True}, needs_data=False), model, vram, as_json)

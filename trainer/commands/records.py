@@ -31,7 +31,7 @@ UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
 class DefaultGroup(TyperGroup):
-    """A group whose command `list` is meant if no command is named: `aios runs FOLDER`."""
+    """A group that runs its command `list` if no command is named: `aios runs FOLDER`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0] == "--help")

@@ -126,7 +126,7 @@ class DataSection(Section):
     data_format: DataFormat = Field(
         default="auto",
         alias="format",
-        description="Form of the records: messages, sharegpt, alpaca, prompt-completion, preference or text. auto recognises "
+        description="Form of the records: messages, sharegpt, alpaca, prompt-completion, preference or text. auto recognizes "
         "each record by its fields.",
     )
     train_on: TrainOn = Field(

@@ -129,7 +129,7 @@ def tokenized(
     say: Say,
     processes: int = 1,
 ) -> Tokenized:
-    """The tokens of a file or folder. Says what was recognised in its records, and what was dropped.
+    """The tokens of a file or folder. Says what was recognized in its records, and what was dropped.
 
     Raises:
         UserError: it is missing, unreadable, or nothing in it can be trained on.

@@ -21,9 +21,9 @@ NAMES = {
 
 
 def of_records(tally: Tally) -> Iterator[str]:
-    """The shapes that were recognised, and what was dropped."""
+    """The shapes that were recognized, and what was dropped."""
     if tally.conversations:
-        yield f"INFO: recognised {shapes(tally)}. --data-format reads all records as one form."
+        yield f"INFO: recognized {shapes(tally)}. --data-format reads all records as one form."
     for note in tally.notes.values():
         yield f"WARNING: {note.reason}: {note.count:,} {_records(note.count)}, the first at {note.where}."
     if tally.dropped:

@@ -1,4 +1,4 @@
-"""Records of instruction data as documents: recognised, written with the chat template, with the answers marked."""
+"""Records of instruction data as documents: recognized, written with the chat template, with the answers marked."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Reading:
         """Whether every record is a pair of answers."""
         return self.format == PREFERENCE
 
-    def recognises(self, record: Record) -> bool:
+    def recognizes(self, record: Record) -> bool:
         """Whether a record is instruction data.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Recognises the shape of a record of instruction data by its fields, and turns it into a conversation."""
+"""Recognizes the shape of a record of instruction data by its fields, and turns it into a conversation."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _is_sharegpt(record: Record) -> bool:
 
 def _from_turns(record: Record) -> Conversation:
     found = _turns_of(record)
-    assert found, "it was recognised by them"
+    assert found, "it was recognized by them"
     return made(found[1], system_in(record), record)
 
 
@@ -253,7 +253,7 @@ def _exchanges_of(record: Record) -> list[Any] | None:
 
 def _from_exchanges(record: Record) -> Conversation:
     exchanges = _exchanges_of(record)
-    assert exchanges, "it was recognised by them"
+    assert exchanges, "it was recognized by them"
     turns = [turn for each in exchanges for turn in _pair_turns(each)]
     return made(turns, system_in(exchanges[0]) or system_in(record), record)
 
@@ -276,7 +276,7 @@ def _is_pair(record: Record) -> bool:
 
 def _from_pair(record: Record) -> Conversation:
     pair = _pair(record)
-    assert pair, "it was recognised by them"
+    assert pair, "it was recognized by them"
     prompt = record[pair[0]]
     turns = [turn for before in _history(record) for turn in before]
     if not isinstance(prompt, list):
@@ -294,7 +294,7 @@ def _answer(record: Record, name: str) -> list[Any]:
 
 def _pair_turns(record: Record) -> Iterator[Any]:
     pair = _pair(record)
-    assert pair, "it was recognised by them"
+    assert pair, "it was recognized by them"
     text = _question(record, pair[0])
     if text:
         yield {"role": "user", "content": text}

@@ -41,7 +41,7 @@ def csv_pieces(source: Source, reading: Reading, tally: Tally) -> Iterator[Piece
             names = next(rows, [])
             _check_header(names, str(path))
             column = None
-            if not reading.instructions or not reading.recognises(dict.fromkeys(names, "")):
+            if not reading.instructions or not reading.recognizes(dict.fromkeys(names, "")):
                 column = names.index(field_of(names, field, f"{path}, its first line"))
             for row in rows:
                 line = rows.line_num

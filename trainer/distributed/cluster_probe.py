@@ -1,4 +1,4 @@
-"""What `aios doctor cluster` wants to know about the machines of a run: a program of its own, started on each by torchrun.
+"""Collects the facts for `aios doctor cluster`: a program of its own, which torchrun starts on each machine.
 
     python -m trainer.distributed.cluster_probe [FOLDER]
 

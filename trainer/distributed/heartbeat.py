@@ -1,8 +1,8 @@
 """Finds processes that hang, and names the one that did not arrive.
 
-A process that waits for another one in a collective cannot say so itself. So a thread of each process tells the others, through
-torchrun's store, which step its process has reached and where in the code it is. When a process has made no progress for
-longer than the limit, it prints which processes are behind, and ends; torchrun then ends or restarts the others.
+A process that waits for another one in a collective cannot report that itself. So a thread of each process reports to the others,
+through torchrun's store, which step its process has reached and where in the code it is. When a process has made no progress
+for longer than the limit, it prints which processes are behind, and ends; torchrun then ends or restarts the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from doctor.bounded import parse_json
 from trainer.say import Say
 
-LONGEST_PAUSE = 5.0  # seconds between two signs of life
+LONGEST_PAUSE = 5.0  # seconds between two reports
 SLOW_STEPS = 10  # a step may take as many times as long as the longest one so far
 PREPARES, SAVES, EVALUATES = "prepares the run", "saves a checkpoint", "evaluates"
 LONG = (PREPARES, SAVES, EVALUATES)
@@ -44,15 +44,15 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Sign:
-    """What a process tells about itself.
+    """What a process reports about itself.
 
     Attributes:
         step: number of the step that it works on.
         count: how often it has made progress.
-        doing: what it does, for people.
+        doing: what it does, as a phrase for a message.
         where: the line of code that it is in.
         age: seconds since its last progress.
-        at: when it said so, in seconds of its own clock.
+        at: when it reported this, in seconds of its own clock.
     """
 
     step: int
@@ -177,7 +177,7 @@ def report(
     waited: float,
     silent_after: float,
 ) -> str:
-    """The processes that are behind, in a sentence: those that give no sign of life, else those that have come least far.
+    """The processes that are behind, in a sentence: those that do not respond, else those with the least progress.
 
     Args:
         names: of the processes, by rank.
@@ -188,7 +188,7 @@ def report(
     known = [(rank, sign) for rank, sign in enumerate(signs) if sign is not None]
     parts = [f"{names[rank]} has never reported" for rank, sign in enumerate(signs) if sign is None]
     parts += [
-        f"{names[rank]} has given no sign of life for {silence[rank]:.0f} s; it was in {_described(sign)}"
+        f"{names[rank]} has not responded for {silence[rank]:.0f} s; it was in {_described(sign)}"
         for rank, sign in known
         if silence.get(rank, 0.0) > silent_after
     ]
@@ -196,7 +196,7 @@ def report(
     behind = [(rank, sign) for rank, sign in known if sign.count == least]
     if not parts and len(behind) == len(known):
         where = "; ".join(f"{names[rank]} is in {_described(sign)}" for rank, sign in known)
-        parts = [f"all processes have come equally far: {where}"]
+        parts = [f"all processes have made the same progress: {where}"]
     elif not parts:
         parts = [f"{names[rank]} has not arrived; it is in {_described(sign)}" for rank, sign in behind]
     return (

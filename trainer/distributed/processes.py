@@ -182,7 +182,7 @@ def process_group(hang_timeout: float = 0, say: Say = lambda line: None) -> Iter
     """Join the process group that torchrun has started, if any.
 
     Args:
-        hang_timeout: seconds without progress after which the process says who is behind, and ends; 0 for never.
+        hang_timeout: seconds without progress after which the process names those that are behind, and ends; 0 for never.
 
     The process that fails first prints its error and exits. The others wait for torchrun to end them, so that the error is
     printed once.

@@ -1,4 +1,4 @@
-"""Activations that wait for the backward pass in the host's memory, so that the GPU's holds those of one layer.
+"""Activations that wait for the backward pass in the host's memory, so that the GPU holds only those of one layer.
 
 With gradient checkpointing these are the inputs of the layers. Copies to the host run beside the computation, on a stream of
 their own.

@@ -40,7 +40,7 @@ class Answers:
     tokens: Tensor
 
     def means(self) -> Answers:
-        """With the mean log-probability of a token."""
+        """Return the answers with the mean log-probability of their tokens in place of the sum."""
         return Answers(self.chosen / self.tokens[0], self.rejected / self.tokens[1], self.tokens)
 
 

@@ -16,8 +16,8 @@ def of_step(
 ) -> dict[str, Any]:
     """The fields of a train record about all processes. All of them must take part.
 
-    Processes that are done wait for the slowest one, which waits for none: what that one spends on summing gradients is
-    communication. With shards, communication overlaps with computation, so neither can be told apart here.
+    Processes that have finished wait for the slowest one. That one does not wait, so the time it spends on summing gradients
+    is communication. With shards, communication overlaps with computation, so the two cannot be separated here.
 
     Args:
         seconds: of the step.

@@ -1,10 +1,10 @@
-"""Which characters of a conversation's text the assistant says: all others are prompt.
+"""Finds the assistant's answers in the text of a conversation. All other characters are the prompt.
 
-A template with {% generation %} says so itself. For any other, the conversation is written again with marks in place of the
-answers: what lies around the marks is the template's own text and the prompts, and what takes their place is an answer. An
-answer begins after the header that the template writes as a prompt, and ends after what closes it, such as <|im_end|> and a
-line end. If an answer is not written as it is (tool calls, reasoning), the messages are changed one by one: the text that
-changes with a message is what it says.
+A template with {% generation %} marks them itself. With any other template, the conversation is written again with marks in
+place of the answers: the text around the marks is the template's own text and the prompts, so the text that the marks replaced
+is an answer. An answer begins after the header that the template writes as a prompt, and ends after what closes it, such as
+<|im_end|> and a line end. If a template rewrites an answer (tool calls, reasoning), the messages are changed one by one: the
+text that changes with a message is its answer.
 """
 
 from __future__ import annotations

@@ -219,12 +219,12 @@ def _check_numbers(folder: Path, model: nn.Module) -> None:
     """Check that the weights are numbers that can be trained.
 
     Raises:
-        UserError: they are quantised.
+        UserError: they are quantized.
     """
     for name, parameter in model.named_parameters():
         if not parameter.is_floating_point() or parameter.element_size() == 1:
             raise UserError(
-                f"The weights in {folder} are quantised ({name} is {parameter.dtype}), and cannot be trained. Use the model "
+                f"The weights in {folder} are quantized ({name} is {parameter.dtype}), and cannot be trained. Use the model "
                 "that it was made from, with weights in float32, bfloat16 or float16."
             )
 

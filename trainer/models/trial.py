@@ -21,7 +21,7 @@ CausalLM: Any = AutoModelForCausalLM
 SERVED = "gpt2, llama, mistral, mixtral, qwen2, qwen3, gemma2, gemma3_text, phi3, olmo2, granite, deepseek_v3"
 CHOOSE = f"Choose a model of another type, for example {SERVED}."
 ARCHITECTURE = "architecture"  # the source of a model that is built without weights
-# What a quantised model's `quant_method` means to a user.
+# What a quantized model's `quant_method` means to a user.
 QUANTIZED = {
     "bitsandbytes": "bitsandbytes (4 or 8 bits)",
     "gptq": "GPTQ",
@@ -38,7 +38,7 @@ def check_quantization(config: Any) -> None:
     """Check that the weights are plain numbers, or are converted to such when they are loaded.
 
     Raises:
-        UserError: they are quantised.
+        UserError: they are quantized.
     """
     settings = getattr(config, "quantization_config", None)
     settings = settings or getattr(config.get_text_config(), "quantization_config", None)
@@ -49,7 +49,7 @@ def check_quantization(config: Any) -> None:
     if method == DEQUANTIZED:
         return
     raise UserError(
-        f"The weights of this {config.model_type} model are quantised: {QUANTIZED.get(method, method)}. Quantised weights can "
+        f"The weights of this {config.model_type} model are quantized: {QUANTIZED.get(method, method)}. Quantized weights can "
         "be neither trained nor merged with an adapter here. Use the model that it was made from, with weights in float32, "
         "bfloat16 or float16; --use-peft --load-in-4bit quantizes those itself."
     )

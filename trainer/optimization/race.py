@@ -71,7 +71,7 @@ def why_too_large(measured: Measured, reserve: float) -> str | None:
         return None
     used = measured.peak_memory / measured.available
     if used > 1:
-        return "spills into memory that the driver lends: slow, and not out of memory"
+        return "spills into the host's memory (shared GPU memory): slow instead of out of memory"
     return f"uses {used:.0%} of the memory; {reserve:.0%} stay in reserve" if used > 1 - reserve else None
 
 

@@ -61,7 +61,7 @@ class Plan:
     Attributes:
         settings: as configured, then with one more change each, in the order of their harm.
         longest: by method: full, lora, qlora, each also with another way to compute it: full_chunks and so on.
-        shared: whether the driver lends memory of the host instead of failing.
+        shared: whether the driver uses memory of the host instead of failing.
         attention: the backend that would run on this machine; None for another device.
     """
 

@@ -42,7 +42,7 @@ class Kind:
 
 
 KINDS = {
-    # hub\models--organisation--name\snapshots\<40 digits>\<file>
+    # hub\models--organization--name\snapshots\<40 digits>\<file>
     "HF_HOME": Kind("models", "huggingface", 150, compiled_in=False),
     "HF_HUB_CACHE": Kind("models", "huggingface\\hub", 146, compiled_in=False),
     # triton\0\<hash>\<name of a fused kernel>; <hash>\tmp.pid_1_<uuid>\<name of a fused kernel>

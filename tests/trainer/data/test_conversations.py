@@ -126,7 +126,7 @@ def test_the_held_out_part_has_whole_conversations_and_counts_answers(tmp_path: 
         assert part.text_bytes == sum(len(answer) + len(ends) for answer in answers)
         assert part.text_tokens == sum(len(answer) + len(b"<|im_end|>") + 2 for answer in answers)
         assert part.batch(np.arange(part.blocks)).valid_tokens() == part.text_tokens
-    assert said[0].startswith("INFO: recognised 20 records of prompt and completion.")
+    assert said[0].startswith("INFO: recognized 20 records of prompt and completion.")
     assert "the chat template chatml; the loss is on the answers" in said[1]
 
 
@@ -212,7 +212,7 @@ def mutate(draw: Any, record: Any) -> None:
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[*HealthCheck])
 @given(drawn=st.data())
-def test_a_record_of_any_shape_is_recognised_or_refused_in_a_sentence(tmp_path: Path, drawn: Any) -> None:
+def test_a_record_of_any_shape_is_recognized_or_refused_in_a_sentence(tmp_path: Path, drawn: Any) -> None:
     record = copy.deepcopy(drawn.draw(st.sampled_from(RECORDS)))
     for _ in range(drawn.draw(st.integers(0, 4))):
         mutate(drawn.draw, record)

@@ -233,7 +233,7 @@ def test_text_that_a_tokenizer_rejects_is_located_in_its_file(tmp_path: Path) ->
         data.load(DataSection(dataset_file=tmp_path / "t.txt", max_length=4), Strict(), print)
 
 
-def test_utf_16_is_recognised(tmp_path: Path) -> None:
+def test_utf_16_is_recognized(tmp_path: Path) -> None:
     text = "PowerShell wrote this".encode("utf-16")
     with pytest.raises(UnicodeDecodeError) as error:
         text.decode()

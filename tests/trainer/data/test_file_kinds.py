@@ -138,7 +138,7 @@ def test_files_in_any_unicode_encoding_contain_the_same_documents(
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_without_a_byte_order_mark_is_recognised_in_other_scripts(
+def test_utf_16_without_a_byte_order_mark_is_recognized_in_other_scripts(
     tmp_path: Path, text: str, encoding: str
 ) -> None:
     (tmp_path / "d.txt").write_bytes((text * 30).encode(encoding))

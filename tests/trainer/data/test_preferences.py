@@ -1,4 +1,4 @@
-"""Preference data: its forms, recognised from the records, and what is learned of each pair."""
+"""Preference data: its forms, recognized from the records, and what is learned of each pair."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ DOCUMENTED: list[tuple[str, dict[str, Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("source", "record", "prompt"), DOCUMENTED, ids=[each[0] for each in DOCUMENTED])
-def test_a_form_is_recognised(source: str, record: dict[str, Any], prompt: list[Any]) -> None:
+def test_a_form_is_recognized(source: str, record: dict[str, Any], prompt: list[Any]) -> None:
     chosen, rejected = preferences.pair(record)
     for talk, answer in ((chosen, GOOD), (rejected, BAD)):
         said = [{**each, "content": each["content"].strip()} for each in talk.messages]

@@ -1,4 +1,4 @@
-"""The shape of instruction data, recognised from its records, in each kind of file."""
+"""The shape of instruction data, recognized from its records, in each kind of file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def conversation_of(record: dict[str, Any]) -> Conversation:
 @pytest.mark.parametrize(
     ("source", "record", "shape", "roles"), [*DOCUMENTED, *OWN], ids=[case[0] for case in [*DOCUMENTED, *OWN]]
 )
-def test_the_shape_of_a_file_is_recognised(
+def test_the_shape_of_a_file_is_recognized(
     tmp_path: Path, source: str, record: dict[str, Any], shape: str, roles: str
 ) -> None:
     path = tmp_path / "data.jsonl"
@@ -104,14 +104,14 @@ def test_answers_with_weight_0_and_those_of_a_prompt_are_context() -> None:
         ("d.tsv", f"prompt\tcompletion\n{Q}\tfar\n"),
     ],
 )
-def test_each_kind_of_file_is_recognised(tmp_path: Path, name: str, content: str) -> None:
+def test_each_kind_of_file_is_recognized(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     pieces, tally = read(tmp_path)
     assert tally.conversations == len(pieces) > 0
     assert all(piece.answers for piece in pieces)
 
 
-def test_parquet_is_recognised_by_its_columns(tmp_path: Path) -> None:
+def test_parquet_is_recognized_by_its_columns(tmp_path: Path) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = [{"messages": TURNS, "n": 1}, {"messages": TURNS[:1], "n": 2}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "d.parquet")

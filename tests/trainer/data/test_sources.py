@@ -80,7 +80,7 @@ def test_every_document_is_read_whole_and_in_order(tmp_path: Path, name: str, wr
         read(path, "nowhere")
 
 
-def test_the_text_field_is_recognised_by_its_name_or_as_the_only_one() -> None:
+def test_the_text_field_is_recognized_by_its_name_or_as_the_only_one() -> None:
     assert field_of(["url", "content", "text"], None, "here") == "text"
     assert field_of(["utterance"], None, "here") == "utterance"
     assert field_of(["text", "summary"], "summary", "here") == "summary"

@@ -43,10 +43,7 @@ def sign(count: int, doing: str = "computes") -> Sign:
 
 def test_the_process_that_gives_no_sign_of_life_is_named() -> None:
     text = report(NAMES, [sign(9), sign(9), sign(8)], {0: 1.0, 1: 40.0, 2: 2.0}, 60, 15)
-    assert (
-        "rank 1 on b has given no sign of life for 40 s; it was in step 7 and computes (loop.py:90 train)"
-        in text
-    )
+    assert "rank 1 on b has not responded for 40 s; it was in step 7 and computes (loop.py:90 train)" in text
     assert "rank 2" not in text
     assert "--resume" in text
 

@@ -36,7 +36,7 @@ def silent(line: str) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
-    """The keys and tensors of a file. The tensors are dequantised here."""
+    """The keys and tensors of a file. The tensors are dequantized here."""
     reader = gguf.GGUFReader(path)
     keys = {name: field.contents() for name, field in reader.fields.items()}
     return keys, {tensor.name: numbers(tensor) for tensor in reader.tensors}

@@ -354,7 +354,7 @@ def parts_of(objective: Objective, rows: Batch) -> Iterator[bool]:
 
 @pytest.mark.parametrize("gradients", ["truncated", "exact"])
 def test_only_the_last_part_is_marked(gradients: Any) -> None:
-    """Processes synchronise gradients once a step, at this part."""
+    """Processes synchronize gradients once a step, at this part."""
     for kind in ("llama", "hrm_act_v1"):
         chunked = Chunked(objective_of(model(kind)), ChunkSettings(7, gradients))
         *others, last = parts_of(chunked, batch())

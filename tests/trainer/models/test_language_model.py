@@ -151,11 +151,11 @@ def test_packing_changes_neither_loss_nor_gradient(kind: str) -> None:
         ({"quant_method": "awq", "bits": 4}, "AWQ"),
     ],
 )
-def test_quantised_weights_are_refused_before_they_are_loaded(settings: Any, words: str) -> None:
+def test_quantized_weights_are_refused_before_they_are_loaded(settings: Any, words: str) -> None:
     """A 4-bit base trained, and then could not be saved, sampled or merged."""
     config = AutoConfig.for_model("llama", **SMALL["llama"], quantization_config=settings)
     for use in (lambda: try_out(config, (None, None)), lambda: build(config, None, 0)):
-        with pytest.raises(UserError, match=rf"quantised: {words}.*Use the model that it was made from"):
+        with pytest.raises(UserError, match=rf"quantized: {words}.*Use the model that it was made from"):
             use()
 
 

@@ -69,7 +69,7 @@ def test_rows_are_split_as_torch_splits_them() -> None:
 
 
 def test_a_model_that_computes_with_its_weights_is_not_built_in_parts() -> None:
-    class Normalised(nn.Module):
+    class Normalized(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Linear(8, 8)
@@ -77,4 +77,4 @@ def test_a_model_that_computes_with_its_weights_is_not_built_in_parts() -> None:
             self.scale = self.inner.weight.detach().norm()
 
     with pytest.raises(ReadsWeightsError, match="norm"), RowShards(0, 2, True).building():
-        Normalised()
+        Normalized()
