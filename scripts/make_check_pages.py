@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from make_failure_page import prose  # noqa: E402
+from make_failure_page import in_markdown, prose  # noqa: E402
 
 from doctor.check import GROUPS, SYSTEMS, Check  # noqa: E402
 from doctor.checks import CHECKS  # noqa: E402
@@ -58,7 +58,7 @@ def _fix_section(fix: Fix) -> str:
     parts = [
         f"### `{fix.id}`\n",
         f"{kind}; {undone}.{rights} Steps:\n",
-        *(f"* {action.describe()}" for action in fix.actions),
+        *(f"* {in_markdown(action.describe())}" for action in fix.actions),
         "",
     ]
     if fix.reversible:
@@ -97,12 +97,12 @@ def page(check: Check) -> str:
         NOTICE,
         f"# {check.id}\n",
         _place(check),
-        f"## What it checks\n\n{check.looks_at}\n",
-        f"## Why it matters\n\n{check.why}\n",
+        f"## What it checks\n\n{in_markdown(check.looks_at)}\n",
+        f"## Why it matters\n\n{in_markdown(check.why)}\n",
         "## What it reports\n\n| status | machine | summary |\n|---|---|---|\n"
         + "\n".join(_row(case, finding) for case, finding in judged)
         + "\n",
-        f"## Fix it yourself\n\n{check.by_hand}\n",
+        f"## Fix it yourself\n\n{in_markdown(check.by_hand)}\n",
     ]
     if fixes:
         parts.append(
@@ -116,7 +116,9 @@ def index() -> str:
     """Return the list of all checks."""
     tables = [
         f"## {name}\n\n| check | what it checks |\n|---|---|\n"
-        + "\n".join(f"| [{c.id}]({c.id}.md) | {c.looks_at} |" for c in CHECKS if c.group == group)
+        + "\n".join(
+            f"| [{c.id}]({c.id}.md) | {in_markdown(c.looks_at)} |" for c in CHECKS if c.group == group
+        )
         for group, name in GROUPS.items()
     ]
     return f"{NOTICE}\n# Checks\n\n{INTRODUCTION}\n" + "\n\n".join(tables) + "\n"

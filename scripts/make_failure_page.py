@@ -52,10 +52,15 @@ def _sign(failure: Failure) -> str:
     )
 
 
+def in_markdown(text: str) -> str:
+    r"""Return a text with its backslashes kept: outside of code, Markdown takes the one in `C:\.venv` for an escape."""
+    return re.sub(r"(`[^`]*`)|\\(?=[^\w\s])", lambda found: found[1] or r"\\", text)
+
+
 def prose(failure: Failure, text: str, package: str) -> str:
-    """Return one of the texts of a failure, about a package that no log names."""
+    """Return one of the texts of a failure, about a package that no log names, as Markdown."""
     filled = failure.text(text.replace("install {package}`", "install PACKAGE`"), package)
-    return filled[:1].upper() + filled[1:] if text.startswith("{") else filled
+    return in_markdown(filled[:1].upper() + filled[1:] if text.startswith("{") else filled)
 
 
 def _section(failure: Failure) -> str:

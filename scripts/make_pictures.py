@@ -23,6 +23,7 @@ from doctor.models import Report  # noqa: E402
 from doctor.report.console import Printer  # noqa: E402
 from doctor.report.findings import print_report  # noqa: E402
 from doctor.runs.doctor_run import Target, run_doctor  # noqa: E402
+from doctor.started_as import set_command  # noqa: E402
 from tests.doctor.checks.cases import machine_json, patched  # noqa: E402
 
 PICTURE = ROOT / "docs" / "images" / "doctor.svg"
@@ -72,6 +73,7 @@ def report_on_unprepared_machine() -> Report:
 
 def picture() -> str:
     """Return the SVG."""
+    set_command("aios", ())  # however this process was started
     printer = Printer(io.StringIO(), width=WIDTH)
     printer.console = Console(
         record=True,

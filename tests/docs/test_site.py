@@ -109,6 +109,12 @@ def test_every_link_and_anchor_in_the_site_exists(site: Path) -> None:
     assert not broken
 
 
+def test_no_path_loses_a_backslash(site: Path) -> None:
+    pages = {page: (site / address(page) / "index.html").read_text("utf-8") for page in PAGES}
+    assert [page for page, text in pages.items() if r"C:\aios.venv" in text] == []
+    assert r"C:\aios\.venv" in pages["failures"] and r"C:\aios\.venv" in pages["checks/broken-distributions"]
+
+
 def foreign(text: str) -> list[str]:
     addresses = (next(filter(None, match.groups())) for match in LOADED.finditer(text))
     return [found for found in addresses if re.match(r"(?:https?:)?//", found)]

@@ -24,7 +24,7 @@ ALTERNATIVES = {
     "epochs": "steps",
 }
 
-EXAMPLE = " To start from a configuration that is shipped: aios train --config configs/quickstart.yaml"
+SHIPPED = Path("configs/quickstart.yaml")
 SIMILAR = 0.7  # to an unknown key, from 0 to 1
 FREE_TEXT = ("sample_prompt", "architecture")
 
@@ -187,13 +187,20 @@ def _check(config: TrainConfig) -> None:
         )
 
 
+def _example() -> str:
+    """Return a sentence with a command that works in the current folder."""
+    if SHIPPED.is_file():
+        return f" To start from a configuration that is shipped: aios train --config {SHIPPED.as_posix()}"
+    return " For a configuration that is shipped, see the last line of: aios doctor"
+
+
 def _check_model(config: TrainConfig) -> None:
     model = config.model
     if (model.name is None) == (model.architecture is None):
         found = "neither" if model.name is None else "both"
         raise UserError(
             f"Set either model.name (--name), to continue training a model, or model.architecture, to train one from scratch: "
-            f"the configuration has {found}.{EXAMPLE if found == 'neither' else ''}"
+            f"the configuration has {found}.{_example() if found == 'neither' else ''}"
         )
     if model.architecture is not None and model.tokenizer is None:
         raise UserError(
