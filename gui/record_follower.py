@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from doctor.bounded import open_regular
-from trainer.records.reading import Record, RecordedRun, parse
+from trainer.records.reading import Record, RecordedRun, parse_all
 
 CURVES = {
     "train": (
@@ -59,9 +59,9 @@ class Follower:
             file.seek(self._offset)
             new = file.read()
         self._offset += len(new)
-        *whole, self._rest = (self._rest + new).split(b"\n")
-        for line in whole:
-            if record := parse(line.decode("utf-8", "replace")):
+        whole, end, self._rest = (self._rest + new).rpartition(b"\n")
+        if end:
+            for record in parse_all(whole.decode("utf-8", "replace")):
                 self._add(record)
         return bool(new)
 

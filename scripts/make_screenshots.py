@@ -40,7 +40,15 @@ from tests.gui.visiting import Visit  # noqa: E402
 
 VIEWS = [(width, theme) for width in (DESKTOP, PHONE) for theme in ("light", "dark")]
 HEIGHT = 720  # pixels, of a picture that is kept
-QUICKSTART = ("train", "--config", "configs/quickstart.yaml", "--eval-every", "50", "--sample-every", "200")
+QUICKSTART = (
+    "train",
+    "--config",
+    "configs/quickstart.yaml",
+    "--eval-every",
+    "50",
+    "--sample-prompt",
+    "It is",
+)
 RUNS = {"artifacts/quickstart": "0.004", "artifacts/slower": "0.001"}
 STEPS = "400"
 RUN = f"/run?{urlencode({'log': 'artifacts/quickstart/metrics.jsonl'})}"

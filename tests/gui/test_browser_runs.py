@@ -14,8 +14,10 @@ from tests.gui.visiting import Visit
 pytest.importorskip("nicegui", reason="the extra gui is not installed")
 pytestmark = pytest.mark.browser
 RATES = {"slow": 1e-4, "fast": 1e-3, "faster": 2e-3}
-SERIES = """() => document.querySelectorAll('.chart canvas').length && [...document.querySelectorAll('.chart')]
-    .map((each) => getElement(Number(each.id.slice(1))).chart.getOption().series.map((one) => [one.name, one.data.length]))"""
+# The name and the number of points of each curve, by chart; false until all charts are drawn
+SERIES = """() => { const charts = [...document.querySelectorAll('.chart')].map((each) => getElement(Number(each.id.slice(1))).chart);
+    return charts.length > 0 && charts.every(Boolean)
+        && charts.map((each) => each.getOption().series.map((one) => [one.name, one.data.length])); }"""
 
 
 def record(log: Path, rate: float) -> None:

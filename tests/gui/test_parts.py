@@ -77,6 +77,21 @@ def test_a_resumed_run_repeats_its_steps(tmp_path: Path) -> None:
     assert points(follower) == [(1, 5.0), (2, 4.5)]
 
 
+@pytest.mark.parametrize(
+    "wrong", ["", "{", "null", "1,2", '{"event": "x", "step": 1},{"event": "x", "step": 1}', "\x00", "ü}"]
+)
+def test_a_line_that_is_no_record_costs_no_other_line(tmp_path: Path, wrong: str) -> None:
+    log = tmp_path / "metrics.jsonl"
+    written(log, run_start(), train(1, 5.0))
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{wrong}\n")
+    written(log, train(2, 4.0))
+    follower = Follower(log)
+    follower.refresh()
+    assert points(follower) == [(1, 5.0), (2, 4.0)]
+    assert [each["event"] for each in follower.others] == ["run_start"]
+
+
 STEPS = st.lists(st.tuples(st.sampled_from(["train", "new", "resume"]), st.integers(0, 6)), max_size=25)
 
 
