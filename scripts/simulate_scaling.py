@@ -7,8 +7,9 @@
 Formulas, for P parameters on N processes, g of them on a machine, float32 weights of 4 bytes:
 
 * none: an all-reduce of the gradients; each process sends 2 (N - 1) / N * 4 P bytes.
-* full: weights are gathered for each forward and each backward pass, and gradients are reduced once a step (or after every
-  batch); each is (N - 1) / N * 4 P bytes sent by each process, but once P only.
+* full: weights are gathered for each forward and each backward pass, and gradients are reduced to shards once a step (or after
+  every batch); each sends (N - 1) / N * 4 P bytes from each process. With gloo the reduction sends twice as much: it is an
+  all-reduce (ProcessGroupGloo::reduce_scatter_tensor_coalesced).
 * hybrid: the same within a machine (g instead of N), then an all-reduce of a shard between the N / g machines.
 
 A step takes its computation, plus the communication that does not overlap with it: all of it for `none`; for the others that of the
@@ -112,13 +113,13 @@ PC = Machine("1 x RTX 4090, 10 Gb/s", 1, 0.45 * 165e12, 1e12, 1.1e9, 100e-6, 0.5
 
 
 def traffic(params: float, processes: int, per_machine: int, sharding: Sharding, passes: int = 1,
-            every_batch: bool = False) -> tuple[float, float]:  # fmt: skip
+            every_batch: bool = False, gloo: bool = False) -> tuple[float, float]:  # fmt: skip
     """Bytes that a process sends in a step, to others in its machine, and to other machines."""
     size = params * BYTES
     machines = max(1, processes // per_machine)
     # In a ring over all processes, one of `per_machine` neighbours is in another machine.
     outside = 1 / per_machine if machines > 1 else 0.0
-    reductions = passes if every_batch else 1
+    reductions = (passes if every_batch else 1) * (2 if gloo else 1)
     if sharding == "none":
         sent = 2 * (processes - 1) / processes * size
         return sent * (1 - outside), sent * outside
@@ -244,7 +245,7 @@ def check_traffic(counts: tuple[int, ...]) -> None:
                 few, _, params = run_here(Path(name), count, 4, "--sharding", sharding)
                 many, _, _ = run_here(Path(name), count, 12, "--sharding", sharding)
                 measured = (many - few) / 8
-                computed = sum(traffic(params, count, count, sharding)) * count
+                computed = sum(traffic(params, count, count, sharding, gloo=True)) * count
                 ratio = f"{measured / computed:.2f}" if computed else "-"
                 sys.stdout.write(
                     f"| `{sharding}` | {count} | {computed / 1e6:,.1f} MB | {measured / 1e6:,.1f} MB | {ratio} |\n"

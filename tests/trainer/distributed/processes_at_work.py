@@ -20,6 +20,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trainer import data
 from trainer.attention import huggingface
 from trainer.config import TrainingSection
+from trainer.data import tokens
+from trainer.data.documents import Piece
+from trainer.data.stream import make
 from trainer.device import Precision
 from trainer.distributed.processes import Processes, process_group
 from trainer.distributed.sharding import gather
@@ -55,6 +58,17 @@ LINES = [f"{number} bottles of beer on the wall\n" * (number % 5 + 1) for number
 TEXT = "<|endoftext|>\n".join(LINES).encode()
 
 
+def stream_of(kind: str) -> data.Stream:
+    """The text in rows of 32 tokens, or conversations packed whole, of which only the answers are learned."""
+    tokenizer = ByteTokenizer()
+    if kind == "text":
+        return data.stream_of(TEXT, tokenizer, 32)
+    pieces = [Piece(line.encode(), True, "", ((len(line) // 2, len(line)),)) for line in LINES]
+    source = tokens.of_text(pieces, tokenizer)
+    source.tally.shapes["messages"] = len(pieces)
+    return make(source, 0, len(source.tokens), len(TEXT), 32, tokenizer.pad_id, packing=True)
+
+
 class Troubled:
     """An objective that fails once, in its second batch."""
 
@@ -84,6 +98,7 @@ def train(
     steps: int = 3,
     window: int | None = None,
     chunks: dict[str, Any] | None = None,
+    samples: str = "text",
 ) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
     """Return loss, gradient norm and valid tokens of each step, then the held-out loss; and the first process's weights."""
     special = {"vocab_size": 258, "bos_token_id": 256, "eos_token_id": 256, "pad_token_id": 257}
@@ -105,12 +120,11 @@ def train(
     settings = TrainingSection(
         steps=steps, batch_size=batch_size, gradient_accumulation_steps=accumulation, eval_batches=999
     )
-    tokenizer = ByteTokenizer()
-    stream = data.stream_of(TEXT, tokenizer, 32)
+    stream = stream_of(samples)
     run = Run(
         model=network,
         objective=objective,
-        tokenizer=tokenizer,
+        tokenizer=ByteTokenizer(),
         optimizer=make_optimizer(network, settings),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         dataset=data.Dataset(stream, None, 0.0, 0.0),
