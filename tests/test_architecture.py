@@ -131,6 +131,7 @@ ORDERS = {
         ("start", "generate", "export", "gguf_file", "conversation", "fetch", "chunking"),
         ("building",),
         ("planning",),
+        ("run_warnings",),
         ("preparation",),
         ("run", "optimization"),
         ("commands",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from doctor.capability import Capability
-from trainer import building, capability, chunking, data, mfu
+from trainer import building, capability, chunking, data, mfu, run_warnings
 from trainer.attention.choice import Decision
 from trainer.attention.pattern import layer_windows, smallest
 from trainer.attention.request import AttentionRequest
@@ -26,7 +25,7 @@ from trainer.hrm.configuration import HRMConfig
 from trainer.learning.early_stop import Best
 from trainer.learning.loop import steps_of_epochs
 from trainer.learning.objective import Objective
-from trainer.learning.optimizer import PAGED, make_optimizer
+from trainer.learning.optimizer import make_optimizer
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings, Progress, Run
 from trainer.models import chat_template, model, model_attention, quantization, trial, vocabulary
@@ -39,8 +38,6 @@ from trainer.survival import preflight
 from trainer.survival.checkpoint import CheckpointFolder, restore
 from trainer.survival.checkpoint_names import CHECKPOINTS
 from trainer.survival.preflight import Preflight
-
-HIGH_RATE = 1e-4  # of preference losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +98,7 @@ def prepare(
     sizes = run_size(setup.config, setup.dataset, built.network, processes.count)
     for line in sizes.lines():
         reporter.say(line)
-    notes = (*options.notes, *setup.start.notes, *_warnings(setup), *built.warnings)
+    notes = (*options.notes, *setup.start.notes, *run_warnings.of(setup), *built.warnings)
     warnings = (*notes, *filter(None, [sizes.warning()]))
     for warning in warnings:
         reporter.say(f"WARNING: {warning}")
@@ -199,7 +196,7 @@ def _check_vocabulary(start: Start, dataset: Dataset, prompt: str | None) -> Non
 
 def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
     """The configured settings; the checkpoint's if a fallback changed them and the configuration is still the same."""
-    configured = _configured_memory(config)
+    configured = MemorySettings.configured(config)
     if start.saved is None or start.saved.memory is None:
         return configured
     now, before = config.model_dump(mode="json", by_alias=False), start.saved.config
@@ -212,14 +209,6 @@ def _memory_settings(config: TrainConfig, start: Start) -> MemorySettings:
     # The checkpoint may be older than a key.
     unchanged = all(before[section].get(key, now[section][key]) == now[section][key] for section, key in keys)
     return start.saved.memory if unchanged else configured
-
-
-def _configured_memory(config: TrainConfig) -> MemorySettings:
-    training = config.training
-    return MemorySettings(
-        gradient_checkpointing=config.model.gradient_checkpointing,
-        chunk_size=training.chunk_tokens if training.use_chunked_training else None,
-    )
 
 
 def _choose_attention(setup: Setup, options: Options, say: Say) -> _Attention:
@@ -320,40 +309,3 @@ def _progress(setup: Setup, run: Run) -> Progress:
         progress.position = restore(setup.start.checkpoint, run.optimizer, run.scaler, setup.device, rank)
         progress.checkpoints.saved(setup.start.checkpoint)
     return progress
-
-
-def _warnings(setup: Setup) -> Iterator[str]:
-    """Warnings about the run as a whole."""
-    config, processes, saved = setup.config, setup.processes, setup.start.saved
-    if setup.precision.note:
-        yield setup.precision.note
-    steps, warmup = config.training.steps, config.training.warmup_steps
-    if warmup > steps:
-        yield (
-            f"training.warmup_steps = {warmup} is more than training.steps = {steps}, so the learning rate reaches only "
-            f"{steps / warmup:.0%} of its peak."
-        )
-    if config.training.preference and config.training.learning_rate > HIGH_RATE:
-        yield (
-            f"training.learning_rate = {config.training.learning_rate:g} is high for training.loss = {config.training.loss}: usual "
-            "are 5e-6 to 5e-5 with LoRA, and 5e-7 to 5e-6 for all weights (--learning-rate)."
-        )
-    if config.training.optimizer == PAGED and setup.device.type != "cuda":
-        yield f"training.optimizer = {PAGED} has nothing to page on a CPU: it works as adamw_8bit."
-    if config.training.sharding != "none" and not setup.sharded:
-        yield f"training.sharding = {config.training.sharding} has no effect with one process: it holds the whole model."
-    if config.training.sharding == "hybrid" and processes.count == processes.local_count > 1:
-        yield "training.sharding = hybrid has no effect on one machine: it is the same as full."
-    yield from chunking.warnings(config, layer_windows(setup.start.model_config), setup.device)
-    if setup.memory != _configured_memory(config):
-        yield f"the run ran out of memory before the checkpoint: continuing with {setup.memory}."
-    if saved and saved.processes != processes.count:
-        yield (
-            f"the number of processes changed since the checkpoint (was {saved.processes}, now {processes.count}); each "
-            f"reads training.batch_size = {config.training.batch_size} samples at a time."
-        )
-    before, now = saved.data_set if saved else None, setup.dataset.content
-    if before is not None and before != now:
-        yield (
-            f"the data set has changed since the checkpoint (was {before}, now {now}); the remaining samples will differ."
-        )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from trainer.config import DataSection, TrainingSection
+from trainer.config import DataSection, TrainConfig, TrainingSection
 from trainer.data import Dataset, Order
 from trainer.distributed.processes import ALONE, Processes
 from trainer.learning.divergence import Checkpoints
@@ -35,6 +35,15 @@ class MemorySettings:
     micro_batch_size: int | None = None
     gradient_checkpointing: bool = False
     chunk_size: int | None = None
+
+    @classmethod
+    def configured(cls, config: TrainConfig) -> MemorySettings:
+        """The settings before any step has run out of memory."""
+        training = config.training
+        return cls(
+            gradient_checkpointing=config.model.gradient_checkpointing,
+            chunk_size=training.chunk_tokens if training.use_chunked_training else None,
+        )
 
     def __str__(self) -> str:
         size = f"micro-batches of {self.micro_batch_size}" if self.micro_batch_size else "whole batches"
