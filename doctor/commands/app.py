@@ -29,7 +29,7 @@ COMMANDS = {
     "environments": Source("environments", "environments", "List the Python environments on this machine."),
     "cluster": Source("cluster", "cluster", "Compare the machines of a run, under torchrun."),
     "list": Source("list", "list_checks", "List the checks, one line each."),
-    "explain": Source("explain", "explain", "Explain what a check looks at, and how to fix it."),
+    "explain": Source("explain", "explain", "Explain what a check examines, and how to fix it."),
     "explain-log": Source(
         "explain_log", "explain_log", "Name the cause of a failed install, build or training."
     ),

@@ -1,4 +1,4 @@
-"""`aios doctor explain`: what a check looks at, why it matters, how to fix it, and what it finds here."""
+"""`aios doctor explain`: what a check examines, why it matters, how to fix it, and what it finds here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
     python: PythonOption = None,
 ) -> None:
-    """Explain what a check looks at, why it matters, how to fix it, and what it finds here."""
+    """Explain what a check examines, why it matters, how to fix it, and what it finds here."""
     host, printer = this_machine(python), Printer(sys.stdout)
     there = host.identity.executable if host.identity.other_python else None
     plugin_of = {known.id: plugin.distribution for plugin in plugins() for known in plugin.checks}

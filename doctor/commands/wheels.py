@@ -25,7 +25,12 @@ from doctor.report.console import Printer
 from doctor.runs.make_report import ExitStatus
 from doctor.wheel_search.candidates import candidates
 from doctor.wheel_search.catalogue_answers import RefreshAnswer, packages_of, wheel_list
-from doctor.wheel_search.described_machine import is_version, machine_with, parse_machine
+from doctor.wheel_search.described_machine import (
+    COMPUTE_CAPABILITIES,
+    is_version,
+    machine_with,
+    parse_machine,
+)
 from doctor.wheel_search.install_error import InstallError
 from doctor.wheel_search.match_answer import MatchAnswer, make_match_answer
 from doctor.wheel_search.refresh import Page, Reading, Refreshed, refresh
@@ -266,6 +271,11 @@ def _unknown(machine: Machine) -> tuple[str, ...]:
     missing = []
     if machine.compute_capabilities is None:
         missing.append("no GPU given (--compute-capability): not checked whether the wheel has code for it")
+    for major, minor in machine.compute_capabilities or ():
+        if (major, minor) not in COMPUTE_CAPABILITIES:
+            missing.append(
+                f"no GPU of compute capability {major}.{minor} is known: check --compute-capability"
+            )
     if machine.driver is None:
         missing.append("no driver given (--driver): not checked whether it supports this CUDA")
     if machine.platform.startswith("linux_") and machine.glibc is None:

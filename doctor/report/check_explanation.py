@@ -10,7 +10,7 @@ from doctor.report.console import COLOURS, Printer
 from doctor.report.wording import advice, systems
 from doctor.runs.commands_for_python import finding_for_python, for_python
 
-LABEL = 12  # cells
+LABEL = 17  # cells
 AFTERWARDS: dict[Restart, str] = {
     "none": "",
     "shell": "takes effect in a new terminal",
@@ -30,9 +30,9 @@ def print_explanation(printer: Printer, check: Check, predicted: Sequence[str], 
     """
     applies_to = systems(check)
     printer.line((check.id, "bold"), f"  {GROUPS[check.group]}{applies_to and f', on {applies_to} only'}")
-    _print_row(printer, "looks at", check.looks_at)
-    _print_row(printer, "matters", check.why)
-    _print_row(printer, "by hand", check.by_hand)
+    _print_row(printer, "checks", check.looks_at)
+    _print_row(printer, "why it matters", check.why)
+    _print_row(printer, "fix it yourself", check.by_hand)
     if check.because_of:
         causes = [cause.id for cause in check.because_of]
         _print_row(printer, "depends on", ", ".join(causes))
@@ -46,7 +46,7 @@ def print_judgement(printer: Printer, finding: Finding, python: str | None = Non
     """Print what the check finds here, and what its fix would do. `python`: the other Python that was diagnosed."""
     finding = finding_for_python(finding, python) if python else finding
     sign = printer.glyphs.status[finding.status]
-    _print_row(printer, "here", f"{sign} {finding.summary}", COLOURS[finding.status])
+    _print_row(printer, "on this machine", f"{sign} {finding.summary}", COLOURS[finding.status])
     todo = advice(finding, python)
     printer.todo(" " * LABEL, todo.sentence, todo.commands)
     for command in finding.fix.by_hand if finding.fix else ():

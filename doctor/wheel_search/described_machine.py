@@ -17,6 +17,9 @@ from wheels.compatibility import ComputeCapability, cuda_tag, parse_version, tor
 from wheels.machine import Machine, TorchBuild
 
 PYTHON = re.compile(r"(?:cp)?(3)\.?(\d{1,2})(?:\.\d+)?(t?)")
+# Compute capabilities of GPUs, times ten: those that NVIDIA's compilers of CUDA 8 to 13 know (nvcc --list-gpu-arch)
+TENTHS = (30, 32, 35, 37, 50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121)
+COMPUTE_CAPABILITIES = frozenset(divmod(tenths, 10) for tenths in TENTHS)
 PLATFORMS = "win_amd64, win_arm64, linux_x86_64, linux_aarch64, manylinux_2_28_x86_64, musllinux_1_2_x86_64"
 
 

@@ -99,7 +99,7 @@ def test_explaining_changes_nothing(doctor_with) -> None:
 def test_several_are_explained_by_a_pattern(doctor_with) -> None:
     doctor_with(LONG_PATHS, TEMP_DIR)
     output = run("explain", "*").stdout
-    assert output.count("looks at  ") == 2
+    assert output.count("why it matters  ") == 2
 
 
 def test_an_unknown_check_gets_a_suggestion(doctor_with) -> None:

@@ -67,6 +67,15 @@ def test_the_example_of_the_contract() -> None:
     assert {rejected["filename"] for rejected in answer["rejected"]} < candidates
 
 
+def test_a_compute_capability_that_no_gpu_has_is_pointed_out() -> None:
+    notes = {
+        given: " ".join(matched(*WINDOWS, "--compute-capability", given)["reasons"])
+        for given in ("99", "8.9")
+    }
+    assert "no GPU of compute capability 9.9 is known" in notes["99"]
+    assert "is known" not in notes["8.9"]
+
+
 def test_every_rejected_candidate_has_a_reason_the_nearest_first() -> None:
     machine = ("--python", "3.13", "--torch", "2.15.0+cu130", "--platform", "win_amd64")
     answer = matched(*machine, "--compute-capability", "8.9", "--driver", "581.80")
