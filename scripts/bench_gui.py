@@ -152,10 +152,15 @@ def main() -> int:
                 "page of the run without its curves, median",
                 statistics.median(timed(lambda: server.get(run)) for _ in range(options.rounds)),
             )
-            if CHROMIUM:
-                in_browser(server, run, options.idle)
         finally:
             server.end()
+        if CHROMIUM:
+            # A new one: until they are dropped, pages that were only fetched wait for their browser, ten times a second
+            server = Server(folder)
+            try:
+                in_browser(server, run, options.idle)
+            finally:
+                server.end()
     return 0
 
 

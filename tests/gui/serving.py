@@ -62,10 +62,10 @@ class Served:
 def serving(folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Serve from a folder, with an AIOS_HOME in it, and with more environment variables."""
     environment = {**os.environ, **(variables or {}), "AIOS_HOME": str(folder / HOME), "PYTHONUTF8": "1"}
-    proven = default_path()
-    if proven.is_file():  # else the first training proves the backends again
-        (folder / HOME).mkdir(exist_ok=True)
-        shutil.copy(proven, folder / HOME / "capability.json")
+    proven, own = default_path(), folder / HOME / "capability.json"
+    if proven.is_file() and not own.exists():  # else the first training proves the backends again
+        own.parent.mkdir(exist_ok=True)
+        shutil.copy(proven, own)
     environment.pop("PYTEST_CURRENT_TEST", None)  # NiceGUI behaves differently where it finds it
     command = [sys.executable, str(ROOT / "aios.py"), "gui", "--no-browser", *options]
     errors = (folder / "errors.txt").open("wb")
