@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from doctor.files import move, write_atomically
+from doctor.ownership import ForeignFileError, Mark, require_ours
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.run import Summary
@@ -23,6 +24,9 @@ from trainer.survival.saved_state import STATE
 DESCRIPTION = "brain.json"
 MODEL = "model"
 SCHEMA_VERSION = 1
+OURS = Mark(
+    "the description of a bundle", lambda head: b'"schema_version"' in head and b'"evaluation"' in head
+)
 
 
 def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary) -> None:
@@ -45,6 +49,7 @@ def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary)
     }
     new, old = bundle / f"{MODEL}.partial", bundle / f"{MODEL}.old.partial"
     try:
+        _require_ours(bundle)
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         shutil.copytree(checkpoint, new, ignore=shutil.ignore_patterns(STATE, TENSORS, CHECKSUMS))
@@ -59,3 +64,14 @@ def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary)
         raise RunError(
             f"The bundle could not be written to {bundle.absolute()}: {error}. The model is in the checkpoint {checkpoint}."
         ) from error
+
+
+def _require_ours(bundle: Path) -> None:
+    """Raise ForeignFileError if the description or the model in `bundle` is not of an earlier run."""
+    require_ours(bundle / DESCRIPTION, OURS)
+    model = bundle / MODEL
+    if model.exists() and not (bundle / DESCRIPTION).exists():
+        raise ForeignFileError(
+            f"{model.absolute()} exists and was not written by aios. It was left unchanged: rename it, or choose another "
+            "--brain-name"
+        )
