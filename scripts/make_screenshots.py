@@ -200,7 +200,8 @@ def main() -> int:
             environment.use(server)
             environment.with_gpu()
             publish(folder / HOME, server, [flash])
-            with serving(folder, variables=environment.all_variables()) as served:
+            shown = {"AIOS_COMMAND": "aios"}  # not the path of this clone
+            with serving(folder, variables={**environment.all_variables(), **shown}) as served:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 chosen = {name: pages[name] for name in options.page or pages}
                 take_all(browser, served, chosen, options.folder, options.keep)
