@@ -14,7 +14,13 @@ def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one event a line while it runs.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
+    markdown: Annotated[
+        bool,
+        typer.Option(
+            "--markdown",
+            help="Print the report as Markdown, with names and paths; to share it: aios doctor report.",
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None, typer.Option(metavar="CHECK", help="Run only this check. Repeatable.")
     ] = None,
