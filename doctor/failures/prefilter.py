@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 RUN = re.compile("[A-Za-z]{3,}")  # letters in a row
+# Only letters are looked up, and most words of a log that differ do so in their numbers
+SAME_DIGITS = str.maketrans("123456789", 9 * "0")
 REMEMBERED = 300_000  # words of a log that are remembered: it repeats most of them
 NEW = 3_000  # if a text has more new words, none is remembered: they are numbers and identifiers, which do not recur
 
@@ -37,7 +39,7 @@ class Prefilter:
 
     def candidates(self, text: str) -> Iterator[str]:
         """The fixed texts that `text` may contain: all that it contains, and few others."""
-        words = set(text.split())
+        words = set(text.translate(SAME_DIGITS).split())
         new = words - self.without - self.found.keys()
         known = [self.found[word] for word in words & self.found.keys()]
         has = [*known, self._remembered(new)]
