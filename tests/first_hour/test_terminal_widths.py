@@ -52,11 +52,13 @@ def test_no_line_is_longer_than_the_terminal(
 
 
 def cannot_be_broken(line: str) -> bool:
-    return len(line) - len(line.split()[-1]) <= LABEL
+    """Whether a line is one long word, or one command, which is not broken so that it can be copied."""
+    return len(line) - len(line.split()[-1]) <= LABEL or bool(re.fullmatch(r" *`[^`]+`[.,;:]?", line))
 
 
 def test_a_long_line_of_words_is_found() -> None:
     assert cannot_be_broken("  from    https://example.org/a-long-name-of-a-file.whl")
+    assert cannot_be_broken("      `python -m pip install --upgrade torch transformers`.")
     assert not cannot_be_broken("The checkpoints are in the folder /srv/aios/checkpoints")
 
 
