@@ -95,7 +95,7 @@ def test_escape_closes_a_dialog(browser: Any, served: Served) -> None:
     tab.keyboard.press("Enter")
     dialog = tab.get_by_role("dialog", name="Undo")
     dialog.wait_for()
-    assert dialog.evaluate("(each) => each.closest('.q-dialog').contains(document.activeElement)")
+    tab.wait_for_function("document.activeElement.closest('.q-dialog')")
     tab.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     visit.context.close()
