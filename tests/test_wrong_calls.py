@@ -54,7 +54,7 @@ CALLS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*T, "--eval-strategy", "steps"), "--eval-every"),
     ((*T, "--save-strategy", "epoch"), "--checkpoint-every"),
     # configurations
-    (("train",), r"configs/quickstart\.yaml"),
+    (("train",), r"see the last line of: \S*aios doctor"),
     (("train", "--config", "none.yaml"), r"No configuration file at .*There are: .*other\.yaml"),
     (("train", "--config", "."), "is a folder"),
     (("train", "--config", "tab.yaml"), "a tab, where YAML requires spaces"),

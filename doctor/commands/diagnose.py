@@ -18,7 +18,7 @@ def doctor(
         bool,
         typer.Option(
             "--markdown",
-            help="Print the report as Markdown, with names and paths; to share it: aios doctor report.",
+            help="Print the findings as Markdown, with names and paths of this machine.",
         ),
     ] = False,
     only: Annotated[
