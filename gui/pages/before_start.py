@@ -12,8 +12,8 @@ from nicegui import ui
 from gui.command_view import run_in
 from gui.frame import Here, button, folded, heading, output, paragraph, row, table, tag
 from gui.measured_settings import newest_results
-from gui.measures import duration, gib, mib
 from gui.operations import ask, command
+from gui.units import duration, gib, mib
 from trainer.config import TrainConfig
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "total")

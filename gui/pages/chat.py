@@ -13,8 +13,8 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
-from gui.measures import mib
 from gui.operations import NO_WINDOW, Command, command, environment, event
+from gui.units import mib
 
 FIELDS = ("system", "max-new-tokens", "temperature", "top-p", "min-p", "repetition-penalty")
 

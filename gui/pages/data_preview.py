@@ -6,8 +6,8 @@ from nicegui import ui
 
 from gui.command_view import print_in, run_in
 from gui.frame import Here, button, output, paragraph, table, tag
-from gui.measures import gib
 from gui.operations import Command, command
+from gui.units import gib
 
 
 async def preview_data(here: Here, area: ui.element, asked: Command) -> None:

@@ -19,11 +19,11 @@ from gui.charts import RunCharts
 from gui.form import recorded_values, words
 from gui.frame import Here, button, command_line, folded, heading, output, page, paragraph, row, tag
 from gui.known_runs import STOP, State, may_show, remove_stop_file, state
-from gui.measures import duration
 from gui.open_folder import open_folder
 from gui.operations import Command, command
 from gui.record_follower import Follower
 from gui.texts import Words
+from gui.units import duration
 from trainer.records.reading import moment
 
 SECOND = 1.0
