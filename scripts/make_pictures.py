@@ -1,6 +1,7 @@
 """Write `docs/images/doctor.svg`, what `aios doctor` prints on a Windows machine with nothing set up.
 
-`python scripts/regenerate.py` runs it. The pictures of the page in the browser are made by `make_screenshots.py`. `docs/images/loss.svg` is drawn by hand, from a finished run of the quickstart:
+`python scripts/regenerate.py` runs it. `make_screenshots.py` makes the pictures of `aios gui`. `docs/images/loss.svg` is drawn by
+hand, from a finished run of the quickstart:
 
     aios plot artifacts/quickstart --output docs/images/loss.svg
 """

@@ -11,6 +11,7 @@ Result = Literal["applied", "already so", "refused", "failed"]
 
 class Outcome(Frozen):
     """The outcome of an action.
+
     Attributes:
         result: `already so`: nothing had to be done; `refused`: nothing was done, because it would have been wrong or the
             user declined.

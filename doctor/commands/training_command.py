@@ -9,7 +9,7 @@ from doctor.extras import how_to_add, is_installed, this_environment
 
 ARTIFACTS = "artifacts"  # where the shipped configurations write
 FIRST_CONFIGURATION = "configs/quickstart.yaml"
-ITS_DATA = "training_data/curated_datasets/test_sample.txt"
+FIRST_DATA = "training_data/curated_datasets/test_sample.txt"
 
 
 def training_commands(folder: Path) -> tuple[str, ...]:
@@ -29,6 +29,6 @@ def training_command(folder: Path) -> str:
         return f"aios train --config {FIRST_CONFIGURATION}"
     checkout = this_environment().checkout
     if checkout and Path(checkout, FIRST_CONFIGURATION).is_file():
-        configuration, data = (Path(checkout, each) for each in (FIRST_CONFIGURATION, ITS_DATA))
+        configuration, data = (Path(checkout, each) for each in (FIRST_CONFIGURATION, FIRST_DATA))
         return f'aios train --config "{configuration}" --dataset-file "{data}"'
     return "aios train --help"

@@ -27,31 +27,28 @@ def arrange(
     on this machine. A possible failure is left out if certain ones explain all of its lines, or if the log does not name
     the package that the failure is about; a last resort, if any other is certain.
     """
-    certain = [seen for seen in sightings if seen.certain or seen.failure.check in failing]
-    sure = {*map(id, certain)}  # a comparison of whole sightings would take seconds for hundreds of them
+    certain = {seen for seen in sightings if seen.certain or seen.failure.check in failing}
     explained = frozenset[int]().union(*(seen.lines for seen in certain))
-    kept = [
-        seen for seen in sightings if id(seen) in sure or (seen.supported and not seen.lines <= explained)
-    ]
+    kept = [seen for seen in sightings if seen in certain or (seen.supported and not seen.lines <= explained)]
     if any(not seen.failure.last_resort and not seen.harmless for seen in certain):
         kept = [seen for seen in kept if not seen.failure.last_resort]
     names = {seen.failure.id: seen for seen in reversed(kept)}
 
     def rank(seen: Sighting) -> tuple[bool, bool, bool, int]:
-        return seen.harmless, id(seen) not in sure, seen.warning, seen.line
+        return seen.harmless, seen not in certain, seen.warning, seen.line
 
     def cause(seen: Sighting) -> Sighting | None:
         above = (names[name] for name in table.causes(seen.failure) if name in names)
-        return next((other for other in above if id(other) in sure or id(seen) not in sure), None)
+        return next((other for other in above if other in certain or seen not in certain), None)
 
-    consequences: dict[int, list[Sighting]] = {}
+    consequences: dict[Sighting | None, list[Sighting]] = {}
     for seen in sorted(kept, key=rank):
-        consequences.setdefault(id(cause(seen)), []).append(seen)
+        consequences.setdefault(cause(seen), []).append(seen)
 
     def below(parent: Sighting | None, depth: int) -> list[Placed]:
         placed = []
-        for seen in consequences.get(id(parent), []):
-            placed += [Placed(seen, id(seen) in sure, depth), *below(seen, depth + 1)]
+        for seen in consequences.get(parent, []):
+            placed += [Placed(seen, seen in certain, depth), *below(seen, depth + 1)]
         return placed
 
     return tuple(below(None, 0))

@@ -99,11 +99,9 @@ class RecordedHost:
         if reading != to_reading(NOT_RECORDED):
             return reading
         top = self.list_directory(folder)
-        return (
-            top
-            if not isinstance(top, Found)
-            else Found(tuple(self._libraries_in_directories(folder, without)))
-        )
+        if not isinstance(top, Found):
+            return top
+        return Found(tuple(self._libraries_in_directories(folder, without)))
 
     def _libraries_in_directories(self, folder: str, without: Collection[str]) -> Iterator[str]:
         """Yield the libraries in the recorded folders: a recording made by hand has no `libraries`."""

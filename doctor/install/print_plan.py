@@ -12,8 +12,8 @@ from doctor.report.console import COLOURS, Printer
 MEBIBYTE = 2**20
 SECONDS_BETWEEN = 0.2
 SECONDS_BETWEEN_LINES = 3.0  # without a terminal, as in the page in the browser
-REST = " " * 8  # over what a longer line has left on a terminal
-SHORTEST = 0.5  # seconds from which on a rate says something
+REST = " " * 8  # erases the end of a longer line on a terminal
+SHORTEST = 0.5  # seconds; a rate over a shorter time is mostly chance
 SIGNS: dict[str, Status] = {"install": "info", "keep": "ok", "none": "warning"}
 LADDER = {
     "xformers": "No flash-attn fits: xformers is the next best attention here.",
@@ -68,7 +68,7 @@ def _what(package: PackageAnswer) -> str:
 
 
 class ProgressLine:
-    """Show the progress of downloads, with their rate, on stderr: one line that changes on a terminal, else a line now and then."""
+    """Show the progress and the rate of downloads on stderr: in place on a terminal, elsewhere as a new line every few seconds."""
 
     def __init__(self) -> None:
         self._name, self._began, self._first = "", 0.0, 0

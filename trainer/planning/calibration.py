@@ -23,9 +23,7 @@ from trainer.survival.memory_estimate import OVERHEAD, MemoryEstimate
 
 LAYERS = 2
 LENGTH = 512  # tokens in a sequence
-TENSORS = (
-    48 << 20
-)  # bytes of activations of the smaller step, so that they exceed the noise of the measurement
+TENSORS = 48 << 20  # bytes of activations of the smaller step: more than the noise of the measurement
 LARGER = 4  # times as many sequences in the larger step
 USUAL = (0.5, 3.0)  # factors outside this range come from other programs on the device
 COMMAND = (sys.executable, "-X", "utf8", "-m", "trainer.planning.measured_step")
