@@ -31,7 +31,7 @@ from PIL import Image  # noqa: E402
 from doctor.host.live import live_host  # noqa: E402
 from doctor.runs.history import save_report  # noqa: E402
 from doctor.runs.run_folders import new_run_folder  # noqa: E402
-from tests.docs.test_site import CHROMIUM, DESKTOP, FLAGS, PHONE  # noqa: E402
+from tests.chromium import DESKTOP, PHONE, running_chromium  # noqa: E402
 from tests.doctor.install import loopback, stand_ins  # noqa: E402
 from tests.doctor.install.catalogues import publish  # noqa: E402
 from tests.doctor.install.fresh_environment import Environment, make_environment  # noqa: E402
@@ -185,10 +185,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--page", action="append", help="only this page; can be repeated")
     options = parser.parse_args()
-    from playwright.sync_api import sync_playwright
-
     options.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="aios-") as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(prefix="aios-") as name, running_chromium() as browser:
         folder = Path(name)
         environment = make_environment(folder / "environment")
         flash = index(folder / "www")
@@ -202,10 +200,8 @@ def main() -> int:
             publish(folder / HOME, server, [flash])
             shown = {"AIOS_COMMAND": "aios"}  # not the path of this clone
             with serving(folder, variables={**environment.all_variables(), **shown}) as served:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 chosen = {name: pages[name] for name in options.page or pages}
                 take_all(browser, served, chosen, options.folder, options.keep)
-                browser.close()
     return 0
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 import aios
 from tests import printed_commands
+from tests.chromium import running_chromium
 
 LAST = "test_every_command_that_the_tests_have_printed"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -51,6 +52,12 @@ def call() -> Callable[..., Result]:
         return CliRunner().invoke(aios.app, [str(argument) for argument in arguments], prog_name="aios")
 
     return run
+
+
+@pytest.fixture(scope="module")  # Playwright cannot be started twice at once
+def browser() -> Iterator[Any]:
+    with running_chromium() as running:
+        yield running
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

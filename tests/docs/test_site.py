@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +20,8 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 
+from tests.chromium import DESKTOP, PHONE
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted("/".join(path.relative_to(DOCS).with_suffix("").parts) for path in DOCS.rglob("*.md"))
@@ -32,26 +33,15 @@ ONE_OF_EACH_KIND = (
     "checks/long-paths",
     "wheel-matrix",
 )
-DESKTOP, PHONE = 1280, 390  # pixels
 VIEWS = [(PHONE, "dark"), (DESKTOP, "light")]
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\ssrc=["']?(?P<src>[^"'\s>]+)"""
     r"""|<link\b(?=[^>]*\srel=["']?(?:stylesheet|icon|preload|preconnect|dns-prefetch))[^>]*\shref=["']?(?P<href>[^"'\s>]+)"""
     r"""|(?:url\(|@import)\s*["']?(?P<css>[^"')]+)"""
 )
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # The texts of the boxes that are wider inside than outside
 CUT = """boxes => [...document.querySelectorAll(boxes)]
     .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"""
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +147,6 @@ def root(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 def faults(browser: Any, root: str, page: str, width: int, scheme: str) -> list[str]:

@@ -1,27 +1,14 @@
-"""Chromium, and a page to visit with it, both started once."""
+"""The page that the tests visit, started once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.docs.test_site import CHROMIUM, FLAGS
 from tests.gui.serving import Served, serving
 from tests.gui.visiting import HOSTILE, TINY
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")

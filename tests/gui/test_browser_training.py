@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.docs.test_site import PHONE
+from tests.chromium import PHONE
 from tests.gui.serving import Served
 from tests.gui.visiting import TINY, Visit, field
 

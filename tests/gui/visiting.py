@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.docs.test_site import DESKTOP
+from tests.chromium import DESKTOP
 from tests.gui.serving import Served
 
 TINY = """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_site import CHROMIUM, FLAGS
+from tests.chromium import running_chromium
 from tests.gui.serving import Served
 from tests.gui.visiting import TINY, Visit, field
 from tests.wine.serve_page import ADDRESS, END
@@ -49,13 +49,9 @@ def page_of(windows: Windows, workplace: Path) -> Iterator[Served]:
 
 
 def test_a_training_is_started_and_stopped_in_the_page(windows: Windows, workplace: Path) -> None:
-    api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
     (workplace / "tiny.yaml").write_text(TINY, encoding="utf-8")
     (workplace / "text.txt").write_text("a short text to learn, again and again. " * 500, encoding="utf-8")
-    with page_of(windows, workplace) as served, api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with running_chromium() as browser, page_of(windows, workplace) as served:
         visit = Visit(browser, served)
         tab = visit.open("/train?config=tiny.yaml")
         field(tab, "dataset_file").fill("text.txt")
@@ -64,5 +60,4 @@ def test_a_training_is_started_and_stopped_in_the_page(windows: Windows, workpla
         tab.get_by_role("button", name="Stop after this step").click()
         tab.get_by_text(re.compile(r"^Stopped after step [1-9]")).wait_for()
         assert visit.wrong == []
-        browser.close()
     assert (workplace / "artifacts" / "tiny" / "checkpoints" / "latest").is_file()
