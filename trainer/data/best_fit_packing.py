@@ -17,43 +17,30 @@ import torch
 
 from trainer.data.batch import Batch
 from trainer.data.part import Part
+from trainer.data.segments import Segments
 from trainer.data.tokens import Indices, Tokenized
 
 TOGETHER = 1 << 15  # documents that are packed together: rows stay close to the order of the files
 
 
 @dataclass(frozen=True)
-class WholeRows:
+class WholeRows(Segments):
     """R rows of S segments.
 
     Attributes:
-        starts, lengths: (S,) position of a segment's first token, and its number of places.
+        starts, lengths: (S,).
         rows: (R,) cumulative number of segments up to the end of each row.
         packed: whether a row may have several documents.
-        cut: number of conversations that are longer than a row.
-        lost: number of learned tokens after those cuts.
+        lost: number of learned tokens after the cuts.
     """
 
-    part: Part
-    starts: Indices
-    lengths: Indices
     rows: Indices
     packed: bool
-    cut: int
     lost: int
 
     @property
     def count(self) -> int:
         return len(self.rows)
-
-    @property
-    def places(self) -> int:
-        """The number of places that are not padding."""
-        return int(self.lengths.sum())
-
-    @property
-    def learned_tokens(self) -> int:
-        return self.part.learned_tokens
 
     def segments(self, row: int) -> list[tuple[int, int]]:
         """The (start, places) of a row's segments; none for a row past the last."""
@@ -63,13 +50,13 @@ class WholeRows:
         return list(zip(self.starts[chosen].tolist(), self.lengths[chosen].tolist(), strict=True))
 
     def batch(self, indices: Indices) -> Batch:
-        tokens, targets = self.part.empty_rows(len(indices), self.part.length)
+        tokens, targets = self._empty_rows(len(indices), self.part.length)
         ids = np.zeros_like(tokens)
         for number, index in enumerate(indices.tolist()):
             place = document = 0
             for start, places in self.segments(index):
                 row = slice(place, place + places)
-                tokens[number, row], targets[number, row] = self.part.segment(start, places)
+                tokens[number, row], targets[number, row] = self._filled(start, places)
                 ids[number, row] = document
                 place, document = place + places, document + 1
             ids[number, place:] = document
@@ -102,7 +89,7 @@ def whole_rows(part: Part, packing: bool) -> WholeRows:
     else:
         order, rows = np.arange(len(lengths)), np.arange(1, len(lengths) + 1)
     several = bool((np.diff(rows, prepend=0) > 1).any())
-    return WholeRows(part, starts[order], lengths[order], rows, several, int(cut.sum()), lost)
+    return WholeRows(part, starts[order], lengths[order], int(cut.sum()), rows, several, lost)
 
 
 def learned_before(source: Tokenized, positions: Indices) -> Indices:

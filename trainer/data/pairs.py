@@ -10,26 +10,21 @@ import torch
 from trainer.data.batch import Batch
 from trainer.data.best_fit_packing import learned_before
 from trainer.data.part import Part
+from trainer.data.segments import Segments
 from trainer.data.tokens import Indices
 
 MULTIPLE = 64  # rows of a batch are as long as its longest document, rounded up to this many tokens
 
 
 @dataclass(frozen=True)
-class PairRows:
+class PairRows(Segments):
     """The rows of P pairs.
 
     Attributes:
-        starts, lengths: (P, 2) position of the first token of the chosen and of the rejected document, and its number of
-            places: a token and the one after it, its target.
-        cut: number of pairs with a document that is longer than a row.
+        starts, lengths: (P, 2), of the chosen and of the rejected document.
         lost: number of pairs that are left out, because nothing of an answer is in the row.
     """
 
-    part: Part
-    starts: Indices
-    lengths: Indices
-    cut: int
     lost: int
 
     packed = False
@@ -38,25 +33,16 @@ class PairRows:
     def count(self) -> int:
         return len(self.starts)
 
-    @property
-    def places(self) -> int:
-        """The number of places that are not padding."""
-        return int(self.lengths.sum())
-
-    @property
-    def learned_tokens(self) -> int:
-        return self.part.learned_tokens
-
     def batch(self, indices: Indices) -> Batch:
         """Rows in the order chosen, rejected, chosen, ...; as long as the longest of them, or a little longer."""
         there = indices < self.count
         chosen = np.where(there, indices, 0)
         lengths = np.where(there[:, None], self.lengths[chosen], 0)
         needed = -(-int(lengths.max(initial=1)) // MULTIPLE) * MULTIPLE
-        tokens, targets = self.part.empty_rows(lengths.size, min(needed, self.part.length))
+        tokens, targets = self._empty_rows(lengths.size, min(needed, self.part.length))
         segments = zip(self.starts[chosen].flatten().tolist(), lengths.flatten().tolist(), strict=True)
         for number, (start, places) in enumerate(segments):
-            tokens[number, :places], targets[number, :places] = self.part.segment(start, places)
+            tokens[number, :places], targets[number, :places] = self._filled(start, places)
         return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), None, pairs=True)
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from trainer.data.batch import IGNORED
 from trainer.data.tokens import Array, Indices, Tokenized
 
 
@@ -37,21 +36,3 @@ class Part:
         ends = np.minimum(ends[np.searchsorted(ends, self.first, side="right") :], self.end)
         ends = np.unique(ends[ends > self.first]) - self.first
         return np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)], ends
-
-    @property
-    def learned_tokens(self) -> int:
-        """The number of tokens that may be targets."""
-        edges = self.source.ignored.clip(self.first, self.end)
-        return len(self.tokens) - int((edges[1::2] - edges[::2]).sum())
-
-    def empty_rows(self, count: int, length: int) -> tuple[Indices, Indices]:
-        """Tokens and targets of padding, each (count, length)."""
-        shape = count, length
-        return np.full(shape, self.pad_id, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
-
-    def segment(self, start: int, places: int) -> tuple[Indices, Indices]:
-        """The tokens at these places, and their targets."""
-        following = np.arange(start + 1, start + places + 1)
-        learned = self.source.is_learned(self.first + following)
-        targets = np.where(learned, self.tokens[following].astype(np.int64), IGNORED)
-        return self.tokens[start : start + places].astype(np.int64), targets
