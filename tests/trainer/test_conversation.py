@@ -143,6 +143,18 @@ def test_a_pipe_of_any_encoding(folder: Path, monkeypatch: pytest.MonkeyPatch, e
     assert "> " not in text
 
 
+def test_a_model_that_was_trained_without_a_template_continues_the_message(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = None
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer.save_pretrained(folder)
+    same = ["--checkpoint", str(folder), "--max-new-tokens", "6", "--temperature", "0"]
+    continued = CliRunner().invoke(aios.app, ["generate", *same, "--prompt", "hello"])
+    answered = CliRunner().invoke(aios.app, ["chat", *same], input="hello\n")
+    assert "trained without a chat template: it continues each message" in answered.stderr
+    assert continued.stdout.strip() == f"hello{answered.stdout}".strip()
+
+
 def test_ctrl_c_stops_an_answer_and_not_the_conversation(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,9 +69,25 @@ def own_windows(config: Any) -> Windows:
 
 
 def trained_windows(config: Any) -> Windows:
-    """The windows that a model was trained with here, in addition to those of its architecture."""
+    """The windows that a model was trained with here, in addition to those of its architecture.
+
+    Raises:
+        ValueError: the configuration has something else in their place.
+    """
     text = config.get_text_config(decoder=True)
-    return tuple(getattr(text, "aios_windows", None) or (None,) * _layers(text))
+    windows = getattr(text, "aios_windows", None)
+    layers = _layers(text)
+    if windows is None:
+        return (None,) * layers
+    if not isinstance(windows, list | tuple) or len(windows) != layers or not all(map(_is_window, windows)):
+        raise ValueError(
+            f"aios_windows must be a list of {layers} windows, each a number of tokens or null, got {windows!r}"
+        )
+    return tuple(windows)
+
+
+def _is_window(value: object) -> bool:
+    return value is None or (type(value) is int and value > 0)
 
 
 def _layers(text: Any) -> int:

@@ -46,7 +46,7 @@ def run_chat(
         str | None,
         typer.Option(
             help="How conversations are written: chatml, alpaca, vicuna, plain, or a Jinja file. Default: the tokenizer's own "
-            "template; chatml if it has none."
+            "template; plain if it has none: the model continues each message."
         ),
     ] = None,
     max_new_tokens: MaxNewTokens = 500,
@@ -81,7 +81,7 @@ def run_chat(
         say = Reporter().say
         proven = capability.load(capability_file, strict=strict_capability, say=say)
         model, tokenizer = load(checkpoint, device, attention_backend, proven, say, amp=amp, strict=strict)
-        template = templates.choose(chat_template, tokenizer)
+        template = templates.choose(chat_template, tokenizer, templates.CONTINUES)
         sampling = Sampling(max_new_tokens, temperature, top_k, seed, top_p, min_p, repetition_penalty)
         conversation = Conversation(model, tokenizer, template, sampling, system, say)
         if jsonl:
@@ -89,7 +89,10 @@ def run_chat(
 
             chat_events.converse(conversation, template.name)
             return
-        say(f"INFO: chat template: {template.name}. {HOW}")
+        if template.name == templates.CONTINUES and not chat_template:
+            say(f"INFO: this model was trained without a chat template: it continues each message. {HOW}")
+        else:
+            say(f"INFO: chat template: {template.name}. {HOW}")
         _converse(conversation)
 
 

@@ -26,6 +26,9 @@ DATE = date(2024, 7, 26)  # the one that the template of Llama 3.1 writes if it 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 LARGEST = 1 << 20  # bytes of a template
 DEFAULT = "chatml"  # for tokenizers without a template
+CONTINUES = (
+    "plain"  # writes messages one after another, as a model that has learned no conversations knows texts
+)
 
 
 class TemplateError(ValueError):
@@ -122,11 +125,12 @@ class ChatTemplate:
         return texts[0], marks[0] if marked else []
 
 
-def choose(name: str | None, tokenizer: Tokenizer) -> ChatTemplate:
-    """The named template, or the tokenizer's own; for a tokenizer without one, DEFAULT.
+def choose(name: str | None, tokenizer: Tokenizer, default: str = DEFAULT) -> ChatTemplate:
+    """The named template, or the tokenizer's own.
 
     Args:
         name: one of `named_templates.NAMES`, or the path of a Jinja file.
+        default: the template for a tokenizer without one.
 
     Raises:
         UserError: there is no such template.
@@ -135,7 +139,7 @@ def choose(name: str | None, tokenizer: Tokenizer) -> ChatTemplate:
     own = tokenizer.chat_templates
     if name is None and own:
         return ChatTemplate(OWN, own["default"], own.get("tool_use"), variables, special)
-    chosen = name or DEFAULT
+    chosen = name or default
     source = named_template(chosen, variables) if chosen in NAMES else _read(chosen)
     return ChatTemplate(chosen, source, None, variables, special)
 

@@ -18,6 +18,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from doctor.bounded import read_json
+from trainer.attention.pattern import trained_windows
 from trainer.device import return_freed_memory
 from trainer.errors import UserError
 from trainer.hrm import model as _  # noqa: F401 - registers the model type
@@ -57,6 +58,10 @@ def read_config(folder: Path) -> Any:
             f"{folder} has no model configuration that can be read: {trial.first_line(error)}"
         ) from error
     trial.check_text_model(config)
+    try:
+        trained_windows(config)
+    except ValueError as error:
+        raise UserError(f"{(source / CONFIG).absolute()}: {error}.") from None
     return config
 
 

@@ -110,6 +110,16 @@ def check(whole: Path, fault: tuple[str, Any]) -> None:
             use(folder)
 
 
+@pytest.mark.parametrize("windows", [True, 8, [8], [8, None, 8], [8, True], [8, 0], ["S", "L"], {}])
+def test_windows_that_are_not_one_for_each_layer_are_refused(whole: Path, windows: Any) -> None:
+    with TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        shutil.copytree(whole, folder)
+        spoil(folder, "key", {"aios_windows": windows})
+        with pytest.raises(UserError, match=r"config\.json: aios_windows must be a list of 2 windows"):
+            use(folder)
+
+
 QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
 LONG = settings(max_examples=1000, deadline=None, suppress_health_check=[*HealthCheck])
 
