@@ -122,7 +122,10 @@ class Talk:
             return
         kind = found.get("event")
         if kind == "ready":
-            self._state.text = text("chat.ready", template=found["template"])
+            continues = found["template"] == "plain"
+            self._state.text = text(
+                "chat.continues" if continues else "chat.ready", template=found["template"]
+            )
             self._ready(True)
         elif kind == "text" and self._answer:
             self._answer.text += found["text"]

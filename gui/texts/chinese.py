@@ -246,6 +246,7 @@ TEXTS = {
     "chat.load": "加载模型",
     "chat.loading": "正在加载……",
     "chat.ready": "已就绪。对话模板:{template}",
+    "chat.continues": "已就绪。该模型训练时没有使用对话模板:它会续写每条消息。",
     "chat.message": "消息",
     "chat.send": "发送",
     "chat.stop": "停止回答",

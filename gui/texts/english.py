@@ -254,6 +254,7 @@ TEXTS = {
     "chat.load": "Load the model",
     "chat.loading": "Loading …",
     "chat.ready": "Ready. Chat template: {template}",
+    "chat.continues": "Ready. This model was trained without a chat template: it continues each message.",
     "chat.message": "Message",
     "chat.send": "Send",
     "chat.stop": "Stop the answer",

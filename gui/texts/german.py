@@ -246,6 +246,7 @@ TEXTS = {
     "chat.load": "Modell laden",
     "chat.loading": "Lädt …",
     "chat.ready": "Bereit. Chat-Vorlage: {template}",
+    "chat.continues": "Bereit. Dieses Modell wurde ohne Chat-Vorlage trainiert: Es setzt jede Nachricht fort.",
     "chat.message": "Nachricht",
     "chat.send": "Senden",
     "chat.stop": "Antwort anhalten",
