@@ -228,6 +228,32 @@ def test_a_stop_request_ends_all_processes_with_a_checkpoint(
     assert [record["event"] for record in records(log)][-3:] == ["checkpoint", "stopped", "run_end"]
 
 
+@pytest.mark.long
+def test_shards_with_checkpointing_and_torch_compile_have_the_losses_of_an_eager_process(
+    settings: Settings,
+    start: Start,
+    write_config: WriteConfig,
+    records: Records,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    settings["model"]["architecture"] |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    settings["model"]["gradient_checkpointing"] = True
+    settings["training"] |= {"steps": 8, "eval_every": 0}
+    found = {}
+    for name, count, more in (("shards", 2, ("--sharding", "full", "--compile")), ("eager", 1, ())):
+        output = tmp_path / name
+        settings["training"]["batch_size"] = 4 // count
+        write_config(settings)
+        status, _, err = finish(start("--output-dir", output, *more, processes=count))
+        assert status == 0, err
+        found[name] = records(output / "metrics.jsonl")
+    [gain] = (record for record in found["shards"] if record["event"] == "compile")
+    assert gain["error"] is None and gain["compiled_tokens_per_second"] > 0
+    assert losses(found["shards"]) == pytest.approx(losses(found["eager"]), rel=1e-4)
+
+
 @pytest.mark.slow
 def test_an_error_is_printed_once(start: Start, tmp_path: Path) -> None:
     (tmp_path / "out" / "checkpoints" / "step-00000001").mkdir(parents=True)
