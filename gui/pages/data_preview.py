@@ -9,6 +9,8 @@ from gui.frame import Here, button, output, paragraph, table, tag
 from gui.operations import Command, command
 from gui.units import gib
 
+FIGURES = ("format", "documents", "tokens", "learned_tokens", "sequences", "chat_template")
+
 
 async def preview_data(here: Here, area: ui.element, asked: Command) -> None:
     """Show what `aios data preview` answers, with what is learned marked."""
@@ -18,8 +20,14 @@ async def preview_data(here: Here, area: ui.element, asked: Command) -> None:
         if not isinstance(found, dict):
             output(answer.text, here.words("output"))
             return
-        figures = ("format", "documents", "tokens", "learned_tokens", "sequences", "chat_template")
-        table(["", ""], [(name, str(found[name])) for name in figures if found.get(name) is not None])
+        figures = [(name, found[name]) for name in FIGURES if found.get(name) is not None]
+        table(
+            ["", ""],
+            [
+                (here.words(f"preview.{name}"), f"{value:,}" if isinstance(value, int) else str(value))
+                for name, value in figures
+            ],
+        )
         for each in found["dropped"]:
             paragraph(f"{each['count']}: {each['reason']} ({each['first']})", "warn")
         paragraph(here.words("train.learned"), "dim")
@@ -42,8 +50,8 @@ async def look_up_model(here: Here, area: ui.element, model: str) -> None:
             output(answer.text, here.words("output"))
             return
         size = gib(found["bytes_to_download"])
-        rows = [("model", found["model"]), ("licence", found["licence"] or "?"), ("to download", size)]
-        table(["", ""], [(name, str(value)) for name, value in rows])
+        rows = {"model": found["model"], "licence": found["licence"] or "?", "download": size}
+        table(["", ""], [(here.words(f"fetch.{name}"), str(value)) for name, value in rows.items()])
         if found["bytes_to_download"]:
             button(
                 here.words("train.download"), lambda: print_in(area, here, command("fetch", model, "--yes"))

@@ -11,6 +11,7 @@ from gui import jobs
 from gui.frame import Here, button, card, command_line, folded, heading, output, page, paragraph, row, table
 from gui.job_view import JobView
 from gui.operations import ask, command
+from gui.units import mib
 
 RESULT = "installation"  # what the jobs of this page have in common
 COLUMNS = ("package", "installed", "version", "size", "why")
@@ -64,9 +65,10 @@ class Installation:
         rows = [_row(each) for each in plan["packages"]]
         if rows:
             table([self.text(f"install.{name}") for name in COLUMNS], rows)
-        paragraph(plan["message"])
         if plan["status"] == "planned":
             self._confirm(self._options())
+        else:
+            paragraph(plan["message"])
 
     def _confirm_undo(self) -> None:
         self._area.clear()
@@ -82,7 +84,7 @@ class Installation:
 
 
 def _row(package: dict[str, Any]) -> tuple[str, ...]:
-    size = "" if package["size"] is None else f"{package['size'] / 2**20:,.0f} MiB"
+    size = "" if package["size"] is None else mib(package["size"])
     why = "; ".join(package["reasons"]) or package["filename"] or package["action"]
     return (package["package"], package["installed"] or "", package["version"] or "", size, why)
 

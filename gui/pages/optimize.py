@@ -85,7 +85,10 @@ class Optimization:
         self._results.clear()
         if found is None:
             return
-        self._table("optimize.results", found.rows)
+        rows = found.rows
+        if found.recommended:
+            rows[0] = (*rows[0][:-1], self.here.words("optimize.recommended"))
+        self._table("optimize.results", rows)
         if found.recommended is None:
             return
         target = f"/train?{urlencode({'config': str(found.recommended)})}"
