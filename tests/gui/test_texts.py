@@ -49,7 +49,7 @@ def test_no_page_names_a_text_that_is_missing() -> None:
 
 # Those whose keys are made of a part and a name
 MADE = re.compile(
-    r"(status|part|field|export|theme|nav|optimize)\.|train\.(yes|no|default)$|run\.(finished|stopped|aborted)$"
+    r"(status|part|field|export|theme|nav|optimize|preview|fetch)\.|train\.(yes|no|default)$|run\.(finished|stopped|aborted)$"
     r"|runs\.(run|model|steps|state|loss|held_out|speed)$|install\.(package|installed|version|size|why)$"
     r"|chat\.(system|max-new-tokens|temperature|top-p|min-p|repetition-penalty)$"
 )
