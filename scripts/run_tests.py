@@ -30,7 +30,8 @@ PARTS = {
     "of everything else": ("not wine", ["--ignore", "tests/trainer"]),
 }
 
-LINES_OF_A_FAILURE = 60
+SLOWEST = ["--durations=15"]  # shows what a shorter run would have to leave out
+LINES_OF_A_FAILURE = 80
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,13 @@ def main() -> int:
     os.environ["PYTHONUNBUFFERED"] = "1"  # so that progress shows although the output is a pipe
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     parts = {
-        f"pytest: the tests {name}": ["pytest", "-m", " and ".join(filter(None, (marker, gpu))), *paths]
+        f"pytest: the tests {name}": [
+            "pytest",
+            "-m",
+            " and ".join(filter(None, (marker, gpu))),
+            *SLOWEST,
+            *paths,
+        ]
         for name, (marker, paths) in PARTS.items()
     }
     return say_failures(failed | side_by_side(environment, parts))
