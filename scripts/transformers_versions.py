@@ -1,5 +1,7 @@
 """Run fast tests of the trainer with the oldest and the newest transformers that are supported.
 
+With arguments, run pytest with them and the newest only.
+
 Each version is installed by uv into a folder of its own, `.transformers-VERSION`, which comes before the environment's own
 packages. So torch is not installed again.
 """
@@ -19,6 +21,7 @@ TESTS = (
     "tests/trainer/models/test_weights.py",
     "tests/trainer/attention/test_kv_cache.py",
     "tests/trainer/learning/test_chunks.py",
+    "tests/trainer/hrm/test_model.py",
 )
 
 
@@ -31,7 +34,8 @@ def main() -> int:
         say(f"\n{error}")
         return 1
     python = str(environment.python)
-    for version in (OLDEST, NEWEST):
+    given = sys.argv[1:]
+    for version in (NEWEST,) if given else (OLDEST, NEWEST):
         folder = REPOSITORY / f".transformers-{version}"
         install = (
             python,
@@ -45,7 +49,7 @@ def main() -> int:
             "--target",
             str(folder),
         )
-        test = (python, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *TESTS)
+        test = (python, "-m", "pytest", "-p", "no:cacheprovider", *(given or ("-m", "not slow", *TESTS)))
         steps: tuple[tuple[str, ...], ...] = (
             (*install, f"transformers=={version}"),
             (python, "-c", f"import transformers as t; assert t.__version__ == {version!r}, t.__version__"),

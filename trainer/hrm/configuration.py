@@ -26,7 +26,7 @@ class HRMConfig(Pretrained):  # type: ignore[misc]
     """
 
     model_type = MODEL_TYPE
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "carry"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "cache", "carry"]
     attribute_map: ClassVar[dict[str, str]] = {"num_heads": "num_attention_heads"}
 
     vocab_size: int = 258

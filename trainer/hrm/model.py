@@ -60,12 +60,14 @@ class HRMOutput(ModelOutput):
     Attributes:
         loss: () mean cross-entropy, if labels were given.
         logits: (B, S, V), from the segment in which each position halted.
+        past_key_values, cache: the keys and values, under the name that this release of transformers reads.
         used_segments: (B, S), the number of that segment, counted from 1.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: Cache | None = None
+    cache: Cache | None = None
     used_segments: Tensor | None = None
 
 
@@ -75,7 +77,7 @@ class HRMPreTrainedModel(Pretrained):  # type: ignore[misc]
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ("HRMBlock",)
-    _skip_keys_device_placement = ("past_key_values",)
+    _skip_keys_device_placement = ("past_key_values", "cache")
     _supports_sdpa = True
     _supports_attention_backend = True
 
@@ -175,6 +177,7 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int = 0,
@@ -185,30 +188,29 @@ class HRMForCausalLM(HRMPreTrainedModel, GenerationMixin):
         Args:
             input_ids: (B, S).
             attention_mask: (B, all tokens so far), 0 for padding.
-            past_key_values: from `make_cache`.
+            past_key_values, cache: from `make_cache`; both names mean the same.
             labels: (B, S), shifted here; -100 is ignored.
             logits_to_keep: number of last positions; 0 for all.
             others: arguments of attention, such as document_ids.
         """
-        if use_cache and past_key_values is None:
-            past_key_values = make_cache(self.config)
-        cache: dict[str, Any] = {CACHE_ARGUMENT: past_key_values}
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = make_cache(self.config)
+        named: dict[str, Any] = {CACHE_ARGUMENT: cache}
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=self.model.embed_tokens.weight.new_empty(*input_ids.shape, 1),
             attention_mask=attention_mask,
             position_ids=None,
-            **cache,
+            **named,
         )
         kept = slice(-logits_to_keep or None, None)
-        answer, used = self.think(
-            input_ids, kept, attention_mask=mask, past_key_values=past_key_values, **others
-        )
+        answer, used = self.think(input_ids, kept, attention_mask=mask, past_key_values=cache, **others)
         logits = self.lm_head(answer)
         loss = None
         if labels is not None:
             loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
-        return HRMOutput(loss, logits, past_key_values, used)
+        return HRMOutput(loss, logits, used_segments=used, **named)
 
     def segment(self, input_ids: Tensor, carry: Carry, **others: Any) -> Segment:
         """Run the next segment; an empty carry starts the first."""
