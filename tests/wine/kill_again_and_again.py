@@ -17,7 +17,10 @@ chance = random.Random(6)
 
 
 def newest_step() -> int:
-    lines = log.read_bytes().splitlines() if log.exists() else []
+    try:
+        lines = log.read_bytes().splitlines() if log.exists() else []
+    except PermissionError:  # a run that has just been resumed replaces it
+        lines = []
     return max((json.loads(line)["step"] for line in lines if line.endswith(b"}")), default=0)
 
 
