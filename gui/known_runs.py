@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +10,11 @@ from gui import jobs
 from gui.operations import Command
 from gui.record_follower import Follower
 from trainer.records.runs import RunSummary, summarize
+from trainer.survival import own_checkpoints
+from trainer.survival.checkpoint_names import CHECKPOINTS
 from trainer.survival.lock import is_locked, writer
 
-CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 STOP = "stop"  # the stop file that the page adds to a command, in the run's folder
 _listed: set[Path] = set()
 
@@ -72,25 +72,17 @@ def remove_stop_file(asked: Command) -> None:
         Path(given).unlink()
 
 
-def size(folder: Path) -> int:
-    """Bytes of the files in a folder."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
-    return total
-
-
 def files_of(log: Path) -> list[Path]:
-    """What belongs to a run: its checkpoints and records. Other files of its folder are not touched."""
+    """What belongs to a run: the files of its checkpoints and records. Other files, and links, are not touched."""
     folder = log.parent
-    names = (CHECKPOINTS, log.name, "metrics.png", "tensorboard")
-    return [folder / name for name in names if (folder / name).exists()]
+    drawn = [file for file in (folder / TENSORBOARD).glob("**/events.out.tfevents.*") if file.is_file()]
+    records = [file for file in (log, folder / "metrics.png") if file.is_file() and not file.is_symlink()]
+    return [*own_checkpoints.files_in(folder / CHECKPOINTS), *drawn, *records]
 
 
 def delete(log: Path) -> None:
-    """Delete what belongs to a run, and its folder if nothing else is in it. Raises OSError."""
-    for path in files_of(log):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with suppress(OSError):
-        log.parent.rmdir()
+    """Delete what belongs to a run, and its folders if nothing else is in them. Raises OSError."""
+    files = files_of(log)
+    own_checkpoints.delete_files(files, log.parent)
+    if left := [file for file in files if file.exists()]:
+        raise OSError(f"{left[0]} could not be deleted")

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from gui.command_view import print_in, run_in
 from gui.frame import Here, button, card, heading, output, page, paragraph, row, tag
-from gui.known_runs import delete, files_of, may_show, remember, size
+from gui.known_runs import delete, files_of, may_show, remember
 from gui.operations import Command, command
 from gui.pages.runs_comparison import compare_runs
 from trainer.survival.lock import is_locked
@@ -123,9 +123,10 @@ class RunList:
                 paragraph(text("runs.running"), "warn")
                 return
             files = files_of(path)
-            total = sum(size(each) if each.is_dir() else each.stat().st_size for each in files)
+            total = sum(each.stat().st_size for each in files)
+            names = dict.fromkeys(each.relative_to(path.parent).parts[0] for each in files)
             paragraph(text("runs.delete_lead", size=f"{total / 2**20:,.1f} MiB", path=path.parent))
-            output("\n".join(each.name for each in files), text("runs.delete"))
+            output("\n".join(names), text("runs.delete"))
 
             async def remove() -> None:
                 if not is_locked(path):

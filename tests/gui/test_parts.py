@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from gui.known_runs import delete, files_of, may_show, remember, remove_stop_fil
 from gui.operations import Command, command, event
 from gui.record_follower import Follower
 from gui.texts import Words
+from tests.doctor.install.fresh_environment import tree_of
 from trainer.config import load
 from trainer.records import reading
 
@@ -286,14 +288,53 @@ def test_a_listed_run_may_be_shown(home: Path) -> None:
 
 
 def test_only_what_belongs_to_a_run_is_deleted(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    (run / "checkpoints" / "step-1").mkdir(parents=True)
-    (run / "checkpoints" / "step-1" / "weights").write_bytes(b"x" * 10)
+    """Not notes beside the run, in its checkpoints or in the folder of TensorBoard, nor a folder that is named like a checkpoint."""
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    checkpoint = run / "checkpoints" / "step-00000001"
+    own = [
+        "checkpoints/latest",
+        "tensorboard/1/events.out.tfevents.9.x",
+        "checkpoints/step-00000002.partial/config.json",
+    ]
+    own += [
+        f"checkpoints/step-00000001/{name}"
+        for name in ("state.json", "model.safetensors", "base/config.json")
+    ]
+    mine = [
+        "mine.txt",
+        "checkpoints/notes.txt",
+        "checkpoints/step-00000001/notes.txt",
+        "tensorboard/1/notes.txt",
+    ]
+    mine += [
+        "checkpoints/step-00000003/config.json",
+        "checkpoints/step-3 old/state.json",
+        "checkpoints/mine.partial/x",
+    ]
+    for name in (*own, *mine):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("{}", encoding="utf-8")
     written(run / "metrics.jsonl", run_start())
-    (run / "mine.txt").write_text("mine", encoding="utf-8")
-    assert {each.name for each in files_of(run / "metrics.jsonl")} == {"checkpoints", "metrics.jsonl"}
+    if os.name != "nt":
+        shutil.copytree(checkpoint, elsewhere)
+        (run / "checkpoints" / "step-00000004").symlink_to(elsewhere)
+        (run / "metrics.png").symlink_to(elsewhere / "notes.txt")
+        mine += ["checkpoints/step-00000004", "metrics.png"]
+    before = tree_of(elsewhere)
+    found = {each.relative_to(run).as_posix() for each in files_of(run / "metrics.jsonl")}
+    assert found == {*own, "metrics.jsonl"}
     delete(run / "metrics.jsonl")
-    assert [each.name for each in run.iterdir()] == ["mine.txt"]
+    left = {name for name in tree_of(run) if not name.endswith("/")}
+    assert (left, tree_of(elsewhere)) == ({*mine}, before)
+
+
+def test_the_folder_of_a_run_is_deleted_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}", encoding="utf-8")
+    written(tmp_path / "run" / "metrics.jsonl", run_start())
+    delete(tmp_path / "run" / "metrics.jsonl")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_shipped_configurations_fill_the_form() -> None:

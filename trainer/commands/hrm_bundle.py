@@ -19,6 +19,7 @@ from trainer.errors import RunError
 from trainer.run import Summary
 from trainer.survival.checkpoint import TENSORS
 from trainer.survival.checksums import CHECKSUMS
+from trainer.survival.own_checkpoints import delete_files, written_files
 from trainer.survival.saved_state import STATE
 
 DESCRIPTION = "brain.json"
@@ -51,7 +52,7 @@ def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary)
     try:
         _require_ours(bundle)
         for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+            delete_files(written_files(leftover), leftover)
         shutil.copytree(checkpoint, new, ignore=shutil.ignore_patterns(STATE, TENSORS, CHECKSUMS))
         if (bundle / MODEL).exists():
             move(bundle / MODEL, old)
@@ -59,7 +60,12 @@ def write(bundle: Path, checkpoint: Path, config: TrainConfig, summary: Summary)
         write_atomically(
             bundle / DESCRIPTION, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode()
         )
-        shutil.rmtree(old, ignore_errors=True)
+        delete_files(written_files(old), old)
+        for note in old.iterdir() if old.is_dir() else ():  # of the user
+            if not (bundle / MODEL / note.name).exists():
+                move(note, bundle / MODEL / note.name)
+        if old.is_dir() and not any(old.iterdir()):
+            old.rmdir()
     except OSError as error:
         raise RunError(
             f"The bundle could not be written to {bundle.absolute()}: {error}. The model is in the checkpoint {checkpoint}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from trainer.optimization.measurement import WARM_UP, Measured, place_in
 from trainer.optimization.race import Result
 
 SCHEMA_VERSION = 1
+SESSION = re.compile(r"\d{8}-\d{6}")
 KEPT = 3  # sessions
 LONGEST_LINE = 1 << 20  # bytes of the first line, which holds the settings
 
@@ -114,9 +116,9 @@ class Session:
         sessions = sorted(
             path.stem.removeprefix("gpu_metrics_") for path in self.folder.glob("gpu_metrics_*.jsonl")
         )
-        for number in sessions[:-KEPT]:
-            for path in self.folder.glob(f"*_{number}.*"):
-                path.unlink()
+        for number in filter(SESSION.fullmatch, sessions[:-KEPT]):
+            for path in (self.measurements, self.results, self.recommended, self.plot):
+                path.with_name(path.name.replace(self.id, number)).unlink(missing_ok=True)
 
 
 def _row(result: Result) -> dict[str, Any]:

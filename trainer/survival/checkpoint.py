@@ -15,7 +15,6 @@ It is written under a temporary name, flushed, read back, and only then renamed.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,10 +47,9 @@ from trainer.random_state import random_state, restore_random_state
 from trainer.say import Say
 from trainer.survival.checkpoint_names import CHECKPOINTS, checkpoints_in
 from trainer.survival.checksums import CHECKSUMS, problems_of, seal, shared_problems, write_json
+from trainer.survival.own_checkpoints import BEST, LATEST, PARTIAL, delete, others_in, partial_of
 from trainer.survival.saved_state import STATE, SavedState, read_state
 
-LATEST = "latest"
-BEST = "best"
 SHORT = 100  # bytes of BEST, at most
 TENSORS = "training_state.safetensors"
 NOTHING: Mapping[str, str] = {}
@@ -93,14 +91,13 @@ class CheckpointFolder:
         tensors |= random_states(device, processes)
         if not processes.first or (target.exists() and not problems_of(target)):
             return target
-        partial = self.folder / f"{target.name}.partial"
+        partial = partial_of(target)
         try:
-            remove(partial)
             partial.mkdir(parents=True)
             _write_model(partial, model, weights)
             self.complete(partial, target, state, tokenizer, tensors)
         except (OSError, SafetensorError) as error:
-            remove(partial)  # the disk may have no other free space
+            delete(partial)  # the disk may have no other free space
             raise self.unwritable(state, str(error)) from error
         return target
 
@@ -137,9 +134,14 @@ class CheckpointFolder:
     def _put_in_place(self, partial: Path, target: Path, written: Mapping[str, str]) -> None:
         if problems := problems_of(partial, but=written):
             raise OSError(f"verification failed ({'; '.join(problems)})")
+        if target.is_symlink():
+            raise OSError(f"{target} is a link")
         if target.exists():  # damaged: the run was resumed from an earlier one
-            self._set_aside(target)
-        move(partial, target)
+            self._remove(target)
+        if target.exists():
+            _merge(partial, target)
+        else:
+            move(partial, target)
         write_atomically(self.folder / LATEST, f"{target.name}\n".encode())
         later = {folder for folder in self._all() if folder > target}  # damaged as well
         damaged = (self._damaged | later) - {target}
@@ -147,16 +149,20 @@ class CheckpointFolder:
         oldest = [folder for folder in intact[: -self._keep_last] if folder != self.best()]
         for folder in (*damaged, *oldest):
             with suppress(OSError):  # on Windows, while a file is open elsewhere; the next save retries
-                self._set_aside(folder)
-        self._damaged = {folder for folder in damaged if folder.exists()}
+                self._remove(folder)
+        self._damaged = {folder for folder in damaged if folder in self._all()}
         for folder in self.folder.glob("*.partial"):
-            remove(folder)
+            if PARTIAL.fullmatch(folder.name):
+                delete(folder)
 
-    def _set_aside(self, folder: Path) -> None:
-        """Rename a checkpoint before it is deleted: a half deleted one would look damaged."""
+    def _remove(self, folder: Path) -> None:
+        """Delete a checkpoint. It is renamed first, because a half deleted one looks damaged, unless it has files of the user."""
         aside = folder.with_suffix(".old.partial")
-        remove(aside)
-        move(folder, aside)
+        delete(aside)
+        if aside.exists() or folder.is_symlink() or others_in(folder):
+            delete(folder)
+        else:
+            move(folder, aside)
 
     def newest(self, say: Say, processes: Processes = ALONE) -> Path | None:
         """The newest checkpoint that is intact, with a warning for each damaged one; None if there is none.
@@ -294,7 +300,11 @@ def _random_name(kind: str, rank: int) -> str:
     return f"random.{kind}" if rank == 0 else f"random.{kind}.{rank}"
 
 
-def remove(folder: Path) -> None:
-    """Delete a folder. On Windows, files that are open elsewhere remain, and the next save retries."""
-    if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
+def _merge(partial: Path, target: Path) -> None:
+    """Move a checkpoint into a folder with files of the user. Raises OSError if one has the name of a file to move."""
+    names = sorted((path.name for path in partial.iterdir()), key=lambda name: name == CHECKSUMS)
+    if not target.is_dir() or any((target / name).exists() for name in names):
+        raise OSError(f"{target} exists, and was not written by aios: rename it")
+    for name in names:
+        move(partial / name, target / name)
+    partial.rmdir()

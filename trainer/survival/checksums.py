@@ -10,9 +10,7 @@ from typing import Any
 from doctor.bounded import read_json
 from doctor.files import flush, flush_folder, sha256_of
 from trainer.distributed.processes import Processes
-from trainer.survival.saved_state import STATE
-
-CHECKSUMS = "checksums.json"
+from trainer.survival.own_checkpoints import CHECKSUMS, STATE
 
 
 def seal(folder: Path, written: Mapping[str, str]) -> None:

@@ -10,8 +10,7 @@ from doctor.bounded import read_json
 from trainer.learning.early_stop import Best
 from trainer.learning.position import Position
 from trainer.learning.state import MemorySettings
-
-STATE = "state.json"
+from trainer.survival.own_checkpoints import STATE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,9 @@ from trainer.distributed.processes import Processes
 from trainer.distributed.shard_files import OPTIMIZER
 from trainer.learning.optimizer import state_entries
 from trainer.models.tokenizer import Tokenizer
-from trainer.survival.checkpoint import CheckpointFolder, random_states, remove
+from trainer.survival.checkpoint import CheckpointFolder, random_states
 from trainer.survival.checksums import problems_of
+from trainer.survival.own_checkpoints import delete, partial_of
 from trainer.survival.saved_state import SavedState
 
 Sums = dict[str, str]  # of the files that a process has written, by name
@@ -72,12 +73,13 @@ class ShardedCheckpoints:
         """
         self.finish()
         target = self._folder.folder / f"step-{state.position.step:08d}"
-        partial = target.with_name(f"{target.name}.partial")
         parts, small = _parts(self._model, optimizer)
         small |= random_states(device, self._processes)
         exists = self._processes.any(self._processes.first and target.exists() and not problems_of(target))
         if exists:
             return target
+        own = partial_of(target).name if self._processes.first else ""
+        partial = target.with_name(self._processes.all_texts(own)[0])
         self._together(state, partial, lambda: _make_empty(partial / shard_files.FOLDER, self._processes))
         folder = partial / shard_files.FOLDER
         if background:
@@ -148,7 +150,7 @@ class ShardedCheckpoints:
         failed = [text for text in self._processes.all_texts(problem) if text]
         if failed:
             if self._processes.first:
-                remove(partial)  # the disk may have no other free space
+                delete(partial)  # the disk may have no other free space
             raise self._folder.unwritable(state, failed[0])
 
 
@@ -176,7 +178,6 @@ def _parts(model: Any, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[st
 
 def _make_empty(folder: Path, processes: Processes) -> None:
     if processes.first:
-        remove(folder.parent)
         folder.mkdir(parents=True)
 
 

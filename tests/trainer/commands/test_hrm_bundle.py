@@ -64,3 +64,18 @@ def test_the_model_of_an_earlier_run_is_replaced(bundle: Path, checkpoint: Path)
     write(bundle, checkpoint, CONFIG, SUMMARY)
     assert content(bundle).keys() == {DESCRIPTION, f"{MODEL}/config.json"}
     assert content(bundle)[f"{MODEL}/config.json"] == b"new"
+
+
+def test_notes_in_the_model_of_an_earlier_run_are_kept(bundle: Path, checkpoint: Path) -> None:
+    write(bundle, checkpoint, CONFIG, SUMMARY)
+    (bundle / MODEL / "NOTES.txt").write_text("mine", encoding="utf-8")
+    (bundle / MODEL / "mine").mkdir()
+    (bundle / MODEL / "mine" / "config.json").write_text("mine", encoding="utf-8")
+    (checkpoint / "config.json").write_text("newer", encoding="utf-8")
+    write(bundle, checkpoint, CONFIG, SUMMARY)
+    assert content(bundle / MODEL) == {
+        "config.json": b"newer",
+        "NOTES.txt": b"mine",
+        "mine/config.json": b"mine",
+    }
+    assert sorted(path.name for path in bundle.iterdir()) == [DESCRIPTION, MODEL]

@@ -18,6 +18,7 @@ from trainer.optimization import measurement
 from trainer.optimization.candidates import Candidate, Choices, candidates
 from trainer.optimization.measurement import Measured
 from trainer.optimization.race import fits, race, ranked
+from trainer.optimization.session import Session
 
 Call = Callable[..., Result]
 FAKE = Path(__file__).with_name("fake_training.py")
@@ -223,3 +224,20 @@ def test_the_recommended_file_trains(call: Call, text_file: Path, tmp_path: Path
     [file] = out.glob("recommended_*.yaml")
     done = call("train", "--config", file, "--steps", 1, "--output-dir", tmp_path / "run")
     assert done.exit_code == 0, done.output
+
+
+def test_only_the_files_of_old_sessions_are_deleted(tmp_path: Path) -> None:
+    mine = [
+        "notes_20260101-000000.txt",
+        "gpu_metrics_mine.jsonl",
+        "results_mine.json",
+        "x_20260101-000000.json",
+    ]
+    numbers = [f"2026010{day}-000000" for day in range(1, 6)]
+    old = [f"{name}" for number in numbers for name in (f"gpu_metrics_{number}.jsonl", f"plot_{number}.png")]
+    for name in (*mine, *old):
+        (tmp_path / name).write_text("{}\n", encoding="utf-8")
+    session = Session(tmp_path, {}, resume=False)
+    session.finish([], {})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*mine, *old[6:], session.measurements.name, session.results.name}
