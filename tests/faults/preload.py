@@ -76,15 +76,18 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(os.environ["LD_PRELOAD"])  # already loaded: the same library
 
 
-def in_child(work: Callable[[], object], fault: Fault | None = None) -> Ended:
-    """Run `work` in a forked child under a fault. An exception ends it with a traceback and status 70."""
+def in_child(work: Callable[[], object], fault: Fault | None = None, patience: float = PATIENCE) -> Ended:
+    """Run `work` in a forked child under a fault. An exception ends it with a traceback and status 70.
+
+    Calls are counted only if the library is preloaded. A child that runs for `patience` seconds is killed: status -SIGALRM.
+    """
     reader, writer = os.pipe()
     with tempfile.TemporaryFile() as printed:
         child = os.fork()
         if child == 0:
             _be_child(work, fault, printed.fileno(), writer)
         os.close(writer)
-        status = _wait(child)
+        status = _wait(child, patience)
         calls = os.read(reader, 20)
         os.close(reader)
         printed.seek(0)
@@ -108,14 +111,15 @@ def _be_child(work: Callable[[], object], fault: Fault | None, printed: int, wri
     except BaseException:  # noqa: BLE001 - a child never returns
         traceback.print_exc()
     finally:
-        os.write(writer, str(_library().calls()).encode())
+        if "LD_PRELOAD" in os.environ:
+            os.write(writer, str(_library().calls()).encode())
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def _wait(child: int) -> int:
-    deadline = time.monotonic() + PATIENCE
+def _wait(child: int, patience: float) -> int:
+    deadline = time.monotonic() + patience
     pause = 0.0005
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -42,7 +42,7 @@ class Trainings:
         self.folder = folder
         os.environ |= {
             "AIOS_HOME": str(folder / "state"),
-            "AIOS_CAPABILITY_FILE": str(_capability(folder / "capability.json")),
+            "AIOS_CAPABILITY_FILE": str(write_capability(folder / "capability.json")),
             "TMPDIR": str(folder),
             "HF_HUB_OFFLINE": "1",
         }
@@ -136,7 +136,7 @@ def _settings(folder: Path) -> dict[str, dict[str, object]]:
     }  # fmt: skip
 
 
-def _capability(path: Path) -> Path:
+def write_capability(path: Path) -> Path:
     """A capability file for this machine, so that no run starts the doctor."""
     features = Features(window=True, packed=True, gqa=True, dropout=True)
     works = BackendCapability(status="available", devices=("cpu",), dtypes=("float32",), features=features)
