@@ -12,7 +12,8 @@ import yaml
 from doctor.bounded import read_text
 from trainer.errors import UserError
 from trainer.models import hub
-from trainer.survival.saved_state import STATE, SavedState, read_state
+from trainer.survival.own_checkpoints import STATE
+from trainer.survival.saved_state import SavedState, read_state
 
 CARD = "README.md"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")

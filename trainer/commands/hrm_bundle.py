@@ -18,9 +18,7 @@ from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.run import Summary
 from trainer.survival.checkpoint import TENSORS
-from trainer.survival.checksums import CHECKSUMS
-from trainer.survival.own_checkpoints import delete_files, written_files
-from trainer.survival.saved_state import STATE
+from trainer.survival.own_checkpoints import CHECKSUMS, STATE, delete_files, written_files
 
 DESCRIPTION = "brain.json"
 MODEL = "model"

@@ -46,9 +46,18 @@ from trainer.models.tokenizer import Tokenizer
 from trainer.random_state import random_state, restore_random_state
 from trainer.say import Say
 from trainer.survival.checkpoint_names import CHECKPOINTS, checkpoints_in
-from trainer.survival.checksums import CHECKSUMS, problems_of, seal, shared_problems, write_json
-from trainer.survival.own_checkpoints import BEST, LATEST, PARTIAL, delete, others_in, partial_of
-from trainer.survival.saved_state import STATE, SavedState, read_state
+from trainer.survival.checksums import problems_of, seal, shared_problems, write_json
+from trainer.survival.own_checkpoints import (
+    BEST,
+    CHECKSUMS,
+    LATEST,
+    PARTIAL,
+    STATE,
+    delete,
+    others_in,
+    partial_of,
+)
+from trainer.survival.saved_state import SavedState, read_state
 
 SHORT = 100  # bytes of BEST, at most
 TENSORS = "training_state.safetensors"
