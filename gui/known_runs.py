@@ -11,9 +11,9 @@ from gui.operations import Command
 from gui.record_follower import Follower
 from trainer.records.runs import RunSummary, summarize
 from trainer.survival import own_checkpoints
-from trainer.survival.checkpoint_names import CHECKPOINTS
 from trainer.survival.lock import is_locked, writer
 
+CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 STOP = "stop"  # the stop file that the page adds to a command, in the run's folder
 _listed: set[Path] = set()
