@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.doctor.canaries import CANARIES, CREDENTIALS, Home, content_of, make_home
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the folders and pip.conf are those of Linux")
 
-# Variables whose values are secrets as a whole
-SECRETS = {
-    "HF_TOKEN": "hf_CanaryTokenValue",
-    "WANDB_API_KEY": "wandbcanary00",
-    "OPENAI_API_KEY": "sk-canaryopen",
-    "GITHUB_TOKEN": "ghp_canaryhub",
-    "AWS_SECRET_ACCESS_KEY": "awscanary/secret",
-    "AZURE_CLIENT_SECRET": "azurecanary~1",
-    "UV_INDEX_WREN_PASSWORD": "uvcanarypass",
-    "UV_PUBLISH_TOKEN": "uvpubcanary",
-    "TWINE_PASSWORD": "twinecanary",
-    "JUPYTER_TOKEN": "jupycanary",
-    "COMET_API_KEY": "cometcanary",
-    "MY_PASSWORD": "cnry1xx",
-    "SESSION_COOKIE": "cookiecanary",
-    "NPM_AUTH": "npmcanary",
-    "SMTP_CREDENTIALS": "smtpcanary",
-    "DEPLOY_PRIVATE": "deploycanary",
-    "CIVITAI_API_TOKEN": "civitcanary",
-}
-# Variables with secrets and private names in them
-ADDRESSES = {
-    "PIP_INDEX_URL": ("https://me:CanaryPass@pip.aviary/tok3nInPath/simple/", "CanaryPass", "pip.aviary", "tok3nInPath"),
-    "PIP_EXTRA_INDEX_URL": (
-        "https://pypi.aviary/tok3nOfExtra/simple?k=0therName#fragm3nt", "pypi.aviary", "tok3nOfExtra", "0therName",
-        "fragm3nt",
-    ),
-    "PIP_TRUSTED_HOST": ("coop.aviary:8443", "coop.aviary"),
-    "UV_INDEX": ("wrens=https://uvindex.aviary/uvPathTok3n/simple", "uvindex.aviary", "uvPathTok3n"),
-    "UV_INSECURE_HOST": ("uv.aviary", "uv.aviary"),
-    "HTTPS_PROXY": ("http://me:Pr0xyPass@127.0.0.1:9", "Pr0xyPass"),
-    "HTTP_PROXY": ("bare-proxy:3128", "bare-proxy"),
-    "NO_PROXY": ("127.0.0.1,.no-proxy.aviary", "no-proxy.aviary"),
-    "HF_ENDPOINT": ("https://hf.aviary/tok3nOfEndpoint", "hf.aviary", "tok3nOfEndpoint"),
-    "DATABASE_URL": ("postgres://u:dbPassCanary@db.aviary/x", "dbPassCanary", "db.aviary"),
-    "AIOS_PYTORCH_INDEX": (
-        "https://who:MirrorPass@mirror.aviary/m1rrorTok3n/whl", "MirrorPass", "mirror.aviary", "m1rrorTok3n",
-    ),
-    "CONDA_CHANNEL_ALIAS": (
-        "https://conda.anaconda.org/t/ca-1234-nary/main https://channel.aviary/x", "ca-1234-nary", "channel.aviary",
-    ),
-    "GIT_PROXY_COMMAND": ("git@ssh.aviary:team-wren/proxy", "ssh.aviary", "team-wren"),
-}  # fmt: skip
-PIP_CONF = (
-    "[global]\nindex-url = https://you:IniPass@ini.aviary/iniTok3n/simple\ntrusted-host = trusted.aviary\n"
-)
-CANARIES = (
-    *SECRETS.values(),
-    *(canary for _, *canaries in ADDRESSES.values() for canary in canaries),
-    *("IniPass", "ini.aviary", "iniTok3n", "trusted.aviary"),
-    *("Zoë Canary", "Zo%C3%AB", "Kanarienvogel"),
+# A failed installation, as pip prints it with these settings
+LOG = (
+    "Looking in indexes: https://me:CanaryPass@pip.aviary/tok3nInPath/simple/, https://pypi.aviary/tok3nOfExtra/simple\n"
+    "/home/Zoë Canary/env/lib/python3.12/site-packages/torch/__init__.py: HF_TOKEN=hf_CanaryTokenValue\n"
+    "ModuleNotFoundError: No module named 'torch'\n"
+    "error: subprocess-exited-with-error: python setup.py egg_info for flash-attn did not run successfully\n"
 )
 SHARED = {
     "report": ("doctor", "report"),
@@ -71,52 +24,17 @@ SHARED = {
     "recording": ("doctor", "record", "machine.json"),
     "refreshed list": ("wheels", "refresh"),
     "refreshed list as JSON": ("wheels", "refresh", "--json"),
+    "explained log": ("doctor", "explain-log", "--no-machine", "log.txt"),
+    "explained log as JSON": ("doctor", "explain-log", "--no-machine", "--json", "log.txt"),
     "plan": ("install", "--dry-run", "torch"),
 }
 
 
-@dataclass(frozen=True)
-class Home:
-    """The home folder of a user, with variables and settings that contain canaries."""
-
-    folder: Path
-
-    def variables(self) -> dict[str, str]:
-        others = self.folder.parent / "Kanarienvogel"
-        return {
-            "PATH": f"{os.environ['PATH']}{os.pathsep}{others / 'bin'}",
-            **SECRETS,
-            **{name: text for name, (text, *_) in ADDRESSES.items()},
-            "HOME": str(self.folder),
-            "USER": "Zoë Canary",
-            "LOGNAME": "Zoë Canary",
-            "AIOS_HOME": str(self.folder / "state"),
-            "HF_HOME": str(others / "hf"),
-            "CUDA_HOME": str(others / "cuda"),
-            "PYTHONUTF8": "1",
-        }
-
-    def run(self, *arguments: str) -> str:
-        """What a command prints, and the file that it writes."""
-        command = [sys.executable, str(ROOT / "aios.py"), *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-        )
-        written = self.folder / "machine.json"
-        return done.stdout + done.stderr + (written.read_text("utf-8") if written.exists() else "")
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    folder = tmp_path / "home" / "Zoë Canary"
-    (folder / ".config" / "pip").mkdir(parents=True)
-    (folder / ".config" / "pip" / "pip.conf").write_text(PIP_CONF, encoding="utf-8")
-    return Home(folder)
+    found = make_home(tmp_path)
+    (found.folder / "log.txt").write_text(LOG, encoding="utf-8")
+    return found
 
 
 def test_there_are_29_canaries_and_20_more() -> None:
@@ -135,14 +53,7 @@ def test_no_secret_is_in_what_is_printed_for_this_user(home: Home) -> None:
     told = home.run("doctor", "--json", "--offline")
     assert '"package-index"' in told
     told += home.run("doctor", "--markdown", "--offline", "--only", "package-index", "--only", "network")
-    told += (home.folder / "state" / "capability.json").read_text(encoding="utf-8")
-    credentials = (
-        *SECRETS.values(),
-        "CanaryPass",
-        "Pr0xyPass",
-        "dbPassCanary",
-        "MirrorPass",
-        "ca-1234-nary",
-        "IniPass",
-    )
-    assert [secret for secret in credentials if secret in told] == []
+    told += home.run("doctor", "explain-log", "log.txt") + home.run("history", "--json")
+    told += content_of(home.folder / "state")
+    assert '"schema_version"' in told
+    assert [secret for secret in CREDENTIALS if secret in told] == []
