@@ -429,7 +429,7 @@ OPEN_TO_THE_PAGE = (
     "trainer.errors.",
     "trainer.records.",
     "trainer.survival.lock.",
-    "trainer.survival.own_checkpoints",
+    "trainer.survival.own_checkpoints.",
 )
 
 
