@@ -113,10 +113,8 @@ class Session:
         ]
 
     def _delete_old(self) -> None:
-        sessions = sorted(
-            path.stem.removeprefix("gpu_metrics_") for path in self.folder.glob("gpu_metrics_*.jsonl")
-        )
-        for number in filter(SESSION.fullmatch, sessions[:-KEPT]):
+        numbers = (path.stem.removeprefix("gpu_metrics_") for path in self.folder.glob("gpu_metrics_*.jsonl"))
+        for number in sorted(filter(SESSION.fullmatch, numbers))[:-KEPT]:
             for path in (self.measurements, self.results, self.recommended, self.plot):
                 path.with_name(path.name.replace(self.id, number)).unlink(missing_ok=True)
 
