@@ -46,7 +46,7 @@ def run_preview(
     data_format: Annotated[
         str,
         typer.Option(
-            help="Form of the records: auto, messages, sharegpt, alpaca, prompt-completion, preference or text."
+            help="Form of the records: auto, messages, sharegpt, alpaca, prompt-completion, segments, preference or text."
         ),
     ] = "auto",
     text_field: Annotated[str | None, typer.Option(help="Field or column with the text.")] = None,

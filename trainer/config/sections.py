@@ -24,7 +24,9 @@ Backend = Literal["auto", "flash_attn_2", "flash_attn_4", "hub_kernels", "xforme
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"]
 Sharding = Literal["none", "full", "hybrid"]
-DataFormat = Literal["auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion", "preference"]
+DataFormat = Literal[
+    "auto", "text", "messages", "sharegpt", "alpaca", "prompt-completion", "segments", "preference"
+]
 TrainOn = Literal["answers", "all"]
 
 
@@ -126,8 +128,8 @@ class DataSection(Section):
     data_format: DataFormat = Field(
         default="auto",
         alias="format",
-        description="Form of the records: messages, sharegpt, alpaca, prompt-completion, preference or text. auto recognizes "
-        "each record by its fields.",
+        description="Form of the records: messages, sharegpt, alpaca, prompt-completion, segments, preference or text. auto "
+        "recognizes each record by its fields.",
     )
     train_on: TrainOn = Field(
         default="answers",

@@ -98,13 +98,17 @@ def load(settings: DataSection, tokenizer: Tokenizer, say: Say, processes: int =
             f"{training.blocks} training samples of {settings.max_length} tokens. Set a smaller "
             "data.dataset_start_offset (--dataset-start-offset)."
         )
-    chat = any(each.tally.conversations for each in found)
-    if chat:
+    if any(each.tally.conversations for each in found):
         for line in description.of_streams(
             [part for part in (training, evaluated) if part], settings, template
         ):
             say(line)
-    return Dataset(training, evaluated, *source.entropies, template if chat else None)
+    return Dataset(
+        training,
+        evaluated,
+        *source.entropies,
+        template if any(each.tally.templated for each in found) else None,
+    )
 
 
 def stream_of(text: bytes, tokenizer: Tokenizer, length: int) -> Stream:

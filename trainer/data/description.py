@@ -15,6 +15,7 @@ NAMES = {
     "sharegpt": "ShareGPT",
     "alpaca": "Alpaca (instruction and output)",
     "prompt-completion": "prompt and completion",
+    "segments": "segments (texts, learned or not)",
     PREFERENCE: "preference (a chosen and a rejected answer)",
     TEXT: "text",
 }
@@ -54,12 +55,18 @@ def of_streams(streams: Sequence[Stream], settings: DataSection, template: ChatT
         yield from _of_pairs(streams, name, settings)
         return
     tokens, learned = sum(len(each.tokens) for each in streams), sum(each.text_tokens for each in streams)
+    written, answers = f"conversations are written with {name}", "answers"
+    if not any(each.part.source.tally.templated for each in streams):
+        written, answers = (
+            "segments are tokenized one by one, without a chat template",
+            "segments with the label true",
+        )
     part = (
-        f"the answers, {learned:,} of {tokens:,} tokens"
+        f"the {answers}, {learned:,} of {tokens:,} tokens"
         if settings.train_on == "answers"
         else f"all {tokens:,} tokens"
     )
-    yield f"INFO: conversations are written with {name}; the loss is on {part} (data.train_on, --train-on)."
+    yield f"INFO: {written}; the loss is on {part} (data.train_on, --train-on)."
     rows = [stream.rows for stream in streams if isinstance(stream.rows, WholeRows)]
     cut, lost = sum(each.cut for each in rows), sum(each.lost for each in rows)
     if cut:

@@ -20,12 +20,14 @@ class Piece:
         last: the document ends with this piece.
         where: the position in the file, for messages.
         answers: of a conversation, the characters (start, end) that are learned; None for text, of which all is learned.
+        cuts: of a conversation, characters at which a token begins: the parts are tokenized one by one.
     """
 
     text: bytes
     last: bool
     where: str
     answers: tuple[tuple[int, int], ...] | None = None
+    cuts: tuple[int, ...] = ()
 
 
 def of_text(text: bytes) -> Iterator[Piece]:

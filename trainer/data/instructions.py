@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trainer.data import preferences
+from trainer.data import labelled, preferences
 from trainer.data.documents import Piece
 from trainer.data.messages import NotAConversationError, UnusableError
-from trainer.data.recognition import conversation, shape_of
+from trainer.data.recognition import conversation, recognized, shape_of
 from trainer.errors import UserError
 from trainer.models.answer_spans import Rendering, render
 from trainer.models.chat_template import ChatTemplate, Conversation, TemplateError
@@ -102,6 +102,11 @@ class Tally:
     def conversations(self) -> int:
         return sum(count for name, count in self.shapes.items() if name != TEXT)
 
+    @property
+    def templated(self) -> bool:
+        """Whether a chat template writes some of the records."""
+        return not {TEXT, labelled.NAME}.issuperset(self.shapes)
+
     def add(self, other: Tally) -> None:
         """Count also what was read after it."""
         self.shapes.update(other.shapes)
@@ -137,8 +142,11 @@ def documents(record: Record, where: str, reading: Reading, tally: Tally) -> Ite
         if not (shape or reading.pairs):
             return None
         tally.shapes[shape.name if shape else PREFERENCE] += 1
-        talks = [conversation(record, shape)] if shape else preferences.pair(record)
-        found = [_rendered(reading.template, talk, where, tally) for talk in talks]
+        if shape and shape.name == labelled.NAME:
+            found = [labelled.rendering(recognized(record, shape))]
+        else:
+            talks = [conversation(record, shape)] if shape else preferences.pair(record)
+            found = [_rendered(reading.template, talk, where, tally) for talk in talks]
     except NotAConversationError as error:
         raise UserError(f"{where}: {error}. {CORRECT}") from None
     except (UnusableError, TemplateError) as error:
@@ -177,4 +185,4 @@ def _rendered(template: ChatTemplate | None, talk: Conversation, where: str, tal
 def _piece(found: Rendering, where: str, train_on: str) -> Piece:
     text = found.text.encode("utf-8", "replace")
     answers = found.answers if train_on == "answers" else ((0, len(found.text)),)
-    return Piece(text, True, where, answers)
+    return Piece(text, True, where, answers, found.cuts)

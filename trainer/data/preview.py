@@ -133,7 +133,7 @@ def preview(path: Path, settings: DataSection, tokenizer: Tokenizer, examples: i
     sequences = stream.blocks
     if pairs:
         sequences, examples = 2 * sequences, 2 * examples
-    chat = source.tally.conversations > 0
+    chat = source.tally.templated
     return Preview(
         tally=source.tally,
         template=(template.name if template.name != OWN else "the tokenizer's own") if chat else None,

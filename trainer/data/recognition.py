@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from doctor.bounded import parse_json
+from trainer.data import labelled
 from trainer.data.messages import NotAConversationError, UnusableError, is_turn, message, tools
 from trainer.models.chat_template import Conversation
 
@@ -35,7 +36,6 @@ UNSUPPORTED = (
     ({"prompt", "completion", "label"}, "preference data (a completion and its label)"),
     ({"kto_tag"}, "preference data (an answer and its kto_tag)"),
     ({"prompt", "completions", "labels"}, "data with a label for each step"),
-    ({"segments"}, "data in segments"),
     ({"question", "choices"}, "data with choices for an answer"),
     ({"input_ids"}, "data in tokens"),
     ({"images"}, "data with images"),
@@ -52,12 +52,13 @@ class Shape:
     Attributes:
         name: the value of data.format.
         fields: which fields it has, for messages.
+        read: None for labelled segments, which are no conversation.
     """
 
     name: str
     fields: str
     matches: Callable[[Record], bool]
-    read: Callable[[Record], Conversation]
+    read: Callable[[Record], Conversation] | None
 
 
 def shape_of(record: Record, name: str = "auto") -> Shape | None:
@@ -123,7 +124,8 @@ def conversation(record: Record, shape: Shape) -> Conversation:
         NotAConversationError: the record is not what its fields promise.
         UnusableError: it has nothing to learn.
     """
-    found = shape.read(next(each for each in readings(record) if shape.matches(each)))
+    assert shape.read, "it is a conversation"
+    found = shape.read(recognized(record, shape))
     answers = [i for i, each in enumerate(found.messages) if each["role"] == "assistant"]
     if not answers:
         raise UnusableError("no answer")
@@ -132,6 +134,11 @@ def conversation(record: Record, shape: Shape) -> Conversation:
     if not answers_in(found):
         raise UnusableError("an empty answer")
     return found
+
+
+def recognized(record: Record, shape: Shape) -> Record:
+    """The reading of a record in which it has this shape."""
+    return next(each for each in readings(record) if shape.matches(each))
 
 
 def answers_in(talk: Conversation) -> list[int]:
@@ -146,7 +153,9 @@ def answers_in(talk: Conversation) -> list[int]:
 def may_be_conversations(names: Sequence[str], format_name: str) -> bool:
     """Whether a table with these columns may contain instruction data."""
     return (
-        format_name != "auto" or not set(LISTS).isdisjoint(names) or _pair(dict.fromkeys(names)) is not None
+        format_name != "auto"
+        or not {*LISTS, labelled.NAME}.isdisjoint(names)
+        or _pair(dict.fromkeys(names)) is not None
     )
 
 
@@ -348,5 +357,6 @@ SHAPES = (
         _is_pair,
         _from_pair,
     ),
+    Shape(labelled.NAME, labelled.FIELDS, labelled.matches, None),
     Shape("messages", _MESSAGES, _is_empty_list, lambda record: Conversation(())),
 )

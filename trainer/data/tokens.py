@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -190,8 +191,7 @@ def _encode(
     Args:
         begins: the first piece is the start of a document.
     """
-    talks = [(piece.text.decode("utf-8"), piece.answers) for piece in group if piece.answers is not None]
-    written = iter(tokenizer.encode_spans([text for text, _ in talks], [answers for _, answers in talks]))
+    written = iter(_encode_answers([piece for piece in group if piece.answers is not None], tokenizer))
     texts = iter(_encode_texts(group, begins, tokenizer))
     encoded, ignored = [], []
     for piece in group:
@@ -204,6 +204,30 @@ def _encode(
             edges = np.flatnonzero(np.diff(learned, prepend=True, append=True))
             ignored.append(edges.astype(np.int64))
     return encoded, ignored
+
+
+def _encode_answers(
+    pieces: list[Piece], tokenizer: Tokenizer
+) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]]:
+    """The tokens of each conversation, and which of them are learned."""
+    texts = [piece.text.decode("utf-8") for piece in pieces]
+    edges = [sorted({0, *piece.cuts, len(text)}) for piece, text in zip(pieces, texts, strict=True)]
+    parts = [
+        (
+            text[start:end],
+            [
+                (max(a, start) - start, min(b, end) - start)
+                for a, b in piece.answers or ()
+                if a < end and start < b
+            ],
+        )
+        for piece, text, its in zip(pieces, texts, edges, strict=True)
+        for start, end in pairwise(its)
+    ]
+    encoded = iter(tokenizer.encode_spans([text for text, _ in parts], [spans for _, spans in parts]))
+    for its in edges:
+        tokens, learned = zip(*(next(encoded) for _ in its[1:]), strict=True)
+        yield np.concatenate(tokens), np.concatenate(learned)
 
 
 def _encode_texts(group: list[Piece], begins: bool, tokenizer: Tokenizer) -> list[npt.NDArray[np.int32]]:

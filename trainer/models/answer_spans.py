@@ -49,10 +49,12 @@ class Rendering:
 
     Attributes:
         answers: the characters (start, end) that the assistant says and that are learned, in order.
+        cuts: characters at which a token begins: the text is tokenized in parts.
     """
 
     text: str
     answers: tuple[Span, ...]
+    cuts: tuple[int, ...] = ()
 
 
 def render(template: ChatTemplate, conversation: Conversation) -> Rendering:

@@ -29,7 +29,7 @@ DOCUMENTED: list[tuple[str, dict[str, Any], str, str]] = [
     ("axolotl inst_tune, oasst", {"INSTRUCTION": Q, "RESPONSE": A}, "alpaca", "ua"),
     ("axolotl inst_tune, gpteacher", {"instruction": Q, "input": "Now.", "response": A}, "alpaca", "ua"),
     ("axolotl inst_tune, explainchoice", {"question": Q, "choices": ["a"], "solution": A}, REFUSED, "choices"),
-    ("axolotl template_free", {"segments": [{"label": True, "text": A}]}, REFUSED, "segments"),
+    ("axolotl template_free", {"segments": [{"label": False, "text": Q}, {"label": True, "text": A}]}, "segments", "segments"),
     ("axolotl tokenized", {"input_ids": [1, 2], "attention_mask": [1, 1], "labels": [-100, 2]}, REFUSED, "in tokens"),
     ("axolotl conversation, pygmalion", {"conversations": [{"role": "user", "value": Q}, {"role": "assistant", "value": A}]}, "messages", "ua"),
     ("LLaMA-Factory data, alpaca with history", {"instruction": Q, "input": "", "output": A, "system": S, "history": [["Hi", "Hello"]]}, "alpaca", "suaua"),
