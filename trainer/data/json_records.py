@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, TextIO
 
 from doctor.bounded import parse_json
 from trainer import file_kinds
+from trainer.data import labelled
 from trainer.data.documents import Piece
 from trainer.data.fields import FIELDS, field_of, nested, not_a_string, strings_in, text
 from trainer.data.instructions import TEXT, Reading, Tally, documents, refuse_text
@@ -117,6 +118,8 @@ def _is_at_end(rest: Iterator[tuple[str, Any]]) -> bool:
 
 def _refuse_wrapped(record: dict[str, Any], where: str) -> None:
     """Refuse a file that is one object around a list of records, such as {"data": [...]}."""
+    if labelled.matches(record):
+        return
     for key, value in record.items():
         if isinstance(value, list) and value and isinstance(value[0], dict) and not _is_turn(value[0]):
             raise UserError(

@@ -121,7 +121,9 @@ def test_other_segments_are_refused_in_a_sentence(
     tmp_path: Path, call: Call, segments: Any, words: str
 ) -> None:
     path = tmp_path / "data.jsonl"
-    path.write_text(json.dumps({"segments": segments}), encoding="utf-8")
+    path.write_text(
+        f"{json.dumps({'segments': segments})}\n" * (1 if "label" in segments[0] else 2), encoding="utf-8"
+    )
     refused = call("data", "preview", path)
     assert refused.exit_code == 2
     assert "Traceback" not in refused.output
