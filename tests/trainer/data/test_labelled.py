@@ -113,7 +113,7 @@ def test_the_preview_shows_which_segments_are_learned(tmp_path: Path, call: Call
         ([{"label": True, "text": "a"}, {"label": True}], "a segment is .* It needs a text"),
         ([{"label": "yes", "text": "a"}], "label that is true or false"),
         ([{"label": False, "text": "a"}], "no segment has the label true"),
-        ([{"start": 0.0, "text": "a"}], "looked for one of the fields text"),
+        ([{"start": 0.0, "text": "a"}], "text field 'segments' contains list"),
     ],
     ids=["no text", "no label", "nothing learned", "a transcript"],
 )
