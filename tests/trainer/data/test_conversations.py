@@ -158,9 +158,12 @@ def test_records_that_are_all_dropped_are_refused(tmp_path: Path) -> None:
 
 
 def written(record: dict[str, Any]) -> tuple[str, str]:
-    """A conversation in chatml by hand, and the part of it that is learned."""
+    """A conversation in chatml by hand, or segments as they are, and the part that is learned."""
     shape = shape_of(record)
     assert shape
+    if shape.name == "segments":
+        segments = record["segments"]
+        return "".join(s["text"] for s in segments), "".join(s["text"] for s in segments if s["label"])
     talk = conversation(record, shape)
     text = learned = ""
     for number, each in enumerate(talk.messages):

@@ -52,6 +52,8 @@ def test_the_shape_of_a_file_is_recognized(
     assert tally.shapes == {shape: 2}
     if shape == "text":
         assert [piece.answers for piece in pieces] == [None] * 2
+    elif shape == "segments":
+        assert all(piece.cuts and piece.answers for piece in pieces)
     elif not roles:
         assert [dropped.count for dropped in tally.dropped.values()] == [2]
     else:
