@@ -169,6 +169,17 @@ def test_a_harmless_warning_comes_last() -> None:
     assert [place.sighting.harmless for place in placed(warning)] == [True]
 
 
+def test_the_last_error_comes_before_the_first_warning_and_the_first_error_before_all() -> None:
+    warning = b"WARNING[XFORMERS]: xFormers can't load C++/CUDA extensions. xFormers was built for:\n"
+    error, later = (
+        b"OMP: Error #15: twice\n",
+        b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.\n",
+    )
+    assert named(warning * 3 + error)[0] == "C12"
+    assert named(error + later) == ["C12", "C22"]
+    assert named(later + error) == ["C22", "C12"]
+
+
 @pytest.mark.parametrize("sample", random.Random(5).sample(samples(), 40), ids=str)
 def test_colours_and_cursor_movements_hide_nothing(sample: Sample) -> None:
     noisy = "\x1b[?25l" + "".join(
