@@ -139,8 +139,9 @@ def list_wheels(
     printer = Printer(sys.stdout)
     names = packages_of(catalogue)
     if package is not None and package not in names:
+        other = " `aios wheels match` also answers for packages that pip finds in an index, such as torch."
         raise typer.BadParameter(
-            f"--package: {package!r} is not in the catalogue; use one of {', '.join(names)}"
+            f"--package: {package!r} is not in the catalogue; use one of {', '.join(names)}.{other}"
         )
     listed = wheel_list(catalogue, package)
     if json:

@@ -134,6 +134,8 @@ def _problem(where: list[str], kind: str, value: Any, message: str) -> str:
         return f"{name} contains {_kind(value)} instead of keys. {_valid_keys([name, ''])}"
     if value is None:
         return f"{name} has no value. Write one, or remove the key for its default.{_meaning(where)}"
+    if kind == "string_pattern_mismatch":
+        return f"{name} = {value!r} is not valid.{_meaning(where)}"
     quotes = ""
     if kind in ("string_type", "path_type") and isinstance(value, (int, float)):
         quotes = " If this is a name, write it in quotes."

@@ -61,7 +61,10 @@ def find(path: Path) -> list[RecordedRun]:
     """
     try:
         if not path.exists():
-            raise UserError(f"{path.absolute()} does not exist. Give the folder of a run, or its {LOG}.")
+            raise UserError(
+                f"{path.absolute()} does not exist. `aios train` records a run in {LOG} in its output_dir. Give that folder, "
+                "or that file."
+            )
         logs = sorted(filter(_is_log, path.rglob("*.jsonl"))) if path.is_dir() else [path]
         runs = [run for log in logs for run in read(log)]
     except OSError as error:
