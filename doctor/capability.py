@@ -17,6 +17,7 @@ from doctor.bounded import read_bytes
 from doctor.files import write_atomically
 from doctor.host import Distribution, Found, Frozen, Reader, Reading
 from doctor.host.live import live_host
+from doctor.ownership import Mark, require_ours
 from doctor.probes.packages import TORCH
 from doctor.proofs import (
     BACKENDS,
@@ -76,6 +77,9 @@ class Capability(Frozen):
     recommended: dict[str, BackendName]
 
 
+MARK = Mark("a capability file of aios", lambda head: b'"schema_version"' in head[:100])
+
+
 @dataclass(frozen=True)
 class CapabilityProblem:
     """Why a capability file cannot be used. `reason` is a clause that follows the file's name."""
@@ -90,11 +94,22 @@ def default_path(explicit: Path | None = None, host: Reader | None = None) -> Pa
     """
     host = host or live_host()
     named = explicit or (None if host.identity.other_python else host.variable("AIOS_CAPABILITY_FILE"))
-    return Path(named) if named else environment_folder(host) / "capability.json"
+    return Path(named) if named else _own_path(host)
 
 
-def write(path: Path, capability: Capability) -> None:
-    """Write the file atomically. Raises OSError."""
+def _own_path(host: Reader) -> Path:
+    return environment_folder(host) / "capability.json"
+
+
+def write(path: Path, capability: Capability, host: Reader | None = None) -> None:
+    """Write the file atomically. What is in its place in the state folder of `host` is replaced, even if it is damaged.
+
+    Raises:
+        ForeignFileError: the path is a file of something else.
+        OSError: the file cannot be written.
+    """
+    if path != _own_path(host or live_host()):
+        require_ours(path, MARK)
     write_atomically(path, (capability.model_dump_json(indent=2) + "\n").encode())
 
 

@@ -147,7 +147,9 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
             archive.writestr(inside, "text")
     (folder / "empty").mkdir()
     (folder / "model").mkdir()
-    (folder / "trained" / "checkpoints" / "step-00000001").mkdir(parents=True)
+    checkpoint = folder / "trained" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
     return answers([[*call] for call, _ in CALLS], folder, "torch-is-there")
 
 

@@ -99,7 +99,7 @@ def _write_capability(path: Path, facts: Mapping[str, Any], host: Host) -> str |
     """Write what the backends can do. Gives the reason if the file cannot be written."""
     proven = proven_capability(facts, capability.fingerprint(host), datetime.now(timezone.utc))
     try:
-        capability.write(path, proven)
+        capability.write(path, proven, host)
     except OSError as error:
         return f"Cannot write the capability file {path}: {error.strerror or error}"
     return None

@@ -23,6 +23,7 @@ from doctor.capability import (
 )
 from doctor.checks import CHECKS, select
 from doctor.diagnosis import ProbeFailure, diagnose
+from doctor.ownership import ForeignFileError
 from doctor.probes.backends import BackendFacts
 from doctor.runs.proven_backends import has_all_proofs, proven_capability
 from tests.doctor.fake_machine import identity
@@ -178,3 +179,20 @@ def test_the_default_path_of_the_file(machine, tmp_path) -> None:
     host.set_variable("AIOS_CAPABILITY_FILE", str(tmp_path / "other.json"))
     assert default_path(host=host) == tmp_path / "other.json"
     assert default_path(tmp_path / "named.json", host) == tmp_path / "named.json"
+
+
+@pytest.mark.parametrize("content", [b"notes\n", bytes(99), b'{"name": "a model"}'])
+def test_only_a_capability_file_is_replaced_except_in_the_state_folder(
+    tmp_path, monkeypatch, content
+) -> None:
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AIOS_CAPABILITY_FILE", raising=False)
+    named, own = tmp_path / "named", default_path()
+    own.parent.mkdir(parents=True)
+    for path in (named, own):
+        path.write_bytes(content)
+    with pytest.raises(ForeignFileError, match="is not a capability file"):
+        write(named, capability())
+    assert named.read_bytes() == content
+    write(own, capability())
+    assert read(own) == capability()
