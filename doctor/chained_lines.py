@@ -81,7 +81,7 @@ def read_chained(path: Path) -> Lines:
 
 def _parsed(line: bytes) -> Record | None:
     try:
-        record = parse_json(line)
+        record = parse_json(line.decode())  # json itself would also accept UTF-16
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

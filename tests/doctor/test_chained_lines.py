@@ -94,3 +94,9 @@ def test_a_file_of_an_earlier_version_is_read_and_continued(tmp_path: Path) -> N
 
 def test_no_file_has_no_records(tmp_path: Path) -> None:
     assert read_chained(tmp_path / "j.jsonl").damage is None
+
+
+def test_a_line_in_another_encoding_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes('{"event": "start"}'.encode("utf-16"))
+    assert read_chained(path).damage == "has no complete line"
