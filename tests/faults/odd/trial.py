@@ -160,7 +160,7 @@ CONTENTS: dict[str, bytes] = {
     "a number": b"5",
     "a list": b"[]",
     "an object": b"{}",
-    "a text": b'"\u001b[2J"',
+    "a text": b'"\\u001b[2J"',
     "NaN": b'{"schema_version": NaN}',
     "another version": b'{"schema_version": 99}',
     "an integer of 9,000 digits": b'{"schema_version": ' + b"9" * 9000 + b"}",
