@@ -20,6 +20,7 @@ from tests.faults.preload import Ended, in_child
 
 PATIENCE = 90.0  # seconds until a command counts as hanging
 MEMORY = 16 << 30  # bytes of address space
+LARGEST = 1 << 30  # bytes of a file that is compared by its content
 STATUSES = {0, 1, 2, 3, 4, 5, 130}
 # What no output may contain: terminal sequences, other control characters, bidirectional overrides
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -178,6 +179,8 @@ def files_of(folder: Path) -> Tree:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             found[name] = f"link to {path.readlink()}"
+        elif path.is_file() and path.stat().st_size > LARGEST:
+            found[name] = f"{path.stat().st_size} bytes"
         elif path.is_file():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
