@@ -168,17 +168,25 @@ def capability_files(chance: random.Random) -> Iterator[Odd]:
     """A run that reads a capability file; with --strict-capability, a damaged one is refused."""
     strict: list[list[str]] = [[], ["--strict-capability"]]
     for number in range(20):
-        yield _capability(f"damaged {number}", _damage(chance.random()), chance.choice(strict))
+        yield _capability(f"damaged {number}", _damage(chance.random()), chance.choice(strict), ours=True)
     for kind in NOT_FILES:
         yield _capability(kind, _not_a_file(kind), chance.choice(strict))
     for name, content in CONTENTS.items():
-        yield _capability(name, _content(content), chance.choice(strict))
+        ours = b'"schema_version"' in content
+        yield _capability(name, _content(content), chance.choice(strict), ours)
 
 
-def _capability(name: str, change: Change, more: list[str]) -> Odd:
+def _capability(name: str, change: Change, more: list[str], ours: bool = False) -> Odd:
+    """A run with such a file, which is replaced only if it is `ours`: if it still begins like a capability file."""
+
     def prepare(here: Path) -> list[str]:
         command = training.write(here, training.settings())
         change(write_capability(here / "capability.json"))
         return [*command, "--capability-file", "capability.json", *more]
 
-    return Odd(name, prepare, "refused" if more and not name.startswith("damaged") else "either")
+    return Odd(
+        name,
+        prepare,
+        "refused" if more and not name.startswith("damaged") else "either",
+        changes=ours,
+    )
