@@ -254,26 +254,34 @@ def check_traffic(counts: tuple[int, ...]) -> None:
 
 
 def check_time() -> None:
-    """The step of two processes: that of one, plus the traffic at the speed of an all-reduce of the same size here."""
-    import statistics
+    """The step of one process and of two against the formula: the computation, plus the traffic at the speed measured here.
 
-    with tempfile.TemporaryDirectory(prefix="aios-time-") as name:
+    Processes on one CPU share its memory, so the computation is that of a process while another one computes the same,
+    without communication. The traffic's speed is that of another run.
+    """
+    import statistics
+    from concurrent.futures import ThreadPoolExecutor
+
+    def step(name: str, count: int) -> float:
+        (folder / name).mkdir()
+        records = run_here(folder / name, count, 24, "--sharding", "none")[1]
+        return statistics.median(record["step_seconds"] for record in records[4:])
+
+    with tempfile.TemporaryDirectory(prefix="aios-time-") as name, ThreadPoolExecutor() as pool:
         folder = Path(name)
-        median = {
-            count: statistics.median(
-                record["step_seconds"] for record in run_here(folder, count, 16, "--sharding", "none")[1][4:]
-            )
-            for count in (1, 2)
-        }
+        alone = step("alone", 1)
+        side_by_side = statistics.mean(pool.map(step, ("left", "right"), (1, 1)))
+        together = step("together", 2)
         _, records, params = run_here(folder, 2, 17, "--sharding", "none")
         reduced = statistics.median(
             record["step_seconds"] * record["communication"] for record in records[4:]
         )
         rate = sum(traffic(params, 2, 2, "none")) / reduced
-        computed = median[1] + sum(traffic(params, 2, 2, "none")) / rate
+        computed = side_by_side + sum(traffic(params, 2, 2, "none")) / rate
         sys.stdout.write(
-            f"one process {median[1] * 1e3:.0f} ms, gradients summed at {rate / 1e6:,.0f} MB/s; two processes: computed "
-            f"{computed * 1e3:.0f} ms, measured {median[2] * 1e3:.0f} ms ({median[2] / computed:.2f})\n"
+            f"one process alone {alone * 1e3:.0f} ms, beside another {side_by_side * 1e3:.0f} ms, gradients summed at "
+            f"{rate / 1e6:,.0f} MB/s; two processes: computed {computed * 1e3:.0f} ms, measured {together * 1e3:.0f} ms "
+            f"({together / computed:.2f})\n"
         )
 
 
