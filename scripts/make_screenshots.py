@@ -56,6 +56,7 @@ LABEL = stand_ins.LABEL
 KEPT = {  # pictures of the documentation: page, width, theme
     "gui-home": ("home", DESKTOP, "light"),
     "gui-doctor": ("doctor", DESKTOP, "light"),
+    "gui-install": ("install", DESKTOP, "light"),
     "gui-train": ("train", DESKTOP, "light"),
     "gui-run": ("run", DESKTOP, "light"),
     "gui-runs": ("runs", DESKTOP, "light"),
