@@ -256,7 +256,9 @@ def test_shards_with_checkpointing_and_torch_compile_have_the_losses_of_an_eager
 
 @pytest.mark.slow
 def test_an_error_is_printed_once(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "out" / "checkpoints" / "step-00000001").mkdir(parents=True)
+    checkpoint = tmp_path / "out" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
     status, _, err = finish(start())
     assert status == 2
     assert err.count("Error:") == 1
