@@ -11,8 +11,9 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+from trainer.data.conversation_fields import made, messages_in, prompt_in, system_in
 from trainer.data.messages import NotAConversationError, UnusableError, is_turn, message
-from trainer.data.recognition import answers_in, made, messages_in, prompt_in, readings, system_in
+from trainer.data.recognition import answers_in, readings
 from trainer.models.chat_template import Conversation
 
 Record = Mapping[str, Any]
