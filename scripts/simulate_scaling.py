@@ -265,7 +265,7 @@ def check_time() -> None:
     def step(name: str, count: int) -> float:
         (folder / name).mkdir()
         records = run_here(folder / name, count, 24, "--sharding", "none")[1]
-        return statistics.median(record["step_seconds"] for record in records[4:])
+        return float(statistics.median(record["step_seconds"] for record in records[4:]))
 
     with tempfile.TemporaryDirectory(prefix="aios-time-") as name, ThreadPoolExecutor() as pool:
         folder = Path(name)
