@@ -36,7 +36,7 @@ def save(path: Path, records: list[list[tuple[str, Any]]]) -> Path:
 
 
 def reference(own: Any, records: list[list[tuple[str, bool]]]) -> list[tuple[list[int], list[int]]]:
-    """Tokens and labels of each record that has something to learn, segment by segment."""
+    """Tokens and labels of each record that has something to learn and is not blank, segment by segment."""
     found = []
     for record in records:
         tokens: list[int] = []
@@ -45,7 +45,7 @@ def reference(own: Any, records: list[list[tuple[str, bool]]]) -> list[tuple[lis
             ids = own(text, add_special_tokens=False)["input_ids"]
             tokens += ids
             labels += ids if label else [IGNORED] * len(ids)
-        if any(label and text for text, label in record):
+        if any(label and text for text, label in record) and "".join(text for text, _ in record).strip():
             found.append((tokens, labels))
     return found
 
