@@ -18,12 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.faults.odd.rows import ROWS, try_rows  # noqa: E402
-from tests.faults.odd.trial import Row  # noqa: E402
+from tests.faults.odd_inputs.rows import ROWS, try_rows  # noqa: E402
+from tests.faults.odd_inputs.trial import Row  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks" / "odd-inputs.md"
 HEAD = """\
-<!-- Written by scripts/make_reliability_table.py: change tests/faults/odd, not this page. -->
+<!-- Written by scripts/make_reliability_table.py: change tests/faults/odd_inputs, not this page. -->
 
 # Odd inputs
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.faults.odd.rows import ROWS
+from tests.faults.odd_inputs.rows import ROWS
 from tests.faults.trials import REPOSITORY
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the commands are forked")

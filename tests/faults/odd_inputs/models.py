@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import aios
-from tests.faults.odd import training
-from tests.faults.odd.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
+from tests.faults.odd_inputs import training
+from tests.faults.odd_inputs.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
 from tests.faults.preload import in_child
 
 _runs: list[Path] = []

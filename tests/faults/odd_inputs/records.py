@@ -11,8 +11,8 @@ from doctor.fixes.journal import ACTIONS, Journal
 from doctor.host.live import live_host
 from doctor.runs.history import RecordedPlan, save_plan
 from tests.doctor.fixes import killed_fixes
-from tests.faults.odd import training
-from tests.faults.odd.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
+from tests.faults.odd_inputs import training
+from tests.faults.odd_inputs.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
 from tests.faults.preload import Ended
 from tests.faults.trainings import write_capability
 

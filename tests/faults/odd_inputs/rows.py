@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from tests.faults.odd import models, others, packages, records, texts, training
-from tests.faults.odd.trial import Odd, Row, run, sample
+from tests.faults.odd_inputs import models, packages, records, run_folders, texts, training
+from tests.faults.odd_inputs.trial import Odd, Row, run, sample
 from tests.faults.trainings import write_capability
 
 
@@ -51,9 +51,9 @@ ROWS = {
     "options of a run": Kind(training.on_the_command_line, "trained, or refused with the option"),
     "model folders": Kind(models.folders, "read, or refused; no code in them runs"),
     "data sets": Kind(models.data, "read, or refused with the file and what to do"),
-    "files of others": Kind(others.files, UNCHANGED),
-    "checkpoints that lie": Kind(others.checkpoints, "refused, or resumed from an earlier one"),
-    "divergence": Kind(others.divergences, "ends in a sentence, with the last checkpoint"),
+    "files of others": Kind(run_folders.files, UNCHANGED),
+    "checkpoints that lie": Kind(run_folders.checkpoints, "refused, or resumed from an earlier one"),
+    "divergence": Kind(run_folders.divergences, "ends in a sentence, with the last checkpoint"),
 }
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.faults.odd import training
-from tests.faults.odd.models import trained
-from tests.faults.odd.trial import NOT_FILES, Odd, in_place_of
+from tests.faults.odd_inputs import training
+from tests.faults.odd_inputs.models import trained
+from tests.faults.odd_inputs.trial import NOT_FILES, Odd, in_place_of
 
 Write = Callable[[Path], object]
 # Files that a user may have

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.faults.odd.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
+from tests.faults.odd_inputs.trial import CONTENTS, NOT_FILES, Odd, damaged, in_place_of
 
 ROOT = Path(__file__).parents[2]
 ESCAPES = (

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.faults.odd.trial import Odd
+from tests.faults.odd_inputs.trial import Odd
 from trainer.config.sections import each_key
 
 TEXT = "".join(f"{number} bottles of beer on the wall.\n" for number in range(90))
