@@ -26,9 +26,8 @@ DATE = date(2024, 7, 26)  # the one that the template of Llama 3.1 writes if it 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 LARGEST = 1 << 20  # bytes of a template
 DEFAULT = "chatml"  # for tokenizers without a template
-CONTINUES = (
-    "plain"  # writes messages one after another, as a model that has learned no conversations knows texts
-)
+# Writes messages one after another: all that a model which has learned no conversations can do is continue them
+CONTINUES = "plain"
 
 
 class TemplateError(ValueError):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from trainer.survival.own_checkpoints import own_files
+from trainer.survival.own_checkpoints import STEP, own_files
 
 CHECKPOINTS = "checkpoints"  # in a run's output_dir
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """All checkpoints in a folder, intact or damaged, the oldest first. A link to one is one; a folder without files of aios is not."""
-    named = (path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
+    named = (path for path in folder.glob("step-*") if STEP.fullmatch(path.name))
     return sorted(path for path in named if path.is_dir() and own_files(path.resolve()))

@@ -15,6 +15,7 @@ CHECKSUMS = "checksums.json"
 STATE = "state.json"
 LATEST = "latest"
 BEST = "best"
+STEP = re.compile(r"step-\d+")
 PARTIAL = re.compile(r"step-\d+(\.\d+)?(\.old)?\.partial")
 # The files of a checkpoint whose checksums are not written yet, or are damaged. README.md: of peft
 WRITTEN = re.compile(
@@ -82,7 +83,7 @@ def partial_of(checkpoint: Path) -> Path:
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files that aios wrote in the folder of a run's checkpoints."""
-    named = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    named = [path for path in folder.glob("step-*") if STEP.fullmatch(path.name)]
     partial = [path for path in folder.glob("*.partial") if PARTIAL.fullmatch(path.name)]
     notes = [folder / name for name in (LATEST, BEST) if (folder / name).is_file()]
     return [*(file for path in (*named, *partial) for file in own_files(path)), *notes]
