@@ -16,6 +16,7 @@ from gui.frame import Here, button, command_line, folded, heading, output, page,
 from gui.operations import NO_WINDOW, Command, command, environment, event
 from gui.units import mib
 
+CONTINUES = "plain"  # the chat template of a model that was trained without one
 FIELDS = ("system", "max-new-tokens", "temperature", "top-p", "min-p", "repetition-penalty")
 
 
@@ -122,10 +123,8 @@ class Talk:
             return
         kind = found.get("event")
         if kind == "ready":
-            continues = found["template"] == "plain"
-            self._state.text = text(
-                "chat.continues" if continues else "chat.ready", template=found["template"]
-            )
+            ready = "chat.continues" if found["template"] == CONTINUES else "chat.ready"
+            self._state.text = text(ready, template=found["template"])
             self._ready(True)
         elif kind == "text" and self._answer:
             self._answer.text += found["text"]

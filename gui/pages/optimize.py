@@ -85,12 +85,11 @@ class Optimization:
         self._results.clear()
         if found is None:
             return
-        rows = found.rows
-        if found.recommended:
-            rows[0] = (*rows[0][:-1], self.here.words("optimize.recommended"))
-        self._table("optimize.results", rows)
         if found.recommended is None:
+            self._table("optimize.results", found.rows)
             return
+        best, *others = found.rows
+        self._table("optimize.results", [(*best[:-1], self.here.words("optimize.recommended")), *others])
         target = f"/train?{urlencode({'config': str(found.recommended)})}"
         with self._results:
             paragraph(str(found.recommended), "dim")

@@ -199,7 +199,8 @@ def test_damage_anywhere_causes_no_error(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from(FAILING)).read_bytes())
     for _ in range(data.draw(st.integers(1, 5))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    placed(bytes(raw[: data.draw(st.integers(0, len(raw)))]))
+    damaged = bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    assert all(place.sighting.text.isprintable() for place in placed(damaged))
 
 
 @given(st.text(alphabet="ab\n\r", max_size=60), st.data())

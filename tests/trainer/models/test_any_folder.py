@@ -87,18 +87,19 @@ def spoil(folder: Path, kind: str, fault: Any) -> None:
         (folder / fault).unlink()
 
 
-def use(folder: Path) -> None:
-    """What `aios train` does with a folder before it reads the data, and then the model."""
+def use(folder: Path) -> Any:
+    """What `aios train` does with a folder before it reads the data, and then the model, which is returned."""
     config = TrainConfig.model_validate({"model": {"name": str(folder)}})
     start = find_start(config, Options(), CheckpointFolder(folder / "none", 1), lambda _: None)
     model.check_length(start.model_config, 16)
     windows = model_attention.requested_windows(config.model, start.model_config)
     trial.try_out(start.model_config, windows)
-    model.build(start.model_config, start.weights, 0)
+    network, _ = model.build(start.model_config, start.weights, 0)
+    return network
 
 
 def test_the_folder_itself_is_used(whole: Path) -> None:
-    use(whole)
+    assert use(whole).config.model_type == "llama"
 
 
 def check(whole: Path, fault: tuple[str, Any]) -> None:
